@@ -1,0 +1,65 @@
+"""Every error that `n3d_core` raises on purpose.
+
+One small hierarchy: a caller that maps errors to result codes (the ROS node, the command line) needs only these
+classes. A message names the thing, the value seen, the value wanted and what to do about it.
+"""
+
+
+class N3DError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class ConfigError(N3DError):
+    """A configuration file or value is not usable."""
+
+
+class MissingDependencyError(N3DError):
+    """An optional package is needed and not installed; the message says how to install it."""
+
+
+class CameraError(N3DError):
+    """Intrinsics are missing, zero, not finite, or of a distortion model that is not supported."""
+
+
+class ImageError(N3DError):
+    """A colour image has the wrong shape, type or encoding."""
+
+
+class DepthError(N3DError):
+    """A depth image has the wrong shape, unit or encoding, or holds no valid pixel."""
+
+
+class CheckpointError(N3DError):
+    """A checkpoint folder is incomplete, damaged, or not an N3D-VLM."""
+
+
+class QueryError(N3DError):
+    """The text of a query cannot be used."""
+
+
+class EmptyTextError(QueryError):
+    """The text of a query is empty."""
+
+
+class TextTooLongError(QueryError):
+    """The text of a query does not fit the model's context."""
+
+
+class UnparsableError(N3DError):
+    """The model's reply is not in the structured language."""
+
+
+class QueryCancelledError(N3DError):
+    """The caller cancelled the query between two decoding steps."""
+
+
+class QueryTimeoutError(N3DError):
+    """The query used up its time budget."""
+
+
+class BackendError(N3DError):
+    """A backend cannot run here, or failed while it ran."""
+
+
+class EngineError(BackendError):
+    """A compiled engine is missing, stale, damaged, or cannot be built here."""

@@ -1,0 +1,138 @@
+"""Pinhole intrinsics of a rectified image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from n3d_core.errors import CameraError
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera without distortion, in pixels of an image of `width` x `height`.
+
+    The optical frame is REP 103's: x right, y down, z forward. Pixel centres are at integer coordinates, as in
+    `sensor_msgs/CameraInfo`.
+
+    Raises:
+        CameraError: if a size or focal length is not positive, or a value is not finite.
+    """
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise CameraError(f"camera size is {self.width}x{self.height}: both must be at least 1 pixel")
+        values = (self.fx, self.fy, self.cx, self.cy)
+        if not all(math.isfinite(v) for v in values) or self.fx <= 0 or self.fy <= 0:
+            raise CameraError(
+                f"intrinsics fx={self.fx} fy={self.fy} cx={self.cx} cy={self.cy} are not usable: "
+                "focal lengths must be positive and all values finite; check the camera_info topic or camera.yaml"
+            )
+
+    @classmethod
+    def from_matrix(cls, k: Sequence[float] | NDArray[Any], width: int, height: int) -> Camera:
+        """Reads a row-major 3x3 intrinsic matrix (9 numbers or [3, 3])."""
+        m = np.asarray(k, dtype=np.float64)
+        if m.size != 9:
+            raise CameraError(f"the intrinsic matrix has {m.size} values: 9 (3x3, row-major) are wanted")
+        m = m.reshape(3, 3)
+        return cls(int(width), int(height), float(m[0, 0]), float(m[1, 1]), float(m[0, 2]), float(m[1, 2]))
+
+    @classmethod
+    def from_fov(cls, horizontal_degrees: float, width: int, height: int) -> Camera:
+        """Square pixels, principal point in the middle, `horizontal_degrees` from left to right edge."""
+        if not 1.0 <= horizontal_degrees <= 179.0:
+            raise CameraError(f"a horizontal field of view of {horizontal_degrees} degrees: 1 to 179 is wanted")
+        f = width / 2 / math.tan(math.radians(horizontal_degrees) / 2)
+        return cls(width, height, f, f, (width - 1) / 2, (height - 1) / 2)
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Camera:
+        """Reads a ROS camera-info YAML file (`camera_calibration_parsers` form)."""
+        try:
+            data = yaml.safe_load(Path(path).read_text())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise CameraError(f"{path}: cannot be read as a camera-info YAML file: {error}") from error
+        try:
+            distortion = [float(d) for d in (data.get("distortion_coefficients") or {}).get("data", [])]
+            camera = cls.from_matrix(data["camera_matrix"]["data"], data["image_width"], data["image_height"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise CameraError(
+                f"{path}: image_width, image_height and camera_matrix.data (9 numbers) are wanted, as ROS's camera "
+                f"calibration writes them ({type(error).__name__}: {error})"
+            ) from error
+        if any(abs(d) > 1e-12 for d in distortion):
+            raise CameraError(f"{path}: distortion {distortion} is not zero: rectify the images first")
+        return camera
+
+    def to_yaml(self, path: str | Path, name: str = "camera") -> None:
+        """Writes the ROS camera-info YAML form that `from_yaml` reads."""
+        k = [float(v) for v in self.matrix.reshape(-1)]
+        p = [k[0], k[1], k[2], 0.0, k[3], k[4], k[5], 0.0, k[6], k[7], k[8], 0.0]
+        data = {
+            "image_width": self.width,
+            "image_height": self.height,
+            "camera_name": name,
+            "camera_matrix": {"rows": 3, "cols": 3, "data": k},
+            "distortion_model": "plumb_bob",
+            "distortion_coefficients": {"rows": 1, "cols": 5, "data": [0.0] * 5},
+            "rectification_matrix": {"rows": 3, "cols": 3, "data": [1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0]},
+            "projection_matrix": {"rows": 3, "cols": 4, "data": p},
+        }
+        Path(path).write_text(yaml.safe_dump(data, sort_keys=False, default_flow_style=None))
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """The 3x3 intrinsic matrix K in pixels."""
+        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], dtype=np.float64)
+
+    @property
+    def fractions(self) -> NDArray[np.float64]:
+        """K with its first row divided by the width and its second by the height: maps to 0..1 of the image."""
+        return self.matrix / np.array([[self.width], [self.height], [1.0]])
+
+    def resized(self, width: int, height: int) -> Camera:
+        """The same camera for an image scaled to `width` x `height` (pixel centres at integers)."""
+        sx, sy = width / self.width, height / self.height
+        return Camera(
+            width, height, self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5
+        )
+
+    def cropped(self, left: int, top: int, width: int, height: int) -> Camera:
+        """The same camera for a window of its image."""
+        return replace(self, width=width, height=height, cx=self.cx - left, cy=self.cy - top)
+
+    def rays(self) -> NDArray[np.float32]:
+        """Direction of each pixel at z = 1: [H, W, 2] of (X/Z, Y/Z) in the optical frame."""
+        x = (np.arange(self.width, dtype=np.float64) - self.cx) / self.fx
+        y = (np.arange(self.height, dtype=np.float64) - self.cy) / self.fy
+        return np.stack(np.meshgrid(x, y), axis=-1).astype(np.float32)
+
+    def project(self, points: NDArray[Any]) -> NDArray[np.float64]:
+        """Pixel coordinates [..., 2] of optical-frame points [..., 3]; NaN for points with z <= 0."""
+        p = np.asarray(points, dtype=np.float64)
+        z = np.where(p[..., 2] > 0, p[..., 2], np.nan)
+        return np.stack([p[..., 0] / z * self.fx + self.cx, p[..., 1] / z * self.fy + self.cy], axis=-1)
+
+    def back_project(self, depth: NDArray[Any]) -> NDArray[np.float32]:
+        """Optical-frame points [H, W, 3] of a depth image [H, W] in metres along z; NaN stays NaN."""
+        if depth.shape != (self.height, self.width):
+            raise CameraError(
+                f"depth is {depth.shape[1]}x{depth.shape[0]} and the camera {self.width}x{self.height}: they must agree"
+            )
+        z = depth.astype(np.float32)[..., None]
+        return np.concatenate([self.rays() * z, z], axis=-1)
