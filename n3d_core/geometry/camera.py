@@ -102,8 +102,10 @@ class Camera:
 
     @property
     def fractions(self) -> NDArray[np.float64]:
-        """K with its first row divided by the width and its second by the height: maps to 0..1 of the image."""
-        return self.matrix / np.array([[self.width], [self.height], [1.0]])
+        """K that maps to 0..1 from edge to edge of the image, as the reference writes intrinsics."""
+        m = self.matrix
+        m[:2, 2] += 0.5  # from pixel centres at integers to the image's corner
+        return m / np.array([[self.width], [self.height], [1.0]])
 
     def resized(self, width: int, height: int) -> Camera:
         """The same camera for an image scaled to `width` x `height` (pixel centres at integers)."""

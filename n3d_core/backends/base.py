@@ -1,0 +1,57 @@
+"""What the pipeline asks of a backend: encode an image, and extend a sequence of tokens that has a cache."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.model.config import N3DConfig
+from n3d_core.model.preprocess import VisionInput
+
+
+class Sequence(Protocol):
+    """Tokens whose keys and values are kept. One sequence is used by one thread at a time."""
+
+    @property
+    def length(self) -> int:
+        """Number of tokens in the cache."""
+
+    def extend(self, ids: list[int], positions: NDArray[np.int64], image: Any = None, rows: int = 1) -> NDArray[np.float32]:
+        """Appends a chunk in one pass.
+
+        Args:
+            ids: of the tokens.
+            positions: [3, len(ids)] M-RoPE positions.
+            image: what `Backend.encode` returned; its tokens replace the image pads of the chunk, in order.
+            rows: for how many of the last tokens logits are wanted.
+
+        Returns:
+            logits [rows, vocab] float32: row i predicts the token after the chunk's i-th of the last `rows`.
+        """
+
+    def truncate(self, length: int) -> None:
+        """Forgets all tokens from `length` on."""
+
+
+class Backend(Protocol):
+    """A loaded network that can run.
+
+    Attributes:
+        name: `torch`, `onnx` or `tensorrt`, with the device, for people to read.
+        reason: why this backend runs and not another, one sentence.
+        config: of the network.
+        memory_bytes: that weights and buffers take.
+    """
+
+    name: str
+    reason: str
+    config: N3DConfig
+    memory_bytes: int
+
+    def encode(self, image: VisionInput) -> Any:
+        """Image tokens, in whatever form `Sequence.extend` takes."""
+
+    def start(self) -> Sequence:
+        """An empty sequence."""

@@ -1,0 +1,101 @@
+"""The reference backend: plain torch, on the CPU or a GPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from n3d_core.errors import TextTooLongError
+from n3d_core.model.decoder import KVCache, causal_mask, mrope_tables
+from n3d_core.model.network import N3DNetwork
+from n3d_core.model.plan import ImagePlan
+from n3d_core.model.preprocess import VisionInput
+from n3d_core.model.vision import PlanTensors
+
+FIRST_CAPACITY = 512
+
+
+class TorchBackend:
+    """Runs a network on its own device and in its own type."""
+
+    def __init__(self, network: N3DNetwork, reason: str = "asked for") -> None:
+        self.network = network
+        self.config = network.config
+        parameter = next(network.parameters())
+        self.device, self.dtype = parameter.device, parameter.dtype
+        self.name = f"torch ({self.device.type})"
+        self.reason = reason
+        self.memory_bytes = sum(p.numel() * p.element_size() for p in network.parameters())
+        self._plans: dict[tuple[int, int], PlanTensors] = {}
+
+    @torch.inference_mode()
+    def encode(self, image: VisionInput) -> Tensor:
+        """Image tokens [tokens, hidden]."""
+        patches = torch.from_numpy(image.patches)[None].to(self.device, self.dtype)
+        coordinates = torch.from_numpy(image.coordinates)[None].to(self.device)
+        return self.network.visual(patches, coordinates, self._plan(image.plan))[0]
+
+    def start(self) -> TorchSequence:
+        """An empty sequence."""
+        return TorchSequence(self)
+
+    def _plan(self, plan: ImagePlan) -> PlanTensors:
+        key = (plan.grid_h, plan.grid_w)
+        if key not in self._plans:
+            self._plans[key] = PlanTensors(plan, self.device)
+        return self._plans[key]
+
+
+class TorchSequence:
+    """Tokens with a cache that is allocated in doubling buckets and written by index."""
+
+    def __init__(self, backend: TorchBackend) -> None:
+        self._backend = backend
+        self._length = 0
+        self._cache = self._allocate(FIRST_CAPACITY)
+
+    @property
+    def length(self) -> int:
+        return self._length
+
+    @torch.inference_mode()
+    def extend(self, ids: list[int], positions: NDArray[np.int64], image: Tensor | None = None, rows: int = 1) -> NDArray[np.float32]:
+        """See `Sequence.extend`."""
+        backend, network = self._backend, self._backend.network
+        end = self._length + len(ids)
+        self._reserve(end)
+        tokens = torch.tensor(ids, device=backend.device)
+        embeddings = F.embedding(tokens, network.model.embed_tokens.weight)
+        if image is not None:
+            embeddings[tokens == backend.config.image_token_id] = image.to(embeddings.dtype)
+        cos, sin = (torch.from_numpy(t).to(backend.device) for t in mrope_tables(backend.config.text, positions))
+        mask = causal_mask(len(ids), self._length, backend.device)
+        hidden = network.model(embeddings[None], cos[None, None], sin[None, None], mask, self._cache, self._length)
+        self._length = end
+        return network.logits(hidden[0, -rows:]).float().cpu().numpy()
+
+    def truncate(self, length: int) -> None:
+        """See `Sequence.truncate`."""
+        if not 0 <= length <= self._length:
+            raise ValueError(f"cannot truncate a sequence of {self._length} tokens to {length}")
+        self._length = length
+
+    def _allocate(self, capacity: int) -> KVCache:
+        b = self._backend
+        return KVCache(b.config.text, capacity, device=b.device, dtype=b.dtype)
+
+    def _reserve(self, length: int) -> None:
+        limit = self._backend.config.text.max_position_embeddings
+        if length > limit:
+            raise TextTooLongError(f"the sequence would have {length} tokens: the model takes {limit}; shorten the text")
+        capacity = self._cache.capacity
+        if length <= capacity:
+            return
+        while capacity < length:
+            capacity *= 2
+        old, self._cache = self._cache, self._allocate(capacity)
+        self._cache.keys[..., : self._length, :] = old.keys[..., : self._length, :]
+        self._cache.values[..., : self._length, :] = old.values[..., : self._length, :]

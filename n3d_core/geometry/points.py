@@ -1,0 +1,68 @@
+"""The model's own frame (x left, y up, z forward) and the normalisation of its point cloud.
+
+This file and `language/codec.py` are the only ones that know the model's frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.errors import DepthError
+
+_SUM_CHUNK = 8192
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How a cloud was normalised: `p_n = (p - shift) * scale`, in the model's frame.
+
+    Attributes:
+        shift: smallest coordinate of the valid points along each axis, metres.
+        scale: one over the mean distance of the shifted valid points from the origin, 1/metres.
+    """
+
+    shift: tuple[float, float, float]
+    scale: float
+
+    @property
+    def min_z(self) -> float:
+        """Metres from the camera to the nearest valid point."""
+        return self.shift[2]
+
+
+def to_model_frame(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Optical-frame points (x right, y down) [..., 3] -> the model's frame (x left, y up), and back."""
+    return points * np.array([-1, -1, 1], dtype=np.float32)
+
+
+def normalise(points: NDArray[np.float32], valid: NDArray[np.bool_]) -> tuple[NDArray[np.float32], Normalisation]:
+    """Normalises model-frame points [H, W, 3]; only valid pixels [H, W] count.
+
+    Returns:
+        The normalised points [H, W, 3] float32 (invalid ones are carried along), and what was done.
+
+    Raises:
+        DepthError: if no point is valid, or all valid points coincide.
+    """
+    if not valid.any():
+        raise DepthError("no valid point to normalise: the depth image holds no measurement")
+    cloud = points[valid]
+    shift = cloud.min(axis=0)
+    mean = _mean(np.linalg.norm(cloud - shift, axis=1))
+    if not mean > 0:
+        raise DepthError("all valid points coincide: the depth image holds no shape; check the sensor and the unit")
+    scale = 1.0 / mean
+    with np.errstate(invalid="ignore"):
+        normalised = (points - shift) * np.float32(scale)
+    return normalised, Normalisation((float(shift[0]), float(shift[1]), float(shift[2])), scale)
+
+
+def _mean(values: NDArray[np.float32]) -> float:
+    """Mean of fp32 values as numpy 1.26 sums them, whatever numpy is installed: the released boxes' last digits need it."""
+    total = np.float32(0)
+    for start in range(0, len(values), _SUM_CHUNK):
+        total = np.float32(total + np.add.reduce(values[start : start + _SUM_CHUNK]))
+    return float(np.float32(float(total) / len(values)))

@@ -1,0 +1,79 @@
+"""Between metres and bins: a box of the optical frame and a line of the structured language.
+
+The bins know the model's frame and its normalised cloud: u, v are the image fractions of the projected centre,
+z is a distance from the nearest point, sizes are extents; all but u, v in units of the cloud's mean distance.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from n3d_core.geometry.boxes import Box3D
+from n3d_core.geometry.camera import Camera
+from n3d_core.geometry.points import Normalisation
+from n3d_core.language.structured import ANGLE_ZERO, BINS, BoxCode
+
+Z_MAX = 2.0  # largest normalised distance
+SIZE_MAX = 0.625  # largest normalised extent
+
+
+@dataclass(frozen=True)
+class BoxCodec:
+    """Translates boxes for one view.
+
+    Attributes:
+        normalisation: of that view's cloud.
+        camera: of that view.
+    """
+
+    normalisation: Normalisation
+    camera: Camera
+
+    def encode(self, box: Box3D) -> BoxCode:
+        """A box in front of the camera -> bins (floor; clipped to 0..999)."""
+        x, y, z = box.center
+        u = (x / z * self.camera.fx + self.camera.cx + 0.5) / self.camera.width
+        v = (y / z * self.camera.fy + self.camera.cy + 0.5) / self.camera.height
+        scale = self.normalisation.scale
+        z_n = (z - self.normalisation.min_z) * scale
+        sizes = [_bin(s * scale / SIZE_MAX) for s in box.size]
+        return BoxCode(box.label, _bin(u), _bin(v), _bin(z_n / Z_MAX), ANGLE_ZERO, *sizes)
+
+    def decode(self, code: BoxCode, score: float = 1.0, covariance: tuple[float, ...] | None = None) -> Box3D:
+        """Bins -> a box in metres, from the left edge of each bin as the released model reads them."""
+        z = self.depth(code.z)
+        u, v = code.u / BINS, code.v / BINS
+        x = (u * self.camera.width - 0.5 - self.camera.cx) / self.camera.fx * z
+        y = (v * self.camera.height - 0.5 - self.camera.cy) / self.camera.fy * z
+        metres = SIZE_MAX / BINS / self.normalisation.scale
+        size = (code.sx * metres, code.sy * metres, code.sz * metres)
+        return Box3D(code.label, (x, y, z), size, score, covariance, saturated_fields(code))
+
+    def depth(self, z_bin: float) -> float:
+        """Metres along the optical axis of a (possibly fractional) z bin."""
+        return z_bin / BINS * Z_MAX / self.normalisation.scale + self.normalisation.min_z
+
+    def center_jacobian(self, code: BoxCode) -> np.ndarray:
+        """d(x, y, z) / d(u, v, z bins) at a code, [3, 3] metres a bin: carries bin variances to metres."""
+        z = self.depth(code.z)
+        dz = Z_MAX / self.normalisation.scale / BINS
+        du = self.camera.width / BINS / self.camera.fx
+        dv = self.camera.height / BINS / self.camera.fy
+        ray_x = (code.u / BINS * self.camera.width - 0.5 - self.camera.cx) / self.camera.fx
+        ray_y = (code.v / BINS * self.camera.height - 0.5 - self.camera.cy) / self.camera.fy
+        return np.array([[du * z, 0, ray_x * dz], [0, dv * z, ray_y * dz], [0, 0, dz]])
+
+
+def saturated_fields(code: BoxCode) -> tuple[str, ...]:
+    """Names of the fields whose bin is the last one: the object is too near the edge, too far or too large for the scale."""
+    named = {"u": code.u, "v": code.v, "z": code.z, "width": code.sx, "height": code.sy, "length": code.sz}
+    return tuple(name for name, value in named.items() if value >= BINS - 1)
+
+
+def _bin(fraction: float) -> int:
+    if not math.isfinite(fraction):
+        return 0
+    return min(max(int(fraction * BINS), 0), BINS - 1)

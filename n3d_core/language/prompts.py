@@ -1,0 +1,55 @@
+"""The prompts N3D-VLM was trained on (ChatML), as pieces of text around the image."""
+
+from __future__ import annotations
+
+import re
+
+from n3d_core.errors import EmptyTextError, TextTooLongError
+from n3d_core.language.structured import CODE_TEMPLATE
+
+SYSTEM = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
+VISION_START, VISION_END, IMAGE_PAD = "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"
+TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
+
+PREFIX = f"{TURN_START}system\n{SYSTEM}{TURN_END}\n{TURN_START}user\n{VISION_START}"
+SUFFIX = f"{TURN_END}\n{TURN_START}assistant\n"
+
+REFERENCE = f" The reference code is as followed: {CODE_TEMPLATE}"
+ALL_OBJECTS = "all objects"
+MAX_TEXT = 2000  # characters: more than any question, less than any context
+
+_SPECIAL = re.compile(r"<\|([A-Za-z_]{1,40})\|>")
+
+
+def detect_prompt() -> str:
+    """Every object of the scene."""
+    return f"Detect boxes.{REFERENCE}"
+
+
+def class_prompt(name: str) -> str:
+    """All objects that a noun phrase names."""
+    return f"Identify the 3D boxes for all the '{name}' in this scene.{REFERENCE}"
+
+
+def locate_prompt(question: str) -> str:
+    """Pass 1 of a question: the boxes of the objects it speaks of."""
+    return f"{question} First locate the bbox of the aforementioned object(s).{REFERENCE}"
+
+
+def grounding_prompt(text: str) -> str:
+    """The prompt of a grounding query: `all objects`, or a noun phrase."""
+    return detect_prompt() if text.lower() == ALL_OBJECTS else class_prompt(text)
+
+
+def checked_text(text: str) -> str:
+    """User text made safe to stand in a prompt: one line, trimmed, with special tokens spelled harmlessly.
+
+    Raises:
+        EmptyTextError, TextTooLongError: if nothing is left, or more than `MAX_TEXT` characters.
+    """
+    clean = " ".join(_SPECIAL.sub(r"< |\1| >", text).split())
+    if not clean:
+        raise EmptyTextError("the query text is empty: name what to look for, for example 'red mug', or 'all objects'")
+    if len(clean) > MAX_TEXT:
+        raise TextTooLongError(f"the query text has {len(clean)} characters: at most {MAX_TEXT} are accepted")
+    return clean

@@ -1,0 +1,45 @@
+"""The checkpoint's tokenizer: text to ids and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tokenizers import Tokenizer as _Backend
+
+from n3d_core.errors import CheckpointError
+
+
+class Tokenizer:
+    """Reads `tokenizer.json` of a checkpoint folder.
+
+    Raises:
+        CheckpointError: if the file is missing or damaged, or lacks ChatML's and the vision tokens.
+    """
+
+    REQUIRED = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>")
+
+    def __init__(self, path: str | Path) -> None:
+        try:
+            self._backend = _Backend.from_file(str(path))
+        except Exception as error:  # tokenizers raises bare Exception
+            raise CheckpointError(f"{path}: cannot be read as a tokenizer ({error})") from error
+        missing = [t for t in self.REQUIRED if self._backend.token_to_id(t) is None]
+        if missing:
+            raise CheckpointError(f"{path}: the tokens {', '.join(missing)} are missing; a Qwen2.5-VL tokenizer is wanted")
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text; nothing is added."""
+        return list(self._backend.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: list[int]) -> str:
+        """Text of token ids, special tokens left out."""
+        return str(self._backend.decode(ids, skip_special_tokens=True))
+
+    def id_of(self, token: str) -> int:
+        """Id of a token that is known to exist."""
+        return int(self._backend.token_to_id(token))
+
+    @property
+    def size(self) -> int:
+        """Number of ids, added tokens included."""
+        return int(self._backend.get_vocab_size(with_added_tokens=True))

@@ -1,0 +1,1 @@
+"""The network: vision tower with 3D positional encoding, decoder, preprocessing and checkpoint loading."""

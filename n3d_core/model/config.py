@@ -1,0 +1,222 @@
+"""Sizes of the network, read from a checkpoint's `config.json` (flat as on the hub, or nested as newer tools save it)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from n3d_core.errors import CheckpointError
+
+PeOrder = Literal["row_major", "aligned"]
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    """The vision tower. Sizes are channels, patches and pixels as their names say."""
+
+    depth: int = 32
+    hidden_size: int = 1280
+    intermediate_size: int = 3420
+    num_heads: int = 16
+    out_hidden_size: int = 2048
+    in_channels: int = 3
+    patch_size: int = 14
+    temporal_patch_size: int = 2
+    spatial_merge_size: int = 2
+    window_size: int = 112
+    fullatt_block_indexes: tuple[int, ...] = (7, 15, 23, 31)
+
+    def __post_init__(self) -> None:
+        _divides("vision num_heads", self.num_heads, "hidden_size", self.hidden_size)
+        _divides("vision rotary axes", 4, "head size", self.hidden_size // self.num_heads)
+        _divides("patch_size x spatial_merge_size", self.pixels_per_token, "window_size", self.window_size)
+
+    @property
+    def pixels_per_token(self) -> int:
+        """Width and height in pixels of one merged image token."""
+        return self.patch_size * self.spatial_merge_size
+
+    @property
+    def patch_values(self) -> int:
+        """Values of one flattened patch (both temporal frames)."""
+        return self.in_channels * self.temporal_patch_size * self.patch_size**2
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """The decoder."""
+
+    vocab_size: int = 151936
+    hidden_size: int = 2048
+    intermediate_size: int = 11008
+    num_hidden_layers: int = 36
+    num_attention_heads: int = 16
+    num_key_value_heads: int = 2
+    rms_norm_eps: float = 1e-6
+    rope_theta: float = 1_000_000.0
+    mrope_section: tuple[int, int, int] = (16, 24, 24)
+    max_position_embeddings: int = 128_000
+    tie_word_embeddings: bool = True
+
+    def __post_init__(self) -> None:
+        _divides("num_attention_heads", self.num_attention_heads, "hidden_size", self.hidden_size)
+        _divides("num_key_value_heads", self.num_key_value_heads, "num_attention_heads", self.num_attention_heads)
+        if sum(self.mrope_section) * 2 != self.head_size:
+            raise CheckpointError(
+                f"mrope_section {list(self.mrope_section)} adds up to {sum(self.mrope_section)}: "
+                f"half of the head size ({self.head_size // 2}) is wanted"
+            )
+
+    @property
+    def head_size(self) -> int:
+        return self.hidden_size // self.num_attention_heads
+
+
+@dataclass(frozen=True)
+class N3DConfig:
+    """The whole model, and the few facts that are N3D-VLM's own.
+
+    Attributes:
+        pe_order: `row_major` as the released weights absorbed it, `aligned` for models trained here.
+        image_longest_side: pixels to which the longest side of an image is resized.
+        image_token_id, vision_start_token_id, vision_end_token_id: ids in the tokenizer.
+        eos_token_id: the id that ends a turn.
+    """
+
+    vision: VisionConfig
+    text: TextConfig
+    image_token_id: int = 151655
+    vision_start_token_id: int = 151652
+    vision_end_token_id: int = 151653
+    eos_token_id: int = 151645
+    pe_order: PeOrder = "row_major"
+    image_longest_side: int = 640
+
+    def __post_init__(self) -> None:
+        if self.vision.out_hidden_size != self.text.hidden_size:
+            raise CheckpointError(
+                f"vision out_hidden_size is {self.vision.out_hidden_size} and the decoder's hidden_size "
+                f"{self.text.hidden_size}: they must be equal"
+            )
+        if self.pe_order not in ("row_major", "aligned"):
+            raise CheckpointError(f"pe_order is {self.pe_order!r}: 'row_major' or 'aligned' is wanted")
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> N3DConfig:
+        """Reads `config.json`.
+
+        Raises:
+            CheckpointError: if the file is missing, damaged, or of another architecture.
+        """
+        try:
+            data = json.loads(Path(path).read_text())
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be read ({error.strerror}); a checkpoint folder needs config.json") from error
+        except ValueError as error:
+            raise CheckpointError(f"{path}: not valid JSON ({error})") from error
+        try:
+            return cls.from_json(data)
+        except CheckpointError as error:
+            raise CheckpointError(f"{path}: {error}") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path}: a value is missing or of the wrong type ({type(error).__name__}: {error})") from error
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> N3DConfig:
+        """Reads the parsed JSON; the decoder's keys lie at the top (flat) or under `text_config` (nested)."""
+        if "vision_config" not in data:
+            kind = data.get("model_type", "unknown")
+            raise CheckpointError(f"model_type {kind!r} has no vision_config: a Qwen2.5-VL with a vision tower is wanted")
+        text = dict(data.get("text_config") or data)
+        vision = dict(data["vision_config"])
+        own = dict(data.get("n3d") or {})
+        rope = text.get("rope_scaling") or text.get("rope_parameters") or {}
+        return cls(
+            vision=VisionConfig(
+                depth=vision["depth"],
+                hidden_size=vision["hidden_size"],
+                intermediate_size=vision["intermediate_size"],
+                num_heads=vision["num_heads"],
+                out_hidden_size=vision["out_hidden_size"],
+                in_channels=vision.get("in_channels", vision.get("in_chans", 3)),
+                patch_size=vision.get("patch_size", vision.get("spatial_patch_size", 14)),
+                temporal_patch_size=vision.get("temporal_patch_size", 2),
+                spatial_merge_size=vision.get("spatial_merge_size", 2),
+                window_size=vision.get("window_size", 112),
+                fullatt_block_indexes=tuple(vision["fullatt_block_indexes"]),
+            ),
+            text=TextConfig(
+                vocab_size=text["vocab_size"],
+                hidden_size=text["hidden_size"],
+                intermediate_size=text["intermediate_size"],
+                num_hidden_layers=text["num_hidden_layers"],
+                num_attention_heads=text["num_attention_heads"],
+                num_key_value_heads=text["num_key_value_heads"],
+                rms_norm_eps=float(text.get("rms_norm_eps", 1e-6)),
+                rope_theta=float(text.get("rope_theta", rope.get("rope_theta", 1_000_000.0))),
+                mrope_section=tuple(rope["mrope_section"]),
+                max_position_embeddings=text.get("max_position_embeddings", 128_000),
+                tie_word_embeddings=bool(data.get("tie_word_embeddings", text.get("tie_word_embeddings", False))),
+            ),
+            image_token_id=data.get("image_token_id", 151655),
+            vision_start_token_id=data.get("vision_start_token_id", 151652),
+            vision_end_token_id=data.get("vision_end_token_id", 151653),
+            eos_token_id=int(data.get("n3d_eos_token_id", _first(data.get("eos_token_id", text.get("eos_token_id", 151645))))),
+            pe_order=own.get("pe_order", "row_major"),
+            image_longest_side=int(own.get("image_longest_side", 640)),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The flat form, as on the hub, with this project's keys under `n3d`."""
+        v, t = self.vision, self.text
+        return {
+            "architectures": ["Qwen2_5_VLForConditionalGeneration"],
+            "model_type": "qwen2_5_vl",
+            "hidden_act": "silu",
+            "vocab_size": t.vocab_size,
+            "hidden_size": t.hidden_size,
+            "intermediate_size": t.intermediate_size,
+            "num_hidden_layers": t.num_hidden_layers,
+            "num_attention_heads": t.num_attention_heads,
+            "num_key_value_heads": t.num_key_value_heads,
+            "rms_norm_eps": t.rms_norm_eps,
+            "rope_theta": t.rope_theta,
+            "rope_scaling": {"type": "mrope", "mrope_section": list(t.mrope_section)},
+            "max_position_embeddings": t.max_position_embeddings,
+            "tie_word_embeddings": t.tie_word_embeddings,
+            "image_token_id": self.image_token_id,
+            "vision_start_token_id": self.vision_start_token_id,
+            "vision_end_token_id": self.vision_end_token_id,
+            "eos_token_id": self.eos_token_id,
+            "vision_config": {
+                "model_type": "qwen2_5_vl",
+                "hidden_act": "silu",
+                "depth": v.depth,
+                "hidden_size": v.hidden_size,
+                "intermediate_size": v.intermediate_size,
+                "num_heads": v.num_heads,
+                "out_hidden_size": v.out_hidden_size,
+                "in_channels": v.in_channels,
+                "in_chans": v.in_channels,
+                "patch_size": v.patch_size,
+                "spatial_patch_size": v.patch_size,
+                "temporal_patch_size": v.temporal_patch_size,
+                "spatial_merge_size": v.spatial_merge_size,
+                "window_size": v.window_size,
+                "fullatt_block_indexes": list(v.fullatt_block_indexes),
+                "tokens_per_second": 2,
+            },
+            "n3d": {"pe_order": self.pe_order, "image_longest_side": self.image_longest_side},
+        }
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, list) else value
+
+
+def _divides(name: str, divisor: int, of: str, value: int) -> None:
+    if divisor < 1 or value % divisor:
+        raise CheckpointError(f"{of} is {value}: a multiple of {name} ({divisor}) is wanted")

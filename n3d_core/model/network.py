@@ -1,0 +1,31 @@
+"""N3D-VLM as one module: vision tower, decoder and head, with the released checkpoint's parameter names."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from n3d_core.model.config import N3DConfig
+from n3d_core.model.decoder import Decoder
+from n3d_core.model.vision import VisionTower
+
+
+class N3DNetwork(nn.Module):
+    """The parts; `Decoder.forward` and `VisionTower.forward` are called by the backends and the trainer."""
+
+    def __init__(self, config: N3DConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.visual = VisionTower(config.vision)
+        self.model = Decoder(config.text)
+        if not config.text.tie_word_embeddings:
+            self.lm_head = nn.Linear(config.text.hidden_size, config.text.vocab_size, bias=False)
+
+    @property
+    def head_weight(self) -> Tensor:
+        """[vocab, hidden]: the output head, which is the embedding table where the two are tied."""
+        return self.model.embed_tokens.weight if self.config.text.tie_word_embeddings else self.lm_head.weight
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[..., hidden] -> [..., vocab]."""
+        return F.linear(hidden, self.head_weight)

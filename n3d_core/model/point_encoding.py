@@ -1,0 +1,56 @@
+"""The 3D positional encoding of N3D-VLM: points pooled to the patch grid, then a sinusoid an axis.
+
+It has no parameters. Pooling and rounding are geometry and run on the host; the sinusoid is part of the graph.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from n3d_core.errors import DepthError
+
+UNIT = 0.001  # of the normalised cloud: one step of the encoding
+TEMPERATURE = 10000.0
+
+
+def pooled_coordinates(points: NDArray[np.float32], valid: NDArray[np.bool_], grid_h: int, grid_w: int) -> NDArray[np.float32]:
+    """Rounded coordinates [grid_h * grid_w, 3] in row-major patch order, of a normalised point map [H, W, 3].
+
+    Invalid points count as the mean of the valid ones; one scalar mean over all three axes is subtracted.
+
+    Raises:
+        DepthError: if no point is valid, or a valid one is not finite.
+    """
+    return np.round(coordinates_before_rounding(points, valid, grid_h, grid_w))
+
+
+def coordinates_before_rounding(
+    points: NDArray[np.float32], valid: NDArray[np.bool_], grid_h: int, grid_w: int
+) -> NDArray[np.float32]:
+    """`pooled_coordinates` before it rounds (half to even)."""
+    if not valid.any():
+        raise DepthError("no valid point to encode: the depth image holds no measurement")
+    cloud = torch.from_numpy(np.ascontiguousarray(points, dtype=np.float32)).clone()
+    mask = torch.from_numpy(valid)
+    mean = cloud[mask].mean(dim=0)
+    if not torch.isfinite(mean).all():
+        raise DepthError("a valid point is not finite: mark pixels without a measurement as invalid")
+    cloud[~mask] = mean
+    pooled = F.adaptive_avg_pool2d(cloud.permute(2, 0, 1)[None], (grid_h, grid_w))[0]
+    rows = pooled.permute(1, 2, 0).reshape(-1, 3)
+    centre = rows.mean(dim=0).mean()
+    return ((rows - centre) / UNIT).numpy()
+
+
+def sinusoid(coordinates: Tensor, width: int) -> Tensor:
+    """[..., P, 3] rounded coordinates -> [..., P, width]: x, y and z one after another, sin on even, cos on odd channels."""
+    per_axis = width // 3
+    channel = torch.arange(per_axis, device=coordinates.device)
+    divisor = TEMPERATURE ** (2 * torch.div(channel, 2, rounding_mode="floor").float() / per_axis)
+    angles = coordinates.float()[..., None] / divisor
+    encoded = torch.where(channel % 2 == 0, angles.sin(), angles.cos()).flatten(-2)
+    return F.pad(encoded, (0, width - 3 * per_axis))

@@ -1,0 +1,87 @@
+"""From an RGB image and a point map to what the vision tower takes: patches, coordinates and their plan.
+
+Follows the Qwen2-VL image processor and N3D-VLM's demo: Lanczos to the longest side, bicubic to multiples of a
+token's pixels, CLIP's mean and deviation. All in fp32 on the host.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from n3d_core.errors import ImageError
+from n3d_core.model.config import N3DConfig, VisionConfig
+from n3d_core.model.plan import ImagePlan, image_plan
+from n3d_core.model.point_encoding import pooled_coordinates
+
+MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
+DEVIATION = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class VisionInput:
+    """What one image gives the vision tower.
+
+    Attributes:
+        patches: float32 [P, C*T*S*S] normalised pixels in merge-group order.
+        coordinates: float32 [P, 3] rounded point coordinates in row-major patch order.
+        plan: constants of that patch grid.
+    """
+
+    patches: NDArray[np.float32]
+    coordinates: NDArray[np.float32]
+    plan: ImagePlan
+
+
+def vision_input(
+    color: NDArray[np.uint8], points: NDArray[np.float32], valid: NDArray[np.bool_], config: N3DConfig
+) -> VisionInput:
+    """Prepares RGB [H, W, 3] and a normalised point map [h, w, 3] of the same view for the vision tower."""
+    image = resize_for_model(Image.fromarray(color), config)
+    patches, grid_h, grid_w = patchify(np.asarray(image), config.vision)
+    return VisionInput(patches, pooled_coordinates(points, valid, grid_h, grid_w), image_plan(config, grid_h, grid_w))
+
+
+def resize_for_model(image: Image.Image, config: N3DConfig) -> Image.Image:
+    """Longest side to `image_longest_side` (Lanczos, in the image's own mode), RGB, then whole tokens (bicubic).
+
+    Raises:
+        ImageError: if a side is shorter than one token after the first step.
+    """
+    size = longest_side_size(image.width, image.height, config.image_longest_side)
+    image = image.resize(size, Image.Resampling.LANCZOS) if size[0] > 0 and size[1] > 0 else image
+    width, height = whole_token_size(*size, config.vision.pixels_per_token)
+    return image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+
+
+def longest_side_size(width: int, height: int, longest: int) -> tuple[int, int]:
+    """(width, height) scaled so that the longest side is `longest`; the other is cut to an integer, at least 1."""
+    if width >= height:
+        return longest, max(1, int(height * longest / width))
+    return max(1, int(width * longest / height)), longest
+
+
+def whole_token_size(width: int, height: int, token: int) -> tuple[int, int]:
+    """(width, height) rounded (half to even) to multiples of `token` pixels."""
+    if min(width, height) < token:
+        raise ImageError(
+            f"image is {width}x{height} at the model's resolution: each side must have at least {token} pixels; "
+            "use an image that is less elongated"
+        )
+    return round(width / token) * token, round(height / token) * token
+
+
+def patchify(image: NDArray[np.uint8], vision: VisionConfig) -> tuple[NDArray[np.float32], int, int]:
+    """RGB [H, W, 3] -> normalised patches [P, C*T*S*S] in merge-group order, and the patch grid's height and width."""
+    side, merge = vision.patch_size, vision.spatial_merge_size
+    grid_h, grid_w = image.shape[0] // side, image.shape[1] // side
+    scaled = (image * (1 / 255)).astype(np.float32)
+    pixels = (scaled - MEAN) / DEVIATION
+    tiles = pixels.reshape(grid_h // merge, merge, side, grid_w // merge, merge, side, vision.in_channels)
+    tiles = tiles.transpose(0, 3, 1, 4, 6, 2, 5)  # token row, token col, row and col in the token, C, S, S
+    tiles = tiles.reshape(grid_h * grid_w, vision.in_channels, 1, side * side)
+    repeated = np.repeat(tiles, vision.temporal_patch_size, axis=2)  # a still image is a video of equal frames
+    return np.ascontiguousarray(repeated.reshape(grid_h * grid_w, -1)), grid_h, grid_w

@@ -1,0 +1,140 @@
+"""The one YAML file that describes a training, as frozen dataclasses; unknown keys are errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from n3d_core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where samples come from and how they are mixed.
+
+    Attributes:
+        cache: folder of a scene cache (`python -m training.scenes.cache`).
+        tokens: length of a packed sequence: questions are added to an image until it is full.
+        mixture: weight of each kind of question.
+        augment: flips, crops and colour jitter.
+        workers: loader processes.
+    """
+
+    cache: str
+    tokens: int = 384
+    mixture: dict[str, float] = field(default_factory=lambda: {"detect": 1.0, "color_class": 4.0, "class": 2.0, "absent": 1.5})
+    augment: bool = True
+    workers: int = 1
+    limit: int = 0
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """The optimiser. `muon` orthogonalises the updates of hidden matrices; the rest is AdamW."""
+
+    name: str = "muon"
+    matrix_lr: float = 0.01
+    lr: float = 1e-3
+    vision_lr_scale: float = 1.0
+    weight_decay: float = 0.01
+    warmup_steps: int = 100
+    min_lr_share: float = 0.05
+    clip: float = 1.0
+    ema: float = 0.999
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the losses; `sigma` softens the targets of bins (bins), `dense` weighs the auxiliary head."""
+
+    sigma: float = 4.0
+    dense: float = 1.0
+    decision: float = 2.0
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training.
+
+    Attributes:
+        init: checkpoint folder to start from: weights where it has them, else only its config and tokenizer.
+        output: folder of checkpoints, metrics and the exported model.
+        steps: optimiser steps of the whole schedule.
+        batch: images a step a process; `accumulate` micro-batches make a step.
+    """
+
+    init: str
+    output: str
+    data: DataConfig
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    steps: int = 1000
+    batch: int = 8
+    accumulate: int = 1
+    seed: int = 0
+    precision: str = "fp32"
+    checkpointing: bool = False
+    train: str = "full"
+    threads: int = 0
+    log_every: int = 20
+    save_every: int = 200
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, overrides: list[str] | None = None) -> TrainConfig:
+        """Reads a YAML file; `overrides` are `a.b=value` strings."""
+        try:
+            data = yaml.safe_load(Path(path).read_text())
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
+        for override in overrides or []:
+            key, sep, value = override.partition("=")
+            if not sep:
+                raise ConfigError(f"override {override!r}: key=value is wanted")
+            _set(data, key.split("."), yaml.safe_load(value))
+        return build(cls, data, str(path))
+
+
+def build(cls: Any, data: Any, where: str) -> Any:
+    """A dataclass from a mapping: unknown and missing keys and wrong types are `ConfigError`s that name the key."""
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where}: a mapping is wanted, {type(data).__name__} found")
+    hints = typing.get_type_hints(cls)
+    known = {f.name: f for f in dataclasses.fields(cls)}
+    for key in data:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key {key!r}; known keys are {', '.join(known)}")
+    missing = [n for n, f in known.items() if f.default is f.default_factory is dataclasses.MISSING and n not in data]
+    if missing:
+        raise ConfigError(f"{where}: the key {missing[0]!r} is missing")
+    values = {}
+    for key, value in data.items():
+        hint = hints[key]
+        if dataclasses.is_dataclass(hint):
+            values[key] = build(hint, value, f"{where}: {key}")
+        else:
+            values[key] = _checked(value, hint, f"{where}: {key}")
+    return cls(**values)
+
+
+def _checked(value: Any, hint: Any, where: str) -> Any:
+    origin = typing.get_origin(hint)
+    expected = origin or hint
+    if isinstance(hint, types.UnionType):
+        return value
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+        raise ConfigError(f"{where} is {value!r}: {getattr(expected, '__name__', expected)} is wanted")
+    return value
+
+
+def _set(data: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        data = data.setdefault(key, {})
+    data[keys[-1]] = value

@@ -1,0 +1,71 @@
+"""An endless, repeatable stream of samples: sample number n is a pure function of the data and the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from n3d_core.errors import ConfigError
+from n3d_core.language.tokenizer import Tokenizer
+from n3d_core.model.config import N3DConfig
+from training.config import TrainConfig
+from training.localisation import QuestionMaker
+from training.model import Batch, collate
+from training.samples import Sample, SampleMaker, augment, from_cache
+from training.scenes.cache import SceneCache
+from training.scenes.catalogue import CLASSES
+from training.scenes.colors import COLORS
+
+
+class SceneSamples(Dataset[Sample]):
+    """Sample n: image n of a shuffled pass over the cache, augmented, with questions drawn for it."""
+
+    def __init__(self, config: TrainConfig, model: N3DConfig, tokenizer: Tokenizer) -> None:
+        self.config = config
+        self.cache = SceneCache(config.data.cache)
+        self.size = min(len(self.cache), config.data.limit or len(self.cache))
+        if self.size == 0:
+            raise ConfigError(f"data.cache {config.data.cache}: no shard found; run python -m training.scenes.cache first")
+        self.maker = SampleMaker(model, tokenizer, config.data.tokens)
+        self.questions = QuestionMaker(list(CLASSES), list(COLORS), config.data.mixture)
+
+    def __getitem__(self, number: int) -> Sample:
+        epoch, place = divmod(number, self.size)
+        index = int(np.random.default_rng((self.config.seed, epoch)).permutation(self.size)[place])
+        rng = np.random.default_rng((self.config.seed, epoch, index))
+        image = from_cache(self.cache[index], list(CLASSES), list(COLORS))
+        if self.config.data.augment:
+            image = augment(image, rng)
+        return self.maker.make(image, self.questions.draw(image, 16, rng), self.config.loss.decision)
+
+
+def batches(samples: SceneSamples, model: N3DConfig, pad: int, first: int, workers: int) -> Iterator[Batch]:
+    """Batches from sample number `first` on, made by `workers` processes."""
+    size = samples.config.batch
+
+    class Numbers:
+        def __iter__(self) -> Iterator[list[int]]:
+            start = first
+            while True:
+                yield list(range(start, start + size))
+                start += size
+
+    loader = DataLoader(
+        samples,
+        batch_sampler=Numbers(),  # type: ignore[arg-type]
+        collate_fn=lambda items: collate(items, model, pad),
+        num_workers=workers,
+        worker_init_fn=_one_thread,
+        prefetch_factor=4 if workers else None,
+    )
+    return iter(loader)
+
+
+def _one_thread(worker: int) -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)

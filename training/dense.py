@@ -1,0 +1,89 @@
+"""Targets of the auxiliary head: what lies under each patch. Used in training only, dropped afterwards.
+
+The language teaches which objects and how many slowly, one token at a time; this teaches it everywhere at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from n3d_core.language.structured import BINS, BoxCode
+
+REGRESSED = 6  # u and v offsets to the centre, z, and three sizes
+
+
+@dataclass(frozen=True)
+class DenseTargets:
+    """For each patch in merge-group reading order [P]: class and colour (0: background) and box values [P, 6]."""
+
+    classes: NDArray[np.int64]
+    colors: NDArray[np.int64]
+    boxes: NDArray[np.float32]
+
+
+def dense_targets(
+    instances: NDArray[np.uint8],
+    codes: list[BoxCode],
+    classes: list[int],
+    colors: list[int],
+    grid: tuple[int, int],
+    merge: int,
+) -> DenseTargets:
+    """The object that covers most of each patch, if it covers at least a sixth.
+
+    Args:
+        instances: [H, W] index of the object plus one, 0 for none.
+        codes, classes, colors: of the objects; class and colour numbers begin at 1.
+        grid: height and width of the patch grid.
+        merge: patches along one side of a token.
+    """
+    grid_h, grid_w = grid
+    height, width = instances.shape
+    tiles = instances[: height // grid_h * grid_h, : width // grid_w * grid_w]
+    tiles = tiles.reshape(grid_h, height // grid_h, grid_w, width // grid_w).transpose(0, 2, 1, 3).reshape(grid_h * grid_w, -1)
+    share = np.stack([(tiles == i + 1).mean(axis=1) for i in range(len(codes))], axis=1) if codes else np.zeros((len(tiles), 1))
+    best, covered = share.argmax(axis=1), share.max(axis=1) >= 1 / 6
+    table = np.array([[c.u, c.v, c.z, c.sx, c.sy, c.sz] for c in codes] or [[0] * REGRESSED], dtype=np.float32) / BINS
+    row, col = np.divmod(np.arange(grid_h * grid_w), grid_w)
+    own = np.stack([(col + 0.5) / grid_w, (row + 0.5) / grid_h], axis=1)
+    boxes = table[best]
+    boxes[:, :2] = (boxes[:, :2] - own) * 4
+    order = _merge_group_order(grid_h, grid_w, merge)
+    numbers = [np.where(covered, np.array(n or [0])[best], 0)[order] for n in (classes, colors)]
+    return DenseTargets(numbers[0].astype(np.int64), numbers[1].astype(np.int64), boxes[order].astype(np.float32))
+
+
+class DenseHead(nn.Module):
+    """Reads what its patches show from each image token [B, tokens, width]: one linear map, so the token must hold it."""
+
+    def __init__(self, width: int, classes: int, colors: int, patches: int) -> None:
+        super().__init__()
+        self.sizes = (classes + 1, colors + 1, REGRESSED)
+        self.patches = patches
+        self.read = nn.Linear(width, patches * sum(self.sizes))
+        nn.init.normal_(self.read.weight, std=width**-0.5 / 2)
+        nn.init.zeros_(self.read.bias)
+
+    def forward(self, tokens: Tensor, classes: Tensor, colors: Tensor, boxes: Tensor) -> dict[str, Tensor]:
+        """Losses and accuracies against targets [B, P] and [B, P, 6]."""
+        out = self.read(tokens).unflatten(-1, (self.patches, -1)).flatten(1, 2)
+        class_logits, color_logits, values = out.split(self.sizes, dim=-1)
+        known = classes > 0
+        weight = torch.where(known, 1.0, 0.25).flatten()
+        class_loss = (F.cross_entropy(class_logits.flatten(0, 1), classes.flatten(), reduction="none") * weight).sum() / weight.sum()
+        some = known.sum().clamp(min=1)
+        color_loss = (F.cross_entropy(color_logits[known], colors[known], reduction="sum")) / some
+        box_loss = F.smooth_l1_loss(values[known], boxes[known], reduction="sum", beta=0.05) / some
+        right = (class_logits[known].argmax(-1) == classes[known]).sum() / some
+        return {"loss": class_loss + color_loss * 0.5 + box_loss * 2, "class_accuracy": right.detach()}
+
+
+def _merge_group_order(grid_h: int, grid_w: int, merge: int) -> NDArray[np.int64]:
+    index = np.arange(grid_h * grid_w).reshape(grid_h // merge, merge, grid_w // merge, merge)
+    return index.transpose(0, 2, 1, 3).reshape(-1)

@@ -1,0 +1,135 @@
+"""Cleaning the point clouds of all objects of an image in one go: voxels, statistical outliers, DBSCAN.
+
+Every object is measured in its own voxels, so that one neighbourhood radius suits a mug and a house, and the objects
+are laid out on a line, so far apart that no neighbourhood spans two: one k-d tree then serves the whole image. The
+three steps are the textbook ones; tests hold them equal to Open3D's and scikit-learn's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+NOISE = -1
+
+
+@dataclass(frozen=True)
+class Voxels:
+    """Occupied voxels of several objects.
+
+    Attributes:
+        centroids: mean of the points of each voxel in units of the object's voxel, from the object's lowest corner [M, 3].
+        owner: index of the object of each voxel [M], ascending.
+        counts: points in each voxel [M].
+        order: permutation [N] of the points that puts those of one voxel side by side, in the order of the voxels.
+    """
+
+    centroids: Floats
+    owner: Ints
+    counts: Ints
+    order: Ints
+
+    def point_values(self, of_voxel: NDArray[np.bool_]) -> Ints:
+        """Indices of the points that lie in the chosen voxels [M], in the order of the voxels."""
+        return self.order[np.repeat(of_voxel, self.counts)]
+
+
+def voxelise(points: Floats, sizes: Ints, edge: Floats) -> Voxels:
+    """Groups points by cubic voxels, as Open3D's `voxel_down_sample` does (origin half a voxel below the lowest corner).
+
+    Args:
+        points: [N, 3] in metres, those of one object side by side.
+        sizes: number of points of each object [K], all at least 1, adding up to N.
+        edge: voxel edge of each object in metres [K].
+    """
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    low = np.minimum.reduceat(points, starts, axis=0)
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    local = (points - low[owner]) / edge[owner, None] + 0.5
+    cell = local.astype(np.int64)
+    span = cell.max(0) + 1
+    key = ((owner * span[0] + cell[:, 0]) * span[1] + cell[:, 1]) * span[2] + cell[:, 2]
+    order = np.argsort(key, kind="stable")
+    ordered = key[order]
+    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    counts = np.diff(np.append(first, len(key)))
+    centroids = np.add.reduceat(local[order], first, axis=0) / counts[:, None]
+    return Voxels(centroids, owner[order[first]], counts, order)
+
+
+def separate(voxels: Voxels, gap: float) -> Floats:
+    """Voxel centroids [M, 3] with the objects moved apart along x by more than `gap` voxels."""
+    pitch = float(voxels.centroids[:, 0].max()) + gap + 1.0
+    apart = voxels.centroids.copy()
+    apart[:, 0] += voxels.owner * pitch
+    return apart
+
+
+def statistical_inliers(tree: cKDTree, owner: Ints, neighbours: int, ratio: float, reach: float) -> NDArray[np.bool_]:
+    """Keeps points whose mean distance to their nearest neighbours is at most mean + ratio * deviation of the object's.
+
+    As Open3D's `remove_statistical_outlier`: the point itself counts as its first neighbour, the deviation is the
+    sample's, taken per object.
+
+    Args:
+        tree: over the separated points [M, 3].
+        owner: object of each point [M], ascending from 0 without gaps.
+        neighbours: how many neighbours, the point itself among them.
+        ratio: how many deviations are tolerated.
+        reach: no neighbour is further; keeps small objects from counting another object's points.
+    """
+    k = min(neighbours, len(owner))
+    distance = np.asarray(tree.query(tree.data, k=k, distance_upper_bound=reach)[0]).reshape(len(owner), k)
+    found = np.isfinite(distance)
+    mean = np.where(found, distance, 0.0).sum(1) / found.sum(1)
+    total = np.bincount(owner)
+    center = np.bincount(owner, mean) / total
+    variance = np.bincount(owner, (mean - center[owner]) ** 2) / np.maximum(total - 1, 1)
+    return np.asarray(mean <= (center + ratio * np.sqrt(variance))[owner] + 1e-12)
+
+
+def dbscan(points: Floats, eps: float, min_points: int) -> Ints:
+    """Labels [M] of density clusters, -1 for noise: the same labels as scikit-learn's `DBSCAN(eps, min_samples)`.
+
+    The neighbour pairs come from one k-d tree, the clusters are the connected components of the core points, and a
+    border point joins the first cluster that reaches it, the one with the lowest label.
+    """
+    n = len(points)
+    pairs = cKDTree(points, compact_nodes=False, balanced_tree=False).query_pairs(eps, output_type="ndarray")
+    core = np.bincount(pairs.ravel(), minlength=n) + 1 >= min_points
+    core_ends = core[pairs]
+    inner = pairs[core_ends.all(1)]
+    graph = coo_matrix((np.ones(len(inner), np.int8), (inner[:, 0], inner[:, 1])), shape=(n, n))
+    component = connected_components(graph, directed=False)[1]
+    labels = np.full(n, NOISE, np.int64)
+    found, first = np.unique(component[core], return_index=True)
+    rank = np.empty(len(found), np.int64)
+    rank[np.argsort(first)] = np.arange(len(found))
+    labels[core] = rank[np.searchsorted(found, component[core])]
+    edge = pairs[core_ends.sum(1) == 1]
+    edge_core = np.where(core[edge[:, 0]], edge[:, 0], edge[:, 1])
+    border = edge.sum(1) - edge_core
+    claim = np.full(n, n, np.int64)
+    np.minimum.at(claim, border, labels[edge_core])
+    return np.where(claim < n, claim, labels)
+
+
+def largest_clusters(labels: Ints, owner: Ints, weights: Ints, objects: int) -> NDArray[np.bool_]:
+    """Mask [M] of the points in each object's heaviest cluster (the lowest label where two weigh the same)."""
+    valid = labels != NOISE
+    if not valid.any():
+        return valid
+    weight = np.bincount(labels[valid], weights[valid])
+    home = np.zeros(len(weight), np.int64)
+    home[labels[valid]] = owner[valid]
+    by_weight = np.lexsort((np.arange(len(weight)), -weight))
+    best = np.full(objects, NOISE, np.int64)
+    best[home[by_weight[::-1]]] = by_weight[::-1]
+    return np.asarray(valid & (labels == best[owner]))

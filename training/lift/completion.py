@@ -1,0 +1,206 @@
+"""The rule that turns the seen surface of an object into the whole object: it stands on a plane and is symmetric.
+
+One view shows the near side only. The rule has three steps, each with a check against what the camera measured:
+
+1. **Support.** The plane that the object stands on is fitted by RANSAC to the pixels around it. It gives the vertical
+   direction and the height of the bottom. Without one, the vertical is the given gravity or the image's, and the bottom
+   is the lowest seen point.
+2. **Symmetry.** Household objects look the same after half a turn about their vertical axis. The axis stands on the line
+   of sight through the middle of the object; it is the nearest one for which the turned points are not in free space,
+   that is, not in front of what the camera measured at their pixels.
+3. **Box.** The hull of the seen points, the turned ones, and the seen points mirrored through the centre of the solid
+   (this gives the underside). Points in free space or under the support are left out.
+
+A side that no symmetry speaks for (a front seen squarely, nothing of its depth) keeps the depth that was seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.geometry import Camera
+from training.lift.object_mask import ObjectMask
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CompletionConfig:
+    """How the whole object is inferred.
+
+    Attributes:
+        ring: width of the surroundings searched for the support, as a share of the object's size in the image.
+        plane_tolerance: largest distance of a point from a plane it belongs to, as a share of the object's size.
+        max_tilt_degrees: largest angle between a support's normal and the vertical (a wall is no support).
+        sample: points of an object used to find its axis.
+        steps: positions of the axis that are tried.
+        free_space: how far in front of the measured surface a point may lie, as a share of the object's size.
+        max_contradicted: share of turned points that may lie in free space for the axis to be believed.
+    """
+
+    ring: float = 0.35
+    plane_tolerance: float = 0.04
+    max_tilt_degrees: float = 65.0
+    sample: int = 160
+    steps: int = 16
+    free_space: float = 0.03
+    max_contradicted: float = 0.03
+
+
+@dataclass(frozen=True)
+class Support:
+    """A plane `normal . p = offset` with the normal pointing away from the ground, and whether it was measured."""
+
+    normal: Floats
+    offset: float
+    measured: bool
+
+
+def find_support(
+    points: Floats,
+    mask: ObjectMask,
+    depth: NDArray[np.float32],
+    taken: NDArray[np.bool_],
+    camera: Camera,
+    down: Floats,
+    config: CompletionConfig,
+) -> Support:
+    """The plane that carries the object with `points` [n, 3].
+
+    Args:
+        points: cleaned points of the object.
+        mask: its pixels.
+        depth: metres [H, W], NaN for invalid.
+        taken: pixels [H, W] that belong to any object; they are no support.
+        camera: intrinsics of `depth`.
+        down: unit vector [3] of gravity in the optical frame, or the image's own down.
+    """
+    size = float(np.linalg.norm(np.ptp(points, axis=0)))
+    around = _surroundings(mask, depth, taken, camera, config.ring)
+    if len(around) >= 12:
+        plane = _ransac_plane(around, points, -down, config.plane_tolerance * size, config.max_tilt_degrees)
+        if plane is not None:
+            return Support(plane[0], plane[1], True)
+    up = -down
+    return Support(up, float((points @ up).min()), False)
+
+
+def complete(
+    points: Floats, support: Support, depth: NDArray[np.float32], camera: Camera, config: CompletionConfig
+) -> tuple[Floats, Floats]:
+    """Lowest and highest corner [3], [3] of the whole object in the optical frame, from its seen points [n, 3]."""
+    size = float(np.linalg.norm(np.ptp(points, axis=0)))
+    tolerance = config.free_space * size
+    some = points[:: max(1, len(points) // config.sample)]
+    up = support.normal
+    height = some @ up - support.offset
+    axis = _find_axis(some, height, support, depth, camera, config, tolerance)
+    low, high = points.min(0), points.max(0)
+    if axis is None:
+        return low, high
+    flat = some - height[:, None] * up
+    turned = 2 * axis - flat + height[:, None] * up
+    top = float((points @ up).max()) - support.offset
+    mirrored = turned + (top - 2 * height)[:, None] * up
+    hidden = np.concatenate([turned, mirrored])
+    hidden = hidden[_allowed(hidden, depth, camera, tolerance) & (hidden @ up - support.offset > -tolerance)]
+    if len(hidden) == 0:
+        return low, high
+    return np.minimum(low, hidden.min(0)), np.maximum(high, hidden.max(0))
+
+
+def _find_axis(
+    some: Floats,
+    height: Floats,
+    support: Support,
+    depth: NDArray[np.float32],
+    camera: Camera,
+    config: CompletionConfig,
+    tolerance: float,
+) -> Floats | None:
+    """Foot [3] of the nearest vertical axis whose half turn puts no point in free space."""
+    up = support.normal
+    flat = some - height[:, None] * up
+    eye = up * support.offset
+    away = flat.mean(0) - eye
+    reach = float(np.linalg.norm(away))
+    if reach < 1e-6:
+        return None
+    away /= reach
+    side = np.cross(up, away)
+    far, across = (flat - eye) @ away, (flat - eye) @ side
+    slope = across / np.maximum(far, 1e-6)
+    middle = away + side * (slope.min() + slope.max()) / 2
+    width = float(np.ptp(across))
+    seen = (float(far.min()), float(far.max()))
+    start = (seen[0] + seen[1]) / 2
+    stop = max(start, seen[0] + width)
+    trial = np.linspace(start, stop, config.steps)
+    feet = eye + trial[:, None] * middle
+    turned = 2 * feet[:, None] - flat[None] + (height[:, None] * up)[None]
+    free = ~_allowed(turned.reshape(-1, 3), depth, camera, tolerance).reshape(len(trial), -1)
+    share = free.mean(1)
+    good = np.flatnonzero(share <= max(config.max_contradicted, float(share.min()) + 0.01))
+    return np.asarray(feet[good[0]])
+
+
+def _allowed(points: Floats, depth: NDArray[np.float32], camera: Camera, tolerance: float) -> NDArray[np.bool_]:
+    """Whether each point [n, 3] may be there: it is not in front of what the camera measured at its pixel."""
+    z = np.maximum(points[:, 2], 1e-6)
+    u = np.rint(points[:, 0] / z * camera.fx + camera.cx).astype(np.int64)
+    v = np.rint(points[:, 1] / z * camera.fy + camera.cy).astype(np.int64)
+    inside = (u >= 0) & (v >= 0) & (u < camera.width) & (v < camera.height) & (points[:, 2] > 0)
+    seen = depth[np.where(inside, v, 0), np.where(inside, u, 0)]
+    return np.asarray(~(inside & (points[:, 2] < seen - tolerance)))
+
+
+def _surroundings(
+    mask: ObjectMask, depth: NDArray[np.float32], taken: NDArray[np.bool_], camera: Camera, ring: float
+) -> Floats:
+    """Up to 400 points [n, 3] around the object that belong to no object, on a regular grid of pixels."""
+    margin = int(np.ceil(ring * max(mask.pixels.shape))) + 4
+    left, right = max(mask.left - margin, 0), min(mask.right + margin, camera.width)
+    top, bottom = max(mask.top - margin // 2, 0), min(mask.bottom + margin, camera.height)
+    step = max(1, int(np.sqrt((right - left) * (bottom - top) / 900)))
+    z = depth[top:bottom:step, left:right:step]
+    v, u = np.nonzero((z > 0) & ~taken[top:bottom:step, left:right:step])
+    z = z[v, u].astype(np.float64)
+    u, v = u * step + left, v * step + top
+    return np.stack([(u - camera.cx) / camera.fx * z, (v - camera.cy) / camera.fy * z, z], axis=1)
+
+
+def _ransac_plane(
+    around: Floats, points: Floats, up: Floats, tolerance: float, max_tilt: float
+) -> tuple[Floats, float] | None:
+    """The best plane under the object: most inliers, the object above it and near it. None where there is none."""
+    rng = np.random.default_rng(len(around))
+    corner = around[rng.integers(0, len(around), size=(64, 3))]
+    normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    length = np.linalg.norm(normal, axis=1)
+    normal = normal[length > 1e-9] / length[length > 1e-9, None]
+    corner = corner[length > 1e-9]
+    normal *= np.where(normal @ up < 0, -1.0, 1.0)[:, None]
+    offset = np.einsum("ij,ij->i", normal, corner[:, 0])
+    some = points[:: max(1, len(points) // 64)]
+    above = some @ normal.T - offset
+    base = np.sort(above, axis=0)[len(some) // 50]
+    standing = (above > -2 * tolerance).mean(0) > 0.95
+    near = base < 0.5 * np.ptp(above, axis=0) + 4 * tolerance
+    support = (np.abs(around @ normal.T - offset) < tolerance).sum(0)
+    support[~(standing & near & (normal @ up > np.cos(np.radians(max_tilt))))] = 0
+    if not len(support) or support.max() < max(8, 0.15 * len(around)):
+        return None
+    best = int(np.argmax(support))
+    inliers = around[np.abs(around @ normal[best] - offset[best]) < tolerance]
+    return _least_squares(inliers, up)
+
+
+def _least_squares(points: Floats, up: Floats) -> tuple[Floats, float]:
+    center = points.mean(0)
+    normal = np.linalg.eigh(np.cov((points - center).T))[1][:, 0]
+    if normal @ up < 0:
+        normal = -normal
+    return normal, float(normal @ center)

@@ -1,0 +1,138 @@
+"""The network as it is trained: packed sequences, number embeddings made of Fourier features, the auxiliary head."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from n3d_core.model.config import N3DConfig
+from n3d_core.model.decoder import mrope_tables
+from n3d_core.model.network import N3DNetwork
+from n3d_core.model.plan import ImagePlan
+from n3d_core.model.vision import PlanTensors
+from training.dense import DenseHead
+from training.losses import BinSoftener, language_loss
+from training.packing import IGNORE, Packed, attention_mask
+from training.samples import Sample
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one image size, padded to the longest sequence."""
+
+    patches: Tensor
+    coordinates: Tensor
+    ids: Tensor
+    cos: Tensor
+    sin: Tensor
+    mask: Tensor
+    targets: Tensor
+    weights: Tensor
+    bins: Tensor
+    classes: Tensor
+    colors: Tensor
+    boxes: Tensor
+
+
+def collate(samples: list[Sample], config: N3DConfig, pad: int) -> Batch:
+    """Stacks samples; padding tokens are seen by none and predict nothing."""
+    length = max(len(s.packed.ids) for s in samples)
+
+    def padded(values: np.ndarray, fill: float) -> np.ndarray:
+        return np.concatenate([values, np.full(length - len(values), fill, dtype=values.dtype)])
+
+    def stack(name: str, fill: float) -> Tensor:
+        return torch.from_numpy(np.stack([padded(getattr(s.packed, name), fill) for s in samples]))
+
+    tables = [mrope_tables(config.text, _padded_positions(s.packed, length)) for s in samples]
+    return Batch(
+        patches=torch.from_numpy(np.stack([s.patches for s in samples])),
+        coordinates=torch.from_numpy(np.stack([s.coordinates for s in samples])),
+        ids=stack("ids", pad),
+        cos=torch.from_numpy(np.stack([t[0] for t in tables]))[:, None],
+        sin=torch.from_numpy(np.stack([t[1] for t in tables]))[:, None],
+        mask=torch.from_numpy(np.stack([attention_mask(padded(s.packed.segment, IGNORE)) for s in samples]))[:, None],
+        targets=stack("targets", IGNORE),
+        weights=stack("weights", 0.0),
+        bins=stack("bins", IGNORE),
+        classes=torch.from_numpy(np.stack([s.dense.classes for s in samples])),
+        colors=torch.from_numpy(np.stack([s.dense.colors for s in samples])),
+        boxes=torch.from_numpy(np.stack([s.dense.boxes for s in samples])),
+    )
+
+
+def _padded_positions(packed: Packed, length: int) -> np.ndarray:
+    return np.pad(packed.positions, ((0, 0), (0, length - packed.positions.shape[1])))
+
+
+class TrainingModel(nn.Module):
+    """Wraps the network with what only training needs.
+
+    Args:
+        network: what is trained and kept.
+        plan: of the one image size of the training.
+        number_ids: ids of the tokens 0..999.
+        dense: numbers of classes and colours of the auxiliary head; None for none.
+    """
+
+    def __init__(self, network: N3DNetwork, plan: ImagePlan, number_ids: list[int], sigma: float, dense: tuple[int, int] | None) -> None:
+        super().__init__()
+        self.network = network
+        self.plan = PlanTensors(plan)
+        width = network.config.text.hidden_size
+        self.register_buffer("number_ids", torch.tensor(number_ids), persistent=False)
+        self.register_buffer("features", _fourier(len(number_ids), 32), persistent=False)
+        self.number_map = nn.Parameter(torch.zeros(self.features.shape[1], width))
+        nn.init.normal_(self.number_map, std=0.02 / math.sqrt(self.features.shape[1]) * 4)
+        merge = network.config.vision.spatial_merge_size
+        self.dense = DenseHead(width, *dense, patches=merge * merge) if dense else None
+        self.softener = BinSoftener(number_ids, sigma)
+
+    def embedding_table(self) -> Tensor:
+        """[vocab, hidden]: the rows of numbers are their own values plus a linear map of their Fourier features."""
+        table = self.network.model.embed_tokens.weight
+        return table.index_add(0, self.number_ids, (self.features @ self.number_map).to(table.dtype))
+
+    @torch.no_grad()
+    def baked(self) -> dict[str, Tensor]:
+        """The network's parameters with the number map folded into the embedding table: plain released form."""
+        state = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        state["model.embed_tokens.weight"] = self.embedding_table().detach().clone()
+        return state
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Losses of a batch: `loss` is what is minimised, the others are parts of it and accuracies."""
+        network = self.network
+        image = network.visual(batch.patches, batch.coordinates, self.plan)
+        table = self.embedding_table()
+        embeddings = F.embedding(batch.ids, table)
+        pads = batch.ids == network.config.image_token_id
+        embeddings = embeddings.masked_scatter(pads[..., None], image.to(embeddings.dtype))
+        hidden = network.model(embeddings, batch.cos, batch.sin, batch.mask)
+        predicted = batch.targets >= 0
+        head = table if network.config.text.tie_word_embeddings else network.lm_head.weight
+        logits = F.linear(hidden[predicted], head)
+        targets, bins = batch.targets[predicted], batch.bins[predicted]
+        text = language_loss(logits, targets, batch.weights[predicted], bins, self.softener)
+        with torch.no_grad():
+            guess = logits.argmax(-1)
+            is_bin = bins >= 0
+            words = (guess == targets)[~is_bin & (batch.weights[predicted] >= 1)].float().mean()
+        out = {"loss": text, "language": text.detach(), "decisions": words}
+        if self.dense is not None:
+            dense = self.dense(image, batch.classes, batch.colors, batch.boxes)
+            out |= {"loss": text + dense["loss"], "dense": dense["loss"].detach(), "class_accuracy": dense["class_accuracy"]}
+        return out
+
+
+def _fourier(values: int, frequencies: int) -> Tensor:
+    """[values, 2 * frequencies + 1] features of v / values: a line, and waves from one to `values / 4` periods."""
+    x = torch.arange(values, dtype=torch.float32) / values
+    rates = torch.logspace(0, math.log10(values / 4), frequencies)
+    angles = 2 * math.pi * x[:, None] * rates
+    return torch.cat([x[:, None] * 2 - 1, angles.sin(), angles.cos()], dim=1)

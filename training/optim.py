@@ -1,0 +1,115 @@
+"""The optimiser of a training: Muon for hidden matrices, AdamW for the rest, one schedule, and the moving average."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from n3d_core.errors import ConfigError
+from training.config import OptimConfig
+
+
+class Optimiser:
+    """One or two torch optimisers behind one schedule: linear warm-up, then a cosine to `min_lr_share`."""
+
+    def __init__(self, model: nn.Module, config: OptimConfig, steps: int) -> None:
+        self.config, self.steps = config, steps
+        matrices, others = _split(model, config.name)
+        self.parts: list[tuple[torch.optim.Optimizer, float]] = []
+        if matrices:
+            muon = torch.optim.Muon(
+                matrices, lr=config.matrix_lr, weight_decay=config.weight_decay, momentum=0.95, adjust_lr_fn="original"
+            )
+            self.parts.append((muon, config.matrix_lr))
+        adam = torch.optim.AdamW(others, lr=config.lr, betas=(0.9, 0.95), weight_decay=config.weight_decay)
+        self.parts.append((adam, config.lr))
+        self.parameters = matrices + others
+
+    def rate(self, step: int) -> float:
+        """Share of the peak learning rate at a step."""
+        if step < self.config.warmup_steps:
+            return (step + 1) / self.config.warmup_steps
+        progress = (step - self.config.warmup_steps) / max(1, self.steps - self.config.warmup_steps)
+        cosine = (1 + math.cos(math.pi * min(1.0, progress))) / 2
+        return self.config.min_lr_share + (1 - self.config.min_lr_share) * cosine
+
+    def step(self, step: int) -> float:
+        """Clips, updates, clears the gradients; returns their norm before clipping."""
+        norm = float(nn.utils.clip_grad_norm_(self.parameters, self.config.clip))
+        for optimiser, peak in self.parts:
+            for group in optimiser.param_groups:
+                group["lr"] = peak * self.rate(step)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        return norm
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All state as named tensors, for safetensors."""
+        out = {}
+        for number, (optimiser, _) in enumerate(self.parts):
+            for index, state in optimiser.state_dict()["state"].items():
+                for key, value in state.items():
+                    out[f"{number}.{index}.{key}"] = torch.as_tensor(value).clone()
+        return out
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Takes back what `tensors` gave."""
+        for number, (optimiser, _) in enumerate(self.parts):
+            whole = optimiser.state_dict()
+            state: dict[int, dict[str, Tensor]] = {}
+            for name, value in tensors.items():
+                part, index, key = name.split(".", 2)
+                if int(part) == number:
+                    state.setdefault(int(index), {})[key] = value
+            whole["state"] = state
+            optimiser.load_state_dict(whole)
+
+
+class MovingAverage:
+    """Exponential moving average of all parameters; its decay warms up, so that early averages are not the start."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.average = {n: p.detach().clone() for n, p in model.named_parameters()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Moves the average towards the model."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, parameter in model.named_parameters():
+            self.average[name].lerp_(parameter, 1 - decay)
+
+
+def _split(model: nn.Module, name: str) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    if name not in ("muon", "adamw"):
+        raise ConfigError(f"optim.name is {name!r}: 'muon' or 'adamw' is wanted")
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for key, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        hidden = parameter.ndim == 2 and not any(w in key for w in ("embed_tokens", "lm_head", "dense", "number_map"))
+        (matrices if name == "muon" and hidden else others).append(parameter)
+    return matrices, others
+
+
+def initialise(network: nn.Module, layers: int, rng: torch.Generator) -> None:
+    """Fresh weights: fan-in scaled matrices, smaller where a block writes to the residual stream, small embeddings."""
+    for name, parameter in network.named_parameters():
+        if parameter.ndim < 2:
+            nn.init.zeros_(parameter) if name.endswith("bias") else nn.init.ones_(parameter)
+            continue
+        std = parameter[0].numel() ** -0.5
+        if "embed_tokens" in name or "lm_head" in name:
+            std = 0.02
+        elif name.endswith(("o_proj.weight", "down_proj.weight", "attn.proj.weight")):
+            std /= math.sqrt(2 * layers)
+        nn.init.normal_(parameter, std=std, generator=rng)
+
+
+def parameter_count(parameters: Iterable[nn.Parameter]) -> int:
+    """Number of values."""
+    return sum(p.numel() for p in parameters)

@@ -1,0 +1,40 @@
+"""What a training says while it runs: one line on the terminal and one JSON line a report on disk."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+
+class Progress:
+    """Averages metrics between reports and prints samples/s, tokens/s and the time left."""
+
+    def __init__(self, path: Path, steps: int) -> None:
+        self.path, self.steps = path, steps
+        self._sums: dict[str, float] = {}
+        self._count, self._samples, self._tokens = 0, 0, 0
+        self._since = time.monotonic()
+
+    def add(self, metrics: dict[str, float], samples: int, tokens: int) -> None:
+        """Counts one step."""
+        for key, value in metrics.items():
+            self._sums[key] = self._sums.get(key, 0.0) + value
+        self._count += 1
+        self._samples += samples
+        self._tokens += tokens
+
+    def report(self, step: int) -> dict[str, float]:
+        """Prints and writes the averages since the last report, and starts anew."""
+        seconds = time.monotonic() - self._since
+        row = {k: round(v / self._count, 5) for k, v in self._sums.items()}
+        row |= {"step": step, "samples_per_s": round(self._samples / seconds, 2), "tokens_per_s": round(self._tokens / seconds)}
+        left = (self.steps - step) * seconds / max(1, self._count)
+        shown = " ".join(f"{k} {v:.4g}" for k, v in row.items() if k != "step")
+        print(f"step {step}/{self.steps} {shown} left {left / 60:.0f} min", file=sys.stderr, flush=True)
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        self._sums, self._count, self._samples, self._tokens = {}, 0, 0, 0
+        self._since = time.monotonic()
+        return row

@@ -1,0 +1,219 @@
+"""From a cached scene to what one training step takes: augmented image, point coordinates, packed questions, dense targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.geometry.boxes import Box3D
+from n3d_core.geometry.camera import Camera
+from n3d_core.geometry.points import Normalisation, normalise, to_model_frame
+from n3d_core.language import prompts
+from n3d_core.language.codec import BoxCodec
+from n3d_core.language.structured import BoxCode, serialise
+from n3d_core.language.tokenizer import Tokenizer
+from n3d_core.model.config import N3DConfig
+from n3d_core.model.plan import image_plan
+from n3d_core.model.point_encoding import pooled_coordinates
+from n3d_core.model.preprocess import patchify
+from training.dense import DenseTargets, dense_targets
+from training.packing import IGNORE, Packed, Segment, pack
+
+
+@dataclass(frozen=True)
+class LabelledObject:
+    """An object in a training image: its words, class and colour numbers (from 1), its box, and whether it can be asked for."""
+
+    cls: str
+    color: str
+    class_number: int
+    color_number: int
+    box: Box3D
+    instance: int
+    groundable: bool
+
+    @property
+    def label(self) -> str:
+        return f"{self.color} {self.cls}"
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """One view: RGB uint8 [H, W, 3], depth float32 [H, W] metres (NaN invalid), instances [H, W], camera and objects."""
+
+    color: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    instances: NDArray[np.uint8]
+    camera: Camera
+    objects: list[LabelledObject]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one image gives a training step."""
+
+    patches: NDArray[np.float32]
+    coordinates: NDArray[np.float32]
+    packed: Packed
+    dense: DenseTargets
+
+
+def augment(image: LabelledImage, rng: np.random.Generator) -> LabelledImage:
+    """Mirrors, crops and recolours; boxes, depth and intrinsics stay true."""
+    if rng.random() < 0.5:
+        image = _mirrored(image)
+    if rng.random() < 0.7:
+        image = _cropped(image, rng)
+    gain = rng.uniform(0.75, 1.25) * rng.uniform(0.95, 1.05, size=3)
+    color = image.color.astype(np.float32) * gain + rng.uniform(-12, 12)
+    noise = rng.normal(0, rng.uniform(0, 4), size=image.color.shape).astype(np.float32)
+    return replace(image, color=np.clip(color + noise, 0, 255).astype(np.uint8))
+
+
+def _mirrored(image: LabelledImage) -> LabelledImage:
+    camera = replace(image.camera, cx=image.camera.width - 1 - image.camera.cx)
+    objects = [
+        replace(o, box=replace(o.box, center=(-o.box.center[0], o.box.center[1], o.box.center[2]))) for o in image.objects
+    ]
+    flipped = (np.ascontiguousarray(a[:, ::-1]) for a in (image.color, image.depth, image.instances))
+    return LabelledImage(*flipped, camera, objects)
+
+
+def _cropped(image: LabelledImage, rng: np.random.Generator) -> LabelledImage:
+    height, width = image.depth.shape
+    share = rng.uniform(0.65, 1.0)
+    w, h = int(width * share), int(height * share)
+    left, top = int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1))
+    window = np.s_[top : top + h, left : left + w]
+    color = cv2.resize(image.color[window], (width, height), interpolation=cv2.INTER_LINEAR)
+    depth = cv2.resize(image.depth[window], (width, height), interpolation=cv2.INTER_NEAREST)
+    instances = cv2.resize(image.instances[window], (width, height), interpolation=cv2.INTER_NEAREST)
+    camera = image.camera.cropped(left, top, w, h).resized(width, height)
+    before = np.bincount(image.instances.ravel(), minlength=256)
+    inside = np.bincount(image.instances[window].ravel(), minlength=256)
+    objects = []
+    for o in image.objects:
+        u, v = camera.project(np.asarray(o.box.center))
+        kept = inside[o.instance] >= 0.5 * max(before[o.instance], 1) and inside[o.instance] > 0
+        objects.append(replace(o, groundable=o.groundable and bool(kept) and 0 <= u < width and 0 <= v < height))
+    return LabelledImage(color, depth, instances, camera, objects)
+
+
+class SampleMaker:
+    """Turns labelled images into samples for one model and tokenizer."""
+
+    def __init__(self, config: N3DConfig, tokenizer: Tokenizer, tokens: int) -> None:
+        self.config = config
+        self.tokenizer = tokenizer
+        self.tokens = tokens
+        self.comma = tokenizer.encode(",")[0]
+        self.end = tokenizer.id_of(prompts.TURN_END)
+        self.bin_of = {tokenizer.encode(str(v))[0]: v for v in range(1000)}
+        self.prefix = tokenizer.encode(prompts.PREFIX)
+
+    def make(self, image: LabelledImage, questions: list[Question], decision: float) -> Sample:
+        """Encodes image and questions; those that no longer fit are left out."""
+        normalised, normalisation = normalise(to_model_frame(image.camera.back_project(image.depth)), np.isfinite(image.depth))
+        patches, grid_h, grid_w = patchify(self._sized(image.color), self.config.vision)
+        coordinates = pooled_coordinates(normalised, np.isfinite(image.depth), grid_h, grid_w)
+        codec = BoxCodec(normalisation, image.camera)
+        codes = [codec.encode(o.box) for o in image.objects]
+        dense = dense_targets(
+            image.instances,
+            codes,
+            [o.class_number for o in image.objects],
+            [o.color_number for o in image.objects],
+            (grid_h, grid_w),
+            self.config.vision.spatial_merge_size,
+        )
+        return Sample(patches, coordinates, self._packed(grid_h, grid_w, questions, codes, decision, normalisation, image), dense)
+
+    def _sized(self, color: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        token = self.config.vision.pixels_per_token
+        height, width = color.shape[:2]
+        if max(height, width) != self.config.image_longest_side or height % token or width % token:
+            raise ValueError(
+                f"training image is {width}x{height}: longest side {self.config.image_longest_side} and multiples of "
+                f"{token} pixels are wanted; render the cache at the model's resolution"
+            )
+        return color
+
+    def _packed(
+        self,
+        grid_h: int,
+        grid_w: int,
+        questions: list[Question],
+        codes: list[BoxCode],
+        decision: float,
+        normalisation: Normalisation,
+        image: LabelledImage,
+    ) -> Packed:
+        plan = image_plan(self.config, grid_h, grid_w)
+        start = len(self.prefix)
+        image_positions, following = plan.mrope_positions(start)
+        text_positions = np.broadcast_to(np.arange(start), (3, start))
+        ids = self.prefix + [self.config.image_token_id] * plan.tokens
+        segments, length = [], len(ids)
+        for question in questions:
+            segment = self._segment(question, codes, decision)
+            if length + len(segment) <= self.tokens:
+                segments.append(segment)
+                length += len(segment)
+        return pack(ids, np.concatenate([text_positions, image_positions], axis=1), following, segments)
+
+    def _segment(self, question: Question, codes: list[BoxCode], decision: float) -> Segment:
+        prompt = self.tokenizer.encode(f"{prompts.VISION_END}{question.prompt}{prompts.SUFFIX}")
+        if question.reply is not None:
+            reply = self.tokenizer.encode(question.reply) + [self.end]
+            return Segment(prompt, reply, [1.0] * len(reply), [IGNORE] * len(reply))
+        lines = [replace(codes[i], label=label) for i, label in question.boxes]
+        reply = self.tokenizer.encode(serialise(lines)) + [self.end]
+        weights, bins = self._box_weights(reply, decision)
+        return Segment(prompt, reply, weights, bins)
+
+    def _box_weights(self, reply: list[int], decision: float) -> tuple[list[float], list[int]]:
+        """Bins are marked where a number follows a comma; the choice between one more box and the end weighs more."""
+        weights, bins = [1.0] * len(reply), [IGNORE] * len(reply)
+        begin = self.tokenizer.encode("bbox_")[0]
+        for i, token in enumerate(reply):
+            if i and reply[i - 1] == self.comma and token in self.bin_of:
+                bins[i] = self.bin_of[token]
+            elif token in (begin, self.end):
+                weights[i] = decision
+            else:
+                weights[i] = 0.3 if token != self.comma else 0.05
+        return weights, bins
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt and what should come back: boxes (object index and the label to write), or a text.
+
+    Attributes:
+        prompt: what follows the image in the user turn.
+        boxes: objects in the order of the reply.
+        reply: the reply's text, for questions that are not answered by boxes.
+    """
+
+    prompt: str
+    boxes: tuple[tuple[int, str], ...] = ()
+    reply: str | None = None
+
+
+def from_cache(item: dict[str, Any], classes: list[str], colors: list[str]) -> LabelledImage:
+    """A labelled image from an item of `training.scenes.cache.SceneCache`."""
+    height, width = item["depth"].shape
+    fx, fy, cx, cy = (float(v) for v in item["intrinsics"])
+    depth = item["depth"].astype(np.float32) / 1000
+    depth[item["depth"] == 0] = np.nan
+    camera = Camera(width, height, fx, fy, cx, cy)
+    objects = []
+    for index in range(len(item["classes"])):
+        c, k = int(item["classes"][index]), int(item["colors"][index])
+        box = Box3D(f"{colors[k]} {classes[c]}", tuple(item["centers"][index]), tuple(item["sizes"][index]))
+        objects.append(LabelledObject(classes[c], colors[k], c + 1, k + 1, box, index + 1, bool(item["groundable"][index])))
+    return LabelledImage(item["color"], depth, item["instances"], camera, objects)

@@ -1,0 +1,113 @@
+"""What kind of scenes are rendered: everything but the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from n3d_core.errors import ConfigError
+
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class SceneConfig:
+    """Ranges that scenes are drawn from; a scene is a pure function of its seed and this.
+
+    Attributes:
+        width, height: size of the image in pixels.
+        fov: horizontal field of view in degrees.
+        objects: fewest and most objects of a scene.
+        table_share: share of tabletop scenes; the others are rooms seen from standing or robot height.
+        twin_share: share of scenes in which classes repeat, so that "all mugs" and "red mug" differ.
+        table_elevation, floor_elevation: angle of the line of sight below the horizon in degrees.
+        distance: distance to the middle of the objects, in units of the one that just frames them all.
+        roll: largest roll of the camera in degrees.
+        light: strength of the main light; `ambient`: of the light from everywhere.
+        light_tint: largest relative difference of the light's channels.
+        light_elevation: of the main light, degrees above the horizon.
+        shadow_share: share of scenes with cast shadows.
+        shadow_size: shadow map's width in texels.
+        samples: multisampling of the colour image.
+        noise: whether the sensor's colour and depth noise is on.
+        depth_range: metres that the depth sensor measures.
+        disparity_scale: focal length times baseline of the stereo sensor in pixel metres at 640 px width: quantisation
+            grows with the square of range divided by it.
+
+    Raises:
+        ConfigError: if a value is out of its range.
+    """
+
+    width: int = 256
+    height: int = 192
+    fov: Span = (46.0, 76.0)
+    objects: tuple[int, int] = (1, 10)
+    table_share: float = 0.64
+    twin_share: float = 0.4
+    table_elevation: Span = (18.0, 52.0)
+    floor_elevation: Span = (8.0, 38.0)
+    distance: Span = (0.55, 1.15)
+    roll: float = 4.0
+    light: Span = (0.40, 0.75)
+    ambient: Span = (0.25, 0.45)
+    light_tint: float = 0.08
+    light_elevation: Span = (35.0, 80.0)
+    shadow_share: float = 0.5
+    shadow_size: int = 1024
+    samples: int = 4
+    noise: bool = True
+    depth_range: Span = (0.25, 8.0)
+    disparity_scale: float = 32.0
+
+    def __post_init__(self) -> None:
+        if not (16 <= self.width <= 4096 and 16 <= self.height <= 4096):
+            raise ConfigError(f"scene image size {self.width}x{self.height}: 16 to 4096 pixels a side are wanted")
+        if not 1 <= self.objects[0] <= self.objects[1] <= 30:
+            raise ConfigError(f"objects {self.objects}: 1 <= fewest <= most <= 30 is wanted")
+        for name in ("fov", "table_elevation", "floor_elevation", "distance", "light", "ambient", "depth_range"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ConfigError(f"{name} is {low}..{high}: a rising range of positive numbers is wanted")
+        if self.fov[1] > 120:
+            raise ConfigError(f"fov is {self.fov}: at most 120 degrees are wanted")
+        for name in ("table_share", "twin_share", "shadow_share", "light_tint"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}: a share between 0 and 1 is wanted")
+
+    @classmethod
+    def standard(cls, width: int = 640, height: int = 480) -> SceneConfig:
+        """The standard suite that published figures are measured on: 3 to 10 objects, sensor noise on."""
+        return cls(width=width, height=height, objects=(3, 10))
+
+    def shifted(self) -> SceneConfig:
+        """The same scenes from camera heights and under lights outside of the training range."""
+        return replace(
+            self,
+            table_elevation=(53.0, 64.0),
+            floor_elevation=(40.0, 52.0),
+            light=(0.78, 0.95),
+            ambient=(0.14, 0.22),
+            light_tint=0.18,
+            light_elevation=(20.0, 33.0),
+        )
+
+    @classmethod
+    def from_mapping(cls, data: Mapping[str, Any]) -> SceneConfig:
+        """Reads what a YAML file holds; lists become ranges.
+
+        Raises:
+            ConfigError: if a key is not known or a value not usable.
+        """
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(data) - known)
+        if unknown:
+            raise ConfigError(f"scenes: unknown keys {unknown}; known are {sorted(known)}")
+        try:
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+        except TypeError as error:
+            raise ConfigError(f"scenes: a value has the wrong type: {error}") from error
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The form that `from_mapping` reads."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}

@@ -1,0 +1,149 @@
+"""Which objects a scene has and where they stand: no two intersect and all rest on their support."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from training.scenes.catalogue import CATALOGUE, CLASSES, Place, classes_at
+from training.scenes.colors import COLORS, sample_color
+from training.scenes.config import SceneConfig
+from training.scenes.parts import Array, Part, about
+
+_TABLE_HEIGHT = 0.74
+_GAP = 0.012  # metres between footprints
+_TRIES = 40
+
+
+@dataclass(frozen=True)
+class PlacedObject:
+    """An object in the world (z up, metres)."""
+
+    cls: str
+    color: str
+    rgb: Array
+    parts: tuple[Part, ...]
+    rotation: Array
+    position: Array
+
+    @property
+    def class_id(self) -> int:
+        return CLASSES.index(self.cls)
+
+    @property
+    def color_id(self) -> int:
+        return COLORS.index(self.color)
+
+    def extent(self, directions: Array) -> tuple[Array, Array]:
+        """Lowest and highest coordinate along each row of `directions` [K, 3] (unit, world): two [K]."""
+        local = directions @ self.rotation
+        offset = directions @ self.position
+        low, high = zip(*(part.extent(local) for part in self.parts), strict=True)
+        return offset + np.min(low, axis=0), offset + np.max(high, axis=0)
+
+    @cached_property
+    def outline(self) -> list[Array]:
+        """Point sets [N, 3] in the world; the union of their convex hulls has the object's silhouette."""
+        return [
+            points @ self.rotation.T + self.position for part in self.parts for points in part.outline()
+        ]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A scene before it is rendered.
+
+    Attributes:
+        place: what the objects stand on.
+        support: height of the top that they stand on.
+        half: half sizes (x, y) of the table top; of the room where the place is a floor.
+    """
+
+    place: Place
+    support: float
+    half: tuple[float, float]
+    objects: tuple[PlacedObject, ...]
+
+
+def sample_layout(rng: np.random.Generator, config: SceneConfig) -> Layout:
+    """Draws a scene's objects; at least one, at most as many as were drawn (those that find no room are left out)."""
+    place: Place = "table" if rng.random() < config.table_share else "floor"
+    count = int(rng.integers(config.objects[0], config.objects[1] + 1))
+    half = _half_sizes(rng, place)
+    support = _TABLE_HEIGHT if place == "table" else 0.0
+    crowd = np.sqrt(count)
+    radius = rng.uniform(0.10, 0.17) * crowd if place == "table" else rng.uniform(0.42, 0.70) * crowd
+    placed: list[PlacedObject] = []
+    footprints: list[Array] = []
+    for name in _choose_classes(rng, config, place, count):
+        color = str(rng.choice(COLORS))
+        shape = _posed(rng, name, color, place)
+        found = _find_room(rng, shape, support, half, radius, footprints)
+        if found is not None:
+            placed.append(found[0])
+            footprints.append(found[1])
+    return Layout(place, support, half, tuple(placed))
+
+
+def _half_sizes(rng: np.random.Generator, place: Place) -> tuple[float, float]:
+    if place == "table":
+        return float(rng.uniform(0.55, 0.95)), float(rng.uniform(0.45, 0.75))
+    return float(rng.uniform(2.6, 4.5)), float(rng.uniform(2.6, 4.5))
+
+
+def _choose_classes(rng: np.random.Generator, config: SceneConfig, place: Place, count: int) -> list[str]:
+    names = classes_at(place)
+    repeat = 0.45 if rng.random() < config.twin_share else 0.0
+    chosen: list[str] = []
+    for _ in range(count):
+        again = chosen and rng.random() < repeat
+        chosen.append(str(rng.choice(chosen if again else names)))
+    return chosen
+
+
+def _posed(rng: np.random.Generator, name: str, color: str, place: Place) -> PlacedObject:
+    """A new object of a class in a random pose at the origin."""
+    kind = CATALOGUE[name]
+    tilt = about("x", float(rng.choice([-90, 90]))) if rng.random() < kind.lying else np.eye(3)
+    rotation = about("z", float(rng.uniform(0, 360))) @ tilt
+    parts = tuple(kind.builders[place](rng))
+    return PlacedObject(name, color, sample_color(color, rng), parts, rotation, np.zeros(3))
+
+
+def _find_room(
+    rng: np.random.Generator,
+    shape: PlacedObject,
+    support: float,
+    half: tuple[float, float],
+    radius: float,
+    taken: list[Array],
+) -> tuple[PlacedObject, Array] | None:
+    """The object at a free spot near the middle with its footprint [4, 2]; None if no spot was found."""
+    forward = shape.rotation[:2, 0] / np.linalg.norm(shape.rotation[:2, 0])
+    axes = np.array([[forward[0], forward[1], 0], [-forward[1], forward[0], 0], [0, 0, 1.0]])
+    low, high = shape.extent(axes)
+    flat = np.array([[low[0], low[1]], [high[0], low[1]], [high[0], high[1]], [low[0], high[1]]])
+    flat += _GAP / 2 * np.sign(flat - flat.mean(axis=0))
+    corners = flat @ axes[:2, :2]
+    reach = np.abs(corners).max(axis=0)
+    limit = np.minimum(np.array(half) - reach, radius * 1.0)
+    for attempt in range(_TRIES):
+        grow = 1 + attempt / _TRIES
+        spot = rng.uniform(-1, 1, 2) * np.maximum(np.minimum(limit * grow, np.array(half) - reach), 0)
+        footprint = corners + spot
+        if not any(_overlap(footprint, other) for other in taken):
+            position = np.array([spot[0], spot[1], support - low[2]])
+            return PlacedObject(shape.cls, shape.color, shape.rgb, shape.parts, shape.rotation, position), footprint
+    return None
+
+
+def _overlap(a: Array, b: Array) -> bool:
+    """Whether two rectangles [4, 2] intersect (separating axes)."""
+    for rectangle in (a, b):
+        for axis in (rectangle[1] - rectangle[0], rectangle[3] - rectangle[0]):
+            p, q = a @ axis, b @ axis
+            if p.max() <= q.min() or q.max() <= p.min():
+                return False
+    return True

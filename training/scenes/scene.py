@@ -1,0 +1,115 @@
+"""A rendered scene: the frame that a camera would give, and all that is true of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.geometry import Box3D, Camera, Frame
+from n3d_core.geometry.frame_folder import TrueObject, Truth
+from training.scenes.config import SceneConfig
+from training.scenes.layout import Layout, PlacedObject, sample_layout
+from training.scenes.renderer import WorldRenderer
+from training.scenes.sensor import noisy_color, noisy_depth
+from training.scenes.viewpoint import Viewpoint, sample_viewpoint
+from training.scenes.visibility import silhouette_area
+from training.scenes.world import build_world
+
+GROUNDABLE_VISIBLE = 0.15
+"""An object of which less is visible is not asked for."""
+
+SMALLEST_SHARE = 40 / (640 * 480)
+"""An object that covers a smaller share of the image than this is not part of the truth at all."""
+
+_LAYOUT, _VIEW, _SENSOR = 0, 1, 2  # random streams of one seed
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One view of a scene.
+
+    Attributes:
+        frame: what the camera gives, with the sensor's noise if the config says so.
+        clean_depth: float32 [H, W] metres without noise or holes.
+        instances: uint8 [H, W], index + 1 into `truth.objects`, 0 elsewhere.
+        truth: objects that cover at least `SMALLEST_SHARE` of the image, each with its amodal box and the share of
+            its whole silhouette (what lies outside of the image included) that is visible.
+        gravity: unit vector along gravity in the optical frame.
+    """
+
+    seed: int
+    view: int
+    frame: Frame
+    clean_depth: NDArray[np.float32]
+    instances: NDArray[np.uint8]
+    truth: Truth
+    gravity: NDArray[np.float64]
+
+
+def render(seed: int, config: SceneConfig) -> Scene:
+    """The first view of a scene; a pure function of its arguments on one machine."""
+    return render_views(seed, config, 1)[0]
+
+
+def render_views(seed: int, config: SceneConfig, views: int) -> list[Scene]:
+    """The first `views` views of one scene; view i does not depend on how many are rendered.
+
+    Raises:
+        MissingDependencyError: if MuJoCo or OpenGL is missing.
+    """
+    layout = sample_layout(np.random.default_rng((seed, _LAYOUT)), config)
+    world = build_world(np.random.default_rng((seed, _LAYOUT, 1)), config, layout)
+    with WorldRenderer(world) as renderer:
+        return [_one_view(seed, config, layout, renderer, i) for i in range(views)]
+
+
+def is_groundable(item: TrueObject, camera: Camera) -> bool:
+    """Whether an object can fairly be asked for: enough of it is visible, and its centre projects into the image."""
+    u, v = camera.project(np.asarray(item.box.center))
+    inside = -0.5 <= u <= camera.width - 0.5 and -0.5 <= v <= camera.height - 0.5
+    return bool(inside and item.visible >= GROUNDABLE_VISIBLE)
+
+
+def _one_view(seed: int, config: SceneConfig, layout: Layout, renderer: WorldRenderer, number: int) -> Scene:
+    view = sample_viewpoint(np.random.default_rng((seed, _VIEW, number)), config, layout)
+    color, depth, owners = renderer.render(view)
+    instances, truth = _truth(layout.objects, view, owners)
+    measured = depth
+    if config.noise:
+        rng = np.random.default_rng((seed, _SENSOR, number))
+        color, measured = noisy_color(color, rng), noisy_depth(depth, view.camera, config, rng)
+    frame = Frame(color, measured, view.camera)
+    return Scene(seed, number, frame, depth, instances, truth, view.gravity)
+
+
+def _truth(
+    placed: Iterable[PlacedObject], view: Viewpoint, owners: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], Truth]:
+    """Instances and objects, numbered alike, of those that are seen at all."""
+    pixels = np.bincount(owners.reshape(-1), minlength=256)
+    renumber = np.zeros(256, np.uint8)
+    objects: list[TrueObject] = []
+    for index, item in enumerate(placed):
+        seen = int(pixels[index + 1])
+        if seen < SMALLEST_SHARE * owners.size:
+            continue
+        visible = min(1.0, seen / silhouette_area(item, view))
+        objects.append(TrueObject(_true_box(item, view), item.cls, item.color, visible))
+        renumber[index + 1] = len(objects)
+    return renumber[owners], Truth(objects)
+
+
+def _true_box(item: PlacedObject, view: Viewpoint) -> Box3D:
+    """The exact axis-aligned box of the whole object in the optical frame."""
+    axes = view.rotation.T
+    low, high = item.extent(axes)
+    origin = axes @ view.position
+    x, y, z = ((low + high) / 2 - origin).tolist()
+    w, h, l = (high - low).tolist()
+    return Box3D(f"{item.color} {item.cls}", (x, y, z), (w, h, l))
+
+
+__all__ = ["Scene", "Truth", "is_groundable", "render", "render_views"]

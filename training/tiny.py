@@ -1,0 +1,102 @@
+"""Writes the folder that a training of n3d-tiny starts from: `python -m training.tiny OUTPUT` (config and tokenizer)."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from n3d_core.model.config import N3DConfig, TextConfig, VisionConfig
+from training.scenes.catalogue import CLASSES
+from training.scenes.colors import COLORS
+from training.tokenizer import build_tokenizer, save_tokenizer
+
+VOCABULARY = 2432  # 256 bytes, 1,110 numbers, and the words of the questions
+
+# Words of the spatial questions and their reasoning (facts of the released model's samples), so that each is a token.
+_WORDS = """
+Identify the 3D boxes for all the in this scene. Detect boxes. First locate the bbox of the aforementioned object(s).
+The 3D bbox of is and The 2D bbox of So the height of is meters. is meters in height. width length wide long high tall
+The 3D center coordinate of is We can calculate the direction as follows: Step 1: Calculate the vector from A to B:
+vector_AB = B_pos - A_pos = Step 2: Calculate the angle between the vector and the positive x-axis (counterclockwise):
+angle_rad = atan2(vector_AB[0], vector_AB[1]) = atan2( (radians). angle_deg = degrees(angle_rad) = (degrees). Step 3:
+Normalize the angle into [0, 360) degrees: normalized_angle = (angle_deg + 360) % 360 = Convert the normalized angle to
+clock position (1 to 12), where each hour corresponds to 30 degrees: clock_position = 12 - (normalized_angle // 30) =
+(If clock_position <= 0, wrap around to get clock_position = 12 + clock_position) will find around the o'clock direction.
+We can determine the front-behind relationship as follows: Compare the Z coordinates of the centers. Z_A = Z_B = Since
+Determine if is in front of or behind of and we are considering the opposite view, That is False. That is True. X_A X_B
+Y_A Y_B left right above below wider thinner taller shorter bigger smaller closer farther further nearest furthest
+largest smallest highest lowest leftmost rightmost distance vertical horizontal between from to sqrt d1 d2 volume count
+How far many What which Which Is Are Does Do Where If you are at where will you find compared with than or yes no Yes No
+answer depth order near far camera view viewed seen as side opposite photographer observer positioned located placed
+system user assistant first second third in on of the a an and not it its there any one two three four five six seven eight nine ten objects
+object things items scene image picture centimeters inches feet millimeters meters cm mm ft m apart away measure
+estimate tell me give name much more less same larger small big tall short wide thin long size dimension extent
+rank sort list arrange from nearest to farthest standing lying direction clock o'clock hour facing front back behind
+"""
+
+
+def tiny_config(vocabulary: int) -> N3DConfig:
+    """Sizes of n3d-tiny: everything that N3D-VLM has (windows, full blocks, merger, M-RoPE, grouped queries), small."""
+    return N3DConfig(
+        vision=VisionConfig(
+            depth=6,
+            hidden_size=192,
+            intermediate_size=512,
+            num_heads=6,
+            out_hidden_size=192,
+            patch_size=16,
+            window_size=128,
+            fullatt_block_indexes=(1, 3, 5),
+        ),
+        text=TextConfig(
+            vocab_size=-(-vocabulary // 64) * 64,
+            hidden_size=192,
+            intermediate_size=512,
+            num_hidden_layers=4,
+            num_attention_heads=6,
+            num_key_value_heads=2,
+            mrope_section=(4, 6, 6),
+            max_position_embeddings=4096,
+            tie_word_embeddings=True,
+        ),
+        pe_order="aligned",
+        image_longest_side=256,
+    )
+
+
+def corpus() -> Iterator[str]:
+    """Texts that the tokenizer is built from."""
+    for _ in range(40):
+        for color, cls in itertools.product(COLORS, CLASSES):
+            yield f"Where is the {color} {cls}? ({color} {cls},"
+            yield f"'{cls}' {cls}, {cls}; 'the {color} {cls}' 0_{cls} 1_{color} {cls}"
+    for _ in range(400):
+        yield _WORDS
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("output", type=Path)
+    args = parser.parse_args()
+    args.output.mkdir(parents=True, exist_ok=True)
+    tokenizer = build_tokenizer(corpus(), VOCABULARY)
+    save_tokenizer(tokenizer, args.output)
+    config = tiny_config(tokenizer.get_vocab_size()).to_json()
+    for key, token in (
+        ("image_token_id", "<|image_pad|>"),
+        ("vision_start_token_id", "<|vision_start|>"),
+        ("vision_end_token_id", "<|vision_end|>"),
+        ("eos_token_id", "<|im_end|>"),
+    ):
+        config[key] = tokenizer.token_to_id(token)
+    (args.output / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    print(json.dumps({"vocabulary": tokenizer.get_vocab_size(), "output": str(args.output)}))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
