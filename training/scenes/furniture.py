@@ -39,7 +39,11 @@ def suitcase(rng: Rng) -> list[Part]:
     top = lift + h
     ridges = [box((0.03, d + 0.012, h * 0.9), (x * w, 0, lift + h / 2), "shade") for x in (-0.28, 0, 0.28)]
     wheels = [sphere(0.03, (x * (w / 2 - 0.04), y * (d / 2 - 0.04), 0.03), "dark") for x in (-1, 1) for y in (-1, 1)]
-    handle = bent_rod([(-0.09, 0.05, top - 0.02), (-0.09, 0.05, top + grip), (0.09, 0.05, top + grip), (0.09, 0.05, top - 0.02)], 0.012, "dark")
+    handle = bent_rod(
+        [(-0.09, 0.05, top - 0.02), (-0.09, 0.05, top + grip), (0.09, 0.05, top + grip), (0.09, 0.05, top - 0.02)],
+        0.012,
+        "dark",
+    )
     return [box((w, d, h), (0, 0, lift + h / 2)), *ridges, *wheels, *handle]
 
 
@@ -58,7 +62,10 @@ def bin_(rng: Rng) -> list[Part]:
     foot = r * rng.uniform(0.74, 0.90)
     body = lathe([(0, 0), (foot, 0), (r, h), (0, h)])
     rim = r * 1.05
-    lid = lathe([(0, h), (rim, h), (rim, h + 0.03), (0.75 * r, h + 0.35 * r), (0.3 * r, h + 0.45 * r), (0, h + 0.45 * r)], "dark")
+    lid = lathe(
+        [(0, h), (rim, h), (rim, h + 0.03), (0.75 * r, h + 0.35 * r), (0.3 * r, h + 0.45 * r), (0, h + 0.45 * r)],
+        "dark",
+    )
     return [body, lid]
 
 

@@ -46,9 +46,7 @@ class PlacedObject:
     @cached_property
     def outline(self) -> list[Array]:
         """Point sets [N, 3] in the world; the union of their convex hulls has the object's silhouette."""
-        return [
-            points @ self.rotation.T + self.position for part in self.parts for points in part.outline()
-        ]
+        return [points @ self.rotation.T + self.position for part in self.parts for points in part.outline()]
 
 
 @dataclass(frozen=True)

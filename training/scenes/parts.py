@@ -128,7 +128,7 @@ def bent_rod(points: Sequence[Sequence[float]], radius: float, tint: str = "main
 
 
 def lathe(profile: Sequence[tuple[float, float]], tint: str = "main", slices: int = _SLICES) -> Part:
-    """A solid of revolution around z from its (radius, z) profile, bottom to top outside, then down inside if hollow."""
+    """A solid of revolution around z from its (radius, z) profile: up the outside, then down the inside if hollow."""
     angles = np.arange(slices) * (2 * np.pi / slices)
     circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     vertices: list[Array] = []
@@ -193,8 +193,8 @@ def _rotation(rotation: Array | None) -> Array:
 def _along(direction: Array) -> Array:
     """A rotation whose third column points along `direction`."""
     z = direction / np.linalg.norm(direction)
-    helper = np.array([1.0, 0, 0]) if abs(z[0]) < 0.9 else np.array([0, 1.0, 0])
-    x = np.cross(helper, z)
+    across = np.array([1.0, 0, 0]) if abs(z[0]) < 0.9 else np.array([0, 1.0, 0])
+    x = np.cross(across, z)
     x /= np.linalg.norm(x)
     return np.column_stack([x, np.cross(z, x), z])
 

@@ -37,7 +37,9 @@ def choose_backend() -> str:
     os.environ.setdefault("LP_NUM_THREADS", "1")
     asked = os.environ.get("MUJOCO_GL", "").lower()
     if asked and asked not in _LIBRARIES:
-        raise ConfigError(f"MUJOCO_GL is {asked!r}: egl or osmesa is wanted for rendering without a display, or unset it")
+        raise ConfigError(
+            f"MUJOCO_GL is {asked!r}: egl or osmesa is wanted for rendering without a display, or unset it"
+        )
     reasons = []
     for backend in [asked] if asked else list(_LIBRARIES):
         reason = _try_backend(backend)

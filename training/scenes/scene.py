@@ -108,8 +108,8 @@ def _true_box(item: PlacedObject, view: Viewpoint) -> Box3D:
     low, high = item.extent(axes)
     origin = axes @ view.position
     x, y, z = ((low + high) / 2 - origin).tolist()
-    w, h, l = (high - low).tolist()
-    return Box3D(f"{item.color} {item.cls}", (x, y, z), (w, h, l))
+    width, height, length = (high - low).tolist()
+    return Box3D(f"{item.color} {item.cls}", (x, y, z), (width, height, length))
 
 
 __all__ = ["Scene", "Truth", "is_groundable", "render", "render_views"]

@@ -50,7 +50,9 @@ def _jitter(depth: NDArray[np.float32], rng: np.random.Generator, pixels: float)
     """Depth read at slightly wrong places, which frays edges."""
     y, x = np.mgrid[0 : depth.shape[0], 0 : depth.shape[1]].astype(np.float32)
     offset = rng.standard_normal((2, *depth.shape), dtype=np.float32) * pixels
-    return np.asarray(cv2.remap(depth, x + offset[0], y + offset[1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE))
+    return np.asarray(
+        cv2.remap(depth, x + offset[0], y + offset[1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    )
 
 
 def _jumps(depth: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -77,7 +77,9 @@ def vase(rng: Rng) -> list[Part]:
     h, belly = rng.uniform(0.20, 0.32), rng.uniform(0.060, 0.085)
     foot, neck, lip = belly * 0.55, belly * rng.uniform(0.28, 0.40), belly * rng.uniform(0.60, 0.80)
     heights, radii = [0, 0.10, 0.28, 0.45, 0.62, 0.78, 0.90, 1.0], [foot, 0.78, 1.0, 0.93, 0.62, neck, neck * 1.2, lip]
-    outer = [(r if i in (0, 5, 6, 7) else r * belly, t * h) for i, (r, t) in enumerate(zip(radii, heights, strict=True))]
+    outer = [
+        (r if i in (0, 5, 6, 7) else r * belly, t * h) for i, (r, t) in enumerate(zip(radii, heights, strict=True))
+    ]
     return [lathe([(0, 0), *outer, (lip - 0.006, h), (neck - 0.005, 0.8 * h), (0, 0.78 * h)])]
 
 
@@ -134,7 +136,10 @@ def teapot(rng: Rng) -> list[Part]:
     r, squash = rng.uniform(0.060, 0.085), rng.uniform(0.75, 0.95)
     h = 2 * r * squash * 0.95
     body = ellipsoid((r, r, h / 2), (0, 0, h / 2))
-    spout = [rod((0.75 * r, 0, 0.42 * h), (1.30 * r, 0, 0.68 * h), 0.19 * r), rod((1.30 * r, 0, 0.68 * h), (1.62 * r, 0, 0.98 * h), 0.13 * r)]
+    spout = [
+        rod((0.75 * r, 0, 0.42 * h), (1.30 * r, 0, 0.68 * h), 0.19 * r),
+        rod((1.30 * r, 0, 0.68 * h), (1.62 * r, 0, 0.98 * h), 0.13 * r),
+    ]
     angles = np.radians(np.linspace(110, 250, 6))
     handle = [(-0.78 * r + 0.75 * r * np.cos(a), 0, 0.55 * h + 0.36 * h * np.sin(a)) for a in angles]
     lid = [cylinder(0.45 * r, 0.12 * r, (0, 0, h), "shade"), sphere(0.15 * r, (0, 0, h + 0.18 * r), "shade")]
@@ -213,7 +218,12 @@ def clock(rng: Rng) -> list[Part]:
     front = -t / 2
     hour = rng.uniform(0, 360)
     hands = [
-        rod((0, front - 0.003, z), (length * r * np.sin(a), front - 0.003, z + length * r * np.cos(a)), 0.035 * r, "dark")
+        rod(
+            (0, front - 0.003, z),
+            (length * r * np.sin(a), front - 0.003, z + length * r * np.cos(a)),
+            0.035 * r,
+            "dark",
+        )
         for length, a in ((0.35, np.radians(hour)), (0.52, np.radians(12 * hour % 360)))
     ]
     bells = [ellipsoid((0.34 * r, 0.34 * r, 0.26 * r), (s * 0.62 * r, 0, z + 0.90 * r)) for s in (-1, 1)]

@@ -85,9 +85,7 @@ def _add_surroundings(
 
     def add(kind: Any, material: str, size: Sequence[float], at: Array, rotation: Array | None = None) -> None:
         quat = _quaternion(np.eye(3) if rotation is None else rotation)
-        spec.worldbody.add_geom(
-            type=kind, size=size, pos=at, quat=quat, material=material, contype=0, conaffinity=0
-        )
+        spec.worldbody.add_geom(type=kind, size=size, pos=at, quat=quat, material=material, contype=0, conaffinity=0)
 
     add(plane, "floor", (*half, 1), np.zeros(3))
     high = 1.6

@@ -1,0 +1,156 @@
+"""Scenes: reproducible to the pixel, with true boxes that agree with the rendered depth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from n3d_core.errors import ConfigError
+from n3d_core.geometry.frame_folder import FrameFolder
+from training.scenes import (
+    CLASSES,
+    COLORS,
+    DEMO_SEEDS,
+    TEST_SEEDS,
+    TRAIN_SEEDS,
+    SceneConfig,
+    check_seeds,
+    is_groundable,
+    parse_seeds,
+    render,
+    render_views,
+)
+from training.scenes.__main__ import main as scenes_main
+from training.scenes.cache import CacheError, SceneCache
+from training.scenes.cache import main as cache_main
+from training.scenes.catalogue import CATALOGUE
+from training.scenes.layout import sample_layout
+
+pytest.importorskip("mujoco", reason="scenes are rendered by MuJoCo")
+SMALL = SceneConfig(width=128, height=96, objects=(3, 10))
+
+
+def test_a_seed_gives_the_same_pixels_and_another_seed_others() -> None:
+    a, b, c = render(7, SMALL), render(7, SMALL), render(8, SMALL)
+    assert np.array_equal(a.frame.color, b.frame.color)
+    assert np.array_equal(a.frame.depth, b.frame.depth, equal_nan=True)
+    assert a.truth == b.truth
+    assert not np.array_equal(a.frame.color, c.frame.color)
+
+
+def test_a_view_does_not_depend_on_how_many_are_rendered() -> None:
+    one, three = render_views(11, SMALL, 1), render_views(11, SMALL, 3)
+    assert np.array_equal(one[0].frame.color, three[0].frame.color)
+    assert not np.array_equal(three[0].frame.color, three[1].frame.color)
+
+
+def test_every_visible_point_of_an_object_lies_in_its_box_and_touches_its_sides() -> None:
+    checked = 0
+    for seed in range(40, 52):
+        scene = render(seed, SMALL)
+        points = scene.frame.camera.back_project(scene.clean_depth)
+        for index, item in enumerate(scene.truth.objects):
+            own = points[scene.instances == index + 1]
+            assert (own >= item.box.low - 2e-3).all() and (own <= item.box.high + 2e-3).all(), item.box.label
+            if item.visible > 0.99 and len(own) > 80:
+                pixel = own[:, 2].max() / scene.frame.camera.fx
+                slack = (own.min(axis=0) - item.box.low)[:2], (item.box.high - own.max(axis=0))[:2]
+                assert np.max(slack) < 3 * pixel, item.box.label
+                checked += 1
+    assert checked > 10
+
+
+def test_objects_rest_on_their_support_and_do_not_intersect() -> None:
+    for seed in range(20):
+        layout = sample_layout(np.random.default_rng(seed), SMALL)
+        boxes = []
+        for item in layout.objects:
+            low, high = item.extent(np.eye(3))
+            assert low[2] == pytest.approx(layout.support, abs=1e-9)
+            boxes.append((low, high))
+        assert len(boxes) >= 1
+
+
+def test_every_class_can_be_built_stands_on_its_base_and_has_household_size() -> None:
+    rng = np.random.default_rng(0)
+    for kind in CATALOGUE.values():
+        for place, build in kind.builders.items():
+            extents = np.array([part.extent(np.eye(3)) for part in build(rng)])
+            low, high = extents[:, 0].min(axis=0), extents[:, 1].max(axis=0)
+            assert low[2] == pytest.approx(0, abs=0.02), kind.name
+            assert 0.03 < (high - low).max() < (0.7 if place == "table" else 1.7), kind.name
+    assert len(CLASSES) >= 25 and len(COLORS) == 10
+
+
+def test_the_standard_suite_is_as_crowded_and_occluded_as_stated() -> None:
+    scenes = [render(seed, SceneConfig.standard(128, 96)) for seed in range(1_000_000, 1_000_040)]
+    visible = np.array([o.visible for s in scenes for o in s.truth.objects])
+    assert len(visible) / len(scenes) >= 5.0
+    assert (visible < 0.95).mean() >= 0.28  # 30 % over many scenes
+    assert all(0 < v <= 1 for v in visible)
+
+
+def test_half_hidden_is_half_visible() -> None:
+    """An object cut by the image's border is visible by the share that lies inside."""
+    scene = next(
+        s
+        for s in (render(seed, SMALL) for seed in range(60, 120))
+        if any(0.3 < o.visible < 0.7 and not is_groundable(o, s.frame.camera) for o in s.truth.objects)
+    )
+    cut = next(o for o in scene.truth.objects if o.visible < 0.7 and not is_groundable(o, scene.frame.camera))
+    u, v = scene.frame.camera.project(np.array(cut.box.center))
+    assert not (0 <= u < 128 and 0 <= v < 96)
+
+
+def test_sensor_noise_loses_pixels_and_leaves_the_rest_close() -> None:
+    scene = render(5, SceneConfig(objects=(3, 10)))
+    valid = scene.frame.valid
+    assert 0.5 < valid.mean() < 0.9999
+    near = valid & (scene.clean_depth < 2)
+    assert np.median(np.abs(scene.frame.depth - scene.clean_depth)[near]) < 0.01
+
+
+def test_seed_ranges_are_apart_and_checked() -> None:
+    assert TRAIN_SEEDS.stop <= TEST_SEEDS.start and TEST_SEEDS.stop <= DEMO_SEEDS.start
+    with pytest.raises(ConfigError, match="not for training"):
+        check_seeds(range(899_999, 900_001), TRAIN_SEEDS, "training")
+    with pytest.raises(ConfigError, match="FIRST:STOP"):
+        parse_seeds("12")
+
+
+def test_unknown_config_keys_and_values_out_of_range_are_errors() -> None:
+    with pytest.raises(ConfigError, match="unknown keys"):
+        SceneConfig.from_mapping({"widht": 3})
+    with pytest.raises(ConfigError, match="objects"):
+        SceneConfig(objects=(4, 2))
+    assert SceneConfig.from_mapping(SMALL.to_mapping()) == SMALL
+
+
+def test_the_command_writes_a_frame_folder_that_reads_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert scenes_main(["--seed", "2000000", "--count", "2", "--size", "128x96", "--output", str(tmp_path)]) == 0
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    folder = FrameFolder(tmp_path)
+    assert report["frames"] == len(folder) == 2
+    truth = folder.truth(1)
+    assert truth is not None and {o.cls for o in truth.objects} <= set(CLASSES)
+    assert scenes_main(["--seed", "1", "--count", "1", "--size", "64x48", "--output", str(tmp_path)]) == 2
+
+
+def test_a_cache_holds_what_was_rendered_resumes_and_reports_damage(tmp_path: Path) -> None:
+    command = ["--seeds", "3:5", "--size", "128x96", "--output", str(tmp_path)]
+    assert cache_main(command) == 0
+    shard = next(tmp_path.glob("*.safetensors"))
+    written = shard.stat().st_mtime_ns
+    assert cache_main(command) == 0 and shard.stat().st_mtime_ns == written
+    cache, scene = SceneCache(tmp_path, verify=True), render_views(4, SceneConfig(width=128, height=96), 2)[1]
+    kept = cache[3]
+    assert (kept.seed, kept.view, len(cache)) == (4, 1, 4)
+    assert np.array_equal(kept.color, scene.frame.color) and np.array_equal(kept.instances, scene.instances)
+    assert [CLASSES[i] for i in kept.class_ids] == [o.cls for o in scene.truth.objects]
+    np.testing.assert_allclose(kept.centers, [o.box.center for o in scene.truth.objects], atol=1e-6)
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(CacheError, match="cut short"):
+        SceneCache(tmp_path)

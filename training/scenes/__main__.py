@@ -1,0 +1,102 @@
+"""Writes scenes as a frame folder (one camera a folder) with truth.
+
+python -m training.scenes --seed 1000 --count 20 --output DIR [--size 640x480] [--fov 60] [--shift] [--workers 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+from n3d_core.errors import ConfigError, N3DError
+from n3d_core.geometry import Camera
+from n3d_core.geometry.frame_folder import write_frame
+from training.scenes.cache import parse_size
+from training.scenes.config import SceneConfig
+from training.scenes.scene import render
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; see the module's docstring."""
+    args = _parser().parse_args(arguments)
+    try:
+        config = _config(args)
+        _check_folder(args.output, config)
+        start = time.monotonic()
+        objects = sum(_progress(_write_all(args, config), args.count))
+    except N3DError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    seconds = time.monotonic() - start
+    report = {
+        "frames": args.count,
+        "objects": objects,
+        "frames_per_second": round(args.count / seconds, 2),
+        "output": str(args.output),
+    }
+    print(json.dumps(report))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training.scenes", description="Renders scenes to a frame folder.")
+    parser.add_argument("--seed", type=int, required=True, help="seed of the first scene; the others follow it")
+    parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--size", default="640x480")
+    parser.add_argument("--fov", type=float, default=60.0, help="horizontal field of view of the folder's one camera")
+    parser.add_argument("--shift", action="store_true", help="camera heights and lights outside of the training range")
+    parser.add_argument("--clean", action="store_true", help="without the sensor's noise")
+    parser.add_argument("--workers", type=int, default=1)
+    return parser
+
+
+def _config(args: argparse.Namespace) -> SceneConfig:
+    if args.seed < 0 or args.count < 1 or args.workers < 1:
+        raise ConfigError(
+            f"--seed {args.seed} --count {args.count} --workers {args.workers}: "
+            "a seed of 0 or more, at least one scene and at least one worker are wanted"
+        )
+    config = replace(SceneConfig.standard(*parse_size(args.size)), fov=(args.fov, args.fov), noise=not args.clean)
+    return config.shifted() if args.shift else config
+
+
+def _check_folder(folder: Path, config: SceneConfig) -> None:
+    """A folder has one camera: frames of another one must not be added to it."""
+    path = folder / "camera.yaml"
+    if path.exists() and Camera.from_yaml(path) != Camera.from_fov(config.fov[0], config.width, config.height):
+        raise ConfigError(f"{path} is of another camera: choose another --output, or the same --size and --fov")
+
+
+def _write_all(args: argparse.Namespace, config: SceneConfig) -> Iterator[int]:
+    if args.workers == 1:
+        for number in range(args.count):
+            yield _write_one(args.output, number, args.seed + number, config)
+        return
+    with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(_write_one, args.output, n, args.seed + n, config) for n in range(args.count)]
+        for future in futures:
+            yield future.result()
+
+
+def _write_one(folder: Path, number: int, seed: int, config: SceneConfig) -> int:
+    scene = render(seed, config)
+    write_frame(folder, number, scene.frame, scene.truth)
+    return len(scene.truth.objects)
+
+
+def _progress(counts: Iterator[int], total: int) -> Iterator[int]:
+    from tqdm import tqdm
+
+    return iter(tqdm(counts, total=total, unit="frame", file=sys.stderr))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

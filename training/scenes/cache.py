@@ -1,0 +1,303 @@
+"""Rendered scenes kept in shards, so that a training reads in microseconds what took tens of milliseconds to render.
+
+A shard is a safetensors file of whole arrays with a JSON sidecar that is written last: a shard without its sidecar is
+not there. Each is a pure function of the config and its seeds, so an interrupted run goes on where it stopped.
+
+    python -m training.scenes.cache --seeds 0:12000 --size 256x192 --output DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.errors import ConfigError, N3DError
+from n3d_core.geometry import Camera
+from training.scenes.catalogue import CLASSES
+from training.scenes.colors import COLORS
+from training.scenes.config import SceneConfig
+from training.scenes.scene import Scene, render_views
+from training.scenes.seeds import TRAIN_SEEDS, VALIDATION_SEEDS, check_seeds, parse_seeds
+
+SHARD_FRAMES = 256
+_FORMAT = 1
+
+
+class CacheError(N3DError):
+    """A scene cache is missing, damaged, or of another kind than asked for."""
+
+
+@dataclass(frozen=True)
+class CachedScene:
+    """One frame of a cache.
+
+    Attributes:
+        color: RGB uint8 [H, W, 3].
+        depth_mm: uint16 [H, W] as the sensor measured it, 0 where it did not.
+        instances: uint8 [H, W], index + 1 into the objects, 0 elsewhere.
+        gravity: float32 [3], unit vector in the optical frame.
+        class_ids, color_ids: uint8 [N], indices into `CLASSES` and `COLORS`.
+        centers, sizes: float32 [N, 3], metres in the optical frame.
+        visible: float32 [N].
+    """
+
+    seed: int
+    view: int
+    color: NDArray[np.uint8]
+    depth_mm: NDArray[np.uint16]
+    instances: NDArray[np.uint8]
+    camera: Camera
+    gravity: NDArray[np.float32]
+    class_ids: NDArray[np.uint8]
+    color_ids: NDArray[np.uint8]
+    centers: NDArray[np.float32]
+    sizes: NDArray[np.float32]
+    visible: NDArray[np.float32]
+
+
+class SceneCache:
+    """Reads a cache folder, memory-mapped; `refresh` picks up shards that were written since.
+
+    Args:
+        path: the folder.
+        verify: whether to compare each shard's SHA-256 with its sidecar's.
+
+    Raises:
+        CacheError: if the folder holds no shard, or shards of different configs, classes or a damaged one.
+    """
+
+    def __init__(self, path: str | Path, verify: bool = False) -> None:
+        self.path = Path(path)
+        self._verify = verify
+        self._shards: list[dict[str, NDArray[Any]]] = []
+        self._names: set[str] = set()
+        self._starts = [0]
+        self._kind: dict[str, Any] | None = None
+        self.refresh()
+        if not self._shards:
+            raise CacheError(f"{self.path}: no shard found; write some with python -m training.scenes.cache --output")
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def refresh(self) -> int:
+        """Adds shards that appeared since; returns how many frames there are now. Indices of old frames stay."""
+        for sidecar in sorted(self.path.glob("shard-*.json")):
+            if sidecar.name not in self._names:
+                self._add(sidecar)
+        return len(self)
+
+    def __getitem__(self, index: int) -> CachedScene:
+        if not 0 <= index < len(self):
+            raise IndexError(f"frame {index} of a cache of {len(self)}")
+        number = int(np.searchsorted(self._starts, index, side="right")) - 1
+        shard, i = self._shards[number], index - self._starts[number]
+        fx, fy, cx, cy = (float(v) for v in shard["intrinsics"][i])
+        height, width = shard["depth_mm"].shape[1:]
+        own = slice(int(shard["object_start"][i]), int(shard["object_start"][i + 1]))
+        return CachedScene(
+            seed=int(shard["seed"][i]),
+            view=int(shard["view"][i]),
+            color=shard["color"][i],
+            depth_mm=shard["depth_mm"][i],
+            instances=shard["instances"][i],
+            camera=Camera(width, height, fx, fy, cx, cy),
+            gravity=shard["gravity"][i],
+            class_ids=shard["object_class"][own],
+            color_ids=shard["object_color"][own],
+            centers=shard["object_center"][own],
+            sizes=shard["object_size"][own],
+            visible=shard["object_visible"][own],
+        )
+
+    def _add(self, sidecar: Path) -> None:
+        data = sidecar.with_suffix(".safetensors")
+        about = json.loads(sidecar.read_text())
+        if about["classes"] != list(CLASSES) or about["colors"] != list(COLORS) or about["format"] != _FORMAT:
+            raise CacheError(f"{sidecar}: written for other classes, colours or format: render the cache again")
+        kind = {k: about["config"][k] for k in ("width", "height")}
+        if self._kind not in (None, kind):
+            raise CacheError(
+                f"{sidecar}: image size {kind} and other shards' {self._kind}: one size a folder is wanted"
+            )
+        if not data.exists() or data.stat().st_size != about["bytes"]:
+            raise CacheError(
+                f"{data}: missing or cut short ({about['bytes']} bytes wanted): delete {sidecar} and rerun"
+            )
+        if self._verify and _sha256(data) != about["sha256"]:
+            raise CacheError(f"{data}: its checksum is not its sidecar's: delete both and rerun")
+        self._kind = kind
+        self._shards.append(_map_tensors(data))
+        self._names.add(sidecar.name)
+        self._starts.append(self._starts[-1] + int(about["frames"]))
+
+
+def write_shard(folder: Path, seeds: range, views: int, config: SceneConfig) -> int:
+    """Renders one shard unless it is there already; returns the frames rendered (0 if it was there).
+
+    Raises:
+        CacheError: if a shard of these seeds but another config is there.
+    """
+    from safetensors.numpy import save_file
+
+    name = f"shard-{seeds.start:07d}-{seeds.stop:07d}"
+    sidecar, data = folder / f"{name}.json", folder / f"{name}.safetensors"
+    about: dict[str, Any] = {
+        "format": _FORMAT,
+        "seeds": [seeds.start, seeds.stop],
+        "views": views,
+        "config": config.to_mapping(),
+        "classes": list(CLASSES),
+        "colors": list(COLORS),
+    }
+    if sidecar.exists():
+        found = json.loads(sidecar.read_text())
+        if any(found.get(key) != value for key, value in about.items()):
+            raise CacheError(f"{sidecar}: rendered with another config: choose another --output or delete it")
+        return 0
+    scenes = [scene for seed in seeds for scene in render_views(seed, config, views)]
+    part = data.with_name(data.name + ".part")
+    save_file(_arrays(scenes), str(part))
+    about |= {"frames": len(scenes), "bytes": part.stat().st_size, "sha256": _sha256(part)}
+    os.replace(part, data)
+    note = sidecar.with_name(sidecar.name + ".part")
+    note.write_text(json.dumps(about))
+    os.replace(note, sidecar)
+    return len(scenes)
+
+
+def _arrays(scenes: Sequence[Scene]) -> dict[str, NDArray[Any]]:
+    objects = [o for s in scenes for o in s.truth.objects]
+    starts = np.cumsum([0] + [len(s.truth.objects) for s in scenes])
+    cameras = [s.frame.camera for s in scenes]
+    return {
+        "seed": np.array([s.seed for s in scenes], np.int64),
+        "view": np.array([s.view for s in scenes], np.int64),
+        "color": np.stack([s.frame.color for s in scenes]),
+        "depth_mm": np.stack([_millimetres(s.frame.depth) for s in scenes]),
+        "instances": np.stack([s.instances for s in scenes]),
+        "intrinsics": np.array([[c.fx, c.fy, c.cx, c.cy] for c in cameras], np.float64),
+        "gravity": np.array([s.gravity for s in scenes], np.float32),
+        "object_start": starts.astype(np.int64),
+        "object_class": np.array([CLASSES.index(o.cls) for o in objects], np.uint8),
+        "object_color": np.array([COLORS.index(o.color) for o in objects], np.uint8),
+        "object_center": np.array([o.box.center for o in objects], np.float32).reshape(-1, 3),
+        "object_size": np.array([o.box.size for o in objects], np.float32).reshape(-1, 3),
+        "object_visible": np.array([o.visible for o in objects], np.float32),
+    }
+
+
+def _millimetres(depth: NDArray[np.float32]) -> NDArray[np.uint16]:
+    return np.clip(np.nan_to_num(depth * 1000, nan=0.0), 0, 65535).round().astype(np.uint16)
+
+
+def _map_tensors(path: Path) -> dict[str, NDArray[Any]]:
+    """The tensors of a safetensors file, memory-mapped read-only (the library itself copies whole tensors)."""
+    kinds = {"U8": np.uint8, "U16": np.uint16, "I64": np.int64, "F32": np.float32, "F64": np.float64}
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    raw = np.memmap(path, np.uint8, "r", offset=8 + length)
+    out: dict[str, NDArray[Any]] = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            first, stop = entry["data_offsets"]
+            out[name] = raw[first:stop].view(kinds[entry["dtype"]]).reshape(entry["shape"])
+    return out
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_cache(
+    folder: Path, seeds: range, views: int, config: SceneConfig, workers: int, progress: Callable[[int], None]
+) -> int:
+    """Writes all shards of `seeds`; calls `progress` with the frames of each; returns the frames rendered anew."""
+    folder.mkdir(parents=True, exist_ok=True)
+    step = max(1, SHARD_FRAMES // views)
+    pieces = [range(a, min(a + step, seeds.stop)) for a in range(seeds.start, seeds.stop, step)]
+    rendered = 0
+    if workers == 1:
+        for piece in pieces:
+            rendered += write_shard(folder, piece, views, config)
+            progress(len(piece) * views)
+        return rendered
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(write_shard, folder, piece, views, config) for piece in pieces]
+        for piece, future in zip(pieces, futures, strict=True):
+            rendered += future.result()
+            progress(len(piece) * views)
+    return rendered
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Reads `WIDTHxHEIGHT`.
+
+    Raises:
+        ConfigError: if the text is not two whole numbers with an x.
+    """
+    width, _, height = text.lower().partition("x")
+    try:
+        return int(width), int(height)
+    except ValueError:
+        raise ConfigError(f"size {text!r}: WIDTHxHEIGHT is wanted, for example 256x192") from None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; see the module's docstring."""
+    from tqdm import tqdm
+
+    parser = argparse.ArgumentParser(prog="python -m training.scenes.cache", description="Renders a training cache.")
+    parser.add_argument("--seeds", default="0:12000", help="FIRST:STOP, training or validation seeds")
+    parser.add_argument("--views", type=int, default=2, help="camera views of each scene")
+    parser.add_argument("--size", default="256x192")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--workers", type=int, default=1)
+    args = parser.parse_args(arguments)
+    try:
+        seeds, (width, height) = parse_seeds(args.seeds), parse_size(args.size)
+        validation = seeds.start in VALIDATION_SEEDS
+        check_seeds(seeds, VALIDATION_SEEDS if validation else TRAIN_SEEDS, "a training cache")
+        if args.views < 1 or args.workers < 1:
+            raise ConfigError(f"--views {args.views} --workers {args.workers}: at least 1 is wanted")
+        config = SceneConfig(width=width, height=height)
+        start = time.monotonic()
+        with tqdm(total=len(seeds) * args.views, unit="frame", file=sys.stderr) as bar:
+            rendered = write_cache(
+                args.output, seeds, args.views, config, args.workers, lambda n: bar.update(n) and None
+            )
+    except N3DError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    seconds = time.monotonic() - start
+    frames = len(seeds) * args.views
+    print(
+        json.dumps(
+            {
+                "frames": frames,
+                "rendered": rendered,
+                "frames_per_second": round(rendered / seconds, 1),
+                "output": str(args.output),
+            }
+        )
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
