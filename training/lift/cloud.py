@@ -45,23 +45,23 @@ def voxelise(points: Floats, sizes: Ints, edge: Floats) -> Voxels:
     """Groups points by cubic voxels, as Open3D's `voxel_down_sample` does (origin half a voxel below the lowest corner).
 
     Args:
-        points: [N, 3] in metres, those of one object side by side.
+        points: rows x, y, z [3, N] in metres, those of one object side by side.
         sizes: number of points of each object [K], all at least 1, adding up to N.
         edge: voxel edge of each object in metres [K].
     """
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    low = np.minimum.reduceat(points, starts, axis=0)
+    low = np.minimum.reduceat(points, starts, axis=1)
     owner = np.repeat(np.arange(len(sizes)), sizes)
-    local = (points - low[owner]) / edge[owner, None] + 0.5
+    local = (points - np.repeat(low, sizes, axis=1)) / np.repeat(edge, sizes) + 0.5
     cell = local.astype(np.int64)
-    span = cell.max(0) + 1
-    key = ((owner * span[0] + cell[:, 0]) * span[1] + cell[:, 1]) * span[2] + cell[:, 2]
-    order = np.argsort(key, kind="stable")
+    span = cell.max(1) + 1
+    key = ((owner * span[0] + cell[0]) * span[1] + cell[1]) * span[2] + cell[2]
+    order = np.argsort(key)
     ordered = key[order]
     first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
     counts = np.diff(np.append(first, len(key)))
-    centroids = np.add.reduceat(local[order], first, axis=0) / counts[:, None]
-    return Voxels(centroids, owner[order[first]], counts, order)
+    centroids = np.add.reduceat(local[:, order], first, axis=1) / counts
+    return Voxels(np.ascontiguousarray(centroids.T), owner[order[first]], counts, order)
 
 
 def separate(voxels: Voxels, gap: float) -> Floats:
@@ -102,7 +102,7 @@ def dbscan(points: Floats, eps: float, min_points: int) -> Ints:
     border point joins the first cluster that reaches it, the one with the lowest label.
     """
     n = len(points)
-    pairs = cKDTree(points, compact_nodes=False, balanced_tree=False).query_pairs(eps, output_type="ndarray")
+    pairs = cKDTree(points, balanced_tree=False).query_pairs(eps, output_type="ndarray")
     core = np.bincount(pairs.ravel(), minlength=n) + 1 >= min_points
     core_ends = core[pairs]
     inner = pairs[core_ends.all(1)]

@@ -71,7 +71,7 @@ def find_support(
     """The plane that carries the object with `points` [n, 3].
 
     Args:
-        points: cleaned points of the object.
+        points: a sample of the cleaned points of the object.
         mask: its pixels.
         depth: metres [H, W], NaN for invalid.
         taken: pixels [H, W] that belong to any object; they are no support.
@@ -89,22 +89,33 @@ def find_support(
 
 
 def complete(
-    points: Floats, support: Support, depth: NDArray[np.float32], camera: Camera, config: CompletionConfig
+    some: Floats,
+    low: Floats,
+    high: Floats,
+    support: Support,
+    depth: NDArray[np.float32],
+    camera: Camera,
+    config: CompletionConfig,
 ) -> tuple[Floats, Floats]:
-    """Lowest and highest corner [3], [3] of the whole object in the optical frame, from its seen points [n, 3]."""
-    size = float(np.linalg.norm(np.ptp(points, axis=0)))
-    tolerance = config.free_space * size
-    some = points[:: max(1, len(points) // config.sample)]
+    """Lowest and highest corner [3], [3] of the whole object in the optical frame.
+
+    Args:
+        some: a sample of its seen points [n, 3].
+        low, high: corners [3] of the box of all its seen points.
+        support: what it stands on.
+        depth: metres [H, W], NaN for invalid.
+        camera: intrinsics of `depth`.
+        config: limits.
+    """
+    tolerance = config.free_space * float(np.linalg.norm(high - low))
     up = support.normal
     height = some @ up - support.offset
     axis = _find_axis(some, height, support, depth, camera, config, tolerance)
-    low, high = points.min(0), points.max(0)
     if axis is None:
         return low, high
     flat = some - height[:, None] * up
     turned = 2 * axis - flat + height[:, None] * up
-    top = float((points @ up).max()) - support.offset
-    mirrored = turned + (top - 2 * height)[:, None] * up
+    mirrored = turned + (height.max() - 2 * height)[:, None] * up
     hidden = np.concatenate([turned, mirrored])
     hidden = hidden[_allowed(hidden, depth, camera, tolerance) & (hidden @ up - support.offset > -tolerance)]
     if len(hidden) == 0:
@@ -160,11 +171,11 @@ def _allowed(points: Floats, depth: NDArray[np.float32], camera: Camera, toleran
 def _surroundings(
     mask: ObjectMask, depth: NDArray[np.float32], taken: NDArray[np.bool_], camera: Camera, ring: float
 ) -> Floats:
-    """Up to 400 points [n, 3] around the object that belong to no object, on a regular grid of pixels."""
+    """Some 400 points [n, 3] around the object that belong to no object, on a regular grid of pixels."""
     margin = int(np.ceil(ring * max(mask.pixels.shape))) + 4
     left, right = max(mask.left - margin, 0), min(mask.right + margin, camera.width)
     top, bottom = max(mask.top - margin // 2, 0), min(mask.bottom + margin, camera.height)
-    step = max(1, int(np.sqrt((right - left) * (bottom - top) / 900)))
+    step = max(1, int(np.sqrt((right - left) * (bottom - top) / 600)))
     z = depth[top:bottom:step, left:right:step]
     v, u = np.nonzero((z > 0) & ~taken[top:bottom:step, left:right:step])
     z = z[v, u].astype(np.float64)
@@ -177,19 +188,20 @@ def _ransac_plane(
 ) -> tuple[Floats, float] | None:
     """The best plane under the object: most inliers, the object above it and near it. None where there is none."""
     rng = np.random.default_rng(len(around))
-    corner = around[rng.integers(0, len(around), size=(64, 3))]
-    normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    corner = around[rng.integers(0, len(around), size=(40, 3))]
+    a, b = (corner[:, 1] - corner[:, 0]).T, (corner[:, 2] - corner[:, 0]).T
+    normal = np.stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]], axis=1)
     length = np.linalg.norm(normal, axis=1)
     normal = normal[length > 1e-9] / length[length > 1e-9, None]
     corner = corner[length > 1e-9]
     normal *= np.where(normal @ up < 0, -1.0, 1.0)[:, None]
     offset = np.einsum("ij,ij->i", normal, corner[:, 0])
-    some = points[:: max(1, len(points) // 64)]
-    above = some @ normal.T - offset
-    base = np.sort(above, axis=0)[len(some) // 50]
-    standing = (above > -2 * tolerance).mean(0) > 0.95
-    near = base < 0.5 * np.ptp(above, axis=0) + 4 * tolerance
-    support = (np.abs(around @ normal.T - offset) < tolerance).sum(0)
+    above = normal @ points[:: max(1, len(points) // 64)].T - offset[:, None]
+    above = np.partition(above, above.shape[1] // 50, axis=1)
+    base, top = above[:, above.shape[1] // 50], above.max(1)
+    near = base < 0.5 * (top - base) + 4 * tolerance
+    standing = np.count_nonzero(above > -2 * tolerance, axis=1) > 0.95 * above.shape[1]
+    support = np.count_nonzero(np.abs(normal @ around.T - offset[:, None]) < tolerance, axis=1)
     support[~(standing & near & (normal @ up > np.cos(np.radians(max_tilt))))] = 0
     if not len(support) or support.max() < max(8, 0.15 * len(around)):
         return None

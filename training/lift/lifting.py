@@ -48,9 +48,9 @@ class CleanConfig:
 
     erode_pixels: int = 2
     edge_jump: float = 0.10
-    voxels_across: int = 24
+    voxels_across: int = 16
     noise: float = 0.002
-    outlier_neighbours: int = 16
+    outlier_neighbours: int = 12
     outlier_ratio: float = 3.0
     cluster_radius: float = 2.0
     cluster_points: int = 4
@@ -120,7 +120,7 @@ class _Work:
     candidate: Candidate
     mask: ObjectMask
     box2d: Box2D
-    points: Floats = field(default_factory=lambda: np.zeros((0, 3)))
+    points: Floats = field(default_factory=lambda: np.zeros((3, 0)))
     edge: float = 0.0
     depth_share: float = 0.0
 
@@ -155,7 +155,7 @@ def lift(
     taken = _taken(candidates, camera) if completion else None
     objects = []
     for work, (points, cluster_share) in zip(works, kept, strict=True):
-        if len(points) < rules.min_points:
+        if points.shape[1] < rules.min_points:
             rejected["few_points"] += 1
         elif cluster_share < rules.min_cluster_share:
             rejected["fragmented"] += 1
@@ -214,12 +214,10 @@ def _back_project(
         use &= ~_hanging(z, own, rim, clean.edge_jump * size)
     v, u = np.nonzero(use)
     at = z[v, u].astype(np.float64)
-    points = np.empty((len(at), 3))
-    points[:, 0] = (u + (left - camera.cx)) * at / camera.fx
-    points[:, 1] = (v + (top - camera.cy)) * at / camera.fy
-    points[:, 2] = at
-    work.points = points
-    if len(points) < rules.min_points:
+    work.points = np.stack(
+        [(u + (left - camera.cx)) * at / camera.fx, (v + (top - camera.cy)) * at / camera.fy, at]
+    )
+    if len(at) < rules.min_points:
         rejected["few_points"] += 1
         return False
     return True
@@ -235,12 +233,12 @@ def _hanging(z: NDArray[np.float32], own: NDArray[np.uint8], rim: int, jump: flo
 
 
 def _clean(clouds: list[Floats], edge: Floats, clean: CleanConfig) -> list[tuple[Floats, float]]:
-    """The points of each object's largest cluster, and their share of all its points."""
-    sizes = np.array([len(c) for c in clouds])
-    points = np.concatenate(clouds)
+    """The points [3, n] of each object's largest cluster, and their share of all its points."""
+    sizes = np.array([c.shape[1] for c in clouds])
+    points = np.concatenate(clouds, axis=1)
     voxels = voxelise(points, sizes, edge)
     apart = separate(voxels, gap=float(clean.voxels_across) * 4)
-    tree = cKDTree(apart, compact_nodes=False, balanced_tree=False)
+    tree = cKDTree(apart, balanced_tree=False)
     inlier = statistical_inliers(
         tree, voxels.owner, clean.outlier_neighbours, clean.outlier_ratio, clean.voxels_across * 4.0
     )
@@ -250,8 +248,8 @@ def _clean(clouds: list[Floats], edge: Floats, clean: CleanConfig) -> list[tuple
     keep[np.flatnonzero(inlier)[best]] = True
     chosen = voxels.point_values(keep)
     left = np.bincount(voxels.owner[keep], voxels.counts[keep], minlength=len(sizes)).astype(np.int64)
-    parts = np.split(points[chosen], np.cumsum(left)[:-1])
-    return [(part, len(part) / size) for part, size in zip(parts, sizes, strict=True)]
+    parts = np.split(points[:, chosen], np.cumsum(left)[:-1], axis=1)
+    return [(part, part.shape[1] / size) for part, size in zip(parts, sizes, strict=True)]
 
 
 def _finish(
@@ -266,20 +264,22 @@ def _finish(
     objects: list[LiftedObject],
     rejected: Counter[str],
 ) -> None:
-    low, high = points.min(0), points.max(0)
+    low, high = points.min(1), points.max(1)
+    kept_share = points.shape[1] / work.points.shape[1]
     visible = whole = box_between(work.candidate.label, low, high)
     supported = False
     if completion is not None and taken is not None:
         gravity = np.array([0.0, 1.0, 0.0]) if down is None else down
-        support = find_support(points, work.mask, depth, taken, camera, gravity, completion)
-        whole = box_between(work.candidate.label, *complete(points, support, depth, camera, completion))
+        some = np.ascontiguousarray(points[:, :: max(1, points.shape[1] // completion.sample)].T)
+        support = find_support(some, work.mask, depth, taken, camera, gravity, completion)
+        whole = box_between(work.candidate.label, *complete(some, low, high, support, depth, camera, completion))
         supported = support.measured
     border = border_share(work.box2d, camera.width, camera.height)
     hull = visible.image_box(camera)
     score = quality(
         work.depth_share,
-        len(points) / max(len(work.points), 1),
-        len(points),
+        kept_share,
+        points.shape[1],
         border,
         overlap_2d(hull, work.box2d) if hull else 0.0,
     )
@@ -287,20 +287,19 @@ def _finish(
     if reason:
         rejected[reason] += 1
         return
-    kept_share = len(points) / max(len(work.points), 1)
     objects.append(
         LiftedObject(
             work.index,
             visible,
             whole,
             work.box2d,
-            len(points),
+            points.shape[1],
             work.depth_share,
             kept_share,
             border,
             supported,
             score,
-            points.astype(np.float32),
+            points.T.astype(np.float32),
         )
     )
 
