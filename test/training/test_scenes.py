@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from n3d_core.errors import ConfigError
+from n3d_core.errors import ConfigError, MissingDependencyError
 from n3d_core.geometry.frame_folder import FrameFolder
 from training.scenes import (
     CLASSES,
@@ -28,6 +28,7 @@ from training.scenes.cache import CacheError, SceneCache
 from training.scenes.cache import main as cache_main
 from training.scenes.catalogue import CATALOGUE
 from training.scenes.layout import sample_layout
+from training.scenes.renderer import choose_backend
 
 pytest.importorskip("mujoco", reason="scenes are rendered by MuJoCo")
 SMALL = SceneConfig(width=128, height=96, objects=(3, 10))
@@ -154,3 +155,10 @@ def test_a_cache_holds_what_was_rendered_resumes_and_reports_damage(tmp_path: Pa
     shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.raises(CacheError, match="cut short"):
         SceneCache(tmp_path)
+
+
+def test_without_any_opengl_library_the_error_names_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
+    with pytest.raises(MissingDependencyError, match="libegl1 libegl-mesa0 libgl1-mesa-dri.*libosmesa6"):
+        choose_backend.__wrapped__()

@@ -12,7 +12,7 @@ from n3d_core.geometry import Box3D, Camera, Frame
 from n3d_core.geometry.frame_folder import TrueObject, Truth
 from training.scenes.config import SceneConfig
 from training.scenes.layout import Layout, PlacedObject, sample_layout
-from training.scenes.renderer import WorldRenderer
+from training.scenes.renderer import WorldRenderer, choose_backend
 from training.scenes.sensor import noisy_color, noisy_depth
 from training.scenes.viewpoint import Viewpoint, sample_viewpoint
 from training.scenes.visibility import silhouette_area
@@ -58,8 +58,9 @@ def render_views(seed: int, config: SceneConfig, views: int) -> list[Scene]:
     """The first `views` views of one scene; view i does not depend on how many are rendered.
 
     Raises:
-        MissingDependencyError: if MuJoCo or OpenGL is missing.
+        MissingDependencyError: if MuJoCo or OpenGL is missing or does not work.
     """
+    choose_backend()  # before MuJoCo is imported, which reads MUJOCO_GL once
     layout = sample_layout(np.random.default_rng((seed, _LAYOUT)), config)
     world = build_world(np.random.default_rng((seed, _LAYOUT, 1)), config, layout)
     with WorldRenderer(world) as renderer:
