@@ -1,0 +1,20 @@
+"""Depth at the door: units, files, cleaning, checks, and depth from one image where there is no sensor.
+
+Behind this door depth is float32 [H, W], metres along the optical z axis, NaN where nothing was measured.
+"""
+
+from n3d_core.depth.agreement import DepthAgreement, depth_agreement
+from n3d_core.depth.cleaning import DepthLimits, DepthReport, clean_depth
+from n3d_core.depth.plausibility import UnitSuspicion, suspect_unit
+from n3d_core.depth.units import DepthUnit
+
+__all__ = [
+    "DepthAgreement",
+    "DepthLimits",
+    "DepthReport",
+    "DepthUnit",
+    "UnitSuspicion",
+    "clean_depth",
+    "depth_agreement",
+    "suspect_unit",
+]

@@ -1,0 +1,166 @@
+"""Range limit and flying-pixel filter, before the cloud is normalised.
+
+The model's normalisation takes the smallest coordinate and the mean distance of all points: one wrong pixel at 65 m
+moves every bin of every box. So what no camera can have measured goes first.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.depth.plausibility import suspect_unit
+from n3d_core.errors import ConfigError, DepthError
+
+_LOG_STEP = 0.001  # depth is compared as logarithms in steps of 0.1 %, which fit 16 bits
+_EDGE_PIXELS = 3  # a depth edge is smeared over at most so many pixels; a longer slope is a surface
+_MOST_REMOVED = 0.3  # a filter that drops more of the valid pixels than this is not dropping outliers
+_LEAST_SPECK = 4  # pixels, in small images
+_FEW_VALID = 0.3
+_MANY_BEYOND = 0.05
+
+
+@dataclass(frozen=True)
+class DepthLimits:
+    """What a depth pixel must satisfy to count.
+
+    Attributes:
+        near, far: metres along z; pixels outside are dropped.
+        jump: relative difference of two neighbours beyond which they do not belong to one surface.
+        speck: a connected surface covering less than this share of the image is dropped.
+
+    Raises:
+        ConfigError: if a value is out of its range.
+    """
+
+    near: float = 0.05
+    far: float = 20.0
+    jump: float = 0.05
+    speck: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if not 0 < self.near < self.far <= 1e6:
+            raise ConfigError(f"depth limits {self.near}..{self.far} m: 0 < near < far is wanted")
+        if not 0 < self.jump < 1:
+            raise ConfigError(f"depth jump {self.jump}: a relative difference between 0 and 1 is wanted")
+        if not 0 <= self.speck < 0.1:
+            raise ConfigError(f"depth speck {self.speck}: a share of the image from 0 to 0.1 is wanted")
+
+
+@dataclass(frozen=True)
+class DepthReport:
+    """What the door found; all shares are of the image's pixels.
+
+    Attributes:
+        measured: share with a finite positive depth before cleaning.
+        valid: share that is left.
+        too_near, too_far: shares dropped by the range limit.
+        flying: share dropped as smeared edges and specks.
+        median: median depth that is left, metres.
+        warnings: sentences for the user.
+    """
+
+    measured: float
+    valid: float
+    too_near: float
+    too_far: float
+    flying: float
+    median: float
+    warnings: tuple[str, ...] = ()
+
+
+def clean_depth(
+    depth: NDArray[np.float32], limits: DepthLimits | None = None
+) -> tuple[NDArray[np.float32], DepthReport]:
+    """A copy of a depth image [H, W] (metres, NaN invalid) without pixels out of range and flying pixels.
+
+    Raises:
+        DepthError: if no pixel is left; the message names the likely unit where the values look like another one.
+    """
+    limits = limits or DepthLimits()
+    with np.errstate(invalid="ignore"):
+        measured = np.isfinite(depth) & (depth > 0)
+        near, far = measured & (depth < limits.near), measured & (depth > limits.far)
+    kept = measured & ~near & ~far
+    if not kept.any():
+        raise DepthError(_nothing_left(depth, measured, limits))
+    flying = flying_pixels(depth, kept, limits)
+    warnings = []
+    if flying.sum() > _MOST_REMOVED * kept.sum():
+        warnings.append(
+            f"{flying.sum() / kept.sum():.0%} of the depth pixels have no neighbour of their depth: the image is too sparse "
+            "or too noisy for the flying-pixel filter, which was left out"
+        )
+        flying = np.zeros_like(flying)
+    kept &= ~flying
+    cleaned = np.where(kept, depth, np.float32(np.nan)).astype(np.float32)
+    report = DepthReport(
+        measured=float(measured.mean()),
+        valid=float(kept.mean()),
+        too_near=float(near.mean()),
+        too_far=float(far.mean()),
+        flying=float(flying.mean()),
+        median=float(np.median(depth[kept])),
+        warnings=(*warnings, *_warnings(depth, kept, far, limits)),
+    )
+    return cleaned, report
+
+
+def flying_pixels(depth: NDArray[np.float32], kept: NDArray[np.bool_], limits: DepthLimits) -> NDArray[np.bool_]:
+    """Which of the `kept` pixels [H, W] lie on no surface: smeared depth edges, and specks too small to be one.
+
+    A smeared pixel lies between its two neighbours in a row or a column, with a jump to both. Runs of up to three of
+    them are an edge; longer ones are a surface seen at a grazing angle and stay.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        level = np.where(kept, np.round(np.log(depth) / _LOG_STEP), np.nan)
+    jump = math.log1p(limits.jump) / _LOG_STEP
+    smeared = _between_jumps(level, jump) | _between_jumps(level.T, jump).T
+    solid = np.where(kept & ~smeared, level - math.floor(math.log(limits.near) / _LOG_STEP), -1).astype(np.int16)
+    before = solid >= 0
+    cv2.filterSpeckles(solid, -1, max(int(limits.speck * depth.size), _LEAST_SPECK), jump)  # in place
+    return smeared | (before & (solid < 0))
+
+
+def _between_jumps(level: NDArray[np.float64], jump: float) -> NDArray[np.bool_]:
+    """Pixels [H, W] that lie, along their row, between their neighbours with a jump to both; in runs of at most three."""
+    step = np.diff(level, axis=1)
+    with np.errstate(invalid="ignore"):
+        up, down = step > jump, step < -jump
+    between = np.zeros(level.shape, np.uint8)
+    between[:, 1:-1] = (up[:, :-1] & up[:, 1:]) | (down[:, :-1] & down[:, 1:])
+    slopes = cv2.morphologyEx(between, cv2.MORPH_OPEN, np.ones((1, _EDGE_PIXELS + 1), np.uint8))
+    return np.asarray((between > 0) & (slopes == 0))
+
+
+def _warnings(
+    depth: NDArray[np.float32], kept: NDArray[np.bool_], far: NDArray[np.bool_], limits: DepthLimits
+) -> list[str]:
+    out = []
+    if kept.mean() < _FEW_VALID:
+        out.append(f"only {kept.mean():.0%} of the depth pixels are valid: positions may be poor; check the sensor and its range")
+    if far.mean() > _MANY_BEYOND:
+        out.append(
+            f"{far.mean():.0%} of the depth pixels are farther than {limits.far:g} m and were dropped: raise the limit if "
+            "the scene is that large"
+        )
+    suspicion = suspect_unit(np.where(kept | far, depth, np.float32(np.nan)))
+    if suspicion is not None:
+        out.append(suspicion.message)
+    return out
+
+
+def _nothing_left(depth: NDArray[np.float32], measured: NDArray[np.bool_], limits: DepthLimits) -> str:
+    size = f"depth image {depth.shape[1]}x{depth.shape[0]}"
+    if not measured.any():
+        return f"{size} has no valid pixel: check the sensor, its range and the encoding"
+    suspicion = suspect_unit(depth)
+    values = depth[measured]
+    return (
+        f"{size} has no pixel between {limits.near:g} and {limits.far:g} m (it holds {values.min():.4g} to "
+        f"{values.max():.4g} m): " + (suspicion.message if suspicion else "check the unit, or the limits")
+    )
