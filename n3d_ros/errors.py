@@ -1,0 +1,50 @@
+"""Errors of the ROS side, and the one table from errors to the status codes of `Result.msg`."""
+
+from __future__ import annotations
+
+from n3d_core import errors as core
+from n3d_ros.msg import Result
+
+
+class NoImageError(core.N3DError):
+    """No complete set of colour, depth and camera info has arrived."""
+
+
+class StaleImageError(core.N3DError):
+    """The newest image is too old, or from the future."""
+
+
+class BusyError(core.N3DError):
+    """The worker takes no more queries."""
+
+
+class NotActiveError(core.N3DError):
+    """The node is not in the lifecycle state active."""
+
+
+class TransformError(core.N3DError):
+    """A transform between two frames is not known at the image's stamp."""
+
+
+# The first class that matches decides.
+_STATUS: tuple[tuple[type[core.N3DError], int], ...] = (
+    (NoImageError, Result.NO_IMAGE),
+    (StaleImageError, Result.STALE_IMAGE),
+    (BusyError, Result.BUSY),
+    (NotActiveError, Result.NOT_ACTIVE),
+    (core.EmptyTextError, Result.EMPTY_TEXT),
+    (core.TextTooLongError, Result.TEXT_TOO_LONG),
+    (core.QueryError, Result.EMPTY_TEXT),
+    (core.QueryCancelledError, Result.CANCELLED),
+    (core.QueryTimeoutError, Result.TIMEOUT),
+    (core.DepthError, Result.BAD_DEPTH),
+    (core.CameraError, Result.BAD_CAMERA),
+    (core.ImageError, Result.BAD_CAMERA),
+    (TransformError, Result.BAD_CAMERA),
+    (core.UnparsableError, Result.UNPARSABLE),
+)
+
+
+def status_of(error: Exception) -> int:
+    """The status code of an error; MODEL_FAILURE for everything that is not the camera's or the caller's."""
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), Result.MODEL_FAILURE)

@@ -1,0 +1,116 @@
+"""From the messages of one moment to one checked `Frame`: the door at which units, sizes and frames are settled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from n3d_core.errors import CameraError, DepthError
+from n3d_core.geometry.frame import Frame
+from n3d_core.geometry.registration import register_depth
+from n3d_ros.camera_info import Lens, read_camera_info
+from n3d_ros.images import color_array, depth_array
+
+REGISTRATION_POLICIES = ("auto", "aligned", "register")
+
+
+@dataclass(frozen=True)
+class RgbdMessages:
+    """The messages of one moment; `depth_info` is None where nobody publishes it."""
+
+    color: Image | CompressedImage
+    depth: Image | CompressedImage
+    info: CameraInfo
+    depth_info: CameraInfo | None = None
+
+
+@dataclass(frozen=True)
+class Door:
+    """How messages are read: the parameters `distortion` and `depth_registration` (docs/ros.md)."""
+
+    distortion: str = "rectify"
+    registration: str = "auto"
+
+
+class TransformLookup(Protocol):
+    """Looks a transform up: rotation [3, 3] and translation [3] that take points of `source` to `target`."""
+
+    def __call__(self, target: str, source: str, stamp_ns: int) -> tuple[NDArray[Any], NDArray[Any]]: ...
+
+
+def assemble_frame(messages: RgbdMessages, door: Door, look_up: TransformLookup) -> Frame:
+    """The frame that the messages hold, rectified, with depth registered to colour.
+
+    Raises:
+        ImageError, DepthError, CameraError: naming what does not fit, and the two values that disagree.
+        TransformError: if depth must be registered and the transform between the cameras is not known.
+    """
+    lens = read_camera_info(messages.info, door.distortion)
+    color = color_array(messages.color)
+    if color.shape[:2] != (lens.camera.height, lens.camera.width):
+        raise CameraError(
+            f"camera info is for {lens.camera.width}x{lens.camera.height} and the colour image is "
+            f"{color.shape[1]}x{color.shape[0]}: both topics must come from one camera"
+        )
+    depth = depth_array(messages.depth)
+    if _is_registered(messages, color.shape[:2], depth.shape, door):
+        depth = lens.rectify(depth, nearest=True)
+    else:
+        depth = _register(messages, depth, lens, door, look_up)
+    header = messages.color.header
+    return Frame(
+        lens.rectify(color),
+        depth,
+        lens.camera,
+        stamp_ns=header.stamp.sec * 1_000_000_000 + header.stamp.nanosec,
+        frame_id=header.frame_id,
+    )
+
+
+def _is_registered(
+    messages: RgbdMessages, color_size: tuple[int, ...], depth_size: tuple[int, ...], door: Door
+) -> bool:
+    """Whether the depth image lies on the colour image pixel by pixel; raises where it should and cannot."""
+    same_size = color_size == depth_size
+    sizes = f"depth image is {depth_size[1]}x{depth_size[0]} and colour {color_size[1]}x{color_size[0]}"
+    if door.registration == "aligned" and not same_size:
+        raise DepthError(f"{sizes}: depth_registration is 'aligned', which wants one size; set it to auto or register")
+    if door.registration == "aligned":
+        return True
+    same_frame = messages.depth.header.frame_id in ("", messages.color.header.frame_id)
+    if same_size and same_frame and door.registration == "auto":
+        return True
+    if messages.depth_info is None:
+        frames = (
+            f"depth is in frame {messages.depth.header.frame_id!r} and colour in {messages.color.header.frame_id!r}"
+        )
+        raise DepthError(
+            f"{sizes if not same_size else frames}: use the driver's aligned depth, or publish depth/camera_info so "
+            "that depth can be registered"
+            + ("; if depth is aligned all the same, set depth_registration:=aligned" if same_size else "")
+        )
+    return False
+
+
+def _register(
+    messages: RgbdMessages, depth: NDArray[np.float32], lens: Lens, door: Door, look_up: TransformLookup
+) -> NDArray[np.float32]:
+    assert messages.depth_info is not None
+    depth_lens = read_camera_info(messages.depth_info, door.distortion)
+    camera = depth_lens.camera
+    if depth.shape != (camera.height, camera.width):
+        raise DepthError(
+            f"depth image is {depth.shape[1]}x{depth.shape[0]} and depth/camera_info for "
+            f"{camera.width}x{camera.height}: both must come from one camera"
+        )
+    depth = depth_lens.rectify(depth, nearest=True)
+    source, target = messages.depth.header.frame_id, messages.color.header.frame_id
+    if source in ("", target):
+        return register_depth(depth, camera, lens.camera)
+    stamp = messages.color.header.stamp
+    rotation, translation = look_up(target, source, stamp.sec * 1_000_000_000 + stamp.nanosec)
+    return register_depth(depth, camera, lens.camera, rotation, translation)

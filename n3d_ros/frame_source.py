@@ -1,0 +1,87 @@
+"""The newest fresh frame, waited for within bounds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from rclpy.node import Node
+
+from n3d_core.errors import QueryCancelledError
+from n3d_core.geometry.frame import Frame
+from n3d_ros.errors import NoImageError, StaleImageError
+from n3d_ros.frame_assembly import Door, RgbdMessages, TransformLookup, assemble_frame
+from n3d_ros.grounding_parameters import GroundingParameters
+
+_POLL_S = 0.004
+_FUTURE_S = 0.5  # a stamp further ahead than this is another clock, not a late one
+
+
+class RgbdSource(Protocol):
+    """Where the newest messages come from: topics, or a camera node in the same process."""
+
+    def newest(self, bound_ns: int) -> RgbdMessages:
+        """The newest complete set of messages; NoImageError where there is none."""
+        ...
+
+
+class FrameSource:
+    """Takes the newest messages and makes a frame of them.
+
+    Args:
+        node: for its clock.
+        source: where messages come from.
+        look_up: transforms between the cameras of unregistered depth.
+    """
+
+    def __init__(self, node: Node, source: RgbdSource, look_up: TransformLookup) -> None:
+        self._clock = node.get_clock()
+        self._source = source
+        self._look_up = look_up
+
+    def newest(self, parameters: GroundingParameters, cancelled: Callable[[], bool]) -> Frame:
+        """The newest frame that is not stale; waits up to `image_timeout` for one.
+
+        Raises:
+            NoImageError, StaleImageError: what was wrong at the end of the wait.
+            QueryCancelledError: if `cancelled` says so meanwhile.
+            ImageError, DepthError, CameraError, TransformError: see `assemble_frame`.
+        """
+        deadline = time.monotonic() + parameters.image_timeout
+        while True:
+            try:
+                messages = self._source.newest(round(parameters.pairing_tolerance * 1e9))
+                self._refuse_stale(messages, parameters.max_image_age)
+                break
+            except (NoImageError, StaleImageError):
+                if time.monotonic() >= deadline:
+                    raise
+            if cancelled():
+                raise QueryCancelledError("cancelled while waiting for an image")
+            time.sleep(_POLL_S)
+        return assemble_frame(messages, Door(parameters.distortion, parameters.depth_registration), self._look_up)
+
+    def age_ms(self, frame: Frame) -> float:
+        """How old a frame is by the node's clock, in milliseconds."""
+        return (self._clock.now().nanoseconds - frame.stamp_ns) / 1e6
+
+    def _refuse_stale(self, messages: RgbdMessages, limit_s: float) -> None:
+        if limit_s <= 0:
+            return
+        now = self._clock.now().nanoseconds
+        stamp = messages.color.header.stamp
+        age_s = (now - stamp.sec * 1_000_000_000 - stamp.nanosec) / 1e9
+        if -_FUTURE_S <= age_s <= limit_s:
+            return
+        if now == 0:
+            raise StaleImageError("the node's clock is at 0: use_sim_time is true and nothing publishes /clock")
+        if age_s < 0:
+            raise StaleImageError(
+                f"the newest image is {-age_s:.1f} s ahead of the node's clock: camera and node use different clocks "
+                "(use_sim_time on one of them only?)"
+            )
+        raise StaleImageError(
+            f"the newest image is {age_s:.1f} s old and max_image_age is {limit_s} s: the camera has stopped or is "
+            "slow; of a bag, play it with --clock and set use_sim_time, or set max_image_age to 0"
+        )

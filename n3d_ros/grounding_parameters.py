@@ -1,0 +1,79 @@
+"""Parameters of the grounding node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from n3d_ros.camera_info import DISTORTION_POLICIES
+from n3d_ros.frame_assembly import REGISTRATION_POLICIES
+from n3d_ros.parameters import AT_START, ON_ACTIVATE, ON_CONFIGURE, CheckedParameters, parameter
+from n3d_ros.worker import QUEUE_POLICIES
+
+
+@dataclass(frozen=True)
+class GroundingParameters(CheckedParameters):
+    """See the texts; docs/ros.md is made from them."""
+
+    model: str = parameter(
+        "n3d-tiny", "Name of a model shipped with the package, or a folder with a checkpoint.", when=ON_CONFIGURE
+    )
+    backend: str = parameter("auto", "What runs the network: auto, torch, onnxruntime or tensorrt.", when=ON_CONFIGURE)
+    autostart: bool = parameter(
+        True, "Configure and activate at start; false leaves both to a lifecycle manager.", when=AT_START
+    )
+    color_transport: str = parameter(
+        "raw",
+        "Form of the colour topic: color/image_raw, or color/image_raw/compressed.",
+        choices=("raw", "compressed"),
+        when=ON_ACTIVATE,
+    )
+    depth_transport: str = parameter(
+        "raw",
+        "Form of the depth topic: depth/image_raw, or depth/image_raw/compressedDepth.",
+        choices=("raw", "compressedDepth"),
+        when=ON_ACTIVATE,
+    )
+    depth_registration: str = parameter(
+        "auto",
+        "auto: register depth to colour where frame or size differ; aligned: the driver did; register: always.",
+        choices=REGISTRATION_POLICIES,
+    )
+    distortion: str = parameter(
+        "rectify",
+        "Of images with distortion: rectify them; they are rectified already (P is used); refuse them.",
+        choices=DISTORTION_POLICIES,
+    )
+    pairing_tolerance: float = parameter(
+        0.02, "Largest difference of the stamps of colour and depth in seconds.", low=0.0, high=1.0
+    )
+    max_image_age: float = parameter(
+        1.0,
+        "A newest image older than this (seconds, by its stamp) is refused as stale; 0 takes any.",
+        low=0.0,
+        high=3600.0,
+    )
+    image_timeout: float = parameter(
+        1.0, "How long a query waits for a complete and fresh image, in seconds.", low=0.0, high=60.0
+    )
+    query_timeout: float = parameter(
+        60.0, "Time budget of a query in seconds, from its start in the worker; 0 sets none.", low=0.0, high=3600.0
+    )
+    queue_policy: str = parameter(
+        "wait",
+        "Of a query that comes while another runs: reject it, let it replace the other, or let it wait.",
+        choices=QUEUE_POLICIES,
+    )
+    queue_size: int = parameter(
+        8, "How many queries may wait with queue_policy wait; further ones are BUSY.", low=1, high=1000
+    )
+    continuous_query: str = parameter("", "Text that is grounded again and again ('mug; bottle'); empty turns it off.")
+    continuous_rate: float = parameter(1.0, "Continuous queries a second, at most.", low=0.01, high=100.0)
+    score_threshold: float = parameter(0.0, "Boxes with a score below this are left out.", low=0.0, high=1.0)
+    target_frame: str = parameter("", "Frame of the output; empty is the image's optical frame. Needs tf2_ros.")
+    transform_timeout: float = parameter(
+        0.2, "How long a transform at the image's stamp is waited for, in seconds.", low=0.0, high=10.0
+    )
+    marker_lifetime: float = parameter(
+        0.0, "Seconds after which RViz drops the markers; 0 keeps them until the next result.", low=0.0, high=3600.0
+    )
+    publish_object_clouds: bool = parameter(False, "Publish the measured points inside each box on ~/object_clouds.")

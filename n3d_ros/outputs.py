@@ -1,0 +1,67 @@
+"""What the grounding node publishes of each result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection3DArray, VisionInfo
+from visualization_msgs.msg import MarkerArray
+
+from n3d_core.draw import draw_boxes
+from n3d_ros.clouds import object_clouds
+from n3d_ros.grounding_parameters import GroundingParameters
+from n3d_ros.images import image_message
+from n3d_ros.markers import marker_array
+from n3d_ros.msg import Answer, Result
+from n3d_ros.query import Outcome
+from n3d_ros.results import answer_message, detections_message, header_message, result_message
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class Outputs:
+    """The node's publishers; what nobody listens to is not computed."""
+
+    def __init__(self, node: LifecycleNode) -> None:
+        self._node = node
+        make = node.create_lifecycle_publisher
+        self._detections = make(Detection3DArray, "~/detections", 10)
+        self._markers = make(MarkerArray, "~/markers", 10)
+        self._answers = make(Answer, "~/answers", 10)
+        self._annotated = make(Image, "~/annotated_image", 1)
+        self._clouds = make(PointCloud2, "~/object_clouds", 1)
+        self._info = node.create_publisher(VisionInfo, "~/vision_info", LATCHED)
+
+    def publish_info(self, method: str, location: str) -> None:
+        """Tells which model answers, to those who come later too."""
+        header = Header(stamp=self._node.get_clock().now().to_msg())
+        self._info.publish(VisionInfo(header=header, method=method, database_location=location))
+
+    def publish(
+        self, outcome: Outcome, parameters: GroundingParameters, question: str, ids: Sequence[str] = ()
+    ) -> Answer:
+        """Publishes a result in all its forms; an empty one too, so that old boxes go. Returns it as a message."""
+        header = header_message(outcome.frame.stamp_ns, outcome.frame_id)
+        detections = detections_message(outcome.boxes, header, ids)
+        result: Result = result_message(header, detections, outcome.times, outcome.warnings)
+        answer = answer_message(result, question, outcome.answer)
+        self._detections.publish(detections)
+        if self._markers.get_subscription_count():
+            self._markers.publish(marker_array(outcome.boxes, header, parameters.marker_lifetime))
+        if outcome.answer is not None:
+            self._answers.publish(answer)
+        self._publish_images(outcome, parameters)
+        return answer
+
+    def _publish_images(self, outcome: Outcome, parameters: GroundingParameters) -> None:
+        frame = outcome.frame
+        header = header_message(frame.stamp_ns, frame.frame_id)
+        if self._annotated.get_subscription_count():
+            picture = draw_boxes(frame.color, frame.camera, outcome.seen)
+            self._annotated.publish(image_message(picture, "rgb8", header.stamp, header.frame_id))
+        if parameters.publish_object_clouds and self._clouds.get_subscription_count():
+            self._clouds.publish(object_clouds(frame, outcome.seen, header))

@@ -1,0 +1,174 @@
+"""One query, from the newest frame to boxes in the frame the user wants. Runs in the worker; knows no topics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.errors import EmptyTextError
+from n3d_core.geometry.boxes import Box3D
+from n3d_core.geometry.frame import Frame
+from n3d_core.geometry.oriented_box import OrientedBox
+from n3d_ros.frame_source import FrameSource
+from n3d_ros.grounding_parameters import GroundingParameters
+from n3d_ros.model_pool import SharedModel
+from n3d_ros.transforms import Transforms
+from n3d_ros.worker import Job
+
+GROUND, ASK = 0, 1  # as in Query.action
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where boxes of the optical frame are put: the output frame, and what takes points there (None: nothing)."""
+
+    frame_id: str
+    rotation: NDArray[Any] | None = None
+    translation: NDArray[Any] | None = None
+
+    def place(self, box: OrientedBox) -> OrientedBox:
+        """The box in the output frame."""
+        if self.rotation is None or self.translation is None:
+            return box
+        return box.transformed(self.rotation, self.translation)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a query found.
+
+    Attributes:
+        frame: the frame it was asked of.
+        seen: boxes in the camera's optical frame.
+        boxes: the same boxes in the frame `frame_id`.
+        times: stage -> milliseconds, in order.
+        age_ms: how old the frame was when it was taken.
+        warnings: of the model.
+        answer: the core's Answer in mode ASK, else None.
+    """
+
+    frame: Frame
+    seen: list[OrientedBox]
+    boxes: list[OrientedBox]
+    frame_id: str
+    times: dict[str, float]
+    age_ms: float
+    warnings: Sequence[str] = ()
+    answer: Any = None
+
+
+class Progress:
+    """What a query tells while it runs, in the worker's thread; this one tells nobody."""
+
+    def on_stage(self, stage: str) -> None:
+        """A stage has begun."""
+
+    def on_text(self, text_so_far: str) -> None:
+        """More text has been decoded."""
+
+    def on_box(self, box: OrientedBox, stamp_ns: int, frame_id: str) -> None:
+        """A box is complete, in the output frame."""
+
+
+@dataclass
+class QueryRunner:
+    """Answers queries with one model, one source of frames and one source of transforms.
+
+    The last frame's encoding is kept: a second query of the same frame (a paused bag, a slow camera) pays only for its
+    own words.
+    """
+
+    shared: SharedModel
+    frames: FrameSource
+    transforms: Transforms
+    _view: Any = field(default=None, init=False)
+
+    def run(self, text: str, mode: int, parameters: GroundingParameters, job: Job, progress: Progress) -> Outcome:
+        """Takes the newest frame and grounds `text` in it, or answers it.
+
+        Raises:
+            N3DError: see `FrameSource.newest` and `n3d_core.pipeline`; nothing else is expected.
+        """
+        if not text.strip():
+            raise EmptyTextError(
+                "the text is empty: say what to look for, as in 'red mug', 'mug; bottle' or 'all objects'"
+            )
+        began = time.monotonic()
+        deadline = began + parameters.query_timeout if parameters.query_timeout > 0 else None
+        progress.on_stage("image")
+        frame = self.frames.newest(parameters, job.cancelled)
+        age_ms = self.frames.age_ms(frame)
+        placement = self._placement(frame, parameters)
+        times = {"image": 1000 * (time.monotonic() - began)}
+        with self.shared.lock:
+            view = self._look(frame, progress)
+            watch = _Watcher(frame, placement, parameters.score_threshold, progress)
+            options = {"on_event": watch, "cancel": job.cancelled, "deadline": deadline}
+            reply = view.ask(text, **options) if mode == ASK else view.ground(text, **options)
+        seen = [OrientedBox.of(box) for box in reply.boxes if box.score >= parameters.score_threshold]
+        return Outcome(
+            frame,
+            seen,
+            [placement.place(box) for box in seen],
+            placement.frame_id,
+            {**times, **reply.times},
+            age_ms,
+            reply.warnings,
+            reply if mode == ASK else None,
+        )
+
+    def _placement(self, frame: Frame, parameters: GroundingParameters) -> Placement:
+        if parameters.target_frame in ("", frame.frame_id):
+            return Placement(frame.frame_id)
+        found = self.transforms.look_up(
+            parameters.target_frame, frame.frame_id, frame.stamp_ns, parameters.transform_timeout
+        )
+        return Placement(parameters.target_frame, *found)
+
+    def _look(self, frame: Frame, progress: Progress) -> Any:
+        if self._view is not None and _same(self._view.frame, frame):
+            return self._view
+        self._view = None  # its memory is free before the next is taken
+        progress.on_stage("look")
+        self._view = self.shared.model.look(frame)
+        return self._view
+
+
+def _same(a: Frame, b: Frame) -> bool:
+    """Whether two frames are one image: a stamp alone is not enough where a driver leaves it 0."""
+    return (
+        (a.stamp_ns, a.frame_id, a.camera) == (b.stamp_ns, b.frame_id, b.camera)
+        and np.array_equal(a.color, b.color)
+        and np.array_equal(a.depth, b.depth, equal_nan=True)
+    )
+
+
+@dataclass
+class _Watcher:
+    """Turns the core's events into progress."""
+
+    frame: Frame
+    placement: Placement
+    threshold: float
+    progress: Progress
+
+    def __call__(self, event: Any) -> None:
+        from n3d_core.pipeline import BoxDecoded, StageStarted, TextDecoded
+
+        if isinstance(event, BoxDecoded):
+            self._on_box(event.box)
+        elif isinstance(event, TextDecoded):
+            self.progress.on_text(event.text_so_far)
+        elif isinstance(event, StageStarted):
+            self.progress.on_stage(event.stage)
+
+    def _on_box(self, box: Box3D) -> None:
+        if box.score >= self.threshold:
+            self.progress.on_box(
+                self.placement.place(OrientedBox.of(box)), self.frame.stamp_ns, self.placement.frame_id
+            )

@@ -1,0 +1,75 @@
+"""The services `~/ground` and `~/ask` and the action `~/query`: three doors to one worker.
+
+Their callbacks are coroutines that wait for the worker, so that a single-threaded executor is never blocked.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.node import Node
+from rclpy.task import Future
+
+from n3d_ros.action import Query
+from n3d_ros.goal_feedback import GoalFeedback
+from n3d_ros.msg import Result
+from n3d_ros.query import ASK, GROUND, Progress
+from n3d_ros.srv import Ask, Ground
+
+RESULT_KEPT_S = 60  # a finished goal's result waits this long for its client
+
+
+class AskFunction(Protocol):
+    """Gives a query to the worker; the future's result is an `Answer` message, of failures too."""
+
+    def __call__(
+        self, text: str, mode: int, progress: Progress | None = None, wants_cancel: object = ...
+    ) -> Future: ...
+
+
+class QueryServer:
+    """Takes queries from clients of `node` and hands them to `ask`."""
+
+    def __init__(self, node: Node, ask: AskFunction) -> None:
+        self._ask = ask
+        self._logger = node.get_logger()
+        node.create_service(Ground, "~/ground", self._on_ground)
+        node.create_service(Ask, "~/ask", self._on_ask)
+        self._actions = ActionServer(
+            node,
+            Query,
+            "~/query",
+            self._on_goal,
+            goal_callback=self._accept,
+            cancel_callback=lambda _goal: CancelResponse.ACCEPT,
+            result_timeout=RESULT_KEPT_S,
+        )
+
+    async def _on_ground(self, request: Ground.Request, response: Ground.Response) -> Ground.Response:
+        response.result = (await self._ask(request.text, GROUND)).result
+        return response
+
+    async def _on_ask(self, request: Ask.Request, response: Ask.Response) -> Ask.Response:
+        response.answer = await self._ask(request.question, ASK)
+        return response
+
+    def _accept(self, goal: Query.Goal) -> GoalResponse:
+        if goal.mode in (GROUND, ASK):
+            return GoalResponse.ACCEPT
+        self._logger.warning(f"a goal of mode {goal.mode} is rejected: GROUND ({GROUND}) or ASK ({ASK}) is wanted")
+        return GoalResponse.REJECT
+
+    async def _on_goal(self, goal: ServerGoalHandle) -> Query.Result:
+        request = goal.request
+        answer = await self._ask(
+            request.text, request.mode, GoalFeedback(goal), wants_cancel=lambda: bool(goal.is_cancel_requested)
+        )
+        if answer.result.status == Result.OK:
+            goal.succeed()
+        elif goal.is_cancel_requested:
+            goal.canceled()
+        else:
+            goal.abort()
+        return Query.Result(answer=answer)

@@ -1,0 +1,93 @@
+"""The input topics of the grounding node, and the newest complete set of messages on them."""
+
+from __future__ import annotations
+
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from n3d_ros.errors import NoImageError
+from n3d_ros.frame_assembly import RgbdMessages
+from n3d_ros.newest_topic import NewestTopic, UnwaitedGroup
+from n3d_ros.pairing import nearest, newest_pair
+
+LOSS_SHARE = 0.9  # below this share of received messages, loss is named
+LOSS_CURE = (
+    "the transport loses images: use the shared-memory profile (launch argument dds_profile:=shm, or "
+    "FASTRTPS_DEFAULT_PROFILES_FILE=config/fastdds_shm.xml for camera and node), or a reliable subscription"
+)
+
+
+class RgbdTopics:
+    """Subscribes colour, depth and their camera infos; nothing is received until `newest` asks for it.
+
+    Args:
+        color_transport, depth_transport: parameters of these names; `raw` or a transport's name, which is the last
+            part of the topic's name as image_transport has it.
+    """
+
+    def __init__(self, node: Node, color_transport: str = "raw", depth_transport: str = "raw") -> None:
+        group = UnwaitedGroup()
+        color = (
+            ("color/image_raw", Image) if color_transport == "raw" else ("color/image_raw/compressed", CompressedImage)
+        )
+        depth = (
+            ("depth/image_raw", Image)
+            if depth_transport == "raw"
+            else ("depth/image_raw/compressedDepth", CompressedImage)
+        )
+        self.color = NewestTopic(node, color[1], color[0], group)
+        self.depth = NewestTopic(node, depth[1], depth[0], group)
+        self.info = NewestTopic(node, CameraInfo, "color/camera_info", group)
+        self.depth_info = NewestTopic(node, CameraInfo, "depth/camera_info", group)
+
+    @property
+    def required(self) -> tuple[NewestTopic, ...]:
+        """The topics without which there is no frame."""
+        return self.color, self.depth, self.info
+
+    @property
+    def all(self) -> tuple[NewestTopic, ...]:
+        """All input topics; the last one is optional."""
+        return (*self.required, self.depth_info)
+
+    def newest(self, bound_ns: int) -> RgbdMessages:
+        """The newest colour image with a depth image within `bound_ns` of it, and the camera infos nearest to them.
+
+        Raises:
+            NoImageError: naming each silent topic and what is known of it, or the two stamps that do not pair.
+        """
+        color, depth, info, depth_info = (topic.drain() for topic in self.all)
+        silent = [topic for topic, arrivals in zip(self.required, (color, depth, info), strict=True) if not arrivals]
+        if silent:
+            raise NoImageError("; ".join(explain_silence(topic) for topic in silent))
+        pair = newest_pair(color, depth, bound_ns)
+        if pair is None:
+            gap = min(abs(c.stamp_ns - d.stamp_ns) for c in color for d in depth)
+            raise NoImageError(
+                f"{self.color.name} and {self.depth.name} do not pair: their nearest stamps are {gap / 1e6:.1f} ms "
+                f"apart and pairing_tolerance is {bound_ns / 1e6:.1f} ms; synchronise the two streams or raise it"
+            )
+        first, second = pair
+        camera = nearest(first, info)
+        depth_camera = nearest(second, depth_info)
+        assert camera is not None  # `info` is not silent
+        return RgbdMessages(
+            first.message, second.message, camera.message, depth_camera.message if depth_camera is not None else None
+        )
+
+    def close(self) -> None:
+        """Ends the subscriptions."""
+        for topic in self.all:
+            topic.close()
+
+
+def explain_silence(topic: NewestTopic) -> str:
+    """Why nothing may have come on a topic, as far as the middleware tells."""
+    if reason := topic.incompatible():
+        return (
+            f"nothing on {topic.name}: QoS cannot match ({reason}); set the parameter "
+            f"qos_overrides.{topic.name}.subscription.reliability (or durability) to what is offered"
+        )
+    if topic.publishers == 0:
+        return f"nothing on {topic.name}: it has no publisher; check the camera and how the topic is remapped"
+    return f"nothing on {topic.name} yet from {topic.publishers} publisher(s): the camera is silent, or {LOSS_CURE}"

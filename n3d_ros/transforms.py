@@ -1,0 +1,62 @@
+"""Transforms between frames from tf2, at an image's stamp. tf2_ros is imported when a transform is first wanted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.time import Time
+
+from n3d_core.errors import MissingDependencyError
+from n3d_core.geometry.oriented_box import rotation_of
+from n3d_ros.errors import TransformError
+
+
+class Transforms:
+    """Looks transforms up; /tf is subscribed from the first call of `listen` on."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._buffer: Any = None
+        self._listener: Any = None
+
+    def listen(self) -> None:
+        """Subscribes /tf and /tf_static. Call it early: a transform at an image's stamp must have come before.
+
+        Raises:
+            MissingDependencyError: if tf2_ros is not installed.
+        """
+        if self._buffer is not None:
+            return
+        try:
+            from tf2_ros import Buffer, TransformListener
+        except ImportError as missing:
+            raise MissingDependencyError(
+                "tf2_ros is not installed and a transform is wanted (target_frame, or depth that is not registered): "
+                "apt install ros-$ROS_DISTRO-tf2-ros-py, or leave target_frame empty and use aligned depth"
+            ) from missing
+        self._buffer = Buffer(node=self._node)
+        self._listener = TransformListener(self._buffer, self._node, spin_thread=False)
+
+    def look_up(self, target: str, source: str, stamp_ns: int, timeout_s: float) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Rotation [3, 3] and translation [3] that take points of `source` to `target` at `stamp_ns`.
+
+        Raises:
+            TransformError: naming both frames, if the transform is not known at that time within `timeout_s`.
+        """
+        self.listen()
+        from tf2_ros import TransformException
+
+        try:
+            found = self._buffer.lookup_transform(
+                target, source, Time(nanoseconds=stamp_ns), Duration(seconds=timeout_s)
+            ).transform
+        except TransformException as problem:
+            raise TransformError(
+                f"no transform from {source!r} to {target!r} at the image's stamp within {timeout_s} s: {problem}"
+            ) from problem
+        r, t = found.rotation, found.translation
+        return rotation_of((r.x, r.y, r.z, r.w)), np.array([t.x, t.y, t.z])

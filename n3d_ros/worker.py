@@ -1,0 +1,160 @@
+"""The one thread in which queries run, and the rule for those that come while it is busy."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from n3d_core.errors import QueryCancelledError
+from n3d_ros.errors import BusyError
+
+QUEUE_POLICIES = ("reject", "replace", "wait")
+
+
+@dataclass(eq=False)
+class Job:
+    """Work for the worker.
+
+    Attributes:
+        run: does it; is given the job, and polls `cancelled` between its steps.
+        done: called once, in the worker or in the thread that drops the job, with the result or the error.
+        background: gives way to every other job (continuous queries).
+        wants_cancel: a further reason to stop, polled with `cancelled` (an action client's request).
+    """
+
+    run: Callable[[Job], Any]
+    done: Callable[[Any, Exception | None], None]
+    background: bool = False
+    wants_cancel: Callable[[], bool] = lambda: False
+    _reason: str = field(default="", init=False)
+
+    def cancel(self, reason: str) -> None:
+        """Asks the job to stop at its next step; `reason` is what its client is told."""
+        self._reason = reason
+
+    def cancelled(self) -> bool:
+        """Whether the job should stop now."""
+        return bool(self._reason) or self.wants_cancel()
+
+    @property
+    def reason(self) -> str:
+        """Why it was cancelled."""
+        return self._reason or "cancelled by the client"
+
+
+class Worker:
+    """Runs jobs one at a time in a thread of its own.
+
+    Args:
+        policy: for a job that comes while another runs: `reject` it, let it `replace` what runs and waits, or `wait`
+            for its turn behind at most `capacity` others.
+    """
+
+    def __init__(self, policy: str = "wait", capacity: int = 8) -> None:
+        self.policy = policy
+        self.capacity = capacity
+        self._waiting: deque[Job] = deque()
+        self._running: Job | None = None
+        self._closed = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._loop, name="n3d-worker", daemon=True)
+        self._thread.start()
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """How many jobs run (0 or 1) and how many wait."""
+        with self._changed:
+            return int(self._running is not None), len(self._waiting)
+
+    def submit(self, job: Job) -> None:
+        """Queues a job by the policy.
+
+        Raises:
+            BusyError: if the job is not taken.
+        """
+        with self._changed:
+            dropped = self._make_room(job)
+            self._waiting.append(job)
+            self._changed.notify_all()
+        for other, reason in dropped:
+            other.done(None, QueryCancelledError(reason))
+
+    def cancel_all(self, reason: str, timeout_s: float) -> bool:
+        """Drops what waits, cancels what runs and waits for its end; False if it has not ended in time."""
+        with self._changed:
+            dropped = list(self._waiting)
+            self._waiting.clear()
+            if self._running is not None:
+                self._running.cancel(reason)
+        for job in dropped:
+            job.done(None, QueryCancelledError(reason))
+        with self._changed:
+            return self._changed.wait_for(lambda: self._running is None, timeout_s)
+
+    def close(self, timeout_s: float) -> bool:
+        """Ends the thread; False if the running job has not ended in time."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        ended = self.cancel_all("the node shuts down", timeout_s)
+        if ended and self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
+        return ended
+
+    def _make_room(self, job: Job) -> list[tuple[Job, str]]:
+        """Applies the policy; returns jobs that were dropped from the queue, to be told outside the lock."""
+        if self._closed:
+            raise BusyError("the node shuts down")
+        busy = self._running is not None or bool(self._waiting)
+        if job.background:
+            if busy:
+                raise BusyError("another query is running")
+            return []
+        if self._running is not None and self._running.background:
+            self._running.cancel("a query of a client came first")
+        background = [waiting for waiting in self._waiting if waiting.background]
+        for waiting in background:
+            self._waiting.remove(waiting)
+        dropped = [(waiting, "a query of a client came first") for waiting in background]
+        foreground = self._waiting or (self._running is not None and not self._running.background)
+        if not foreground:
+            return dropped
+        if self.policy == "reject":
+            raise BusyError(
+                "another query is running and queue_policy is 'reject'; try again, or set it to wait or replace"
+            )
+        if self.policy == "replace":
+            dropped += [(waiting, "replaced by a newer query") for waiting in self._waiting]
+            self._waiting.clear()
+            if self._running is not None:
+                self._running.cancel("replaced by a newer query")
+        elif len(self._waiting) >= self.capacity:
+            raise BusyError(f"{len(self._waiting)} queries are waiting already (parameter queue_size); try again later")
+        return dropped
+
+    def _loop(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if not self._waiting:
+                    return
+                job = self._running = self._waiting.popleft()
+            result, error = _outcome(job)
+            with self._changed:
+                self._running = None
+                self._changed.notify_all()
+            job.done(result, error)
+
+
+def _outcome(job: Job) -> tuple[Any, Exception | None]:
+    try:
+        if job.cancelled():
+            raise QueryCancelledError(job.reason)
+        return job.run(job), None
+    except QueryCancelledError:
+        return None, QueryCancelledError(job.reason)
+    except Exception as error:  # the boundary of the thread: handed to the job's owner, who reports it
+        return None, error
