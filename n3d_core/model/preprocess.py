@@ -52,9 +52,20 @@ def resize_for_model(image: Image.Image, config: N3DConfig) -> Image.Image:
         ImageError: if a side is shorter than one token after the first step.
     """
     size = longest_side_size(image.width, image.height, config.image_longest_side)
-    image = image.resize(size, Image.Resampling.LANCZOS) if size[0] > 0 and size[1] > 0 else image
-    width, height = whole_token_size(*size, config.vision.pixels_per_token)
-    return image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+    final = whole_token_size(*size, config.vision.pixels_per_token)
+    return _resize(_resize(image, size, Image.Resampling.LANCZOS).convert("RGB"), final, Image.Resampling.BICUBIC)
+
+
+def _resize(image: Image.Image, size: tuple[int, int], method: Image.Resampling) -> Image.Image:
+    """`Image.resize` with the horizontal pass first, whatever Pillow is installed.
+
+    Each pass rounds to 8 bits, so the order shows; newer Pillows choose it by cost (up to 5 levels apart).
+    """
+    if image.mode in ("1", "P"):  # nearest neighbour, as Pillow does with these
+        return image.resize(size, method)
+    if image.mode in ("LA", "RGBA"):  # colours are weighted by their alpha
+        return _resize(image.convert({"LA": "La", "RGBA": "RGBa"}[image.mode]), size, method).convert(image.mode)
+    return image.resize((size[0], image.height), method).resize(size, method)
 
 
 def longest_side_size(width: int, height: int, longest: int) -> tuple[int, int]:
