@@ -11,7 +11,7 @@ from typing import Literal
 
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning import relations
-from n3d_core.reasoning.names import plural, singular
+from n3d_core.reasoning.names import plural, singulars
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question
 from n3d_core.reasoning.relations import MEASURES, PREDICATES, as_stated, stated_numbers
 from n3d_core.reasoning.roles import Roles
@@ -60,11 +60,15 @@ def chain_of_thought(question: Question, roles: Roles, style: Style = "compact")
 
 def _centers(roles: Roles, published: bool) -> str:
     word = "3D center coordinate" if published else "3D center"
-    return " ".join(f"The {word} of {n} is {stated_numbers(b)[:3]}." for n, b in zip(roles.names, roles.boxes, strict=True))
+    return " ".join(
+        f"The {word} of {n} is {stated_numbers(b)[:3]}." for n, b in zip(roles.names, roles.boxes, strict=True)
+    )
 
 
 def _bboxes(roles: Roles) -> str:
-    return " ".join(f"The 3D bbox of {n} is {stated_numbers(b)}." for n, b in zip(roles.names, roles.boxes, strict=True))
+    return " ".join(
+        f"The 3D bbox of {n} is {stated_numbers(b)}." for n, b in zip(roles.names, roles.boxes, strict=True)
+    )
 
 
 def _stated(measure: str, box: Box3D) -> float:
@@ -97,7 +101,10 @@ def _comparison(question: Question, roles: Roles, published: bool) -> tuple[list
     if gain == 0:
         claim = f"{name_a} is not {p.phrase} {name_b}"
         tie = f"{name_a} and {name_b} are equal in this."
-        return [_stating(p.measure, roles, texts, published, p.type), f"{since}{claim}."], "That is False." if question.form == "yes_no" else tie
+        return [
+            _stating(p.measure, roles, texts, published, p.type),
+            f"{since}{claim}.",
+        ], "That is False." if question.form == "yes_no" else tie
     if question.form == "choice":
         winner, loser = (name_a, name_b) if gain > 0 else (name_b, name_a)
         claim = f"{winner} is {p.phrase} {loser}"
@@ -168,7 +175,10 @@ def _distance(question: Question, roles: Roles, published: bool) -> tuple[list[s
         parts = difference if question.type == "distance" else [difference[0], difference[2]]
         metres = math.hypot(*parts)
         from_to = "B_pos - A_pos = " if published else ""
-        rule, formula = f"vector_AB = {from_to}{_tuple(parts)}.", f"{variable} = {_root(parts) if published else '|vector_AB|'}"
+        rule, formula = (
+            f"vector_AB = {from_to}{_tuple(parts)}.",
+            f"{variable} = {_root(parts) if published else '|vector_AB|'}",
+        )
     shown = round(metres, 4 if published else 2)
     converted = "" if question.unit == "m" else f" = {length_text(shown, question.unit)}"
     result = f"{formula} = {shown} meters{converted}."
@@ -176,7 +186,11 @@ def _distance(question: Question, roles: Roles, published: bool) -> tuple[list[s
     if not published:
         return [_centers(roles, published), rule, result], text
     plane = " in the ground plane (x and z)" if question.type == "horizontal_distance" else ""
-    first = "Compare the Y coordinates of the centers." if question.type == "vertical_distance" else f"Calculate the vector from A to B{plane}:"
+    first = (
+        "Compare the Y coordinates of the centers."
+        if question.type == "vertical_distance"
+        else f"Calculate the vector from A to B{plane}:"
+    )
     steps = [
         f"1. {_centers(roles, published)} 2. We can calculate the {kind} as follows:",
         f"Step 1: {first} {rule}",
@@ -214,7 +228,7 @@ def _direction(roles: Roles, published: bool) -> tuple[list[str], str]:
 
 
 def _count(question: Question, roles: Roles) -> tuple[list[str], str]:
-    n, kind = len(roles), singular(question.among)
+    n, kind = len(roles), singulars(question.among)[0]
     noun = kind if n == 1 else plural(kind)
     listed = ", ".join(f"{name} ({i + 1})" for i, name in enumerate(roles.names))
     found = f"The boxes are {listed}." if n else "There are no boxes."
@@ -234,12 +248,16 @@ def _relative_distance(question: Question, roles: Roles, published: bool) -> tup
     near, far = roles.names[1 + order[0]], roles.names[1 + order[-1]]
     name = roles.names[0]
     if len(rest) == 2:
-        claim = f"{name} is farther from {far} than from {near}" if farther else f"{name} is closer to {near} than to {far}"
+        claim = (
+            f"{name} is farther from {far} than from {near}" if farther else f"{name} is closer to {near} than to {far}"
+        )
     else:
         claim = f"{far} is the farthest from {name}" if farther else f"{near} is the closest to {name}"
     steps = [_centers(roles, published), *lines, f"Since {signs}, {claim}."]
     if published:
-        steps[0] = f"1. {steps[0]} 2. We can determine the relative distance as follows: Step 1: Calculate the distances of the centers."
+        steps[0] = (
+            f"1. {steps[0]} 2. We can determine the relative distance as follows: Step 1: Calculate the distances of the centers."
+        )
         steps[-1] = f"Step 2: Compare the distances. {steps[-1]}"
     if question.form != "yes_no":
         return steps, f"{claim}."
@@ -271,7 +289,8 @@ def _many(question: Question, roles: Roles, published: bool) -> tuple[list[str],
     texts = _texts(p.measure, roles.boxes)
     order = sorted(range(len(roles)), key=lambda i: MEASURES[p.measure](roles.boxes[i]))
     signs = "".join(
-        f"{'' if k == 0 else _sign(texts[order[k - 1]], texts[i])} {p.measure}_{roles.letter(i)} = {texts[i]} " for k, i in enumerate(order)
+        f"{'' if k == 0 else _sign(texts[order[k - 1]], texts[i])} {p.measure}_{roles.letter(i)} = {texts[i]} "
+        for k, i in enumerate(order)
     ).strip()
     if question.type == "depth_order":
         mark = " < " if p.sign < 0 else " > "
@@ -281,10 +300,17 @@ def _many(question: Question, roles: Roles, published: bool) -> tuple[list[str],
         flip = question.opposite and p.measure in "XZ"
         winner = order[-1] if (p.sign > 0) != flip else order[0]
         view = _OPPOSITE if flip else ""
-        claim, text = f"{view}{roles.names[winner]} is the {p.superlative}", f"{roles.names[winner]} is the {p.superlative}."
+        claim, text = (
+            f"{view}{roles.names[winner]} is the {p.superlative}",
+            f"{roles.names[winner]} is the {p.superlative}.",
+        )
     if published:
         stated = _bboxes(roles) if p.measure in "WHLV" else _centers(roles, published)
-        listed = _volumes(roles) if p.measure == "V" else ", ".join(f"{p.measure}_{roles.letter(i)} = {t}" for i, t in enumerate(texts))
+        listed = (
+            _volumes(roles)
+            if p.measure == "V"
+            else ", ".join(f"{p.measure}_{roles.letter(i)} = {t}" for i, t in enumerate(texts))
+        )
         return [
             f"1. {stated} 2. We can determine the order as follows: Step 1: Compare the {_COMPARED[p.measure]}. {listed}",
             f"Step 2: Sort from small to large. Since {signs}, {claim}.",
@@ -292,5 +318,11 @@ def _many(question: Question, roles: Roles, published: bool) -> tuple[list[str],
     if p.measure == "V":
         stated = f"{_bboxes(roles)} {_volumes(roles)}"
     else:
-        stated = ", ".join(f"{p.measure}_{roles.letter(i)} = {t} for {n}" for i, (t, n) in enumerate(zip(texts, roles.names, strict=True))) + "."
+        stated = (
+            ", ".join(
+                f"{p.measure}_{roles.letter(i)} = {t} for {n}"
+                for i, (t, n) in enumerate(zip(texts, roles.names, strict=True))
+            )
+            + "."
+        )
     return [stated, f"Since {signs}, {claim}."], text

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 _ARTICLE = re.compile(r"^(?:the|a|an|this|that|these|those|your|my|our|all|all the|every|each)\s+", re.IGNORECASE)
 _ID = re.compile(r"^\d+_")
-_ANYTHING = {"object", "thing", "item", "one", "box", "bounding box", "object of them", "everything"}
-_IRREGULAR = {"people": "person", "persons": "person", "men": "man", "women": "woman", "children": "child", "knives": "knife",
-              "shelves": "shelf", "leaves": "leaf", "mice": "mouse", "feet": "foot", "teeth": "tooth", "loaves": "loaf",
-              "dice": "die", "scissors": "scissors", "glasses": "glass", "geese": "goose"}  # fmt: skip
+_ANYTHING = {"object", "thing", "item", "one", "bounding box", "everything"}
+_IRREGULAR = {
+    "people": "person", "persons": "person", "men": "man", "women": "woman", "children": "child", "knives": "knife",
+    "shelves": "shelf", "leaves": "leaf", "mice": "mouse", "feet": "foot", "teeth": "tooth", "loaves": "loaf",
+    "dice": "die", "scissors": "scissors", "glasses": "glass", "geese": "goose",
+}  # fmt: skip
 
 
 def strip_article(name: str) -> str:
@@ -22,21 +24,23 @@ def strip_article(name: str) -> str:
     return name
 
 
-def singular(name: str) -> str:
-    """The last word of a noun phrase in the singular: `red boxes` becomes `red box`."""
+def singulars(name: str) -> tuple[str, ...]:
+    """A noun phrase with its last word in the singular, likeliest first: `red boxes` gives `red box` and `red boxe`."""
     head, _, last = name.rpartition(" ")
     low = last.lower()
     if low in _IRREGULAR:
-        last = _IRREGULAR[low]
-    elif re.search(r"(?:ss|us|is)$", low):
-        pass
+        found = [_IRREGULAR[low]]
+    elif re.search(r"(?:ss|us|is)$", low) or not low.endswith("s") or len(low) < 3:
+        found = [last]
+    elif re.search(r"(?:x|z|ch|sh|ss)es$", low):
+        found = [last[:-2], last[:-1]]
+    elif low.endswith("ses"):
+        found = [last[:-1], last[:-2]]  # vases, and then buses
     elif low.endswith("ies") and len(low) > 4:
-        last = last[:-3] + "y"
-    elif re.search(r"(?:s|x|z|ch|sh)es$", low):
-        last = last[:-2]
-    elif low.endswith("s") and len(low) > 2:
-        last = last[:-1]
-    return f"{head} {last}" if head else last
+        found = [last[:-3] + "y", last[:-1]]
+    else:
+        found = [last[:-1]]
+    return tuple(f"{head} {word}" if head else word for word in found)
 
 
 def plural(name: str) -> str:
@@ -62,7 +66,12 @@ def normal(name: str) -> str:
 
 def is_anything(kind: str) -> bool:
     """Whether a kind means every object (`objects`, `things`)."""
-    return normal(kind) in _ANYTHING or singular(normal(kind)) in _ANYTHING
+    return any(text in _ANYTHING for text in _readings(kind))
+
+
+def _readings(mention: str) -> tuple[str, ...]:
+    """A mention as it stands and in the singular, for comparison."""
+    return tuple(dict.fromkeys((normal(mention), *singulars(normal(mention)))))
 
 
 def matching(mention: str, names: Sequence[str]) -> list[int]:
@@ -72,22 +81,18 @@ def matching(mention: str, names: Sequence[str]) -> list[int]:
     the mention's last word and hold all of its words (`mug` for `red mug`), 4. the names whose words all stand in the
     mention and that end alike (`mug` for `big red mug`).
     """
-    wanted = normal(mention)
     plain = [normal(n) for n in names]
-    for candidates, target in ((plain, wanted), ([_ID.sub("", n) for n in plain], wanted)):
-        for text in dict.fromkeys((target, singular(target))):
+    without_id = [_ID.sub("", n) for n in plain]
+    readings = _readings(mention)
+    for candidates in (plain, without_id):
+        for text in readings:
             same = [i for i, n in enumerate(candidates) if n == text]
             if same:
                 return same
-    words = [_ID.sub("", n).split() for n in plain]
-    for text in dict.fromkeys((wanted, singular(wanted))):
-        asked = _ID.sub("", text).split() if not _ID.match(text) else []
-        for larger, smaller in ((1, 0), (0, 1)):
-            found = []
-            for i, have in enumerate(words):
-                pair = (asked, have)
-                if asked and have and asked[-1] == have[-1] and set(pair[smaller]) <= set(pair[larger]):
-                    found.append(i)
-            if found:
-                return found
+    for text in readings:
+        asked = set(text.split())
+        alike = [(i, set(n.split())) for i, n in enumerate(without_id) if n.split()[-1:] == text.split()[-1:]]
+        found = [i for i, have in alike if asked <= have] or [i for i, have in alike if have <= asked]
+        if found:
+            return found
     return []

@@ -48,23 +48,24 @@ def read_question(text: str, names: Sequence[str] = ()) -> Question | None:
         text: the question in English, in any wording that the rules know.
         names: names of the objects at hand, where known: they are recognised whole, whatever words they contain.
     """
-    held, table = _hold_names(" ".join(text.replace("<image>", " ").split()), names)
-    if len(held) > MAX_QUESTION:
+    text = " ".join(text.replace("<image>", " ").split())
+    if len(text) > MAX_QUESTION:
         return None
-    sentences = re.split(r"(?<=[.?!]) ", held)
-    for candidate in dict.fromkeys((held, *(s for s in sentences if s.endswith("?")), *sentences)):
-        question = _read_sentence(candidate)
+    sentences = re.split(r"(?<=[.?!]) ", text)
+    for candidate in dict.fromkeys((text, *(s for s in sentences if s.endswith("?")), *sentences)):
+        question = _read_sentence(candidate, names)
         if question is not None:
-            return _release_names(replace(question, unit=requested_unit(held) or question.unit), table)
+            return replace(question, unit=requested_unit(text) or question.unit)
     return None
 
 
-def _read_sentence(text: str) -> Question | None:
+def _read_sentence(text: str, names: Sequence[str]) -> Question | None:
     core = strip_question(text)
-    for rule in _RULES if core.text else ():
-        question = rule(core)
+    held, table = _hold_names(core.text, names)
+    for rule in _RULES if held else ():
+        question = rule(replace(core, text=held))
         if question is not None and all(question.names):
-            return question
+            return _release_names(question, table)
     return None
 
 

@@ -65,7 +65,9 @@ _ORDER = (
     rf"(?P<how>(?:from|by) [^,]*),? (?:what is the order of|{_ORDER_VERB}|(?:in (?:what|which) order|how) (?:are|do)) (?P<l>.+?)"
     r"(?: (?:ordered|ranked|sorted|arranged|appear|come|lie|rank|stand))*",
 )
-_DEPTH_WORDS = re.compile(r"\b(?:depth|near\w*|clos\w*|far\w*|further|furthest|camera|viewer|distance|front|back)\b", re.IGNORECASE)
+_DEPTH_WORDS = re.compile(
+    r"\b(?:depth|near\w*|clos\w*|far\w*|further|furthest|camera|viewer|distance|front|back)\b", re.IGNORECASE
+)
 _FAR_FIRST = re.compile(
     r"from (?:the )?(?:far|farthest|furthest|back|deepest|most distant)\b|(?:far|farthest|furthest|deepest) to (?:the )?(?:near|clos)"
     r"|descending|(?:farthest|furthest|deepest)(?: one)? first|starting (?:with|from) the (?:far|furth|deep|back)",
@@ -90,8 +92,14 @@ _RELATIVE_DISTANCE = (
     ("choice", rf"{_WHICH} {_IS} {_PLACED}{_RELATIVE} {_TO} {_ANCHOR} {_OF} {_LIST}"),
     ("choice", rf"(?:which|what)(?: one| object)? {_OF} {_LIST},? {_IS} {_PLACED}{_RELATIVE} {_TO} {_ANCHOR}"),
     ("choice", rf"{_OF} {_LIST}[,:]? {_WHICH} {_IS} {_PLACED}{_RELATIVE} {_TO} {_ANCHOR}"),
-    ("choice", rf"(?:to|from) (?:which|what)(?: one| object)?,? (?:{_BE} )?{_ANCHOR} {_PLACED}{_RELATIVE}[,:]?(?: {_TO})? {_LIST}"),
-    ("yes_no", rf"{_BE} {_ANCHOR} {_PLACED}{_RELATIVE} {_TO} (?P<b>.+?) (?:than|compared (?:to|with)|rather than) {_TO} (?P<c>.+?)"),
+    (
+        "choice",
+        rf"(?:to|from) (?:which|what)(?: one| object)?,? (?:{_BE} )?{_ANCHOR} {_PLACED}{_RELATIVE}[,:]?(?: {_TO})? {_LIST}",
+    ),
+    (
+        "yes_no",
+        rf"{_BE} {_ANCHOR} {_PLACED}{_RELATIVE} {_TO} (?P<b>.+?) (?:than|compared (?:to|with)|rather than) {_TO} (?P<c>.+?)",
+    ),
     ("choice", rf"{_BE} {_ANCHOR} {_PLACED}{_RELATIVE} {_TO} (?P<l>.+? or .+)"),
     ("among", rf"(?:which|what|who)(?: (?P<k>.+?))? {_IS} {_PLACED}{_RELATIVE} {_TO} {_ANCHOR}"),
     ("among", rf"(?:what|which|who)(?:'s| is) {_RELATIVE} (?P<k>\S.*?) {_TO} {_ANCHOR}"),

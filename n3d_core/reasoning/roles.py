@@ -77,4 +77,6 @@ def _check(question: Question, chosen: list[int | None], called: list[str]) -> N
     wanted = {"extreme": 1, "relative_distance": 2, "depth_order": 2}.get(question.type, 1)
     if len(chosen) < wanted:
         what = question.among or "object"
-        raise QueryError(f"there are too few boxes to choose a {what!r} from; the boxes are: {', '.join(called) or 'none'}")
+        raise QueryError(
+            f"there are too few boxes to choose a {what!r} from; the boxes are: {', '.join(called) or 'none'}"
+        )

@@ -66,7 +66,9 @@ def answer_by_geometry(
     called = [b.label for b in boxes] if names is None else list(names)
     read = read_question(question, called)
     if read is None:
-        raise QueryError(f"geometry cannot read the question {question!r}: ask about a relation, a size, a distance, a direction, an order or a count")
+        raise QueryError(
+            f"geometry cannot read the question {question!r}: ask about a relation, a size, a distance, a direction, an order or a count"
+        )
     return solve(read, resolve(read, boxes, called), style)
 
 

@@ -13,7 +13,9 @@ _OPPOSITE_VIEW = re.compile(
     rf"[,(]? ?\b{_SEEN}(?:as )?(?:from|in|on)(?: (?!of\b|left\b|right\b)[\w'-]+){{0,6}}? {_OPPOSITE}\b(?: [\w'-]+){{0,5}}? ?(?:\)|,|$)",
     re.IGNORECASE,
 )
-_SCENE = r"(?:given |current |whole |entire )?(?:scene|image|picture|photo|photograph|frame|room|real world|3d space|space)"
+_SCENE = (
+    r"(?:given |current |whole |entire )?(?:scene|image|picture|photo|photograph|frame|room|real world|3d space|space)"
+)
 _VIEW = r"(?:(?:camera|viewer|observer|photographer)(?:'s)? )?(?:point of view|perspective|viewpoint|vantage point|view|angle)"
 _SAME_VIEW = re.compile(
     rf"[,(]? ?\b{_SEEN}(?:from|in) (?:the |this |your |our |my )?(?:{_VIEW}|{_SCENE})\b ?(?:\)|,)?", re.IGNORECASE

@@ -31,11 +31,14 @@ _SYMBOLS = {
     "ft": "ft|feet|foot",
     "in": "in|inch|inches",
 }
-UNIT_PATTERN = r"(?:millimet(?:er|re)s?|centimet(?:er|re)s?|met(?:er|re)s?|mms?|cms?|m|ft|feet|foot|inch(?:es)?|in|'|\")"
+UNIT_PATTERN = (
+    r"(?:millimet(?:er|re)s?|centimet(?:er|re)s?|met(?:er|re)s?|mms?|cms?|m|ft|feet|foot|inch(?:es)?|in|'|\")"
+)
 NUMBER_PATTERN = r"[-+\u2212]?(?:\d+(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?"
 _LENGTH = re.compile(rf"({NUMBER_PATTERN})\s*-?({UNIT_PATTERN})(?![\w'\"])", re.IGNORECASE)
 _FEET_AND_INCHES = re.compile(
-    rf"({NUMBER_PATTERN})\s*(?:ft|feet|foot|')\s*(?:and\s+)?({NUMBER_PATTERN})\s*(?:inch(?:es)?|in|\")(?!\w)", re.IGNORECASE
+    rf"({NUMBER_PATTERN})\s*(?:ft|feet|foot|')\s*(?:and\s+)?({NUMBER_PATTERN})\s*(?:inch(?:es)?|in|\")(?!\w)",
+    re.IGNORECASE,
 )
 
 

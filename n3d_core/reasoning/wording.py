@@ -80,8 +80,14 @@ ATTRIBUTE_PHRASES: tuple[tuple[str, str], ...] = (
     ("thinner", rf"thinner|narrower|slimmer|(?:less|least) (?:wide|broad)|{_extent('width', _LESS)}"),
     ("taller", rf"taller|{_extent('height', _MORE)}"),
     ("shorter", rf"shorter|(?:less|least) tall|{_extent('height', _LESS)}"),
-    ("bigger", rf"(?:bigger|biggest|larger|largest){_SIZED}|{_extent('(?:size|volume)', _MORE)}|(?:more|most) voluminous"),
-    ("smaller", rf"(?:smaller|smallest|tinier){_SIZED}|{_extent('(?:size|volume)', _LESS)}|(?:less|least) (?:big|large)"),
+    (
+        "bigger",
+        rf"(?:bigger|biggest|larger|largest){_SIZED}|{_extent('(?:size|volume)', _MORE)}|(?:more|most) voluminous",
+    ),
+    (
+        "smaller",
+        rf"(?:smaller|smallest|tinier){_SIZED}|{_extent('(?:size|volume)', _LESS)}|(?:less|least) (?:big|large)",
+    ),
     *SUPERLATIVE_ADJECTIVES,
 )
 """(predicate, pattern) of what one of several objects is: `which is <phrase>?`"""

@@ -1,0 +1,18 @@
+"""Questions about scenes: grounding queries, spatial questions with chains of thought, and the judge of their answers."""
+
+from training.questions.fill import fill, groundable
+from training.questions.grounding import SceneObjects, Vocabulary, grounding_samples
+from training.questions.samples import GroundingSample, Mark, SpatialSample
+from training.questions.spatial import spatial_samples
+
+__all__ = [
+    "GroundingSample",
+    "Mark",
+    "SceneObjects",
+    "SpatialSample",
+    "Vocabulary",
+    "fill",
+    "groundable",
+    "grounding_samples",
+    "spatial_samples",
+]

@@ -1,0 +1,93 @@
+"""Gives a frame's truth its groundings and questions, so that it can be judged.
+
+`python -m training.questions.fill FOLDER --seed N` fills every truth file of a frame folder that has none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from n3d_core.geometry.camera import Camera
+from n3d_core.geometry.frame_folder import FrameFolder, TrueObject, Truth
+from training.questions.grounding import SceneObjects, Vocabulary, grounding_samples
+from training.questions.spatial import spatial_samples
+
+MIN_VISIBLE = 0.15
+"""Share of an object that must be visible for it to be asked for."""
+
+
+def fill(
+    truth: Truth,
+    seed: int,
+    camera: Camera | None = None,
+    groundings: int = 4,
+    questions: int = 4,
+    vocabulary: Vocabulary | None = None,
+) -> Truth:
+    """A truth with groundings and questions, a pure function of its arguments.
+
+    Args:
+        truth: the objects; those hidden or outside the image may be among them and are never asked for.
+        seed: other seeds ask other things.
+        camera: where given, an object's centre must project into the image.
+        groundings, questions: how many of each at most; a poor view allows fewer.
+        vocabulary: words for objects that are absent; the scene generator's by default.
+    """
+    scene = SceneObjects.of(truth.objects, groundable(truth.objects, camera))
+    words = scenes_vocabulary() if vocabulary is None else vocabulary
+    asked = grounding_samples(scene, groundings, seed, words)
+    posed = spatial_samples(scene, questions, seed + 1)
+    return replace(truth, groundings=[s.to_json() for s in asked], questions=[s.to_json() for s in posed])
+
+
+def groundable(objects: Sequence[TrueObject], camera: Camera | None = None) -> list[int]:
+    """Indices of the objects that can fairly be asked for: visible enough, and their centre inside the image."""
+    chosen = [i for i, o in enumerate(objects) if o.visible >= MIN_VISIBLE]
+    if camera is None:
+        return chosen
+    pixels = camera.project(np.array([objects[i].box.center for i in chosen], dtype=float).reshape(-1, 3))
+    limit = np.array([camera.width, camera.height]) - 0.5
+    inside = ((pixels >= -0.5) & (pixels <= limit)).all(axis=1)
+    return [i for i, ok in zip(chosen, inside, strict=True) if ok]
+
+
+def scenes_vocabulary() -> Vocabulary:
+    """Classes and colours of the synthetic scenes."""
+    from training.scenes.catalogue import CLASSES
+    from training.scenes.colors import COLORS
+
+    return Vocabulary(tuple(CLASSES), tuple(COLORS))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Fills a frame folder's truth files."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--groundings", type=int, default=4)
+    parser.add_argument("--questions", type=int, default=4)
+    options = parser.parse_args(arguments)
+    folder = FrameFolder(options.folder)
+    asked = posed = 0
+    for index, name in enumerate(folder.names):
+        truth = folder.truth(index)
+        if truth is None:
+            continue
+        filled = fill(truth, options.seed + 1000 * index, folder.camera, options.groundings, options.questions)
+        part = folder.path / f"{name}.truth.json.part"
+        part.write_text(json.dumps(filled.to_json(), indent=1))
+        part.replace(folder.path / f"{name}.truth.json")
+        asked, posed = asked + len(filled.groundings), posed + len(filled.questions)
+    print(json.dumps({"frames": len(folder), "groundings": asked, "questions": posed}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
