@@ -1,0 +1,44 @@
+"""Lets the interpreter of this `.venv` find ROS 2 and the built interfaces with nothing sourced.
+
+The set-up copies this file into the .venv's site-packages, where a `.pth` line calls `activate` as Python starts. What
+is sourced keeps its place before what is recorded here. Importing this module does nothing.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+MARK = "N3D_ROS_ENVIRONMENT"
+PATHS = ("AMENT_PREFIX_PATH", "LD_LIBRARY_PATH")
+
+
+def completed(environ, recorded):
+    """The variables of `environ` that have to change for the recorded ROS 2 to be found, with their new values."""
+    changes = {}
+    for name in PATHS:
+        present = [entry for entry in environ.get(name, "").split(os.pathsep) if entry]
+        missing = [entry for entry in recorded[name] if entry not in present]
+        if missing:
+            changes[name] = os.pathsep.join(present + missing)
+    for name, value in recorded["defaults"].items():
+        if not environ.get(name):
+            changes[name] = value
+    return changes
+
+
+def activate():
+    """Complete this process's environment; start the interpreter anew if the dynamic loader has to know of it."""
+    recorded = json.loads(Path(__file__).with_suffix(".json").read_text())
+    sourced = os.environ.get("ROS_DISTRO")
+    if sourced and sourced != recorded["defaults"]["ROS_DISTRO"]:
+        sys.stderr.write(
+            f"{sys.prefix} was set up for ROS 2 {recorded['defaults']['ROS_DISTRO']}, and {sourced} is sourced: "
+            "run `make setup` to set it up anew, or use a shell where nothing is sourced\n"
+        )
+        return
+    changes = completed(os.environ, recorded)
+    os.environ.update(changes)
+    if "LD_LIBRARY_PATH" in changes:  # read by the loader once, when a process starts
+        sys.stderr.flush()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

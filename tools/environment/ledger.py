@@ -1,0 +1,58 @@
+"""What has been done to a `.venv`, kept inside it, so that nothing is done twice and no half-done step passes for done."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Iterator, Sequence
+
+if TYPE_CHECKING:
+    from steps import Step
+
+
+class Ledger:
+    """The record of the steps that are done, each with the key (a hash of its inputs) that it was done for."""
+
+    def __init__(self, venv: Path) -> None:
+        """Read the record of `venv`; an absent or unreadable one counts as nothing done."""
+        self._path = venv / "n3d_setup.json"
+        self._state: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError):
+            self._state = json.loads(self._path.read_text())
+
+    @property
+    def source(self) -> dict[str, Any] | None:
+        """Where the ROS 2 of this `.venv` comes from, as recorded by the last step done."""
+        return self._state.get("source")
+
+    def unfinished(self, plan: Sequence[Step]) -> list[Step]:
+        """The steps of `plan` to do: the first one whose key differs, and all after it.
+
+        All of them, when the last set-up was interrupted in a step that leaves packages half installed: pip takes
+        those for installed.
+        """
+        interrupted = self._state.get("doing")
+        if any(step.name == interrupted and step.fragile for step in plan):
+            return list(plan)
+        done = self._state.get("done", {})
+        for index, step in enumerate(plan):
+            if done.get(step.name) != step.key:
+                return list(plan[index:])
+        return []
+
+    @contextlib.contextmanager
+    def doing(self, step: Step, source: dict[str, Any]) -> Iterator[None]:
+        """Record `step` as begun, and as done when the block ends without an error."""
+        done = {name: key for name, key in self._state.get("done", {}).items() if name != step.name}
+        self._write({"source": source, "done": done, "doing": step.name})
+        yield
+        self._write({"source": source, "done": {**done, step.name: step.key}, "doing": None})
+
+    def _write(self, state: dict[str, Any]) -> None:
+        self._state = state
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        aside = self._path.with_suffix(".new")
+        aside.write_text(json.dumps(state, indent=1))
+        os.replace(aside, self._path)

@@ -1,0 +1,170 @@
+"""The work behind each step: the virtual environment, its packages, the built interfaces, the checkout itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Callable
+
+from ros_source import MARK, RosSource
+from running import SetupError, run
+from wheel_paths import repair
+
+HOOK = Path(__file__).with_name("activation.py")
+OPENCV_FOR_NUMPY_1 = "opencv-python-headless==4.11.0.86"  # the last release that runs on NumPy 1 as well
+# Of the caller's environment, what would leak into the builds.
+DROPPED = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", MARK)
+
+
+class VenvWork:
+    """Makes `root`/.venv for one ROS 2. Each method is one step and may run again."""
+
+    def __init__(self, root: Path, source: RosSource) -> None:
+        """Only notes where things are; nothing is done yet."""
+        self.root = root
+        self.source = source
+        self.venv = root / ".venv"
+        self.python = self.venv / "bin" / "python"
+        self.overlay = self.venv / "ros"  # the prefix that the interfaces are installed to
+        self.lock = root / f"requirements-{source.kind}.lock"
+        self.torch = (root / "tools" / "torch.in").read_text().strip()
+
+    def locked_packages(self) -> int:
+        """How many packages the lock file names."""
+        return len(re.findall(r"^[\w.-]+==", self.lock.read_text(), re.MULTILINE))
+
+    def make(self) -> None:
+        """Put an empty virtual environment in the place of whatever is there."""
+        _check_build_tools()
+        shutil.rmtree(self.venv, ignore_errors=True)
+        options = ["--system-site-packages"] if self.source.kind == "sourced" else []
+        command = [self.source.python, "-m", "venv", *options, str(self.venv)]
+        result = subprocess.run(command, capture_output=True, text=True, env=self._base_environment())
+        if result.returncode != 0:
+            version = ".".join(self.source.version.split(".")[:2])
+            raise SetupError(
+                f"{self.source.python} cannot make a virtual environment; on Debian and Ubuntu the package "
+                f"python{version}-venv brings what is missing.\n{(result.stdout + result.stderr).strip()}"
+            )
+
+    def install_packages(self) -> None:
+        """Install all packages of the lock file, checked by their hashes."""
+        count = self.locked_packages()
+
+        def progress(output: str) -> str:
+            if "Installing collected packages" in output:
+                return f"unpacking {count} packages"
+            return f"{len(re.findall('^Collecting ', output, re.MULTILINE))} of {count} packages"
+
+        self._pip("packages", progress, "--require-hashes", "--no-deps", "-r", str(self.lock))
+        if self.source.kind == "wheels":
+            headers = "import json, numpy, sysconfig\nprint(json.dumps([sysconfig.get_path('include'), numpy.get_include()]))"
+            repair(self.venv / "share", *json.loads(self._evaluate(headers)))
+        elif not self._runs("import cv2"):
+            self._pip("opencv", lambda _: OPENCV_FOR_NUMPY_1, "--no-deps", OPENCV_FOR_NUMPY_1)
+
+    def install_torch(self) -> None:
+        """Install the build of torch that the package index offers: for CPU, or for CUDA with the packages it names."""
+
+        def progress(output: str) -> str:
+            if "Installing collected packages" in output:
+                return "unpacking"
+            files = re.findall(r"^\s*(?:Downloading|Processing) (\S+)(.*)$", output, re.MULTILINE)
+            return f"{Path(files[-1][0]).name}{files[-1][1]}" if files else "looking it up"
+
+        self._pip("torch", progress, self.torch)
+
+    def build_interfaces(self) -> None:
+        """Build n3d_ros, and vision_msgs where this ROS 2 has none, into `.venv/ros`."""
+        shutil.rmtree(self.overlay, ignore_errors=True)
+        folders = [str(self.root)]
+        if not self.source.provides("vision_msgs"):
+            folders.append(str(self.root / "tools" / "vision_msgs"))
+        command = [str(self.venv / "bin" / "colcon"), "--log-base", str(self.venv / "log" / "colcon"), "build"]
+        command += ["--paths", *folders, "--symlink-install", "--merge-install"]
+        command += ["--build-base", str(self.venv / "build"), "--install-base", str(self.overlay)]
+        command += ["--cmake-force-configure", "--cmake-args", "-DBUILD_TESTING=OFF"]
+        command += [f"-DPython3_EXECUTABLE={self.python}"]
+
+        def progress(output: str) -> str:
+            events = re.findall(r"^(?:Starting >>>|Finished <<<) .*$", output, re.MULTILINE)
+            return events[-1] if events else "configuring"
+
+        run(command, self.venv / "log" / "interfaces.log", progress, self._environment())
+
+    def install_checkout(self) -> None:
+        """Install the checkout in place, and the hook by which its interpreter finds ROS 2 and the interfaces."""
+        self._pip("n3d", lambda _: "", "--no-deps", "--no-build-isolation", "--editable", str(self.root))
+        generated = next(self.overlay.glob("**/n3d_ros/msg"))
+        site = next(self.venv.glob("lib/python*/site-packages"))
+        prefixes = [str(self.overlay), *self._prefixes()]
+        libraries = [str(self.overlay / "lib"), *self._libraries()]
+        record = {"AMENT_PREFIX_PATH": prefixes, "LD_LIBRARY_PATH": libraries, "defaults": self._defaults()}
+        shutil.copyfile(HOOK, site / "n3d_ros_environment.py")
+        (site / "n3d_ros_environment.json").write_text(json.dumps(record, indent=1))
+        # Its name sorts before those of the ROS wheels, whose own hook then finds its work done.
+        lines = ["import n3d_ros_environment; n3d_ros_environment.activate()"]
+        lines += [str(self.root), str(generated.parents[1]), *self.source.modules]
+        (site / "_n3d_ros.pth").write_text("\n".join(lines) + "\n")
+
+    def _prefixes(self) -> list[str]:
+        return [str(self.venv)] if self.source.kind == "wheels" else list(self.source.prefixes)
+
+    def _libraries(self) -> list[str]:
+        if self.source.kind == "sourced":
+            return list(self.source.libraries)
+        return [str(self.venv / "lib"), *map(str, sorted(self.venv.glob("lib/python*/site-packages/ros_*.libs")))]
+
+    def _defaults(self) -> dict[str, str]:
+        """Variables that the hook sets where they are not set."""
+        defaults = {"ROS_DISTRO": self.source.distro, "ROS_VERSION": "2", "ROS_PYTHON_VERSION": "3"}
+        defaults[MARK] = str(self.venv)
+        if self.source.kind == "wheels":
+            # A robot's distribution decides for itself who may discover its nodes; here only this machine does.
+            defaults["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+            defaults["_ROS_WHEELS_BOOTSTRAP_COMPLETE"] = "1"
+        return defaults
+
+    def _base_environment(self) -> dict[str, str]:
+        return {name: value for name, value in os.environ.items() if name not in DROPPED}
+
+    def _environment(self) -> dict[str, str]:
+        """The environment of programs that run in the virtual environment and need ROS 2."""
+        paths = {
+            "AMENT_PREFIX_PATH": self._prefixes(),
+            "CMAKE_PREFIX_PATH": self._prefixes(),
+            "LD_LIBRARY_PATH": self._libraries(),
+            "PYTHONPATH": list(self.source.modules),
+            "PATH": [str(self.venv / "bin"), os.environ.get("PATH", os.defpath)],
+        }
+        joined = {name: os.pathsep.join(entries) for name, entries in paths.items() if entries}
+        home = {"COLCON_HOME": str(self.venv / "log")}  # not the user's, whose defaults may lay things out otherwise
+        return {**self._base_environment(), **self._defaults(), **joined, **home}
+
+    def _pip(self, log: str, progress: Callable[[str], str], *arguments: str) -> None:
+        # --no-compile: Python compiles what is imported; most of what is installed never is
+        options = ["--no-input", "--disable-pip-version-check", "--no-compile"]
+        command = [str(self.python), "-m", "pip", "install", *options, *arguments]
+        run(command, self.venv / "log" / f"{log}.log", progress, self._environment())
+
+    def _evaluate(self, program: str) -> str:
+        command = [str(self.python), "-c", program]
+        return subprocess.run(command, env=self._environment(), check=True, capture_output=True, text=True).stdout
+
+    def _runs(self, program: str) -> bool:
+        command = [str(self.python), "-c", program]
+        return subprocess.run(command, env=self._environment(), capture_output=True).returncode == 0
+
+
+def _check_build_tools() -> None:
+    """Raise SetupError, naming them, when programs are missing that building the interfaces takes."""
+    missing = [names[0] for names in (("cmake",), ("make",), ("g++", "c++", "clang++")) if not any(map(shutil.which, names))]
+    if missing:
+        raise SetupError(
+            f"building the ROS interfaces needs {', '.join(missing)}, not found on the PATH. "
+            f"On Debian and Ubuntu: apt-get install {' '.join(missing)}"
+        )
