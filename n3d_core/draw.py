@@ -31,9 +31,7 @@ def caption(box: Box3D | OrientedBox) -> str:
     return f"{box.label} {box.score:.2f}  " + " x ".join(f"{100 * side:.0f}" for side in box.size) + " cm"
 
 
-def draw_boxes(
-    color: NDArray[np.uint8], camera: Camera, boxes: Sequence[Box3D | OrientedBox]
-) -> NDArray[np.uint8]:
+def draw_boxes(color: NDArray[np.uint8], camera: Camera, boxes: Sequence[Box3D | OrientedBox]) -> NDArray[np.uint8]:
     """A copy of an RGB image [H, W, 3] with the boxes (in the camera's optical frame) drawn on it, far ones first."""
     canvas = np.ascontiguousarray(color).copy()
     width = max(1, round(max(canvas.shape[:2]) / 400))

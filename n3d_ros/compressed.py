@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from n3d_core.depth.units import DepthUnit
 from n3d_core.errors import DepthError, ImageError
-from n3d_core.geometry.frame import MAX_PIXELS, millimetres_to_metres
+from n3d_core.geometry.frame import MAX_PIXELS
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _CONFIG = struct.Struct("<iff")  # compressed_depth_image_transport's ConfigHeader: format, depthParam[2]
@@ -50,7 +51,7 @@ def decode_depth(data: bytes, form: str) -> NDArray[np.float32]:
             f"compressed depth of {len(data)} bytes, format {form!r}: no 16-bit PNG after the 12-byte header"
         )
     if encoding in ("16UC1", "mono16"):
-        return millimetres_to_metres(image)
+        return DepthUnit.of(image).to_metres(image)
     if encoding != "32FC1":
         raise DepthError(f"compressed depth has the encoding {encoding!r}: 16UC1 or 32FC1 is wanted")
     _, a, b = _CONFIG.unpack_from(data)

@@ -12,8 +12,9 @@ from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
+from n3d_core.depth.units import DepthUnit
 from n3d_core.errors import DepthError, ImageError
-from n3d_core.geometry.frame import MAX_PIXELS, millimetres_to_metres
+from n3d_core.geometry.frame import MAX_PIXELS
 from n3d_ros.compressed import decode_color, decode_depth
 
 # encoding -> channels, and the order in which they are R, G, B
@@ -62,15 +63,7 @@ def depth_array(message: Image | CompressedImage) -> NDArray[np.float32]:
             "wanted; check the driver's settings and how the topics are remapped"
         )
     raw = _pixels(message, _DEPTH_TYPES[message.encoding], 1, DepthError)[:, :, 0]
-    return millimetres_to_metres(raw) if raw.dtype.kind == "u" else clean_metres(raw)
-
-
-def clean_metres(depth: NDArray[Any]) -> NDArray[np.float32]:
-    """A float32 copy [H, W] in which everything but finite positive metres is NaN."""
-    metres = depth.astype(np.float32)
-    with np.errstate(invalid="ignore"):
-        metres[~(np.isfinite(metres) & (metres > 0))] = np.nan
-    return metres
+    return DepthUnit.of(raw).to_metres(raw.astype(raw.dtype.newbyteorder("="), copy=False))
 
 
 def image_message(pixels: NDArray[Any], encoding: str, stamp: Time, frame_id: str) -> Image:

@@ -77,7 +77,9 @@ def quaternion_of(rotation: NDArray[Any]) -> Quaternion:
     """(x, y, z, w) with w >= 0 of a rotation matrix [3, 3]."""
     m = np.asarray(rotation, dtype=np.float64)
     # Of the four ways to start (Shepperd), the one with the largest component is stable.
-    squares = np.array([m[0, 0] - m[1, 1] - m[2, 2], m[1, 1] - m[0, 0] - m[2, 2], m[2, 2] - m[0, 0] - m[1, 1], np.trace(m)])
+    squares = np.array(
+        [m[0, 0] - m[1, 1] - m[2, 2], m[1, 1] - m[0, 0] - m[2, 2], m[2, 2] - m[0, 0] - m[1, 1], np.trace(m)]
+    )
     q = np.zeros(4)
     i = int(np.argmax(squares))
     q[i] = np.sqrt(1 + squares[i]) / 2

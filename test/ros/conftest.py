@@ -1,0 +1,83 @@
+"""What the ROS tests share: a domain of their own, messages of frames, and nodes as real processes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not in this environment (make test sets it up)")
+pytest.importorskip("n3d_ros.msg", reason="the interfaces are not built (make test builds them)")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests of two checkouts on one machine must not hear each other, nor a robot on the default domain.
+os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+from n3d_core.geometry.camera import Camera
+from n3d_core.geometry.frame import Frame
+from n3d_ros.node_process import dds_profile
+
+os.environ.update(dds_profile())
+
+
+class Client:
+    """A node that calls, listens and waits."""
+
+    def __init__(self, node: Node, executor: SingleThreadedExecutor) -> None:
+        self.node = node
+        self.executor = executor
+
+    def until(self, condition: Callable[[], Any], timeout_s: float = 20.0) -> Any:
+        """Spins until `condition` returns something true, which is returned; fails at the time-out."""
+        end = time.monotonic() + timeout_s
+        while not (found := condition()):
+            assert time.monotonic() < end, f"nothing came within {timeout_s} s"
+            self.executor.spin_once(0.05)
+        return found
+
+    def call(self, kind: type, name: str, timeout_s: float = 30.0, **fields: Any) -> Any:
+        """Calls a service and returns its response."""
+        client = self.node.create_client(kind, name)
+        try:
+            assert client.wait_for_service(timeout_s), f"no service {name}"
+            future = client.call_async(kind.Request(**fields))
+            self.until(future.done, timeout_s)
+            return future.result()
+        finally:
+            self.node.destroy_client(client)
+
+    def listen(self, kind: type, name: str, qos: Any = 10) -> list[Any]:
+        """A list that fills with the messages of a topic."""
+        heard: list[Any] = []
+        self.node.create_subscription(kind, name, heard.append, qos)
+        return heard
+
+
+@pytest.fixture
+def client() -> Iterator[Client]:
+    """A client node in a context of its own."""
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = Node("client", context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    yield Client(node, executor)
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+@pytest.fixture
+def frame() -> Frame:
+    """A 64x48 image of noise before a wall at 1.5 m, with an unmeasured corner."""
+    depth = np.full((48, 64), 1.5, np.float32)
+    depth[:4, :4] = np.nan
+    color = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    return Frame(color, depth, Camera.from_fov(60, 64, 48), stamp_ns=1_500_000_001, frame_id="optical")

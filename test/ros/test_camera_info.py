@@ -1,0 +1,91 @@
+"""Intrinsics and lenses at the door."""
+
+import cv2
+import numpy as np
+import pytest
+from sensor_msgs.msg import CameraInfo, RegionOfInterest
+
+from n3d_core.errors import CameraError
+from n3d_core.geometry.camera import Camera
+from n3d_ros.camera_info import camera_info_message, read_camera_info
+
+CAMERA = Camera(64, 48, 55.0, 56.0, 31.0, 24.5)
+
+
+def info(**changes) -> CameraInfo:
+    out = camera_info_message(CAMERA)
+    for name, value in changes.items():
+        setattr(out, name, value)
+    return out
+
+
+def test_a_pinhole_reads_back_as_it_was_written():
+    lens = read_camera_info(info())
+    assert lens.camera == CAMERA
+    image = np.zeros((48, 64, 3), np.uint8)
+    assert lens.rectify(image) is image
+
+
+def test_binning_and_region_of_interest_are_applied_to_k():
+    window = read_camera_info(info(roi=RegionOfInterest(x_offset=10, y_offset=4, width=40, height=20))).camera
+    assert (window.width, window.height, window.cx, window.cy, window.fx) == (40, 20, 21.0, 20.5, 55.0)
+    binned = read_camera_info(info(binning_x=2, binning_y=2)).camera
+    assert (binned.width, binned.height, binned.fx, binned.cx) == (32, 24, 27.5, 15.25)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"k": [0.0] * 9}, "zero K"),
+        ({"k": [float("nan"), 0, 1, 0, 1, 1, 0, 0, 1]}, "finite"),
+        ({"width": 0}, "at least 1"),
+        ({"distortion_model": "thin_prism", "d": [0.1] * 5}, r"thin_prism.*plumb_bob"),
+        ({"d": [0.1, 0.2]}, r"\[0.1, 0.2\].*4 or 5"),
+        ({"d": [float("nan")] * 5}, "finite"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_by_name(changes, words):
+    with pytest.raises(CameraError, match=words):
+        read_camera_info(info(**changes))
+
+
+def test_refuse_refuses_distortion_and_rectified_reads_p():
+    distorted = info(d=[0.1, 0.0, 0.0, 0.0, 0.0])
+    with pytest.raises(CameraError, match="'refuse'"):
+        read_camera_info(distorted, "refuse")
+    distorted.p[0] = 50.0
+    lens = read_camera_info(distorted, "rectified")
+    assert (lens.model, lens.camera.fx) == ("", 50.0)
+
+
+@pytest.mark.parametrize(
+    ("model", "coefficients"),
+    [
+        ("plumb_bob", [-0.3, 0.1, 0.001, -0.002, 0.0]),
+        ("rational_polynomial", [-0.3, 0.1, 0.001, -0.002, 0.0, 0.01, 0.0, 0.0]),
+        ("equidistant", [-0.05, 0.01, 0.0, 0.0]),
+    ],
+)
+def test_rectification_moves_a_distorted_point_to_where_the_pinhole_sees_it(model, coefficients):
+    lens = read_camera_info(info(distortion_model=model, d=coefficients))
+    point = np.array([[[0.35, -0.25, 1.0]]])
+    project = cv2.fisheye.projectPoints if model == "equidistant" else cv2.projectPoints
+    seen, _ = project(point, np.zeros(3), np.zeros(3), CAMERA.matrix, np.asarray(coefficients))
+    image = np.zeros((48, 64), np.float32)
+    u, v = seen.reshape(2)
+    for dv in (0, 1):  # a spot at the distorted place
+        for du in (0, 1):
+            image[int(v) + dv, int(u) + du] = (1 - abs(v - int(v) - dv)) * (1 - abs(u - int(u) - du))
+    flat = lens.rectify(image)
+    rows, columns = np.mgrid[:48, :64]
+    middle = [(flat * columns).sum() / flat.sum(), (flat * rows).sum() / flat.sum()]
+    expected = CAMERA.project(point[0])[0]
+    assert np.linalg.norm(seen.reshape(2) - expected) > 0.7  # the lens does move it
+    np.testing.assert_allclose(middle, expected, atol=0.35)
+
+
+def test_rectified_depth_is_never_a_mean_of_two_surfaces():
+    lens = read_camera_info(info(d=[-0.3, 0.1, 0.0, 0.0, 0.0]))
+    depth = np.where(np.arange(64) < 32, 1.0, 3.0).astype(np.float32) * np.ones((48, 1), np.float32)
+    flat = lens.rectify(depth, nearest=True)
+    assert set(np.unique(flat[np.isfinite(flat)])) == {1.0, 3.0}

@@ -1,0 +1,152 @@
+"""Encodings, steps, byte order and units at the door."""
+
+import array
+import struct
+
+import cv2
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from sensor_msgs.msg import CompressedImage, Image
+
+from n3d_core.errors import DepthError, ImageError
+from n3d_ros.images import color_array, depth_array, image_message
+
+RGB = np.random.default_rng(1).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+
+
+def message(pixels: np.ndarray, encoding: str, padding: int = 0, big_endian: bool = False) -> Image:
+    height, width = pixels.shape[:2]
+    if big_endian:
+        pixels = pixels.astype(pixels.dtype.newbyteorder(">"))
+    rows = [row.tobytes() + b"\xee" * padding for row in pixels]
+    return Image(
+        height=height,
+        width=width,
+        encoding=encoding,
+        step=len(rows[0]),
+        is_bigendian=int(big_endian),
+        data=array.array("B", b"".join(rows)),
+    )
+
+
+@pytest.mark.parametrize("padding", [0, 3])
+@pytest.mark.parametrize(
+    ("encoding", "stored"),
+    [
+        ("rgb8", RGB),
+        ("bgr8", RGB[:, :, ::-1]),
+        ("rgba8", np.dstack([RGB, np.full((5, 7), 9, np.uint8)])),
+        ("bgra8", np.dstack([RGB[:, :, ::-1], np.full((5, 7), 9, np.uint8)])),
+    ],
+)
+def test_plain_colour_encodings_become_rgb_whatever_the_row_padding(encoding, stored, padding):
+    np.testing.assert_array_equal(color_array(message(stored, encoding, padding)), RGB)
+
+
+def test_plain_colour_is_a_view_of_the_message_and_no_copy():
+    source = message(RGB[:, :, ::-1], "bgr8")
+    image = color_array(source)
+    source.data[2] = (int(RGB[0, 0, 0]) + 1) % 256
+    assert image[0, 0, 0] == (int(RGB[0, 0, 0]) + 1) % 256
+
+
+def test_mono_is_repeated_over_the_channels():
+    grey = color_array(message(RGB[:, :, 0], "mono8"))
+    assert grey.shape == (5, 7, 3)
+    np.testing.assert_array_equal(grey[:, :, 2], RGB[:, :, 0])
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+@pytest.mark.parametrize("encoding", ["16UC1", "mono16"])
+def test_integer_depth_is_millimetres_with_zero_invalid(encoding, big_endian):
+    depth = depth_array(message(np.array([[0, 1, 1500]], np.uint16), encoding, 5, big_endian))
+    assert depth.dtype == np.float32
+    np.testing.assert_allclose(depth, [[np.nan, 0.001, 1.5]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_float_depth_is_metres_and_everything_but_finite_positive_is_nan(big_endian):
+    raw = np.array([[np.nan, np.inf, -np.inf, 0.0, -1.0, 2.5]], np.float32)
+    depth = depth_array(message(raw, "32FC1", 2, big_endian))
+    np.testing.assert_array_equal(depth, np.array([[np.nan, np.nan, np.nan, np.nan, np.nan, 2.5]], np.float32))
+
+
+def test_written_images_read_back(frame):
+    out = image_message(frame.color, "rgb8", Time(sec=3), "optical")
+    assert (out.width, out.height, out.step, out.header.stamp.sec, out.header.frame_id) == (64, 48, 192, 3, "optical")
+    np.testing.assert_array_equal(color_array(out), frame.color)
+    np.testing.assert_array_equal(depth_array(image_message(frame.depth, "32FC1", Time(), "")), frame.depth)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"step": 20}, "step of at least 21"),
+        ({"step": 2**32 - 1}, "header and data disagree"),
+        ({"height": 0}, "between 1 and"),
+        ({"width": 2**31, "height": 2**31}, "between 1 and"),
+        ({"data": array.array("B")}, "0 bytes"),
+    ],
+)
+def test_a_header_that_its_data_contradicts_is_an_error_that_names_both(change, words):
+    broken = message(RGB, "rgb8")
+    for name, value in change.items():
+        setattr(broken, name, value)
+    with pytest.raises(ImageError, match=words):
+        color_array(broken)
+
+
+def test_unknown_encodings_are_named():
+    with pytest.raises(DepthError, match=r"'8UC3'.*16UC1"):
+        depth_array(message(RGB, "8UC3"))
+    with pytest.raises(ImageError, match=r"depth encoding '16UC1'.*remapped"):
+        color_array(message(RGB[:, :, 0].astype(np.uint16), "16UC1"))
+    with pytest.raises(ImageError, match="nonsense"):
+        color_array(message(RGB, "nonsense"))
+
+
+def test_compressed_colour_is_decoded_to_rgb():
+    _, png = cv2.imencode(".png", RGB[:, :, ::-1])
+    np.testing.assert_array_equal(color_array(CompressedImage(format="png", data=png.tobytes())), RGB)
+    smooth = np.full((16, 16, 3), (200, 100, 50), np.uint8)
+    _, jpeg = cv2.imencode(".jpg", smooth[:, :, ::-1])
+    decoded = color_array(CompressedImage(format="rgb8; jpeg compressed bgr8", data=jpeg.tobytes()))
+    assert np.abs(decoded.astype(int) - smooth).max() <= 4
+
+
+def compressed_depth(raw: np.ndarray, encoding: str, a: float = 0.0, b: float = 0.0) -> CompressedImage:
+    _, png = cv2.imencode(".png", raw)
+    return CompressedImage(format=f"{encoding}; compressedDepth png", data=struct.pack("<iff", 0, a, b) + png.tobytes())
+
+
+def test_compressed_depth_follows_compressed_depth_image_transport():
+    raw = np.array([[0, 1500], [800, 65534]], np.uint16)
+    np.testing.assert_allclose(depth_array(compressed_depth(raw, "16UC1")), [[np.nan, 1.5], [0.8, 65.534]], rtol=1e-6)
+    # its quantisation of metres: value = A / z + B
+    a, b = 1000.0, 20.0
+    z = np.array([[0.5, 1.0], [2.0, 4.0]])
+    quantised = (a / z + b).round().astype(np.uint16)
+    np.testing.assert_allclose(depth_array(compressed_depth(quantised, "32FC1", a, b)), z, rtol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("form", "data", "words"),
+    [
+        ("16UC1; compressedDepth rvl", b"\0" * 40, "RVL"),
+        ("jpeg", b"\xff\xd8", "lossy"),
+        ("16UC1; compressedDepth png", b"\0" * 4, "no 16-bit PNG"),
+        ("64FC1; compressedDepth png", compressed_depth(np.ones((2, 2), np.uint16), "").data.tobytes(), "64FC1"),
+    ],
+)
+def test_compressed_depth_of_another_form_is_refused_by_name(form, data, words):
+    with pytest.raises(DepthError, match=words):
+        depth_array(CompressedImage(format=form, data=data))
+
+
+def test_a_header_that_claims_gigapixels_is_refused_before_memory_is_taken():
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 60000, 60000)
+    jpeg = b"\xff\xd8\xff\xe0\x00\x04ab\xff\xc0\x00\x11\x08" + struct.pack(">HH", 60000, 60000)
+    for data in (png, jpeg):
+        with pytest.raises(ImageError, match="60000x60000"):
+            color_array(CompressedImage(format="x", data=data))

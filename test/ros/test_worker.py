@@ -1,0 +1,137 @@
+"""The one thread in which queries run."""
+
+import threading
+
+import pytest
+
+from n3d_core.errors import QueryCancelledError
+from n3d_ros.errors import BusyError
+from n3d_ros.worker import Job, Worker
+
+
+class Probe:
+    """A job that runs until it is let go, and remembers how it ended."""
+
+    def __init__(self, background: bool = False, value: int = 0) -> None:
+        self.started, self.go, self.ended = threading.Event(), threading.Event(), threading.Event()
+        self.value, self.result, self.error = value, None, None
+        self.job = Job(self._run, self._done, background)
+
+    def _run(self, job: Job) -> int:
+        self.started.set()
+        while not self.go.wait(0.002):
+            if job.cancelled():
+                raise QueryCancelledError("at a step")
+        return self.value
+
+    def _done(self, result, error) -> None:
+        self.result, self.error = result, error
+        self.ended.set()
+
+
+@pytest.fixture
+def worker():
+    made = Worker()
+    yield made
+    made.close(1.0)
+
+
+def running(worker: Worker, **options) -> Probe:
+    probe = Probe(**options)
+    worker.submit(probe.job)
+    assert probe.started.wait(2)
+    return probe
+
+
+def test_a_job_runs_off_the_callers_thread_and_its_result_comes_back(worker):
+    names = []
+    probe = Probe(value=7)
+    probe.job.run = lambda job: names.append(threading.current_thread().name) or 7
+    worker.submit(probe.job)
+    assert probe.ended.wait(2)
+    assert (probe.result, names, worker.load) == (7, ["n3d-worker"], (0, 0))
+
+
+def test_reject_refuses_a_second_query_and_serves_the_next_after_the_first(worker):
+    worker.policy = "reject"
+    first = running(worker)
+    with pytest.raises(BusyError, match="queue_policy is 'reject'"):
+        worker.submit(Probe().job)
+    first.go.set()
+    assert first.ended.wait(2)
+    running(worker).go.set()
+
+
+def test_replace_cancels_what_runs_and_what_waits(worker):
+    first = running(worker)
+    waiting = Probe()
+    worker.submit(waiting.job)
+    worker.policy = "replace"
+    newest = Probe(value=3)
+    newest.go.set()
+    worker.submit(newest.job)
+    for probe in (first, waiting):
+        assert probe.ended.wait(2)
+        assert isinstance(probe.error, QueryCancelledError)
+        assert str(probe.error) == "replaced by a newer query"
+    assert newest.ended.wait(2)
+    assert newest.result == 3
+
+
+def test_wait_serves_in_order_up_to_its_capacity(worker):
+    worker.capacity = 2
+    probes = [running(worker), Probe(value=1), Probe(value=2)]
+    order = []
+    for probe in probes[1:]:
+        probe.job.run = lambda job, value=probe.value: order.append(value)
+        worker.submit(probe.job)
+    assert worker.load == (1, 2)
+    with pytest.raises(BusyError, match="2 queries are waiting"):
+        worker.submit(Probe().job)
+    probes[0].go.set()
+    assert probes[2].ended.wait(2)
+    assert order == [1, 2]
+
+
+@pytest.mark.parametrize("policy", ["reject", "replace", "wait"])
+def test_a_background_query_gives_way_to_a_client_under_every_policy(worker, policy):
+    worker.policy = policy
+    background = running(worker, background=True)
+    with pytest.raises(BusyError):
+        worker.submit(Probe(background=True).job)
+    client = Probe(value=5)
+    client.go.set()
+    worker.submit(client.job)
+    assert client.ended.wait(2)
+    assert client.result == 5
+    assert isinstance(background.error, QueryCancelledError)
+
+
+def test_cancel_all_tells_everyone_and_reports_what_does_not_stop(worker):
+    deaf = threading.Event()
+    stubborn = Probe()
+    stubborn.job.run = lambda job: stubborn.started.set() or deaf.wait(5)
+    worker.submit(stubborn.job)
+    assert stubborn.started.wait(2)
+    waiting = Probe()
+    worker.submit(waiting.job)
+    assert worker.cancel_all("the node was deactivated", 0.05) is False
+    assert str(waiting.error) == "the node was deactivated"
+    deaf.set()
+    assert worker.cancel_all("again", 2.0) is True
+
+
+def test_an_error_in_a_job_goes_to_its_owner_and_the_thread_lives_on(worker):
+    broken = Probe()
+    broken.job.run = lambda job: 1 // 0
+    worker.submit(broken.job)
+    assert broken.ended.wait(2)
+    assert isinstance(broken.error, ZeroDivisionError)
+    running(worker).go.set()
+
+
+def test_a_closed_worker_takes_nothing():
+    worker = Worker()
+    assert worker.close(1.0) is True
+    with pytest.raises(BusyError, match="shuts down"):
+        worker.submit(Probe().job)
