@@ -36,7 +36,7 @@ class SceneSamples(Dataset[Sample]):
         epoch, place = divmod(number, self.size)
         index = int(np.random.default_rng((self.config.seed, epoch)).permutation(self.size)[place])
         rng = np.random.default_rng((self.config.seed, epoch, index))
-        image = from_cache(self.cache[index], list(CLASSES), list(COLORS))
+        image = from_cache(self.cache[index])
         if self.config.data.augment:
             image = augment(image, rng)
         return self.maker.make(image, self.questions.draw(image, 16, rng), self.config.loss.decision)

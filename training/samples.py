@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import cv2
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
+from n3d_core.geometry.frame_folder import TrueObject
 from n3d_core.geometry.points import Normalisation, normalise, to_model_frame
 from n3d_core.language import prompts
 from n3d_core.language.codec import BoxCodec
@@ -22,6 +22,10 @@ from n3d_core.model.point_encoding import pooled_coordinates
 from n3d_core.model.preprocess import patchify
 from training.dense import DenseTargets, dense_targets
 from training.packing import IGNORE, Packed, Segment, pack
+from training.scenes.cache import CachedScene
+from training.scenes.catalogue import CLASSES
+from training.scenes.colors import COLORS
+from training.scenes.scene import is_groundable
 
 
 @dataclass(frozen=True)
@@ -204,16 +208,15 @@ class Question:
     reply: str | None = None
 
 
-def from_cache(item: dict[str, Any], classes: list[str], colors: list[str]) -> LabelledImage:
-    """A labelled image from an item of `training.scenes.cache.SceneCache`."""
-    height, width = item["depth"].shape
-    fx, fy, cx, cy = (float(v) for v in item["intrinsics"])
-    depth = item["depth"].astype(np.float32) / 1000
-    depth[item["depth"] == 0] = np.nan
-    camera = Camera(width, height, fx, fy, cx, cy)
+def from_cache(scene: CachedScene) -> LabelledImage:
+    """A labelled image of a cached scene."""
+    depth = scene.depth_mm.astype(np.float32) / 1000
+    depth[scene.depth_mm == 0] = np.nan
     objects = []
-    for index in range(len(item["classes"])):
-        c, k = int(item["classes"][index]), int(item["colors"][index])
-        box = Box3D(f"{colors[k]} {classes[c]}", tuple(item["centers"][index]), tuple(item["sizes"][index]))
-        objects.append(LabelledObject(classes[c], colors[k], c + 1, k + 1, box, index + 1, bool(item["groundable"][index])))
-    return LabelledImage(item["color"], depth, item["instances"], camera, objects)
+    for index, (c, k) in enumerate(zip(scene.class_ids.tolist(), scene.color_ids.tolist(), strict=True)):
+        center, size = scene.centers[index].tolist(), scene.sizes[index].tolist()
+        item = TrueObject(Box3D(f"{COLORS[k]} {CLASSES[c]}", center, size), CLASSES[c], COLORS[k], float(scene.visible[index]))
+        objects.append(
+            LabelledObject(item.cls, item.color, c + 1, k + 1, item.box, index + 1, is_groundable(item, scene.camera))
+        )
+    return LabelledImage(scene.color, depth, scene.instances, scene.camera, objects)

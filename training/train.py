@@ -61,7 +61,7 @@ class Trainer:
             initialise(network, self.model_config.text.num_hidden_layers, torch.Generator().manual_seed(self.config.seed))
         side = self.model_config.vision.patch_size
         samples = SceneSamples(self.config, self.model_config, self.tokenizer)
-        height, width = samples.cache[0]["depth"].shape
+        height, width = samples.cache[0].depth_mm.shape
         self.samples = samples
         numbers = [self.tokenizer.encode(str(v))[0] for v in range(1000)]
         dense = (len(CLASSES), len(COLORS)) if self.config.loss.dense > 0 else None
@@ -97,15 +97,15 @@ class Trainer:
     def _backward(self, batch: Batch) -> dict[str, float]:
         out = self.model(batch)
         loss = out["loss"]
-        if not math.isfinite(float(loss)):
+        if not math.isfinite(loss.item()):
             path = self.output / f"nan-batch-{self.step}.safetensors"
             save_file({k: v.contiguous() for k, v in vars(batch).items()}, str(path))
             raise ConfigError(
-                f"the loss is {float(loss)} at step {self.step}: the batch is saved as {path} and the last good "
+                f"the loss is {loss.item()} at step {self.step}: the batch is saved as {path} and the last good "
                 f"checkpoint kept; lower optim.lr and optim.matrix_lr"
             )
         (loss / self.config.accumulate).backward()
-        return {k: float(v) for k, v in out.items()}
+        return {k: v.item() for k, v in out.items()}
 
     def save(self) -> None:
         """Writes the averaged model in released form, and all state to go on from; the old state goes last."""

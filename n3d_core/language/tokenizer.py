@@ -35,6 +35,11 @@ class Tokenizer:
         """Text of token ids, special tokens left out."""
         return str(self._backend.decode(ids, skip_special_tokens=True))
 
+    def text_of(self, token: int) -> str:
+        """Text of one ordinary token; empty for special ones and for parts of a character."""
+        text = str(self._backend.decode([token], skip_special_tokens=True))
+        return "" if "\ufffd" in text else text
+
     def id_of(self, token: str) -> int:
         """Id of a token that is known to exist."""
         return int(self._backend.token_to_id(token))

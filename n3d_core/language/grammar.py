@@ -1,0 +1,244 @@
+"""The grammar of a reply of boxes, token by token: what must come next, and what may.
+
+In a line everything but the class, the digits and the choice between one more box and the end is forced. Forced text
+is fed to the model in one chunk (jump-forward), so only text whose tokens do not depend on what follows it is forced:
+Qwen's pre-tokenizer joins `(mug` and `)\\n`, and a reply must encode to the ids that were decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.errors import CheckpointError
+from n3d_core.language.structured import FIELDS
+from n3d_core.language.tokenizer import Tokenizer
+
+MAX_CLASS_TOKENS = 24
+_PROBES = ("a", "R", " x", "0", "é", "中", '"', "(", "-")  # what a class may begin with
+
+
+class Kind(Enum):
+    """What a free token decides."""
+
+    DECISION = auto()  # one more box, or the end
+    LABEL = auto()
+    NUMBER = auto()
+    TEXT = auto()
+
+
+class Grammar(Protocol):
+    """A state of a reply. Immutable: `advance` gives the next one, so drafts can be tried and dropped."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the reply is complete."""
+
+    @property
+    def forced(self) -> tuple[int, ...]:
+        """Ids that must come now; empty where there is a choice."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the choice decides."""
+
+    def mask(self) -> NDArray[np.bool_] | None:
+        """[vocab] True for the ids that may come; None if all may."""
+
+    def advance(self, token: int) -> Grammar:
+        """The state after one id."""
+
+
+@dataclass(frozen=True)
+class FreeText:
+    """Any text up to the end of the turn."""
+
+    ends: frozenset[int]
+    finished: bool = False
+    forced: tuple[int, ...] = ()
+    kind: Kind = Kind.TEXT
+
+    def mask(self) -> None:
+        """Everything may come."""
+        return None
+
+    def advance(self, token: int) -> FreeText:
+        """See `Grammar.advance`."""
+        return replace(self, finished=True) if token in self.ends else self
+
+
+class BoxVocabulary:
+    """What the grammar needs to know of a tokenizer, worked out once.
+
+    Attributes:
+        whole_numbers: whether a number of up to three digits is one token.
+        joined: whether `)` and a newline are one token.
+        open_text: what of `=Bbox(` cannot be forced since it may join with the class; empty or "(".
+    """
+
+    def __init__(self, tokenizer: Tokenizer, vocab_size: int, ends: frozenset[int]) -> None:
+        self.tokenizer, self.ends = tokenizer, ends
+        self.comma, self.close = self._single(","), self._single(")")
+        self.newline = self._single("\n")
+        joined = tokenizer.encode(")\n")
+        self.joined = len(joined) == 1
+        self.close_newline = joined[0]
+        self.whole_numbers = all(len(tokenizer.encode(str(v))) == 1 for v in (7, 42, 132, 999))
+        self._size = vocab_size
+        self._texts = [tokenizer.text_of(i) for i in range(min(vocab_size, tokenizer.size))]
+        self.digits = {i: t for i, t in enumerate(self._texts) if t.isascii() and t.isdigit() and len(t) <= 3}
+        self.open_text = self._open_text()
+        self._label = self._mask_where(lambda t: bool(t) and not set(t) & set(",\n\r"))
+        self._opening = self._mask_where(lambda t: t.startswith(self.open_text) and not set(t) & set(",\n\r"))
+        self._masks: dict[tuple[int, ...], NDArray[np.bool_]] = {}
+        self._openings: dict[int, tuple[int, ...]] = {}
+
+    def opening(self, line: int) -> tuple[int, ...]:
+        """Forced ids that open line `line`."""
+        if line not in self._openings:
+            text = f"bbox_{line}=Bbox("
+            self._openings[line] = tuple(self.tokenizer.encode(text.removesuffix(self.open_text)))
+        return self._openings[line]
+
+    def label_mask(self, first: bool, empty: bool) -> NDArray[np.bool_]:
+        """Tokens of a class: `first` where its opening text is still to come, `empty` before its first letter."""
+        if first and self.open_text:
+            return self._opening
+        mask = self._label.copy()
+        mask[self.comma] = not empty
+        return mask
+
+    def only(self, *ids: int) -> NDArray[np.bool_]:
+        """A mask of these ids (cached; not to be written to)."""
+        if ids not in self._masks:
+            mask = np.zeros(self._size, dtype=bool)
+            mask[list(ids)] = True
+            self._masks[ids] = mask
+        return self._masks[ids]
+
+    def number_mask(self, digits: str, ends: tuple[int, ...]) -> NDArray[np.bool_]:
+        """Tokens that go on with a number that has `digits` so far, or end it."""
+        room = 3 - len(digits)
+        key = (-1 - room, int(digits == ""), *ends)
+        if key not in self._masks:
+            fitting = [i for i, t in self.digits.items() if len(t) <= room and (self.whole_numbers or len(t) == 1)]
+            if digits == "" and self.whole_numbers:
+                fitting = [i for i in fitting if str(int(self.digits[i])) == self.digits[i]]
+            mask = np.zeros(self._size, dtype=bool)
+            mask[fitting] = True
+            if digits:
+                mask[list(ends)] = True
+            self._masks[key] = mask
+        return self._masks[key]
+
+    def _single(self, text: str) -> int:
+        ids = self.tokenizer.encode(text)
+        if len(ids) != 1:
+            raise CheckpointError(f"the tokenizer spells {text!r} with {len(ids)} tokens: one is wanted for the box grammar")
+        return ids[0]
+
+    def _open_text(self) -> str:
+        text = "bbox_0=Bbox("
+        alone = self.tokenizer.encode(text)
+        if all(self.tokenizer.encode(text + probe)[: len(alone)] == alone for probe in _PROBES):
+            return ""
+        return "("
+
+    def _mask_where(self, condition: Callable[[str], bool]) -> NDArray[np.bool_]:
+        mask = np.zeros(self._size, dtype=bool)
+        mask[[i for i, t in enumerate(self._texts) if condition(t)]] = True
+        return mask
+
+
+@dataclass(frozen=True)
+class BoxGrammar:
+    """A reply of zero or more box lines; ends with an end-of-turn id.
+
+    Attributes:
+        line: number of the line that is being written.
+        part: where in the line: "start", "label", "number", "closed" (a `)` stands) or "newline".
+        number: index of the number.
+        digits: of the number so far.
+        label_tokens: of the class so far.
+    """
+
+    words: BoxVocabulary
+    line: int = 0
+    part: str = "start"
+    number: int = 0
+    digits: str = ""
+    label_tokens: int = 0
+    queue: tuple[int, ...] = ()
+    finished: bool = False
+
+    @property
+    def forced(self) -> tuple[int, ...]:
+        """See `Grammar.forced`."""
+        if self.queue or self.finished:
+            return self.queue
+        allowed = self.mask()
+        ids = np.flatnonzero(allowed)
+        return (int(ids[0]),) if len(ids) == 1 else ()
+
+    @property
+    def kind(self) -> Kind:
+        """See `Grammar.kind`."""
+        if self.part == "label":
+            return Kind.LABEL
+        return Kind.NUMBER if self.part == "number" else Kind.DECISION
+
+    def mask(self) -> NDArray[np.bool_]:
+        """See `Grammar.mask`."""
+        w = self.words
+        if self.queue:
+            return w.only(self.queue[0])
+        if self.part == "start":
+            return w.only(w.opening(self.line)[0], *sorted(w.ends))
+        if self.part == "label":
+            if self.label_tokens >= MAX_CLASS_TOKENS:
+                return w.only(w.comma)
+            return w.label_mask(first=self.label_tokens == 0, empty=self.label_tokens == 0)
+        if self.part == "number":
+            return self._number_mask()
+        if w.joined:  # after ")" alone the reply is over
+            return w.only(*sorted(w.ends))
+        return w.only(w.newline, *sorted(w.ends))
+
+    def advance(self, token: int) -> BoxGrammar:
+        """See `Grammar.advance`."""
+        w = self.words
+        if self.queue:
+            return replace(self, queue=self.queue[1:])
+        if token in w.ends:
+            return replace(self, finished=True)
+        if self.part == "start":
+            return replace(self, part="label", queue=w.opening(self.line)[1:])
+        if self.part == "label":
+            if token == w.comma:
+                return replace(self, part="number", number=0, digits="")
+            return replace(self, label_tokens=self.label_tokens + 1)
+        if self.part == "number" and token in w.digits:
+            return replace(self, digits=self.digits + w.digits[token])
+        if token == w.comma:
+            return replace(self, number=self.number + 1, digits="")
+        if token == w.close:
+            return replace(self, part="closed")
+        if token == w.newline:  # where newline stands alone, a line follows it
+            return self._next_line(queue=w.opening(self.line + 1), part="label")
+        return self._next_line(queue=(), part="start")
+
+    def _next_line(self, queue: tuple[int, ...], part: str) -> BoxGrammar:
+        return BoxGrammar(self.words, line=self.line + 1, part=part, queue=queue)
+
+    def _number_mask(self) -> NDArray[np.bool_]:
+        w = self.words
+        last = self.number == len(FIELDS) - 1
+        ends = ((w.close, w.close_newline) if w.joined else (w.close,)) if last else (w.comma,)
+        if self.digits and (w.whole_numbers or len(self.digits) == 3):
+            return w.only(*ends)
+        return w.number_mask(self.digits, ends)

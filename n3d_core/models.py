@@ -1,0 +1,37 @@
+"""Where models are: a folder that is named, or one that ships with the package."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from n3d_core.errors import CheckpointError
+
+
+def find_model(name: str | Path) -> Path:
+    """The checkpoint folder of a path, or of the name of a shipped model.
+
+    Raises:
+        CheckpointError: if there is no such folder; the message lists what there is.
+    """
+    path = Path(name).expanduser()
+    if (path / "config.json").exists():
+        return path
+    for shelf in shelves():
+        if path.name == str(name) and (shelf / path / "config.json").exists():
+            return shelf / path
+    shipped = sorted({p.parent.name for shelf in shelves() for p in shelf.glob("*/config.json")})
+    raise CheckpointError(
+        f"model {str(name)!r}: no such folder with a config.json, and no shipped model of that name; "
+        f"shipped: {', '.join(shipped) or 'none'}"
+    )
+
+
+def shelves() -> list[Path]:
+    """Folders of shipped models: `N3D_MODELS`, beside the sources, and the shares of an installed package."""
+    package = Path(__file__).resolve().parent
+    found = [Path(p) for p in os.environ.get("N3D_MODELS", "").split(os.pathsep) if p]
+    found.append(package.parent / "models")
+    # <prefix>/lib/python3.x/site-packages/n3d_core -> <prefix>/share/n3d_ros/models
+    found += [p / "share" / "n3d_ros" / "models" for p in package.parents[:5]]
+    return [p for p in found if p.is_dir()]

@@ -1,0 +1,306 @@
+"""Look once, ask many: a frame is encoded once, and every question about it pays only for its own tokens.
+
+    model = N3D.load("n3d-tiny")
+    view = model.look(frame)
+    view.ground("red mug").boxes
+    view.ask("How far is the red mug from the blue box?").answer
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.backends.base import Backend
+from n3d_core.backends.select import load_backend
+from n3d_core.decoding import Decoder, Limits, Sampling, Work
+from n3d_core.depth import DepthLimits, clean_depth, depth_agreement
+from n3d_core.errors import ConfigError, TextTooLongError
+from n3d_core.geometry.boxes import Box3D
+from n3d_core.geometry.frame import Frame
+from n3d_core.geometry.points import normalise, to_model_frame
+from n3d_core.language import prompts
+from n3d_core.language.codec import BoxCodec
+from n3d_core.language.grammar import BoxGrammar, BoxVocabulary, FreeText, Grammar
+from n3d_core.language.tokenizer import Tokenizer
+from n3d_core.model.preprocess import vision_input
+from n3d_core.models import find_model
+from n3d_core.reading import BoxReader
+from n3d_core.results import Answer, AnswerFrom, Grounding, Listener, StageStarted, TextDecoded
+from n3d_core.scores import Calibration
+
+SEPARATOR = ";"  # between the phrases of one grounding query
+MOST_PHRASES = 16
+THINK, END_THINK = "<think>", "</think>"
+_LONGEST_POINT_MAP = 640  # pixels: the cloud is pooled to some dozens of patches a side
+
+
+class N3D:
+    """A loaded model. It may be shared by threads; each `View` is used by one query at a time."""
+
+    def __init__(self, backend: Backend, tokenizer: Tokenizer, calibration: Calibration, name: str) -> None:
+        self.backend, self.tokenizer, self.calibration, self.name = backend, tokenizer, calibration, name
+        self.config = backend.config
+        ends = frozenset({tokenizer.id_of(prompts.TURN_END), self.config.eos_token_id})
+        self.words = BoxVocabulary(tokenizer, self.config.text.vocab_size, ends)
+        self.sampling = Sampling()
+
+    @classmethod
+    def load(cls, model: str | Path = "n3d-tiny", backend: str = "auto") -> N3D:
+        """Loads a shipped model by name, or a checkpoint folder.
+
+        Args:
+            backend: `auto`, `torch`, `onnx` or `tensorrt`.
+
+        Raises:
+            CheckpointError: if the folder is missing, incomplete or damaged.
+            BackendError: if the backend cannot run here.
+        """
+        folder = find_model(model)
+        tokenizer = Tokenizer(folder / "tokenizer.json")
+        return cls(load_backend(folder, backend), tokenizer, Calibration.from_folder(folder), folder.name)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of weights and buffers."""
+        return self.backend.memory_bytes
+
+    def look(self, frame: Frame, limits: DepthLimits | None = None) -> View:
+        """Encodes a frame once.
+
+        Args:
+            limits: of depth; pixels out of range and flying pixels are dropped before the cloud is normalised.
+
+        Raises:
+            DepthError: if no usable depth is left. ImageError: if the image is too elongated.
+        """
+        return View(self, frame, limits or DepthLimits())
+
+
+class View:
+    """An encoded frame, and the kept prefix of every question about it."""
+
+    def __init__(self, model: N3D, frame: Frame, limits: DepthLimits) -> None:
+        self.model, self.frame = model, frame
+        self.times: dict[str, float] = {}
+        self._lock = threading.Lock()
+        with _timed(self.times, "prepare"):
+            depth, self.depth_report = clean_depth(frame.depth, limits)
+            points, valid = _point_map(frame, depth)
+            cloud, normalisation = normalise(to_model_frame(points), valid)
+            image = vision_input(frame.color, cloud, valid, model.config)
+        self.codec = BoxCodec(normalisation, frame.camera)
+        with _timed(self.times, "vision"):
+            encoded = model.backend.encode(image)
+        with _timed(self.times, "prefill"):
+            self._sequence = model.backend.start()
+            self._prefix = model.tokenizer.encode(prompts.PREFIX)
+            self._begin(encoded, image.plan)
+
+    def _begin(self, encoded: Any, plan: Any) -> None:
+        start = len(self._prefix)
+        image_positions, self._position = plan.mrope_positions(start)
+        positions = np.concatenate([np.broadcast_to(np.arange(start), (3, start)), image_positions], axis=1)
+        self._prefix = self._prefix + [self.model.config.image_token_id] * plan.tokens
+        self._sequence.extend(self._prefix, positions, image=encoded)
+
+    def ground(
+        self,
+        text: str,
+        *,
+        on_event: Listener | None = None,
+        cancel: Any = None,
+        deadline: float | None = None,
+    ) -> Grounding:
+        """Finds what a text names.
+
+        Args:
+            text: a noun phrase, several separated by `;`, or `all objects`.
+            on_event: told of stages, boxes and text as they come, on this thread.
+            cancel: asked between steps; True ends the query with `QueryCancelledError`.
+            deadline: `time.monotonic()` seconds; later the query ends with `QueryTimeoutError`.
+
+        Raises:
+            EmptyTextError, TextTooLongError, QueryCancelledError, QueryTimeoutError, BackendError.
+        """
+        phrases = _phrases(text)
+        limits = Limits(cancel=cancel, deadline=deadline)
+        times: dict[str, float] = {}
+        work = Work()
+        with self._lock, _timed(times, "decode"):
+            _tell(on_event, StageStarted("ground"))
+            readers = [self._read_boxes(prompts.grounding_prompt(p), limits, work, on_event) for p in phrases]
+        boxes = [box for reader in readers for box in reader.boxes]
+        reply = "\n".join(reader.text for reader in readers if reader.text)
+        return Grounding(
+            reply,
+            boxes,
+            self.times | times,
+            self.depth_report.valid,
+            self._warnings(boxes),
+            work.steps,
+            work.free + work.forced,
+            work.forced,
+        )
+
+    def ask(
+        self,
+        question: str,
+        *,
+        about: list[Box3D] | None = None,
+        answer_from: AnswerFrom = "audited",
+        on_event: Listener | None = None,
+        cancel: Any = None,
+        deadline: float | None = None,
+    ) -> Answer:
+        """Answers a spatial question: grounds what it speaks of, then reasons over the boxes.
+
+        Args:
+            about: boxes found before, which the question names as `{index}_{label}` or by label; None grounds first.
+            answer_from: `model` says what the model says, `geometry` what the boxes give, `audited` the model's answer
+                with the value of the boxes beside it where they contradict it.
+            on_event, cancel, deadline: as in `ground`.
+
+        Raises:
+            As `ground`; ConfigError for an unknown `answer_from`.
+        """
+        if answer_from not in ("model", "geometry", "audited"):
+            raise ConfigError(f"answer_from is {answer_from!r}: 'model', 'geometry' or 'audited' is wanted")
+        question = prompts.checked_text(question)
+        limits = Limits(cancel=cancel, deadline=deadline)
+        times: dict[str, float] = {}
+        with self._lock:
+            with _timed(times, "ground"):
+                boxes = self._boxes_of(question, about, limits, on_event)
+            names = _names(question, boxes, numbered=about is not None)
+            with _timed(times, "reason"):
+                _tell(on_event, StageStarted("reason"))
+                reply = self._reason(question, boxes, names, limits, on_event)
+        reasoning, said = _split(reply)
+        with _timed(times, "audit"):
+            from n3d_core.reasoning.audit import audit
+
+            finding = audit(question, boxes, reasoning, said, names)
+        answer = finding.corrected if answer_from == "geometry" and finding.corrected else said
+        return Answer(
+            question,
+            answer,
+            reasoning,
+            finding.verdict,
+            finding.corrected,
+            finding.reason,
+            boxes,
+            self.times | times,
+            self.depth_report.valid,
+            self._warnings(boxes),
+            reply,
+        )
+
+    def _boxes_of(
+        self, question: str, about: list[Box3D] | None, limits: Limits, on_event: Listener | None
+    ) -> list[Box3D]:
+        if about is not None:
+            return about
+        _tell(on_event, StageStarted("ground"))
+        return self._read_boxes(prompts.locate_prompt(question), limits, Work(), on_event).boxes
+
+    def _reason(
+        self, question: str, boxes: list[Box3D], names: list[str], limits: Limits, on_event: Listener | None
+    ) -> str:
+        from n3d_core.language.conditions import first_sentence, scene_condition
+
+        prompt = first_sentence(question) + scene_condition(boxes, self.frame.camera, names)
+        ids: list[int] = []
+        for token in self._tokens(prompt, FreeText(self.model.words.ends), limits, Work(), draft=True):
+            if token.id not in self.model.words.ends:
+                ids.append(token.id)
+                if on_event is not None:
+                    on_event(TextDecoded(self.model.tokenizer.decode(ids)))
+        return self.model.tokenizer.decode(ids)
+
+    def _read_boxes(self, prompt: str, limits: Limits, work: Work, on_event: Listener | None) -> BoxReader:
+        reader = BoxReader(self.model.words, self.codec, self.model.calibration, on_event)
+        for token in self._tokens(prompt, BoxGrammar(self.model.words), limits, work):
+            reader.add(token)
+        reader.finish()
+        return reader
+
+    def _tokens(self, prompt: str, grammar: Grammar, limits: Limits, work: Work, draft: bool = False) -> Iterator[Any]:
+        """The reply to a prompt behind the kept prefix."""
+        ids = self.model.tokenizer.encode(f"{prompts.VISION_END}{prompt}{prompts.SUFFIX}")
+        room = self.model.config.text.max_position_embeddings - len(self._prefix) - len(ids)
+        if room < 16:
+            raise TextTooLongError(
+                f"the query needs {len(ids)} tokens besides the image's {len(self._prefix)}: the model takes "
+                f"{self.model.config.text.max_position_embeddings} in all; shorten the text"
+            )
+        self._sequence.truncate(len(self._prefix))
+        positions = np.broadcast_to(self._position + np.arange(len(ids)), (3, len(ids)))
+        logits = self._sequence.extend(ids, positions)[0]
+        limits = Limits(min(limits.tokens, room), limits.cancel, limits.deadline)
+        decoder = Decoder(self.model.sampling, draft=draft)
+        return decoder.reply(
+            self._sequence, logits, self._position + len(ids), grammar, self._prefix + ids, limits, work
+        )
+
+    def _warnings(self, boxes: list[Box3D]) -> list[str]:
+        found = list(self.depth_report.warnings)
+        for box in boxes:
+            if box.saturated:
+                found.append(f"{box.label}: {', '.join(box.saturated)} at the end of the scale; the true value may be larger")
+            agreement = depth_agreement(self.frame, box)
+            if not agreement.agrees and np.isfinite(agreement.offset):
+                found.append(f"{box.label}: measured depth is {abs(agreement.offset):.2f} m {'behind' if agreement.offset > 0 else 'before'} the box")
+        return found
+
+
+def _phrases(text: str) -> list[str]:
+    phrases = [prompts.checked_text(part) for part in text.split(SEPARATOR) if part.strip()]
+    if not phrases:
+        return [prompts.checked_text("")]
+    if len(phrases) > MOST_PHRASES:
+        raise TextTooLongError(f"the query has {len(phrases)} phrases: at most {MOST_PHRASES} are accepted")
+    return phrases
+
+
+def _names(question: str, boxes: list[Box3D], numbered: bool) -> list[str]:
+    """What the condition calls the boxes: bare classes for up to three, `{index}_{class}` otherwise."""
+    if numbered or len(boxes) > 3 or len({b.label for b in boxes}) < len(boxes):
+        return [f"{i}_{b.label}" for i, b in enumerate(boxes)]
+    return [b.label for b in boxes]
+
+
+def _split(reply: str) -> tuple[str, str]:
+    """(reasoning, answer) of a second reply; without the marks of a thought all of it is the answer."""
+    before, mark, after = reply.partition(END_THINK)
+    if not mark:
+        return "", reply.replace(THINK, "").strip()
+    return before.replace(THINK, "").strip(), after.strip()
+
+
+def _point_map(frame: Frame, depth: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Optical-frame points [h, w, 3] and their validity, thinned by a whole stride to at most 640 a side."""
+    stride = -(-max(depth.shape) // _LONGEST_POINT_MAP)
+    points = frame.camera.back_project(depth)[::stride, ::stride]
+    return points, np.isfinite(points[..., 2])
+
+
+def _tell(listener: Listener | None, event: Any) -> None:
+    if listener is not None:
+        listener(event)
+
+
+@contextmanager
+def _timed(times: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        times[stage] = times.get(stage, 0.0) + (time.perf_counter() - start) * 1000

@@ -1,0 +1,57 @@
+"""Turns the tokens of a grounding reply into boxes as they come."""
+
+from __future__ import annotations
+
+from n3d_core.decoding import Token
+from n3d_core.geometry.boxes import Box3D
+from n3d_core.language.codec import BoxCodec
+from n3d_core.language.grammar import BoxVocabulary
+from n3d_core.language.structured import FIELDS, parse_line
+from n3d_core.results import BoxDecoded, Listener
+from n3d_core.scores import BoxEvidence, Calibration, center_covariance
+
+
+class BoxReader:
+    """Collects a reply; each finished line becomes a box with its score and covariance."""
+
+    def __init__(self, words: BoxVocabulary, codec: BoxCodec, calibration: Calibration, on_event: Listener | None) -> None:
+        self._words, self._codec, self._calibration, self._on_event = words, codec, calibration, on_event
+        self._line: list[int] = []
+        self._evidence = BoxEvidence(words)
+        self.lines: list[str] = []
+        self.boxes: list[Box3D] = []
+        self.evidence: list[list[float]] = []
+
+    @property
+    def text(self) -> str:
+        """The reply so far, complete lines only."""
+        return "\n".join(self.lines)
+
+    def add(self, token: Token) -> None:
+        """Takes the next token; the choice to write another line counts for that line."""
+        w = self._words
+        if token.id in w.ends:
+            self.finish()
+        elif token.id == w.newline or (w.joined and token.id == w.close_newline):
+            self.finish(extra=[w.close] if token.id == w.close_newline and w.joined else [])
+            self._evidence.add(token)
+        else:
+            self._line.append(token.id)
+            self._evidence.add(token)
+
+    def finish(self, extra: list[int] | None = None) -> None:
+        """Closes the line that is being written; a line cut short by the token limit is dropped."""
+        ids, self._line = self._line + (extra or []), []
+        evidence, self._evidence = self._evidence, BoxEvidence(self._words)
+        if ids.count(self._words.comma) < len(FIELDS):
+            return
+        text = self._words.tokenizer.decode(ids)
+        code = parse_line(text, len(self.lines))
+        values, moments = evidence.finish()
+        covariance = center_covariance(self._codec, code, moments, self._calibration.covariance_scale)
+        box = self._codec.decode(code, self._calibration.score(values), covariance)
+        self.lines.append(text)
+        self.boxes.append(box)
+        self.evidence.append([float(v) for v in values])
+        if self._on_event is not None:
+            self._on_event(BoxDecoded(box))
