@@ -42,15 +42,20 @@ def coordinates_before_rounding(
     cloud[~mask] = mean
     pooled = F.adaptive_avg_pool2d(cloud.permute(2, 0, 1)[None], (grid_h, grid_w))[0]
     rows = pooled.permute(1, 2, 0).reshape(-1, 3)
-    centre = rows.mean(dim=0).mean()
+    centre = rows.double().mean().float()  # in double: the same on every machine
     return ((rows - centre) / UNIT).numpy()
 
 
 def sinusoid(coordinates: Tensor, width: int) -> Tensor:
     """[..., P, 3] rounded coordinates -> [..., P, width]: x, y and z one after another, sin on even, cos on odd channels."""
     per_axis = width // 3
-    channel = torch.arange(per_axis, device=coordinates.device)
-    divisor = TEMPERATURE ** (2 * torch.div(channel, 2, rounding_mode="floor").float() / per_axis)
-    angles = coordinates.float()[..., None] / divisor
-    encoded = torch.where(channel % 2 == 0, angles.sin(), angles.cos()).flatten(-2)
+    even = torch.arange(per_axis, device=coordinates.device) % 2 == 0
+    angles = coordinates.float()[..., None] / axis_divisors(per_axis, coordinates.device)
+    encoded = torch.where(even, angles.sin(), angles.cos()).flatten(-2)
     return F.pad(encoded, (0, width - 3 * per_axis))
+
+
+def axis_divisors(per_axis: int, device: torch.device | str = "cpu") -> Tensor:
+    """[per_axis] what a coordinate is divided by to give the angle of each channel; channels 2i and 2i + 1 share one."""
+    channel = torch.arange(per_axis, device=device)
+    return TEMPERATURE ** (2 * torch.div(channel, 2, rounding_mode="floor").float() / per_axis)
