@@ -99,7 +99,7 @@ class VenvWork:
     def install_checkout(self) -> None:
         """Install the checkout in place, and the hook by which its interpreter finds ROS 2 and the interfaces."""
         self._pip("n3d", lambda _: "", "--no-deps", "--no-build-isolation", "--editable", str(self.root))
-        generated = next(self.overlay.glob("**/n3d_ros/msg"))
+        messages = next(self.overlay.glob("**/n3d_ros/msg/__init__.py"))
         site = next(self.venv.glob("lib/python*/site-packages"))
         prefixes = [str(self.overlay), *self._prefixes()]
         libraries = [str(self.overlay / "lib"), *self._libraries()]
@@ -108,7 +108,7 @@ class VenvWork:
         (site / "n3d_ros_environment.json").write_text(json.dumps(record, indent=1))
         # Its name sorts before those of the ROS wheels, whose own hook then finds its work done.
         lines = ["import n3d_ros_environment; n3d_ros_environment.activate()"]
-        lines += [str(self.root), str(generated.parents[1]), *self.source.modules]
+        lines += [str(self.root), str(messages.parents[2]), *self.source.modules]
         (site / "_n3d_ros.pth").write_text("\n".join(lines) + "\n")
 
     def _prefixes(self) -> list[str]:
