@@ -20,7 +20,7 @@ class DepthAgreement:
     """How a box agrees with the depth measured in its picture.
 
     Attributes:
-        share: of the valid pixels in the middle of the box's hull, those whose depth lies within the box; 0 if none is valid.
+        share: of the valid pixels in the middle of the box's hull, those whose depth lies within the box; 0 if none is.
         offset: metres from the box's depth range to the median of the measured ones; 0 where it agrees. Positive: the
             surface seen is behind the box; negative: something stands before it. NaN where nothing is measured.
     """
@@ -55,7 +55,7 @@ def depth_agreement(frame: Frame, box: Box3D) -> DepthAgreement:
 
 
 def _middle(low: float, high: float, size: int) -> tuple[int, int]:
-    """Pixels (first, one past the last) of the middle part of a span, inside the image; at least one if any is inside."""
+    """Pixels (first, one past the last) of the middle part of a span, inside the image."""
     center, half = (low + high) / 2, _CENTRAL * (high - low) / 2
     first = int(np.clip(np.floor(center - half + 0.5), 0, size))
     last = int(np.clip(np.ceil(center + half + 0.5), 0, size))

@@ -92,8 +92,8 @@ def clean_depth(
     warnings = []
     if flying.sum() > _MOST_REMOVED * kept.sum():
         warnings.append(
-            f"{flying.sum() / kept.sum():.0%} of the depth pixels have no neighbour of their depth: the image is too sparse "
-            "or too noisy for the flying-pixel filter, which was left out"
+            f"{flying.sum() / kept.sum():.0%} of the depth pixels have no neighbour of their depth: the image is too "
+            "sparse or too noisy for the flying-pixel filter, which was left out"
         )
         flying = np.zeros_like(flying)
     kept &= ~flying
@@ -127,7 +127,7 @@ def flying_pixels(depth: NDArray[np.float32], kept: NDArray[np.bool_], limits: D
 
 
 def _between_jumps(level: NDArray[np.float64], jump: float) -> NDArray[np.bool_]:
-    """Pixels [H, W] that lie, along their row, between their neighbours with a jump to both; in runs of at most three."""
+    """Pixels [H, W] that lie, along their row, between their neighbours with a jump to both; in short runs."""
     step = np.diff(level, axis=1)
     with np.errstate(invalid="ignore"):
         up, down = step > jump, step < -jump
@@ -142,11 +142,11 @@ def _warnings(
 ) -> list[str]:
     out = []
     if kept.mean() < _FEW_VALID:
-        out.append(f"only {kept.mean():.0%} of the depth pixels are valid: positions may be poor; check the sensor and its range")
+        out.append(f"only {kept.mean():.0%} of the depth pixels are valid: check the sensor and its range")
     if far.mean() > _MANY_BEYOND:
         out.append(
-            f"{far.mean():.0%} of the depth pixels are farther than {limits.far:g} m and were dropped: raise the limit if "
-            "the scene is that large"
+            f"{far.mean():.0%} of the depth pixels are farther than {limits.far:g} m and were dropped: raise the limit "
+            "if the scene is that large"
         )
     suspicion = suspect_unit(np.where(kept | far, depth, np.float32(np.nan)))
     if suspicion is not None:

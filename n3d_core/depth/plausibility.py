@@ -54,14 +54,14 @@ def suspect_unit(depth: NDArray[np.float32]) -> UnitSuspicion | None:
     if median > 1.0 and _share_of_multiples(millimetres, 8) > 0.9:
         return UnitSuspicion(
             1 / 8,
-            f"median depth is {median:.1f} m and nearly all values are multiples of 8: this looks like SUN RGB-D's rotated "
-            "bits (depth unit sun)",
+            f"median depth is {median:.1f} m and nearly all values are multiples of 8: this looks like SUN RGB-D's "
+            "rotated bits (depth unit sun)",
         )
     if median > 1.0 and _share_of_multiples(millimetres, 5) > 0.95:
         return UnitSuspicion(
             1 / 5,
-            f"median depth is {median:.1f} m and nearly all values are multiples of 5: this looks like 5000 values a metre "
-            "(depth unit tum)",
+            f"median depth is {median:.1f} m and nearly all values are multiples of 5: this looks like 5000 values a "
+            "metre (depth unit tum)",
         )
     return _likeliest(median) if median > _FARTHEST_MEDIAN else None
 

@@ -41,7 +41,7 @@ class DepthUnit:
             per_metre = math.nan
         if not (math.isfinite(per_metre) and per_metre > 0):
             known = ", ".join(_NAMED)
-            raise DepthError(f"depth unit {text!r} is not known: {known}, or how many raw values make a metre (e.g. 10000)")
+            raise DepthError(f"depth unit {text!r}: one of {known}, or how many raw values make a metre, is wanted")
         return cls(text, per_metre)
 
     @classmethod
@@ -55,8 +55,8 @@ class DepthUnit:
             return _NAMED["m"]
         if raw.dtype.itemsize < 2:
             raise DepthError(
-                f"depth image is {raw.dtype}: 8 bits hold 256 distances of unknown unit; give a 16-bit PNG in millimetres or "
-                "metres as floats, or name the unit (raw values a metre)"
+                f"depth image is {raw.dtype}: 8 bits hold 256 distances of unknown unit; give a 16-bit PNG in "
+                "millimetres or metres as floats, or name the unit (raw values a metre)"
             )
         return _NAMED["mm"]
 
@@ -82,8 +82,7 @@ class DepthUnit:
         if self.rotated_bits:
             raw = (raw >> self.rotated_bits) | (raw << (16 - self.rotated_bits))
         # divided in float64: a float16 or an integer times anything else would lose its last digits
-        metres = (np.where(invalid, np.nan, raw.astype(np.float64)) / self.per_metre).astype(np.float32)
-        return metres
+        return (np.where(invalid, np.nan, raw.astype(np.float64)) / self.per_metre).astype(np.float32)
 
 
 _NAMED = {

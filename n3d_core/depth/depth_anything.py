@@ -1,0 +1,110 @@
+"""Depth Anything V2, metric, through transformers.
+
+The model was trained at one field of view a domain and takes no intrinsics: the metres of another lens are scaled by
+roughly the ratio of the focal lengths. `max_depth` in its config (20 indoors, 80 outdoors) ends its range.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.depth.monocular import DepthEstimate
+from n3d_core.errors import CameraError, CheckpointError, MissingDependencyError
+from n3d_core.geometry.camera import Camera
+
+_SATURATED = 0.995  # of max_depth: the sigmoid's end, which is the sky and not a distance
+
+
+class DepthAnything:
+    """A loaded `DepthAnythingForDepthEstimation` with a metric head.
+
+    Attributes:
+        name: for people to read.
+        far: metres at which its range ends.
+    """
+
+    def __init__(self, network: Any, processor: Any, device: str, name: str) -> None:
+        self._network = network
+        self._processor = processor
+        self._device = device
+        self.name = name
+        self.far = float(network.config.max_depth)
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str = "auto") -> DepthAnything:
+        """Loads a folder as published on the hub (config.json, preprocessor_config.json, model.safetensors).
+
+        Raises:
+            CheckpointError: if a file is missing or damaged, or the model's depth is relative and not metric.
+            MissingDependencyError: if transformers is not installed.
+        """
+        folder = Path(folder)
+        try:
+            import torch
+
+            transformers: Any = importlib.import_module("transformers")
+        except ImportError as missing:
+            raise MissingDependencyError(
+                f"Depth Anything V2 runs on transformers, which cannot be imported ({missing}): "
+                "pip install 'n3d-ros[mono]'"
+            ) from missing
+        _check(folder)
+        try:
+            # the PIL processor gives the same pixels with and without torchvision
+            processor = transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
+            network, loading = transformers.DepthAnythingForDepthEstimation.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            )
+        except Exception as error:  # transformers and safetensors raise whatever they meet
+            raise CheckpointError(f"{folder}: cannot be loaded as Depth Anything V2: {error}") from error
+        wrong = sorted(loading["missing_keys"]) + sorted(str(k) for k in loading["mismatched_keys"])
+        if wrong:
+            raise CheckpointError(f"{folder}: {len(wrong)} tensors are missing or misshapen, first {wrong[0]}")
+        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        return cls(network.eval().to(chosen), processor, chosen, f"Depth Anything V2 metric ({folder.name}, {chosen})")
+
+    def estimate(self, color: NDArray[np.uint8], camera: Camera | None) -> DepthEstimate:
+        """Depth [H, W] of an RGB image [H, W, 3]; the sky (the end of the range) is NaN.
+
+        The image goes in as the checkpoint's processor says: scaled as little as possible so that one side is 518,
+        both multiples of 14. The result is resized bilinearly: a cubic kernel would overshoot at depth edges.
+
+        Raises:
+            CameraError: if no camera is given; this model knows no intrinsics.
+        """
+        import torch
+
+        if camera is None:
+            raise CameraError("Depth Anything V2 does not estimate intrinsics: give a camera (--camera or --fov)")
+        pixels = self._processor(images=color, return_tensors="pt")["pixel_values"].to(self._device)
+        with torch.inference_mode():
+            predicted = self._network(pixel_values=pixels).predicted_depth
+            depth = torch.nn.functional.interpolate(
+                predicted[:, None], size=color.shape[:2], mode="bilinear", align_corners=False
+            )[0, 0]
+        metres = depth.float().cpu().numpy()
+        metres[~(metres > 0) | (metres >= _SATURATED * self.far)] = np.nan
+        return DepthEstimate(metres, camera)
+
+
+def _check(folder: Path) -> None:
+    for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder}: {name} is missing; a Depth Anything V2 folder as on the hub is wanted")
+    try:
+        config = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder / 'config.json'}: cannot be read: {error}") from error
+    if config.get("model_type") != "depth_anything":
+        raise CheckpointError(f"{folder}: model_type is {config.get('model_type')!r}; 'depth_anything' is wanted")
+    if config.get("depth_estimation_type") != "metric":
+        raise CheckpointError(
+            f"{folder}: depth_estimation_type is {config.get('depth_estimation_type')!r}: its numbers are no metres; "
+            "use a Depth-Anything-V2-Metric-* checkpoint"
+        )

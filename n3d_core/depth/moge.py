@@ -1,0 +1,82 @@
+"""MoGe-2, with which the reference's demo point maps were made: metric depth that knows the field of view.
+
+The package is Microsoft's (`pip install git+https://github.com/microsoft/MoGe.git`), and so is the checkpoint form
+(`model.pt`); it is opened by `torch.load(weights_only=True)`, which builds tensors and runs no code from the file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.depth.monocular import DepthEstimate
+from n3d_core.errors import CheckpointError, MissingDependencyError
+from n3d_core.geometry.camera import Camera
+
+
+class MoGe:
+    """A loaded MoGe-2 model.
+
+    Attributes:
+        name: for people to read.
+        far: infinity: its range has no end; what it masks (the sky) is NaN.
+    """
+
+    far = math.inf
+
+    def __init__(self, network: Any, device: str, name: str) -> None:
+        self._network = network
+        self._device = device
+        self.name = name
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "auto") -> MoGe:
+        """Loads `model.pt`, or the folder that holds it.
+
+        Raises:
+            CheckpointError: if the file is missing or damaged.
+            MissingDependencyError: if the package `moge` is not installed.
+        """
+        file = Path(path) / "model.pt" if Path(path).is_dir() else Path(path)
+        try:
+            import torch
+
+            moge: Any = importlib.import_module("moge.model.v2")
+        except ImportError as missing:
+            raise MissingDependencyError(
+                f"MoGe-2 runs on the package moge, which cannot be imported ({missing}): "
+                "pip install git+https://github.com/microsoft/MoGe.git"
+            ) from missing
+        if not file.is_file():
+            raise CheckpointError(f"{file}: no such file; MoGe-2's model.pt is wanted")
+        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        try:
+            network = moge.MoGeModel.from_pretrained(str(file)).eval().to(chosen)
+        except Exception as error:  # torch's unpickler and MoGe raise whatever they meet
+            raise CheckpointError(f"{file}: cannot be loaded as MoGe-2: {error}") from error
+        return cls(network, chosen, f"MoGe-2 ({file.parent.name}, {chosen})")
+
+    def estimate(self, color: NDArray[np.uint8], camera: Camera | None) -> DepthEstimate:
+        """Depth [H, W] of an RGB image [H, W, 3], with the true field of view where a camera is given.
+
+        MoGe knows a central principal point and square pixels only; with a camera that is not so the depth is that of
+        the nearest camera that is, and is back-projected with the true one.
+        """
+        import torch
+
+        height, width = color.shape[:2]
+        image = torch.from_numpy(np.ascontiguousarray(color)).to(self._device).permute(2, 0, 1).float() / 255
+        fov = None if camera is None else math.degrees(2 * math.atan(width / 2 / camera.fx))
+        out = self._network.infer(image, fov_x=fov, use_fp16=self._device != "cpu")
+        depth = out["depth"].float().cpu().numpy()
+        depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
+        if camera is None:
+            k = out["intrinsics"].float().cpu().numpy() * np.array([[width], [height], [1]])
+            k[:2, 2] -= 0.5  # from fractions of the image's edges to pixel centres at integers
+            camera = Camera.from_matrix(k, width, height)
+        return DepthEstimate(depth, camera)

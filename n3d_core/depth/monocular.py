@@ -1,0 +1,91 @@
+"""Metric depth from one colour image, for cameras without a depth sensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.errors import CheckpointError
+from n3d_core.geometry.camera import Camera
+
+
+@dataclass(frozen=True)
+class DepthEstimate:
+    """What a monocular model sees.
+
+    Attributes:
+        depth: float32 [H, W], metres along z, NaN where the model says nothing (sky, masked).
+        camera: the intrinsics that the depth goes with: those that were given, or the model's own estimate.
+    """
+
+    depth: NDArray[np.float32]
+    camera: Camera
+
+
+class MonocularDepth(Protocol):
+    """A loaded monocular depth model.
+
+    Attributes:
+        name: for people to read.
+        far: metres beyond which it says nothing.
+    """
+
+    name: str
+    far: float
+
+    def estimate(self, color: NDArray[np.uint8], camera: Camera | None) -> DepthEstimate:
+        """Depth of an RGB image [H, W, 3]; `camera` None asks the model for the intrinsics too.
+
+        Raises:
+            CameraError: if the model needs a camera and none is given.
+        """
+
+
+# names that stand for a published model; `n3d download` fetches them
+PUBLISHED = {"indoor": "depth-anything-v2-indoor", "outdoor": "depth-anything-v2-outdoor", "moge": "moge-2"}
+
+
+def load_monocular(source: str, device: str = "auto") -> MonocularDepth:
+    """Loads a depth model from this machine; nothing is fetched.
+
+    Args:
+        source: `indoor`, `outdoor` (Depth Anything V2) or `moge` (MoGe-2), as `n3d download` stored them; or a folder.
+        device: `auto`, `cpu`, `cuda` …
+
+    Raises:
+        CheckpointError: if there is no such folder, or it holds neither model.
+        MissingDependencyError: if the package that runs it is not installed.
+    """
+    folder = _folder(source)
+    if (folder / "model.pt").is_file() or folder.suffix == ".pt":
+        from n3d_core.depth.moge import MoGe
+
+        return MoGe.load(folder, device)
+    if (folder / "config.json").is_file():
+        from n3d_core.depth.depth_anything import DepthAnything
+
+        return DepthAnything.load(folder, device)
+    raise CheckpointError(
+        f"{folder}: holds no monocular depth model: config.json with model.safetensors (Depth Anything V2), or "
+        "model.pt (MoGe-2) is wanted"
+    )
+
+
+def _folder(source: str) -> Path:
+    if source not in PUBLISHED:
+        if not Path(source).exists():
+            known = ", ".join(PUBLISHED)
+            raise CheckpointError(f"{source}: no such folder; {known} or the folder of a monocular model is wanted")
+        return Path(source)
+    from n3d_core.hub import local_folder
+
+    folder = local_folder(PUBLISHED[source])
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"the monocular model {source!r} is not on this machine ({folder}): run `n3d download {PUBLISHED[source]}`"
+        )
+    return folder

@@ -1,0 +1,153 @@
+"""Published checkpoints: their names, where they come from, their licences, and how they are fetched. Only when asked.
+
+Files are fetched by `huggingface_hub`, which goes on where it stopped, and each is then checked against the hash that
+the hub states for it. Nothing but weights, configs and tokenizers is fetched: no code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from n3d_core.errors import CheckpointError, ConfigError, MissingDependencyError
+
+_CHUNK = 1 << 22
+_CHECKPOINT = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.jinja", "LICENSE*", "README.md")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A checkpoint on the hub.
+
+    Attributes:
+        repository: its name there.
+        what: one line for people.
+        licence: of the weights.
+        files: patterns of what is fetched.
+    """
+
+    repository: str
+    what: str
+    licence: str
+    files: tuple[str, ...] = _CHECKPOINT
+
+
+PUBLISHED = {
+    "n3d-vlm": Published(
+        "yuxinhk/N3D-VLM",
+        "the authors' N3D-VLM, for real images",
+        "none stated by its authors; its base is Qwen2.5-VL (7B: Apache-2.0, 3B: Qwen Research, non-commercial)",
+    ),
+    "depth-anything-v2-indoor": Published(
+        "depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf",
+        "monocular metric depth to 20 m, 25 M parameters",
+        "Apache-2.0 (the Small models)",
+    ),
+    "depth-anything-v2-outdoor": Published(
+        "depth-anything/Depth-Anything-V2-Metric-Outdoor-Small-hf",
+        "monocular metric depth to 80 m, 25 M parameters",
+        "Apache-2.0 (the Small models)",
+    ),
+    "moge-2": Published(
+        "Ruicheng/moge-2-vitl-normal",
+        "monocular metric geometry with a known field of view, 330 M parameters",
+        "MIT (its DINOv2 encoder: Apache-2.0)",
+        ("model.pt", "LICENSE*", "README.md"),
+    ),
+}
+
+
+def local_folder(name: str) -> Path:
+    """Where `n3d download` puts a published checkpoint: `$XDG_CACHE_HOME/n3d/models/NAME`, `~/.cache` by default."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser() / "n3d" / "models" / name
+
+
+def download(
+    name: str, folder: Path | None = None, revision: str = "main", log: Callable[[str], None] = lambda line: None
+) -> Path:
+    """Fetches a published checkpoint, or goes on with it, and checks every file.
+
+    Args:
+        name: of `PUBLISHED`, or `owner/repository` on the hub.
+        folder: where to; None is `local_folder(name)`.
+        revision: a branch, tag or commit.
+        log: told what happens, one line at a time.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: if the name is not known.
+        CheckpointError: if it cannot be fetched, or a file is not what the hub says it is; run it again to go on.
+        MissingDependencyError: if huggingface_hub is not installed.
+    """
+    published = PUBLISHED.get(name) or _unlisted(name)
+    target = folder or local_folder(name.replace("/", "--"))
+    try:
+        from huggingface_hub import HfApi, snapshot_download
+    except ImportError as missing:
+        raise MissingDependencyError(
+            f"downloads need huggingface_hub ({missing}): pip install 'n3d-ros[download]'"
+        ) from missing
+    try:
+        info = HfApi().model_info(published.repository, revision=revision, files_metadata=True)
+        wanted = [s for s in info.siblings or [] if any(fnmatch(_name_of(s), pattern) for pattern in published.files)]
+        size = sum(sibling.size or 0 for sibling in wanted)
+        log(f"{published.repository} at {info.sha}: {len(wanted)} files, {size / 1e9:.2f} GB, to {target}")
+        log(f"licence: {published.licence}")
+        snapshot_download(
+            published.repository, revision=info.sha, local_dir=target, allow_patterns=[_name_of(s) for s in wanted]
+        )
+    except Exception as error:  # the client, HTTP and the file system raise whatever they meet
+        raise CheckpointError(
+            f"{published.repository} could not be fetched ({type(error).__name__}: {error}); what has arrived is kept "
+            f"in {target}: run the command again to go on"
+        ) from error
+    _check_files(target, wanted, log)
+    return target
+
+
+def _check_files(folder: Path, siblings: list[Any], log: Callable[[str], None]) -> None:
+    """Compares every file with the hub's hash; a wrong one is removed, so that the next run fetches it anew."""
+    for sibling in siblings:
+        path = folder / _name_of(sibling)
+        expected = sibling.lfs.sha256 if sibling.lfs else sibling.blob_id
+        seen = _sha256(path) if sibling.lfs else _git_blob_id(path)
+        if seen != expected:
+            path.unlink(missing_ok=True)
+            raise CheckpointError(
+                f"{path}: its hash is {seen} and the hub states {expected}; the file was removed: run the command again"
+            )
+        log(f"checked {_name_of(sibling)} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+def _unlisted(name: str) -> Published:
+    owner, slash, repository = name.partition("/")
+    if not (slash and owner and repository) or "/" in repository:
+        known = ", ".join(PUBLISHED)
+        raise ConfigError(f"checkpoint {name!r} is not known: {known}, or owner/repository on the hub")
+    return Published(name, "a checkpoint on the hub", "see its page")
+
+
+def _name_of(sibling: Any) -> str:
+    return str(sibling.rfilename)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _git_blob_id(path: Path) -> str:
+    """Git's name of a small file: SHA-1 of a header and the content."""
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
