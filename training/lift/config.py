@@ -1,0 +1,171 @@
+"""The one YAML file that describes a run of the data engine, as frozen dataclasses; unknown keys are errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from n3d_core.depth import DepthUnit
+from n3d_core.errors import ConfigError
+from training.config import build
+from training.lift.completion import CompletionConfig
+from training.lift.lifting import CleanConfig
+from training.lift.rules import RulesConfig
+
+SOURCES = ("coco", "objects365", "openimages", "refcoco", "folder", "sunrgbd", "tum", "open3d", "frames", "bag")
+TARGETS = ("visible", "whole")
+ALIGNMENTS = ("camera", "gravity")
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """Where images and annotations come from; which of the paths a kind needs is said in docs/data-engine.md.
+
+    Attributes:
+        kind: one of `SOURCES`.
+        images: folder of the images, or of the RGB-D recording, or the bag.
+        annotations: annotation file (JSON, CSV or pickle of RefCOCO's form), where they do not lie with the images.
+        classes: OpenImages' class descriptions.
+        masks: OpenImages' folder of mask pictures; `mask_table` is its CSV.
+        name: prefix of the sample keys; the kind where empty.
+        fov: horizontal field of view in degrees of images whose intrinsics are not known; 0 lets the depth model say.
+        depth: folder of depth images with the names of the images (PNG, TIFF, NPY, NPZ).
+        depth_unit: `mm`, `m`, `tum`, `sun` or raw values a metre; empty takes what the kind or the file's type says.
+        color_topic, depth_topic, camera_topic: of a bag; empty takes the first of its kind.
+        limit: read so many images only; 0 reads all.
+    """
+
+    kind: str
+    images: str
+    annotations: str = ""
+    classes: str = ""
+    masks: str = ""
+    mask_table: str = ""
+    name: str = ""
+    fov: float = 0.0
+    depth: str = ""
+    depth_unit: str = ""
+    color_topic: str = ""
+    depth_topic: str = ""
+    camera_topic: str = ""
+    limit: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in SOURCES:
+            raise ConfigError(f"source kind {self.kind!r} is unknown; known are {', '.join(SOURCES)}")
+        if self.depth_unit:
+            DepthUnit.parse(self.depth_unit)
+
+
+@dataclass(frozen=True)
+class ModelsConfig:
+    """Networks that fill in what the source lacks; each is a local folder in transformers' form, empty for none.
+
+    Attributes:
+        detector: Grounding DINO, for images with fewer than `detect_below` annotations.
+        detect_below: see above; 0 never detects.
+        classes: what it looks for.
+        detect_score: least score of a detection.
+        segmenter: SAM 2; without it a box is cut out by its depth (documented as weaker).
+        depth: `indoor`, `outdoor`, `moge` or a folder, as `n3d_core.depth.monocular` loads it; used where a source has
+            no depth.
+        device: torch device.
+        batch: images a forward pass.
+    """
+
+    detector: str = ""
+    detect_below: int = 0
+    classes: list[str] = field(default_factory=list)
+    detect_score: float = 0.35
+    segmenter: str = ""
+    depth: str = ""
+    device: str = "cpu"
+    batch: int = 8
+
+    def __post_init__(self) -> None:
+        if self.detect_below and not self.detector:
+            raise ConfigError("models.detect_below is set and models.detector is not: name a Grounding DINO folder")
+        if self.detector and not self.classes:
+            raise ConfigError("models.detector is set and models.classes is empty: name what it shall look for")
+
+    @property
+    def any(self) -> bool:
+        """Whether a network is needed at all."""
+        return bool(self.detector or self.segmenter or self.depth)
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """What is written.
+
+    Attributes:
+        folder: where shards, index, manifest and report go.
+        images_per_shard: images a shard; a shard is the unit of work, of resuming and of loss.
+        max_side: larger images are scaled down to this longest side (and coded again); others keep their bytes.
+        target: which box is the object's `box`: of the `visible` surface or of the `whole` object.
+        alignment: `camera`, or `gravity` to add an upright oriented box as well.
+        masks: whether masks are kept in the samples.
+        groundings, questions: grounding queries and spatial questions an image at most; 0 writes none.
+        pictures: images shown in the report.
+    """
+
+    folder: str
+    images_per_shard: int = 128
+    max_side: int = 640
+    target: str = "whole"
+    alignment: str = "camera"
+    masks: bool = True
+    groundings: int = 6
+    questions: int = 8
+    pictures: int = 24
+
+    def __post_init__(self) -> None:
+        if self.target not in TARGETS:
+            raise ConfigError(f"output.target is {self.target!r}: {' or '.join(TARGETS)} is wanted")
+        if self.alignment not in ALIGNMENTS:
+            raise ConfigError(f"output.alignment is {self.alignment!r}: {' or '.join(ALIGNMENTS)} is wanted")
+        if self.images_per_shard < 1 or self.max_side < 32:
+            raise ConfigError("output.images_per_shard must be at least 1 and output.max_side at least 32 pixels")
+
+
+@dataclass(frozen=True)
+class LiftConfig:
+    """A run of the data engine."""
+
+    source: SourceConfig
+    output: OutputConfig
+    models: ModelsConfig = field(default_factory=ModelsConfig)
+    clean: CleanConfig = field(default_factory=CleanConfig)
+    rules: RulesConfig = field(default_factory=RulesConfig)
+    completion: CompletionConfig = field(default_factory=CompletionConfig)
+    seed: int = 0
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> LiftConfig:
+        """Reads a YAML file; paths in it are relative to the working directory.
+
+        Raises:
+            ConfigError: names the key that is unknown, missing or of the wrong type.
+        """
+        try:
+            data = yaml.safe_load(Path(path).read_text())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
+        config: LiftConfig = build(cls, data, str(path))
+        return config
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that decides the content of a shard; where the output lies and how fast it is made do not."""
+        data = dataclasses.asdict(self)
+        for key in ("folder", "pictures"):
+            del data["output"][key]
+        for key in ("device", "batch"):
+            del data["models"][key]
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]

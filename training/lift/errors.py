@@ -1,0 +1,30 @@
+"""Errors of the data engine: those that stop a run, and those that only cost one image."""
+
+from __future__ import annotations
+
+from n3d_core.errors import N3DError
+
+
+class SourceError(N3DError):
+    """A source's annotation file or folder is missing, or not of the kind it is said to be."""
+
+
+class ShardError(N3DError):
+    """A shard, index or manifest is missing, damaged, or belongs to another run."""
+
+
+class ImageProblem(N3DError):  # noqa: N818 - it is counted, not raised to the user
+    """One image cannot be used.
+
+    Attributes:
+        reason: one of `observation.IMAGE_REASONS`.
+        rejected: how many of its objects fell to which rule, where it came so far.
+    """
+
+    def __init__(self, reason: str, detail: str, rejected: dict[str, int] | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.rejected = rejected or {}
+
+    def __reduce__(self) -> tuple[type[ImageProblem], tuple[str, str, dict[str, int]]]:
+        return type(self), (self.reason, str(self), self.rejected)

@@ -1,0 +1,42 @@
+"""Loading a transformers model from a local folder: safetensors only, no remote code, no network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from n3d_core.errors import CheckpointError, MissingDependencyError
+
+
+def load_local(folder: str, class_name: str, device: str) -> tuple[Any, dict[str, Any]]:
+    """A model in evaluation mode on `device`, and its `preprocessor_config.json` (empty where there is none).
+
+    Raises:
+        MissingDependencyError: if transformers is not installed.
+        CheckpointError: if the folder is not a complete checkpoint of that class.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingDependencyError(f"{class_name} needs transformers: pip install 'n3d-ros[lift]'") from error
+    path = Path(folder)
+    if not (path / "config.json").is_file():
+        raise CheckpointError(f"{folder}: no config.json; a local folder as `save_pretrained` writes it is wanted")
+    try:
+        model, info = getattr(transformers, class_name).from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise CheckpointError(f"{folder}: cannot be loaded as {class_name}: {error}") from error
+    if info["missing_keys"]:
+        raise CheckpointError(
+            f"{folder}: {len(info['missing_keys'])} weights of {class_name} are missing, the first is "
+            f"{sorted(info['missing_keys'])[0]}"
+        )
+    settings = path / "preprocessor_config.json"
+    try:
+        processor = json.loads(settings.read_text()) if settings.is_file() else {}
+    except ValueError as error:
+        raise CheckpointError(f"{settings}: not JSON: {error}") from error
+    return model.eval().to(device), processor

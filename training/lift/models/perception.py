@@ -1,0 +1,89 @@
+"""The second stage: networks add what the source lacks - objects, then depth and intrinsics, then masks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from n3d_core.depth.monocular import MonocularDepth, load_monocular
+from n3d_core.errors import CameraError, DepthError
+from training.lift.config import ModelsConfig
+from training.lift.errors import ImageProblem
+from training.lift.lifting import Candidate, overlap_2d
+from training.lift.models.grounding_dino import Detector
+from training.lift.models.sam2 import Sam2Segmenter
+from training.lift.observation import Observation, check_depth, with_masks_from_depth
+from training.lift.record import Annotation
+
+
+class Perception:
+    """The loaded networks of a run; without any, boxes are cut out by their depth."""
+
+    def __init__(self, config: ModelsConfig) -> None:
+        self._config = config
+        self._detector = (
+            Detector(config.detector, config.classes, config.detect_score, config.device) if config.detector else None
+        )
+        self._depth: MonocularDepth | None = load_monocular(config.depth, config.device) if config.depth else None
+        self._segmenter = Sam2Segmenter(config.segmenter, config.device) if config.segmenter else None
+
+    def __call__(self, seen: list[Observation]) -> list[Observation | ImageProblem]:
+        """Completes observations in place; those that cannot be completed become their problem."""
+        self._detect(seen)
+        out: list[Observation | ImageProblem] = []
+        for one in seen:
+            try:
+                self._measure(one)
+                out.append(one)
+            except ImageProblem as problem:
+                out.append(problem)
+        whole = [one for one in out if isinstance(one, Observation)]
+        for first in range(0, len(whole), self._config.batch):
+            self._segment(whole[first : first + self._config.batch])
+        for one in whole:
+            with_masks_from_depth(one)
+        return out
+
+    def _detect(self, seen: list[Observation]) -> None:
+        """Adds what a detector finds to images with few annotations; what is annotated already is not added again."""
+        few = [one for one in seen if len(one.candidates) < self._config.detect_below]
+        if self._detector is None or not few:
+            return
+        for one, found in zip(few, self._detector.detect([o.color for o in few]), strict=True):
+            for i, d in enumerate(found):
+                if all(overlap_2d(d.box, c.box) < 0.6 for c in one.candidates):
+                    one.candidates.append(Candidate(d.label, d.box, None))
+                    one.annotations.append(Annotation(d.label, d.box, id=f"detected_{i}"))
+
+    def _measure(self, one: Observation) -> None:
+        """Depth and intrinsics.
+
+        Raises:
+            ImageProblem: `no_annotations`, `depth_missing`, `depth_corrupt`, `depth_unit` or `camera_missing`.
+        """
+        if not one.candidates:
+            raise ImageProblem("no_annotations", f"{one.record.key}: nothing is annotated, and nothing was found")
+        if one.depth is not None:
+            return
+        if self._depth is None:
+            raise ImageProblem("depth_missing", f"{one.record.key}: no depth image, and models.depth is not set")
+        try:
+            estimate = self._depth.estimate(one.color, one.camera)
+        except (CameraError, DepthError) as error:
+            reason = "camera_missing" if isinstance(error, CameraError) else "depth_corrupt"
+            raise ImageProblem(reason, f"{one.record.key}: {error}") from error
+        one.depth, one.depth_origin = estimate.depth, self._depth.name.split(" (")[0]
+        if one.camera is None:
+            one.camera, one.camera_origin = estimate.camera, "predicted"
+        check_depth(one.depth, one.record.key)
+
+    def _segment(self, seen: list[Observation]) -> None:
+        if self._segmenter is None:
+            return
+        missing = [[i for i, c in enumerate(o.candidates) if c.mask is None and not c.crowd] for o in seen]
+        chosen = [(o, rows) for o, rows in zip(seen, missing, strict=True) if rows]
+        if not chosen:
+            return
+        boxes = [[o.candidates[i].box for i in rows] for o, rows in chosen]
+        for (one, rows), found in zip(chosen, self._segmenter.segment([o.color for o, _ in chosen], boxes), strict=True):
+            for i, mask in zip(rows, found, strict=True):
+                one.candidates[i] = replace(one.candidates[i], mask=mask)

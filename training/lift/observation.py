@@ -1,0 +1,241 @@
+"""The first stage: an image, its depth, camera and masks from disk, checked; or the reason why not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.depth import suspect_unit
+from n3d_core.depth.files import read_depth
+from n3d_core.errors import CameraError, DepthError, ImageError, N3DError
+from n3d_core.geometry import Camera
+from n3d_core.geometry.frame import MAX_PIXELS
+from training.lift import masks
+from training.lift.config import LiftConfig
+from training.lift.errors import ImageProblem
+from training.lift.lifting import Candidate
+from training.lift.object_mask import ObjectMask
+from training.lift.record import Annotation, Record
+
+IMAGE_REASONS = {
+    "image_missing": "the picture is not there",
+    "image_corrupt": "the picture cannot be decoded",
+    "size_mismatch": "the picture has not the size, or not the shape, that its annotations are for",
+    "no_annotations": "there is no object, and no detector to find one",
+    "camera_missing": "the depth is measured, and its intrinsics are not known",
+    "depth_missing": "there is no depth, and no model to estimate it",
+    "depth_corrupt": "the depth image cannot be decoded, or has no valid pixel",
+    "depth_unit": "the depth is implausible: it was likely read in the wrong unit",
+    "mask_damaged": "a mask cannot be read or has another size (the object goes on without it)",
+    "nothing_left": "no object passed the rules",
+    "failed": "an unexpected error; the message says which",
+}
+
+
+@dataclass
+class Observation:
+    """One image on its way through the stages.
+
+    Attributes:
+        record: what the source said.
+        encoded: the picture's bytes as they go into the shard, and `suffix` its file ending.
+        color: RGB uint8 [H, W, 3] of those bytes.
+        scale: its size over that of the source's picture, x and y.
+        camera: intrinsics of `color`; None until known.
+        camera_origin: `given`, `fov` or `predicted`.
+        depth: metres [H, W], NaN for invalid; None until known.
+        depth_origin: `sensor`, or the name of the model.
+        candidates: the annotated objects; masks may still be missing.
+        annotations: what each candidate came from.
+        problems: reasons of what was wrong on the way, with an example each.
+    """
+
+    record: Record
+    encoded: bytes
+    suffix: str
+    color: NDArray[np.uint8]
+    scale: tuple[float, float] = (1.0, 1.0)
+    camera: Camera | None = None
+    camera_origin: str = "given"
+    depth: NDArray[np.float32] | None = None
+    depth_origin: str = ""
+    candidates: list[Candidate] = field(default_factory=list)
+    annotations: list[Annotation] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+
+
+def observe(record: Record, config: LiftConfig) -> Observation:
+    """Reads and checks one image.
+
+    Raises:
+        ImageProblem: with the reason, one of `IMAGE_REASONS`.
+    """
+    if not record.annotations and not config.models.detect_below:
+        raise ImageProblem("no_annotations", record.key)
+    seen = _read(record, config.output.max_side)
+    height, width = seen.color.shape[:2]
+    _set_camera(seen, config.source.fov, config.models.depth != "")
+    _read_masks(seen, record, height, width)
+    if seen.depth is not None:
+        check_depth(seen.depth, record.key)
+    elif not config.models.depth:
+        raise ImageProblem("depth_missing", f"{record.key}: no depth image, and models.depth is not set")
+    return seen
+
+
+def check_depth(depth: NDArray[np.float32], key: str) -> None:
+    """Refuses depth [H, W] in metres that has no pixel or is implausible.
+
+    Raises:
+        ImageProblem: `depth_corrupt`, or `depth_unit` with the likely factor in its message.
+    """
+    if not (depth > 0).any():
+        raise ImageProblem("depth_corrupt", f"{key}: the depth image has no valid pixel")
+    if (suspicion := suspect_unit(depth)) is not None:
+        raise ImageProblem("depth_unit", f"{key}: {suspicion.message}")
+
+
+def _read(record: Record, max_side: int) -> Observation:
+    if record.stamp_ns:
+        from training.lift.sources.bag import read_bag_image
+
+        color, depth = read_bag_image(record)
+        return Observation(record, _png(color), "png", color, depth=depth, depth_origin="sensor")
+    data = _bytes(record.image)
+    color = _decode(data, record.image)
+    height, width = color.shape[:2]
+    if record.width and (record.width, record.height) != (width, height):
+        raise ImageProblem(
+            "size_mismatch", f"{record.image} is {width}x{height}, its annotations are for {record.width}x{record.height}"
+        )
+    seen = Observation(record, data, "png" if data[:4] == b"\x89PNG" else "jpg", color)
+    if record.depth is not None:
+        seen.depth, seen.depth_origin = _read_depth(record, height, width), "sensor"
+    if data[:3] != b"\xff\xd8\xff" and seen.suffix != "png":
+        seen.encoded, seen.suffix = _png(color), "png"
+    if max(height, width) > max_side:
+        _shrink(seen, max_side)
+    return seen
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise ImageProblem("image_missing", path) from error
+    except OSError as error:
+        raise ImageProblem("image_corrupt", f"{path}: {error}") from error
+
+
+def _decode(data: bytes, path: str) -> NDArray[np.uint8]:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    if image is None:
+        raise ImageProblem("image_corrupt", f"{path}: cannot be decoded as an image")
+    if image.shape[0] * image.shape[1] > MAX_PIXELS or min(image.shape[:2]) < 16:
+        raise ImageProblem("image_corrupt", f"{path}: {image.shape[1]}x{image.shape[0]} pixels is no photograph")
+    return np.ascontiguousarray(image[:, :, ::-1], np.uint8)
+
+
+def _read_depth(record: Record, height: int, width: int) -> NDArray[np.float32]:
+    source = record.depth
+    if source is None:
+        raise ImageProblem("depth_missing", record.key)
+    if not Path(source.path).is_file():
+        raise ImageProblem("depth_missing", source.path)
+    try:
+        depth = read_depth(source.path, source.unit or None)
+    except (DepthError, ImageError) as error:
+        raise ImageProblem("depth_corrupt", str(error)) from error
+    if depth.shape != (height, width):
+        if abs(depth.shape[0] / depth.shape[1] - height / width) > 0.01:
+            raise ImageProblem(
+                "size_mismatch", f"{source.path} is {depth.shape[1]}x{depth.shape[0]}, its colour image {width}x{height}"
+            )
+        depth = cv2.resize(depth, (width, height), interpolation=cv2.INTER_NEAREST)
+    return depth
+
+
+def _shrink(seen: Observation, max_side: int) -> None:
+    """Scales an observation down to its longest side; it is coded again (JPEG 95)."""
+    height, width = seen.color.shape[:2]
+    share = max_side / max(height, width)
+    size = max(1, round(width * share)), max(1, round(height * share))
+    seen.color = np.asarray(cv2.resize(seen.color, size, interpolation=cv2.INTER_AREA), np.uint8)
+    if seen.depth is not None:
+        seen.depth = cv2.resize(seen.depth, size, interpolation=cv2.INTER_NEAREST)
+    ok, data = cv2.imencode(".jpg", seen.color[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+    if not ok:
+        raise ImageProblem("image_corrupt", f"{seen.record.image}: cannot be coded as JPEG")
+    seen.encoded, seen.suffix = data.tobytes(), "jpg"
+    # the shard's pixels are what is trained on: look at those, not at the ones before coding
+    seen.color = _decode(seen.encoded, seen.record.image)
+    seen.scale = size[0] / width, size[1] / height
+
+
+def _png(color: NDArray[np.uint8]) -> bytes:
+    ok, data = cv2.imencode(".png", color[:, :, ::-1])
+    if not ok:
+        raise ImageProblem("image_corrupt", f"an image of {color.shape} cannot be coded as PNG")
+    return bytes(data.tobytes())
+
+
+def _set_camera(seen: Observation, fov: float, predicted: bool) -> None:
+    height, width = seen.color.shape[:2]
+    try:
+        if seen.record.camera is not None:
+            original = round(width / seen.scale[0]), round(height / seen.scale[1])
+            camera = seen.record.camera
+            if abs(camera.width / camera.height - original[0] / original[1]) > 0.01:
+                raise ImageProblem(
+                    "size_mismatch", f"{seen.record.key}: camera of {camera.width}x{camera.height}, image {original}"
+                )
+            seen.camera = camera if (camera.width, camera.height) == (width, height) else camera.resized(width, height)
+        elif fov:
+            seen.camera, seen.camera_origin = Camera.from_fov(fov, width, height), "fov"
+        elif not predicted or seen.depth is not None:
+            raise ImageProblem("camera_missing", f"{seen.record.key}: give source.fov, or a model that predicts it")
+    except CameraError as error:
+        raise ImageProblem("camera_missing", f"{seen.record.key}: {error}") from error
+
+
+def _read_masks(seen: Observation, record: Record, height: int, width: int) -> None:
+    original = round(height / seen.scale[1]), round(width / seen.scale[0])
+    for annotation in record.annotations:
+        mask = None
+        try:
+            if annotation.mask is not None:
+                mask = masks.decode(annotation.mask, *original)
+            elif annotation.mask_file:
+                mask = masks.read_picture(annotation.mask_file, *original)
+        except ImageProblem as problem:
+            seen.problems.append((problem.reason, f"{record.key}/{annotation.id}: {problem}"))
+        except N3DError as error:
+            seen.problems.append(("mask_damaged", f"{record.key}/{annotation.id}: {error}"))
+        if mask is not None and seen.scale != (1.0, 1.0):
+            mask = _scaled(mask, original, height, width)
+        seen.annotations.append(annotation)
+        seen.candidates.append(Candidate(annotation.label, _scaled_box(seen, annotation), mask, annotation.crowd))
+
+
+def _scaled_box(seen: Observation, annotation: Annotation) -> tuple[float, float, float, float]:
+    x, y = seen.scale
+    left, top, right, bottom = annotation.box
+    return left * x, top * y, right * x, bottom * y
+
+
+def _scaled(mask: ObjectMask, original: tuple[int, int], height: int, width: int) -> ObjectMask:
+    whole = mask.to_image(*original).astype(np.uint8)
+    return ObjectMask.from_image(cv2.resize(whole, (width, height), interpolation=cv2.INTER_NEAREST))
+
+
+def with_masks_from_depth(seen: Observation) -> None:
+    """Gives every candidate without a mask the part of its box that its depth separates from the rest."""
+    if seen.depth is None:
+        return
+    for i, candidate in enumerate(seen.candidates):
+        if candidate.mask is None and not candidate.crowd:
+            seen.candidates[i] = replace(candidate, mask=masks.from_depth(candidate.box, seen.depth))

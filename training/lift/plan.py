@@ -1,0 +1,137 @@
+"""The plan of a run: every record of the source, cut into shards, in one Parquet file with a row group a shard.
+
+It is written once, before any image is read. Workers read the row group of their shard, so that nobody holds all
+annotations, and a run that is taken up again works on the very same shards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training.lift.config import LiftConfig
+from training.lift.errors import ShardError, SourceError
+from training.lift.record import Problems, Record
+from training.lift.sources import read_source
+
+NAME = "plan.parquet"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A written plan.
+
+    Attributes:
+        path: of the Parquet file.
+        fingerprint: of the configuration and all records; shards carry it.
+        shards, images: how many.
+        problems: what the source already left out.
+    """
+
+    path: Path
+    fingerprint: str
+    shards: int
+    images: int
+    problems: Problems
+
+    def records(self, shard: int) -> list[Record]:
+        """The records of one shard.
+
+        Raises:
+            ShardError: if the plan is damaged.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            group = pq.ParquetFile(self.path).read_row_group(shard)
+            return [Record.from_json(json.loads(text)) for text in group["record"].to_pylist()]
+        except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
+            raise ShardError(f"{self.path}: shard {shard} cannot be read: {error}; delete it to plan again") from error
+
+
+def make_plan(config: LiftConfig) -> Plan:
+    """The plan of a configuration: the one that lies in the output folder if it is of this configuration, else a new one.
+
+    Raises:
+        SourceError: if the source cannot be read or is empty.
+        ShardError: if the folder holds shards of another configuration.
+    """
+    folder = Path(config.output.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    found = read_plan(folder / NAME)
+    if found is not None:
+        if found[1] == config.fingerprint:
+            return found[0]
+        raise ShardError(
+            f"{folder}: it holds a run of another configuration ({found[1]}, this one is {config.fingerprint}): "
+            "take another output.folder, or delete that one"
+        )
+    problems = Problems()
+    part = folder / f"{NAME}.part"
+    try:
+        shards, images, digest = _write(part, read_source(config.source, problems), config, problems)
+        if not images:
+            raise SourceError(f"source {config.source.kind}: no image; what was left out: {dict(problems.counts)}")
+        os.replace(part, folder / NAME)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return Plan(folder / NAME, f"{config.fingerprint}-{digest}", shards, images, problems)
+
+
+def read_plan(path: Path) -> tuple[Plan, str] | None:
+    """A plan on disk and the fingerprint of its configuration; None where there is none, or it is damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+        meta = json.loads(file.schema_arrow.metadata[b"n3d"])
+        tail = json.loads(file.metadata.metadata[b"n3d_counts"])
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
+        return None
+    problems = Problems()
+    problems.merge(tail["problems"], tail["examples"])
+    plan = Plan(path, f"{meta['config']}-{tail['digest']}", file.num_row_groups, tail["images"], problems)
+    return plan, meta["config"]
+
+
+def _write(path: Path, records: Iterator[Record], config: LiftConfig, problems: Problems) -> tuple[int, int, str]:
+    """Writes a plan; returns how many shards and images, and a digest of all records."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([("key", pa.string()), ("record", pa.string())])
+    schema = schema.with_metadata({"n3d": json.dumps({"config": config.fingerprint})})
+    digest, shards, images = hashlib.sha256(), 0, 0
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        batch: list[dict[str, Any]] = []
+
+        def flush() -> None:
+            nonlocal shards, images
+            if batch:
+                writer.write_table(pa.Table.from_pylist(batch, schema=schema), row_group_size=len(batch))
+                shards, images = shards + 1, images + len(batch)
+                batch.clear()
+
+        for record in records:
+            text = json.dumps(record.to_json(), ensure_ascii=False, separators=(",", ":"))
+            digest.update(text.encode())
+            batch.append({"key": record.key, "record": text})
+            if len(batch) == config.output.images_per_shard:
+                flush()
+        flush()
+        counts = {
+            "digest": digest.hexdigest()[:16],
+            "images": images,
+            "problems": dict(problems.counts),
+            "examples": problems.examples,
+        }
+        writer.add_key_value_metadata({"n3d_counts": json.dumps(counts)})
+    return shards, images, digest.hexdigest()[:16]

@@ -1,0 +1,61 @@
+"""Questions about lifted images: the generators of `training.questions`, with the words of real photographs.
+
+Lifted objects have a class and referring phrases but no colour, so the kinds of query that name colours are left out,
+and an object's own phrases become queries of kind `referring`.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from n3d_core.geometry import Box3D, Camera
+from n3d_core.geometry.frame_folder import TrueObject
+from training.questions.fill import groundable
+from training.questions.grounding import SceneObjects, Vocabulary, grounding_samples
+from training.questions.spatial import spatial_samples
+
+MIXTURE = {"detect": 1.0, "class": 4.0, "classes": 1.0, "superlative": 1.0, "relation": 0.5, "absent": 2.0}
+
+# What photographs are likely to hold, so that an absent object is a fair question (COCO's more common classes).
+COMMON = (
+    "person", "bicycle", "car", "motorcycle", "bus", "truck", "bench", "bird", "cat", "dog", "horse", "backpack",
+    "umbrella", "handbag", "tie", "suitcase", "skateboard", "bottle", "wine glass", "cup", "fork", "knife", "spoon",
+    "bowl", "banana", "apple", "sandwich", "orange", "pizza", "cake", "chair", "couch", "potted plant", "bed",
+    "dining table", "tv", "laptop", "mouse", "remote", "keyboard", "cell phone", "microwave", "oven", "sink",
+    "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "toothbrush",
+)  # fmt: skip
+
+
+def ask(
+    objects: list[TrueObject],
+    phrases: list[list[str]],
+    left_out: list[str],
+    camera: Camera,
+    groundings: int,
+    questions: int,
+    seed: int,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Grounding queries and spatial questions about one image, in a frame folder's form; questions carry their `reply`.
+
+    Args:
+        objects: the lifted objects.
+        phrases: referring expressions of each.
+        left_out: labels of objects that are in the image and were not lifted: no query may be about their class as a
+            whole, and none may call them absent.
+        camera: intrinsics; an object whose centre is outside of the image is not asked for.
+        groundings, questions: how many of each at most.
+        seed: other seeds ask other things; equal arguments give equal questions.
+    """
+    hidden = [TrueObject(Box3D(label, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)), label, "", 0.0) for label in left_out]
+    scene = SceneObjects.of([*objects, *hidden], groundable(objects, camera))
+    words = tuple(w for w in COMMON if not any(w in o.cls or o.cls in w for o in scene.objects))
+    referring = [
+        {"text": phrase, "objects": [i], "kind": "referring"} for i, own in enumerate(phrases) for phrase in own
+    ]
+    random.Random(seed).shuffle(referring)
+    queries = referring[:groundings]
+    made = grounding_samples(scene, groundings - len(queries), seed + 1, Vocabulary(words, ("",)), MIXTURE)
+    queries += [s.to_json() for s in made]
+    posed = spatial_samples(scene, questions, seed + 2)
+    return queries, [{**s.to_json(), "labels": list(s.labels), "reply": s.reply} for s in posed]

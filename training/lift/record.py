@@ -1,0 +1,119 @@
+"""What a source says about one image, before any pixel is read: small, ordered, and the same in every process."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from n3d_core.geometry import Camera
+from training.lift.object_mask import Box2D
+
+Rle = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One object in 2D.
+
+    Attributes:
+        label: its class.
+        box: left, top, right, bottom in pixels.
+        mask: COCO's compressed run lengths `{"size": [h, w], "counts": str}`; None where there is none.
+        crowd: whether it stands for a group.
+        id: its name in the source.
+        phrases: referring expressions for it.
+        mask_file: a picture that holds its mask, where masks come as files.
+    """
+
+    label: str
+    box: Box2D
+    mask: Rle | None = None
+    crowd: bool = False
+    id: str = ""
+    phrases: tuple[str, ...] = ()
+    mask_file: str = ""
+
+
+@dataclass(frozen=True)
+class DepthSource:
+    """Where measured depth comes from.
+
+    Attributes:
+        path: depth file; empty where it lies with the image in a bag.
+        unit: as `n3d_core.depth.DepthUnit` takes it; empty for what the file's type says.
+    """
+
+    path: str
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image of a source.
+
+    Attributes:
+        key: unique name of the sample; letters, digits, `_` and `-`.
+        image: path of the picture, or of the bag that holds it.
+        width, height: size that the source claims; 0 where it does not say.
+        annotations: objects in 2D.
+        camera: intrinsics where known.
+        depth: where measured depth is.
+        down: direction of gravity in the optical frame where known.
+        stamp_ns: which message of a bag; 0 otherwise.
+    """
+
+    key: str
+    image: str
+    width: int = 0
+    height: int = 0
+    annotations: tuple[Annotation, ...] = ()
+    camera: Camera | None = None
+    depth: DepthSource | None = None
+    down: tuple[float, float, float] | None = None
+    stamp_ns: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON form that `from_json` reads."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Record:
+        """Reads the form of `to_json`."""
+        data = dict(data)
+        data["annotations"] = tuple(
+            Annotation(**{**a, "box": tuple(a["box"]), "phrases": tuple(a["phrases"])}) for a in data["annotations"]
+        )
+        data["camera"] = Camera(**data["camera"]) if data["camera"] else None
+        data["depth"] = DepthSource(**data["depth"]) if data["depth"] else None
+        data["down"] = tuple(data["down"]) if data["down"] else None
+        return cls(**data)
+
+
+@dataclass
+class Problems:
+    """What went wrong, counted by reason with a few examples each."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    keep: int = 5
+
+    def add(self, reason: str, example: str = "") -> None:
+        """Counts one."""
+        self.counts[reason] += 1
+        kept = self.examples.setdefault(reason, [])
+        if example and len(kept) < self.keep:
+            kept.append(example)
+
+    def merge(self, counts: dict[str, int], examples: dict[str, list[str]]) -> None:
+        """Adds those of a part of the run."""
+        self.counts.update(counts)
+        for reason, some in examples.items():
+            kept = self.examples.setdefault(reason, [])
+            kept.extend(some[: max(0, self.keep - len(kept))])
+
+
+def safe_key(*parts: object) -> str:
+    """A sample key from names: everything but letters, digits, `_` and `-` becomes `_` (a dot ends a WebDataset key)."""
+    return re.sub(r"[^0-9A-Za-z_-]+", "_", "_".join(str(p) for p in parts if str(p) != "")).strip("_") or "sample"

@@ -1,0 +1,247 @@
+"""The third stage: an observed image becomes a training sample - boxes, questions, and the bytes that hold it all.
+
+A sample is three files in a shard: the picture as it was, `KEY.depth.png` (16 bit; `depth.unit` metres a step, 0 for
+invalid) and `KEY.json`. Boxes are in the optical frame, metres; see docs/data-engine.md for every field.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.geometry import Box3D, Camera, Frame
+from n3d_core.geometry.frame_folder import TrueObject, Truth
+from n3d_core.geometry.oriented_box import OrientedBox
+from training.lift import masks
+from training.lift.config import LiftConfig
+from training.lift.errors import ImageProblem, ShardError
+from training.lift.gravity import upright_box
+from training.lift.lifting import LiftedObject, lift
+from training.lift.observation import Observation
+
+MILLIMETRE = 0.001
+MOST_STEPS = 65534  # 65535 marks overflow in some drivers' images
+DIGITS = 6  # of lengths in metres: a thousandth of a millimetre
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample as it lies in a shard.
+
+    Attributes:
+        key: its name.
+        image: bytes of the picture, `suffix` (`jpg` or `png`) its ending.
+        depth: bytes of the 16-bit PNG.
+        meta: the JSON.
+    """
+
+    key: str
+    image: bytes
+    suffix: str
+    depth: bytes
+    meta: dict[str, Any]
+
+    def files(self) -> list[tuple[str, bytes]]:
+        """Names and contents of its members in a tar, in their order."""
+        text = json.dumps(self.meta, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return [
+            (f"{self.key}.{self.suffix}", self.image),
+            (f"{self.key}.depth.png", self.depth),
+            (f"{self.key}.json", text.encode()),
+        ]
+
+    @classmethod
+    def from_files(cls, key: str, files: dict[str, bytes]) -> Sample:
+        """Reads the members of a key, by their endings.
+
+        Raises:
+            ShardError: if one is missing or the JSON is damaged.
+        """
+        suffix = next((s for s in ("jpg", "png") if s in files), "")
+        if not suffix or "depth.png" not in files or "json" not in files:
+            raise ShardError(f"sample {key}: a picture, depth.png and json are wanted, {sorted(files)} are there")
+        try:
+            meta = json.loads(files["json"])
+        except ValueError as error:
+            raise ShardError(f"sample {key}: its JSON is damaged: {error}") from error
+        return cls(key, files[suffix], suffix, files["depth.png"], meta)
+
+    @property
+    def camera(self) -> Camera:
+        """Intrinsics of the picture."""
+        c = self.meta["camera"]
+        return Camera(c["width"], c["height"], c["fx"], c["fy"], c["cx"], c["cy"])
+
+    def color(self) -> NDArray[np.uint8]:
+        """RGB uint8 [H, W, 3].
+
+        Raises:
+            ShardError: if the picture's bytes are damaged.
+        """
+        image = cv2.imdecode(np.frombuffer(self.image, np.uint8), cv2.IMREAD_COLOR)
+        if image is None:
+            raise ShardError(f"sample {self.key}: its picture cannot be decoded")
+        return np.ascontiguousarray(image[:, :, ::-1], np.uint8)
+
+    def depth_metres(self) -> NDArray[np.float32]:
+        """Depth [H, W] in metres, NaN for invalid.
+
+        Raises:
+            ShardError: if the depth's bytes are damaged.
+        """
+        raw = cv2.imdecode(np.frombuffer(self.depth, np.uint8), cv2.IMREAD_UNCHANGED)
+        if raw is None or raw.dtype != np.uint16:
+            raise ShardError(f"sample {self.key}: its depth cannot be decoded as a 16-bit PNG")
+        metres = raw.astype(np.float64) * self.meta["depth"]["unit"]
+        return np.where(raw == 0, np.nan, metres).astype(np.float32)
+
+    def frame(self) -> Frame:
+        """The RGB-D frame, as the model takes it."""
+        return Frame(self.color(), self.depth_metres(), self.camera)
+
+    def boxes(self, which: str = "box") -> list[Box3D]:
+        """Boxes of its objects: `box` (the run's target), `visible` or `whole`."""
+        return [
+            Box3D(o["label"], _vector(o[which]["center"]), _vector(o[which]["size"]), o["quality"])
+            for o in self.meta["objects"]
+        ]
+
+    def truth(self) -> Truth:
+        """What is known of the frame, in the form that training and evaluation read."""
+        objects = [
+            TrueObject(box, o["label"], "", 1.0 - o["border"])
+            for box, o in zip(self.boxes(), self.meta["objects"], strict=True)
+        ]
+        return Truth(objects, self.meta["groundings"], self.meta["questions"])
+
+
+def make_sample(seen: Observation, config: LiftConfig) -> Sample:
+    """Lifts an image and writes its sample.
+
+    Raises:
+        ImageProblem: `nothing_left` if no object passed the rules; its `rejected` says how many fell to which.
+    """
+    if seen.camera is None or seen.depth is None:
+        raise ImageProblem("depth_missing", f"{seen.record.key}: no depth or no camera")
+    # what is lifted is what is stored: depth in whole steps
+    encoded, unit, depth = encode_depth(seen.depth)
+    down = None if seen.record.down is None else np.asarray(seen.record.down)
+    lifted = lift(seen.candidates, depth, seen.camera, config.clean, config.rules, config.completion, down)
+    meta: dict[str, Any] = {
+        "key": seen.record.key,
+        "source": {"kind": config.source.kind, "image": seen.record.image.rsplit("/", 1)[-1]},
+        "camera": {**_camera_json(seen.camera), "origin": seen.camera_origin},
+        "depth": {"unit": unit, "origin": seen.depth_origin, "valid": _round(float(np.mean(depth > 0)), 4)},
+        "down": None if seen.record.down is None else [_round(v, DIGITS) for v in seen.record.down],
+        "objects": [_object_json(o, seen, config, down) for o in lifted.objects],
+        "rejected": dict(sorted(lifted.rejected.items())),
+        "groundings": [],
+        "questions": [],
+    }
+    if not lifted.objects:
+        raise ImageProblem("nothing_left", f"{seen.record.key}: {meta['rejected']}", meta["rejected"])
+    sample = Sample(seen.record.key, seen.encoded, seen.suffix, encoded, meta)
+    chosen = {o.index for o in lifted.objects}
+    _ask(sample, [c.label for i, c in enumerate(seen.candidates) if i not in chosen], config)
+    return sample
+
+
+def encode_depth(depth: NDArray[np.float32]) -> tuple[bytes, float, NDArray[np.float32]]:
+    """A 16-bit PNG of depth [H, W] in metres, the metres of one step, and the depth that the PNG holds.
+
+    Millimetres up to 65 m; further scenes take the next coarser step of 1, 2, 5, 10, 20, 50 mm.
+    """
+    valid = np.isfinite(depth) & (depth > 0)
+    far = float(depth[valid].max()) if valid.any() else 0.0
+    unit = next((s * MILLIMETRE for s in (1, 2, 5, 10, 20, 50) if far <= s * MILLIMETRE * MOST_STEPS), 50 * MILLIMETRE)
+    steps = np.where(valid, np.clip(np.rint(np.where(valid, depth, 0) / unit), 1, MOST_STEPS), 0).astype(np.uint16)
+    ok, data = cv2.imencode(".png", steps, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not ok:
+        raise ImageProblem("depth_corrupt", f"a depth image of {depth.shape} cannot be coded as PNG")
+    return data.tobytes(), unit, np.where(valid, steps * np.float64(unit), np.nan).astype(np.float32)
+
+
+def seed_of(key: str, seed: int) -> int:
+    """A seed that depends on a sample's name and the run's seed alone."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:4], "big")
+
+
+def _object_json(o: LiftedObject, seen: Observation, config: LiftConfig, down: NDArray[Any] | None) -> dict[str, Any]:
+    annotation, candidate = seen.annotations[o.index], seen.candidates[o.index]
+    height, width = seen.color.shape[:2]
+    out: dict[str, Any] = {
+        "label": annotation.label,
+        "annotation": annotation.id,
+        "phrases": list(annotation.phrases),
+        "box": _box_json(o.whole if config.output.target == "whole" else o.visible),
+        "visible": _box_json(o.visible),
+        "whole": _box_json(o.whole),
+        "box2d": [_round(v, 2) for v in o.box2d],
+        "points": o.points,
+        "quality": _round(o.quality, 4),
+        "depth_share": _round(o.depth_share, 4),
+        "kept_share": _round(o.kept_share, 4),
+        "border": _round(o.border, 4),
+        "supported": o.supported,
+    }
+    if config.output.masks and candidate.mask is not None:
+        out["mask"] = masks.encode(candidate.mask, height, width)
+    if config.output.alignment == "gravity":
+        out["upright"] = _oriented_json(upright_box(annotation.label, o.cloud, down))
+    return out
+
+
+def _ask(sample: Sample, left_out: list[str], config: LiftConfig) -> None:
+    """Adds grounding queries and spatial questions; a pure function of the sample and the run's seed."""
+    if not config.output.groundings and not config.output.questions:
+        return
+    from training.lift.questions import ask
+
+    truth = sample.truth()
+    sample.meta["groundings"], sample.meta["questions"] = ask(
+        truth.objects,
+        [o["phrases"] for o in sample.meta["objects"]],
+        left_out,
+        sample.camera,
+        config.output.groundings,
+        config.output.questions,
+        seed_of(sample.key, config.seed),
+    )
+
+
+def _camera_json(camera: Camera) -> dict[str, Any]:
+    return {
+        "width": camera.width,
+        "height": camera.height,
+        "fx": camera.fx,
+        "fy": camera.fy,
+        "cx": camera.cx,
+        "cy": camera.cy,
+    }
+
+
+def _box_json(box: Box3D) -> dict[str, Any]:
+    return {"center": [_round(v, DIGITS) for v in box.center], "size": [_round(v, DIGITS) for v in box.size]}
+
+
+def _oriented_json(box: OrientedBox) -> dict[str, Any]:
+    return {
+        "center": [_round(v, DIGITS) for v in box.center],
+        "size": [_round(v, DIGITS) for v in box.size],
+        "quaternion": [_round(v, 9) for v in box.quaternion],
+    }
+
+
+def _round(value: float, digits: int) -> float:
+    return round(float(value), digits)
+
+
+def _vector(values: Any) -> tuple[float, float, float]:
+    x, y, z = (float(v) for v in values)
+    return x, y, z

@@ -1,0 +1,211 @@
+"""Shards on disk: WebDataset tars whose bytes depend on their content alone, and the file that says they are whole.
+
+A shard is written aside, flushed to the disk and renamed; then `shard-NNNNNN.json` (its digest, its rows of the index,
+what was counted) appears the same way. Only a shard with such a file that fits exists: whatever else lies in the folder
+is what a killed worker left, and is written again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from training.lift.errors import ShardError
+from training.lift.sample import Sample
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ShardSummary:
+    """What is known of a finished shard.
+
+    Attributes:
+        shard: its number.
+        fingerprint: of the configuration and the plan that made it.
+        sha256, bytes: of the tar.
+        images: how many records it was made from.
+        rows: one a sample: key, offset in the tar, labels, boxes …; see `index.py`.
+        problems, rejected: images left out and objects rejected, by reason.
+        examples: a few images a reason.
+        seconds: time of each stage, not part of what makes shards equal.
+    """
+
+    shard: int
+    fingerprint: str
+    sha256: str
+    bytes: int
+    images: int
+    rows: list[dict[str, Any]]
+    problems: dict[str, int] = field(default_factory=dict)
+    rejected: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def shard_path(folder: str | Path, shard: int) -> Path:
+    """Where a shard's tar lies."""
+    return Path(folder) / f"shard-{shard:06d}.tar"
+
+
+def write_shard(
+    folder: str | Path, shard: int, samples: list[Sample], fingerprint: str, counted: ShardCounts
+) -> ShardSummary:
+    """Writes a shard and its summary; both appear whole or not at all, and equal input gives equal bytes.
+
+    Raises:
+        OSError: if the disk is full or the folder cannot be written; nothing half-written is left under a final name.
+    """
+    data, rows = pack(samples)
+    path = shard_path(folder, shard)
+    for row in rows:
+        row["shard"] = shard
+    write_whole(path, data)
+    summary = ShardSummary(
+        shard,
+        fingerprint,
+        hashlib.sha256(data).hexdigest(),
+        len(data),
+        counted.images,
+        rows,
+        dict(sorted(counted.problems.items())),
+        dict(sorted(counted.rejected.items())),
+        dict(sorted(counted.examples.items())),
+        {k: round(v, 4) for k, v in counted.seconds.items()},
+    )
+    text = json.dumps({"format": FORMAT, **asdict(summary)}, ensure_ascii=False)
+    write_whole(path.with_suffix(".json"), text.encode())
+    return summary
+
+
+@dataclass
+class ShardCounts:
+    """What was counted while a shard was made."""
+
+    images: int = 0
+    problems: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    seconds: Counter[str] = field(default_factory=Counter)
+
+    def problem(self, reason: str, example: str, keep: int = 5) -> None:
+        """Counts an image or a mask that could not be used."""
+        self.problems[reason] += 1
+        kept = self.examples.setdefault(reason, [])
+        if len(kept) < keep:
+            kept.append(example)
+
+
+def finished_shard(folder: str | Path, shard: int, fingerprint: str, verify: bool = False) -> ShardSummary | None:
+    """The summary of a shard that is whole and of this run; None where it has to be made.
+
+    Args:
+        folder: of the run.
+        shard: its number.
+        fingerprint: of the configuration and plan.
+        verify: whether the tar's digest is computed, and not its size alone compared.
+    """
+    path = shard_path(folder, shard)
+    try:
+        summary = read_summary(path.with_suffix(".json"))
+        whole = path.stat().st_size == summary.bytes and summary.fingerprint == fingerprint
+        if whole and verify:
+            whole = hashlib.sha256(path.read_bytes()).hexdigest() == summary.sha256
+    except (OSError, ShardError):
+        return None
+    return summary if whole else None
+
+
+def read_summary(path: str | Path) -> ShardSummary:
+    """Reads `shard-NNNNNN.json`.
+
+    Raises:
+        ShardError: if it is damaged.
+    """
+    try:
+        data = json.loads(Path(path).read_text())
+        if data.pop("format") != FORMAT:
+            raise ShardError(f"{path}: another format than {FORMAT}")
+        return ShardSummary(**data)
+    except FileNotFoundError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ShardError(f"{path}: not a shard's summary ({type(error).__name__}: {error})") from error
+
+
+def pack(samples: list[Sample]) -> tuple[bytes, list[dict[str, Any]]]:
+    """Bytes of a tar of samples (ustar; no time, owner or mode that could differ), and a row of the index for each."""
+    buffer = io.BytesIO()
+    rows = []
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for sample in samples:
+            offset = buffer.tell()
+            for name, data in sample.files():
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                member.mode = 0o644
+                tar.addfile(member, io.BytesIO(data))
+            rows.append({**_row(sample), "offset": offset, "bytes": buffer.tell() - offset})
+    return buffer.getvalue(), rows
+
+
+def unpack(data: bytes, where: str) -> Iterator[Sample]:
+    """Samples of the bytes of a tar (or of the part of one that an index row names).
+
+    Raises:
+        ShardError: if the tar is cut short or damaged, or a sample is not complete.
+    """
+    key, files = "", dict[str, bytes]()
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
+            for member in tar:
+                name, _, suffix = member.name.partition(".")
+                if name != key and files:
+                    yield Sample.from_files(key, files)
+                    files = {}
+                key = name
+                stream = tar.extractfile(member)
+                files[suffix] = stream.read() if stream else b""
+                if len(files[suffix]) != member.size:
+                    raise ShardError(f"{where}: {member.name} is cut short")
+    except tarfile.TarError as error:
+        raise ShardError(f"{where}: damaged after sample {key or '(none)'}: {error}") from error
+    if files:
+        yield Sample.from_files(key, files)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file aside, flushes it to the disk and renames it; removes what it wrote if that fails."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _row(sample: Sample) -> dict[str, Any]:
+    objects = sample.meta["objects"]
+    return {
+        "key": sample.key,
+        "width": sample.camera.width,
+        "height": sample.camera.height,
+        "labels": [o["label"] for o in objects],
+        "centers": [o["box"]["center"] for o in objects],
+        "sizes": [o["box"]["size"] for o in objects],
+        "quality": [o["quality"] for o in objects],
+        "groundings": len(sample.meta["groundings"]),
+        "questions": len(sample.meta["questions"]),
+    }

@@ -1,0 +1,44 @@
+"""Readers of annotated image collections: each yields `Record`s in an order that does not depend on the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from training.lift.config import SourceConfig
+from training.lift.record import Problems, Record
+
+
+def read_source(config: SourceConfig, problems: Problems) -> Iterator[Record]:
+    """The records of a source; unusable entries and double keys are counted in `problems` and left out.
+
+    Raises:
+        SourceError: if the annotation file or folder itself is missing or not of its kind.
+    """
+    seen: set[str] = set()
+    for record in islice(_reader(config, problems), config.limit or None):
+        if record.key in seen:
+            problems.add("duplicate_id", record.key)
+            continue
+        seen.add(record.key)
+        yield record
+
+
+def _reader(config: SourceConfig, problems: Problems) -> Iterator[Record]:
+    if config.kind == "coco":
+        from training.lift.sources.coco import read_coco as read
+    elif config.kind == "objects365":
+        from training.lift.sources.objects365 import read_objects365 as read
+    elif config.kind == "openimages":
+        from training.lift.sources.openimages import read_openimages as read
+    elif config.kind == "refcoco":
+        from training.lift.sources.refcoco import read_refcoco as read
+    elif config.kind == "folder":
+        from training.lift.sources.plain_folder import read_folder as read
+    elif config.kind == "sunrgbd":
+        from training.lift.sources.sunrgbd import read_sunrgbd as read
+    elif config.kind == "bag":
+        from training.lift.sources.bag import read_bag as read
+    else:
+        from training.lift.sources.rgbd_folder import read_rgbd as read
+    return read(config, problems)

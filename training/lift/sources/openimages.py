@@ -1,0 +1,114 @@
+"""OpenImages in its published form: CSV of boxes, class descriptions, and mask pictures with their CSV.
+
+`annotations`: `*-annotations-bbox.csv`; `classes`: `class-descriptions-boxable.csv`; `mask_table`:
+`*-annotations-object-segmentation.csv` with the pictures in `masks`. Coordinates are shares of the image, so its size is
+read from the picture's header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from training.lift.config import SourceConfig
+from training.lift.errors import SourceError
+from training.lift.record import Annotation, Problems, Record, safe_key
+
+COLUMNS = ("ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax", "IsGroupOf", "IsDepiction")
+MASK_COLUMNS = ("MaskPath", "ImageID", "LabelName", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")
+
+
+def read_openimages(config: SourceConfig, problems: Problems) -> Iterator[Record]:
+    """Images in the order of their ids; drawings (`IsDepiction`) are left out, groups are crowds."""
+    names = _class_names(config.classes)
+    table = _columns(config.annotations, COLUMNS)
+    masks = _MaskTable(config) if config.mask_table else None
+    order = np.argsort(table["ImageID"], kind="stable")
+    ids = table["ImageID"][order]
+    starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]])) if len(ids) else np.zeros(0, int)
+    for first, last in zip(starts, np.append(starts[1:], len(ids)), strict=True):
+        identity = str(ids[first])
+        path = Path(config.images) / f"{identity}.jpg"
+        size = _size(path)
+        if size is None:
+            problems.add("image_missing", str(path))
+            continue
+        rows = order[first:last]
+        annotations = tuple(_annotations(table, rows, names, size, masks, problems))
+        yield Record(safe_key(config.name or "openimages", identity), str(path), *size, annotations)
+
+
+def _annotations(
+    table: dict[str, Any],
+    rows: Any,
+    names: dict[str, str],
+    size: tuple[int, int],
+    masks: _MaskTable | None,
+    problems: Problems,
+) -> Iterator[Annotation]:
+    for row in rows:
+        label = names.get(str(table["LabelName"][row]))
+        if label is None:
+            problems.add("unknown_category", f"{table['LabelName'][row]} in image {table['ImageID'][row]}")
+            continue
+        if int(table["IsDepiction"][row]) == 1:
+            problems.add("depiction", f"{label} in image {table['ImageID'][row]}")
+            continue
+        share = [float(table[c][row]) for c in ("XMin", "YMin", "XMax", "YMax")]
+        box = (share[0] * size[0], share[1] * size[1], share[2] * size[0], share[3] * size[1])
+        picture = masks.find(str(table["ImageID"][row]), str(table["LabelName"][row]), share) if masks else ""
+        crowd = int(table["IsGroupOf"][row]) == 1
+        yield Annotation(label, box, crowd=crowd, id=str(int(row)), mask_file=picture)
+
+
+class _MaskTable:
+    """Mask pictures by image and label; the one whose box is nearest is the object's (the tables share no id)."""
+
+    def __init__(self, config: SourceConfig) -> None:
+        table = _columns(config.mask_table, MASK_COLUMNS)
+        self._root = Path(config.masks)
+        self._rows: dict[tuple[str, str], list[tuple[list[float], str]]] = {}
+        for i in range(len(table["MaskPath"])):
+            box = [float(table[c][i]) for c in ("BoxXMin", "BoxYMin", "BoxXMax", "BoxYMax")]
+            key = (str(table["ImageID"][i]), str(table["LabelName"][i]))
+            self._rows.setdefault(key, []).append((box, str(table["MaskPath"][i])))
+
+    def find(self, image: str, label: str, box: list[float]) -> str:
+        rows = self._rows.get((image, label), [])
+        gaps = [max(abs(a - b) for a, b in zip(other, box, strict=True)) for other, _ in rows]
+        best = int(np.argmin(gaps)) if gaps else -1
+        return str(self._root / rows[best][1]) if gaps and gaps[best] < 0.01 else ""
+
+
+def _class_names(path: str) -> dict[str, str]:
+    from pyarrow import csv
+
+    try:
+        table = csv.read_csv(path, read_options=csv.ReadOptions(column_names=["id", "name"]))
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{path or 'source.classes'}: class-descriptions-boxable.csv is wanted: {error}") from error
+    return dict(zip(table["id"].to_pylist(), table["name"].to_pylist(), strict=True))
+
+
+def _columns(path: str, names: tuple[str, ...]) -> dict[str, Any]:
+    from pyarrow import csv
+
+    try:
+        table = csv.read_csv(path, convert_options=csv.ConvertOptions(include_columns=list(names)))
+    except (OSError, ValueError, KeyError) as error:
+        raise SourceError(f"{path}: an OpenImages CSV with the columns {', '.join(names)} is wanted: {error}") from error
+    return {name: table[name].to_numpy(zero_copy_only=False) for name in names}
+
+
+def _size(path: Path) -> tuple[int, int] | None:
+    try:
+        with Image.open(path) as image:
+            return int(image.size[0]), int(image.size[1])
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return 0, 0

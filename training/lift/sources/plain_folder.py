@@ -1,0 +1,85 @@
+"""A plain folder: pictures, each with an optional `NAME.json` of boxes beside it.
+
+`{"objects": [{"label": "mug", "box": [left, top, right, bottom], "mask": "mug_0.png", "phrases": []}],
+"camera": {"fx": .., "fy": .., "cx": .., "cy": ..}}` - all but label and box may be left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from n3d_core.errors import CameraError
+from n3d_core.geometry import Camera
+from training.lift.config import SourceConfig
+from training.lift.errors import SourceError
+from training.lift.record import Annotation, Problems, Record, safe_key
+from training.lift.sources.coco import depth_files
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+
+
+def read_folder(config: SourceConfig, problems: Problems) -> Iterator[Record]:
+    """Pictures in the order of their names (folders below are searched too)."""
+    root = Path(config.images)
+    if not root.is_dir():
+        raise SourceError(f"{root}: no such folder")
+    depths = depth_files(config)
+    masks = _mask_names(root)
+    for path in sorted(p for p in root.rglob("*") if p.suffix.lower() in PICTURES):
+        if path.name in masks or (config.depth and Path(config.depth) in path.parents):
+            continue
+        annotations, camera = _sidecar(path, problems)
+        yield Record(
+            safe_key(config.name or "folder", path.relative_to(root).with_suffix("")),
+            str(path),
+            annotations=annotations,
+            camera=camera,
+            depth=depths.get(path.name.split(".")[0]),
+        )
+
+
+def _mask_names(root: Path) -> set[str]:
+    """Names of pictures that are some object's mask."""
+    names: set[str] = set()
+    for path in root.rglob("*.json"):
+        try:
+            names.update(Path(o["mask"]).name for o in json.loads(path.read_text())["objects"] if o.get("mask"))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return names
+
+
+def _sidecar(path: Path, problems: Problems) -> tuple[tuple[Annotation, ...], Camera | None]:
+    sidecar = path.with_suffix(".json")
+    if not sidecar.exists():
+        return (), None
+    try:
+        data = json.loads(sidecar.read_text())
+        annotations = tuple(_annotation(o, i, path.parent) for i, o in enumerate(data["objects"]))
+        k = data.get("camera")
+        camera = _camera(k) if k else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, CameraError) as error:
+        problems.add("annotation_damaged", f"{sidecar}: {type(error).__name__}: {error}")
+        return (), None
+    return annotations, camera
+
+
+def _annotation(entry: dict[str, Any], index: int, folder: Path) -> Annotation:
+    left, top, right, bottom = (float(v) for v in entry["box"])
+    return Annotation(
+        str(entry["label"]),
+        (left, top, right, bottom),
+        mask=entry.get("rle"),
+        crowd=bool(entry.get("crowd")),
+        id=str(entry.get("id", index)),
+        phrases=tuple(entry.get("phrases", ())),
+        mask_file=str(folder / entry["mask"]) if entry.get("mask") else "",
+    )
+
+
+def _camera(k: dict[str, Any]) -> Camera:
+    width, height = int(k.get("width", 2 * k["cx"] + 1)), int(k.get("height", 2 * k["cy"] + 1))
+    return Camera(width, height, float(k["fx"]), float(k["fy"]), float(k["cx"]), float(k["cy"]))

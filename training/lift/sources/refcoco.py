@@ -1,0 +1,75 @@
+"""Referring expressions in RefCOCO's form: `refs(unc).p` (or the same as JSON) beside COCO's `instances.json`.
+
+The published refs are a pickle. It is read by an unpickler that knows lists, dictionaries, texts and numbers only and
+refuses every class and function, so that a prepared file can run nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from training.lift.config import SourceConfig
+from training.lift.errors import SourceError
+from training.lift.record import Annotation, Problems, Record, safe_key
+from training.lift.sources.coco import annotations_of, images_of, load_coco
+
+
+def read_refcoco(config: SourceConfig, problems: Problems) -> Iterator[Record]:
+    """Images with at least one referring expression, with all of their objects; the referred ones carry phrases.
+
+    `annotations` names the refs file; COCO's instances are `instances.json` beside it, or `source.classes`.
+    """
+    path = Path(config.annotations)
+    phrases: dict[tuple[Any, Any], list[str]] = {}
+    for ref in _load_refs(path):
+        try:
+            sentences = [str(s["sent"] if isinstance(s, dict) else s) for s in ref["sentences"]]
+            phrases.setdefault((ref["image_id"], ref["ann_id"]), []).extend(s for s in sentences if s.strip())
+        except (KeyError, TypeError) as error:
+            problems.add("annotation_damaged", f"ref {str(ref)[:80]}: {type(error).__name__}: {error}")
+    instances = config.classes or str(path.with_name("instances.json"))
+    coco = load_coco(instances)
+    wanted = {image for image, _ in phrases}
+    for image in images_of(coco, instances, problems):
+        if image["id"] not in wanted:
+            continue
+        annotations = [_with_phrases(a, image["id"], phrases) for a in annotations_of(coco, image, problems)]
+        yield Record(
+            safe_key(config.name or "refcoco", image["id"]),
+            str(Path(config.images) / image["file_name"]),
+            int(image.get("width") or 0),
+            int(image.get("height") or 0),
+            tuple(annotations),
+        )
+
+
+def _with_phrases(annotation: Annotation, image: Any, phrases: dict[tuple[Any, Any], list[str]]) -> Annotation:
+    said = phrases.get((image, int(annotation.id) if annotation.id.isdigit() else annotation.id), [])
+    return replace(annotation, phrases=tuple(dict.fromkeys(said)))
+
+
+def _load_refs(path: Path) -> list[Any]:
+    try:
+        data = path.read_bytes()
+        refs = json.loads(data) if path.suffix == ".json" else _PlainUnpickler(io.BytesIO(data)).load()
+    except (OSError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+        raise SourceError(f"{path}: cannot be read as RefCOCO refs ({type(error).__name__}: {error})") from error
+    if not isinstance(refs, list):
+        raise SourceError(f"{path}: a list of refs is wanted, {type(refs).__name__} found")
+    return refs
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Builds lists, dictionaries, tuples, texts and numbers; nothing that has to be imported."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}; refs hold plain lists and dictionaries only")
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("it holds a persistent reference")
