@@ -40,10 +40,15 @@ def coordinates_before_rounding(
     if not torch.isfinite(mean).all():
         raise DepthError("a valid point is not finite: mark pixels without a measurement as invalid")
     cloud[~mask] = mean
+    return centred_coordinates(cloud, grid_h, grid_w)
+
+
+def centred_coordinates(cloud: Tensor, grid_h: int, grid_w: int) -> NDArray[np.float32]:
+    """Coordinates [grid_h * grid_w, 3] in units of the encoding, of a point map [H, W, 3] without holes."""
     pooled = F.adaptive_avg_pool2d(cloud.permute(2, 0, 1)[None], (grid_h, grid_w))[0]
     rows = pooled.permute(1, 2, 0).reshape(-1, 3)
     centre = rows.double().mean().float()  # in double: the same on every machine
-    return ((rows - centre) / UNIT).numpy()
+    return np.asarray((rows - centre) / UNIT)
 
 
 def sinusoid(coordinates: Tensor, width: int) -> Tensor:

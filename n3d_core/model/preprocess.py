@@ -7,6 +7,7 @@ token's pixels, CLIP's mean and deviation. All in fp32 on the host.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,23 +38,42 @@ class VisionInput:
 
 
 def vision_input(
-    color: NDArray[np.uint8], points: NDArray[np.float32], valid: NDArray[np.bool_], config: N3DConfig
+    color: NDArray[np.uint8],
+    points: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    config: N3DConfig,
+    compat: bool = False,
 ) -> VisionInput:
-    """Prepares RGB [H, W, 3] and a normalised point map [h, w, 3] of the same view for the vision tower."""
+    """Prepares RGB [H, W, 3] and a normalised point map [h, w, 3] of the same view for the vision tower.
+
+    Args:
+        compat: reads the points as the reference's scripts do, which scrambles near-square landscape images; for
+            comparison with their output only.
+    """
     image = resize_for_model(Image.fromarray(color), config)
     patches, grid_h, grid_w = patchify(np.asarray(image), config.vision)
+    if compat:
+        from n3d_core.compat import scrambled
+
+        points, valid = scrambled(points, grid_h, grid_w), scrambled(valid, grid_h, grid_w)
     return VisionInput(patches, pooled_coordinates(points, valid, grid_h, grid_w), image_plan(config, grid_h, grid_w))
 
 
 def resize_for_model(image: Image.Image, config: N3DConfig) -> Image.Image:
-    """Longest side to `image_longest_side` (Lanczos, in the image's own mode), RGB, then whole tokens (bicubic).
+    """RGB image of the size the vision tower takes: the longest side first (Lanczos), then whole tokens (bicubic).
 
     Raises:
         ImageError: if a side is shorter than one token after the first step.
     """
     size = longest_side_size(image.width, image.height, config.image_longest_side)
     final = whole_token_size(*size, config.vision.pixels_per_token)
-    return _resize(_resize(image, size, Image.Resampling.LANCZOS).convert("RGB"), final, Image.Resampling.BICUBIC)
+    return _resize(resize_longest_side(image, config.image_longest_side), final, Image.Resampling.BICUBIC)
+
+
+def resize_longest_side(image: Image.Image, longest: int) -> Image.Image:
+    """RGB image whose longest side is `longest` pixels, resized in the image's own mode (no EXIF rotation)."""
+    size = longest_side_size(image.width, image.height, longest)
+    return _resize(image, size, Image.Resampling.LANCZOS).convert("RGB")
 
 
 def _resize(image: Image.Image, size: tuple[int, int], method: Image.Resampling) -> Image.Image:
@@ -87,12 +107,19 @@ def whole_token_size(width: int, height: int, token: int) -> tuple[int, int]:
 
 def patchify(image: NDArray[np.uint8], vision: VisionConfig) -> tuple[NDArray[np.float32], int, int]:
     """RGB [H, W, 3] -> normalised patches [P, C*T*S*S] in merge-group order, and the patch grid's height and width."""
-    side, merge = vision.patch_size, vision.spatial_merge_size
+    side = vision.patch_size
     grid_h, grid_w = image.shape[0] // side, image.shape[1] // side
     scaled = (image * (1 / 255)).astype(np.float32)
-    pixels = (scaled - MEAN) / DEVIATION
-    tiles = pixels.reshape(grid_h // merge, merge, side, grid_w // merge, merge, side, vision.in_channels)
+    tiles = merge_group_tiles((scaled - MEAN) / DEVIATION, vision)
+    frames = np.repeat(tiles[:, :, None], vision.temporal_patch_size, axis=2)  # a still image is a video of equal frames
+    return np.ascontiguousarray(frames.reshape(grid_h * grid_w, -1)), grid_h, grid_w
+
+
+def merge_group_tiles(pixels: NDArray[Any], vision: VisionConfig) -> NDArray[Any]:
+    """Cuts [H, W, C] into patches [P, C, S, S]; those of one image token stand together."""
+    side, merge = vision.patch_size, vision.spatial_merge_size
+    height, width, channels = pixels.shape
+    group = side * merge
+    tiles = pixels.reshape(height // group, merge, side, width // group, merge, side, channels)
     tiles = tiles.transpose(0, 3, 1, 4, 6, 2, 5)  # token row, token col, row and col in the token, C, S, S
-    tiles = tiles.reshape(grid_h * grid_w, vision.in_channels, 1, side * side)
-    repeated = np.repeat(tiles, vision.temporal_patch_size, axis=2)  # a still image is a video of equal frames
-    return np.ascontiguousarray(repeated.reshape(grid_h * grid_w, -1)), grid_h, grid_w
+    return np.ascontiguousarray(tiles.reshape(-1, channels, side, side))

@@ -1,0 +1,126 @@
+"""Boxes as the words of the second pass: what a reasoning prompt says about the objects of its question.
+
+The numbers are in the model's frame (x left, y up, z forward, metres); an image box is `[u, v, width, height]` in
+fractions of the image: the projected centre, and the extent of the projected corners. All are rounded to 2 decimals.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.errors import QueryError
+from n3d_core.geometry.boxes import Box3D
+from n3d_core.geometry.camera import Camera
+
+Numbers = list[float]
+
+# A full stop ends a sentence before a new one or at the end; in `0.5`, `vs. the` and `...` it does not.
+_SENTENCE = re.compile(r".*?(?:[?？。]|\.(?=\s+[^\sa-z0-9]|\s*$))", re.DOTALL)
+_CORNERS = [(x, y, z) for z in (1, -1) for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+
+
+def first_sentence(question: str) -> str:
+    """A question up to its first question mark or full stop; all of it where there is none."""
+    match = _SENTENCE.match(question)
+    return match.group() if match else question
+
+
+def numbered_names(boxes: Sequence[Box3D]) -> list[str]:
+    """`0_chair`, `1_green mug`, …: how a question names boxes that were found before."""
+    return [f"{index}_{' '.join(box.label.split())}" for index, box in enumerate(boxes)]
+
+
+def mentioned(question: str, names: Sequence[str]) -> list[int]:
+    """Indices of the names that stand in a question, once each and in the order of the question.
+
+    Longer names come first, so that `1_green mug` is not taken for `1_green`; whatever stands around a name does not
+    matter: `0_chair and 1_orange/tangerine` mentions both.
+    """
+    text = " ".join(question.split()).lower()
+    found: list[tuple[int, int]] = []
+    for index, name in sorted(enumerate(names), key=lambda item: -len(item[1])):
+        for match in re.finditer(rf"(?<!\w){re.escape(name.lower())}(?!\w)", text):
+            found.append((match.start(), index))
+            text = text[: match.start()] + "\0" * len(match.group()) + text[match.end() :]
+    return list(dict.fromkeys(index for _, index in sorted(found)))
+
+
+def scene_condition(boxes: Sequence[Box3D], camera: Camera, names: Sequence[str]) -> str:
+    """What follows the question of the second pass; empty for no box.
+
+    Args:
+        boxes: in the optical frame.
+        camera: that sees them.
+        names: of the boxes, as the condition calls them.
+
+    Raises:
+        QueryError: if a box lies behind the camera.
+    """
+    for box, name in zip(boxes, names, strict=True):
+        if not box.center[2] > 0:
+            raise QueryError(
+                f"box {name!r} lies behind the camera (z = {box.center[2]:.3g} m): ask about boxes that are in view"
+            )
+    centres = [(-b.center[0], -b.center[1], b.center[2]) for b in boxes]
+    boxes_3d = [rounded_box(centre, b.size) for centre, b in zip(centres, boxes, strict=True)]
+    boxes_2d = [
+        rounded_image_box(image_box(centre, b.size, camera.fractions)) for centre, b in zip(centres, boxes, strict=True)
+    ]
+    return condition_text(names, boxes_3d, boxes_2d)
+
+
+def condition_text(names: Sequence[str], boxes_3d: Sequence[Numbers], boxes_2d: Sequence[Numbers]) -> str:
+    """The sentences, in the four forms that the model was trained on: one, two, three, and more boxes."""
+    kinds = (("3D", boxes_3d), ("2D", boxes_2d))
+    if not names:
+        return ""
+    if len(names) <= 2:
+        said = [f"The {kind} bbox of {n} is {b}." for kind, boxes in kinds for n, b in zip(names, boxes, strict=True)]
+    elif len(names) == 3:
+        said = [
+            f"The {kind} bbox of {names[0]}, {names[1]} and {names[2]} is {boxes[0]}, {boxes[1]} and {boxes[2]}."
+            for kind, boxes in kinds
+        ]
+    else:
+        said = [f"The {kind} bbox of {list(names)} is {list(boxes)}." for kind, boxes in kinds]
+    return f" {' '.join(said)} "
+
+
+def image_box(
+    centre: tuple[float, float, float], size: tuple[float, float, float], fractions: NDArray[np.floating]
+) -> Numbers:
+    """[u, v, width, height] of a box of the model's frame, through intrinsics in fractions of the image.
+
+    Corners behind the camera are left out of the extent; the box is not clipped to the image.
+    """
+    corners = [tuple(c + sign * s / 2 for c, s, sign in zip(centre, size, signs, strict=True)) for signs in _CORNERS]
+    seen = np.array([project(corner, fractions) for corner in corners if corner[2] > 0])
+    extent = seen.max(axis=0) - seen.min(axis=0)
+    return [*project(centre, fractions), float(extent[0]), float(extent[1])]
+
+
+def project(point: tuple[float, ...], fractions: NDArray[np.floating]) -> tuple[float, float]:
+    """(u, v) of a point of the model's frame, in fractions of the image."""
+    x, y, z = fractions @ np.array([-point[0], -point[1], point[2]])
+    return float(x / z), float(y / z)
+
+
+def rounded_box(centre: tuple[float, float, float], size: tuple[float, float, float]) -> Numbers:
+    """[x, y, z, width, height, length] with 2 decimals.
+
+    The training data rounds x and y as NumPy does (2.675 to 2.68) and the others as Python does (2.675 to 2.67).
+    """
+    return [_numpy_round(centre[0]), _numpy_round(centre[1]), *(round(float(v), 2) for v in (centre[2], *size))]
+
+
+def rounded_image_box(numbers: Numbers) -> Numbers:
+    """An image box with 2 decimals."""
+    return [_numpy_round(v) for v in numbers]
+
+
+def _numpy_round(value: float) -> float:
+    return float(np.round(np.float64(value), 2))
