@@ -1,53 +1,134 @@
-"""Boxes drawn on images: the projected edges of each box, its label and its size."""
+"""Boxes drawn on images: the projected edges of each box, its label, its score and its size."""
 
 from __future__ import annotations
 
 import colorsys
+import functools
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.oriented_box import OrientedBox
+
+Paint = tuple[int, int, int]
+AnyBox = Box3D | OrientedBox
 
 # Pairs of corners (numbered by the bits x y z, as `corners` does) that differ along one axis only.
 EDGES: tuple[tuple[int, int], ...] = tuple(
     (a, b) for a in range(8) for b in range(a + 1, 8) if bin(a ^ b).count("1") == 1
 )
 _NEAR = 0.01  # metres; edges are cut here, before they pass the camera's centre
+_HIDDEN = 0.45  # opacity of the edges behind the box
+_PLATE = 0.82  # opacity of a label's background
+_BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
+_LONGEST_LABEL = 32  # characters
+
+
+@dataclass(frozen=True)
+class _Style:
+    """Sizes in pixels that suit an image."""
+
+    line: int
+    text: int
+
+    @classmethod
+    def of(cls, height: int, width: int) -> _Style:
+        side = max(height, width)
+        return cls(max(1, round(side / 420)), max(10, round(side / 48)))
 
 
 def class_color(label: str) -> tuple[float, float, float]:
     """R, G, B in 0..1, the same for a label in every process and picture."""
-    return colorsys.hsv_to_rgb(zlib.crc32(label.encode()) % 360 / 360, 0.85, 1.0)
+    code = zlib.crc32(label.encode())
+    return colorsys.hsv_to_rgb(code % 360 / 360, (0.95, 0.6)[code >> 16 & 1], (1.0, 0.8)[code >> 17 & 1])
 
 
-def caption(box: Box3D | OrientedBox) -> str:
-    """What is written at a box: its label, its score and its extents in centimetres."""
-    return f"{box.label} {box.score:.2f}  " + " x ".join(f"{100 * side:.0f}" for side in box.size) + " cm"
+def caption(box: AnyBox) -> str:
+    """What is written at a box: its label, its score and its extents (width x height x length) in metres."""
+    return f"{_title(box)}  {_extents(box)}"
 
 
-def draw_boxes(color: NDArray[np.uint8], camera: Camera, boxes: Sequence[Box3D | OrientedBox]) -> NDArray[np.uint8]:
-    """A copy of an RGB image [H, W, 3] with the boxes (in the camera's optical frame) drawn on it, far ones first."""
+def draw_boxes(
+    color: NDArray[np.uint8], camera: Camera, boxes: Sequence[AnyBox], *, truth: Sequence[AnyBox] | None = None
+) -> NDArray[np.uint8]:
+    """A copy of an RGB image [H, W, 3] with boxes of the camera's optical frame drawn on it.
+
+    Near boxes are drawn over far ones; edges at the back of a box are faint. Parts behind the camera are left out.
+
+    Args:
+        truth: boxes known to be right, drawn thin, white and dashed, without labels.
+    """
     canvas = np.ascontiguousarray(color).copy()
-    width = max(1, round(max(canvas.shape[:2]) / 400))
-    for box in sorted(boxes, key=lambda one: -one.center[2]):
-        paint = tuple(round(255 * part) for part in class_color(box.label))
-        corners = box.corners()
-        for a, b in EDGES:
-            ends = _visible(corners[a], corners[b])
-            if ends is not None:
-                (u0, v0), (u1, v1) = np.clip(camera.project(ends), -30000, 30000).round().astype(int)
-                cv2.line(canvas, (int(u0), int(v0)), (int(u1), int(v1)), paint, width, cv2.LINE_AA)
-        _write(canvas, camera, corners, caption(box), paint)
+    style = _Style.of(*canvas.shape[:2])
+    for box in truth or ():
+        _draw_dashed(canvas, camera, box, style)
+    placed: list[tuple[int, int, int, int]] = []
+    far_first = sorted(boxes, key=lambda one: -one.center[2])
+    for box in far_first:
+        _draw_edges(canvas, camera, box, style)
+    for box in reversed(far_first):  # the nearest box has the first choice of a place
+        _draw_label(canvas, camera, box, style, placed)
     return canvas
 
 
-def _visible(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64] | None:
+def _draw_edges(canvas: NDArray[np.uint8], camera: Camera, box: AnyBox, style: _Style) -> None:
+    paint = _paint(box.label)
+    front, back = _segments(box, camera)
+    faint = canvas.copy()
+    _lines(faint, back, paint, style.line)
+    cv2.addWeighted(faint, _HIDDEN, canvas, 1 - _HIDDEN, 0, dst=canvas)
+    _lines(canvas, front, _BLACK, style.line + 1)
+    _lines(canvas, front, paint, style.line)
+
+
+def _draw_dashed(canvas: NDArray[np.uint8], camera: Camera, box: AnyBox, style: _Style) -> None:
+    front, back = _segments(box, camera)
+    dashes: list[NDArray[Any]] = []
+    for ends in front + back:
+        crosses, a, b = _inside(canvas, ends)
+        if crosses:
+            pieces = max(1, int(np.hypot(*np.subtract(b, a)) / (3 * style.line + 3)))
+            stops = np.linspace(a, b, pieces + 1)
+            dashes += [stops[i : i + 2] for i in range(0, pieces, 2)]
+    _lines(canvas, dashes, _BLACK, 2)
+    _lines(canvas, dashes, _WHITE, 1)
+
+
+def _segments(box: AnyBox, camera: Camera) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
+    """Pixel segments [2, 2] of the box's edges: those that face the camera, and those behind its volume."""
+    corners = box.corners()
+    seen = _faces_seen(corners)
+    front: list[NDArray[Any]] = []
+    back: list[NDArray[Any]] = []
+    for a, b in EDGES:
+        ends = _before_camera(corners[a], corners[b])
+        if ends is not None:
+            sides = [(axis, a >> (2 - axis) & 1) for axis in range(3) if not (a ^ b) >> (2 - axis) & 1]
+            (front if any(seen[axis, side] for axis, side in sides) else back).append(camera.project(ends))
+    return front, back
+
+
+def _faces_seen(corners: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which faces [axis, side] are turned to the camera at the origin; all, where it is inside the box."""
+    seen = np.zeros((3, 2), np.bool_)
+    for axis in range(3):
+        step = 4 >> axis
+        outward = corners[step] - corners[0]
+        for side, sign in ((0, -1), (1, 1)):
+            face = corners[[i for i in range(8) if (i & step > 0) == side]].mean(axis=0)
+            seen[axis, side] = sign * (outward @ face) < 0
+    return seen if seen.any() else ~seen
+
+
+def _before_camera(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64] | None:
     """The part [2, 3] of the segment a-b that is before the camera; None if there is none."""
     if a[2] < _NEAR and b[2] < _NEAR:
         return None
@@ -58,15 +139,84 @@ def _visible(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float
     return np.stack([a, b])
 
 
-def _write(
-    canvas: NDArray[np.uint8], camera: Camera, corners: NDArray[np.float64], text: str, paint: tuple[int, ...]
+def _inside(canvas: NDArray[np.uint8], ends: NDArray[Any]) -> tuple[bool, Any, Any]:
+    """Whether a segment crosses the image, and its ends there."""
+    (u0, v0), (u1, v1) = np.clip(ends, -1e6, 1e6).round().astype(int).tolist()
+    return cv2.clipLine((0, 0, canvas.shape[1], canvas.shape[0]), (u0, v0), (u1, v1))
+
+
+def _lines(canvas: NDArray[np.uint8], segments: Sequence[NDArray[Any]], paint: Paint, width: int) -> None:
+    if segments:
+        points = (np.clip(np.stack(segments), -1e4, 1e4) * 16).round().astype(np.int32)  # in sixteenths of a pixel
+        cv2.polylines(canvas, list(points), False, paint, width, cv2.LINE_AA, shift=4)
+
+
+def _draw_label(
+    canvas: NDArray[np.uint8],
+    camera: Camera,
+    box: AnyBox,
+    style: _Style,
+    placed: list[tuple[int, int, int, int]],
 ) -> None:
-    pixels = camera.project(corners[corners[:, 2] > _NEAR])
-    if len(pixels) == 0:
+    """Writes label and size on a plate in the box's colour, where it hides no other label if there is such a place."""
+    front, back = _segments(box, camera)
+    if not front and not back:
         return
-    scale = max(canvas.shape[:2]) / 1400
-    (w, h), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
-    left = int(np.clip(pixels[:, 0].min(), 0, max(canvas.shape[1] - w, 0)))
-    bottom = int(np.clip(pixels[:, 1].min() - base, h + base, canvas.shape[0] - 1))
-    cv2.rectangle(canvas, (left, bottom - h - base), (left + w, bottom + base), (0, 0, 0), cv2.FILLED)
-    cv2.putText(canvas, text, (left, bottom), cv2.FONT_HERSHEY_SIMPLEX, scale, paint, 1, cv2.LINE_AA)
+    height, width = canvas.shape[:2]
+    pixels = np.concatenate(front + back)
+    left, top = np.clip(pixels.min(axis=0), 0, (width, height)).astype(int).tolist()
+    right, bottom = np.clip(pixels.max(axis=0), 0, (width, height)).astype(int).tolist()
+    plate = _plate(_title(box), _extents(box), style.text, _paint(box.label))
+    h, w = plate.shape[:2]
+    wishes = [(left, top - h - 1), (right - w, top - h - 1), (left, bottom + 1), (right - w, bottom + 1)]
+    wishes += [(left, top + 1), (right + 1, top), (left - w - 1, top), (left, top - 2 * h), (left, bottom + h)]
+    spots = [(int(np.clip(x, 0, max(width - w, 0))), int(np.clip(y, 0, max(height - h, 0)))) for x, y in wishes]
+    x, y = min(spots, key=lambda spot: _covered((*spot, w, h), placed))
+    placed.append((x, y, w, h))
+    under = canvas[y : y + h, x : x + w]
+    plate = plate[: under.shape[0], : under.shape[1]]
+    cv2.addWeighted(plate, _PLATE, under, 1 - _PLATE, 0, dst=under)
+
+
+def _plate(title: str, detail: str, size: int, paint: Paint) -> NDArray[np.uint8]:
+    """Two lines of text on a plate of colour, [h, w, 3]."""
+    large, small = _font(size), _font(max(9, round(size * 0.8)))
+    pad = max(2, size // 5)
+    boxes = [font.getbbox(text) for font, text in ((large, title), (small, detail))]
+    width = int(max(b[2] for b in boxes)) + 2 * pad
+    rows = (
+        [int(sum(font.getmetrics())) for font in (large, small)]
+        if isinstance(large, ImageFont.FreeTypeFont)
+        else [11] * 2
+    )
+    image = Image.new("RGB", (width, sum(rows) + pad), paint)
+    ink = _BLACK if np.dot(paint, (0.299, 0.587, 0.114)) > 110 else _WHITE
+    pen = ImageDraw.Draw(image)
+    pen.text((pad, pad // 2), title, fill=ink, font=large)
+    pen.text((pad, pad // 2 + rows[0]), detail, fill=ink, font=small)
+    return np.asarray(image)
+
+
+@functools.lru_cache(maxsize=8)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _covered(spot: tuple[int, int, int, int], placed: list[tuple[int, int, int, int]]) -> int:
+    """Pixels of (x, y, w, h) that labels cover already."""
+    x, y, w, h = spot
+    return sum(max(0, min(x + w, a + c) - max(x, a)) * max(0, min(y + h, b + d) - max(y, b)) for a, b, c, d in placed)
+
+
+def _title(box: AnyBox) -> str:
+    label = box.label if len(box.label) <= _LONGEST_LABEL else box.label[: _LONGEST_LABEL - 1] + "…"
+    return f"{label} {box.score:.2f}"
+
+
+def _extents(box: AnyBox) -> str:
+    return " x ".join(f"{side:.2f}" for side in box.size) + " m"
+
+
+def _paint(label: str) -> Paint:
+    red, green, blue = (round(255 * part) for part in class_color(label))
+    return red, green, blue
