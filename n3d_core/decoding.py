@@ -155,8 +155,14 @@ class _Run:
         self.random = np.random.default_rng(decoder.sampling.seed)
 
     def tokens(self, logits: NDArray[np.float32], grammar: Grammar) -> Iterator[Token]:
-        """See `Decoder.reply`."""
+        """See `Decoder.reply`. Whatever ends it, the sequence is left without a draft."""
         self.rows = [logits]
+        try:
+            yield from self._tokens(grammar)
+        finally:
+            self._forget_draft()
+
+    def _tokens(self, grammar: Grammar) -> Iterator[Token]:
         for written in range(self.limits.tokens):
             self.limits.check(written)
             forced = grammar.forced
@@ -177,11 +183,14 @@ class _Run:
             self.ahead.pop(0)
             self.work.drafted += 1
             return
+        self._forget_draft()
+        self.pending.append(token)
+
+    def _forget_draft(self) -> None:
         if self.ahead:
             self.sequence.truncate(self.sequence.length - len(self.ahead))
             self.position -= len(self.ahead)
             self.ahead, self.rows = [], []
-        self.pending.append(token)
 
     def _extend(self) -> None:
         """Feeds what is decided, and a draft behind it, in one pass."""

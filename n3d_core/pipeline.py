@@ -29,6 +29,7 @@ from n3d_core.geometry.points import normalise, to_model_frame
 from n3d_core.language import prompts
 from n3d_core.language.codec import BoxCodec
 from n3d_core.language.grammar import BoxGrammar, BoxVocabulary, FreeText, Grammar
+from n3d_core.language.structured import serialise
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.model.preprocess import vision_input
 from n3d_core.models import find_model
@@ -138,7 +139,7 @@ class View:
             _tell(on_event, StageStarted("ground"))
             readers = [self._read_boxes(prompts.grounding_prompt(p), limits, work, on_event) for p in phrases]
         boxes = [box for reader in readers for box in reader.boxes]
-        reply = "\n".join(reader.text for reader in readers if reader.text)
+        reply = serialise([code for reader in readers for code in reader.codes])
         return Grounding(
             reply,
             boxes,

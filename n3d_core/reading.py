@@ -6,7 +6,7 @@ from n3d_core.decoding import Token
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.language.codec import BoxCodec
 from n3d_core.language.grammar import BoxVocabulary
-from n3d_core.language.structured import FIELDS, parse_line
+from n3d_core.language.structured import FIELDS, BoxCode, parse_line
 from n3d_core.results import BoxDecoded, Listener
 from n3d_core.scores import BoxEvidence, Calibration, center_covariance
 
@@ -18,14 +18,9 @@ class BoxReader:
         self._words, self._codec, self._calibration, self._on_event = words, codec, calibration, on_event
         self._line: list[int] = []
         self._evidence = BoxEvidence(words)
-        self.lines: list[str] = []
+        self.codes: list[BoxCode] = []
         self.boxes: list[Box3D] = []
         self.evidence: list[list[float]] = []
-
-    @property
-    def text(self) -> str:
-        """The reply so far, complete lines only."""
-        return "\n".join(self.lines)
 
     def add(self, token: Token) -> None:
         """Takes the next token; the choice to write another line counts for that line."""
@@ -46,11 +41,11 @@ class BoxReader:
         if ids.count(self._words.comma) < len(FIELDS):
             return
         text = self._words.tokenizer.decode(ids)
-        code = parse_line(text, len(self.lines))
+        code = parse_line(text, len(self.codes))
         values, moments = evidence.finish()
         covariance = center_covariance(self._codec, code, moments, self._calibration.covariance_scale)
         box = self._codec.decode(code, self._calibration.score(values), covariance)
-        self.lines.append(text)
+        self.codes.append(code)
         self.boxes.append(box)
         self.evidence.append([float(v) for v in values])
         if self._on_event is not None:

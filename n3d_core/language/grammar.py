@@ -20,7 +20,6 @@ from n3d_core.language.structured import FIELDS
 from n3d_core.language.tokenizer import Tokenizer
 
 MAX_CLASS_TOKENS = 24
-_PROBES = ("a", "R", " x", "0", "é", "中", '"', "(", "-")  # what a class may begin with
 
 
 class Kind(Enum):
@@ -143,11 +142,10 @@ class BoxVocabulary:
         return ids[0]
 
     def _open_text(self) -> str:
-        text = "bbox_0=Bbox("
-        alone = self.tokenizer.encode(text)
-        if all(self.tokenizer.encode(text + probe)[: len(alone)] == alone for probe in _PROBES):
-            return ""
-        return "("
+        """The bracket before the class can be forced unless the vocabulary has tokens that join it with a letter."""
+        last = self._texts[self.tokenizer.encode("bbox_0=Bbox(")[-1]]
+        joins = any(len(t) > 1 and t.startswith("(") for t in self._texts)
+        return "(" if last == "(" and joins else ""
 
     def _mask_where(self, condition: Callable[[str], bool]) -> NDArray[np.bool_]:
         mask = np.zeros(self._size, dtype=bool)

@@ -1,0 +1,162 @@
+"""Every fast way of decoding gives what decoding one token at a time gives."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from n3d_core.decoding import Decoder, Limits, Sampling, Work
+from n3d_core.errors import ConfigError, QueryCancelledError, QueryTimeoutError
+from n3d_core.language.grammar import BoxGrammar, BoxVocabulary, FreeText, Grammar
+from n3d_core.language.tokenizer import Tokenizer
+from test.core.vocabularies import joining_tokenizer, whole_number_tokenizer
+
+
+class HashSequence:
+    """A model whose logits are a function of the last three tokens and their position: chunking cannot matter to it."""
+
+    def __init__(self, vocab: int, end: int, loop: int = 0) -> None:
+        self.vocab, self.end, self.loop = vocab, end, loop
+        self.ids: list[int] = []
+        self.positions: list[int] = []
+        self.calls = 0
+
+    @property
+    def length(self) -> int:
+        return len(self.ids)
+
+    def extend(self, ids: list[int], positions: NDArray[np.int64], image: object = None, rows: int = 1) -> NDArray[np.float32]:
+        self.calls += 1
+        out = []
+        for token, position in zip(ids, positions[0], strict=True):
+            self.ids.append(int(token))
+            self.positions.append(int(position))
+            out.append(self._logits())
+        return np.stack(out[-rows:])
+
+    def truncate(self, length: int) -> None:
+        del self.ids[length:], self.positions[length:]
+
+    def _logits(self) -> NDArray[np.float32]:
+        place = len(self.ids) % self.loop if self.loop else len(self.ids)
+        key = str((self.ids[-1] if not self.loop else 0, place)).encode()
+        logits = np.random.default_rng(zlib.crc32(key)).standard_normal(self.vocab).astype(np.float32) * 3
+        logits[self.end] = -20  # the reply goes on until its budget ends
+        return logits
+
+
+@pytest.fixture(scope="module", params=["whole", "joining"])
+def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    make = {"whole": whole_number_tokenizer, "joining": joining_tokenizer}[request.param]
+    return make(tmp_path_factory.mktemp(request.param))
+
+
+def boxes(tokenizer: Tokenizer) -> Grammar:
+    return BoxGrammar(BoxVocabulary(tokenizer, tokenizer.size, frozenset({tokenizer.id_of("<|im_end|>")})))
+
+
+def text(tokenizer: Tokenizer) -> Grammar:
+    return FreeText(frozenset({tokenizer.id_of("<|im_end|>")}))
+
+
+def decode(
+    decoder: Decoder, grammar: Grammar, tokenizer: Tokenizer, loop: int = 0, tokens: int = 150
+) -> tuple[list[int], HashSequence, Work]:
+    sequence, work = HashSequence(tokenizer.size, tokenizer.id_of("<|im_end|>"), loop), Work()
+    prompt = [1, 2, 3, 4, 5]
+    logits = sequence.extend(prompt, np.broadcast_to(np.arange(5), (3, 5)))[0]
+    reply = decoder.reply(sequence, logits, 5, grammar, prompt, Limits(tokens), work)
+    return [t.id for t in reply], sequence, work
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling.released(), Sampling(repetition_penalty=1.3)])
+def test_jump_forward_gives_the_tokens_of_single_steps_in_fewer_passes(tokenizer: Tokenizer, sampling: Sampling) -> None:
+    plain, slow, _ = decode(Decoder(sampling, jump=False), boxes(tokenizer), tokenizer)
+    jumped, fast, work = decode(Decoder(sampling, jump=True), boxes(tokenizer), tokenizer)
+    assert jumped == plain
+    assert fast.calls < slow.calls
+    assert work.forced > 5
+    assert fast.positions == list(range(len(fast.positions)))
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling.released(), Sampling(repetition_penalty=1.3)])
+def test_drafting_gives_the_tokens_of_single_steps(tokenizer: Tokenizer, sampling: Sampling) -> None:
+    plain, _, _ = decode(Decoder(sampling), text(tokenizer), tokenizer, loop=12)
+    drafted, sequence, work = decode(Decoder(sampling, draft=True), text(tokenizer), tokenizer, loop=12)
+    assert drafted == plain
+    assert sequence.positions == list(range(len(sequence.positions)))
+    if sampling == Sampling():  # a greedy loop repeats itself, so drafts must have been right
+        assert work.drafted > 50
+        assert work.steps < 60
+
+
+def test_drafting_under_the_box_grammar_gives_the_same_boxes(tokenizer: Tokenizer) -> None:
+    plain, _, _ = decode(Decoder(jump=False), boxes(tokenizer), tokenizer, loop=17)
+    drafted, _, _ = decode(Decoder(draft=True), boxes(tokenizer), tokenizer, loop=17)
+    assert drafted == plain
+
+
+def test_a_wrong_draft_leaves_the_sequence_as_if_it_had_not_been(tokenizer: Tokenizer) -> None:
+    ids, sequence, _ = decode(Decoder(Sampling.released(seed=3), draft=True), text(tokenizer), tokenizer, loop=5)
+    fed = sequence.ids[5:]
+    assert fed == ids[: len(fed)]
+
+
+def test_forced_tokens_carry_no_probability_and_free_ones_do(tokenizer: Tokenizer) -> None:
+    sequence = HashSequence(tokenizer.size, tokenizer.id_of("<|im_end|>"))
+    logits = sequence.extend([1], np.zeros((3, 1), dtype=np.int64))[0]
+    tokens = list(Decoder().reply(sequence, logits, 1, boxes(tokenizer), limits=Limits(60)))
+    assert all(t.probability == 1.0 for t in tokens if t.kind is None)
+    assert all(0 < t.probability <= 1 for t in tokens)
+    free = [t for t in tokens if t.distribution is not None]
+    assert free and all(abs(float(t.distribution.sum()) - 1) < 1e-5 for t in free)
+
+
+def test_cancelling_ends_the_reply_between_two_steps(tokenizer: Tokenizer) -> None:
+    sequence = HashSequence(tokenizer.size, tokenizer.id_of("<|im_end|>"))
+    logits = sequence.extend([1], np.zeros((3, 1), dtype=np.int64))[0]
+    asked: list[int] = []
+
+    def cancel() -> bool:
+        asked.append(len(asked))
+        return len(asked) > 7
+
+    seen = []
+    with pytest.raises(QueryCancelledError, match="after 7 tokens"):
+        seen.extend(t.id for t in Decoder().reply(sequence, logits, 1, text(tokenizer), limits=Limits(50, cancel)))
+    assert sequence.calls <= 8
+
+
+def test_a_deadline_that_has_passed_ends_the_reply(tokenizer: Tokenizer) -> None:
+    sequence = HashSequence(tokenizer.size, tokenizer.id_of("<|im_end|>"))
+    logits = sequence.extend([1], np.zeros((3, 1), dtype=np.int64))[0]
+    with pytest.raises(QueryTimeoutError, match="time budget"):
+        list(Decoder().reply(sequence, logits, 1, text(tokenizer), limits=Limits(50, deadline=time.monotonic() - 1)))
+
+
+def test_the_token_budget_ends_the_reply(tokenizer: Tokenizer) -> None:
+    ids, _, _ = decode(Decoder(), text(tokenizer), tokenizer, tokens=9)
+    assert len(ids) <= 9
+
+
+def test_sampling_settings_out_of_range_are_refused() -> None:
+    with pytest.raises(ConfigError, match="temperature"):
+        Sampling(temperature=-1)
+
+
+def test_released_sampling_agrees_with_transformers(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    logits_process = pytest.importorskip("transformers.generation.logits_process")
+    from n3d_core.decoding import _truncated
+
+    row = np.random.default_rng(0).standard_normal(300).astype(np.float32) * 4
+    scores = torch.tensor(row)[None] / 0.6
+    for warper in (logits_process.TopKLogitsWarper(10), logits_process.TopPLogitsWarper(0.95)):
+        scores = warper(torch.zeros(1, 1, dtype=torch.long), scores)
+    expected = torch.softmax(scores.double(), -1)[0].numpy()
+    np.testing.assert_allclose(_truncated(row / np.float32(0.6), Sampling.released()), expected, atol=1e-6)
