@@ -184,11 +184,7 @@ def _plate(title: str, detail: str, size: int, paint: Paint) -> NDArray[np.uint8
     pad = max(2, size // 5)
     boxes = [font.getbbox(text) for font, text in ((large, title), (small, detail))]
     width = int(max(b[2] for b in boxes)) + 2 * pad
-    rows = (
-        [int(sum(font.getmetrics())) for font in (large, small)]
-        if isinstance(large, ImageFont.FreeTypeFont)
-        else [11] * 2
-    )
+    rows = [int(font.getbbox("Åg")[3]) + 1 for font in (large, small)]
     image = Image.new("RGB", (width, sum(rows) + pad), paint)
     ink = _BLACK if np.dot(paint, (0.299, 0.587, 0.114)) > 110 else _WHITE
     pen = ImageDraw.Draw(image)

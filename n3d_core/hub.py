@@ -62,10 +62,15 @@ PUBLISHED = {
 }
 
 
-def local_folder(name: str) -> Path:
-    """Where `n3d download` puts a published checkpoint: `$XDG_CACHE_HOME/n3d/models/NAME`, `~/.cache` by default."""
+def downloads() -> Path:
+    """Where `n3d download` puts checkpoints: `$XDG_CACHE_HOME/n3d/models`, `~/.cache/n3d/models` by default."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "n3d" / "models" / name
+    return Path(cache).expanduser() / "n3d" / "models"
+
+
+def local_folder(name: str) -> Path:
+    """Where a published checkpoint is, once it was downloaded."""
+    return downloads() / name.replace("/", "--")
 
 
 def download(
@@ -88,7 +93,7 @@ def download(
         MissingDependencyError: if huggingface_hub is not installed.
     """
     published = PUBLISHED.get(name) or _unlisted(name)
-    target = folder or local_folder(name.replace("/", "--"))
+    target = folder or local_folder(name)
     try:
         from huggingface_hub import HfApi, snapshot_download
     except ImportError as missing:

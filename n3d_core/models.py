@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from n3d_core.errors import CheckpointError
+from n3d_core.hub import downloads
 
 
 def find_model(name: str | Path) -> Path:
@@ -28,10 +29,11 @@ def find_model(name: str | Path) -> Path:
 
 
 def shelves() -> list[Path]:
-    """Folders of shipped models: `N3D_MODELS`, beside the sources, and the shares of an installed package."""
+    """Folders of models: `N3D_MODELS`, beside the sources, the shares of an installed package, and what was downloaded."""
     package = Path(__file__).resolve().parent
     found = [Path(p) for p in os.environ.get("N3D_MODELS", "").split(os.pathsep) if p]
     found.append(package.parent / "models")
     # <prefix>/lib/python3.x/site-packages/n3d_core -> <prefix>/share/n3d_ros/models
     found += [p / "share" / "n3d_ros" / "models" for p in package.parents[:5]]
+    found.append(downloads())
     return [p for p in found if p.is_dir()]
