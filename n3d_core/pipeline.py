@@ -22,18 +22,21 @@ from n3d_core.backends.base import Backend
 from n3d_core.backends.select import load_backend
 from n3d_core.decoding import Decoder, Limits, Sampling, Work
 from n3d_core.depth import DepthLimits, clean_depth, depth_agreement
-from n3d_core.errors import ConfigError, TextTooLongError
+from n3d_core.errors import ConfigError, QueryError, TextTooLongError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.points import normalise, to_model_frame
 from n3d_core.language import prompts
 from n3d_core.language.codec import BoxCodec
+from n3d_core.language.conditions import first_sentence, mentioned, numbered_names, scene_condition
 from n3d_core.language.grammar import BoxGrammar, BoxVocabulary, FreeText, Grammar
 from n3d_core.language.structured import serialise
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.model.preprocess import vision_input
 from n3d_core.models import find_model
 from n3d_core.reading import BoxReader
+from n3d_core.reasoning.audit import audit
+from n3d_core.reasoning.solving import answer_by_geometry
 from n3d_core.results import Answer, AnswerFrom, Grounding, Listener, StageStarted, TextDecoded
 from n3d_core.scores import Calibration
 
@@ -179,23 +182,19 @@ class View:
         times: dict[str, float] = {}
         with self._lock:
             with _timed(times, "ground"):
-                boxes = self._boxes_of(question, about, limits, on_event)
-            names = _names(question, boxes, numbered=about is not None)
+                boxes, names = self._spoken_of(question, about, limits, on_event)
             with _timed(times, "reason"):
                 _tell(on_event, StageStarted("reason"))
                 reply = self._reason(question, boxes, names, limits, on_event)
         reasoning, said = _split(reply)
         with _timed(times, "audit"):
-            from n3d_core.reasoning.audit import audit
-
             finding = audit(question, boxes, reasoning, said, names)
-        answer = finding.corrected if answer_from == "geometry" and finding.corrected else said
         return Answer(
             question,
-            answer,
+            _geometric_answer(question, boxes, names) if answer_from == "geometry" else said,
             reasoning,
-            finding.verdict,
-            finding.corrected,
+            finding.verdict,  # type: ignore[arg-type]
+            finding.corrected if answer_from == "audited" else "",
             finding.reason,
             boxes,
             self.times | times,
@@ -204,19 +203,25 @@ class View:
             reply,
         )
 
-    def _boxes_of(
+    def _spoken_of(
         self, question: str, about: list[Box3D] | None, limits: Limits, on_event: Listener | None
-    ) -> list[Box3D]:
+    ) -> tuple[list[Box3D], list[str]]:
+        """The boxes that a question is about, and what its second pass calls them.
+
+        Of boxes that were found before, those whose number stands in the question; all where none does.
+        """
         if about is not None:
-            return about
+            names = [prompts.harmless(name) for name in numbered_names(about)]
+            chosen = mentioned(question, names) or range(len(about))
+            return [about[i] for i in chosen], [names[i] for i in chosen]
         _tell(on_event, StageStarted("ground"))
-        return self._read_boxes(prompts.locate_prompt(question), limits, Work(), on_event).boxes
+        boxes = self._read_boxes(prompts.locate_prompt(question), limits, Work(), on_event).boxes
+        plain = len(boxes) <= 3 and len({b.label for b in boxes}) == len(boxes)
+        return boxes, [b.label for b in boxes] if plain else numbered_names(boxes)
 
     def _reason(
         self, question: str, boxes: list[Box3D], names: list[str], limits: Limits, on_event: Listener | None
     ) -> str:
-        from n3d_core.language.conditions import first_sentence, scene_condition
-
         prompt = first_sentence(question) + scene_condition(boxes, self.frame.camera, names)
         ids: list[int] = []
         for token in self._tokens(prompt, FreeText(self.model.words.ends), limits, Work(), draft=True):
@@ -271,11 +276,12 @@ def _phrases(text: str) -> list[str]:
     return phrases
 
 
-def _names(question: str, boxes: list[Box3D], numbered: bool) -> list[str]:
-    """What the condition calls the boxes: bare classes for up to three, `{index}_{class}` otherwise."""
-    if numbered or len(boxes) > 3 or len({b.label for b in boxes}) < len(boxes):
-        return [f"{i}_{b.label}" for i, b in enumerate(boxes)]
-    return [b.label for b in boxes]
+def _geometric_answer(question: str, boxes: list[Box3D], names: list[str]) -> str:
+    """What the boxes alone say; empty where geometry cannot read the question (the audit says why)."""
+    try:
+        return answer_by_geometry(question, boxes, names).text
+    except QueryError:
+        return ""
 
 
 def _split(reply: str) -> tuple[str, str]:

@@ -41,13 +41,18 @@ def grounding_prompt(text: str) -> str:
     return detect_prompt() if text.lower() == ALL_OBJECTS else class_prompt(text)
 
 
+def harmless(text: str) -> str:
+    """Text on one line, trimmed, with special tokens spelled so that the tokenizer reads them as plain text."""
+    return " ".join(_SPECIAL.sub(r"< |\1| >", text).split())
+
+
 def checked_text(text: str) -> str:
-    """User text made safe to stand in a prompt: one line, trimmed, with special tokens spelled harmlessly.
+    """User text made safe to stand in a prompt.
 
     Raises:
         EmptyTextError, TextTooLongError: if nothing is left, or more than `MAX_TEXT` characters.
     """
-    clean = " ".join(_SPECIAL.sub(r"< |\1| >", text).split())
+    clean = harmless(text)
     if not clean:
         raise EmptyTextError("the query text is empty: name what to look for, for example 'red mug', or 'all objects'")
     if len(clean) > MAX_TEXT:

@@ -1,0 +1,57 @@
+"""Makes the folder that ships from a training's export: `python -m training.release RUN/model models/n3d-tiny`.
+
+Weights are stored in fp16 (the network computes in the type it is loaded with, fp32 by default); tokenizer and
+calibration come along. The model card is written by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+
+from n3d_core.errors import CheckpointError, N3DError
+from n3d_core.model.checkpoint import WEIGHTS, load_network, save_checkpoint
+from n3d_core.scores import CALIBRATION
+
+
+def release(source: Path, target: Path) -> dict[str, float]:
+    """Writes the shipped form of a checkpoint folder; returns its size and the largest rounding of a weight.
+
+    Raises:
+        CheckpointError: if the source cannot be loaded, or a weight does not fit fp16.
+    """
+    network = load_network(source)
+    state = network.state_dict()
+    half = {name: value.half() for name, value in state.items()}
+    for name, value in half.items():
+        if not torch.isfinite(value).all():
+            raise CheckpointError(f"{source}: {name} does not fit fp16: ship it in fp32")
+    worst = max(float((half[name].float() - value).abs().max()) for name, value in state.items())
+    save_checkpoint(target, network.config, half)
+    for name in ("tokenizer.json", CALIBRATION):
+        if (source / name).exists():
+            shutil.copyfile(source / name, target / name)
+    return {"megabytes": (target / WEIGHTS).stat().st_size / 1e6, "largest_rounding": worst}
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    args = parser.parse_args()
+    try:
+        print(json.dumps(release(args.source, args.target)))
+    except N3DError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
