@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator, Mapping, Sequence
 
-HEARTBEAT_S = 5.0
+HEARTBEAT_S = 10.0
 _lock: int | None = None
 
 
