@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import colorsys
 import functools
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -14,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from n3d_core.errors import ImageError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.oriented_box import OrientedBox
@@ -216,3 +219,31 @@ def _extents(box: AnyBox) -> str:
 def _paint(label: str) -> Paint:
     red, green, blue = (round(255 * part) for part in class_color(label))
     return red, green, blue
+
+
+def enlarged(color: NDArray[np.uint8], camera: Camera, longest: int) -> tuple[NDArray[np.uint8], Camera]:
+    """A small image (and its camera) scaled by a whole number, to at least `longest` pixels on its longest side."""
+    factor = -(-longest // max(color.shape[:2]))
+    if factor <= 1:
+        return color, camera
+    width, height = camera.width * factor, camera.height * factor
+    larger = cv2.resize(color, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(larger, dtype=np.uint8), camera.resized(width, height)
+
+
+def save_picture(path: Path, image: NDArray[np.uint8]) -> None:
+    """Writes RGB [H, W, 3] in the format of the file's ending; the file appears whole or not at all.
+
+    Raises:
+        ImageError: if the ending is no image format, or the file cannot be written.
+    """
+    try:
+        ok, data = cv2.imencode(path.suffix or "?", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    except cv2.error as error:
+        raise ImageError(f"{path}: {path.suffix or 'no ending'} is not an image format; use .png or .jpg") from error
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(data.tobytes() if ok else b"")
+        os.replace(part, path)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be written: {error.strerror}") from error

@@ -29,7 +29,7 @@ def find_model(name: str | Path) -> Path:
 
 
 def shelves() -> list[Path]:
-    """Folders of models: `N3D_MODELS`, beside the sources, the shares of an installed package, and what was downloaded."""
+    """Folders of models: `N3D_MODELS`, beside the sources, shares of an installed package, and what was downloaded."""
     package = Path(__file__).resolve().parent
     found = [Path(p) for p in os.environ.get("N3D_MODELS", "").split(os.pathsep) if p]
     found.append(package.parent / "models")

@@ -1,0 +1,71 @@
+"""The command `n3d`: everything that needs no ROS, from a shell.
+
+Each subcommand is a module with `add_parser(subparsers)` and `run(args) -> int`; only the one that is called is
+imported, so that `n3d --help` is quick. Results go to stdout, progress and errors to stderr.
+
+Exit codes: 0 done; 1 an error that has a message; 2 wrong usage; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from n3d_core import __version__
+from n3d_core.errors import N3DError
+
+# name: (module, one line of help)
+COMMANDS = {
+    "ground": ("n3d_core.cli.ground", "find what a text names, as 3D boxes in metres"),
+    "ask": ("n3d_core.cli.ask", "answer a spatial question, with the answer checked against geometry"),
+    "doctor": ("n3d_core.doctor", "say what this machine can run, and what to do about what is missing"),
+    "download": ("n3d_core.cli.download", "fetch a published checkpoint and check it"),
+    "parity": ("n3d_core.parity", "compare with golden vectors of the reference"),
+    "compile": ("n3d_core.backends.compile_command", "build engines ahead of time"),
+    "bench": ("n3d_core.bench", "measure this machine"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns its exit code.
+
+    Raises:
+        SystemExit: from argparse, for `--help` (0) and wrong usage (2).
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(arguments)
+    except N3DError as error:
+        print(f"n3d: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("n3d: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of stdout has gone; nobody is left to be told
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(arguments: list[str]) -> int:
+    chosen = arguments[0] if arguments else ""
+    if chosen == "parity":  # has a command line of its own: `python -m n3d_core.parity`
+        return int(importlib.import_module(COMMANDS[chosen][0]).main(arguments[1:]))
+    parser = argparse.ArgumentParser(prog="n3d", description=_DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"n3d {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    module: Any = None
+    for name, (path, summary) in COMMANDS.items():
+        if name == chosen:
+            module = importlib.import_module(path)
+            module.add_parser(commands)
+        else:
+            commands.add_parser(name, help=summary, add_help=False)
+    args = parser.parse_args(arguments)
+    return int(module.run(args))
+
+
+_DESCRIPTION = "Words grounded to 3D boxes, and audited spatial answers, from RGB-D. `n3d COMMAND --help` tells more."

@@ -1,0 +1,53 @@
+"""`n3d ground IMAGE --depth FILE (--camera YAML | --fov DEG) "red mug"`"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from n3d_core.cli.query import add_query_arguments, prepare, print_notes, true_overlaps, write_outputs
+from n3d_core.cli.tables import box_record, box_table, json_line
+
+_DESCRIPTION = """\
+Finds what a text names in an RGB-D image and prints 3D boxes in metres, in the camera's optical frame
+(x right, y down, z forward). TEXT is a noun phrase, several separated by ';', or 'all objects'."""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds `n3d ground`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "ground",
+        help="find what a text names, as 3D boxes in metres",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_query_arguments(parser, "TEXT", "what to find (all objects)", default="all objects")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Grounds one text in one frame."""
+    asked = prepare(args)
+    result = asked.view.ground(args.text, on_event=asked.listen, deadline=asked.deadline)
+    overlaps = true_overlaps(asked, result.boxes)
+    written = write_outputs(asked, result.boxes, [args.text, "", result.text])
+    if args.json:
+        boxes = [box_record(box) for box in result.boxes]
+        for i, overlap in enumerate(overlaps or []):
+            boxes[i]["true_iou"] = round(overlap, 4)
+        print(
+            json_line(
+                {
+                    **asked.record(),
+                    "text": args.text,
+                    "boxes": boxes,
+                    "depth_valid": result.depth_valid,
+                    "times_ms": result.times,
+                    "warnings": result.warnings,
+                    **written,
+                }
+            )
+        )
+    else:
+        print(box_table(result.boxes, overlaps))
+        print_notes(result, written)
+    return 0

@@ -1,0 +1,145 @@
+"""What `n3d ground` and `n3d ask` have in common: the model, progress, and what is written besides the answer."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from n3d_core.cli.inputs import CommandInput, add_frame_arguments, read_input
+from n3d_core.cli.tables import times_line
+from n3d_core.draw import draw_boxes, enlarged, save_picture
+from n3d_core.errors import ConfigError
+from n3d_core.geometry.boxes import Box3D, pairwise_iou_3d
+from n3d_core.results import BoxDecoded, Event, StageStarted
+
+_PICTURE_SIDE = 960  # pixels; smaller images are enlarged, so that their labels can be read
+
+
+def add_query_arguments(
+    parser: argparse.ArgumentParser, words: str, help_text: str, default: str | None = None
+) -> None:
+    """The image, the words that are asked about it, the model and the outputs."""
+    add_frame_arguments(parser)
+    parser.add_argument("text", metavar=words, nargs="?" if default else None, default=default, help=help_text)
+    group = parser.add_argument_group("model")
+    group.add_argument("--model", default="n3d-tiny", help="a shipped or downloaded model, or a folder (n3d-tiny)")
+    group.add_argument("--backend", default="auto", help="auto, torch, onnx or tensorrt (auto)")
+    group.add_argument("--timeout", type=float, metavar="S", help="give up after so many seconds")
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help="print one line of JSON instead of tables")
+    group.add_argument("--output", type=Path, metavar="PICTURE", help="write the annotated picture (.png, .jpg)")
+    group.add_argument("--rrd", type=Path, metavar="FILE", help="write a Rerun recording: image, cloud, boxes, text")
+    group.add_argument("--quiet", action="store_true", help="no progress on stderr")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A model that looks at a frame, ready for a query."""
+
+    args: argparse.Namespace
+    input: CommandInput
+    model: Any
+    view: Any
+    deadline: float | None
+
+    def listen(self, event: Event) -> None:
+        """Tells on stderr what the running query has found."""
+        if isinstance(event, StageStarted):
+            tell(self.args, f"{event.stage} …")
+        elif isinstance(event, BoxDecoded):
+            x, y, z = event.box.center
+            tell(self.args, f"  {event.box.label} at ({x:.2f}, {y:.2f}, {z:.2f}) m")
+
+    def record(self) -> dict[str, Any]:
+        """What is known before the query, for the line of JSON."""
+        return {
+            "image": str(self.args.image),
+            "depth": self.input.source,
+            "model": self.model.name,
+            "backend": self.model.backend.name,
+        }
+
+
+def prepare(args: argparse.Namespace) -> Asked:
+    """Checks the outputs, reads the frame, loads the model and lets it look.
+
+    Raises:
+        N3DError: if one of them fails.
+    """
+    _check_outputs(args)
+    found = read_input(args)
+    tell(args, f"depth from {found.source}")
+    from n3d_core.pipeline import N3D  # torch takes seconds; wrong input should not have to wait for it
+
+    start = time.monotonic()
+    model = N3D.load(args.model, args.backend)
+    backend = model.backend
+    tell(
+        args,
+        f"{model.name} on {backend.name} ({backend.reason}), {model.memory_bytes / 1e6:.0f} MB, "
+        f"loaded in {time.monotonic() - start:.1f} s",
+    )
+    deadline = None if args.timeout is None else time.monotonic() + args.timeout
+    return Asked(args, found, model, model.look(found.frame, found.limits), deadline)
+
+
+def tell(args: argparse.Namespace, line: str) -> None:
+    """A line of progress on stderr."""
+    if not args.quiet:
+        print(line, file=sys.stderr, flush=True)
+
+
+def true_overlaps(asked: Asked, boxes: Sequence[Box3D]) -> list[float] | None:
+    """3D IoU of each box with the best true one; None where the truth is not known or nothing was found."""
+    if asked.input.truth is None or not boxes:
+        return None
+    truth = [thing.box for thing in asked.input.truth.objects]
+    return [float(row.max()) for row in pairwise_iou_3d(list(boxes), truth)] if truth else [0.0] * len(boxes)
+
+
+def write_outputs(asked: Asked, boxes: Sequence[Box3D], lines: Sequence[str]) -> dict[str, str]:
+    """Writes the picture and the recording that were asked for; returns their paths by name.
+
+    Args:
+        lines: text for the recording.
+    """
+    args, frame = asked.args, asked.input.frame
+    written = {}
+    truth = None if asked.input.truth is None else [thing.box for thing in asked.input.truth.objects]
+    if args.output is not None:
+        color, camera = enlarged(frame.color, frame.camera, _PICTURE_SIDE)
+        save_picture(args.output, draw_boxes(color, camera, boxes, truth=truth))
+        written["picture"] = str(args.output)
+    if args.rrd is not None:
+        from n3d_core.recording import write_recording
+
+        write_recording(args.rrd, frame, boxes, "\n".join(lines), truth=truth)
+        written["recording"] = str(args.rrd)
+    return written
+
+
+def print_notes(result: Any, written: dict[str, str]) -> None:
+    """What follows a table: the share of valid depth, times, files and warnings."""
+    print(f"\ndepth valid {result.depth_valid:.0%}   {times_line(result.times)}")
+    for name, path in written.items():
+        print(f"{name}: {path}")
+    for warning in result.warnings:
+        print(f"warning: {warning}")
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Finds out before the model runs whether its results can be kept."""
+    for option, path in (("--output", args.output), ("--rrd", args.rrd)):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise ConfigError(f"{option} {path}: there is no folder {path.absolute().parent}")
+    if args.timeout is not None and not args.timeout > 0:
+        raise ConfigError(f"--timeout {args.timeout}: more than 0 seconds are wanted")
+    if args.rrd is not None:
+        from n3d_core.recording import import_rerun
+
+        import_rerun()

@@ -1,0 +1,68 @@
+"""Plain tables and the last line of JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from n3d_core.geometry.boxes import Box3D
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """Columns as wide as they need to be; the first `left` of them flush left, the others right."""
+    lines = [list(header), *(list(row) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    return "\n".join(
+        "  ".join(row[i].ljust(w) if i < left else row[i].rjust(w) for i, w in enumerate(widths)).rstrip()
+        for row in lines
+    )
+
+
+def box_table(boxes: Sequence[Box3D], overlaps: Sequence[float] | None = None) -> str:
+    """Boxes as a table: centre and size in metres, in the camera's optical frame.
+
+    Args:
+        overlaps: 3D IoU of each with the true boxes, where these are known.
+    """
+    if not boxes:
+        return "no object found"
+    header = ["box", "label", "score", "x", "y", "z", "width", "height", "length"] + (["true IoU"] if overlaps else [])
+    rows = []
+    for i, box in enumerate(boxes):
+        numbers = [f"{v:.2f}" for v in (box.score, *box.center, *box.size)]
+        rows.append([str(i), box.label, *numbers] + ([f"{overlaps[i]:.2f}"] if overlaps else []))
+    return table(header, rows, left=2)
+
+
+def box_record(box: Box3D) -> dict[str, Any]:
+    """A box as JSON: metres, optical frame; numbers to the tenth of a millimetre."""
+    return {
+        "label": box.label,
+        "center": [round(v, 4) for v in box.center],
+        "size": [round(v, 4) for v in box.size],
+        "score": round(box.score, 4),
+        "covariance": None if box.covariance is None else [float(f"{v:.4g}") for v in box.covariance],
+        "saturated": list(box.saturated),
+    }
+
+
+def times_line(times: dict[str, float]) -> str:
+    """Stages and their milliseconds, in the order in which they ran."""
+    return "  ".join(f"{stage} {ms:.0f} ms" for stage, ms in times.items())
+
+
+def json_line(record: dict[str, Any]) -> str:
+    """One line of strict JSON: what is not finite becomes null."""
+    return json.dumps(_finite(record), ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
