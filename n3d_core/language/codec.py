@@ -33,14 +33,14 @@ class BoxCodec:
     camera: Camera
 
     def encode(self, box: Box3D) -> BoxCode:
-        """A box in front of the camera -> bins (floor; clipped to 0..999)."""
+        """A box in front of the camera -> bins: u and v rounded, the others cut; clipped to 0..999."""
         x, y, z = box.center
         u = (x / z * self.camera.fx + self.camera.cx + 0.5) / self.camera.width
         v = (y / z * self.camera.fy + self.camera.cy + 0.5) / self.camera.height
         scale = self.normalisation.scale
         z_n = (z - self.normalisation.min_z) * scale
         sizes = [_bin(s * scale / SIZE_MAX) for s in box.size]
-        return BoxCode(box.label, _bin(u), _bin(v), _bin(z_n / Z_MAX), ANGLE_ZERO, *sizes)
+        return BoxCode(box.label, _nearest_bin(u), _nearest_bin(v), _bin(z_n / Z_MAX), ANGLE_ZERO, *sizes)
 
     def decode(self, code: BoxCode, score: float = 1.0, covariance: tuple[float, ...] | None = None) -> Box3D:
         """Bins -> a box in metres, from the left edge of each bin as the released model reads them."""
@@ -74,6 +74,12 @@ def saturated_fields(code: BoxCode) -> tuple[str, ...]:
 
 
 def _bin(fraction: float) -> int:
-    if not math.isfinite(fraction):
-        return 0
-    return min(max(int(fraction * BINS), 0), BINS - 1)
+    return _clipped(int(fraction * BINS)) if math.isfinite(fraction) else 0
+
+
+def _nearest_bin(fraction: float) -> int:
+    return _clipped(round(fraction * BINS)) if math.isfinite(fraction) else 0
+
+
+def _clipped(value: int) -> int:
+    return min(max(value, 0), BINS - 1)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n3d_core.errors import QueryError
-from n3d_core.geometry.boxes import Box3D
+from n3d_core.geometry.boxes import Box3D, Vector
 from n3d_core.geometry.camera import Camera
 
 Numbers = list[float]
@@ -32,6 +32,12 @@ def first_sentence(question: str) -> str:
 def numbered_names(boxes: Sequence[Box3D]) -> list[str]:
     """`0_chair`, `1_green mug`, …: how a question names boxes that were found before."""
     return [f"{index}_{' '.join(box.label.split())}" for index, box in enumerate(boxes)]
+
+
+def condition_names(boxes: Sequence[Box3D]) -> list[str]:
+    """What a condition calls boxes that were found for its question: bare labels for up to three different ones."""
+    plain = len(boxes) <= 3 and len({box.label for box in boxes}) == len(boxes)
+    return [box.label for box in boxes] if plain else numbered_names(boxes)
 
 
 def mentioned(question: str, names: Sequence[str]) -> list[int]:
@@ -90,26 +96,29 @@ def condition_text(names: Sequence[str], boxes_3d: Sequence[Numbers], boxes_2d: 
     return f" {' '.join(said)} "
 
 
-def image_box(
-    centre: tuple[float, float, float], size: tuple[float, float, float], fractions: NDArray[np.floating]
-) -> Numbers:
+def image_box(centre: Vector, size: Vector, fractions: NDArray[np.floating]) -> Numbers:
     """[u, v, width, height] of a box of the model's frame, through intrinsics in fractions of the image.
 
     Corners behind the camera are left out of the extent; the box is not clipped to the image.
     """
-    corners = [tuple(c + sign * s / 2 for c, s, sign in zip(centre, size, signs, strict=True)) for signs in _CORNERS]
-    seen = np.array([project(corner, fractions) for corner in corners if corner[2] > 0])
+    seen = np.array([project(corner, fractions) for corner in corners(centre, size) if corner[2] > 0])
     extent = seen.max(axis=0) - seen.min(axis=0)
     return [*project(centre, fractions), float(extent[0]), float(extent[1])]
 
 
-def project(point: tuple[float, ...], fractions: NDArray[np.floating]) -> tuple[float, float]:
+def corners(centre: Vector, size: Vector) -> list[Vector]:
+    """The eight corners of a box, the far face first."""
+    (x, y, z), (w, h, l) = centre, size
+    return [(x + i * w / 2, y + j * h / 2, z + k * l / 2) for i, j, k in _CORNERS]
+
+
+def project(point: Vector, fractions: NDArray[np.floating]) -> tuple[float, float]:
     """(u, v) of a point of the model's frame, in fractions of the image."""
     x, y, z = fractions @ np.array([-point[0], -point[1], point[2]])
     return float(x / z), float(y / z)
 
 
-def rounded_box(centre: tuple[float, float, float], size: tuple[float, float, float]) -> Numbers:
+def rounded_box(centre: Vector, size: Vector) -> Numbers:
     """[x, y, z, width, height, length] with 2 decimals.
 
     The training data rounds x and y as NumPy does (2.675 to 2.68) and the others as Python does (2.675 to 2.67).
