@@ -18,7 +18,9 @@ class Sequence(Protocol):
     def length(self) -> int:
         """Number of tokens in the cache."""
 
-    def extend(self, ids: list[int], positions: NDArray[np.int64], image: Any = None, rows: int = 1) -> NDArray[np.float32]:
+    def extend(
+        self, ids: list[int], positions: NDArray[np.int64], image: Any = None, rows: int = 1
+    ) -> NDArray[np.float32]:
         """Appends a chunk in one pass.
 
         Args:

@@ -5,19 +5,108 @@ from __future__ import annotations
 from pathlib import Path
 
 from n3d_core.backends.base import Backend
-from n3d_core.errors import BackendError
+from n3d_core.errors import BackendError, ConfigError, MissingDependencyError
+
+NAMES = ("torch", "onnx", "tensorrt")  # each may be followed by a precision, as in `onnx:int4`
 
 
 def load_backend(folder: Path, backend: str = "auto") -> Backend:
     """Loads a checkpoint folder on a backend.
 
+    `auto` takes the fastest that works here: TensorRT where there is a GPU that it supports, torch on another GPU, ONNX
+    Runtime on a CPU, torch where that is missing. The backend's `reason` says what decided.
+
+    Args:
+        backend: `auto`, `torch`, `onnx`, `tensorrt`, or one of these with a precision: `onnx:int4`.
+
     Raises:
-        BackendError: if the backend is unknown or cannot run here.
+        ConfigError: if the name or precision is unknown.
+        BackendError, MissingDependencyError: if the backend cannot run here.
         CheckpointError: if the folder cannot be loaded.
     """
-    if backend not in ("auto", "torch"):
-        raise BackendError(f"backend {backend!r}: 'auto' or 'torch' is wanted")
+    name, _, precision = backend.partition(":")
+    if name == "auto" and not precision:
+        return _fastest(folder)
+    if name not in NAMES:
+        raise ConfigError(
+            f"backend is {backend!r}: 'auto' or one of {', '.join(NAMES)} is wanted, with a precision as in 'onnx:int4'"
+        )
+    return _load(folder, name, precision or None, "asked for")
+
+
+def _fastest(folder: Path) -> Backend:
+    import torch
+
+    refused: list[str] = []
+    for name in ("tensorrt",) if torch.cuda.is_available() else ("onnx",):
+        try:
+            return _load(folder, name, None, _why(name, refused))
+        except (BackendError, MissingDependencyError) as error:
+            refused.append(f"{name} cannot run here ({error})")
+    return _load(folder, "torch", None, _why("torch", refused))
+
+
+def _why(name: str, refused: list[str]) -> str:
+    places = {"tensorrt": "fastest on a GPU that it supports", "onnx": "fastest on a CPU", "torch": "runs everywhere"}
+    return "; ".join([f"auto: {places[name]}", *refused])
+
+
+def _load(folder: Path, name: str, precision: str | None, reason: str) -> Backend:
+    if name == "torch":
+        return _torch(folder, precision, reason)
+    if name == "onnx":
+        return _onnx(folder, precision or "fp32", reason)
+    return _tensorrt(folder, precision or "fp16", reason)
+
+
+def _torch(folder: Path, precision: str | None, reason: str) -> Backend:
+    import torch
+
     from n3d_core.backends.torch_backend import TorchBackend
     from n3d_core.model.checkpoint import load_network
 
-    return TorchBackend(load_network(folder), reason="torch runs everywhere" if backend == "auto" else "asked for")
+    types = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    chosen = precision or ("bf16" if device == "cuda" else "fp32")
+    if chosen not in types:
+        raise BackendError(f"the torch backend runs {', '.join(types)}, and {chosen} was asked for: use onnx:{chosen}")
+    return TorchBackend(load_network(folder, types[chosen], device), reason)
+
+
+def _onnx(folder: Path, precision: str, reason: str) -> Backend:
+    from n3d_core.backends.onnx_backend import OnnxBackend, import_onnxruntime
+
+    import_onnxruntime()  # before a graph is exported for nothing
+    _require_onnx()
+    from n3d_core.backends.graph_store import GraphStore
+    from n3d_core.backends.precision import Precision
+
+    chosen = Precision.named(precision)
+    if chosen.compute == "bf16":
+        raise BackendError("ONNX Runtime computes no bf16 on a CPU: use onnx:fp32 or onnx:int4")
+    return OnnxBackend(GraphStore(folder, chosen), reason=reason)
+
+
+def _tensorrt(folder: Path, precision: str, reason: str) -> Backend:
+    from n3d_core.backends.tensorrt_api import TensorRT, local_architecture
+
+    api = TensorRT.installed()
+    _require_onnx()
+    target = local_architecture()
+    if target is None:
+        raise BackendError(
+            f"{api.name} {api.version} needs an NVIDIA GPU to run, and torch sees none: use onnx or torch"
+        )
+    api.check_target(target, target)
+    from n3d_core.backends.engine_store import EngineStore
+    from n3d_core.backends.precision import Precision
+    from n3d_core.backends.tensorrt_backend import TensorRTBackend
+
+    return TensorRTBackend(EngineStore(folder, api, target, Precision.named(precision, "fp16")), reason)
+
+
+def _require_onnx() -> None:
+    try:
+        import onnx  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError("exporting a graph needs onnx: pip install 'n3d-ros[export]'") from error

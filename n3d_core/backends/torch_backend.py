@@ -62,7 +62,9 @@ class TorchSequence:
         return self._length
 
     @torch.inference_mode()
-    def extend(self, ids: list[int], positions: NDArray[np.int64], image: Tensor | None = None, rows: int = 1) -> NDArray[np.float32]:
+    def extend(
+        self, ids: list[int], positions: NDArray[np.int64], image: Tensor | None = None, rows: int = 1
+    ) -> NDArray[np.float32]:
         """See `Sequence.extend`."""
         backend, network = self._backend, self._backend.network
         end = self._length + len(ids)
@@ -90,7 +92,9 @@ class TorchSequence:
     def _reserve(self, length: int) -> None:
         limit = self._backend.config.text.max_position_embeddings
         if length > limit:
-            raise TextTooLongError(f"the sequence would have {length} tokens: the model takes {limit}; shorten the text")
+            raise TextTooLongError(
+                f"the sequence would have {length} tokens: the model takes {limit}; shorten the text"
+            )
         capacity = self._cache.capacity
         if length <= capacity:
             return

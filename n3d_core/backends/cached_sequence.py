@@ -1,0 +1,116 @@
+"""A token sequence over a decoder graph: what ONNX Runtime and TensorRT share of `Sequence`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.backends.embedding_table import EmbeddingTable
+from n3d_core.errors import TextTooLongError
+from n3d_core.model.config import TextConfig
+from n3d_core.model.decoder import mrope_tables
+
+FIRST_BUCKET = 256  # tokens; attention reads the whole bucket, so each further one is twice as long
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Tokens that enter the decoder in one pass.
+
+    Attributes:
+        embeddings: [T, hidden] float32.
+        cos, sin: [T, head_size / 2] float32, M-RoPE.
+        start: number of tokens in the cache before it.
+        rows: [R] int64, tokens of the chunk whose logits are wanted.
+    """
+
+    embeddings: NDArray[np.float32]
+    cos: NDArray[np.float32]
+    sin: NDArray[np.float32]
+    start: int
+    rows: NDArray[np.int64]
+
+    @property
+    def length(self) -> int:
+        return len(self.embeddings)
+
+    @property
+    def end(self) -> int:
+        """Number of tokens in the cache after it."""
+        return self.start + self.length
+
+    def mask(self, visible: int) -> NDArray[np.bool_]:
+        """[T, visible], True where a token may look: at itself and at what stands before it."""
+        return np.arange(visible) <= self.start + np.arange(self.length)[:, None]
+
+
+class DecoderCache(Protocol):
+    """Keys and values of one sequence in the memory of a device."""
+
+    def run(self, chunk: Chunk, bucket: int) -> NDArray[np.float32]:
+        """Appends a chunk, attention reading the first `bucket` slots; returns logits [R, vocab]."""
+
+    def reserve(self, bucket: int, used: int) -> None:
+        """Makes room for `bucket` tokens and keeps the first `used`."""
+
+
+class CachedSequence:
+    """See `base.Sequence`. Chunks that are longer than `max_chunk` enter in several passes."""
+
+    def __init__(
+        self, config: TextConfig, table: EmbeddingTable, cache: DecoderCache, limit: int, max_chunk: int
+    ) -> None:
+        self._config, self._table, self._cache = config, table, cache
+        self._limit, self._max_chunk = limit, max_chunk
+        self._length = 0
+        self._bucket = 0
+
+    @property
+    def length(self) -> int:
+        return self._length
+
+    def extend(
+        self, ids: list[int], positions: NDArray[np.int64], image: NDArray[np.float32] | None = None, rows: int = 1
+    ) -> NDArray[np.float32]:
+        """See `base.Sequence.extend`.
+
+        Raises:
+            TextTooLongError: if the tokens do not fit the cache's limit.
+        """
+        self._reserve(self._length + len(ids))
+        embeddings = self._table.embed(ids, image)
+        half = self._config.head_size // 2
+        cos, sin = (table[:, :half] for table in mrope_tables(self._config, positions))
+        first = len(ids) - rows  # of the tokens whose logits are wanted
+        logits = []
+        for begin in range(0, len(ids), self._max_chunk):
+            part = slice(begin, begin + self._max_chunk)
+            size = len(ids[part])
+            wanted = np.arange(max(first - begin, 0), size)
+            asked = wanted if wanted.size else np.array([size - 1])  # a graph gives at least one row
+            chunk = Chunk(embeddings[part], cos[part], sin[part], self._length, asked)
+            found = self._cache.run(chunk, self._bucket)
+            self._length += size
+            if wanted.size:
+                logits.append(found)
+        return logits[0] if len(logits) == 1 else np.concatenate(logits)
+
+    def truncate(self, length: int) -> None:
+        """See `base.Sequence.truncate`."""
+        if not 0 <= length <= self._length:
+            raise ValueError(f"cannot truncate a sequence of {self._length} tokens to {length}")
+        self._length = length
+
+    def _reserve(self, length: int) -> None:
+        if length > self._limit:
+            raise TextTooLongError(f"the sequence would have {length} tokens: {self._limit} fit; shorten the text")
+        bucket = max(self._bucket, FIRST_BUCKET)
+        while bucket < length:
+            bucket *= 2
+        bucket = min(bucket, self._limit)
+        if bucket != self._bucket:
+            self._cache.reserve(bucket, self._length)
+            self._bucket = bucket

@@ -1,0 +1,129 @@
+"""The compound operations of the network in two spellings: opset 24's own operators, and opset 19's primitives.
+
+Both take and return the same values, so that a graph is written once and spelled for the TensorRT that will read it.
+Heads stand before tokens: q, k and v are [batch, heads, tokens, head_size].
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from n3d_core.backends.graph_builder import GraphBuilder
+from n3d_core.backends.precision import FloatName
+
+
+class Dialect(Protocol):
+    """Spells compound operations as nodes of a graph."""
+
+    opset: int
+
+    def rms_norm(self, g: GraphBuilder, x: str, weight: str, eps: float) -> str:
+        """Root-mean-square norm of fp32 values over the last axis."""
+
+    def gelu(self, g: GraphBuilder, x: str, dtype: FloatName) -> str:
+        """Exact GELU (by erf)."""
+
+    def rotate(self, g: GraphBuilder, x: str, cos: str, sin: str) -> str:
+        """Rotary embedding of [B, H, T, d] by cos, sin [B, T, d/2]; the two halves of d are the planes' coordinates."""
+
+    def write_cache(
+        self, g: GraphBuilder, cache: str, chunk: str, start: str, name: str, shape: tuple[int, int, int]
+    ) -> str:
+        """Cache [1, H, S, d] with a chunk [1, H, T, d] at token `start` [1]; `shape` is (1, H, d). The value gets `name`."""
+
+    def attention(
+        self, g: GraphBuilder, q: str, k: str, v: str, mask: str | None, head: Heads, dtype: FloatName
+    ) -> str:
+        """softmax(q kᵀ / √d) v; `mask` [.., T, S] is True where a query may look."""
+
+
+class Heads:
+    """Numbers that attention needs: query heads, key-value heads, size of a head, batch (windows)."""
+
+    def __init__(self, query: int, key_value: int, size: int, batch: int = 1) -> None:
+        self.query, self.key_value, self.size, self.batch = query, key_value, size, batch
+
+
+def swish(g: GraphBuilder, x: str) -> str:
+    """x * sigmoid(x). Opset 24 has `Swish`; this form is one that ONNX Runtime and TensorRT fuse."""
+    return g.op("Mul", x, g.op("Sigmoid", x))
+
+
+class Opset24:
+    """ONNX's own compound operators."""
+
+    opset = 24
+
+    def rms_norm(self, g: GraphBuilder, x: str, weight: str, eps: float) -> str:
+        return g.op("RMSNormalization", x, weight, axis=-1, epsilon=eps, stash_type=1)
+
+    def gelu(self, g: GraphBuilder, x: str, dtype: FloatName) -> str:
+        return g.op("Gelu", x, approximate="none")
+
+    def rotate(self, g: GraphBuilder, x: str, cos: str, sin: str) -> str:
+        return g.op("RotaryEmbedding", x, cos, sin, interleaved=0)
+
+    def write_cache(
+        self, g: GraphBuilder, cache: str, chunk: str, start: str, name: str, shape: tuple[int, int, int]
+    ) -> str:
+        return g.op("TensorScatter", cache, chunk, start, axis=-2, mode="linear", name=name)
+
+    def attention(
+        self, g: GraphBuilder, q: str, k: str, v: str, mask: str | None, head: Heads, dtype: FloatName
+    ) -> str:
+        return g.op("Attention", q, k, v, *([mask] if mask else []), scale=head.size**-0.5, is_causal=0)
+
+
+class Opset19:
+    """Primitives that every TensorRT 10 takes (JetPack 6 ships 10.3, whose parser knows none of the operators above)."""
+
+    def __init__(self, opset: int = 19) -> None:
+        self.opset = opset  # none of the primitives differs in later ones
+
+    def rms_norm(self, g: GraphBuilder, x: str, weight: str, eps: float) -> str:
+        mean = g.op("ReduceMean", g.op("Mul", x, x), g.constant([-1]), keepdims=1)
+        deviation = g.op("Sqrt", g.op("Add", mean, g.constant(np.float32(eps))))
+        return g.op("Mul", g.op("Div", x, deviation), weight)
+
+    def gelu(self, g: GraphBuilder, x: str, dtype: FloatName) -> str:
+        erf = g.op("Erf", g.op("Mul", x, g.constant(0.5**0.5, dtype)))
+        return g.op("Mul", g.op("Mul", x, g.constant(0.5, dtype)), g.op("Add", erf, g.constant(1.0, dtype)))
+
+    def rotate(self, g: GraphBuilder, x: str, cos: str, sin: str) -> str:
+        first, second = g.split_op("Split", x, outputs=2, axis=-1, num_outputs=2)
+        cos, sin = (g.op("Unsqueeze", t, g.constant([1])) for t in (cos, sin))
+        left = g.op("Sub", g.op("Mul", first, cos), g.op("Mul", second, sin))
+        right = g.op("Add", g.op("Mul", second, cos), g.op("Mul", first, sin))
+        return g.op("Concat", left, right, axis=-1)
+
+    def write_cache(
+        self, g: GraphBuilder, cache: str, chunk: str, start: str, name: str, shape: tuple[int, int, int]
+    ) -> str:
+        batch, heads, size = shape
+        tokens = g.op("Squeeze", g.op("Shape", chunk, start=2, end=3), g.constant([0]))
+        count = g.op("Range", g.constant(np.int64(0)), tokens, g.constant(np.int64(1)))
+        rows = g.op("Reshape", g.op("Add", count, start), g.constant([1, 1, -1, 1]))
+        index = g.op("Expand", rows, g.constant([batch, heads, 1, size]))
+        return g.op("ScatterElements", cache, index, chunk, axis=2, name=name)
+
+    def attention(
+        self, g: GraphBuilder, q: str, k: str, v: str, mask: str | None, head: Heads, dtype: FloatName
+    ) -> str:
+        # The query heads of one key-value head stand together as further rows, so that keys are not repeated.
+        grouped = g.constant([head.batch, head.key_value, -1, head.size])
+        scaled = g.op("Mul", q, g.constant(head.size**-0.5, dtype))
+        keys = g.op("Transpose", k, perm=[0, 1, 3, 2])
+        scores = g.op("MatMul", g.op("Reshape", scaled, grouped), keys)
+        tokens = g.op("Shape", q, start=2, end=3)
+        width = g.op("Shape", k, start=2, end=3)
+        full = g.op("Concat", g.constant([head.batch, head.query]), tokens, width, axis=0)
+        scores = g.cast(g.op("Reshape", scores, full), dtype, "fp32")
+        if mask:
+            scores = g.op("Where", mask, scores, g.constant(np.float32(-1e30)))
+        share = g.cast(g.op("Softmax", scores, axis=-1), "fp32", dtype)
+        rows = g.op("Concat", g.constant([head.batch, head.key_value, -1]), width, axis=0)
+        mixed = g.op("MatMul", g.op("Reshape", share, rows), v)
+        result = g.op("Concat", g.constant([head.batch, head.query]), tokens, g.constant([head.size]), axis=0)
+        return g.op("Reshape", mixed, result)

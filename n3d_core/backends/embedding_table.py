@@ -1,0 +1,44 @@
+"""The embedding table, left in the checkpoint's file: a query touches a few hundred of its rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from n3d_core.errors import BackendError
+from n3d_core.model.checkpoint import load_network
+
+
+class EmbeddingTable:
+    """Looks up tokens and puts image tokens in the places of image pads."""
+
+    def __init__(self, table: Tensor, image_token_id: int) -> None:
+        self._table = table.detach()
+        self._image_token_id = image_token_id
+
+    @classmethod
+    def of_checkpoint(cls, folder: Path) -> EmbeddingTable:
+        """The table of a checkpoint folder, memory-mapped in the file's own type."""
+        network = load_network(folder, dtype=None)
+        return cls(network.model.embed_tokens.weight, network.config.image_token_id)
+
+    def embed(self, ids: list[int], image: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """[T, hidden] of a chunk; `image` [tokens, hidden] replaces its image pads, in order.
+
+        Raises:
+            BackendError: if the chunk has more or fewer image pads than the image has tokens.
+        """
+        tokens = torch.tensor(ids)
+        rows = self._table[tokens].float().numpy()
+        if image is not None:
+            pads = (tokens == self._image_token_id).numpy()
+            if pads.sum() != len(image):
+                raise BackendError(
+                    f"the chunk has {pads.sum()} image pads and the image {len(image)} tokens: they must be equal"
+                )
+            rows[pads] = image
+        return rows

@@ -1,0 +1,163 @@
+"""Builds an ONNX graph node by node; large weights go straight to a file beside it, one at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from n3d_core.backends.precision import FloatName
+from n3d_core.backends.quantisation import QuantisedMatrix
+
+ELEMENT_TYPES: dict[str, int] = {
+    "fp32": TensorProto.FLOAT,
+    "fp16": TensorProto.FLOAT16,
+    "bf16": TensorProto.BFLOAT16,
+    "int64": TensorProto.INT64,
+    "bool": TensorProto.BOOL,
+}
+_EMBEDDED = 1024  # bytes: smaller tensors stay in the graph, where shape inference sees them
+_PAGE = 4096  # external tensors begin on page borders, so that they can be memory-mapped
+_IR_VERSIONS = {19: 9, 21: 10, 24: 12}
+
+
+class WeightFile:
+    """The external data of a graph: written once, in order; never held in memory as a whole."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("wb")
+        self._hash = hashlib.sha256()
+
+    def append(self, tensor: TensorProto) -> None:
+        """Moves a tensor's bytes to the file and leaves a reference in the tensor."""
+        data = tensor.raw_data
+        padding = -self._file.tell() % _PAGE
+        self._file.write(b"\0" * padding)
+        offset = self._file.tell()
+        self._file.write(data)
+        self._hash.update(data)
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", self.path.name), ("offset", offset), ("length", len(data))):
+            tensor.external_data.add(key=key, value=str(value))
+
+    def close(self) -> str:
+        """Flushes to the disk and returns the sha256 of all tensors. May be called twice."""
+        if not self._file.closed:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+        return self._hash.hexdigest()
+
+
+class GraphBuilder:
+    """Nodes and weights of one graph. Values are names; `op` returns those of a new node's outputs.
+
+    Used as a context manager: on an exception the weight file is closed.
+    """
+
+    def __init__(self, name: str, opset: int, weights: Path) -> None:
+        self.opset = opset
+        self._name = name
+        self._nodes: list[onnx.NodeProto] = []
+        self._initializers: list[TensorProto] = []
+        self._constants: dict[tuple[Any, ...], str] = {}
+        self._inputs: list[onnx.ValueInfoProto] = []
+        self._outputs: list[onnx.ValueInfoProto] = []
+        self._counts: dict[str, int] = {}
+        self._file = WeightFile(weights)
+
+    def __enter__(self) -> GraphBuilder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def input(self, name: str, dtype: str, shape: Sequence[int | str]) -> str:
+        """Declares an input; strings in `shape` are symbolic sizes."""
+        self._inputs.append(helper.make_tensor_value_info(name, ELEMENT_TYPES[dtype], shape))
+        return name
+
+    def output(self, name: str, dtype: str, shape: Sequence[int | str]) -> None:
+        """Declares the value `name`, which a node has, as an output."""
+        self._outputs.append(helper.make_tensor_value_info(name, ELEMENT_TYPES[dtype], shape))
+
+    def op(self, kind: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
+        """Adds a node with one output and returns the output's name."""
+        return self.split_op(kind, *inputs, names=(name or self._fresh(kind),), **attributes)[0]
+
+    def split_op(
+        self, kind: str, *inputs: str, names: Sequence[str] | None = None, outputs: int = 1, **attributes: Any
+    ) -> tuple[str, ...]:
+        """Adds a node with several outputs and returns their names."""
+        results = tuple(names) if names is not None else tuple(self._fresh(kind) for _ in range(outputs))
+        self._nodes.append(helper.make_node(kind, inputs, results, name=results[0], **attributes))
+        return results
+
+    def cast(self, value: str, source: str, target: str) -> str:
+        """A value of type `source` as `target`; no node where the two are the same."""
+        return value if source == target else self.op("Cast", value, to=ELEMENT_TYPES[target])
+
+    def constant(self, value: NDArray[Any] | np.generic | Sequence[int] | float, dtype: str | None = None) -> str:
+        """An unnamed constant; equal small ones are stored once."""
+        array = np.asarray(value)
+        if dtype is None:
+            dtype = "int64" if array.dtype.kind == "i" else "bool" if array.dtype.kind == "b" else "fp32"
+        key = (dtype, array.shape, array.tobytes())
+        if key not in self._constants:
+            self._constants[key] = self.weight(self._fresh("constant"), array, dtype)
+        return self._constants[key]
+
+    def weight(self, name: str, array: NDArray[Any], dtype: str) -> str:
+        """A named tensor, converted to `dtype`."""
+        target = helper.tensor_dtype_to_np_dtype(ELEMENT_TYPES[dtype])
+        return self._store(numpy_helper.from_array(np.ascontiguousarray(array.astype(target)), name))
+
+    def quantised(self, name: str, matrix: QuantisedMatrix, compute: FloatName) -> str:
+        """A matrix of integers with a node that gives its values in the type `compute`, [K, N]."""
+        rows, columns = matrix.values.shape
+        if matrix.bits == 4:
+            packed = TensorProto(name=name, data_type=TensorProto.INT4, dims=(rows, columns))
+            nibbles = matrix.values.reshape(-1, 2).astype(np.uint8) & 0xF
+            packed.raw_data = (nibbles[:, 0] | nibbles[:, 1] << 4).tobytes()
+        else:
+            packed = numpy_helper.from_array(matrix.values, name)
+        self._store(packed)
+        scales = self.weight(f"{name}.scales", matrix.scales, compute)
+        block = rows // len(matrix.scales)
+        return self.op("DequantizeLinear", name, scales, axis=0, block_size=block, name=f"{name}.values")
+
+    def _store(self, tensor: TensorProto) -> str:
+        if len(tensor.raw_data) > _EMBEDDED:
+            self._file.append(tensor)
+        self._initializers.append(tensor)
+        return tensor.name
+
+    def _fresh(self, kind: str) -> str:
+        number = self._counts[kind] = self._counts.get(kind, -1) + 1
+        return f"{kind.lower()}.{number}"
+
+    def save(self, path: Path, metadata: dict[str, str]) -> None:
+        """Writes the graph beside its weights, checked by `onnx.checker`; the sha256 of the weights goes into its metadata."""
+        digest = self._file.close()
+        graph = helper.make_graph(self._nodes, self._name, self._inputs, self._outputs, self._initializers)
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", self.opset)],
+            ir_version=_IR_VERSIONS[self.opset],
+            producer_name="n3d_core",
+        )
+        helper.set_model_props(model, {**metadata, "weights_sha256": digest})
+        path.write_bytes(model.SerializeToString(deterministic=True))
+        onnx.checker.check_model(str(path), full_check=True)

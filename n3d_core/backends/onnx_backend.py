@@ -1,0 +1,161 @@
+"""ONNX Runtime on the CPU: the exported graphs, with the KV cache bound in place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.backends.cached_sequence import CachedSequence, Chunk
+from n3d_core.backends.graph_store import GraphStore
+from n3d_core.errors import BackendError, MissingDependencyError
+from n3d_core.model.plan import ImagePlan
+from n3d_core.model.preprocess import VisionInput
+
+_NO_LIMIT = 1 << 30
+
+
+def import_onnxruntime() -> Any:
+    """The module.
+
+    Raises:
+        MissingDependencyError: if it is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependencyError(
+            "the onnx backend needs ONNX Runtime: pip install 'n3d-ros[onnxruntime]'"
+        ) from error
+    return onnxruntime
+
+
+class OnnxBackend:
+    """Runs a checkpoint's exported graphs.
+
+    Args:
+        graphs: of the checkpoint, with a cache of symbolic length.
+        threads: 0 lets ONNX Runtime choose: one a core.
+
+    Raises:
+        MissingDependencyError: if ONNX Runtime is not installed.
+        BackendError: if it cannot run the graphs.
+    """
+
+    def __init__(self, graphs: GraphStore, threads: int = 0, reason: str = "asked for") -> None:
+        self.graphs, self.config, self.reason = graphs, graphs.config, reason
+        self.name = f"onnx (cpu, {graphs.precision.name})"
+        self._threads = threads
+        self.cache_type = np.float16 if graphs.precision.compute == "fp16" else np.float32
+        decoder = graphs.decoder()
+        self.decoder = self._session(decoder.path)
+        self.memory_bytes = decoder.weight_bytes
+        self._towers: dict[tuple[int, int], Any] = {}
+
+    def encode(self, image: VisionInput) -> NDArray[np.float32]:
+        """Image tokens [tokens, hidden]."""
+        feed = {"patches": image.patches[None], "coordinates": image.coordinates[None]}
+        tokens: NDArray[np.float32] = self._tower(image.plan).run(["tokens"], feed)[0][0]
+        return tokens
+
+    def start(self) -> CachedSequence:
+        """An empty sequence."""
+        text = self.config.text
+        return CachedSequence(
+            text, self.graphs.table, OnnxCache(self), text.max_position_embeddings, max_chunk=_NO_LIMIT
+        )
+
+    def _tower(self, plan: ImagePlan) -> Any:
+        key = (plan.grid_h, plan.grid_w)
+        if key not in self._towers:
+            graph = self.graphs.vision(plan)
+            self._towers[key] = self._session(graph.path)
+            self.memory_bytes += graph.weight_bytes
+        return self._towers[key]
+
+    def _session(self, path: Path) -> Any:
+        ort = import_onnxruntime()
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.log_severity_level = 3
+        disabled = []
+        if self.graphs.precision.weight_bits is not None:
+            options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "4")  # int8 activations
+            disabled = ["MatMulAddFusion"]  # it would hide products of integer weights from their own fusion
+        try:
+            return ort.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled
+            )
+        except Exception as error:  # ONNX Runtime raises its own types, which derive from Exception alone
+            raise BackendError(f"{path}: ONNX Runtime {ort.__version__} cannot run this graph: {error}") from error
+
+
+class OnnxCache:
+    """Keys and values of one sequence. Past and present are bound to the same memory, so that nothing is copied."""
+
+    def __init__(self, backend: OnnxBackend) -> None:
+        self._backend = backend
+        self._layers: list[tuple[str, NDArray[Any]]] = []
+        self._step: _Binding | None = None  # kept: a step then costs the graph and a few small copies
+
+    def reserve(self, bucket: int, used: int) -> None:
+        """See `DecoderCache.reserve`."""
+        text, old = self._backend.config.text, self._layers
+        shape = (1, text.num_key_value_heads, bucket, text.head_size)
+        names = [f"{part}.{index}" for index in range(text.num_hidden_layers) for part in ("key", "value")]
+        self._layers = [(name, np.zeros(shape, self._backend.cache_type)) for name in names]
+        for (_, new), (_, values) in zip(self._layers, old, strict=False):
+            new[:, :, :used] = values[:, :, :used]
+        self._step = None
+
+    def run(self, chunk: Chunk, bucket: int) -> NDArray[np.float32]:
+        """See `DecoderCache.run`."""
+        if chunk.length == 1:
+            if self._step is None:
+                self._step = _Binding(self, 1, 1, bucket)
+            return self._step.run(chunk)
+        return _Binding(self, chunk.length, len(chunk.rows), bucket).run(chunk)
+
+    def bind(self, binding: Any) -> None:
+        """Binds every layer's memory as past and as present."""
+        for name, values in self._layers:
+            place = ("cpu", 0, values.dtype, values.shape, values.ctypes.data)
+            binding.bind_input(f"past_{name}", *place)
+            binding.bind_output(f"present_{name}", *place)
+
+    @property
+    def backend(self) -> OnnxBackend:
+        return self._backend
+
+
+class _Binding:
+    """Memory of all inputs and outputs for chunks of one length; may run many times."""
+
+    def __init__(self, cache: OnnxCache, length: int, rows: int, bucket: int) -> None:
+        text, half = cache.backend.config.text, cache.backend.config.text.head_size // 2
+        self._session = cache.backend.decoder
+        self.inputs: dict[str, NDArray[Any]] = {
+            "embeddings": np.empty((1, length, text.hidden_size), np.float32),
+            "cos": np.empty((1, length, half), np.float32),
+            "sin": np.empty((1, length, half), np.float32),
+            "mask": np.zeros((1, 1, length, bucket), np.bool_),
+            "write_indices": np.zeros(1, np.int64),
+            "rows": np.zeros(rows, np.int64),
+        }
+        self._logits = np.empty((rows, text.vocab_size), np.float32)
+        self._binding = self._session.io_binding()
+        for name, values in self.inputs.items():
+            self._binding.bind_input(name, "cpu", 0, values.dtype, values.shape, values.ctypes.data)
+        self._binding.bind_output("logits", "cpu", 0, np.float32, self._logits.shape, self._logits.ctypes.data)
+        cache.bind(self._binding)
+
+    def run(self, chunk: Chunk) -> NDArray[np.float32]:
+        """Logits [R, vocab], a new array."""
+        inputs = self.inputs
+        inputs["embeddings"][0], inputs["cos"][0], inputs["sin"][0] = chunk.embeddings, chunk.cos, chunk.sin
+        inputs["mask"][0, 0] = chunk.mask(inputs["mask"].shape[-1])
+        inputs["write_indices"][0], inputs["rows"][:] = chunk.start, chunk.rows
+        self._session.run_with_iobinding(self._binding)
+        return self._logits.copy()

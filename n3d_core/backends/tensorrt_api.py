@@ -1,0 +1,144 @@
+"""TensorRT's Python modules, `tensorrt` (10.3 to 11) and `tensorrt_rtx`, and what differs between them, in one place."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from n3d_core.backends.precision import Precision
+from n3d_core.errors import EngineError, MissingDependencyError
+
+log = logging.getLogger("n3d.tensorrt")
+
+MODULES = ("tensorrt", "tensorrt_rtx")
+_ROTARY_PARSED = (10, 15, 1)  # Attention is parsed from 10.14, RotaryEmbedding and TensorScatter from 10.15.1
+_BUILT_THERE = {
+    "sm_87": "a Jetson Orin builds its own: run this command there, with JetPack 6 and its TensorRT 10.3 (--lower)",
+    "sm_110": "a Jetson Thor builds its own: run this command there, with JetPack 7 and its TensorRT",
+    "sm_90": "a machine with that GPU (H100, H200, GH200) and the `tensorrt` package builds it",
+    "sm_100": "a machine with that GPU (B200, GB200) and the `tensorrt` package builds it",
+}
+
+
+@dataclass(frozen=True)
+class TensorRT:
+    """One of the two modules.
+
+    Attributes:
+        module: the Python module.
+        name: `tensorrt` or `tensorrt_rtx`.
+    """
+
+    module: Any
+    name: str
+
+    @classmethod
+    def installed(cls) -> TensorRT:
+        """The module that is there; `tensorrt` before `tensorrt_rtx`.
+
+        Raises:
+            MissingDependencyError: if there is none.
+        """
+        for name in MODULES:
+            try:
+                return cls(importlib.import_module(name), name)
+            except ImportError:
+                continue
+        raise MissingDependencyError(
+            "TensorRT is not installed: pip install 'n3d-ros[tensorrt]' (TensorRT for RTX); on a Jetson it comes with JetPack"
+        )
+
+    @property
+    def version(self) -> str:
+        """As the module says it."""
+        return str(self.module.__version__)
+
+    @property
+    def release(self) -> tuple[int, ...]:
+        """The version as numbers."""
+        return tuple(int(n) for n in re.findall(r"\d+", self.version)[:4])
+
+    @property
+    def is_rtx(self) -> bool:
+        """Builds for other GPUs than the one at hand, and for none of a data centre or Jetson."""
+        return self.name == "tensorrt_rtx"
+
+    def needs_lowering(self, precision: Precision) -> str | None:
+        """Why the graph must be spelled in opset 19's primitives; None if the canonical one is taken."""
+        if not hasattr(self.module, "IKVCacheUpdateLayer") or (not self.is_rtx and self.release < _ROTARY_PARSED):
+            return f"{self.name} {self.version} does not know RotaryEmbedding, TensorScatter and Attention"
+        if precision.compute == "fp32":
+            return f"{self.name} has no fused attention in fp32"
+        return None
+
+    def network_flags(self) -> int:
+        """For `create_network`: strongly typed. TensorRT 11 and RTX know nothing else, and may have dropped the flag."""
+        flag = getattr(self.module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+        return 0 if flag is None else 1 << int(flag)
+
+    def check_target(self, target: str, local: str | None) -> None:
+        """Refuses a GPU architecture that this module cannot build for.
+
+        Args:
+            target: such as `sm_86`.
+            local: architecture of the GPU of this machine; None without one.
+
+        Raises:
+            EngineError: says which machine can.
+        """
+        if not re.fullmatch(r"sm_\d{2,3}", target):
+            raise EngineError(f"target {target!r}: a GPU architecture such as sm_86, sm_89 or sm_120 is wanted")
+        if target in self.targets(local):
+            return
+        there = _BUILT_THERE.get(target, "build it on a machine with that GPU and the `tensorrt` package")
+        able = ", ".join(self.targets(local)) or "nothing without a GPU"
+        raise EngineError(f"target {target}: {self.name} {self.version} builds {able} here; {there}")
+
+    def targets(self, local: str | None) -> list[str]:
+        """Architectures that can be built for here."""
+        if not self.is_rtx:
+            return [local] if local else []
+        names = [n for n in dir(self.module.ComputeCapability) if re.fullmatch(r"SM\d+", n)]
+        return [f"sm_{n[2:]}" for n in sorted(names, key=lambda n: int(n[2:]))]
+
+    def set_target(self, config: Any, target: str) -> None:
+        """Tells a builder's config the architecture; classic TensorRT always builds for the GPU at hand."""
+        if self.is_rtx:
+            config.num_compute_capabilities = 1
+            config.set_compute_capability(getattr(self.module.ComputeCapability, f"SM{target[3:]}"), 0)
+
+    def logger(self) -> Any:
+        """A TensorRT logger that writes to Python's logging and keeps errors in `.errors`."""
+        trt = self.module
+        levels = {
+            trt.ILogger.INTERNAL_ERROR: logging.ERROR,
+            trt.ILogger.ERROR: logging.ERROR,
+            trt.ILogger.WARNING: logging.DEBUG,  # hints on bindings' types and the like, for every build
+            trt.ILogger.INFO: logging.DEBUG,
+        }
+
+        class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
+            def __init__(self) -> None:
+                trt.ILogger.__init__(self)
+                self.errors: list[str] = []
+
+            def log(self, severity: Any, message: str) -> None:
+                level = levels.get(severity, 0)
+                if level >= logging.ERROR:
+                    self.errors.append(message)
+                log.log(logging.DEBUG if level >= logging.ERROR else level, message)
+
+        return Logger()
+
+
+def local_architecture() -> str | None:
+    """`sm_89` or the like of this machine's first GPU; None without one that torch can use."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    major, minor = torch.cuda.get_device_capability()
+    return f"sm_{major}{minor}"

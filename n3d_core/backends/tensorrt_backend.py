@@ -1,0 +1,184 @@
+"""TensorRT: the exported graphs compiled to engines for the GPU at hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from n3d_core.backends.cached_sequence import CachedSequence, Chunk
+from n3d_core.backends.engine_store import EngineStore
+from n3d_core.backends.tensorrt_builder import MAX_CHUNK, MAX_ROWS
+from n3d_core.backends.tensorrt_engine import BoundContext, Engine
+from n3d_core.errors import BackendError
+from n3d_core.model.plan import ImagePlan
+from n3d_core.model.preprocess import VisionInput
+
+CHUNK, STEP = 0, 1  # optimisation profiles, as `decoder_profiles` orders them
+
+
+class TensorRTBackend:
+    """Runs a checkpoint's engines.
+
+    Args:
+        engines: of the checkpoint.
+        device: of the buffers; `cuda` but in tests with a stand-in for TensorRT.
+
+    Raises:
+        EngineError: if an engine cannot be built or loaded.
+    """
+
+    def __init__(self, engines: EngineStore, reason: str = "asked for", device: str = "cuda") -> None:
+        self.engines, self.config, self.reason = engines, engines.graphs.config, reason
+        self.device = torch.device(device)
+        self.name = (
+            f"tensorrt ({engines.api.name} {engines.api.version}, {engines.target}, {engines.graphs.precision.name})"
+        )
+        file = engines.decoder()
+        self.decoder = Engine(engines.api, file, engines.kernel_cache(file))
+        self.memory_bytes = file.stat().st_size
+        self.cache_dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[
+            engines.graphs.precision.compute
+        ]
+        self._towers: dict[tuple[int, int], _Tower] = {}
+
+    def encode(self, image: VisionInput) -> NDArray[np.float32]:
+        """Image tokens [tokens, hidden]."""
+        key = (image.plan.grid_h, image.plan.grid_w)
+        if key not in self._towers:
+            file = self.engines.vision(image.plan)
+            self._towers[key] = _Tower(
+                self, Engine(self.engines.api, file, self.engines.kernel_cache(file)), image.plan
+            )
+            self.memory_bytes += file.stat().st_size
+        return self._towers[key].run(image)
+
+    def start(self) -> CachedSequence:
+        """An empty sequence."""
+        limit = min(self.engines.capacity, self.config.text.max_position_embeddings)
+        longest = min(MAX_CHUNK, self.engines.capacity)
+        return CachedSequence(self.config.text, self.engines.graphs.table, TensorRTCache(self), limit, longest)
+
+
+class _Tower:
+    """The vision engine of one image size with its buffers."""
+
+    def __init__(self, backend: TensorRTBackend, engine: Engine, plan: ImagePlan) -> None:
+        vision = backend.config.vision
+        shapes = {
+            "patches": (1, plan.patches, vision.patch_values),
+            "coordinates": (1, plan.patches, 3),
+            "tokens": (1, plan.tokens, vision.out_hidden_size),
+        }
+        self._tensors = {name: torch.zeros(shape, device=backend.device) for name, shape in shapes.items()}
+        self._engine = engine
+        self._context = BoundContext(engine, 0, self._tensors)
+
+    def run(self, image: VisionInput) -> NDArray[np.float32]:
+        self._tensors["patches"].copy_(torch.from_numpy(image.patches)[None])
+        self._tensors["coordinates"].copy_(torch.from_numpy(image.coordinates)[None])
+        self._context.run()
+        tokens: NDArray[np.float32] = self._tensors["tokens"][0].cpu().numpy().copy()
+        self._engine.save_kernels()
+        return tokens
+
+
+class TensorRTCache:
+    """Keys and values of one sequence.
+
+    The canonical graph updates one buffer of fixed length in place, and a bucket is the part of it that attention
+    reads. The lowered graph cannot write in place: past and present are two buffers of the bucket's length that change
+    places with every pass.
+    """
+
+    def __init__(self, backend: TensorRTBackend) -> None:
+        self.backend = backend
+        self.in_place = backend.engines.graphs.capacity is not None
+        text = backend.config.text
+        self._names = [f"{part}.{index}" for index in range(text.num_hidden_layers) for part in ("key", "value")]
+        self._past: dict[str, Tensor] = {}
+        self._present: dict[str, Tensor] = {}
+        self._steps: dict[tuple[int, int], _Pass] = {}  # by bucket and by which buffer is the past
+        self._turn = 0
+
+    def reserve(self, bucket: int, used: int) -> None:
+        """See `DecoderCache.reserve`."""
+        if self.in_place and self._past:
+            return  # the buffer has its full length
+        old, length = self._past, self.backend.engines.graphs.capacity or bucket
+        self._past = self._allocated(length)
+        for name, values in old.items():
+            self._past[name][:, :, :used] = values[:, :, :used]
+        self._present = self._past if self.in_place else self._allocated(length)
+        self._steps.clear()
+
+    def run(self, chunk: Chunk, bucket: int) -> NDArray[np.float32]:
+        """See `DecoderCache.run`."""
+        if len(chunk.rows) > MAX_ROWS:
+            raise BackendError(
+                f"logits of {len(chunk.rows)} tokens were asked for in one pass: the engine gives {MAX_ROWS}"
+            )
+        if chunk.length == 1:
+            key = (bucket, self._turn)
+            if key not in self._steps:
+                self._steps[key] = _Pass(self, STEP, 1, 1, bucket)
+            logits = self._steps[key].run(chunk)
+        else:
+            logits = _Pass(self, CHUNK, chunk.length, len(chunk.rows), bucket).run(chunk)
+        if not self.in_place:
+            self._past, self._present = self._present, self._past
+            self._turn = 1 - self._turn
+        return logits
+
+    def bound(self) -> dict[str, Tensor]:
+        """Cache tensors by the names that the graph gives them."""
+        past = {f"past_{name}": self._past[name] for name in self._names}
+        return past | {f"present_{name}": self._present[name] for name in self._names}
+
+    def _allocated(self, length: int) -> dict[str, Tensor]:
+        text, backend = self.backend.config.text, self.backend
+        shape = (1, text.num_key_value_heads, length, text.head_size)
+        return {name: torch.zeros(shape, dtype=backend.cache_dtype, device=backend.device) for name in self._names}
+
+
+class _Pass:
+    """Buffers and context for chunks of one length in one bucket."""
+
+    def __init__(self, cache: TensorRTCache, profile: int, length: int, rows: int, bucket: int) -> None:
+        backend = cache.backend
+        text, half = backend.config.text, backend.config.text.head_size // 2
+        inputs: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
+            "embeddings": ((1, length, text.hidden_size), torch.float32),
+            "cos": ((1, length, half), torch.float32),
+            "sin": ((1, length, half), torch.float32),
+            "mask": ((1, 1, length, bucket), torch.bool),
+            "write_indices": ((1,), torch.int64),
+            "rows": ((rows,), torch.int64),
+        }
+        self._inputs = {name: torch.zeros(s, dtype=t, device=backend.device) for name, (s, t) in inputs.items()}
+        self._logits = torch.zeros((rows, text.vocab_size), device=backend.device)
+        tensors = self._inputs | {"logits": self._logits} | cache.bound()
+        capture = profile == STEP and backend.device.type == "cuda"
+        self._context = BoundContext(backend.decoder, profile, tensors, capture)
+        self._bucket, self._engine = bucket, backend.decoder
+
+    def run(self, chunk: Chunk) -> NDArray[np.float32]:
+        """Logits [R, vocab] float32."""
+        values: dict[str, NDArray[Any]] = {
+            "embeddings": chunk.embeddings[None],
+            "cos": chunk.cos[None],
+            "sin": chunk.sin[None],
+            "mask": chunk.mask(self._bucket)[None, None],
+            "write_indices": np.array([chunk.start]),
+            "rows": chunk.rows,
+        }
+        for name, array in values.items():
+            self._inputs[name].copy_(torch.from_numpy(np.ascontiguousarray(array)))
+        self._context.run()
+        logits: NDArray[np.float32] = self._logits.cpu().numpy().copy()
+        if chunk.length > 1:
+            self._engine.save_kernels()
+        return logits

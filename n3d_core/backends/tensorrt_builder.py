@@ -1,0 +1,186 @@
+"""Builds TensorRT engines from exported graphs; needs no GPU where TensorRT for RTX is installed."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from n3d_core.backends.cached_sequence import FIRST_BUCKET
+from n3d_core.backends.export import Graph
+from n3d_core.backends.tensorrt_api import TensorRT
+from n3d_core.errors import EngineError
+
+log = logging.getLogger("n3d.tensorrt")
+
+MAX_CHUNK = 1024  # tokens in one pass
+USUAL_CHUNK = 512
+MAX_ROWS = 64  # rows of logits in one pass
+CAPACITY = 2048  # tokens of a cache, unless asked otherwise
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Ranges of a graph's symbolic sizes: (least, usual, most) of each."""
+
+    name: str
+    sizes: Mapping[str, tuple[int, int, int]]
+
+
+def decoder_profiles(capacity: int) -> tuple[Profile, Profile]:
+    """The two ways in which the decoder runs: a chunk of tokens, and a single step."""
+    first = min(FIRST_BUCKET, capacity)
+    slots = (first, min(2 * FIRST_BUCKET, capacity), capacity)
+    chunk = (2, min(USUAL_CHUNK, capacity), min(MAX_CHUNK, capacity))
+    return (
+        Profile("chunk", {"T": chunk, "S": slots, "N": slots, "R": (1, 1, MAX_ROWS)}),
+        Profile("step", {"T": (1, 1, 1), "S": slots, "N": slots, "R": (1, 1, 1)}),
+    )
+
+
+@dataclass(frozen=True)
+class BuiltEngine:
+    """What a build gave, for the manifest."""
+
+    bytes: int
+    layers: int
+    seconds: float
+    peak_memory_bytes: int
+    profiles: list[dict[str, Any]]
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in a manifest."""
+        return asdict(self)
+
+
+def build_engine(
+    api: TensorRT,
+    graph: Graph,
+    output: Path,
+    target: str,
+    profiles: tuple[Profile, ...] = (),
+    workspace: int | None = None,
+    timing_cache: Path | None = None,
+) -> BuiltEngine:
+    """Writes an engine.
+
+    Args:
+        output: the file.
+        target: architecture, checked by the caller.
+        profiles: of the graph's symbolic sizes; none where all are fixed.
+        workspace: bytes that the engine may use beside weights and activations; None leaves TensorRT's own limit.
+        timing_cache: a file that classic TensorRT's measurements are kept in.
+
+    Raises:
+        EngineError: if the graph cannot be parsed or the engine not built; it repeats TensorRT's own words.
+    """
+    started, trt, logger = time.monotonic(), api.module, api.logger()
+    builder = trt.Builder(logger)
+    network = builder.create_network(api.network_flags())
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(graph.path)):
+        raise EngineError(f"{api.name} {api.version} does not take {graph.path.name}: {_parser_errors(parser)}")
+    config = builder.create_builder_config()
+    api.set_target(config, target)
+    if workspace is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
+    for profile in profiles:
+        config.add_optimization_profile(_trt_profile(builder, graph, profile))
+    monitor = _progress_monitor(trt, output.name)
+    if monitor is not None:
+        config.progress_monitor = monitor
+    timings = _attach_timing_cache(config, timing_cache)
+    serialized = builder.build_serialized_network(network, config)
+    if serialized is None:
+        said = (
+            "; ".join(e for e in logger.errors if "CUDA driver version" not in e) or "no reason given"
+        )  # there is none
+        raise EngineError(f"{api.name} {api.version} could not build {output.name} for {target}: {said}")
+    with output.open("wb") as file:
+        file.write(serialized)
+    if timings is not None and timing_cache is not None:
+        timing_cache.write_bytes(bytes(timings.serialize()))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    built = BuiltEngine(
+        bytes=output.stat().st_size,
+        layers=int(network.num_layers),
+        seconds=round(time.monotonic() - started, 2),
+        peak_memory_bytes=peak,
+        profiles=[{"name": p.name, "shapes": shapes_of(graph, p)} for p in profiles],
+    )
+    log.info("%s: %.1f MB in %.0f s, peak memory %.1f GB", output.name, built.bytes / 1e6, built.seconds, peak / 1e9)
+    return built
+
+
+def shapes_of(graph: Graph, profile: Profile) -> dict[str, list[list[int]]]:
+    """Input -> its least, usual and most shape under a profile; inputs of fixed size are left out."""
+    shapes = {}
+    for value in onnx.load(str(graph.path), load_external_data=False).graph.input:
+        dims = value.type.tensor_type.shape.dim
+        if any(d.dim_param for d in dims):
+            shapes[value.name] = [
+                [profile.sizes[d.dim_param][i] if d.dim_param else d.dim_value for d in dims] for i in range(3)
+            ]
+    return shapes
+
+
+def _trt_profile(builder: Any, graph: Graph, profile: Profile) -> Any:
+    made = builder.create_optimization_profile()
+    for name, shapes in shapes_of(graph, profile).items():
+        made.set_shape(name, *(tuple(shape) for shape in shapes))
+    return made
+
+
+def _parser_errors(parser: Any) -> str:
+    errors = [parser.get_error(i) for i in range(parser.num_errors)]
+    told = []
+    for error in errors[:2]:
+        operator = getattr(error, "node_operator", str)()  # not in every version
+        told.append(f"{operator or 'a node'} {error.node_name()}: {error.desc().splitlines()[0]}")
+    return "; ".join(told) or "no reason given"
+
+
+def _attach_timing_cache(config: Any, path: Path | None) -> Any:
+    """The timing cache of a config, filled from a file; None where it is not kept."""
+    if path is None or not hasattr(config, "create_timing_cache"):
+        return None
+    cache = config.create_timing_cache(path.read_bytes() if path.exists() else b"")
+    if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
+        cache = config.create_timing_cache(b"")  # of another TensorRT or GPU, or damaged
+        config.set_timing_cache(cache, ignore_mismatch=False)
+    return cache
+
+
+def _progress_monitor(trt: Any, name: str) -> Any:
+    """Logs a line a second at most; None where TensorRT has no such hook."""
+    if not hasattr(trt, "IProgressMonitor"):
+        return None
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self._steps: dict[str, int] = {}
+            self._told = time.monotonic()
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self._steps[phase_name] = num_steps
+
+        def phase_finish(self, phase_name: str) -> None:
+            self._steps.pop(phase_name, None)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            if time.monotonic() - self._told > 1:
+                self._told = time.monotonic()
+                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+                log.info(
+                    "%s: %s %d/%d, peak memory %.1f GB", name, phase_name, step, self._steps.get(phase_name, 0), peak
+                )
+            return True
+
+    return Monitor()

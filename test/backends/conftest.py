@@ -1,0 +1,97 @@
+"""Checkpoint folders with random weights, small and of both kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from n3d_core.model.checkpoint import save_checkpoint
+from n3d_core.model.config import N3DConfig, TextConfig, VisionConfig
+from n3d_core.model.network import N3DNetwork
+from n3d_core.model.plan import image_plan
+from n3d_core.model.preprocess import VisionInput
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """No test reads or writes the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder / "n3d"
+
+
+def small_config(**text: object) -> N3DConfig:
+    """Everything that N3D-VLM has, tiny: windows with padding, full blocks, grouped queries, an odd point encoding."""
+    vision = VisionConfig(
+        depth=3,
+        hidden_size=128,
+        intermediate_size=192,
+        num_heads=4,
+        out_hidden_size=128,
+        patch_size=8,
+        window_size=32,
+        fullatt_block_indexes=(1,),
+    )
+    decoder = TextConfig(
+        vocab_size=512,
+        hidden_size=128,
+        intermediate_size=192,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        mrope_section=(4, 6, 6),
+        max_position_embeddings=2048,
+    )
+    return N3DConfig(
+        vision,
+        replace(decoder, **text),
+        image_token_id=500,
+        vision_start_token_id=501,
+        vision_end_token_id=502,
+        eos_token_id=503,
+        pe_order="aligned",
+        image_longest_side=96,
+    )
+
+
+def random_network(config: N3DConfig, seed: int = 0) -> N3DNetwork:
+    """Weights of a trained network's size, so that attention is neither flat nor saturated."""
+    torch.manual_seed(seed)
+    network = N3DNetwork(config).eval().requires_grad_(False)
+    for parameter in network.parameters():
+        spread = torch.randn_like(parameter)
+        parameter.copy_(spread * 0.06 if parameter.dim() > 1 else 1 + spread * 0.1)
+    return network
+
+
+def write_checkpoint(folder: Path, config: N3DConfig, dtype: torch.dtype = torch.float32) -> Path:
+    network = random_network(config)
+    save_checkpoint(folder, config, {name: p.to(dtype) for name, p in network.named_parameters()})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a tied model."""
+    return write_checkpoint(tmp_path_factory.mktemp("tied"), small_config())
+
+
+@pytest.fixture(scope="session")
+def image() -> VisionInput:
+    """10 x 12 patches: the last row of windows is not full."""
+    config, rng = small_config(), np.random.default_rng(0)
+    plan = image_plan(config, 10, 12)
+    patches = rng.standard_normal((plan.patches, config.vision.patch_values), dtype=np.float32)
+    coordinates = np.round(rng.standard_normal((plan.patches, 3)) * 900).astype(np.float32)
+    return VisionInput(patches, coordinates, plan)
