@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from n3d_core.language.structured import BINS, BoxCode
 
-REGRESSED = 6  # u and v offsets to the centre, z, and three sizes
+PLACED, MEASURED = 2, 4  # u and v offsets to the centre; z and three sizes
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def dense_targets(
     tiles = tiles.reshape(grid_h, height // grid_h, grid_w, width // grid_w).transpose(0, 2, 1, 3).reshape(grid_h * grid_w, -1)
     share = np.stack([(tiles == i + 1).mean(axis=1) for i in range(len(codes))], axis=1) if codes else np.zeros((len(tiles), 1))
     best, covered = share.argmax(axis=1), share.max(axis=1) >= 1 / 6
-    table = np.array([[c.u, c.v, c.z, c.sx, c.sy, c.sz] for c in codes] or [[0] * REGRESSED], dtype=np.float32) / BINS
+    table = np.array([[c.u, c.v, c.z, c.sx, c.sy, c.sz] for c in codes] or [[0] * (PLACED + MEASURED)], dtype=np.float32) / BINS
     row, col = np.divmod(np.arange(grid_h * grid_w), grid_w)
     own = np.stack([(col + 0.5) / grid_w, (row + 0.5) / grid_h], axis=1)
     boxes = table[best]
@@ -60,28 +60,45 @@ def dense_targets(
 
 
 class DenseHead(nn.Module):
-    """Reads what its patches show from each image token [B, tokens, width]: one linear map, so the token must hold it."""
+    """Two linear maps, so that what they read must be there.
+
+    What and where an object is, a token of the tower can know by itself. Its depth and size in units of the cloud need
+    the other tokens (the nearest point, the far side of the object): they are read from inside the decoder, early
+    enough that later layers can use them.
+    """
 
     def __init__(self, width: int, classes: int, colors: int, patches: int) -> None:
         super().__init__()
-        self.sizes = (classes + 1, colors + 1, REGRESSED)
+        self.sizes = (classes + 1, colors + 1, PLACED)
         self.patches = patches
-        self.read = nn.Linear(width, patches * sum(self.sizes))
-        nn.init.normal_(self.read.weight, std=width**-0.5 / 2)
-        nn.init.zeros_(self.read.bias)
+        self.look = _small_linear(width, patches * sum(self.sizes))
+        self.measure = _small_linear(width, patches * MEASURED)
 
-    def forward(self, tokens: Tensor, classes: Tensor, colors: Tensor, boxes: Tensor) -> dict[str, Tensor]:
-        """Losses and accuracies against targets [B, P] and [B, P, 6]."""
-        out = self.read(tokens).unflatten(-1, (self.patches, -1)).flatten(1, 2)
-        class_logits, color_logits, values = out.split(self.sizes, dim=-1)
+    def forward(
+        self, tokens: Tensor, inside: Tensor, classes: Tensor, colors: Tensor, boxes: Tensor
+    ) -> dict[str, Tensor]:
+        """Losses and accuracies of image tokens [B, tokens, width], of the tower and inside the decoder, against
+        targets [B, P] and [B, P, 6]."""
+        looked = self.look(tokens).unflatten(-1, (self.patches, -1)).flatten(1, 2)
+        class_logits, color_logits, places = looked.split(self.sizes, dim=-1)
+        sizes = self.measure(F.rms_norm(inside, inside.shape[-1:])).unflatten(-1, (self.patches, -1)).flatten(1, 2)
         known = classes > 0
-        weight = torch.where(known, 1.0, 0.25).flatten()
-        class_loss = (F.cross_entropy(class_logits.flatten(0, 1), classes.flatten(), reduction="none") * weight).sum() / weight.sum()
         some = known.sum().clamp(min=1)
-        color_loss = (F.cross_entropy(color_logits[known], colors[known], reduction="sum")) / some
-        box_loss = F.smooth_l1_loss(values[known], boxes[known], reduction="sum", beta=0.05) / some
+        weight = torch.where(known, 1.0, 0.25).flatten()
+        class_loss = F.cross_entropy(class_logits.flatten(0, 1), classes.flatten(), reduction="none")
+        color_loss = F.cross_entropy(color_logits[known], colors[known], reduction="sum") / some
+        values = torch.cat([places, sizes], dim=-1)[known]
+        box_loss = F.smooth_l1_loss(values, boxes[known], reduction="sum", beta=0.05) / some
+        loss = 2 * (class_loss * weight).sum() / weight.sum() + 0.5 * color_loss + 2 * box_loss
         right = (class_logits[known].argmax(-1) == classes[known]).sum() / some
-        return {"loss": class_loss + color_loss * 0.5 + box_loss * 2, "class_accuracy": right.detach()}
+        return {"loss": loss, "class_accuracy": right.detach(), "box_loss": box_loss.detach()}
+
+
+def _small_linear(width: int, out: int) -> nn.Linear:
+    layer = nn.Linear(width, out)
+    nn.init.normal_(layer.weight, std=width**-0.5 / 2)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 def _merge_group_order(grid_h: int, grid_w: int, merge: int) -> NDArray[np.int64]:

@@ -113,7 +113,11 @@ class TrainingModel(nn.Module):
         embeddings = F.embedding(batch.ids, table)
         pads = batch.ids == network.config.image_token_id
         embeddings = embeddings.masked_scatter(pads[..., None], image.to(embeddings.dtype))
+        inside: list[Tensor] = []
+        middle = network.model.layers[len(network.model.layers) // 2 - 1]
+        watch = middle.register_forward_hook(lambda _, __, out: inside.append(out))
         hidden = network.model(embeddings, batch.cos, batch.sin, batch.mask)
+        watch.remove()
         predicted = batch.targets >= 0
         head = table if network.config.text.tie_word_embeddings else network.lm_head.weight
         logits = F.linear(hidden[predicted], head)
@@ -125,8 +129,10 @@ class TrainingModel(nn.Module):
             words = (guess == targets)[~is_bin & (batch.weights[predicted] >= 1)].float().mean()
         out = {"loss": text, "language": text.detach(), "decisions": words}
         if self.dense is not None:
-            dense = self.dense(image, batch.classes, batch.colors, batch.boxes)
-            out |= {"loss": text + dense["loss"], "dense": dense["loss"].detach(), "class_accuracy": dense["class_accuracy"]}
+            seen = inside[0][pads].unflatten(0, image.shape[:2])
+            dense = self.dense(image, seen, batch.classes, batch.colors, batch.boxes)
+            out |= {k: v for k, v in dense.items() if k != "loss"}
+            out |= {"loss": text + dense["loss"], "dense": dense["loss"].detach()}
         return out
 
 
