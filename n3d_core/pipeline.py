@@ -28,7 +28,7 @@ from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.points import normalise, to_model_frame
 from n3d_core.language import prompts
 from n3d_core.language.codec import BoxCodec
-from n3d_core.language.conditions import first_sentence, mentioned, numbered_names, scene_condition
+from n3d_core.language.conditions import condition_names, first_sentence, mentioned, numbered_names, scene_condition
 from n3d_core.language.grammar import BoxGrammar, BoxVocabulary, FreeText, Grammar
 from n3d_core.language.structured import serialise
 from n3d_core.language.tokenizer import Tokenizer
@@ -216,8 +216,7 @@ class View:
             return [about[i] for i in chosen], [names[i] for i in chosen]
         _tell(on_event, StageStarted("ground"))
         boxes = self._read_boxes(prompts.locate_prompt(question), limits, Work(), on_event).boxes
-        plain = len(boxes) <= 3 and len({b.label for b in boxes}) == len(boxes)
-        return boxes, [b.label for b in boxes] if plain else numbered_names(boxes)
+        return boxes, condition_names(boxes)
 
     def _reason(
         self, question: str, boxes: list[Box3D], names: list[str], limits: Limits, on_event: Listener | None

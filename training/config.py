@@ -21,14 +21,16 @@ class DataConfig:
     Attributes:
         cache: folder of a scene cache (`python -m training.scenes.cache`).
         tokens: length of a packed sequence: questions are added to an image until it is full.
-        mixture: weight of each kind of question.
+        questions: drawn for each image, of which as many are used as fit.
+        mixture: weight of each kind of question, see `training.mixture`.
         augment: flips, crops and colour jitter.
         workers: loader processes.
     """
 
     cache: str
     tokens: int = 384
-    mixture: dict[str, float] = field(default_factory=lambda: {"detect": 1.0, "color_class": 4.0, "class": 2.0, "absent": 1.5})
+    questions: int = 16
+    mixture: dict[str, float] = field(default_factory=lambda: {"detect": 1.0, "label": 4.0, "class": 2.0, "absent": 2.0})
     augment: bool = True
     workers: int = 1
     limit: int = 0
@@ -51,11 +53,19 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights of the losses; `sigma` softens the targets of bins (bins), `dense` weighs the auxiliary head."""
+    """Weights of the losses.
+
+    Attributes:
+        sigma: standard deviation, in bins, over which the targets of bins are softened; 0 for none.
+        dense: of the auxiliary head's loss; 0 leaves the head out.
+        decision: of the choice between one more box and the end; that of a bin is 1.
+        text: of each token of a thought or an answer.
+    """
 
     sigma: float = 4.0
     dense: float = 1.0
     decision: float = 2.0
+    text: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,8 @@ class TrainConfig:
     Attributes:
         init: checkpoint folder to start from: weights where it has them, else only its config and tokenizer.
         output: folder of checkpoints, metrics and the exported model.
+        start_from: `resume.safetensors` of an earlier stage: its averaged weights, the auxiliary head among them, with a
+            fresh optimiser; empty for none.
         steps: optimiser steps of the whole schedule.
         batch: images a step a process; `accumulate` micro-batches make a step.
     """
@@ -72,6 +84,7 @@ class TrainConfig:
     init: str
     output: str
     data: DataConfig
+    start_from: str = ""
     optim: OptimConfig = field(default_factory=OptimConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     steps: int = 1000

@@ -12,12 +12,11 @@ from n3d_core.errors import ConfigError
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.model.config import N3DConfig
 from training.config import TrainConfig
-from training.localisation import QuestionMaker
+from training.mixture import QuestionMixture
 from training.model import Batch, collate
+from training.questions.fill import scenes_vocabulary
 from training.samples import Sample, SampleMaker, augment, from_cache
 from training.scenes.cache import SceneCache
-from training.scenes.catalogue import CLASSES
-from training.scenes.colors import COLORS
 
 
 class SceneSamples(Dataset[Sample]):
@@ -29,8 +28,8 @@ class SceneSamples(Dataset[Sample]):
         self.size = min(len(self.cache), config.data.limit or len(self.cache))
         if self.size == 0:
             raise ConfigError(f"data.cache {config.data.cache}: no shard found; run python -m training.scenes.cache first")
-        self.maker = SampleMaker(model, tokenizer, config.data.tokens)
-        self.questions = QuestionMaker(list(CLASSES), list(COLORS), config.data.mixture)
+        self.maker = SampleMaker(model, tokenizer, config.data.tokens, config.loss.text)
+        self.questions = QuestionMixture(config.data.mixture, scenes_vocabulary())
 
     def __getitem__(self, number: int) -> Sample:
         epoch, place = divmod(number, self.size)
@@ -39,7 +38,8 @@ class SceneSamples(Dataset[Sample]):
         image = from_cache(self.cache[index])
         if self.config.data.augment:
             image = augment(image, rng)
-        return self.maker.make(image, self.questions.draw(image, 16, rng), self.config.loss.decision)
+        image, questions = self.questions.draw(image, self.config.data.questions, rng)
+        return self.maker.make(image, questions, self.config.loss.decision)
 
 
 def batches(samples: SceneSamples, model: N3DConfig, pad: int, first: int, workers: int) -> Iterator[Batch]:

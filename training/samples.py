@@ -108,9 +108,15 @@ def _cropped(image: LabelledImage, rng: np.random.Generator) -> LabelledImage:
 
 
 class SampleMaker:
-    """Turns labelled images into samples for one model and tokenizer."""
+    """Turns labelled images into samples for one model and tokenizer.
 
-    def __init__(self, config: N3DConfig, tokenizer: Tokenizer, tokens: int) -> None:
+    Args:
+        tokens: longest packed sequence.
+        text_weight: weight of the loss of each token of a thought or answer; that of a bin is 1.
+    """
+
+    def __init__(self, config: N3DConfig, tokenizer: Tokenizer, tokens: int, text_weight: float = 1.0) -> None:
+        self.text_weight = text_weight
         self.config = config
         self.tokenizer = tokenizer
         self.tokens = tokens
@@ -173,7 +179,7 @@ class SampleMaker:
         prompt = self.tokenizer.encode(f"{prompts.VISION_END}{question.prompt}{prompts.SUFFIX}")
         if question.reply is not None:
             reply = self.tokenizer.encode(question.reply) + [self.end]
-            return Segment(prompt, reply, [1.0] * len(reply), [IGNORE] * len(reply))
+            return Segment(prompt, reply, [self.text_weight] * len(reply), [IGNORE] * len(reply))
         lines = [replace(codes[i], label=label) for i, label in question.boxes]
         reply = self.tokenizer.encode(serialise(lines)) + [self.end]
         weights, bins = self._box_weights(reply, decision)

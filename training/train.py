@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from n3d_core.errors import ConfigError, N3DError
@@ -51,6 +52,9 @@ class Trainer:
         self.optimiser = Optimiser(self.model, config.optim, config.steps)
         self.average = MovingAverage(self.model, config.optim.ema)
         self.step = 0
+        if config.start_from:
+            self._load_weights(Path(config.start_from), "average")
+            self.average = MovingAverage(self.model, config.optim.ema)
         self._resume()
 
     def _model(self, init: Path) -> TrainingModel:
@@ -66,7 +70,10 @@ class Trainer:
         numbers = [self.tokenizer.encode(str(v))[0] for v in range(1000)]
         dense = (len(CLASSES), len(COLORS)) if self.config.loss.dense > 0 else None
         plan = image_plan(self.model_config, height // side, width // side)
-        return TrainingModel(network, plan, numbers, self.config.loss.sigma, dense)
+        model = TrainingModel(network, plan, numbers, self.config.loss.sigma, dense)
+        if (init / WEIGHTS).exists():
+            torch.nn.init.zeros_(model.number_map)  # it is part of the embedding table already
+        return model
 
     def run(self) -> None:
         """Trains to the last step."""
@@ -134,16 +141,24 @@ class Trainer:
 
         with safe_open(str(path), framework="pt") as file:
             self.step = int(file.metadata()["step"])
-        state = load_file(str(path))
-        wanted = dict(self.model.named_parameters())
-        for name, parameter in wanted.items():
-            value = state.get(f"model/{name}")
-            if value is None or value.shape != parameter.shape:
-                raise ConfigError(f"{path}: does not hold {name} of shape {list(parameter.shape)}; it belongs to another model: use a new output folder")
-            parameter.data.copy_(value)
+        state = self._load_weights(path, "model")
+        for name in self.average.average:
             self.average.average[name] = state[f"average/{name}"]
         self.optimiser.load_tensors({k.removeprefix("optimiser/"): v for k, v in state.items() if k.startswith("optimiser/")})
         print(f"resumed {path} at step {self.step}", file=sys.stderr)
+
+    def _load_weights(self, path: Path, kind: str) -> dict[str, torch.Tensor]:
+        """Takes the `model` or the `average` weights of a resume file; returns all that it holds."""
+        try:
+            state = load_file(str(path))
+        except (OSError, SafetensorError) as error:
+            raise ConfigError(f"{path}: damaged or missing ({error}): restore it, or start anew in another output folder") from error
+        for name, parameter in self.model.named_parameters():
+            value = state.get(f"{kind}/{name}")
+            if value is None or value.shape != parameter.shape:
+                raise ConfigError(f"{path}: does not hold {name} of shape {list(parameter.shape)}; it belongs to another model: use a new output folder")
+            parameter.data.copy_(value)
+        return state
 
 
 def main() -> int:

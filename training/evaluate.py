@@ -1,0 +1,116 @@
+"""Measures a checkpoint on held-out scenes or on a frame folder with truth.
+
+    python -m training.evaluate --checkpoint models/n3d-tiny --scenes 500 --seed 1 --json
+    python -m training.evaluate --checkpoint models/n3d-tiny --folder DIR --json
+
+The table goes to stderr, one line of JSON to stdout. A run that was stopped goes on where it was (`--work`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from n3d_core.errors import N3DError
+from training.evaluation.answer_metrics import answer_reports, answers_of
+from training.evaluation.grounding_metrics import absent_report, grounding_report, replies_of
+from training.evaluation.running import fingerprint, run_suite
+from training.evaluation.score_metrics import score_report
+from training.evaluation.suite import Amount, FolderSuite, SceneSuite, Suite
+from training.evaluation.table import table
+
+
+def report_of(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """All figures of a run's records, fractions 0..1; null where there was nothing to count."""
+    replies = replies_of(records)
+    return {
+        "suite": suite_report(records),
+        "grounding": grounding_report(replies),
+        "absent": absent_report(replies),
+        **answer_reports(answers_of(records)),
+        "scores": score_report(replies),
+    }
+
+
+def suite_report(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """How hard the frames are, how much was asked, and how long a query took."""
+    objects = [o for r in records for o in r["objects"]]
+    ground = [g["ms"] for r in records for g in r["groundings"] if "ms" in g]
+    ask = [q["ms"] for r in records for q in r["questions"] if "ms" in q]
+    return {
+        "frames": len(records),
+        "objects_per_frame": len(objects) / max(1, len(records)),
+        "occluded": sum(o["visible"] < 0.95 for o in objects) / max(1, len(objects)),
+        "classes": len({o["class"] for o in objects}),
+        "errors": sum("error" in e for r in records for e in (*r["groundings"], *r["questions"])),
+        "ground_ms_median": median(ground) if ground else None,
+        "ask_ms_median": median(ask) if ask else None,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line."""
+    args = _parser().parse_args(arguments)
+    start = time.monotonic()
+    try:
+        suite = _suite(args)
+        kept = None if args.fresh else _work(args, suite)
+        records = run_suite(args.checkpoint, suite, args.workers, args.backend, kept)
+        if args.html:
+            from training.evaluation.pictures import write_page
+
+            write_page(args.html, suite, records)
+    except N3DError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    report = {"checkpoint": str(args.checkpoint)} | report_of(records) | {"seconds": round(time.monotonic() - start, 1)}
+    print(table(report), file=sys.stderr)
+    if args.json:
+        print(json.dumps(report))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", default="n3d-tiny", help="folder or name of a shipped model")
+    parser.add_argument("--scenes", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0, help="other seeds give other scenes and questions")
+    parser.add_argument("--shift", action="store_true", help="camera heights and lights outside of the training's range")
+    parser.add_argument("--folder", type=Path, help="judge a frame folder with truth instead")
+    parser.add_argument("--validation", action="store_true", help="validation scenes, for choices made during training")
+    parser.add_argument("--groundings", type=int, default=4, help="grounding queries a frame")
+    parser.add_argument("--questions", type=int, default=4, help="spatial questions a frame")
+    parser.add_argument("--marked", type=int, default=1, help="queries about a box drawn on the image, a frame")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--backend", default="torch")
+    parser.add_argument("--work", type=Path, default=Path("~/.cache/n3d/evaluate"), help="folder of finished frames")
+    parser.add_argument("--fresh", action="store_true", help="neither use nor keep finished frames")
+    parser.add_argument("--html", type=Path, help="page with pictures of the best, the worst and random frames")
+    parser.add_argument("--json", action="store_true", help="print the report as one line of JSON")
+    return parser
+
+
+def _suite(args: argparse.Namespace) -> Suite:
+    amount = Amount(args.groundings, args.questions, args.marked)
+    if args.folder:
+        return FolderSuite(args.folder, args.seed, amount)
+    return SceneSuite(args.scenes, args.seed, args.shift, amount, "validation" if args.validation else "test")
+
+
+def _work(args: argparse.Namespace, suite: Suite) -> Path:
+    """The file of finished frames of this checkpoint and suite."""
+    about = json.dumps([fingerprint(args.checkpoint), suite.describe()])
+    name = hashlib.sha256(about.encode()).hexdigest()[:16]
+    return Path(args.work).expanduser() / f"{name}.jsonl"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,80 @@
+"""Asks a model everything about one frame and notes what it says, as plain data that a JSON line holds."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from n3d_core.errors import N3DError
+from n3d_core.geometry.boxes import Box3D
+from n3d_core.geometry.frame import Frame
+from n3d_core.pipeline import N3D, View
+from training.evaluation.suite import Case
+from training.questions.marks import draw_marks
+from training.questions.samples import Mark
+
+
+def interview(model: N3D, case: Case) -> dict[str, Any]:
+    """The record of one frame: objects, groundings with the boxes found, and questions with the answers given."""
+    view = model.look(case.frame)
+    return {
+        "name": case.name,
+        "camera": [case.frame.camera.width, case.frame.camera.height, *_intrinsics(case.frame)],
+        "hidden": list(case.hidden),
+        "objects": case.truth.to_json()["objects"],
+        "groundings": [_ground(model, view, case.frame, entry) for entry in case.truth.groundings],
+        "questions": [_ask(view, entry) for entry in case.truth.questions],
+    }
+
+
+def _intrinsics(frame: Frame) -> list[float]:
+    c = frame.camera
+    return [c.fx, c.fy, c.cx, c.cy]
+
+
+def _ground(model: N3D, view: View, frame: Frame, entry: dict[str, Any]) -> dict[str, Any]:
+    if "mark" in entry:
+        mark = Mark(entry["mark"]["color"], tuple(entry["mark"]["rect"]))
+        view = model.look(Frame(draw_marks(frame.color, [mark]), frame.depth, frame.camera))
+    start = time.perf_counter()
+    try:
+        boxes = view.ground(entry["text"]).boxes
+    except N3DError as error:
+        return entry | {"found": [], "error": str(error)}
+    return entry | {"found": [_box(b) for b in boxes], "ms": round((time.perf_counter() - start) * 1000, 1)}
+
+
+def _ask(view: View, entry: dict[str, Any]) -> dict[str, Any]:
+    start = time.perf_counter()
+    try:
+        said = view.ask(entry["text"])
+        direct = view.ask(entry["text"], about=[], answer_from="model")
+    except N3DError as error:
+        return entry | {"said": "", "error": str(error)}
+    return entry | {
+        "said": said.answer,
+        "reasoning": said.reasoning,
+        "verdict": said.verdict,
+        "corrected": said.corrected,
+        "direct": direct.answer,
+        "found": [_box(b) for b in said.boxes],
+        "ms": round((time.perf_counter() - start) * 1000, 1),
+    }
+
+
+def _box(box: Box3D) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "label": box.label,
+        "center": [round(v, 5) for v in box.center],
+        "size": [round(v, 5) for v in box.size],
+        "score": round(box.score, 5),
+    }
+    if box.covariance is not None:
+        found["covariance"] = [float(f"{v:.4g}") for v in box.covariance]
+    return found
+
+
+def box_of(data: dict[str, Any]) -> Box3D:
+    """The box of a record."""
+    covariance = tuple(data["covariance"]) if "covariance" in data else None
+    return Box3D(data["label"], tuple(data["center"]), tuple(data["size"]), data.get("score", 1.0), covariance)

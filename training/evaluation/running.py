@@ -1,0 +1,126 @@
+"""Runs a suite over processes and keeps each frame's record as it is finished, so that a killed run goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from n3d_core.errors import N3DError
+from n3d_core.models import find_model
+from training.evaluation.suite import Suite
+
+
+class EvaluationError(N3DError):
+    """An evaluation cannot go on: a worker was killed, or its folder belongs to another run."""
+
+
+class RecordFile:
+    """The finished records of one run: a JSON-lines file whose first line says what the run is.
+
+    Raises:
+        EvaluationError: if the file belongs to another checkpoint or suite.
+    """
+
+    def __init__(self, path: Path, about: dict[str, Any]) -> None:
+        self.path = path
+        self.records: dict[int, dict[str, Any]] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.stat().st_size:
+            self._read(about)
+        else:
+            path.write_text(json.dumps(about) + "\n")
+
+    def add(self, index: int, record: dict[str, Any]) -> None:
+        """Keeps the record of frame `index`."""
+        self.records[index] = record
+        with self.path.open("a") as file:
+            file.write(json.dumps({"index": index, "record": record}) + "\n")
+
+    def _read(self, about: dict[str, Any]) -> None:
+        lines = self.path.read_text().split("\n")
+        if json.loads(lines[0]) != about:
+            raise EvaluationError(f"{self.path}: holds another run ({lines[0]}): choose another --work folder or delete it")
+        whole = [line for line in lines[1:-1] if line]  # what follows the last newline was cut short
+        for line in whole:
+            entry = json.loads(line)
+            self.records[entry["index"]] = entry["record"]
+        if lines[-1]:
+            self.path.write_text("\n".join([lines[0], *whole]) + "\n")
+
+
+def run_suite(
+    checkpoint: str | Path, suite: Suite, workers: int, backend: str = "torch", kept: Path | None = None
+) -> list[dict[str, Any]]:
+    """The records of all frames of a suite, in their order.
+
+    Args:
+        checkpoint: folder or name of a model.
+        workers: processes; each renders, and asks with one thread.
+        kept: JSON-lines file of finished records to go on from and add to; None keeps nothing.
+
+    Raises:
+        EvaluationError: if a worker was killed; what is finished is kept.
+    """
+    file = None if kept is None else RecordFile(kept, {"checkpoint": fingerprint(checkpoint), **suite.describe()})
+    done = {i: r for i, r in file.records.items() if i < len(suite)} if file else {}
+    left = [i for i in range(len(suite)) if i not in done]
+    for index, record in tqdm(_asked(checkpoint, suite, backend, workers, left), total=len(left), unit="frame", file=sys.stderr):
+        done[index] = record
+        if file:
+            file.add(index, record)
+    return [done[i] for i in sorted(done)]
+
+
+def fingerprint(checkpoint: str | Path) -> str:
+    """Tells one state of a checkpoint folder from another."""
+    weights = sorted(find_model(checkpoint).glob("*.safetensors"))
+    return ";".join(f"{p.name}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in weights)
+
+
+def _asked(
+    checkpoint: str | Path, suite: Suite, backend: str, workers: int, indices: list[int]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    if workers <= 1:
+        _prepare(checkpoint, suite, backend, threads=0)
+        yield from map(_interview, indices)
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn"), _prepare, (checkpoint, suite, backend, 1)) as pool:
+        futures = [pool.submit(_interview, i) for i in indices]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise EvaluationError(
+                "an evaluation process was killed (out of memory?): finished frames are kept; run again with fewer --workers"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+_STATE: dict[str, Any] = {}  # of one worker process
+
+
+def _prepare(checkpoint: str | Path, suite: Suite, backend: str, threads: int) -> None:
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads or os.cpu_count() or 1))
+    import torch
+
+    from n3d_core.pipeline import N3D
+
+    if threads:
+        torch.set_num_threads(threads)
+    _STATE.update(model=N3D.load(checkpoint, backend), suite=suite)
+
+
+def _interview(index: int) -> tuple[int, dict[str, Any]]:
+    from training.evaluation.interview import interview
+
+    return index, interview(_STATE["model"], _STATE["suite"][index])

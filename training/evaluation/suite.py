@@ -1,0 +1,132 @@
+"""What a checkpoint is asked: frames with their truth, queries and questions.
+
+The standard suite is rendered from test seeds on the spot; a frame folder with truth is asked what its truth files say,
+or, where they hold no queries, what the generators make of its objects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from n3d_core.errors import ConfigError
+from n3d_core.geometry.frame import Frame
+from n3d_core.geometry.frame_folder import FrameFolder, Truth
+from training.questions.fill import fill, groundable
+from training.questions.grounding import SceneObjects
+from training.questions.marks import marked_samples
+from training.scenes.config import SceneConfig
+from training.scenes.scene import render
+from training.scenes.seeds import TEST_SEEDS, VALIDATION_SEEDS
+
+_APART = 10_000  # scenes between the first seeds of two suites
+
+
+@dataclass(frozen=True)
+class Case:
+    """A frame and all that is asked of it: `truth.groundings` and `truth.questions` in the form of the truth file.
+
+    `hidden` are the indices of objects that nobody asks for, since too little of them is seen: to find one in a
+    request for all objects is neither right nor wrong.
+    """
+
+    name: str
+    frame: Frame
+    truth: Truth
+    hidden: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much is asked of each frame, at most."""
+
+    groundings: int = 4
+    questions: int = 4
+    marked: int = 1
+
+
+@dataclass(frozen=True)
+class SceneSuite:
+    """The standard suite: 3 to 10 objects, sensor noise on, 640x480.
+
+    Attributes:
+        scenes: how many.
+        seed: which; other seeds share no scene (up to 10,000 scenes).
+        shift: camera heights and lights outside of the training's range.
+        held_out: `test` for figures, `validation` for choices that a training makes.
+    """
+
+    scenes: int
+    seed: int = 0
+    shift: bool = False
+    amount: Amount = Amount()
+    held_out: str = "test"
+    width: int = 640
+    height: int = 480
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.scenes <= _APART:
+            raise ConfigError(f"{self.scenes} scenes: 1 to {_APART} are wanted")
+
+    def __len__(self) -> int:
+        return self.scenes
+
+    def __getitem__(self, index: int) -> Case:
+        seeds = TEST_SEEDS if self.held_out == "test" else VALIDATION_SEEDS
+        number = seeds.start + (self.seed * _APART + index) % len(seeds)
+        config = SceneConfig.standard(self.width, self.height)
+        scene = render(number, config.shifted() if self.shift else config)
+        return _asked(str(number), scene.frame, scene.truth, number, self.amount)
+
+    def describe(self) -> dict[str, Any]:
+        """What makes two runs the same."""
+        return {"kind": self.held_out, "seed": self.seed, "shift": self.shift, "size": [self.width, self.height]} | vars(
+            self.amount
+        )
+
+
+class FolderSuite:
+    """A frame folder with truth.
+
+    Raises:
+        ImageError, CameraError: if it is not a frame folder.
+        ConfigError: if no frame has a truth file.
+    """
+
+    def __init__(self, path: str | Path, seed: int = 0, amount: Amount = Amount()) -> None:
+        self.folder, self.seed, self.amount = FrameFolder(path), seed, amount
+        self.indices = [i for i in range(len(self.folder)) if self.folder.truth(i) is not None]
+        if not self.indices:
+            raise ConfigError(f"{path}: no frame has a truth file (NNNNNN.truth.json): there is nothing to judge by")
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Case:
+        place = self.indices[index]
+        frame, truth = self.folder.frame(place), self.folder.truth(place)
+        assert truth is not None
+        name = self.folder.names[place]
+        if truth.groundings or truth.questions:
+            return Case(name, frame, truth, _hidden(truth, frame))
+        return _asked(name, frame, truth, self.seed + 1000 * place, self.amount)
+
+    def describe(self) -> dict[str, Any]:
+        """What makes two runs the same."""
+        return {"kind": "folder", "path": str(self.folder.path.resolve()), "seed": self.seed} | vars(self.amount)
+
+
+Suite = SceneSuite | FolderSuite
+
+
+def _asked(name: str, frame: Frame, truth: Truth, seed: int, amount: Amount) -> Case:
+    truth = fill(truth, seed, frame.camera, amount.groundings, amount.questions)
+    scene = SceneObjects.of(truth.objects, groundable(truth.objects, frame.camera))
+    marked = [s.to_json() for s in marked_samples(scene, frame.camera, amount.marked, seed + 2)]
+    return Case(name, frame, replace(truth, groundings=truth.groundings + marked), _hidden(truth, frame))
+
+
+def _hidden(truth: Truth, frame: Frame) -> tuple[int, ...]:
+    seen = set(groundable(truth.objects, frame.camera))
+    return tuple(i for i in range(len(truth.objects)) if i not in seen)

@@ -1,0 +1,97 @@
+"""Which questions are asked of a training image, by the weights of a mixture.
+
+Stage 1 asks for boxes; stage 2 adds spatial questions in their passes: `locate` (pass 1: the boxes of the objects that
+the question speaks of), `reason` (pass 2: the boxes as text, then thought and answer) and `direct` (the answer alone,
+from the image alone: what the model is left with where it finds nothing, and the baseline of the ablation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from n3d_core.errors import ConfigError
+from n3d_core.geometry.frame_folder import TrueObject
+from training.questions.grounding import DEFAULT_MIXTURE, SceneObjects, Vocabulary, grounding_samples
+from training.questions.marks import draw_marks, marked_samples
+from training.questions.samples import GroundingSample
+from training.questions.spatial import spatial_samples
+from training.samples import LabelledImage, Question
+from training.spatial_passes import direct_question, locate_question, reason_question
+
+SPATIAL_PASSES = ("locate", "reason", "direct")
+MARKED = "marked"
+KINDS = (*DEFAULT_MIXTURE, MARKED, *SPATIAL_PASSES)
+
+
+class QuestionMixture:
+    """Draws questions for an image.
+
+    Args:
+        mixture: weight of each kind: those of `training.questions.grounding`, `marked` (share of images with a box drawn
+            on them, 0..1) and the passes of spatial questions.
+        vocabulary: classes and colours that absent objects are made of.
+
+    Raises:
+        ConfigError: if a kind is not known or no weight is positive.
+    """
+
+    def __init__(self, mixture: Mapping[str, float], vocabulary: Vocabulary) -> None:
+        unknown = sorted(set(mixture) - set(KINDS))
+        if unknown:
+            raise ConfigError(f"data.mixture: unknown kinds {unknown}; known are {', '.join(KINDS)}")
+        weights = {k: w for k, w in mixture.items() if k != MARKED and w > 0}
+        if not weights or min(mixture.values()) < 0:
+            raise ConfigError(f"data.mixture {dict(mixture)}: weights of at least 0, one of them positive, are wanted")
+        self.kinds = list(weights)
+        self.weights = np.array(list(weights.values())) / sum(weights.values())
+        self.marked = mixture.get(MARKED, 0.0)
+        self.vocabulary = vocabulary
+
+    def draw(self, image: LabelledImage, count: int, rng: np.random.Generator) -> tuple[LabelledImage, list[Question]]:
+        """The image, perhaps with a box drawn on it, and up to `count` different questions about it."""
+        scene, places = visible_objects(image)
+        questions: dict[str, Question] = {}
+        if rng.random() < self.marked:
+            for sample in marked_samples(scene, image.camera, 1, _seed(rng)):
+                assert sample.mark is not None
+                image = replace(image, color=draw_marks(image.color, [sample.mark]))
+                questions[sample.prompt] = _boxes_of(sample, places)
+        for kind in rng.choice(self.kinds, size=count, p=self.weights):
+            question = self._one(str(kind), image, scene, places, rng)
+            if question is not None:
+                questions.setdefault(question.prompt, question)
+        return image, list(questions.values())
+
+    def _one(
+        self, kind: str, image: LabelledImage, scene: SceneObjects, places: list[int], rng: np.random.Generator
+    ) -> Question | None:
+        if kind not in SPATIAL_PASSES:
+            found = grounding_samples(scene, 1, _seed(rng), self.vocabulary, {kind: 1.0})
+            return _boxes_of(found[0], places) if found else None
+        posed = spatial_samples(scene, 1, _seed(rng))
+        if not posed:
+            return None
+        if kind == "locate":
+            return locate_question(posed[0], places)
+        return reason_question(posed[0], image.camera, rng) if kind == "reason" else direct_question(posed[0])
+
+
+def visible_objects(image: LabelledImage) -> tuple[SceneObjects, list[int]]:
+    """The objects of which anything is left in the image, and their indices among the image's objects."""
+    pixels = np.bincount(image.instances.ravel(), minlength=256)
+    places = [i for i, o in enumerate(image.objects) if pixels[o.instance] > 0]
+    objects = [image.objects[i] for i in places]
+    true = [TrueObject(replace(o.box, label=o.label), o.cls, o.color, 1.0) for o in objects]
+    return SceneObjects.of(true, [i for i, o in enumerate(objects) if o.groundable]), places
+
+
+def _boxes_of(sample: GroundingSample, places: list[int]) -> Question:
+    boxes = zip(sample.objects, sample.labels, strict=True)
+    return Question(sample.prompt, tuple((places[i], label) for i, label in boxes))
+
+
+def _seed(rng: np.random.Generator) -> int:
+    return int(rng.integers(2**31))
