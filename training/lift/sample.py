@@ -25,7 +25,7 @@ from training.lift.gravity import upright_box
 from training.lift.lifting import LiftedObject, lift
 from training.lift.observation import Observation
 
-MILLIMETRE = 0.001
+STEPS = (1, 2, 5, 10, 20, 50)  # millimetres a step of the depth image
 MOST_STEPS = 65534  # 65535 marks overflow in some drivers' images
 DIGITS = 6  # of lengths in metres: a thousandth of a millimetre
 
@@ -152,14 +152,15 @@ def make_sample(seen: Observation, config: LiftConfig) -> Sample:
     return sample
 
 
-def encode_depth(depth: NDArray[np.float32]) -> tuple[bytes, float, NDArray[np.float32]]:
+def encode_depth(depth: NDArray[np.float32], unit: float | None = None) -> tuple[bytes, float, NDArray[np.float32]]:
     """A 16-bit PNG of depth [H, W] in metres, the metres of one step, and the depth that the PNG holds.
 
-    Millimetres up to 65 m; further scenes take the next coarser step of 1, 2, 5, 10, 20, 50 mm.
+    Without a `unit`: millimetres up to 65 m; further scenes take the next coarser step of 2, 5, 10, 20 or 50 mm.
     """
     valid = np.isfinite(depth) & (depth > 0)
-    far = float(depth[valid].max()) if valid.any() else 0.0
-    unit = next((s * MILLIMETRE for s in (1, 2, 5, 10, 20, 50) if far <= s * MILLIMETRE * MOST_STEPS), 50 * MILLIMETRE)
+    if unit is None:
+        far = float(depth[valid].max()) if valid.any() else 0.0
+        unit = next((s / 1000 for s in STEPS if far <= s / 1000 * MOST_STEPS), STEPS[-1] / 1000)
     steps = np.where(valid, np.clip(np.rint(np.where(valid, depth, 0) / unit), 1, MOST_STEPS), 0).astype(np.uint16)
     ok, data = cv2.imencode(".png", steps, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not ok:

@@ -145,7 +145,7 @@ def pack(samples: list[Sample]) -> tuple[bytes, list[dict[str, Any]]]:
     """Bytes of a tar of samples (ustar; no time, owner or mode that could differ), and a row of the index for each."""
     buffer = io.BytesIO()
     rows = []
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for sample in samples:
             offset = buffer.tell()
             for name, data in sample.files():

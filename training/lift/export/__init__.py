@@ -1,0 +1,1 @@
+"""Finished runs in other people's forms, and back without loss."""

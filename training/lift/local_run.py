@@ -1,0 +1,106 @@
+"""Making shards on one machine: in this process, or in several that may die."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+from training.lift.config import LiftConfig
+from training.lift.models.perception import Perception
+from training.lift.plan import Plan
+from training.lift.shards import ShardSummary
+from training.lift.stages import make_shard
+
+MOST_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class ShardFailure:
+    """A shard that could not be written, and why."""
+
+    shard: int
+    error: str
+    disk_full: bool = False
+
+
+Outcome = ShardSummary | ShardFailure
+
+
+def run_here(shards: list[int], plan: Plan, config: LiftConfig) -> Iterator[Outcome]:
+    """Makes shards one after the other in this process."""
+    perception = Perception(config.models)
+    for shard in shards:
+        yield attempt(shard, plan, config, perception)
+
+
+def attempt(shard: int, plan: Plan, config: LiftConfig, perception: Perception) -> Outcome:
+    """Makes one shard; what keeps it from being written becomes a `ShardFailure`."""
+    try:
+        return make_shard(shard, plan, config, perception)
+    except OSError as error:
+        return failure(shard, error)
+
+
+def failure(shard: int, error: OSError) -> ShardFailure:
+    """The failure that an operating system's error is."""
+    import errno
+
+    return ShardFailure(shard, f"{type(error).__name__}: {error}", error.errno in (errno.ENOSPC, errno.EDQUOT))
+
+
+def run_pool(shards: list[int], plan: Plan, config: LiftConfig, workers: int) -> Iterator[Outcome]:
+    """Makes shards in `workers` processes; when one dies, what the pool was at is made again, one shard at a time.
+
+    Shards are handed out as processes come free, so memory does not grow with the run. A shard that kills its process
+    `MOST_ATTEMPTS` times is given up and reported.
+    """
+    waiting, suspects, deaths = deque(shards), deque[int](), Counter[int]()
+    while waiting or suspects:
+        died: list[int] = []
+        if suspects:
+            yield from _drain(suspects, 1, plan, config, died)
+        else:
+            yield from _drain(waiting, workers, plan, config, died)
+        deaths.update(died)
+        for shard in died:
+            if deaths[shard] >= MOST_ATTEMPTS:
+                yield ShardFailure(shard, f"the process that made it died {deaths[shard]} times (out of memory?)")
+            else:
+                suspects.append(shard)
+
+
+def _drain(queue: deque[int], width: int, plan: Plan, config: LiftConfig, died: list[int]) -> Iterator[Outcome]:
+    """Empties a queue of shards with one pool; if a process of it dies, `died` gets the shards that were under way."""
+    running: dict[Future[Outcome], int] = {}
+    with ProcessPoolExecutor(width, get_context("spawn"), _start, (plan, config)) as pool:
+        try:
+            while queue or running:
+                while queue and len(running) < width + (width > 1):
+                    shard = queue.popleft()
+                    running[pool.submit(_work, shard)] = shard
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    outcome = future.result()
+                    del running[future]
+                    yield outcome
+        except BrokenProcessPool:
+            died.extend(sorted(running.values()))
+
+
+_process: tuple[Plan, LiftConfig, Perception] | None = None
+
+
+def _start(plan: Plan, config: LiftConfig) -> None:
+    global _process
+    import cv2
+
+    cv2.setNumThreads(1)
+    _process = plan, config, Perception(config.models)
+
+
+def _work(shard: int) -> Outcome:
+    assert _process is not None
+    return attempt(shard, *_process)

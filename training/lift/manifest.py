@@ -1,0 +1,112 @@
+"""What a finished run says about itself: `manifest.json` and `index.parquet`, made from the shards' summaries.
+
+Neither holds a time or a machine's name: the same run gives the same bytes wherever and however it was made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from training.lift.config import LiftConfig
+from training.lift.errors import ShardError
+from training.lift.plan import Plan
+from training.lift.record import Problems
+from training.lift.shards import FORMAT, ShardSummary, shard_path, write_whole
+
+NAME = "manifest.json"
+INDEX = "index.parquet"
+
+
+def totals(plan: Plan, summaries: list[ShardSummary]) -> tuple[Problems, Counter[str]]:
+    """Problems and rejections of the plan and all shards together."""
+    problems, rejected = Problems(), Counter[str]()
+    problems.merge(dict(plan.problems.counts), plan.problems.examples)
+    for summary in summaries:
+        problems.merge(summary.problems, summary.examples)
+        rejected.update(summary.rejected)
+    return problems, rejected
+
+
+def write_manifest(plan: Plan, config: LiftConfig, summaries: list[ShardSummary]) -> dict[str, Any]:
+    """Writes index and manifest of a whole run into its folder and returns the manifest."""
+    summaries = sorted(summaries, key=lambda s: s.shard)
+    rows = [row for summary in summaries for row in summary.rows]
+    problems, rejected = totals(plan, summaries)
+    classes = Counter(label for row in rows for label in row["labels"])
+    settings = dataclasses.asdict(config)
+    del settings["output"]["folder"], settings["models"]["device"], settings["models"]["batch"]
+    manifest = {
+        "format": FORMAT,
+        "fingerprint": plan.fingerprint,
+        "config": settings,
+        "images": plan.images,
+        "samples": len(rows),
+        "objects": sum(len(row["labels"]) for row in rows),
+        "groundings": sum(row["groundings"] for row in rows),
+        "questions": sum(row["questions"] for row in rows),
+        "problems": dict(sorted(problems.counts.items())),
+        "rejected": dict(sorted(rejected.items())),
+        "classes": dict(sorted(classes.items())),
+        "shards": [
+            {
+                "file": shard_path(".", s.shard).name,
+                "sha256": s.sha256,
+                "bytes": s.bytes,
+                "images": s.images,
+                "samples": len(s.rows),
+            }
+            for s in summaries
+        ],
+    }
+    folder = Path(config.output.folder)
+    write_whole(folder / INDEX, _index(rows))
+    write_whole(folder / NAME, (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
+    return manifest
+
+
+def read_manifest(folder: str | Path) -> dict[str, Any]:
+    """The manifest of a finished run.
+
+    Raises:
+        ShardError: if there is none, or it is damaged.
+    """
+    path = Path(folder) / NAME
+    try:
+        data: dict[str, Any] = json.loads(path.read_text())
+        if data["format"] != FORMAT:
+            raise ShardError(f"{path}: format {data['format']}, {FORMAT} is wanted")
+        return data
+    except FileNotFoundError as error:
+        raise ShardError(f"{path}: missing; is the run finished? (python -m training.lift.run again resumes it)") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ShardError(f"{path}: damaged ({type(error).__name__}: {error})") from error
+
+
+def _index(rows: list[dict[str, Any]]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    vectors = pa.list_(pa.list_(pa.float64()))
+    schema = pa.schema(
+        [
+            ("key", pa.string()),
+            ("shard", pa.int32()),
+            ("offset", pa.int64()),
+            ("bytes", pa.int64()),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("labels", pa.list_(pa.string())),
+            ("centers", vectors),
+            ("sizes", vectors),
+            ("quality", pa.list_(pa.float64())),
+            ("groundings", pa.int32()),
+            ("questions", pa.int32()),
+        ]
+    )
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd")
+    return bytes(sink.getvalue().to_pybytes())

@@ -1,0 +1,106 @@
+"""Making shards on a Ray cluster: three stages of Ray Data, each with its own parallelism.
+
+Ray Data streams shards through the stages, holds back readers when the networks or the disk are slower, and does a
+task again whose worker died. That is safe: a shard appears whole or not at all and has the same bytes whoever makes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from n3d_core.errors import MissingDependencyError
+from training.lift.config import LiftConfig
+from training.lift.local_run import Outcome, failure
+from training.lift.models.perception import Perception
+from training.lift.plan import Plan
+from training.lift.stages import lift_stage, perceive_stage, read_stage
+
+
+def run_ray(
+    shards: list[int], plan: Plan, config: LiftConfig, address: str, workers: int, gpus: float
+) -> Iterator[Outcome]:
+    """Makes shards on a cluster; yields them as they are done.
+
+    Args:
+        shards: which ones.
+        plan: on a file system that all nodes see, like images and output.
+        config: of the run.
+        address: of the cluster (`auto`, `ray://…`), or `local` for one on this machine.
+        workers: most tasks of a CPU stage at once; 0 leaves it to Ray.
+        gpus: GPUs a copy of the networks; used only where the configuration names networks.
+
+    Raises:
+        MissingDependencyError: if Ray is not installed.
+        ConnectionError: if there is no cluster at the address.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise MissingDependencyError("--ray needs Ray: pip install 'n3d-ros[lift]'") from error
+    owned = not ray.is_initialized()
+    if owned:
+        _connect(ray, address, workers)
+    try:
+        data = ray.data.from_items([{"shard": s} for s in shards], override_num_blocks=len(shards))
+        data = _stages(ray, data, plan, config, workers, gpus)
+        for row in data.iter_rows():
+            yield row["outcome"]
+    finally:
+        if owned:
+            ray.shutdown()
+
+
+def _connect(ray: Any, address: str, workers: int) -> None:
+    root = Path(__file__).resolve().parents[2]
+    settings: dict[str, Any] = {"log_to_driver": False, "include_dashboard": False}
+    if address == "local":
+        settings |= {"num_cpus": workers or None, "runtime_env": {"env_vars": {"PYTHONPATH": str(root)}}}
+    else:
+        modules = [str(root / "training"), str(root / "n3d_core")]
+        settings = {"address": address, "log_to_driver": False, "runtime_env": {"py_modules": modules}}
+    ray.init(**settings)
+
+
+def _stages(ray: Any, data: Any, plan: Plan, config: LiftConfig, workers: int, gpus: float) -> Any:
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.target_max_block_size = None  # a block is one shard, never cut
+    limit = {"concurrency": workers} if workers else {}
+    retry = {"max_retries": 5}
+
+    def read(row: dict[str, Any]) -> dict[str, Any]:
+        return {"work": read_stage(int(row["shard"]), plan, config)}
+
+    def write(row: dict[str, Any]) -> dict[str, Any]:
+        return {"outcome": _write(row["work"], plan, config)}
+
+    if not config.models.any:
+        def whole(row: dict[str, Any]) -> dict[str, Any]:
+            return write({"work": _Perceive(config)(read(row))["work"]})
+
+        return data.map(whole, num_cpus=1, **limit, **retry)
+    data = data.map(read, num_cpus=1, **limit, **retry)
+    data = data.map(
+        _Perceive, fn_constructor_args=(config,), concurrency=max(1, workers // 2), num_gpus=gpus, max_restarts=-1
+    )
+    return data.map(write, num_cpus=1, **limit, **retry)
+
+
+class _Perceive:
+    """The networks of one actor."""
+
+    def __init__(self, config: LiftConfig) -> None:
+        self._perception = Perception(config.models)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {"work": perceive_stage(row["work"], self._perception)}
+
+
+def _write(work: Any, plan: Plan, config: LiftConfig) -> Outcome:
+    try:
+        return lift_stage(work, plan, config)
+    except OSError as error:
+        return failure(work.shard, error)

@@ -1,0 +1,94 @@
+"""Reading shards for training: in order, by number through the index, or shared out over ranks and loader workers."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from training.lift.errors import ShardError
+from training.lift.manifest import INDEX, read_manifest
+from training.lift.sample import Sample
+from training.lift.shards import unpack
+
+
+class LiftedDataset:
+    """The samples of a finished run.
+
+    Args:
+        folder: of the run (`output.folder`).
+        verify: whether the digest of every shard is checked first.
+
+    Raises:
+        ShardError: if the manifest or a shard is missing or not the one that was written.
+    """
+
+    def __init__(self, folder: str | Path, verify: bool = False) -> None:
+        self.folder = Path(folder)
+        self.manifest: dict[str, Any] = read_manifest(folder)
+        for shard in self.manifest["shards"]:
+            path = self.folder / shard["file"]
+            if not path.is_file() or path.stat().st_size != shard["bytes"]:
+                raise ShardError(f"{path}: missing or not of {shard['bytes']} bytes; run the engine again to restore it")
+            if verify and hashlib.sha256(path.read_bytes()).hexdigest() != shard["sha256"]:
+                raise ShardError(f"{path}: its digest differs from the manifest's; delete it and run the engine again")
+
+    def __len__(self) -> int:
+        return int(self.manifest["samples"])
+
+    def __getitem__(self, index: int) -> Sample:
+        """One sample by its place in the index; reads no more than its bytes."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"sample {index}: the run has {len(self)}")
+        row = self.index[index % len(self)]
+        path = self.folder / self.manifest["shards"][row["shard"]]["file"]
+        with path.open("rb") as stream:
+            stream.seek(row["offset"])
+            data = stream.read(row["bytes"])
+        return next(unpack(data, f"{path} at {row['offset']}"))
+
+    @functools.cached_property
+    def index(self) -> list[dict[str, Any]]:
+        """One row a sample: key, shard, offset, labels, boxes."""
+        import pyarrow.parquet as pq
+
+        rows: list[dict[str, Any]] = pq.read_table(self.folder / INDEX).to_pylist()
+        return rows
+
+    def shard(self, number: int) -> Iterator[Sample]:
+        """The samples of one shard in their order."""
+        path = self.folder / self.manifest["shards"][number]["file"]
+        return unpack(path.read_bytes(), str(path))
+
+    def __iter__(self) -> Iterator[Sample]:
+        for number in range(len(self.manifest["shards"])):
+            yield from self.shard(number)
+
+    def stream(self, rank: int = 0, world: int = 1, seed: int | None = None, buffer: int = 256) -> Iterator[Sample]:
+        """The share of one of `world` readers: whole shards, each in exactly one share.
+
+        Args:
+            rank, world: which reader of how many (processes times loader workers).
+            seed: shuffles shards, and samples within a window of `buffer`; None keeps the order.
+            buffer: see `seed`.
+        """
+        if not 0 <= rank < world:
+            raise ShardError(f"rank {rank} of {world}: 0 to {world - 1} is wanted")
+        numbers = list(range(len(self.manifest["shards"])))
+        if seed is None:
+            for number in numbers[rank::world]:
+                yield from self.shard(number)
+            return
+        random.Random(seed).shuffle(numbers)
+        rng = random.Random(f"{seed}:{rank}")
+        window: list[Sample] = []
+        for number in numbers[rank::world]:
+            for sample in self.shard(number):
+                window.append(sample)
+                if len(window) >= buffer:
+                    yield window.pop(rng.randrange(len(window)))
+        rng.shuffle(window)
+        yield from window

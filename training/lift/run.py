@@ -1,0 +1,130 @@
+"""Runs the data engine: `python -m training.lift.run CONFIG.yaml [--workers N | --ray ADDRESS]`.
+
+Ends with one JSON line. Run again, it makes only what is missing; the same configuration gives the same bytes in one
+process, in several and on a cluster. Exit status: 0 all shards are whole, 1 some are not, 2 the input is unusable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from n3d_core.errors import ConfigError, N3DError
+from training.lift.config import LiftConfig
+from training.lift.local_run import Outcome, ShardFailure, run_here, run_pool
+from training.lift.manifest import totals, write_manifest
+from training.lift.plan import Plan, make_plan
+from training.lift.progress import Progress
+from training.lift.shards import ShardSummary, finished_shard
+
+MOST_FULL = 3  # shards that a full disk may cost before the run stops
+
+
+def run(
+    config: LiftConfig, workers: int = 1, ray: str | None = None, gpus: float = 0.0, verify: bool = False
+) -> dict[str, Any]:
+    """Makes all shards that are not whole, then index, manifest and report.
+
+    Args:
+        config: what to do.
+        workers: processes on this machine, or tasks at once on a cluster (0: as many as it has).
+        ray: address of a cluster, `local` for one on this machine, None for no Ray.
+        gpus: GPUs a copy of the networks on a cluster.
+        verify: whether the digests of shards that are there are checked.
+
+    Returns:
+        What the last line of the command prints.
+    """
+    start = time.monotonic()
+    plan = make_plan(config)
+    known = [finished_shard(config.output.folder, s, plan.fingerprint, verify) for s in range(plan.shards)]
+    done = [s for s in known if s is not None]
+    missing = [number for number, s in enumerate(known) if s is None]
+    progress = Progress(plan.shards, done)
+    failures: list[ShardFailure] = []
+    made = 0
+    for outcome in _outcomes(missing, plan, config, workers, ray, gpus):
+        if isinstance(outcome, ShardFailure):
+            failures.append(outcome)
+            print(f"\nshard {outcome.shard} is not written: {outcome.error}", file=sys.stderr, flush=True)
+            if sum(f.disk_full for f in failures) >= MOST_FULL:
+                print("the disk is full: free some space and run again, whole shards are kept", file=sys.stderr)
+                break
+        else:
+            done.append(outcome)
+            made += outcome.images
+            progress.add(outcome)
+    return _finish(plan, config, done, failures, made, time.monotonic() - start)
+
+
+def _outcomes(
+    missing: list[int], plan: Plan, config: LiftConfig, workers: int, ray: str | None, gpus: float
+) -> Iterator[Outcome]:
+    if not missing:
+        return iter(())
+    if ray is not None:
+        from training.lift.ray_run import run_ray
+
+        return run_ray(missing, plan, config, ray, workers, gpus)
+    return run_pool(missing, plan, config, workers) if workers > 1 else run_here(missing, plan, config)
+
+
+def _finish(
+    plan: Plan, config: LiftConfig, done: list[ShardSummary], failures: list[ShardFailure], made: int, seconds: float
+) -> dict[str, Any]:
+    problems, rejected = totals(plan, done)
+    complete = len(done) == plan.shards
+    result: dict[str, Any] = {
+        "complete": complete,
+        "shards": len(done),
+        "shards_missing": plan.shards - len(done),
+        "images": sum(s.images for s in done),
+        "samples": sum(len(s.rows) for s in done),
+        "objects": sum(len(row["labels"]) for s in done for row in s.rows),
+        "bytes": sum(s.bytes for s in done),
+        "problems": dict(sorted(problems.counts.items())),
+        "rejected": dict(sorted(rejected.items())),
+        "images_per_s": round(made / seconds, 2) if seconds > 0 else 0.0,
+        "seconds": round(seconds, 2),
+        "failures": [f.error for f in failures[:5]],
+    }
+    if complete:
+        write_manifest(plan, config, done)
+        from training.lift.report import write_report
+
+        result["report"] = str(write_report(config.output.folder, problems, config.output.pictures))
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m training.lift.run", description=__doc__.split("\n")[0])
+    parser.add_argument("config", help="YAML file; see docs/data-engine.md and training/lift/configs")
+    parser.add_argument("--output", help="folder to write to, instead of output.folder")
+    parser.add_argument("--workers", type=int, default=None, help="processes (default 1; with --ray: as Ray has CPUs)")
+    parser.add_argument("--ray", metavar="ADDRESS", help="run on a Ray cluster: its address, `auto`, or `local`")
+    parser.add_argument("--gpus", type=float, default=0.0, help="GPUs a copy of the networks on the cluster")
+    parser.add_argument("--verify", action="store_true", help="check the digests of shards that are there")
+    options = parser.parse_args(arguments)
+    try:
+        config = LiftConfig.from_yaml(options.config)
+        if options.output:
+            config = replace(config, output=replace(config.output, folder=options.output))
+        if options.workers is not None and options.workers < (0 if options.ray else 1):
+            raise ConfigError(f"--workers {options.workers}: a positive number is wanted")
+        workers = options.workers if options.workers is not None else (0 if options.ray else 1)
+        result = run(config, workers, options.ray, options.gpus, options.verify)
+    except (N3DError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(result))
+    return 0 if result["complete"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
