@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,13 +21,15 @@ from n3d_core.geometry.points import Normalisation
 from n3d_core.language.conditions import condition_text, image_box, rounded_box, rounded_image_box
 from n3d_core.model.point_encoding import centred_coordinates
 
+Value = TypeVar("Value", bound=np.generic)
+
 CUTOFF = 2048  # tokens of prompt and answer
 UV_BINS = 1000.0
 LONGEST_SIDE = 640
 
 _BOX = re.compile(r"bbox_(\d+)=Bbox\(" + ",".join([r"([^,]+)"] * 8) + r"\)")
 _NUMBERED = re.compile(r"\b\d+_[a-zA-Z0-9]+(?: [a-zA-Z0-9]+)*")
-_SENTENCE = re.compile(r".+?[.?]", re.DOTALL)
+_SENTENCE = re.compile(r".+?[.?]")
 _IDEOGRAPHS = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x2CEAF), (0x2F800, 0x2FA1F))
 
 
@@ -45,8 +48,8 @@ def tower_layout(grid_h: int, grid_w: int) -> tuple[int, int]:
     return (-1, LONGEST_SIDE) if grid_h < grid_w else (LONGEST_SIDE, -1)
 
 
-def scrambled(values: NDArray[np.generic], grid_h: int, grid_w: int) -> NDArray[np.generic]:
-    """A point map or mask [H, W, …] as the tower reads it: a near-square landscape image is read the wrong way round [2]."""
+def scrambled(values: NDArray[Value], grid_h: int, grid_w: int) -> NDArray[Value]:
+    """A point map or mask [H, W, …] as the tower reads it: that of a near-square landscape image is scrambled [2]."""
     longest = max(values.shape[:2])
     shape = (-1, longest) if grid_h < grid_w else (longest, -1)
     return values.reshape(*shape, *values.shape[2:])
@@ -96,7 +99,7 @@ class ReferenceBox:
 
 @dataclass(frozen=True)
 class Bins:
-    """The scripts' options for numbers as bins [13]; the defaults are their defaults, `demo()` is what the demo asks for."""
+    """The scripts' options for numbers as bins [13]; the defaults are theirs, `DEMO_BINS` is what the demo asks for."""
 
     world_max: float = 32.0
     scale_max: float = 20.0
@@ -104,27 +107,20 @@ class Bins:
     round_uv: bool = False
     keep_scale1: bool = False
 
-    @classmethod
-    def demo(cls) -> Bins:
-        """What the released weights know."""
-        return cls(world_max=2.0, scale_max=0.625, num_bins=1000)
-
     def discretise(self, box: ReferenceBox, planar: bool = False) -> ReferenceBox:
         """Continuous -> bins; with `planar`, u and v are x and y in units of `world_max`."""
-        size = tuple(self._bin(s / self.scale_max) for s in box.size)
-        if self.keep_scale1:
-            size = tuple(max(s, 1) for s in size)
+        x, y, z = (max(self._bin(s / self.scale_max), int(self.keep_scale1)) for s in box.size)
         u, v = (self._bin(f / self.world_max) if planar else self._image_bin(f) for f in (box.u, box.v))
         angle = self._bin((box.angle + 2 * math.pi) / (4 * math.pi))
-        return ReferenceBox(box.id, box.name, u, v, self._bin(box.z / self.world_max), angle, size)
+        return ReferenceBox(box.id, box.name, u, v, self._bin(box.z / self.world_max), angle, (x, y, z))
 
     def undiscretise(self, box: ReferenceBox, planar: bool = False) -> ReferenceBox:
         """Bins -> the left edges of the bins."""
-        size = tuple(s / self.num_bins * self.scale_max for s in box.size)
+        width, height, length = (s / self.num_bins * self.scale_max for s in box.size)
         z = box.z / self.num_bins * self.world_max
         angle = box.angle / self.num_bins * 4 * math.pi - 2 * math.pi
         u, v = (f / self.num_bins * self.world_max if planar else f / UV_BINS for f in (box.u, box.v))
-        return ReferenceBox(box.id, box.name, u, v, z, angle, size)
+        return ReferenceBox(box.id, box.name, u, v, z, angle, (width, height, length))
 
     def _bin(self, fraction: float) -> int:
         return min(max(int(fraction * self.num_bins), 0), self.num_bins - 1)
@@ -132,6 +128,9 @@ class Bins:
     def _image_bin(self, fraction: float) -> float:
         scaled = fraction * UV_BINS
         return min(max(round(scaled), 0), self.num_bins - 1) if self.round_uv else scaled
+
+
+DEMO_BINS = Bins(world_max=2.0, scale_max=0.625, num_bins=1000)
 
 
 def parse(text: str) -> list[ReferenceBox]:
@@ -156,20 +155,26 @@ def serialise(boxes: Sequence[ReferenceBox]) -> str:
 def in_metres(box: ReferenceBox, normalisation: Normalisation) -> ReferenceBox:
     """Normalised depth and sizes -> metres [12]; in double, as NumPy 1 computes it."""
     scale = 1.0 / normalisation.scale
-    size = tuple(s * scale for s in box.size)
-    return replace(box, z=box.z * scale + normalisation.min_z, size=size)
+    width, height, length = (s * scale for s in box.size)
+    return replace(box, z=box.z * scale + normalisation.min_z, size=(width, height, length))
 
 
 def saved_grounding(reply: str, normalisation: Normalisation) -> str:
-    """The text that the scripts keep of a first reply [14]: an unreadable line empties it, other prose stays as it is."""
+    """The text that the scripts keep of a first reply [14]: an unreadable line empties it, prose stays."""
     if "bbox_0=Bbox(" not in reply:
         return reply
     try:
         bins = parse(reply)
     except ValueError:
         bins = []
-    boxes = [in_metres(Bins.demo().undiscretise(b), normalisation) for b in bins]
-    return serialise([replace(b, name=b.name.lower()) for b in boxes])
+    return serialise([in_metres(DEMO_BINS.undiscretise(b), normalisation) for b in bins])
+
+
+def answer_as_bins(answer: str) -> str:
+    """An item's own answer as the scripts count its tokens: boxes in normalised units become bins [21]."""
+    if "bbox_0=Bbox(" not in answer:
+        return answer
+    return serialise([DEMO_BINS.discretise(box) for box in parse(answer)])
 
 
 # Geometry
@@ -185,7 +190,7 @@ def unproject(u: float, v: float, z: float, fractions: NDArray[np.floating]) -> 
 
 
 def first_sentence(text: str) -> str:
-    """A text up to its first `.` or `?`, also inside `0.5` [19]."""
+    """A text up to the first `.` or `?` of its first line, also inside `0.5` [19]."""
     match = _SENTENCE.match(text)
     return match.group() if match else text
 
@@ -197,12 +202,12 @@ def condition(boxes: Sequence[ReferenceBox], fractions: NDArray[np.floating], qu
         fractions: [3, 3] intrinsics in fractions of the image, in their own type.
         question: names the boxes by number [18]; None takes all of them, by bare class up to three.
     """
-    named = [(f"{b.id}_{' '.join(b.name.split())}", b) for b in boxes]
+    named = [(f"{b.id}_{_caption(b.name)}", b) for b in boxes]
     if question is not None:
         mentions = _NUMBERED.findall(question)
         named = [next(item for item in named if item[0] == m) for m in mentions if m in dict(named)]
     elif len(boxes) <= 3:
-        named = [(" ".join(b.name.split()), b) for b in boxes]
+        named = [(_caption(b.name), b) for b in boxes]
     centres = []
     for _, b in named:
         x, y, _z = unproject(b.u, b.v, b.z, fractions)
@@ -221,10 +226,8 @@ def streamed(ids: Sequence[int], decode: Callable[[list[int]], str]) -> str:
     for token in ids:
         line.append(token)
         text = decode(line)
-        if text.endswith("\n") or (text and _is_ideograph(text[-1])):
-            end = len(text)
-        else:
-            end = text.rfind(" ") + 1
+        whole = text.endswith("\n") or (text and _is_ideograph(text[-1]))
+        end = len(text) if whole else text.rfind(" ") + 1
         pieces.append(text[shown:end])
         shown = max(shown, end)
         if text.endswith("\n"):
@@ -242,6 +245,10 @@ def kept_prompt_length(prompt: int, answer: int, cutoff: int = CUTOFF) -> int:
     else:
         room = int(cutoff * answer / (prompt + answer))
     return min(prompt, max(cutoff - min(room, answer), 0))
+
+
+def _caption(name: str) -> str:
+    return " ".join(name.split()) if " " in name else name
 
 
 def _is_ideograph(character: str) -> bool:

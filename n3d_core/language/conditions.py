@@ -18,8 +18,9 @@ from n3d_core.geometry.camera import Camera
 
 Numbers = list[float]
 
-# A full stop ends a sentence before a new one or at the end; in `0.5`, `vs. the` and `...` it does not.
-_SENTENCE = re.compile(r".*?(?:[?？。]|\.(?=\s+[^\sa-z0-9]|\s*$))", re.DOTALL)
+# A full stop ends a sentence before a new one or at the end; in `0.5`, `vs. the` and `...` it does not. The two code
+# points are the Chinese question mark and full stop.
+_SENTENCE = re.compile(r".*?(?:[?\uff1f\u3002]|\.(?=\s+[^\sa-z0-9]|\s*$))", re.DOTALL)
 _CORNERS = [(x, y, z) for z in (1, -1) for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
 
 
@@ -66,16 +67,14 @@ def scene_condition(boxes: Sequence[Box3D], camera: Camera, names: Sequence[str]
     Raises:
         QueryError: if a box lies behind the camera.
     """
+    boxes_3d, boxes_2d = [], []
     for box, name in zip(boxes, names, strict=True):
-        if not box.center[2] > 0:
-            raise QueryError(
-                f"box {name!r} lies behind the camera (z = {box.center[2]:.3g} m): ask about boxes that are in view"
-            )
-    centres = [(-b.center[0], -b.center[1], b.center[2]) for b in boxes]
-    boxes_3d = [rounded_box(centre, b.size) for centre, b in zip(centres, boxes, strict=True)]
-    boxes_2d = [
-        rounded_image_box(image_box(centre, b.size, camera.fractions)) for centre, b in zip(centres, boxes, strict=True)
-    ]
+        x, y, z = box.center
+        if not z > 0:
+            raise QueryError(f"box {name!r} lies behind the camera (z = {z:.3g} m): ask about boxes that are in view")
+        centre = (-x, -y, z)
+        boxes_3d.append(rounded_box(centre, box.size))
+        boxes_2d.append(rounded_image_box(image_box(centre, box.size, camera.fractions)))
     return condition_text(names, boxes_3d, boxes_2d)
 
 
@@ -100,16 +99,21 @@ def image_box(centre: Vector, size: Vector, fractions: NDArray[np.floating]) -> 
     """[u, v, width, height] of a box of the model's frame, through intrinsics in fractions of the image.
 
     Corners behind the camera are left out of the extent; the box is not clipped to the image.
+
+    Raises:
+        QueryError: if all corners are behind the camera, or the centre lies in its plane.
     """
     seen = np.array([project(corner, fractions) for corner in corners(centre, size) if corner[2] > 0])
+    if len(seen) == 0 or centre[2] == 0:
+        raise QueryError(f"a box at z = {centre[2]:.3g} m cannot be projected: only boxes before the camera can")
     extent = seen.max(axis=0) - seen.min(axis=0)
     return [*project(centre, fractions), float(extent[0]), float(extent[1])]
 
 
 def corners(centre: Vector, size: Vector) -> list[Vector]:
     """The eight corners of a box, the far face first."""
-    (x, y, z), (w, h, l) = centre, size
-    return [(x + i * w / 2, y + j * h / 2, z + k * l / 2) for i, j, k in _CORNERS]
+    (x, y, z), (width, height, length) = centre, size
+    return [(x + i * width / 2, y + j * height / 2, z + k * length / 2) for i, j, k in _CORNERS]
 
 
 def project(point: Vector, fractions: NDArray[np.floating]) -> tuple[float, float]:

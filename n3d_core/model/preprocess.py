@@ -111,7 +111,9 @@ def patchify(image: NDArray[np.uint8], vision: VisionConfig) -> tuple[NDArray[np
     grid_h, grid_w = image.shape[0] // side, image.shape[1] // side
     scaled = (image * (1 / 255)).astype(np.float32)
     tiles = merge_group_tiles((scaled - MEAN) / DEVIATION, vision)
-    frames = np.repeat(tiles[:, :, None], vision.temporal_patch_size, axis=2)  # a still image is a video of equal frames
+    frames = np.repeat(
+        tiles[:, :, None], vision.temporal_patch_size, axis=2
+    )  # a still image is a video of equal frames
     return np.ascontiguousarray(frames.reshape(grid_h * grid_w, -1)), grid_h, grid_w
 
 

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m n3d_core.parity", description=__doc__)
     parser.add_argument("folder", help="golden vectors: */case.json and what they name")
-    parser.add_argument("--threads", type=int, default=1, help="of torch (default: 1, so that sums are added in one order)")
+    parser.add_argument("--threads", type=int, default=1, help="of torch (1: sums are added in one order)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     try:

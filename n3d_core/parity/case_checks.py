@@ -44,7 +44,16 @@ STAGES = {
     "greedy_margin": "greedy_margins",
 }
 # Without these a folder is no case.
-REQUIRED = ("image_grid_thw", "pixel_u8", "pixel_lut", "pe_coords", "image_embeds", "input_ids_1", "logits_1", "greedy_ids_1")
+REQUIRED = (
+    "image_grid_thw",
+    "pixel_u8",
+    "pixel_lut",
+    "pe_coords",
+    "image_embeds",
+    "input_ids_1",
+    "logits_1",
+    "greedy_ids_1",
+)
 
 _NAME = re.compile(r"(.+?)(?:_([12]))?(?:_(rows|last)(\d+))?")
 _LAYER = re.compile(r"layer\d+_out")
@@ -76,7 +85,8 @@ def check_tensors(name: str, golden: Arrays, ours: Arrays, report: Report) -> No
         stage = "decoder_layers" if _LAYER.fullmatch(base) else STAGES.get(base)
         full = f"{base}_{number}" if number else base
         if stage is None or full not in ours:
-            report.fail(stage or "case", f"{name}/{key}", "not known to this check" if stage is None else "not computed")
+            why = "not known to this check" if stage is None else "could not be computed"
+            report.fail(stage or "case", f"{name}/{key}", why)
             continue
         mine = _picked(ours[full], rows, int(count or 0), stacked=base == "vision_blocks")
         if base == "pe_coords":

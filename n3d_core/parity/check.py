@@ -11,8 +11,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from n3d_core.backends.torch_backend import TorchBackend
-from n3d_core.errors import ConfigError
+from n3d_core.errors import CheckpointError
 from n3d_core.language.tokenizer import Tokenizer
+from n3d_core.model.checkpoint import load_network
 from n3d_core.model.config import N3DConfig
 from n3d_core.model.generation import GenerationDefaults
 from n3d_core.model.preprocess import DEVIATION, MEAN
@@ -80,11 +81,11 @@ def _check_shared(
 
 def _tokenizer(folder: Path, report: Report) -> Tokenizer | None:
     path = folder / "tokenizer" / "tokenizer.json"
-    if not path.exists():
+    try:
+        return Tokenizer(path) if path.exists() else None
+    except CheckpointError as error:
+        report.fail("prompt_tokens", "tokenizer", str(error))
         return None
-    with report.guarded("prompt_tokens", "tokenizer"):
-        return Tokenizer(path)
-    return None
 
 
 def _model(folder: Path, report: Report) -> TorchBackend:
@@ -99,18 +100,19 @@ def _model(folder: Path, report: Report) -> TorchBackend:
     with report.guarded("config", f"{folder.name}/generation_config.json"):
         defaults = GenerationDefaults.from_folder(folder, config)
         report.same("config", f"{folder.name}/end of turn", config.eos_token_id in defaults.eos_token_ids, True)
-    listing = read_json(folder / "weights.json")
-    try:
-        network = rebuilt_network(config, listing, report, folder.name)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{folder}/weights.json: {type(error).__name__}: {error}") from error
+    listing = folder / "weights.json"
+    if listing.exists():
+        network = rebuilt_network(config, read_json(listing), report, folder.name)
+    else:
+        network = load_network(folder)
     return TorchBackend(network, "the plain path that all others are compared with")
 
 
 def _check_preprocessor(folder: Path, config: N3DConfig, report: Report) -> None:
     """That what our preprocessing has built in is what the checkpoint asks for."""
     golden, vision = read_json(folder / "preprocessor_config.json"), config.vision
-    golden |= {key: np.array(golden[key], dtype=np.float32).tolist() for key in ("image_mean", "image_std") if key in golden}
+    for key in {"image_mean", "image_std"} & golden.keys():
+        golden[key] = np.array(golden[key], dtype=np.float32).tolist()
     ours: dict[str, Any] = {
         "image_mean": MEAN.tolist(),
         "image_std": DEVIATION.tolist(),

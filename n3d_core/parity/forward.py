@@ -1,4 +1,4 @@
-"""What our network computes for a golden case, under the names of the golden tensors (whole, before rows are picked)."""
+"""What our network computes for a golden case, under the names of the golden tensors, before rows are picked."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ from n3d_core.model.preprocess import (
 )
 from n3d_core.parity.golden import Arrays, Case
 
+Register = Callable[[nn.Module, Callable[[Tensor], None]], Any]
+
 TIE = 5e-3  # coordinates whose golden value before rounding lies so near to a tie may round either way
 SAME_LOGIT = 2e-4  # two tokens whose logits are nearer than this may change places
 
@@ -52,7 +54,7 @@ def case_inputs(case: Case, backend: TorchBackend) -> CaseInputs:
     pixels = np.asarray(resize_for_model(case.image, config))
     patches, grid_h, grid_w = patchify(pixels, config.vision)
     cloud, _ = normalise(case.points, case.valid)
-    cloud, valid = (compat.scrambled(a, grid_h, grid_w) for a in (cloud, case.valid))
+    cloud, valid = compat.scrambled(cloud, grid_h, grid_w), compat.scrambled(case.valid, grid_h, grid_w)
     unrounded = coordinates_before_rounding(cloud, valid, grid_h, grid_w)
     plan = image_plan(config, grid_h, grid_w)
     arrays = {
@@ -101,7 +103,7 @@ def vision_arrays(inputs: CaseInputs, backend: TorchBackend) -> Arrays:
 def language_arrays(
     prompts: list[list[int]], plan: ImagePlan, embeds: NDArray[np.float32], backend: TorchBackend, golden: Arrays
 ) -> Arrays:
-    """Positions, hidden states, logits and greedy tokens of both passes, the second behind the first one's kept prefix."""
+    """Positions, hidden states, logits and greedy tokens of both passes, the second on the first one's kept prefix."""
     decoder = backend.network.model
     taps: dict[str, nn.Module] = {"last_hidden": decoder}
     taps |= {f"layer{i}_out": layer for i, layer in enumerate(decoder.layers)}
@@ -179,7 +181,7 @@ def _inputs(modules: dict[str, nn.Module]) -> Iterator[Arrays]:
 
 
 @contextmanager
-def _tapped(modules: dict[str, nn.Module], register: Callable[[nn.Module, Callable[[Tensor], None]], Any]) -> Iterator[Arrays]:
+def _tapped(modules: dict[str, nn.Module], register: Register) -> Iterator[Arrays]:
     """Copies what flows through modules meanwhile."""
     seen: Arrays = defaultdict()
 

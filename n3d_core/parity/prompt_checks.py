@@ -26,7 +26,7 @@ def compare_dialogue(
 ) -> None:
     """Compares texts with `prompt_1`, `prompt_2` and `grounding_saved`; spaces within the last need the tokenizer."""
     if built.product_words is not None:
-        report.same("prompts", f"{name}/product", built.product_words, built.first.words)
+        report.same("prompts", f"{name}/product", f"<image>{built.product_words}", built.first.said)
     for key, prompt in zip(("prompt_1", "prompt_2"), built.prompts, strict=False):
         if key in item:
             report.same("prompts", f"{name}/{key}", _as_kept(prompt, item[key], tokenizer), item[key])
@@ -55,7 +55,7 @@ def _check_item(item: dict[str, Any], geometry: Geometry | None, tokenizer: Toke
     name, passes = f"prompts.json/{item['name']}", [item[p] for p in ("pass1", "pass2") if item.get(p)]
     tokens = int(_PADS.findall(passes[0]["text"])[0])
     if geometry is None:
-        built = Dialogue(first_prompt(item["messages"], tokens), product_words(item["messages"]))
+        built = Dialogue(first_prompt(item, tokens), product_words(item))
     else:
         built = build_dialogue(item, *geometry, tokens, tokenizer)
     texts = {f"prompt_{i}": p["text"] for i, p in enumerate(passes, start=1)}
@@ -88,9 +88,7 @@ def _as_kept(prompt: Prompt, wanted: str, tokenizer: Tokenizer | None) -> str:
     return prompt.text[: len(wanted)] if cut else prompt.text
 
 
-def _geometry(
-    item: dict[str, Any], cases: Sequence[Case], released: Sequence[dict[str, Any]]
-) -> Geometry | None:
+def _geometry(item: dict[str, Any], cases: Sequence[Case], released: Sequence[dict[str, Any]]) -> Geometry | None:
     for case in cases:
         if case.info.get("messages") == item["messages"] and case.info.get("scripted_reply") == item["scripted_reply"]:
             return normalise(case.points, case.valid)[1], case.intrinsics
@@ -103,12 +101,11 @@ def _geometry(
 def sample_geometry(sample: dict[str, Any]) -> Geometry:
     """Normalisation and intrinsics of a released sample in `python.json`."""
     shift = sample["shift0"]
-    fractions = np.array(sample["intr"], dtype=np.float64 if sample.get("intr_dtype") == "float64" else np.float32)
-    return Normalisation((shift[0], shift[1], shift[2]), sample["scaling"]), fractions
+    return Normalisation((shift[0], shift[1], shift[2]), sample["scaling"]), np.array(sample["intr"], dtype=np.float32)
 
 
 def _prompt_of(text: str) -> Prompt:
     """A golden prompt taken apart, where nothing is known to build it from."""
-    _, pads, rest = re.split(r"(\{IMAGE_PAD x \d+\})", text, maxsplit=1)
-    words = rest.removeprefix(prompts.VISION_END).removesuffix(prompts.SUFFIX)
-    return Prompt(words, int(_PADS.findall(pads)[0]))
+    said = text.removeprefix(prompts.PREFIX.removesuffix(prompts.VISION_START)).removesuffix(prompts.SUFFIX)
+    marked = re.compile(re.escape(prompts.VISION_START) + _PADS.pattern + re.escape(prompts.VISION_END))
+    return Prompt(marked.sub("<image>", said), int(_PADS.findall(text)[0]))

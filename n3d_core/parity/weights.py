@@ -34,12 +34,13 @@ def rebuilt(name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.float32]
 
 
 def rebuilt_network(config: N3DConfig, listing: Mapping[str, Any], report: Report, what: str) -> N3DNetwork:
-    """The network of `config.json` with the weights that `weights.json` lists, each compared with its hash."""
+    """A network with rebuilt weights, each compared with the hash that `weights.json` lists."""
     with torch.device("meta"):
         network = N3DNetwork(config)
     shapes = {name: list(p.shape) for name, p in network.named_parameters()}
     listed = listing["parameters"]
-    report.same("weights", f"{what}: names and shapes", shapes, {name: entry["shape"] for name, entry in listed.items()})
+    wanted = {name: entry["shape"] for name, entry in listed.items()}
+    report.same("weights", f"{what}: names and shapes", shapes, wanted)
     for name, value in _parameters(shapes, int(listing["seed"])):
         if name in listed:
             digest = hashlib.sha256(np.ascontiguousarray(value, dtype="<f4").tobytes()).hexdigest()
