@@ -6,7 +6,6 @@ reliable, like its driver.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
+from n3d_core.errors import ConfigError
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder
 from n3d_ros.camera_info import camera_info_message
@@ -25,7 +25,7 @@ from n3d_ros.errors import NoImageError
 from n3d_ros.frame_assembly import RgbdMessages
 from n3d_ros.images import image_message
 from n3d_ros.parameters import ParameterSet
-from n3d_ros.running import run_nodes
+from n3d_ros.running import leave, run_nodes
 from n3d_ros.shipped import demo_frames
 
 _DRIVER = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
@@ -42,12 +42,14 @@ class CameraNode(Node):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("n3d_camera", **options)
-        self._settings = ParameterSet(self, CameraParameters, changed=self._apply_settings)
+        self._frames: list[RgbdMessages] = []
+        self._settings = ParameterSet(self, CameraParameters, self._check_settings, self._apply_settings)
         settings = self._settings.value
         folder = FrameFolder(settings.folder or demo_frames())
         self._frames = [
             frame_messages(folder.frame(i), settings.frame_id, settings.depth_encoding) for i in range(len(folder))
         ]
+        self._check_settings(settings, settings)
         self._next, self._shown_since = 0, self.get_clock().now()
         self._newest: RgbdMessages | None = None
         self._color = self.create_publisher(Image, "color/image_raw", _DRIVER)
@@ -60,9 +62,8 @@ class CameraNode(Node):
     def start(self) -> None:
         """Nothing is left to start."""
 
-    def close(self) -> bool:
+    def close(self) -> None:
         """Nothing runs beside the executor."""
-        return True
 
     def newest(self, bound_ns: int) -> RgbdMessages:
         """The messages published last (`RgbdSource`)."""
@@ -71,7 +72,8 @@ class CameraNode(Node):
         return self._newest
 
     def _publish(self) -> None:
-        frame = self._frames[self._next]
+        chosen = self._settings.value.frame
+        frame = self._frames[chosen if chosen >= 0 else self._next]
         stamp = self.get_clock().now().to_msg()
         for message in (frame.color, frame.depth, frame.info, frame.depth_info):
             message.header.stamp = stamp
@@ -89,6 +91,10 @@ class CameraNode(Node):
         self._shown_since = now
         last = self._next == len(self._frames) - 1
         self._next = (0 if settings.loop else self._next) if last else self._next + 1
+
+    def _check_settings(self, _now: CameraParameters, wanted: CameraParameters) -> None:
+        if wanted.frame >= len(self._frames):
+            raise ConfigError(f"frame is {wanted.frame}: the folder has {len(self._frames)}, numbered from 0")
 
     def _apply_settings(self, settings: CameraParameters) -> None:
         self._ticker.timer_period_ns = round(1e9 / settings.rate)
@@ -119,4 +125,4 @@ def main(args: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -20,6 +20,7 @@ class CameraParameters(CheckedParameters):
         low=0.0,
         high=3600.0,
     )
+    frame: int = parameter(-1, "Number of the one frame to show; -1 plays all.", low=-1, high=1_000_000)
     frame_id: str = parameter("camera_color_optical_frame", "Optical frame in the headers.", when=AT_START)
     depth_encoding: str = parameter(
         "16UC1", "16UC1: millimetres, 0 invalid; 32FC1: metres, NaN invalid.", choices=("16UC1", "32FC1"), when=AT_START

@@ -40,9 +40,9 @@ def input_status(name: str, topics: RgbdTopics | None, tolerance_s: float) -> Di
     if topics is None:
         return _status(f"{name}: inputs", DiagnosticStatus.OK, "not active: nothing is subscribed", {})
     arrivals = {topic: topic.drain() for topic in topics.all}
-    problems = [problem for topic in topics.required if (problem := _problem(topic))]
-    if not problems:
-        problems = _mismatches(topics, arrivals, tolerance_s)
+    problems = _silences_and_losses(topics)
+    if all(topic.arrivals for topic in topics.required):
+        problems += _mismatches(topics, arrivals, tolerance_s)
     values: dict[str, str] = {}
     for topic in topics.all:
         statistics = topic.statistics
@@ -79,15 +79,20 @@ def rss_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _problem(topic: NewestTopic) -> str:
-    if not topic.arrivals:
-        return explain_silence(topic)
-    if _age(topic) > SILENT_S:
-        return f"{topic.name} has been silent for {_age(topic):.0f} s ({topic.publishers} publishers)"
-    share = topic.statistics.received_share()
-    if share < LOSS_SHARE:
-        return f"{topic.name}: {100 * share:.0f} % of the published messages are received: {LOSS_CURE}"
-    return ""
+def _silences_and_losses(topics: RgbdTopics) -> list[str]:
+    never = [topic for topic in topics.required if not topic.arrivals and topic.open_for_s > SILENT_S]
+    found = [explain_silence(never)] if never else []
+    came = [topic for topic in topics.required if topic.arrivals]
+    found += [
+        f"{topic.name} has been silent for {_age(topic):.0f} s ({topic.publishers} publishers)"
+        for topic in came
+        if _age(topic) > SILENT_S
+    ]
+    lossy = [topic for topic in came if topic.statistics.received_share() < LOSS_SHARE]
+    if lossy:
+        shares = ", ".join(f"{100 * topic.statistics.received_share():.0f} % of {topic.name}" for topic in lossy)
+        found.append(f"only {shares} is received: {LOSS_CURE}")
+    return found
 
 
 def _mismatches(topics: RgbdTopics, arrivals: dict[NewestTopic, list[Any]], tolerance_s: float) -> list[str]:

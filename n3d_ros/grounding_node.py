@@ -36,7 +36,7 @@ from n3d_ros.query_log import QueryLog
 from n3d_ros.query_server import QueryServer
 from n3d_ros.results import answer_message, failure_message
 from n3d_ros.rgbd_topics import RgbdTopics
-from n3d_ros.running import run_nodes
+from n3d_ros.running import leave, run_nodes
 from n3d_ros.tracker import Tracker
 from n3d_ros.transforms import Transforms
 from n3d_ros.worker import Job, Worker
@@ -81,9 +81,9 @@ class GroundingNode(LifecycleNode):
         if self._settings.value.autostart and self.trigger_configure() == _SUCCESS:
             self.trigger_activate()
 
-    def close(self) -> bool:
-        """Ends the worker; False if its query did not stop within `STOP_S`."""
-        return self._worker.close(STOP_S)
+    def close(self) -> None:
+        """Ends the worker; a query that does not stop within `STOP_S` is left behind."""
+        self._worker.close(STOP_S)
 
     # Lifecycle
 
@@ -94,7 +94,7 @@ class GroundingNode(LifecycleNode):
         try:
             self._shared = self._in_worker(lambda _job: self._models.acquire(wanted.model, wanted.backend))
         except Exception as error:
-            return self._fail(f"configure failed: {_told(error)}")
+            return self._fail("configure", error)
         model = self._shared.model
         self._outputs.publish_info(f"N3D-VLM {model.name} on {model.backend.name}", wanted.model)
         self.get_logger().info(f"{model.name} runs on {model.backend.name}: {model.backend.reason}")
@@ -111,7 +111,7 @@ class GroundingNode(LifecycleNode):
             if self._source is None:
                 self._topics = RgbdTopics(self, now.color_transport, now.depth_transport)
         except Exception as error:
-            return self._fail(f"activate failed: {_told(error)}")
+            return self._fail("activate", error)
         look_up = partial(self._transforms.look_up, timeout_s=now.transform_timeout)
         frames = FrameSource(self, self._source or self._topics, look_up)
         self._runner = QueryRunner(self._shared, frames, self._transforms)
@@ -179,7 +179,8 @@ class GroundingNode(LifecycleNode):
         if error is not None:
             answer = answer_message(failure_message(error), question)
             self._log.failed(answer.result.status, answer.result.message)
-            self._report(error)
+            if self.context.ok():
+                self._report(error)
         future.set_result(answer)
         if self.executor is not None:
             self.executor.wake()  # a future does not wake the executor whose coroutine waits for it
@@ -227,9 +228,9 @@ class GroundingNode(LifecycleNode):
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
 
-    def _fail(self, message: str) -> TransitionCallbackReturn:
-        self._last_failure = message
-        self.get_logger().error(message)
+    def _fail(self, transition: str, error: Exception) -> TransitionCallbackReturn:
+        self._last_failure = f"{transition} failed: {error}"
+        self.get_logger().error(f"{transition} failed: {_told(error)}")
         return _FAILURE
 
     def _report(self, error: Exception) -> None:
@@ -254,4 +255,4 @@ def main(args: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -17,7 +17,12 @@ class GroundingParameters(CheckedParameters):
     model: str = parameter(
         "n3d-tiny", "Name of a model shipped with the package, or a folder with a checkpoint.", when=ON_CONFIGURE
     )
-    backend: str = parameter("auto", "What runs the network: auto, torch, onnxruntime or tensorrt.", when=ON_CONFIGURE)
+    backend: str = parameter(
+        "auto",
+        "What runs the network; auto takes the fastest that runs here.",
+        choices=("auto", "torch", "onnx", "tensorrt"),
+        when=ON_CONFIGURE,
+    )
     autostart: bool = parameter(
         True, "Configure and activate at start; false leaves both to a lifecycle manager.", when=AT_START
     )
@@ -43,6 +48,8 @@ class GroundingParameters(CheckedParameters):
         "Of images with distortion: rectify them; they are rectified already (P is used); refuse them.",
         choices=DISTORTION_POLICIES,
     )
+    min_depth: float = parameter(0.05, "Depth nearer than this (metres) is not used.", low=0.001, high=10.0)
+    max_depth: float = parameter(20.0, "Depth further than this (metres) is not used.", low=0.1, high=1000.0)
     pairing_tolerance: float = parameter(
         0.02, "Largest difference of the stamps of colour and depth in seconds.", low=0.0, high=1.0
     )
@@ -68,6 +75,11 @@ class GroundingParameters(CheckedParameters):
     )
     continuous_query: str = parameter("", "Text that is grounded again and again ('mug; bottle'); empty turns it off.")
     continuous_rate: float = parameter(1.0, "Continuous queries a second, at most.", low=0.01, high=100.0)
+    answer_from: str = parameter(
+        "audited",
+        "Answers to questions: the model's, what geometry gives, or the model's audited against geometry.",
+        choices=("model", "geometry", "audited"),
+    )
     score_threshold: float = parameter(0.0, "Boxes with a score below this are left out.", low=0.0, high=1.0)
     target_frame: str = parameter("", "Frame of the output; empty is the image's optical frame. Needs tf2_ros.")
     transform_timeout: float = parameter(

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from n3d_core.depth.cleaning import DepthLimits
 from n3d_core.errors import EmptyTextError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.oriented_box import OrientedBox
+from n3d_core.results import Answer, BoxDecoded, Event, Grounding, StageStarted, TextDecoded
 from n3d_ros.frame_source import FrameSource
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.model_pool import SharedModel
@@ -49,7 +51,7 @@ class Outcome:
         times: stage -> milliseconds, in order.
         age_ms: how old the frame was when it was taken.
         warnings: of the model.
-        answer: the core's Answer in mode ASK, else None.
+        answer: of a question (mode ASK), else None.
     """
 
     frame: Frame
@@ -59,7 +61,7 @@ class Outcome:
     times: dict[str, float]
     age_ms: float
     warnings: Sequence[str] = ()
-    answer: Any = None
+    answer: Answer | None = None
 
 
 class Progress:
@@ -106,20 +108,26 @@ class QueryRunner:
         placement = self._placement(frame, parameters)
         times = {"image": 1000 * (time.monotonic() - began)}
         with self.shared.lock:
-            view = self._look(frame, progress)
+            known = self._view if self._view is not None and _same(self._view.frame, frame) else None
+            view = known or self._look(frame, parameters, progress)
             watch = _Watcher(frame, placement, parameters.score_threshold, progress)
             options = {"on_event": watch, "cancel": job.cancelled, "deadline": deadline}
-            reply = view.ask(text, **options) if mode == ASK else view.ground(text, **options)
+            reply: Grounding | Answer = (
+                view.ask(text, answer_from=parameters.answer_from, **options)
+                if mode == ASK
+                else view.ground(text, **options)
+            )
+        spent = {stage: ms for stage, ms in reply.times.items() if known is None or stage not in view.times}
         seen = [OrientedBox.of(box) for box in reply.boxes if box.score >= parameters.score_threshold]
         return Outcome(
             frame,
             seen,
             [placement.place(box) for box in seen],
             placement.frame_id,
-            {**times, **reply.times},
+            {**times, **spent},
             age_ms,
             reply.warnings,
-            reply if mode == ASK else None,
+            reply if isinstance(reply, Answer) else None,
         )
 
     def _placement(self, frame: Frame, parameters: GroundingParameters) -> Placement:
@@ -130,12 +138,11 @@ class QueryRunner:
         )
         return Placement(parameters.target_frame, *found)
 
-    def _look(self, frame: Frame, progress: Progress) -> Any:
-        if self._view is not None and _same(self._view.frame, frame):
-            return self._view
+    def _look(self, frame: Frame, parameters: GroundingParameters, progress: Progress) -> Any:
         self._view = None  # its memory is free before the next is taken
         progress.on_stage("look")
-        self._view = self.shared.model.look(frame)
+        limits = DepthLimits(near=parameters.min_depth, far=parameters.max_depth)
+        self._view = self.shared.model.look(frame, limits)
         return self._view
 
 
@@ -157,9 +164,7 @@ class _Watcher:
     threshold: float
     progress: Progress
 
-    def __call__(self, event: Any) -> None:
-        from n3d_core.pipeline import BoxDecoded, StageStarted, TextDecoded
-
+    def __call__(self, event: Event) -> None:
         if isinstance(event, BoxDecoded):
             self._on_box(event.box)
         elif isinstance(event, TextDecoded):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -59,7 +61,7 @@ class RgbdTopics:
         color, depth, info, depth_info = (topic.drain() for topic in self.all)
         silent = [topic for topic, arrivals in zip(self.required, (color, depth, info), strict=True) if not arrivals]
         if silent:
-            raise NoImageError("; ".join(explain_silence(topic) for topic in silent))
+            raise NoImageError(explain_silence(silent))
         pair = newest_pair(color, depth, bound_ns)
         if pair is None:
             gap = min(abs(c.stamp_ns - d.stamp_ns) for c in color for d in depth)
@@ -81,8 +83,15 @@ class RgbdTopics:
             topic.close()
 
 
-def explain_silence(topic: NewestTopic) -> str:
-    """Why nothing may have come on a topic, as far as the middleware tells."""
+def explain_silence(topics: Sequence[NewestTopic]) -> str:
+    """Why nothing has come on some topics, as far as the middleware tells, and what to do about it."""
+    causes = [_cause(topic) for topic in topics]
+    if any(topic.publishers and not topic.incompatible() for topic in topics):
+        causes.append(f"if the camera does publish: {LOSS_CURE}")
+    return "; ".join(causes)
+
+
+def _cause(topic: NewestTopic) -> str:
     if reason := topic.incompatible():
         return (
             f"nothing on {topic.name}: QoS cannot match ({reason}); set the parameter "
@@ -90,4 +99,4 @@ def explain_silence(topic: NewestTopic) -> str:
         )
     if topic.publishers == 0:
         return f"nothing on {topic.name}: it has no publisher; check the camera and how the topic is remapped"
-    return f"nothing on {topic.name} yet from {topic.publishers} publisher(s): the camera is silent, or {LOSS_CURE}"
+    return f"nothing on {topic.name} yet from {topic.publishers} publisher(s)"

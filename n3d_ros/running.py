@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import rclpy
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
@@ -22,15 +22,14 @@ class Startable(Protocol):
         """Called once, before the executor spins."""
         ...
 
-    def close(self) -> bool:
-        """Called once, after it; False if something is still running that cannot be stopped."""
+    def close(self) -> None:
+        """Called once, after it."""
         ...
 
 
 def run_nodes(factories: Sequence[Callable[[], Node]]) -> int:
     """Makes the nodes, spins them in one single-threaded executor and closes them; returns the exit code."""
     nodes: list[Node] = []
-    stopped = True
     try:
         nodes += [make() for make in factories]
         executor = SingleThreadedExecutor()
@@ -45,10 +44,18 @@ def run_nodes(factories: Sequence[Callable[[], Node]]) -> int:
         print(f"cannot start: {error}", file=sys.stderr)
         return 1
     finally:
-        closed = [node.close() for node in nodes]  # type: ignore[attr-defined]
-        stopped = all(closed)
+        for node in nodes:
+            node.close()  # type: ignore[attr-defined]
         rclpy.try_shutdown()
-    if not stopped:
-        sys.stderr.flush()
-        os._exit(0)  # a kernel that cannot be interrupted still runs; Python would wait for it
     return 0
+
+
+def leave(exit_code: int) -> NoReturn:
+    """Ends the process now.
+
+    All is closed by then; Python's own teardown of torch would hold Ctrl-C up for seconds, and wait for a kernel that
+    cannot be interrupted.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
