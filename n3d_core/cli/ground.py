@@ -21,7 +21,7 @@ def add_parser(subparsers: Any) -> None:
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_query_arguments(parser, "TEXT", "what to find (all objects)", default="all objects")
+    add_query_arguments(parser, "TEXT", "what to find")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -20,12 +20,10 @@ from n3d_core.results import BoxDecoded, Event, StageStarted
 _PICTURE_SIDE = 960  # pixels; smaller images are enlarged, so that their labels can be read
 
 
-def add_query_arguments(
-    parser: argparse.ArgumentParser, words: str, help_text: str, default: str | None = None
-) -> None:
+def add_query_arguments(parser: argparse.ArgumentParser, words: str, help_text: str) -> None:
     """The image, the words that are asked about it, the model and the outputs."""
     add_frame_arguments(parser)
-    parser.add_argument("text", metavar=words, nargs="?" if default else None, default=default, help=help_text)
+    parser.add_argument("text", metavar=words, help=help_text)
     group = parser.add_argument_group("model")
     group.add_argument("--model", default="n3d-tiny", help="a shipped or downloaded model, or a folder (n3d-tiny)")
     group.add_argument("--backend", default="auto", help="auto, torch, onnx or tensorrt (auto)")
