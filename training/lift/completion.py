@@ -25,6 +25,7 @@ from n3d_core.geometry import Camera
 from training.lift.object_mask import ObjectMask
 
 Floats = NDArray[np.float64]
+IMAGE_UP = np.array([0.0, -1.0, 0.0])
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,9 @@ def find_support(
         down: unit vector [3] of gravity in the optical frame, or the image's own down.
     """
     size = float(np.linalg.norm(np.ptp(points, axis=0)))
-    around = _surroundings(mask, depth, taken, camera, config.ring)
+    around = surroundings(mask, depth, taken, camera, config.ring)
     if len(around) >= 12:
-        plane = _ransac_plane(around, points, -down, config.plane_tolerance * size, config.max_tilt_degrees)
+        plane = ransac_plane(around, config.plane_tolerance * size, -down, config.max_tilt_degrees, points)
         if plane is not None:
             return Support(plane[0], plane[1], True)
     up = -down
@@ -168,7 +169,7 @@ def _allowed(points: Floats, depth: NDArray[np.float32], camera: Camera, toleran
     return np.asarray(~(inside & (points[:, 2] < seen - tolerance)))
 
 
-def _surroundings(
+def surroundings(
     mask: ObjectMask, depth: NDArray[np.float32], taken: NDArray[np.bool_], camera: Camera, ring: float
 ) -> Floats:
     """Some 400 points [n, 3] around the object that belong to no object, on a regular grid of pixels."""
@@ -183,10 +184,18 @@ def _surroundings(
     return np.stack([(u - camera.cx) / camera.fx * z, (v - camera.cy) / camera.fy * z, z], axis=1)
 
 
-def _ransac_plane(
-    around: Floats, points: Floats, up: Floats, tolerance: float, max_tilt: float
+def ransac_plane(
+    around: Floats, tolerance: float, up: Floats = IMAGE_UP, max_tilt: float = 65.0, points: Floats | None = None
 ) -> tuple[Floats, float] | None:
-    """The best plane under the object: most inliers, the object above it and near it. None where there is none."""
+    """The plane `normal . p = offset` with the most inliers among points [n, 3]; None where no plane has enough.
+
+    Args:
+        around: points to fit.
+        tolerance: distance in metres within which a point is an inlier.
+        up: the normal points this way, within `max_tilt` degrees.
+        max_tilt: see `up`.
+        points: where given, points of an object that has to stand on the plane: above it, and near it.
+    """
     rng = np.random.default_rng(len(around))
     corner = around[rng.integers(0, len(around), size=(40, 3))]
     a, b = (corner[:, 1] - corner[:, 0]).T, (corner[:, 2] - corner[:, 0]).T
@@ -196,18 +205,25 @@ def _ransac_plane(
     corner = corner[length > 1e-9]
     normal *= np.where(normal @ up < 0, -1.0, 1.0)[:, None]
     offset = np.einsum("ij,ij->i", normal, corner[:, 0])
+    fits = normal @ up > np.cos(np.radians(max_tilt))
+    if points is not None:
+        fits &= _stands_on(points, normal, offset, tolerance)
+    votes = np.count_nonzero(np.abs(normal @ around.T - offset[:, None]) < tolerance, axis=1) * fits
+    if not len(votes) or votes.max() < max(8, 0.15 * len(around)):
+        return None
+    best = int(np.argmax(votes))
+    inliers = around[np.abs(around @ normal[best] - offset[best]) < tolerance]
+    return _least_squares(inliers, up)
+
+
+def _stands_on(points: Floats, normal: Floats, offset: Floats, tolerance: float) -> NDArray[np.bool_]:
+    """For each plane [m, 3], [m]: whether the object's points lie above it and reach down to it."""
     above = normal @ points[:: max(1, len(points) // 64)].T - offset[:, None]
     above = np.partition(above, above.shape[1] // 50, axis=1)
     base, top = above[:, above.shape[1] // 50], above.max(1)
     near = base < 0.5 * (top - base) + 4 * tolerance
     standing = np.count_nonzero(above > -2 * tolerance, axis=1) > 0.95 * above.shape[1]
-    support = np.count_nonzero(np.abs(normal @ around.T - offset[:, None]) < tolerance, axis=1)
-    support[~(standing & near & (normal @ up > np.cos(np.radians(max_tilt))))] = 0
-    if not len(support) or support.max() < max(8, 0.15 * len(around)):
-        return None
-    best = int(np.argmax(support))
-    inliers = around[np.abs(around @ normal[best] - offset[best]) < tolerance]
-    return _least_squares(inliers, up)
+    return np.asarray(near & standing)
 
 
 def _least_squares(points: Floats, up: Floats) -> tuple[Floats, float]:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from n3d_core.geometry import Camera
+from training.lift.completion import ransac_plane, surroundings
 from training.lift.errors import ImageProblem
 from training.lift.object_mask import Box2D, ObjectMask
 from training.lift.record import Rle
@@ -72,34 +74,63 @@ def read_picture(path: str, height: int, width: int) -> ObjectMask:
     return ObjectMask.from_image(image)
 
 
-def from_depth(box: Box2D, depth: NDArray[np.float32]) -> ObjectMask:
-    """The object in a 2D box by its depth alone: the pixels connected to the middle without a jump in depth.
+def from_depth(box: Box2D, depth: NDArray[np.float32], camera: Camera) -> ObjectMask:
+    """The object in a 2D box by its depth alone.
 
-    The depth of the object is the median of the box's inner half; what lies further from it than the box is wide (at
-    that depth, for a 60 degree lens) is background, and of the rest the connected part with the most pixels in the
-    inner half is the object. Weaker than a mask: ground beside the object stays in; docs/data-engine.md has the loss.
+    What stands out of the ground: the plane that most pixels around the box lie on is taken away, and of the rest the
+    connected part (no jump in depth) with the most pixels in the middle of the box is the object. Weaker than a mask;
+    docs/data-engine.md has the loss.
+
+    Args:
+        box: left, top, right, bottom in pixels.
+        depth: metres [H, W], NaN for invalid.
+        camera: its intrinsics.
     """
-    height, width = depth.shape
-    left, top = max(int(round(box[0])), 0), max(int(round(box[1])), 0)
-    right, bottom = min(int(round(box[2])), width), min(int(round(box[3])), height)
+    nothing = ObjectMask(0, 0, np.zeros((0, 0), bool))
+    left, top = max(round(box[0]), 0), max(round(box[1]), 0)
+    right, bottom = min(round(box[2]), camera.width), min(round(box[3]), camera.height)
+    if right - left < 4 or bottom - top < 4:
+        return nothing
     z = depth[top:bottom, left:right]
-    if z.size == 0:
-        return ObjectMask(0, 0, np.zeros((0, 0), bool))
-    core = np.zeros(z.shape, bool)
-    core[z.shape[0] // 4 : -(z.shape[0] // 4) or None, z.shape[1] // 4 : -(z.shape[1] // 4) or None] = True
-    seen = z[core & (z > 0)]
+    h, w = z.shape
+    middle = np.zeros(z.shape, bool)
+    middle[h // 4 : h - h // 4, w // 4 : w - w // 4] = True
+    seen = z[middle & (z > 0)]
     if len(seen) < 10:
-        return ObjectMask(0, 0, np.zeros((0, 0), bool))
+        return nothing
     near = float(np.percentile(seen, 35))
-    reach = 0.6 * near * max(z.shape) / width
-    inside = ((z > near - reach) & (z < near + reach)).astype(np.uint8)
-    step = np.maximum(0.02 * near, 0.15 * reach)
-    jump = cv2.dilate(np.nan_to_num(z), np.ones((3, 3), np.uint8)) - cv2.erode(np.nan_to_num(z), np.ones((3, 3), np.uint8))
-    inside[jump > step] = 0
-    _, parts = cv2.connectedComponents(inside, connectivity=4)
-    votes = np.bincount(parts[core & (inside > 0)].ravel(), minlength=1)
+    width = near * max(h, w) / camera.fx
+    inside = (np.abs(z - near) < 1.2 * width) & (np.abs(_jump(z)) < 0.10 * width)
+    inside &= ~_ground(z, depth, (left, top, right, bottom), camera, width)
+    _, parts = cv2.connectedComponents(inside.astype(np.uint8), connectivity=4)
+    votes = np.bincount(parts[middle & inside].ravel(), minlength=1)
     if len(votes) < 2:
-        return ObjectMask(0, 0, np.zeros((0, 0), bool))
-    chosen = cv2.dilate((parts == int(np.argmax(votes))).astype(np.uint8), np.ones((3, 3), np.uint8))
-    own = ObjectMask.from_image(chosen & (z > 0))
+        return nothing
+    grown = cv2.dilate((parts == int(np.argmax(votes))).astype(np.uint8), np.ones((3, 3), np.uint8))
+    own = ObjectMask.from_image(grown.astype(bool) & (z > 0))
     return ObjectMask(own.left + left, own.top + top, own.pixels)
+
+
+def _jump(z: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Largest difference of depth within 3x3 pixels; invalid ones do not count."""
+    known = z > 0
+    high = cv2.dilate(np.where(known, z, np.float32(0)), np.ones((3, 3), np.uint8))
+    low = cv2.erode(np.where(known, z, np.float32(1e6)), np.ones((3, 3), np.uint8))
+    return np.asarray(np.where(known, high - low, 0), np.float32)
+
+
+def _ground(
+    z: NDArray[np.float32], depth: NDArray[np.float32], window: tuple[int, int, int, int], camera: Camera, width: float
+) -> NDArray[np.bool_]:
+    """Pixels of a window that lie on (or under) the plane of what surrounds it."""
+    left, top, right, bottom = window
+    hole = ObjectMask(left, top, np.ones(z.shape, bool))
+    around = surroundings(hole, depth, np.zeros(depth.shape, bool) | hole.to_image(*depth.shape), camera, 0.35)
+    if len(around) < 12:
+        return np.zeros(z.shape, bool)
+    plane = ransac_plane(around, 0.03 * width)
+    if plane is None:
+        return np.zeros(z.shape, bool)
+    points = camera.cropped(left, top, right - left, bottom - top).back_project(z)
+    height = points @ plane[0].astype(np.float32) - np.float32(plane[1])
+    return np.asarray(height < 0.04 * width)

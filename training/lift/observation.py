@@ -234,8 +234,8 @@ def _scaled(mask: ObjectMask, original: tuple[int, int], height: int, width: int
 
 def with_masks_from_depth(seen: Observation) -> None:
     """Gives every candidate without a mask the part of its box that its depth separates from the rest."""
-    if seen.depth is None:
+    if seen.depth is None or seen.camera is None:
         return
     for i, candidate in enumerate(seen.candidates):
         if candidate.mask is None and not candidate.crowd:
-            seen.candidates[i] = replace(candidate, mask=masks.from_depth(candidate.box, seen.depth))
+            seen.candidates[i] = replace(candidate, mask=masks.from_depth(candidate.box, seen.depth, seen.camera))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 from n3d_core.geometry import Camera
 from training.lift.object_mask import Box2D
 
+LONGEST_KEY = 88  # a tar member has room for 100 letters, with the ending
 Rle = dict[str, Any]
 
 
@@ -116,4 +118,5 @@ class Problems:
 
 def safe_key(*parts: object) -> str:
     """A sample key from names: everything but letters, digits, `_` and `-` becomes `_` (a dot ends a WebDataset key)."""
-    return re.sub(r"[^0-9A-Za-z_-]+", "_", "_".join(str(p) for p in parts if str(p) != "")).strip("_") or "sample"
+    key = re.sub(r"[^0-9A-Za-z_-]+", "_", "_".join(str(p) for p in parts if str(p) != "")).strip("_") or "sample"
+    return key if len(key) <= LONGEST_KEY else f"{key[: LONGEST_KEY - 17]}_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
