@@ -114,7 +114,9 @@ class DecoderGraph:
         if self.precision.weight_bits is None:
             matrix = self.g.weight(f"{name}.weight", weight.T, self.compute)
         else:
-            quantised = quantise(np.ascontiguousarray(weight.T), self.precision.weight_bits, BLOCK)
+            bits = self.precision.weight_bits
+            block = BLOCK if bits == 4 or self.dialect.int8_blocks else weight.shape[1]
+            quantised = quantise(np.ascontiguousarray(weight.T), bits, block)
             matrix = self.g.quantised(f"{name}.weight", quantised, self.compute)
         product = self.g.op("MatMul", x, matrix)
         return product if bias is None else self.g.op("Add", product, self.g.weight(f"{name}.bias", bias, self.compute))

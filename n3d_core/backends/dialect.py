@@ -15,9 +15,15 @@ from n3d_core.backends.precision import FloatName
 
 
 class Dialect(Protocol):
-    """Spells compound operations as nodes of a graph."""
+    """Spells compound operations as nodes of a graph.
+
+    Attributes:
+        opset: of the graph.
+        int8_blocks: whether 8-bit weights may have a scale for each block; else they have one for each column.
+    """
 
     opset: int
+    int8_blocks: bool
 
     def rms_norm(self, g: GraphBuilder, x: str, weight: str, eps: float) -> str:
         """Root-mean-square norm of fp32 values over the last axis."""
@@ -55,6 +61,7 @@ class Opset24:
     """ONNX's own compound operators."""
 
     opset = 24
+    int8_blocks = True
 
     def rms_norm(self, g: GraphBuilder, x: str, weight: str, eps: float) -> str:
         return g.op("RMSNormalization", x, weight, axis=-1, epsilon=eps, stash_type=1)
@@ -78,6 +85,8 @@ class Opset24:
 
 class Opset19:
     """Primitives that every TensorRT 10 takes (JetPack 6 ships 10.3, whose parser knows none of the operators above)."""
+
+    int8_blocks = False
 
     def __init__(self, opset: int = 19) -> None:
         self.opset = opset  # none of the primitives differs in later ones

@@ -43,7 +43,7 @@ def export_vision(
     weights: Weights, plan: ImagePlan, folder: Path, precision: Precision, lowered: bool = False
 ) -> Graph:
     """Writes `vision.onnx` for the patch grid of `plan`. Integer precisions leave the tower in their computing type."""
-    dialect = _dialect(precision, lowered, integers=False)
+    dialect = _dialect(precision, lowered, bits=None)
     with GraphBuilder("n3d_vision", dialect.opset, folder / "vision.data") as g:
         VisionGraph(g, dialect, weights, plan, precision.compute).build()
         metadata = {"graph": "vision", "precision": precision.compute, "patch_grid": f"{plan.grid_h}x{plan.grid_w}"}
@@ -55,14 +55,14 @@ def export_decoder(
     weights: Weights, folder: Path, precision: Precision, lowered: bool = False, capacity: int | None = None
 ) -> Graph:
     """Writes `decoder.onnx`, with a cache of symbolic length, or of `capacity` tokens (see `DecoderGraph`)."""
-    dialect = _dialect(precision, lowered, integers=precision.weight_bits is not None)
+    dialect = _dialect(precision, lowered, bits=precision.weight_bits)
     with GraphBuilder("n3d_decoder", dialect.opset, folder / "decoder.data") as g:
         DecoderGraph(g, dialect, weights, precision, capacity).build()
         g.save(folder / "decoder.onnx", {"graph": "decoder", "precision": precision.name, "compute": precision.compute})
     return Graph(folder / "decoder.onnx")
 
 
-def _dialect(precision: Precision, lowered: bool, integers: bool) -> Dialect:
+def _dialect(precision: Precision, lowered: bool, bits: int | None) -> Dialect:
     if not lowered:
         return Opset24()
-    return Opset19(opset=21 if integers else 19)  # block-wise scales came with opset 21
+    return Opset19(opset=21 if bits == 4 else 19)  # 4-bit weights came with opset 21

@@ -134,6 +134,9 @@ class GraphBuilder:
         else:
             packed = numpy_helper.from_array(matrix.values, name)
         self._store(packed)
+        if len(matrix.scales) == 1:
+            scales = self.weight(f"{name}.scales", matrix.scales[0], compute)
+            return self.op("DequantizeLinear", name, scales, axis=1, name=f"{name}.values")
         scales = self.weight(f"{name}.scales", matrix.scales, compute)
         block = rows // len(matrix.scales)
         return self.op("DequantizeLinear", name, scales, axis=0, block_size=block, name=f"{name}.values")

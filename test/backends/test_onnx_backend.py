@@ -1,0 +1,213 @@
+"""ONNX Runtime gives torch's numbers and tokens, and copies no cache."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from n3d_core.backends.base import Backend
+from n3d_core.backends.cached_sequence import FIRST_BUCKET
+from n3d_core.backends.graph_store import GraphStore
+from n3d_core.backends.onnx_backend import OnnxBackend, OnnxCache
+from n3d_core.backends.precision import Precision
+from n3d_core.backends.torch_backend import TorchBackend
+from n3d_core.errors import BackendError, TextTooLongError
+from n3d_core.model.checkpoint import load_network
+from n3d_core.model.preprocess import VisionInput
+
+
+@pytest.fixture(scope="module")
+def torch_backend(checkpoint: Path) -> TorchBackend:
+    return TorchBackend(load_network(checkpoint))
+
+
+@pytest.fixture(scope="module")
+def onnx_backend(checkpoint: Path) -> OnnxBackend:
+    return OnnxBackend(GraphStore(checkpoint, Precision.named("fp32")), threads=1)
+
+
+def prompt(backend: Backend, image: VisionInput) -> tuple[list[int], np.ndarray]:
+    """Text, the image, text: ids and M-RoPE positions [3, n]."""
+    pads = image.plan.tokens
+    ids = [7, 8, 501, *[backend.config.image_token_id] * pads, 502, *range(20, 90)]
+    places, following = image.plan.mrope_positions(3)
+    after = following + np.arange(71)
+    positions = np.concatenate([np.tile(np.arange(3), (3, 1)), places, np.tile(after, (3, 1))], axis=1)
+    return ids, positions
+
+
+def greedy(backend: Backend, image: VisionInput, steps: int) -> tuple[list[int], np.ndarray]:
+    ids, positions = prompt(backend, image)
+    sequence = backend.start()
+    rows = [sequence.extend(ids, positions, backend.encode(image))[0]]
+    tokens = []
+    for step in range(steps):
+        tokens.append(int(rows[-1].argmax()))
+        rows.append(sequence.extend([tokens[-1]], np.full((3, 1), positions.max() + 1 + step))[0])
+    return tokens, np.stack(rows)
+
+
+def test_image_tokens_equal_torchs(
+    torch_backend: TorchBackend, onnx_backend: OnnxBackend, image: VisionInput
+) -> None:
+    np.testing.assert_allclose(onnx_backend.encode(image), torch_backend.encode(image).numpy(), atol=1e-4)
+
+
+def test_greedy_tokens_are_torchs_across_a_change_of_bucket(
+    torch_backend: TorchBackend, onnx_backend: OnnxBackend, image: VisionInput
+) -> None:
+    steps = FIRST_BUCKET  # starts at 104 tokens and ends beyond the first bucket
+    tokens, rows = greedy(onnx_backend, image, steps)
+    expected, reference = greedy(torch_backend, image, steps)
+    assert tokens == expected
+    assert len(set(tokens)) > 10  # not stuck on one token
+    np.testing.assert_allclose(rows, reference, atol=1e-4)
+
+
+def test_a_chunk_equals_its_tokens_one_by_one(onnx_backend: OnnxBackend) -> None:
+    ids, positions = list(range(30, 60)), np.tile(np.arange(30), (3, 1))
+    whole = onnx_backend.start().extend(ids, positions, rows=30)
+    sequence = onnx_backend.start()
+    single = [sequence.extend([i], positions[:, n : n + 1])[0] for n, i in enumerate(ids)]
+    np.testing.assert_allclose(whole, np.stack(single), atol=1e-4)
+
+
+def test_what_was_truncated_has_no_effect(onnx_backend: OnnxBackend) -> None:
+    ids, positions = list(range(30, 60)), np.tile(np.arange(30), (3, 1))
+    sequence = onnx_backend.start()
+    sequence.extend(ids, positions)
+    sequence.truncate(10)
+    assert sequence.length == 10
+    again = sequence.extend(ids[10:], positions[:, 10:])
+    np.testing.assert_allclose(again, onnx_backend.start().extend(ids, positions), atol=1e-5)
+    with pytest.raises(ValueError, match="cannot truncate a sequence of 30 tokens to 31"):
+        sequence.truncate(31)
+
+
+def test_sequences_do_not_share_a_cache(onnx_backend: OnnxBackend) -> None:
+    positions = np.tile(np.arange(20), (3, 1))
+    one, other = onnx_backend.start(), onnx_backend.start()
+    one.extend(list(range(20)), positions)
+    other.extend(list(range(100, 120)), positions)
+    step = np.full((3, 1), 20)
+    alone = onnx_backend.start()
+    alone.extend(list(range(20)), positions)
+    np.testing.assert_array_equal(one.extend([5], step), alone.extend([5], step))
+
+
+def test_past_and_present_are_the_same_memory_and_no_step_copies_it(
+    onnx_backend: OnnxBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime's own profile: writing one token to a cache of 256 MB takes a small part of the time to copy it."""
+    text = onnx_backend.config.text
+    length = (256 << 20) // (2 * text.num_hidden_layers * text.num_key_value_heads * text.head_size * 4)
+    cache = OnnxCache(onnx_backend)
+    cache.reserve(length, 0)
+    bound: list[tuple[str, int]] = []
+
+    class Recorder:
+        def bind_input(self, name: str, *place: object) -> None:
+            bound.append((name, int(place[-1])))
+
+        bind_output = bind_input
+
+    cache.bind(Recorder())
+    addresses = dict(bound)
+    for name, address in bound:
+        assert addresses[name.replace("past", "present")] == address
+    source = [np.ones_like(values) for _, values in cache._layers]
+    started = time.perf_counter()
+    for copy, (_, values) in zip(source, cache._layers, strict=True):
+        np.copyto(values, copy)
+    copying = time.perf_counter() - started
+    assert scatter_seconds(onnx_backend, cache, length) < 0.05 * copying
+    for _, values in cache._layers:
+        changed = (values != 1).any(axis=(0, 1, 3))
+        assert np.flatnonzero(changed).tolist() == [100]
+
+
+def scatter_seconds(backend: OnnxBackend, cache: OnnxCache, length: int) -> float:
+    """Time that the cache's updates take in one step at token 100, by the runtime's profile."""
+    import onnxruntime
+
+    from n3d_core.backends.cached_sequence import Chunk
+
+    options = onnxruntime.SessionOptions()
+    options.enable_profiling = True
+    options.log_severity_level = 3
+    options.profile_file_prefix = str(backend.graphs.decoder().path.parent.parent / "profile")
+    plain, backend.decoder = backend.decoder, onnxruntime.InferenceSession(
+        str(backend.graphs.decoder().path), options, providers=["CPUExecutionProvider"]
+    )
+    try:
+        text = backend.config.text
+        zeros = np.zeros((1, text.hidden_size), np.float32)
+        turn = np.ones((1, text.head_size // 2), np.float32)
+        cache.run(Chunk(zeros, turn, turn, 100, np.array([0])), length)
+        events = json.loads(Path(backend.decoder.end_profiling()).read_text())
+    finally:
+        backend.decoder = plain
+    writes = [e for e in events if e.get("args", {}).get("op_name") == "TensorScatter" and "dur" in e]
+    assert len(writes) == 2 * text.num_hidden_layers
+    return sum(e["dur"] for e in writes) / 1e6
+
+
+@pytest.mark.parametrize(("precision", "loss"), [("fp16", 0.02), ("int8", 0.05), ("int4", 0.35)])
+def test_lower_precisions_lose_what_they_may(
+    checkpoint: Path, torch_backend: TorchBackend, image: VisionInput, precision: str, loss: float
+) -> None:
+    """Relative error of the logits behind a prompt; random weights, whose logits lie closer than trained ones."""
+    backend = OnnxBackend(GraphStore(checkpoint, Precision.named(precision)), threads=1)
+    _, rows = greedy(backend, image, 0)
+    _, reference = greedy(torch_backend, image, 0)
+    error = np.linalg.norm(rows - reference) / np.linalg.norm(reference)
+    assert 1e-6 < error < loss
+
+
+def test_integer_weights_run_as_integers(checkpoint: Path) -> None:
+    """Every product of the decoder, the head's too, is fused to the integer kernel."""
+    import onnx
+    import onnxruntime
+
+    backend = OnnxBackend(GraphStore(checkpoint, Precision.named("int4")), threads=1)
+    path = backend.graphs.decoder().path
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(path.with_name("optimised.onnx"))
+    onnxruntime.InferenceSession(
+        str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=["MatMulAddFusion"]
+    )
+    kinds = [n.op_type for n in onnx.load(options.optimized_model_filepath, load_external_data=False).graph.node]
+    path.with_name("optimised.onnx").unlink()
+    assert kinds.count("MatMulNBits") == 5 * backend.config.text.num_hidden_layers + 1
+    assert "DequantizeLinear" not in kinds and "MatMul" not in kinds
+
+
+def test_graphs_are_exported_once_and_again_for_other_weights(
+    checkpoint: Path, image: VisionInput, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from .conftest import small_config, write_checkpoint
+
+    first = GraphStore(checkpoint, Precision.named("fp32"))
+    assert first.decoder().path == GraphStore(checkpoint, Precision.named("fp32")).decoder().path
+    assert first.vision(image.plan).path != first.decoder().path
+    other = write_checkpoint(tmp_path, small_config(rms_norm_eps=1e-5))
+    with caplog.at_level(logging.INFO, "n3d.export"):
+        assert GraphStore(other, Precision.named("fp32")).decoder().path != first.decoder().path
+    assert "exporting the decoder in fp32" in caplog.text
+
+
+def test_too_long_a_sequence_and_a_wrong_number_of_pads_are_refused(
+    onnx_backend: OnnxBackend, image: VisionInput
+) -> None:
+    limit = onnx_backend.config.text.max_position_embeddings
+    with pytest.raises(TextTooLongError, match=f"would have {limit + 1} tokens: {limit} fit"):
+        onnx_backend.start().extend([1] * (limit + 1), np.zeros((3, limit + 1), np.int64))
+    pad = onnx_backend.config.image_token_id
+    with pytest.raises(BackendError, match="the chunk has 2 image pads and the image 30 tokens"):
+        onnx_backend.start().extend([pad, pad], np.zeros((3, 2), np.int64), onnx_backend.encode(image))
