@@ -87,7 +87,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Looks at everything, prints it, and returns 1 if something needed is missing."""
-    findings = []
+    findings: list[Finding] = []
     for finding in examine(args.model):
         if not args.json:
             _print(finding, heading=not findings or findings[-1].area != finding.area)

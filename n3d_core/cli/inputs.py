@@ -84,6 +84,7 @@ def read_input(args: argparse.Namespace) -> CommandInput:
     camera = _camera(args, width, height)
     if args.depth is None:
         return _monocular(args, color, camera)
+    depth_camera: Camera | None
     if is_point_map(args.depth):
         depth, depth_camera = read_point_map(args.depth)
         camera = camera or depth_camera.resized(width, height)  # point maps are made at a reduced size

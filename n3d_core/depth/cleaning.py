@@ -133,7 +133,9 @@ def _between_jumps(level: NDArray[np.float64], jump: float) -> NDArray[np.bool_]
         up, down = step > jump, step < -jump
     between = np.zeros(level.shape, np.uint8)
     between[:, 1:-1] = (up[:, :-1] & up[:, 1:]) | (down[:, :-1] & down[:, 1:])
-    slopes = cv2.morphologyEx(between, cv2.MORPH_OPEN, np.ones((1, _EDGE_PIXELS + 1), np.uint8))
+    # an opening finds the longer runs; of an even length, it needs its anchor at one end and then at the other
+    kernel = np.ones((1, _EDGE_PIXELS + 1), np.uint8)
+    slopes = cv2.dilate(cv2.erode(between, kernel, anchor=(0, 0)), kernel, anchor=(_EDGE_PIXELS, 0))
     return np.asarray((between > 0) & (slopes == 0))
 
 

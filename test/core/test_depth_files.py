@@ -1,0 +1,95 @@
+"""Depth files of every kind give the same metres; files that are no depth give an error that names them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from n3d_core.depth.files import read_depth
+from n3d_core.depth.point_map import is_point_map, read_point_map
+from n3d_core.errors import DepthError
+
+METRES = np.array([[0.5, 1.25, np.nan], [2.0, 3.5, 4.0]], np.float32)
+
+
+@pytest.mark.parametrize("ending", ["png", "tiff", "pgm"])
+def test_sixteen_bit_images_are_millimetres(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"depth.{ending}"
+    cv2.imwrite(str(path), np.nan_to_num(METRES * 1000).astype(np.uint16))
+    np.testing.assert_array_equal(read_depth(path), METRES)
+
+
+def test_numpy_floats_are_metres_and_integers_follow_their_unit(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", METRES)
+    np.save(tmp_path / "b.npy", np.nan_to_num(METRES * 5000).astype(np.uint16))
+    np.savez(tmp_path / "c.npz", color=np.zeros(3), depth=METRES)
+    np.testing.assert_array_equal(read_depth(tmp_path / "a.npy"), METRES)
+    np.testing.assert_array_equal(read_depth(tmp_path / "b.npy", "tum"), METRES)
+    np.testing.assert_array_equal(read_depth(tmp_path / "c.npz"), METRES)
+
+
+def test_exr_is_read_when_opencv_is_allowed_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # OpenCV reads the switch once a process, so that another one has to write and read the file
+    program = (
+        "import cv2, numpy as np, sys; from n3d_core.depth.files import read_depth\n"
+        "d = np.arange(1, 7, dtype=np.float32).reshape(2, 3); cv2.imwrite(sys.argv[1], np.dstack([d] * 3))\n"
+        "assert (read_depth(sys.argv[1]) == d).all()"
+    )
+    monkeypatch.setenv("OPENCV_IO_ENABLE_OPENEXR", "1")
+    path = tmp_path / "depth.exr"
+    subprocess.run([sys.executable, "-c", program, str(path)], check=True, cwd=Path(__file__).parents[2])
+    monkeypatch.delenv("OPENCV_IO_ENABLE_OPENEXR")
+    with pytest.raises(DepthError, match="OPENCV_IO_ENABLE_OPENEXR=1"):
+        read_depth(path)
+
+
+def test_files_that_are_no_depth_are_named_in_the_error(tmp_path: Path) -> None:
+    picture = tmp_path / "picture.png"
+    cv2.imwrite(str(picture), np.zeros((4, 4, 3), np.uint8))
+    (tmp_path / "text.png").write_text("no image")
+    np.save(tmp_path / "objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    np.savez(tmp_path / "two.npz", a=np.zeros(1), b=np.zeros(1))
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 not really")
+    for name, reason in {
+        "picture.png": "not a coloured picture",
+        "text.png": "cannot be read as an image",
+        "missing.png": "no such file",
+        "objects.npy": "cannot be read as a NumPy array",
+        "two.npz": "one named 'depth' is wanted",
+        "broken.npz": "cannot be read as a NumPy array",
+    }.items():
+        with pytest.raises(DepthError, match=reason) as caught:
+            read_depth(tmp_path / name)
+        assert name in str(caught.value)
+
+
+def test_eight_bit_depth_needs_a_named_unit(tmp_path: Path) -> None:
+    path = tmp_path / "depth.png"
+    cv2.imwrite(str(path), np.full((2, 2), 50, np.uint8))
+    with pytest.raises(DepthError, match="8 bits"):
+        read_depth(path)
+    np.testing.assert_allclose(read_depth(path, "25"), 2.0)
+
+
+def test_a_point_map_gives_depth_and_a_camera_that_projects_its_points_onto_their_pixels(tmp_path: Path) -> None:
+    height, width = 6, 8
+    fx, fy = 0.9, 1.2  # fractions of width and height
+    v, u = np.mgrid[:height, :width]
+    z = 1.0 + 0.1 * u + 0.05 * v
+    x_left = -((u + 0.5) / width - 0.5) / fx * z
+    y_up = -((v + 0.5) / height - 0.5) / fy * z
+    mask = np.ones_like(z)
+    mask[0, 0] = 0
+    path = tmp_path / "map.npz"
+    np.savez(path, pcd=np.dstack([x_left, y_up, z, mask]), intr=np.array([[fx, 0, 0.5], [0, fy, 0.5], [0, 0, 1]]))
+    assert is_point_map(path)
+    depth, camera = read_point_map(path)
+    assert np.isnan(depth[0, 0])
+    np.testing.assert_allclose(depth[mask > 0], z[mask > 0], rtol=1e-6)
+    pixels = camera.project(np.dstack([-x_left, -y_up, z]))
+    np.testing.assert_allclose(pixels, np.dstack([u, v]), atol=1e-9)
