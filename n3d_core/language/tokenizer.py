@@ -7,6 +7,7 @@ from pathlib import Path
 from tokenizers import Tokenizer as _Backend
 
 from n3d_core.errors import CheckpointError
+from n3d_core.model.config import N3DConfig
 
 
 class Tokenizer:
@@ -25,7 +26,9 @@ class Tokenizer:
             raise CheckpointError(f"{path}: cannot be read as a tokenizer ({error})") from error
         missing = [t for t in self.REQUIRED if self._backend.token_to_id(t) is None]
         if missing:
-            raise CheckpointError(f"{path}: the tokens {', '.join(missing)} are missing; a Qwen2.5-VL tokenizer is wanted")
+            raise CheckpointError(
+                f"{path}: the tokens {', '.join(missing)} are missing; a Qwen2.5-VL tokenizer is wanted"
+            )
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text; nothing is added."""
@@ -42,9 +45,38 @@ class Tokenizer:
 
     def id_of(self, token: str) -> int:
         """Id of a token that is known to exist."""
-        return int(self._backend.token_to_id(token))
+        number = self._backend.token_to_id(token)
+        if number is None:
+            raise KeyError(f"{token!r} is not a token")
+        return int(number)
 
     @property
     def size(self) -> int:
         """Number of ids, added tokens included."""
         return int(self._backend.get_vocab_size(with_added_tokens=True))
+
+
+def load_tokenizer(folder: str | Path, config: N3DConfig) -> Tokenizer:
+    """The tokenizer of a checkpoint folder, checked against the network's configuration.
+
+    Raises:
+        CheckpointError: if it is missing, damaged, or another model's.
+    """
+    path = Path(folder) / "tokenizer.json"
+    tokenizer = Tokenizer(path)
+    advice = "this is another model's tokenizer; copy the one that came with the weights"
+    wanted = {
+        "<|image_pad|>": config.image_token_id,
+        "<|vision_start|>": config.vision_start_token_id,
+        "<|vision_end|>": config.vision_end_token_id,
+    }
+    for token, number in wanted.items():
+        if tokenizer.id_of(token) != number:
+            raise CheckpointError(
+                f"{path}: {token} is token {tokenizer.id_of(token)}, and config.json says {number}: {advice}"
+            )
+    if tokenizer.size > config.text.vocab_size:
+        raise CheckpointError(
+            f"{path}: {tokenizer.size} tokens, and the embedding table has {config.text.vocab_size}: {advice}"
+        )
+    return tokenizer

@@ -1,16 +1,18 @@
-"""Sizes of the network, read from a checkpoint's `config.json` (flat as on the hub, or nested as newer tools save it)."""
+"""Sizes of the network, read from `config.json` (flat as on the hub, or nested as newer tools save it)."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from n3d_core.errors import CheckpointError
 
 PeOrder = Literal["row_major", "aligned"]
+
+ARCHITECTURE = "qwen2_5_vl"
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class VisionConfig:
     fullatt_block_indexes: tuple[int, ...] = (7, 15, 23, 31)
 
     def __post_init__(self) -> None:
+        _positive(self)
         _divides("vision num_heads", self.num_heads, "hidden_size", self.hidden_size)
         _divides("vision rotary axes", 4, "head size", self.hidden_size // self.num_heads)
         _divides("patch_size x spatial_merge_size", self.pixels_per_token, "window_size", self.window_size)
@@ -62,6 +65,7 @@ class TextConfig:
     tie_word_embeddings: bool = True
 
     def __post_init__(self) -> None:
+        _positive(self)
         _divides("num_attention_heads", self.num_attention_heads, "hidden_size", self.hidden_size)
         _divides("num_key_value_heads", self.num_key_value_heads, "num_attention_heads", self.num_attention_heads)
         if sum(self.mrope_section) * 2 != self.head_size:
@@ -114,7 +118,9 @@ class N3DConfig:
         try:
             data = json.loads(Path(path).read_text())
         except OSError as error:
-            raise CheckpointError(f"{path}: cannot be read ({error.strerror}); a checkpoint folder needs config.json") from error
+            raise CheckpointError(
+                f"{path}: cannot be read ({error.strerror}); a checkpoint folder needs config.json"
+            ) from error
         except ValueError as error:
             raise CheckpointError(f"{path}: not valid JSON ({error})") from error
         try:
@@ -122,18 +128,19 @@ class N3DConfig:
         except CheckpointError as error:
             raise CheckpointError(f"{path}: {error}") from error
         except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path}: a value is missing or of the wrong type ({type(error).__name__}: {error})") from error
+            raise CheckpointError(
+                f"{path}: a value is missing or of the wrong type ({type(error).__name__}: {error})"
+            ) from error
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> N3DConfig:
         """Reads the parsed JSON; the decoder's keys lie at the top (flat) or under `text_config` (nested)."""
-        if "vision_config" not in data:
-            kind = data.get("model_type", "unknown")
-            raise CheckpointError(f"model_type {kind!r} has no vision_config: a Qwen2.5-VL with a vision tower is wanted")
+        _check_architecture(data)
         text = dict(data.get("text_config") or data)
         vision = dict(data["vision_config"])
         own = dict(data.get("n3d") or {})
         rope = text.get("rope_scaling") or text.get("rope_parameters") or {}
+        _check_features(text, vision, rope)
         return cls(
             vision=VisionConfig(
                 depth=vision["depth"],
@@ -141,8 +148,8 @@ class N3DConfig:
                 intermediate_size=vision["intermediate_size"],
                 num_heads=vision["num_heads"],
                 out_hidden_size=vision["out_hidden_size"],
-                in_channels=vision.get("in_channels", vision.get("in_chans", 3)),
-                patch_size=vision.get("patch_size", vision.get("spatial_patch_size", 14)),
+                in_channels=int(_first(vision.get("in_channels"), vision.get("in_chans"), 3)),
+                patch_size=int(_first(vision.get("patch_size"), vision.get("spatial_patch_size"), 14)),
                 temporal_patch_size=vision.get("temporal_patch_size", 2),
                 spatial_merge_size=vision.get("spatial_merge_size", 2),
                 window_size=vision.get("window_size", 112),
@@ -164,7 +171,7 @@ class N3DConfig:
             image_token_id=data.get("image_token_id", 151655),
             vision_start_token_id=data.get("vision_start_token_id", 151652),
             vision_end_token_id=data.get("vision_end_token_id", 151653),
-            eos_token_id=int(data.get("n3d_eos_token_id", _first(data.get("eos_token_id", text.get("eos_token_id", 151645))))),
+            eos_token_id=int(_first(data.get("eos_token_id"), text.get("eos_token_id"), 151645)),
             pe_order=own.get("pe_order", "row_major"),
             image_longest_side=int(own.get("image_longest_side", 640)),
         )
@@ -174,7 +181,7 @@ class N3DConfig:
         v, t = self.vision, self.text
         return {
             "architectures": ["Qwen2_5_VLForConditionalGeneration"],
-            "model_type": "qwen2_5_vl",
+            "model_type": ARCHITECTURE,
             "hidden_act": "silu",
             "vocab_size": t.vocab_size,
             "hidden_size": t.hidden_size,
@@ -192,7 +199,7 @@ class N3DConfig:
             "vision_end_token_id": self.vision_end_token_id,
             "eos_token_id": self.eos_token_id,
             "vision_config": {
-                "model_type": "qwen2_5_vl",
+                "model_type": ARCHITECTURE,
                 "hidden_act": "silu",
                 "depth": v.depth,
                 "hidden_size": v.hidden_size,
@@ -213,7 +220,38 @@ class N3DConfig:
         }
 
 
-def _first(value: Any) -> Any:
+def _check_architecture(data: Any) -> None:
+    if not isinstance(data, Mapping):
+        raise CheckpointError(f"the file holds a {type(data).__name__}: a JSON object is wanted")
+    kind = data.get("model_type", ARCHITECTURE)
+    if "vision_config" not in data:
+        raise CheckpointError(f"model_type {kind!r} has no vision_config: a Qwen2.5-VL with a vision tower is wanted")
+    if kind != ARCHITECTURE:
+        raise CheckpointError(f"model_type is {kind!r}: {ARCHITECTURE!r} is wanted; N3D-VLM is a Qwen2.5-VL")
+
+
+def _check_features(text: Mapping[str, Any], vision: Mapping[str, Any], rope: Mapping[str, Any]) -> None:
+    """Refuses what the network does not have, rather than compute something else in silence."""
+    kinds = {rope.get("type") or "mrope", rope.get("rope_type") or "default"}
+    if not kinds <= {"mrope", "default"}:
+        raise CheckpointError(f"rope type {sorted(kinds)}: 'mrope' or 'default' is wanted")
+    if text.get("use_sliding_window"):
+        raise CheckpointError("use_sliding_window is true: attention over the whole context is wanted")
+    for name, part in (("text", text), ("vision", vision)):
+        if part.get("hidden_act", "silu") != "silu":
+            raise CheckpointError(f"hidden_act of the {name} part is {part['hidden_act']!r}: 'silu' is wanted")
+
+
+def _positive(config: VisionConfig | TextConfig) -> None:
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+            raise CheckpointError(f"{field.name} is {value}: a positive number is wanted")
+
+
+def _first(*values: Any) -> Any:
+    """The first of several values that is there; of a list, its first."""
+    value = next((v for v in values if v is not None), None)
     return value[0] if isinstance(value, list) else value
 
 

@@ -7,7 +7,7 @@ token's pixels, CLIP's mean and deviation. All in fp32 on the host.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from n3d_core.errors import ImageError
 from n3d_core.model.config import N3DConfig, VisionConfig
 from n3d_core.model.plan import ImagePlan, image_plan
 from n3d_core.model.point_encoding import pooled_coordinates
+
+Value = TypeVar("Value", bound=np.generic)
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
 DEVIATION = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
@@ -53,10 +55,18 @@ def vision_input(
     image = resize_for_model(Image.fromarray(color), config)
     patches, grid_h, grid_w = patchify(np.asarray(image), config.vision)
     if compat:
-        from n3d_core.compat import scrambled
-
-        points, valid = scrambled(points, grid_h, grid_w), scrambled(valid, grid_h, grid_w)
+        points, valid = reference_layout(points, grid_h, grid_w), reference_layout(valid, grid_h, grid_w)
     return VisionInput(patches, pooled_coordinates(points, valid, grid_h, grid_w), image_plan(config, grid_h, grid_w))
+
+
+def reference_layout(values: NDArray[Value], grid_h: int, grid_w: int) -> NDArray[Value]:
+    """A point map or mask [H, W, …] as the reference's tower reads it, by the patch grid's shape and not its own.
+
+    The same but for a landscape image whose grid is square: there the rows are cut at the wrong length.
+    """
+    longest = max(values.shape[:2])
+    shape = (-1, longest) if grid_h < grid_w else (longest, -1)
+    return values.reshape(*shape, *values.shape[2:])
 
 
 def resize_for_model(image: Image.Image, config: N3DConfig) -> Image.Image:

@@ -25,6 +25,7 @@ from n3d_core.model.preprocess import (
     VisionInput,
     merge_group_tiles,
     patchify,
+    reference_layout,
     resize_for_model,
 )
 from n3d_core.parity.golden import Arrays, Case
@@ -54,7 +55,7 @@ def case_inputs(case: Case, backend: TorchBackend) -> CaseInputs:
     pixels = np.asarray(resize_for_model(case.image, config))
     patches, grid_h, grid_w = patchify(pixels, config.vision)
     cloud, _ = normalise(case.points, case.valid)
-    cloud, valid = compat.scrambled(cloud, grid_h, grid_w), compat.scrambled(case.valid, grid_h, grid_w)
+    cloud, valid = reference_layout(cloud, grid_h, grid_w), reference_layout(case.valid, grid_h, grid_w)
     unrounded = coordinates_before_rounding(cloud, valid, grid_h, grid_w)
     plan = image_plan(config, grid_h, grid_w)
     arrays = {
