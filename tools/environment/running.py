@@ -7,8 +7,8 @@ import fcntl
 import os
 import subprocess
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Callable, Iterator, Mapping, Sequence
 
 HEARTBEAT_S = 10.0
 _lock: int | None = None
@@ -73,4 +73,6 @@ def run(
             raise
     if code != 0:
         tail = "\n".join(log.read_text().splitlines()[-25:])
-        raise SetupError(f"`{' '.join(command[:6])} …` ended with exit code {code}; all of its output is in {log}\n{tail}")
+        raise SetupError(
+            f"`{' '.join(command[:6])} …` ended with exit code {code}; all of its output is in {log}\n{tail}"
+        )

@@ -7,8 +7,8 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 from ros_source import MARK, RosSource
 from running import SetupError, run
@@ -62,7 +62,9 @@ class VenvWork:
 
         self._pip("packages", progress, "--require-hashes", "--no-deps", "-r", str(self.lock))
         if self.source.kind == "wheels":
-            headers = "import json, numpy, sysconfig\nprint(json.dumps([sysconfig.get_path('include'), numpy.get_include()]))"
+            headers = (
+                "import json, numpy, sysconfig\nprint(json.dumps([sysconfig.get_path('include'), numpy.get_include()]))"
+            )
             repair(self.venv / "share", *json.loads(self._evaluate(headers)))
         elif not self._runs("import cv2"):
             self._pip("opencv", lambda _: OPENCV_FOR_NUMPY_1, "--no-deps", OPENCV_FOR_NUMPY_1)
@@ -162,7 +164,9 @@ class VenvWork:
 
 def _check_build_tools() -> None:
     """Raise SetupError, naming them, when programs are missing that building the interfaces takes."""
-    missing = [names[0] for names in (("cmake",), ("make",), ("g++", "c++", "clang++")) if not any(map(shutil.which, names))]
+    missing = [
+        names[0] for names in (("cmake",), ("make",), ("g++", "c++", "clang++")) if not any(map(shutil.which, names))
+    ]
     if missing:
         raise SetupError(
             f"building the ROS interfaces needs {', '.join(missing)}, not found on the PATH. "
