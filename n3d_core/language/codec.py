@@ -68,7 +68,7 @@ class BoxCodec:
 
 
 def saturated_fields(code: BoxCode) -> tuple[str, ...]:
-    """Names of the fields whose bin is the last one: the object is too near the edge, too far or too large for the scale."""
+    """Fields whose bin is the last one: the object is too near the edge, too far or too large for the scale."""
     named = {"u": code.u, "v": code.v, "z": code.z, "width": code.sx, "height": code.sy, "length": code.sz}
     return tuple(name for name, value in named.items() if value >= BINS - 1)
 

@@ -1,4 +1,4 @@
-"""Boxes as text: one `bbox_{i}=Bbox({class},{u},{v},{z},{angle},{sx},{sy},{sz})` a line, all fields but the class bins."""
+"""Boxes as text: `bbox_{i}=Bbox({class},{u},{v},{z},{angle},{sx},{sy},{sz})` a line, all but the class bins."""
 
 from __future__ import annotations
 
