@@ -65,6 +65,12 @@ def test_a_damaged_ledger_counts_as_nothing_done(tools, steps, tmp_path):
     assert todo(tools, tmp_path, steps) == list(STEP_NAMES)
 
 
+def test_a_virtual_environment_of_someone_else_is_not_touched(tools, tmp_path):
+    (tmp_path / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    with pytest.raises(tools.running.SetupError, match="was not made by this set-up"):
+        tools.ledger.Ledger(tmp_path)
+
+
 @pytest.mark.parametrize(("distro", "version"), [("humble", "2"), ("noetic", "1")])
 def test_a_ros_older_than_jazzy_is_refused_by_name(tools, distro, version):
     with pytest.raises(tools.running.SetupError, match=f"{distro} is sourced.* Jazzy or newer"):

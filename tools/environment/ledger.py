@@ -9,17 +9,27 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from running import SetupError
+
 if TYPE_CHECKING:
     from steps import Step
+
+
+NAME = "n3d_setup.json"
 
 
 class Ledger:
     """The record of the steps that are done, each with the key (a hash of its inputs) that it was done for."""
 
     def __init__(self, venv: Path) -> None:
-        """Read the record of `venv`; an absent or unreadable one counts as nothing done."""
-        self._path = venv / "n3d_setup.json"
+        """Read the record of `venv`; an absent or unreadable one counts as nothing done.
+
+        Raises SetupError for a folder that some other program has made: it is not ours to replace.
+        """
+        self._path = venv / NAME
         self._state: dict[str, Any] = {}
+        if venv.is_dir() and any(venv.iterdir()) and not self._path.exists():
+            raise SetupError(f"{venv} was not made by this set-up; move it away, or remove it with `make clean`")
         with contextlib.suppress(OSError, ValueError):
             self._state = json.loads(self._path.read_text())
 

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from ledger import NAME as LEDGER
 from ros_source import MARK, RosSource
 from running import SetupError, run
 from wheel_paths import repair
@@ -38,9 +39,14 @@ class VenvWork:
         return len(re.findall(r"^[\w.-]+==", self.lock.read_text(), re.MULTILINE))
 
     def make(self) -> None:
-        """Put an empty virtual environment in the place of whatever is there."""
+        """Put an empty virtual environment in the place of the last one; the ledger stays."""
         _check_build_tools()
-        shutil.rmtree(self.venv, ignore_errors=True)
+        self.venv.mkdir(exist_ok=True)
+        for path in self.venv.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != LEDGER:
+                path.unlink()
         options = ["--system-site-packages"] if self.source.kind == "sourced" else []
         command = [self.source.python, "-m", "venv", *options, str(self.venv)]
         result = subprocess.run(command, capture_output=True, text=True, env=self._base_environment())
