@@ -1,6 +1,7 @@
-"""Targets of the auxiliary head: what lies under each patch. Used in training only, dropped afterwards.
+"""The auxiliary heads: what lies under each patch, and which object each word of a reply is about.
 
-The language teaches which objects and how many slowly, one token at a time; this teaches it everywhere at once.
+The language teaches which objects and how many slowly, one token at a time; these teach it everywhere at once. They
+are used in training only and dropped afterwards.
 """
 
 from __future__ import annotations
@@ -14,17 +15,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from n3d_core.language.structured import BINS, BoxCode
+from training.packing import IGNORE, NO_OBJECT
 
+WORD_SCALE = 8.0  # embeddings are small: brings their products with a state to the size of logits
+MOST_OBJECTS = 32  # of one image
 PLACED, MEASURED = 2, 4  # u and v offsets to the centre; z and three sizes
 
 
 @dataclass(frozen=True)
 class DenseTargets:
-    """For each patch in merge-group reading order [P]: class and colour (0: background) and box values [P, 6]."""
+    """For each patch in merge-group reading order [P]: class and colour (0: background) and box values [P, 6].
+
+    Attributes:
+        coverage: [MOST_OBJECTS, tokens] how each object's pixels are shared out among the image tokens.
+    """
 
     classes: NDArray[np.int64]
     colors: NDArray[np.int64]
     boxes: NDArray[np.float32]
+    coverage: NDArray[np.float32]
 
 
 def dense_targets(
@@ -56,42 +65,93 @@ def dense_targets(
     boxes[:, :2] = (boxes[:, :2] - own) * 4
     order = _merge_group_order(grid_h, grid_w, merge)
     numbers = [np.where(covered, np.array(n or [0])[best], 0)[order] for n in (classes, colors)]
-    return DenseTargets(numbers[0].astype(np.int64), numbers[1].astype(np.int64), boxes[order].astype(np.float32))
+    coverage = np.zeros((MOST_OBJECTS, len(order) // merge**2), dtype=np.float32)
+    pixels = share.T[:, order].reshape(share.shape[1], -1, merge**2).sum(axis=2)
+    coverage[: len(pixels)] = pixels / np.maximum(pixels.sum(axis=1, keepdims=True), 1e-6)
+    return DenseTargets(
+        numbers[0].astype(np.int64), numbers[1].astype(np.int64), boxes[order].astype(np.float32), coverage
+    )
 
 
 class DenseHead(nn.Module):
-    """Two linear maps, so that what they read must be there.
+    """Linear maps, so that what they read must be there.
 
-    What and where an object is, a token of the tower can know by itself. Its depth and size in units of the cloud need
-    the other tokens (the nearest point, the far side of the object): they are read from inside the decoder, early
-    enough that later layers can use them.
+    What and where an object is, a token of the tower can know by itself; classes and colours are read in the space of
+    the words that name them, so that a word of a question finds the tokens it is about. Depth and size in units of the
+    cloud need the other tokens (the nearest point, the far side of the object): they are read from inside the decoder,
+    early enough that later layers can use them.
     """
 
-    def __init__(self, width: int, classes: int, colors: int, patches: int) -> None:
+    def __init__(self, width: int, patches: int) -> None:
         super().__init__()
-        self.sizes = (classes + 1, colors + 1, PLACED)
         self.patches = patches
-        self.look = _small_linear(width, patches * sum(self.sizes))
+        self.name = _small_linear(width, patches * width)
+        self.tint = _small_linear(width, patches * width)
+        self.empty = _small_linear(width, patches)
+        self.place = _small_linear(width, patches * PLACED)
         self.measure = _small_linear(width, patches * MEASURED)
 
     def forward(
-        self, tokens: Tensor, inside: Tensor, classes: Tensor, colors: Tensor, boxes: Tensor
+        self, tokens: Tensor, inside: Tensor, words: tuple[Tensor, Tensor], classes: Tensor, colors: Tensor, boxes: Tensor
     ) -> dict[str, Tensor]:
-        """Losses and accuracies of image tokens [B, tokens, width], of the tower and inside the decoder, against
-        targets [B, P] and [B, P, 6]."""
-        looked = self.look(tokens).unflatten(-1, (self.patches, -1)).flatten(1, 2)
-        class_logits, color_logits, places = looked.split(self.sizes, dim=-1)
-        sizes = self.measure(F.rms_norm(inside, inside.shape[-1:])).unflatten(-1, (self.patches, -1)).flatten(1, 2)
+        """Losses and accuracies against the targets [B, P] and [B, P, 6].
+
+        Args:
+            tokens, inside: image tokens [B, tokens, width] of the tower and inside the decoder.
+            words: embeddings of the words for the classes [C, width] and the colours [K, width].
+        """
+        named = self._patches(self.name, tokens) @ words[0].T * WORD_SCALE
+        class_logits = torch.cat([self._patches(self.empty, tokens), named], dim=-1)
+        color_logits = self._patches(self.tint, tokens) @ words[1].T * WORD_SCALE
         known = classes > 0
         some = known.sum().clamp(min=1)
         weight = torch.where(known, 1.0, 0.25).flatten()
         class_loss = F.cross_entropy(class_logits.flatten(0, 1), classes.flatten(), reduction="none")
-        color_loss = F.cross_entropy(color_logits[known], colors[known], reduction="sum") / some
-        values = torch.cat([places, sizes], dim=-1)[known]
+        color_loss = F.cross_entropy(color_logits[known], colors[known] - 1, reduction="sum") / some
+        sizes = self._patches(self.measure, F.rms_norm(inside, inside.shape[-1:]))
+        values = torch.cat([self._patches(self.place, tokens), sizes], dim=-1)[known]
         box_loss = F.smooth_l1_loss(values, boxes[known], reduction="sum", beta=0.05) / some
         loss = 2 * (class_loss * weight).sum() / weight.sum() + 0.5 * color_loss + 2 * box_loss
         right = (class_logits[known].argmax(-1) == classes[known]).sum() / some
         return {"loss": loss, "class_accuracy": right.detach(), "box_loss": box_loss.detach()}
+
+    def _patches(self, read: nn.Linear, tokens: Tensor) -> Tensor:
+        """[B, tokens, width] -> [B, P, values]: what each patch of each token says."""
+        return read(tokens).unflatten(-1, (self.patches, -1)).flatten(1, 2)
+
+
+class PointerHead(nn.Module):
+    """Which image tokens show the object that a word of the reply is about; nowhere, for the end of the list.
+
+    Read inside the decoder: a later layer then knows where to fetch the numbers from.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query = _small_linear(width, width)
+        self.key = _small_linear(width, width)
+        self.nowhere = nn.Parameter(torch.zeros(width))
+
+    def forward(self, inside: Tensor, pads: Tensor, pointers: Tensor, coverage: Tensor) -> dict[str, Tensor]:
+        """Losses and accuracy.
+
+        Args:
+            inside: [B, T, width] states inside the decoder.
+            pads: [B, T] which of them are image tokens.
+            pointers: [B, T] index of the object, `NO_OBJECT`, or `IGNORE`.
+            coverage: [B, objects, tokens] of each object.
+        """
+        states = F.rms_norm(inside, inside.shape[-1:])
+        keys = self.key(states[pads]).unflatten(0, (len(pads), -1))
+        keys = torch.cat([keys, self.nowhere.expand(len(keys), 1, -1)], dim=1)
+        rows, places = torch.nonzero(pointers != IGNORE, as_tuple=True)
+        logits = torch.einsum("nw,ntw->nt", self.query(states[rows, places]), keys[rows]) * keys.shape[-1] ** -0.5
+        wanted = pointers[rows, places]
+        target = F.pad(coverage[rows, wanted.clamp(min=0)], (0, 1))
+        target[wanted == NO_OBJECT] = F.one_hot(torch.tensor(target.shape[1] - 1), target.shape[1]).to(target)
+        loss = -(target * F.log_softmax(logits, dim=-1)).sum(-1).mean()
+        hit = target.gather(1, logits.argmax(-1, keepdim=True)) > 0
+        return {"pointer": loss, "pointed": hit.float().mean().detach()}
 
 
 def _small_linear(width: int, out: int) -> nn.Linear:

@@ -15,10 +15,13 @@ from n3d_core.model.decoder import mrope_tables
 from n3d_core.model.network import N3DNetwork
 from n3d_core.model.plan import ImagePlan
 from n3d_core.model.vision import PlanTensors
-from training.dense import DenseHead
+from training.dense import DenseHead, PointerHead
 from training.losses import BinSoftener, language_loss
 from training.packing import IGNORE, Packed, attention_mask
 from training.samples import Sample
+
+
+WordIds = tuple[list[list[int]], list[list[int]]]
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Batch:
     classes: Tensor
     colors: Tensor
     boxes: Tensor
+    pointers: Tensor
+    coverage: Tensor
 
 
 def collate(samples: list[Sample], config: N3DConfig, pad: int) -> Batch:
@@ -63,6 +68,8 @@ def collate(samples: list[Sample], config: N3DConfig, pad: int) -> Batch:
         classes=torch.from_numpy(np.stack([s.dense.classes for s in samples])),
         colors=torch.from_numpy(np.stack([s.dense.colors for s in samples])),
         boxes=torch.from_numpy(np.stack([s.dense.boxes for s in samples])),
+        pointers=stack("pointers", IGNORE),
+        coverage=torch.from_numpy(np.stack([s.dense.coverage for s in samples])),
     )
 
 
@@ -77,10 +84,13 @@ class TrainingModel(nn.Module):
         network: what is trained and kept.
         plan: of the one image size of the training.
         number_ids: ids of the tokens 0..999.
-        dense: numbers of classes and colours of the auxiliary head; None for none.
+        words: ids of the tokens that name each class and each colour, for the auxiliary heads; None for none.
+        auxiliary: weight of their losses.
     """
 
-    def __init__(self, network: N3DNetwork, plan: ImagePlan, number_ids: list[int], sigma: float, dense: tuple[int, int] | None) -> None:
+    def __init__(
+        self, network: N3DNetwork, plan: ImagePlan, number_ids: list[int], sigma: float, words: WordIds | None, auxiliary: float = 1.0
+    ) -> None:
         super().__init__()
         self.network = network
         self.plan = PlanTensors(plan)
@@ -90,8 +100,11 @@ class TrainingModel(nn.Module):
         self.number_map = nn.Parameter(torch.zeros(self.features.shape[1], width))
         nn.init.normal_(self.number_map, std=0.02 / math.sqrt(self.features.shape[1]) * 4)
         merge = network.config.vision.spatial_merge_size
-        self.dense = DenseHead(width, *dense, patches=merge * merge) if dense else None
+        self.words = words
+        self.dense = DenseHead(width, merge * merge) if words else None
+        self.pointer = PointerHead(width) if words else None
         self.softener = BinSoftener(number_ids, sigma)
+        self.auxiliary = auxiliary
 
     def embedding_table(self) -> Tensor:
         """[vocab, hidden]: the rows of numbers are their own values plus a linear map of their Fourier features."""
@@ -128,12 +141,20 @@ class TrainingModel(nn.Module):
             is_bin = bins >= 0
             words = (guess == targets)[~is_bin & (batch.weights[predicted] >= 1)].float().mean()
         out = {"loss": text, "language": text.detach(), "decisions": words}
-        if self.dense is not None:
+        if self.dense is not None and self.pointer is not None and self.words is not None:
             seen = inside[0][pads].unflatten(0, image.shape[:2])
-            dense = self.dense(image, seen, batch.classes, batch.colors, batch.boxes)
-            out |= {k: v for k, v in dense.items() if k != "loss"}
-            out |= {"loss": text + dense["loss"], "dense": dense["loss"].detach()}
+            words = (_mean_rows(table, self.words[0]), _mean_rows(table, self.words[1]))
+            dense = self.dense(image, seen, words, batch.classes, batch.colors, batch.boxes)
+            pointer = self.pointer(inside[0], pads, batch.pointers, batch.coverage)
+            out |= {k: v.detach() for k, v in (dense | pointer).items() if k != "loss"}
+            out["loss"] = text + self.auxiliary * (dense["loss"] + pointer["pointer"])
+            out["dense"] = dense["loss"].detach()
         return out
+
+
+def _mean_rows(table: Tensor, ids: list[list[int]]) -> Tensor:
+    """[len(ids), width]: the mean of the rows of each list."""
+    return torch.stack([table[i].mean(dim=0) for i in ids])
 
 
 def _fourier(values: int, frequencies: int) -> Tensor:

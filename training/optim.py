@@ -91,7 +91,7 @@ def _split(model: nn.Module, name: str) -> tuple[list[nn.Parameter], list[nn.Par
     for key, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        hidden = parameter.ndim == 2 and not any(w in key for w in ("embed_tokens", "lm_head", "dense", "number_map"))
+        hidden = parameter.ndim == 2 and not any(w in key for w in ("embed_tokens", "lm_head", "dense", "pointer", "number_map"))
         (matrices if name == "muon" and hidden else others).append(parameter)
     return matrices, others
 

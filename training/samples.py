@@ -21,7 +21,7 @@ from n3d_core.model.plan import image_plan
 from n3d_core.model.point_encoding import pooled_coordinates
 from n3d_core.model.preprocess import patchify
 from training.dense import DenseTargets, dense_targets
-from training.packing import IGNORE, Packed, Segment, pack
+from training.packing import IGNORE, NO_OBJECT, Packed, Segment, pack
 from training.scenes.cache import CachedScene
 from training.scenes.catalogue import CLASSES
 from training.scenes.colors import COLORS
@@ -121,6 +121,8 @@ class SampleMaker:
         self.tokenizer = tokenizer
         self.tokens = tokens
         self.comma = tokenizer.encode(",")[0]
+        self.newline = tokenizer.encode("\n")[0]
+        self.open = tokenizer.encode("bbox_0=Bbox(")[-1]
         self.end = tokenizer.id_of(prompts.TURN_END)
         self.bin_of = {tokenizer.encode(str(v))[0]: v for v in range(1000)}
         self.prefix = tokenizer.encode(prompts.PREFIX)
@@ -179,24 +181,32 @@ class SampleMaker:
         prompt = self.tokenizer.encode(f"{prompts.VISION_END}{question.prompt}{prompts.SUFFIX}")
         if question.reply is not None:
             reply = self.tokenizer.encode(question.reply) + [self.end]
-            return Segment(prompt, reply, [self.text_weight] * len(reply), [IGNORE] * len(reply))
+            ignored = [IGNORE] * len(reply)
+            return Segment(prompt, reply, [self.text_weight] * len(reply), ignored, ignored)
         lines = [replace(codes[i], label=label) for i, label in question.boxes]
         reply = self.tokenizer.encode(serialise(lines)) + [self.end]
-        weights, bins = self._box_weights(reply, decision)
-        return Segment(prompt, reply, weights, bins)
+        return Segment(prompt, reply, *self._box_targets(reply, [i for i, _ in question.boxes], decision))
 
-    def _box_weights(self, reply: list[int], decision: float) -> tuple[list[float], list[int]]:
-        """Bins are marked where a number follows a comma; the choice between one more box and the end weighs more."""
-        weights, bins = [1.0] * len(reply), [IGNORE] * len(reply)
-        begin = self.tokenizer.encode("bbox_")[0]
+    def _box_targets(
+        self, reply: list[int], objects: list[int], decision: float
+    ) -> tuple[list[float], list[int], list[int]]:
+        """Weights, bins and pointers of a reply of boxes.
+
+        Bins are where a number follows a comma. The choice between one more box and the end weighs more than a word;
+        it is made at the first token, and then at each newline. What the grammar forces weighs little.
+        """
+        weights, bins, pointers = [], [], []
+        line, inside = 0, False
         for i, token in enumerate(reply):
-            if i and reply[i - 1] == self.comma and token in self.bin_of:
-                bins[i] = self.bin_of[token]
-            elif token in (begin, self.end):
-                weights[i] = decision
-            else:
-                weights[i] = 0.3 if token != self.comma else 0.05
-        return weights, bins
+            value = self.bin_of.get(token, IGNORE) if i and reply[i - 1] == self.comma else IGNORE
+            choice = i == 0 or token in (self.newline, self.end)
+            line += token == self.newline
+            decided = choice or value != IGNORE or (inside and token != self.comma)
+            weights.append(decision if choice else 1.0 if value != IGNORE else 0.3 if decided else 0.05)
+            bins.append(value)
+            pointers.append((objects[line] if line < len(objects) and token != self.end else NO_OBJECT) if decided else IGNORE)
+            inside = token == self.open or (inside and token != self.comma)
+        return weights, bins, pointers
 
 
 @dataclass(frozen=True)

@@ -68,12 +68,16 @@ class Trainer:
         height, width = samples.cache[0].depth_mm.shape
         self.samples = samples
         numbers = [self.tokenizer.encode(str(v))[0] for v in range(1000)]
-        dense = (len(CLASSES), len(COLORS)) if self.config.loss.dense > 0 else None
+        words = (self._word_ids(CLASSES), self._word_ids(COLORS)) if self.config.loss.dense > 0 else None
         plan = image_plan(self.model_config, height // side, width // side)
-        model = TrainingModel(network, plan, numbers, self.config.loss.sigma, dense)
+        model = TrainingModel(network, plan, numbers, self.config.loss.sigma, words, self.config.loss.dense)
         if (init / WEIGHTS).exists():
             torch.nn.init.zeros_(model.number_map)  # it is part of the embedding table already
         return model
+
+    def _word_ids(self, names: tuple[str, ...]) -> list[list[int]]:
+        """Ids of the tokens of each name, at the beginning of a phrase and inside it."""
+        return [self.tokenizer.encode(n) + self.tokenizer.encode(f" {n}") for n in names]
 
     def run(self) -> None:
         """Trains to the last step."""
