@@ -121,15 +121,37 @@ def dbscan(points: Floats, eps: float, min_points: int) -> Ints:
     return np.where(claim < n, claim, labels)
 
 
-def largest_clusters(labels: Ints, owner: Ints, weights: Ints, objects: int) -> NDArray[np.bool_]:
-    """Mask [M] of the points in each object's heaviest cluster (the lowest label where two weigh the same)."""
+def largest_clusters(
+    labels: Ints, owner: Ints, weights: Ints, z: Floats, fragment: float = 1.0, reach: float = 0.0
+) -> NDArray[np.bool_]:
+    """Mask [M] of the points in each object's heaviest cluster (the lowest label where two weigh the same).
+
+    A thin part that the sensor missed leaves an object in pieces (a lamp's shade and its foot). With `fragment` below 1,
+    further clusters are kept if they hold at least that share of the object's weight and their depths overlap those of
+    the heaviest within `reach`; what leaks into a mask from behind does not.
+
+    Args:
+        labels, owner, weights, z: cluster, object, weight and depth of each point [M].
+        fragment, reach: see above; `reach` in the unit of `z`.
+    """
     valid = labels != NOISE
     if not valid.any():
         return valid
-    weight = np.bincount(labels[valid], weights[valid])
+    own, at = labels[valid], z[valid]
+    weight = np.bincount(own, weights[valid])
     home = np.zeros(len(weight), np.int64)
-    home[labels[valid]] = owner[valid]
-    by_weight = np.lexsort((np.arange(len(weight)), -weight))
-    best = np.full(objects, NOISE, np.int64)
-    best[home[by_weight[::-1]]] = by_weight[::-1]
-    return np.asarray(valid & (labels == best[owner]))
+    home[own] = owner[valid]
+    near, far = np.full(len(weight), np.inf), np.full(len(weight), -np.inf)
+    np.minimum.at(near, own, at)
+    np.maximum.at(far, own, at)
+    rising = np.lexsort((-np.arange(len(weight)), weight))
+    best = np.zeros(int(home.max()) + 1, np.int64)
+    best[home[rising]] = rising
+    main = best[home]
+    kept = main == np.arange(len(weight))
+    if fragment < 1.0:
+        total = np.bincount(home, weight)[home]
+        kept |= (weight >= fragment * total) & (near <= far[main] + reach) & (far >= near[main] - reach)
+    out = np.zeros(len(labels), bool)
+    out[valid] = kept[own]
+    return out

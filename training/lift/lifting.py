@@ -41,19 +41,26 @@ class CleanConfig:
         edge_jump: how far nearer and further its neighbours must lie for a rim pixel to hang, as a share of the size.
         voxels_across: voxels along the diagonal of the object as it appears.
         noise: depth noise at 1 m in metres; it grows with the square of the distance.
+        smooth_from: noise, as a share of the size, from which depth is averaged over 3x3 pixels of the object.
         outlier_neighbours, outlier_ratio: of the statistical outlier removal.
+        outlier_fill: a voxel with more than this share of the mean number of points is no outlier (thin parts).
         cluster_radius: of DBSCAN, in voxels.
         cluster_points: least neighbours of a core point, itself among them.
+        fragment_share: clusters besides the largest are kept from this share of the points on, at its depth; 1 keeps
+            the largest alone.
     """
 
     erode_pixels: int = 2
     edge_jump: float = 0.10
     voxels_across: int = 16
     noise: float = 0.002
+    smooth_from: float = 0.003
     outlier_neighbours: int = 12
     outlier_ratio: float = 3.0
+    outlier_fill: float = 0.1
     cluster_radius: float = 2.0
     cluster_points: int = 4
+    fragment_share: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -212,6 +219,7 @@ def _back_project(
     work.edge = max(size / clean.voxels_across, clean.noise * middle**2)
     if rim:
         use &= ~_hanging(z, own, rim, clean.edge_jump * size)
+    z = _smooth(z, use, clean.smooth_from * size)
     v, u = np.nonzero(use)
     at = z[v, u].astype(np.float64)
     work.points = np.stack(
@@ -232,6 +240,19 @@ def _hanging(z: NDArray[np.float32], own: NDArray[np.uint8], rim: int, jump: flo
     return np.asarray((core == 0) & (far - z > jump) & (z - near > jump))
 
 
+def _smooth(z: NDArray[np.float32], use: NDArray[np.bool_], least: float) -> NDArray[np.float32]:
+    """Depth averaged over the object's pixels within 3x3, if its noise (a robust deviation) is over `least` metres.
+
+    Pixels that differ from their mean by more than six deviations lie on an edge and stay.
+    """
+    weight = use.astype(np.float32)
+    own = np.where(use, z, np.float32(0))
+    mean = cv2.blur(own, (3, 3)) / np.maximum(cv2.blur(weight, (3, 3)), np.float32(1e-6))
+    gap = np.abs(mean - own)
+    noise = 1.4826 * float(np.median(gap[use]))
+    return np.where(use & (gap < 6 * noise), mean, z) if noise > least else z
+
+
 def _clean(clouds: list[Floats], edge: Floats, clean: CleanConfig) -> list[tuple[Floats, float]]:
     """The points [3, n] of each object's largest cluster, and their share of all its points."""
     sizes = np.array([c.shape[1] for c in clouds])
@@ -242,8 +263,17 @@ def _clean(clouds: list[Floats], edge: Floats, clean: CleanConfig) -> list[tuple
     inlier = statistical_inliers(
         tree, voxels.owner, clean.outlier_neighbours, clean.outlier_ratio, clean.voxels_across * 4.0
     )
+    filled = np.bincount(voxels.owner, voxels.counts) / np.bincount(voxels.owner)
+    inlier |= voxels.counts > clean.outlier_fill * filled[voxels.owner]
     labels = dbscan(apart[inlier], clean.cluster_radius, clean.cluster_points)
-    best = largest_clusters(labels, voxels.owner[inlier], voxels.counts[inlier], len(sizes))
+    best = largest_clusters(
+        labels,
+        voxels.owner[inlier],
+        voxels.counts[inlier],
+        voxels.centroids[inlier, 2],
+        clean.fragment_share,
+        clean.cluster_radius,
+    )
     keep = np.zeros(len(inlier), bool)
     keep[np.flatnonzero(inlier)[best]] = True
     chosen = voxels.point_values(keep)
