@@ -1,0 +1,80 @@
+"""A depth image read in the wrong unit is told apart, on made and on real images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from n3d_core.depth import DepthUnit, suspect_unit
+
+REAL = Path(__file__).parents[3] / "shared" / "data"
+needs_real = pytest.mark.skipif(not REAL.is_dir(), reason=f"the real RGB-D images are not at {REAL}")
+
+
+def room(rng: np.random.Generator) -> NDArray[np.uint16]:
+    """A room in whole millimetres, 0.7 to 5 m."""
+    near, far = rng.uniform(700, 1200), rng.uniform(3000, 5000)
+    return np.linspace(near, far, 4800).reshape(60, 80).astype(np.uint16)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_wrong_unit_is_named_with_its_factor(seed: int) -> None:
+    scene = room(np.random.default_rng(seed))
+    rotated = (scene << np.uint16(3)) | (scene >> np.uint16(13))
+    cases = [
+        (scene, "m", 1 / 1000, "millimetres read as metres"),
+        (scene * 5, "mm", 1 / 5, "5000 values a metre"),
+        (scene * 10, "mm", 1 / 5, "5000 values a metre"),  # also multiples of 5
+        (rotated, "mm", 1 / 8, "SUN RGB-D"),
+    ]
+    for raw, unit, factor, words in cases:
+        suspicion = suspect_unit(DepthUnit.parse(unit).to_metres(raw))
+        assert suspicion is not None, words
+        assert suspicion.factor == pytest.approx(factor)
+        assert words in suspicion.message
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_right_unit_raises_no_suspicion(seed: int) -> None:
+    scene = room(np.random.default_rng(seed))
+    assert suspect_unit(DepthUnit.parse("mm").to_metres(scene)) is None
+    assert suspect_unit((scene / 1000).astype(np.float32) + np.float32(1e-4)) is None
+
+
+def test_a_large_monocular_scene_is_no_suspicion_but_kilometres_are() -> None:
+    outdoors = np.linspace(9.5, 120, 1000, dtype=np.float32).reshape(25, 40)
+    assert suspect_unit(outdoors) is None
+    assert suspect_unit(outdoors * 100) is not None
+
+
+def test_an_empty_image_says_nothing() -> None:
+    assert suspect_unit(np.full((2, 2), np.nan, np.float32)) is None
+
+
+@needs_real
+@pytest.mark.parametrize(
+    ("file", "right", "wrong", "words"),
+    [
+        ("tum_desk/depth.png", "tum", "mm", "5000 values a metre"),
+        ("tum_desk/depth.png", "tum", "m", "millimetres read as metres"),
+        ("sun_hallway/depth.png", "sun", "mm", "SUN RGB-D"),
+        ("redwood/depth/00000.png", "mm", "m", "millimetres read as metres"),
+    ],
+)
+def test_real_sensors(file: str, right: str, wrong: str, words: str) -> None:
+    raw = cv2.imread(str(REAL / file), cv2.IMREAD_UNCHANGED)
+    assert suspect_unit(DepthUnit.parse(right).to_metres(raw)) is None
+    suspicion = suspect_unit(DepthUnit.parse(wrong).to_metres(raw))
+    assert suspicion is not None
+    assert words in suspicion.message
+
+
+@needs_real
+@pytest.mark.parametrize("frame", range(5))
+def test_real_millimetres_raise_no_suspicion(frame: int) -> None:
+    raw = cv2.imread(str(REAL / f"redwood/depth/{frame:05d}.png"), cv2.IMREAD_UNCHANGED)
+    assert suspect_unit(DepthUnit.parse("mm").to_metres(raw)) is None
