@@ -17,12 +17,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
 
 import rclpy
+from lifecycle_msgs.srv import GetState
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
+from n3d_core.errors import CheckpointError
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
-from n3d_ros.node_process import dds_profile
+from n3d_core.geometry.frame_folder import write_frame
+from n3d_ros.node_process import NodeProcess, dds_profile
 
 os.environ.update(dds_profile())
 
@@ -42,7 +45,7 @@ class Client:
             self.executor.spin_once(0.05)
         return found
 
-    def call(self, kind: type, name: str, timeout_s: float = 30.0, **fields: Any) -> Any:
+    def call(self, kind: type, name: str, timeout_s: float = 120.0, **fields: Any) -> Any:
         """Calls a service and returns its response."""
         client = self.node.create_client(kind, name)
         try:
@@ -81,3 +84,51 @@ def frame() -> Frame:
     depth[:4, :4] = np.nan
     color = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     return Frame(color, depth, Camera.from_fov(60, 64, 48), stamp_ns=1_500_000_001, frame_id="optical")
+
+
+@pytest.fixture(scope="session")
+def model() -> str:
+    """The shipped model's name."""
+    from n3d_core.models import find_model
+
+    try:
+        find_model("n3d-tiny")
+    except CheckpointError as missing:
+        pytest.skip(str(missing))
+    return "n3d-tiny"
+
+
+@pytest.fixture(scope="module")
+def grounding(model: str) -> Iterator[NodeProcess]:
+    """The grounding node as a process, one for all tests of a module; it may still be loading."""
+    settings = {"model": model, "backend": "torch", "image_timeout": 2.0, "max_image_age": 5.0, "queue_size": 1000}
+    with NodeProcess("n3d_ros.grounding_node", settings) as node:
+        yield node
+        assert node.interrupt() == 0
+
+
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
+    """The camera node as a process, playing two small frames at 30 Hz."""
+    folder = tmp_path_factory.mktemp("frames")
+    random = np.random.default_rng(3)
+    pinhole = Camera.from_fov(60, 160, 120)
+    for index in range(2):
+        color = random.integers(0, 256, (120, 160, 3), dtype=np.uint8)
+        write_frame(folder, index, Frame(color, np.full((120, 160), 1.0 + index, np.float32), pinhole))
+    with NodeProcess("n3d_ros.camera_node", {"folder": str(folder)}) as node:
+        yield node
+        assert node.interrupt() == 0
+
+
+@pytest.fixture
+def active(client: Client, grounding: NodeProcess) -> Client:
+    """A client, once the grounding node is active."""
+
+    def is_active() -> bool:
+        assert grounding.exit_code is None, "the grounding node ended"
+        state = client.call(GetState, "/grounding/get_state", 120.0).current_state.label
+        return state == "active"
+
+    client.until(is_active, 180.0)
+    return client

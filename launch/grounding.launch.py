@@ -1,0 +1,160 @@
+"""Starts the grounding node; with `demo:=true` a camera that plays the shipped frames, with `rviz:=true` RViz.
+
+ros2 launch n3d_ros grounding.launch.py --show-args
+"""
+
+import os
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode, Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from launch import LaunchContext, LaunchDescription
+
+SHARE = get_package_share_directory("n3d_ros")
+
+ARGUMENTS = [
+    DeclareLaunchArgument(
+        "model", default_value="n3d-tiny", description="A shipped model's name, or a checkpoint folder."
+    ),
+    DeclareLaunchArgument(
+        "backend",
+        default_value="auto",
+        choices=["auto", "torch", "onnx", "tensorrt"],
+        description="What runs the network.",
+    ),
+    DeclareLaunchArgument("color", default_value="color/image_raw", description="Topic of the colour image."),
+    DeclareLaunchArgument("color_info", default_value="color/camera_info", description="Topic of its camera info."),
+    DeclareLaunchArgument("depth", default_value="depth/image_raw", description="Topic of the depth image."),
+    DeclareLaunchArgument(
+        "depth_info",
+        default_value="depth/camera_info",
+        description="Topic of depth's camera info; needed only for depth that is not registered to colour.",
+    ),
+    DeclareLaunchArgument("namespace", default_value="", description="Namespace of the nodes (one camera)."),
+    DeclareLaunchArgument(
+        "cameras",
+        default_value="",
+        description="Namespaces of several cameras, as front,rear: a grounding node in each, over one loaded model.",
+    ),
+    DeclareLaunchArgument(
+        "target_frame",
+        default_value="",
+        description="Frame of the boxes, by TF at the image's stamp; empty: the image's own.",
+    ),
+    DeclareLaunchArgument(
+        "query",
+        default_value="",
+        description="Text that is grounded again and again, as 'mug; bottle'; empty: only on request.",
+    ),
+    DeclareLaunchArgument(
+        "params_file",
+        default_value=os.path.join(SHARE, "config", "grounding.yaml"),
+        description="Parameters of the nodes.",
+    ),
+    DeclareLaunchArgument(
+        "autostart",
+        default_value="true",
+        description="Configure and activate at start; false leaves it to a lifecycle manager.",
+    ),
+    DeclareLaunchArgument(
+        "use_sim_time", default_value="false", description="Take the time from /clock (bags, simulators)."
+    ),
+    DeclareLaunchArgument(
+        "demo", default_value="false", description="Start a camera node that plays the shipped frames."
+    ),
+    DeclareLaunchArgument(
+        "frames", default_value="", description="Frame folder for demo:=true; empty: the shipped frames."
+    ),
+    DeclareLaunchArgument("rviz", default_value="false", description="Start RViz with image, point cloud and boxes."),
+    DeclareLaunchArgument(
+        "python",
+        default_value="",
+        description="Interpreter of the nodes, the one that has torch; empty: the checkout's .venv, if any.",
+    ),
+    DeclareLaunchArgument(
+        "dds_profile",
+        default_value="shm",
+        description="Fast DDS profile: shm (shared memory, without which images are lost), none, or a file; the "
+        "camera driver needs the same one.",
+    ),
+]
+
+
+def nodes(context: LaunchContext) -> list:
+    """The actions that depend on the arguments' values."""
+
+    def value(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    def text(name: str) -> ParameterValue:
+        return ParameterValue(LaunchConfiguration(name), value_type=str)
+
+    def switch(name: str) -> ParameterValue:
+        return ParameterValue(LaunchConfiguration(name), value_type=bool)
+
+    settings = {
+        "model": text("model"),
+        "backend": text("backend"),
+        "target_frame": text("target_frame"),
+        "continuous_query": text("query"),
+        "autostart": switch("autostart"),
+        "use_sim_time": switch("use_sim_time"),
+    }
+    inputs = {
+        "color/image_raw": value("color"),
+        "color/camera_info": value("color_info"),
+        "depth/image_raw": value("depth"),
+        "depth/camera_info": value("depth_info"),
+    }
+    common = {
+        "package": "n3d_ros",
+        "executable": "grounding_node",
+        "output": "screen",
+        "parameters": [value("params_file"), settings],
+        "remappings": list(inputs.items()),
+    }
+    cameras = [name.strip() for name in value("cameras").split(",") if name.strip()]
+    if cameras:  # one process of several nodes: no name here, it would name them all
+        grounding = Node(arguments=["--cameras", ",".join(cameras)], **common)
+    else:
+        grounding = LifecycleNode(name="grounding", namespace=value("namespace"), **common)
+    players = [
+        Node(
+            package="n3d_ros",
+            executable="camera_node",
+            name="n3d_camera",
+            namespace=namespace,
+            output="screen",
+            parameters=[value("params_file"), {"folder": text("frames")}],
+            condition=IfCondition(LaunchConfiguration("demo")),
+        )
+        for namespace in cameras or [value("namespace")]
+    ]
+    rviz = Node(
+        package="rviz2",
+        executable="rviz2",
+        namespace=cameras[0] if cameras else value("namespace"),
+        arguments=["-d", os.path.join(SHARE, "rviz", "grounding.rviz")],
+        parameters=[{"use_sim_time": switch("use_sim_time")}],
+        remappings=list(inputs.items()),
+        condition=IfCondition(LaunchConfiguration("rviz")),
+    )
+    return [*environment(value("python"), value("dds_profile")), grounding, *players, rviz]
+
+
+def environment(python: str, profile: str) -> list:
+    """Variables for the nodes' interpreter and for Fast DDS (its name up to Jazzy, and from Kilted on)."""
+    variables = {"N3D_PYTHON": python} if python else {}
+    if profile != "none":
+        path = os.path.join(SHARE, "config", "fastdds_shm.xml") if profile == "shm" else profile
+        variables |= {"FASTRTPS_DEFAULT_PROFILES_FILE": path, "FASTDDS_DEFAULT_PROFILES_FILE": path}
+    return [SetEnvironmentVariable(name, content) for name, content in variables.items()]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """See the arguments' descriptions."""
+    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=nodes)])
