@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from n3d_core.errors import N3DError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame import Frame
 from n3d_core.pipeline import N3D, View
+from n3d_core.scores import Calibration
 from training.evaluation.suite import Case
 from training.questions.marks import draw_marks
 from training.questions.samples import Mark
+
+
+@dataclass(frozen=True)
+class EvidenceLog(Calibration):
+    """No calibration, and a note of the evidence of each box: what a calibration is fitted to."""
+
+    seen: list[list[float]] = field(default_factory=list)
+
+    def score(self, evidence: NDArray[np.float64]) -> float:
+        """See `Calibration.score`."""
+        self.seen.append([round(float(v), 5) for v in evidence])
+        return super().score(evidence)
 
 
 def interview(model: N3D, case: Case) -> dict[str, Any]:
@@ -36,12 +53,16 @@ def _ground(model: N3D, view: View, frame: Frame, entry: dict[str, Any]) -> dict
     if "mark" in entry:
         mark = Mark(entry["mark"]["color"], tuple(entry["mark"]["rect"]))
         view = model.look(Frame(draw_marks(frame.color, [mark]), frame.depth, frame.camera))
+    log = model.calibration.seen if isinstance(model.calibration, EvidenceLog) else []
+    log.clear()
     start = time.perf_counter()
     try:
-        boxes = view.ground(entry["text"]).boxes
+        found = [_box(b) for b in view.ground(entry["text"]).boxes]
     except N3DError as error:
         return entry | {"found": [], "error": str(error)}
-    return entry | {"found": [_box(b) for b in boxes], "ms": round((time.perf_counter() - start) * 1000, 1)}
+    for box, evidence in zip(found, log, strict=False):
+        box["evidence"] = evidence
+    return entry | {"found": found, "ms": round((time.perf_counter() - start) * 1000, 1)}
 
 
 def _ask(view: View, entry: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -58,7 +57,12 @@ class RecordFile:
 
 
 def run_suite(
-    checkpoint: str | Path, suite: Suite, workers: int, backend: str = "torch", kept: Path | None = None
+    checkpoint: str | Path,
+    suite: Suite,
+    workers: int,
+    backend: str = "torch",
+    kept: Path | None = None,
+    evidence: bool = False,
 ) -> list[dict[str, Any]]:
     """The records of all frames of a suite, in their order.
 
@@ -66,6 +70,7 @@ def run_suite(
         checkpoint: folder or name of a model.
         workers: processes; each renders, and asks with one thread.
         kept: JSON-lines file of finished records to go on from and add to; None keeps nothing.
+        evidence: whether to score without calibration and to note each box's evidence.
 
     Raises:
         EvaluationError: if a worker was killed; what is finished is kept.
@@ -73,7 +78,8 @@ def run_suite(
     file = None if kept is None else RecordFile(kept, {"checkpoint": fingerprint(checkpoint), **suite.describe()})
     done = {i: r for i, r in file.records.items() if i < len(suite)} if file else {}
     left = [i for i in range(len(suite)) if i not in done]
-    for index, record in tqdm(_asked(checkpoint, suite, backend, workers, left), total=len(left), unit="frame", file=sys.stderr):
+    asked = _asked((checkpoint, suite, backend, evidence), workers, left)
+    for index, record in tqdm(asked, total=len(left), unit="frame", file=sys.stderr):
         done[index] = record
         if file:
             file.add(index, record)
@@ -87,13 +93,13 @@ def fingerprint(checkpoint: str | Path) -> str:
 
 
 def _asked(
-    checkpoint: str | Path, suite: Suite, backend: str, workers: int, indices: list[int]
+    work: tuple[str | Path, Suite, str, bool], workers: int, indices: list[int]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     if workers <= 1:
-        _prepare(checkpoint, suite, backend, threads=0)
+        _prepare(*work)
         yield from map(_interview, indices)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), _prepare, (checkpoint, suite, backend, 1)) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), _prepare, work) as pool:
         futures = [pool.submit(_interview, i) for i in indices]
         try:
             for future in as_completed(futures):
@@ -109,15 +115,17 @@ def _asked(
 _STATE: dict[str, Any] = {}  # of one worker process
 
 
-def _prepare(checkpoint: str | Path, suite: Suite, backend: str, threads: int) -> None:
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads or os.cpu_count() or 1))
+def _prepare(checkpoint: str | Path, suite: Suite, backend: str, evidence: bool) -> None:
     import torch
 
     from n3d_core.pipeline import N3D
+    from training.evaluation.interview import EvidenceLog
 
-    if threads:
-        torch.set_num_threads(threads)
-    _STATE.update(model=N3D.load(checkpoint, backend), suite=suite)
+    torch.set_num_threads(1)  # one frame a process is the parallel part
+    model = N3D.load(checkpoint, backend)
+    if evidence:
+        model.calibration = EvidenceLog()
+    _STATE.update(model=model, suite=suite)
 
 
 def _interview(index: int) -> tuple[int, dict[str, Any]]:

@@ -22,7 +22,7 @@ def score_report(replies: Sequence[Reply]) -> dict[str, Any]:
     the interval that the covariance gives.
     """
     scores, right = scored(replies)
-    inside = _standardised_errors(replies)
+    inside = standardised_errors(replies)
     return {
         "boxes": len(scores),
         "ece": calibration_error(scores, right),
@@ -56,7 +56,7 @@ def ranking(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> float | No
     return float((good[:, None] > bad[None]).mean() + 0.5 * (good[:, None] == bad[None]).mean())
 
 
-def _standardised_errors(replies: Sequence[Reply]) -> NDArray[np.float64]:
+def standardised_errors(replies: Sequence[Reply]) -> NDArray[np.float64]:
     """|error| / standard deviation of each coordinate of the centres of right boxes."""
     errors = []
     for reply in replies:
