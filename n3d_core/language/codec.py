@@ -18,6 +18,7 @@ from n3d_core.language.structured import ANGLE_ZERO, BINS, BoxCode
 
 Z_MAX = 2.0  # largest normalised distance
 SIZE_MAX = 0.625  # largest normalised extent
+_SAME_EDGE = 1e-6  # bins: what decoding gave is encoded to the same bin, whatever the last bit says
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def saturated_fields(code: BoxCode) -> tuple[str, ...]:
 
 
 def _bin(fraction: float) -> int:
-    return _clipped(int(fraction * BINS)) if math.isfinite(fraction) else 0
+    return _clipped(math.floor(fraction * BINS + _SAME_EDGE)) if math.isfinite(fraction) else 0
 
 
 def _nearest_bin(fraction: float) -> int:
