@@ -179,10 +179,11 @@ def _distance(question: Question, roles: Roles, published: bool) -> tuple[list[s
             f"vector_AB = {from_to}{_tuple(parts)}.",
             f"{variable} = {_root(parts) if published else '|vector_AB|'}",
         )
-    shown = round(metres, 4 if published else 2)
-    converted = "" if question.unit == "m" else f" = {length_text(shown, question.unit)}"
+    metres = metres if published else round(metres, 2)
+    shown = round(metres, 4)
+    converted = "" if question.unit == "m" else f" = {length_text(metres, question.unit)}"
     result = f"{formula} = {shown} meters{converted}."
-    text = f"The {kind} between {roles.names[0]} and {roles.names[1]} is {length_text(shown, question.unit)}."
+    text = f"The {kind} between {roles.names[0]} and {roles.names[1]} is {length_text(metres, question.unit)}."
     if not published:
         return [_centers(roles, published), rule, result], text
     plane = " in the ground plane (x and z)" if question.type == "horizontal_distance" else ""

@@ -84,11 +84,20 @@ def parse_number(text: str) -> float:
 
 @dataclass(frozen=True)
 class Length:
-    """A length read from text: the value in metres, the unit's symbol, and half a unit of its last digit in metres."""
+    """A length read from text: the value in metres, the unit's symbol, and how far rounding may have moved it, in metres.
+
+    The model writes 2 decimals without trailing zeros, so `0.3 meters` means 0.30: the rounding is half a unit of the last
+    digit written, or of the last that the unit is written with, whichever is finer.
+    """
 
     metres: float
     unit: str
     resolution: float
+
+
+def rounding(number: str, unit: str = "m") -> float:
+    """How far the rounding of a written number in `unit` may have moved it, in metres; see `Length`."""
+    return 0.5 * 10.0 ** -max(decimals_of(number), UNITS[unit].decimals) * UNITS[unit].metres
 
 
 def find_lengths(text: str) -> list[Length]:
@@ -97,7 +106,7 @@ def find_lengths(text: str) -> list[Length]:
     taken: list[tuple[int, int]] = []
     for match in _FEET_AND_INCHES.finditer(text):
         metres = to_metres(parse_number(match[1]), "ft") + to_metres(parse_number(match[2]), "in")
-        half = 0.5 * 10.0 ** -decimals_of(match[2]) * UNITS["in"].metres
+        half = rounding(match[2], "in")
         found.append((match.start(), Length(metres, "in", half)))
         taken.append(match.span())
     for match in _LENGTH.finditer(text):
@@ -105,6 +114,6 @@ def find_lengths(text: str) -> list[Length]:
             continue
         unit = unit_symbol(match[2])
         if unit is not None:
-            half = 0.5 * 10.0 ** -decimals_of(match[1]) * UNITS[unit].metres
-            found.append((match.start(), Length(to_metres(parse_number(match[1]), unit), unit, half)))
+            length = Length(to_metres(parse_number(match[1]), unit), unit, rounding(match[1], unit))
+            found.append((match.start(), length))
     return [length for _, length in sorted(found, key=lambda item: item[0])]

@@ -1,0 +1,186 @@
+"""Audits a model's answer: reads its reasoning and its answer, and recomputes both from the boxes.
+
+What is checked, all against the boxes as they are and as the prompt states them (2 decimals):
+
+* stated boxes and centres,
+* every equation and comparison, each side against the other and against the boxes,
+* every claim in words about the objects,
+* the answer itself, and that it repeats what the reasoning found.
+
+The verdict is about the **answer**: a right answer with a slip on the way is `verified`, and its reason names the slip.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from n3d_core.errors import QueryError
+from n3d_core.geometry.boxes import Box3D
+from n3d_core.reasoning.answers import Answer, read_answer
+from n3d_core.reasoning.arithmetic import check_equations
+from n3d_core.reasoning.boxes_stated import check_enumeration, check_measures, check_stated_boxes
+from n3d_core.reasoning.claim_checks import FROM_FOUR_DECIMALS, FROM_TWO_DECIMALS, check_claims, check_rules
+from n3d_core.reasoning.claims import hold_names
+from n3d_core.reasoning.facts import Facts
+from n3d_core.reasoning.findings import Finding
+from n3d_core.reasoning.question import DISTANCES, SIZES, Question
+from n3d_core.reasoning.reading import read_question
+from n3d_core.reasoning.relations import as_stated
+from n3d_core.reasoning.roles import Roles, resolve
+from n3d_core.reasoning.solving import EQUAL, Value, solve, value_of
+from n3d_core.reasoning.units import Length, find_lengths, to_metres
+
+VERIFIED, CONTRADICTED, UNVERIFIABLE = "verified", "contradicted", "unverifiable"
+
+_THINK = re.compile(r"</?think>", re.IGNORECASE)
+_HEDGED = 0.1  # "about 0.4 meters" is right within this share
+_HEDGE = re.compile(r"\b(?:about|approximately|roughly|nearly|almost|approx)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of an audit.
+
+    Attributes:
+        verdict: `verified`, `contradicted` or `unverifiable`, about the answer.
+        corrected: the right answer in words where it is contradicted, otherwise empty.
+        reason: one sentence: the step that went wrong, or why nothing can be said; empty where all is right.
+        findings: every step that the boxes contradict, in the order of the text.
+    """
+
+    verdict: str
+    corrected: str
+    reason: str
+    findings: tuple[Finding, ...]
+
+
+def audit(
+    question: str, boxes: Sequence[Box3D], reasoning: str, answer: str, names: Sequence[str] | None = None
+) -> Verdict:
+    """Judges a model's answer by the boxes that it was given.
+
+    Args:
+        question: the question as it was asked.
+        boxes: the boxes that the reasoning is about, optical frame.
+        reasoning: the chain of thought (with or without `<think>` marks); may be empty.
+        answer: the answer after it.
+        names: what the prompt called the boxes (`4_chair`), parallel to `boxes`; their labels if None.
+    """
+    reasoning, answer = _split(reasoning, answer)
+    called = tuple(b.label for b in boxes) if names is None else tuple(names)
+    read = read_question(question, called)
+    if read is None:
+        return Verdict(UNVERIFIABLE, "", f"the question {question!r} is of no kind that geometry can answer", ())
+    try:
+        roles = resolve(read, boxes, called)
+    except QueryError as error:
+        return Verdict(UNVERIFIABLE, "", str(error), ())
+    facts = Facts(read, roles, called, tuple(boxes))
+    findings = [*check_text(reasoning, facts), *check_answer_claims(answer, facts)]
+    return _verdict(read, roles, answer, findings, _repeats(read, reasoning, answer))
+
+
+def check_text(reasoning: str, facts: Facts) -> list[Finding]:
+    """All steps of a reasoning that the boxes contradict, in the order of the text."""
+    held, names = hold_names(reasoning, [*facts.called, *facts.question.names, "camera"])
+    findings = [
+        *check_stated_boxes(held, facts, names),
+        *check_measures(held, facts, names),
+        *check_enumeration(held, facts, names),
+        *check_rules(held, facts),
+        *check_equations(held, facts),
+        *check_claims(held, facts, names),
+    ]
+    flat = " ".join(reasoning.split())
+
+    def place(finding: Finding) -> int:
+        at = flat.find(_released(finding.step, names))
+        return at if at >= 0 else len(flat)
+
+    return sorted((Finding(_released(f.step, names), _released(f.problem, names)) for f in findings), key=place)
+
+
+def check_answer_claims(answer: str, facts: Facts) -> list[Finding]:
+    """Claims of the answer itself that the boxes contradict; it is given in the asked view."""
+    held, names = hold_names(answer, [*facts.called, *facts.question.names, "camera"])
+    return list(check_claims(held, facts, names, facts.question.opposite))
+
+
+def _released(text: str, names: dict[str, str]) -> str:
+    for holder, name in names.items():
+        text = text.replace(holder, name)
+    return text
+
+
+def _split(reasoning: str, answer: str) -> tuple[str, str]:
+    """Takes the marks off, and a reasoning that came with the answer."""
+    if "</think>" in answer:
+        inside, _, answer = answer.rpartition("</think>")
+        reasoning = f"{reasoning} {inside}"
+    return _THINK.sub(" ", reasoning).strip(), _THINK.sub(" ", answer).strip()
+
+
+def _verdict(
+    question: Question, roles: Roles, answer: str, findings: list[Finding], repeats: Finding | None
+) -> Verdict:
+    findings = findings + ([repeats] if repeats else [])
+    said = read_answer(question, roles.names, answer)
+    claims_wrong = check_answer = [f for f in findings if f.step and f.step in answer]
+    if said is None and not claims_wrong:
+        return Verdict(
+            UNVERIFIABLE, "", f"the answer {answer!r} cannot be read as {_wanted(question)}", tuple(findings)
+        )
+    values = _truths(question, roles)
+    if EQUAL in values and said not in values:
+        return Verdict(UNVERIFIABLE, "", "the boxes do not tell the objects apart in this", tuple(findings))
+    if said is not None and any(_agrees(question, said, v, answer) for v in values) and not check_answer:
+        slip = f"the answer is right, but a step is not: {_sentence(findings[0])}" if findings else ""
+        return Verdict(VERIFIED, "", slip, tuple(findings))
+    corrected = solve(question, roles).text
+    if not findings:
+        findings = [Finding(answer, f"the boxes give: {corrected}")]
+    return Verdict(CONTRADICTED, corrected, _sentence(findings[0]), tuple(findings))
+
+
+def _sentence(finding: Finding) -> str:
+    return f"{finding.problem} (in {finding.step!r})"
+
+
+def _truths(question: Question, roles: Roles) -> list[Value]:
+    """The answer by the exact boxes and by the stated ones."""
+    stated = Roles(roles.names, tuple(as_stated(b) for b in roles.boxes))
+    return [value_of(question, roles), value_of(question, stated)]
+
+
+def _agrees(question: Question, said: Answer, truth: Value, text: str) -> bool:
+    if isinstance(said, Length):
+        if isinstance(truth, str | tuple):
+            return False
+        metres = to_metres(float(truth), question.unit)
+        slack = said.resolution + (FROM_FOUR_DECIMALS if said.unit == "m" else FROM_TWO_DECIMALS)
+        if _HEDGE.search(text):
+            slack = max(slack, _HEDGED * metres)
+        return abs(said.metres - metres) <= slack
+    return said == truth
+
+
+def _wanted(question: Question) -> str:
+    if question.type in SIZES + DISTANCES:
+        return "a length with its unit"
+    kinds = {"direction": "an hour from 1 to 12", "count": "a number", "depth_order": "all objects in order"}
+    forms = {"yes_no": "yes or no", "choice": "one of the objects", "free": "one of the two relations"}
+    return kinds.get(question.type) or forms[question.form]
+
+
+def _repeats(question: Question, reasoning: str, answer: str) -> Finding | None:
+    """A finding if the answer's number is not the one that the reasoning ends with."""
+    if question.type in SIZES + DISTANCES:
+        said, found = find_lengths(answer), find_lengths(reasoning)
+        same_unit = [f for f in found if said and f.unit == said[-1].unit]
+        if same_unit and not any(
+            abs(f.metres - said[-1].metres) <= 1.01 * max(f.resolution, said[-1].resolution) for f in same_unit[-2:]
+        ):
+            return Finding(answer, f"the reasoning found {same_unit[-1].metres:.4g} m")
+    return None
