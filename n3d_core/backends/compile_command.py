@@ -1,232 +1,56 @@
-"""`n3d compile`: writes a checkpoint's graphs, or engines for named GPUs, to a folder with a manifest."""
+"""`n3d compile`: the command line of `compilation`."""
 
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import logging
-import os
-import shutil
-import tempfile
+import sys
 from pathlib import Path
 from typing import Any
 
-from n3d_core.backends.artifact_cache import sha256_of, writing
-from n3d_core.backends.engine_store import MANIFEST
-from n3d_core.backends.export import Graph, export_decoder, export_vision
-from n3d_core.backends.model_digest import model_digest
-from n3d_core.backends.precision import Precision
-from n3d_core.backends.tensorrt_api import TensorRT, local_architecture
-from n3d_core.backends.tensorrt_builder import CAPACITY, Profile, build_engine, decoder_profiles
-from n3d_core.backends.tensorrt_operators import refusals
-from n3d_core.backends.weights import NetworkWeights
-from n3d_core.errors import ConfigError, EngineError
-from n3d_core.model.checkpoint import load_network
-from n3d_core.model.plan import ImagePlan, image_plan
-from n3d_core.model.preprocess import longest_side_size, whole_token_size
 from n3d_core.models import find_model
-
-log = logging.getLogger("n3d.compile")
 
 
 def add_parser(subparsers: Any) -> None:
     """Adds the command to `n3d`."""
-    parser = subparsers.add_parser("compile", help="write ONNX graphs, or TensorRT engines for named GPUs", description=__doc__)
+    parser = subparsers.add_parser(
+        "compile",
+        help="build engines ahead of time",
+        description="Writes a model's ONNX graphs, or TensorRT engines for named GPUs, to a folder with a manifest.",
+    )
     parser.add_argument("model", help="a shipped model's name or a checkpoint folder")
-    parser.add_argument("--size", default="640x480", help="width x height of the camera's images (default: %(default)s)")
+    parser.add_argument(
+        "--size", default="640x480", help="width x height of the camera's images (default: %(default)s)"
+    )
     parser.add_argument("--target", default="", help="GPUs, as sm_86,sm_89,sm_120; none writes the ONNX graphs instead")
     parser.add_argument("--output", type=Path, required=True, help="folder")
     parser.add_argument("--precision", default="fp16", help="fp32, fp16, bf16, int8 or int4 (default: %(default)s)")
-    parser.add_argument("--lower", action="store_true", help="spell the graphs in opset 19 for TensorRT before 10.15.1")
-    parser.add_argument("--workspace", type=float, metavar="MIB", help="memory that an engine's build may use")
-    parser.add_argument("--cache", type=int, default=CAPACITY, help="tokens that an engine's cache holds (default: %(default)s)")
+    parser.add_argument(
+        "--lower", action="store_true", help="spell the graphs in opset 19, for TensorRT before 10.15.1"
+    )
+    parser.add_argument("--workspace", type=float, metavar="MIB", help="memory that the build of an engine may use")
+    parser.add_argument(
+        "--cache", type=int, default=2048, help="tokens that an engine's cache holds (default: %(default)s)"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command; prints the manifest as one line of JSON.
+    """Runs the command; progress goes to stderr, the manifest to stdout as one line of JSON.
 
     Raises:
-        ConfigError, CheckpointError, EngineError, MissingDependencyError: see the messages.
+        ConfigError, CheckpointError, EngineError, MissingDependencyError: see their messages.
     """
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     folder = find_model(args.model)
+    from n3d_core.backends.select import require_onnx
+
+    require_onnx()
+    from n3d_core.backends.compilation import Compilation
+
     job = Compilation(folder, args.size, args.precision, args.lower, args.cache, args.workspace)
     targets = [t for t in args.target.split(",") if t]
     manifest = job.engines(args.output, targets) if targets else job.graphs(args.output)
     print(json.dumps(manifest))
     return 0
-
-
-class Compilation:
-    """One checkpoint, one image size and one precision, on the way to graphs or engines.
-
-    Args:
-        size: `WxH` in pixels.
-        lower: whether to lower even where TensorRT here would take the canonical graph.
-        capacity: tokens of the engine's cache.
-        workspace: MiB a build may use; None for no bound.
-    """
-
-    def __init__(
-        self, folder: Path, size: str, precision: str, lower: bool, capacity: int = CAPACITY, workspace: float | None = None
-    ) -> None:
-        self.folder, self.size, self.lower, self.capacity = folder, size, lower, capacity
-        self.precision = Precision.named(precision, "fp16")
-        if capacity < 64:
-            raise ConfigError(f"--cache is {capacity}: at least 64 tokens are wanted (an image alone takes hundreds)")
-        if workspace is not None and workspace <= 0:
-            raise ConfigError(f"--workspace is {workspace}: a number of MiB above 0 is wanted")
-        self.workspace = None if workspace is None else int(workspace * 2**20)
-        self.network = load_network(folder, dtype=None)
-        self.plan = plan_of_size(self.network.config, size)
-
-    def graphs(self, output: Path) -> dict[str, Any]:
-        """Writes `vision.onnx`, `decoder.onnx`, their `.data` files and the manifest."""
-        with writing(output), _exclusive(output):
-            with tempfile.TemporaryDirectory(dir=output, prefix=".part-") as place:
-                graphs = self._export(Path(place), self.lower, None)
-                entries = [self._graph_entry(kind, graph) for kind, graph in graphs.items()]
-                for file in sorted(Path(place).iterdir()):
-                    os.replace(file, output / file.name)
-            return self._write_manifest(output, {"graphs": entries})
-
-    def engines(self, output: Path, targets: list[str]) -> dict[str, Any]:
-        """Writes `{vision,decoder}-{precision}-{target}.engine` and the manifest; engines that still fit are kept."""
-        api = TensorRT.installed()
-        for target in targets:
-            api.check_target(target, local_architecture())
-        reason = "--lower was given" if self.lower else api.needs_lowering(self.precision)
-        if reason:
-            log.info("the graph is lowered to opset 19: %s", reason)
-        with writing(output), _exclusive(output), tempfile.TemporaryDirectory(dir=output, prefix=".part-") as place:
-            self._check_space(output, len(targets))
-            graphs = self._export(Path(place), bool(reason), None if reason else self.capacity)
-            known = _entries_of(output)
-            entries = [
-                self._engine_entry(api, kind, graph, target, output, known)
-                for target in targets
-                for kind, graph in graphs.items()
-            ]
-            tensorrt = {"name": api.name, "version": api.version}
-            return self._write_manifest(output, {"tensorrt": tensorrt, "lowered": bool(reason), "engines": entries})
-
-    def _export(self, place: Path, lowered: bool, capacity: int | None) -> dict[str, Graph]:
-        weights = NetworkWeights(self.network)
-        log.info("exporting %s for %s (%dx%d patches)", self.folder.name, self.size, self.plan.grid_w, self.plan.grid_h)
-        return {
-            "vision": export_vision(weights, self.plan, place, self.precision, lowered),
-            "decoder": export_decoder(weights, place, self.precision, lowered, capacity),
-        }
-
-    def _graph_entry(self, kind: str, graph: Graph) -> dict[str, Any]:
-        refused = refusals(graph.path)
-        if self.lower and refused:
-            raise EngineError(f"the lowered {kind} graph is not what TensorRT 10.3 takes: {'; '.join(refused)}")
-        data = graph.path.with_suffix(".data")
-        return {
-            "graph": kind,
-            "file": graph.path.name,
-            "sha256": graph.sha256,
-            "data": {"file": data.name, "bytes": graph.weight_bytes, "sha256": sha256_of(data)},
-            "tensorrt_10_3": not refused,
-        }
-
-    def _engine_entry(
-        self, api: TensorRT, kind: str, graph: Graph, target: str, output: Path, known: dict[str, dict[str, Any]]
-    ) -> dict[str, Any]:
-        profiles: tuple[Profile, ...] = decoder_profiles(self.capacity) if kind == "decoder" else ()
-        name = f"{kind}-{self.precision.name}-{target}.engine"
-        made_from = {
-            "graph": kind,
-            "precision": self.precision.name,
-            "target": target,
-            "graph_sha256": graph.sha256,
-            "built_by": f"{api.name} {api.version}",
-            "workspace": self.workspace,
-        }
-        why = _stale(output / name, known.get(name), made_from)
-        if why is None:
-            log.info("%s is kept: nothing that it depends on has changed", name)
-            return known[name]
-        log.info("building %s: %s", name, why)
-        part = graph.path.with_name(name)
-        built = build_engine(api, graph, part, target, profiles, self.workspace)
-        digest = sha256_of(part)
-        os.replace(part, output / name)
-        return made_from | {"file": name, "sha256": digest} | built.to_json()
-
-    def _write_manifest(self, output: Path, more: dict[str, Any]) -> dict[str, Any]:
-        manifest = {
-            "model": self.folder.name,
-            "weights_sha256": model_digest(self.folder),
-            "precision": self.precision.name,
-            "size": self.size,
-            "patch_grid": [self.plan.grid_h, self.plan.grid_w],
-            "capacity": self.capacity,
-            "lowered": self.lower,
-        } | more
-        part = output / f"{MANIFEST}.part"
-        part.write_text(json.dumps(manifest, indent=1) + "\n")
-        os.replace(part, output / MANIFEST)
-        return manifest
-
-    def _check_space(self, output: Path, targets: int) -> None:
-        """Two bytes a parameter and engine, and the graphs on the way."""
-        needed = 2 * sum(p.numel() for p in self.network.parameters()) * (targets + 1)
-        free = shutil.disk_usage(output).free
-        if free < needed:
-            raise EngineError(f"{output}: {free / 1e9:.1f} GB are free and about {needed / 1e9:.1f} GB are needed")
-
-
-def plan_of_size(config: Any, size: str) -> ImagePlan:
-    """The plan of images of a camera's size, `WxH`.
-
-    Raises:
-        ConfigError: if it is not of that form. ImageError: if the image would be too elongated.
-    """
-    width, _, height = size.partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise ConfigError(f"--size is {size!r}: WIDTHxHEIGHT in pixels is wanted, as in 640x480")
-    scaled = longest_side_size(int(width), int(height), config.image_longest_side)
-    pixels = whole_token_size(*scaled, config.vision.pixels_per_token)
-    return image_plan(config, pixels[1] // config.vision.patch_size, pixels[0] // config.vision.patch_size)
-
-
-def _entries_of(output: Path) -> dict[str, dict[str, Any]]:
-    """Engines of an earlier manifest by file name; nothing if there is none that can be read."""
-    try:
-        return {e["file"]: e for e in json.loads((output / MANIFEST).read_text())["engines"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def _stale(file: Path, entry: dict[str, Any] | None, made_from: dict[str, Any]) -> str | None:
-    """Why an engine must be built; None if it may be kept."""
-    if entry is None or not file.exists():
-        return "it is not there yet"
-    for key, value in made_from.items():
-        if entry.get(key) != value:
-            return f"its {key} was {entry.get(key)} and is {value}"
-    return None if sha256_of(file) == entry.get("sha256") else "the file there is damaged: its sha256 is not the manifest's"
-
-
-class _exclusive:  # noqa: N801 - reads as a statement
-    """Holds a folder, made if missing; a second process waits. The system frees it when a process is killed."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self._folder, os.O_RDONLY)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("waiting for another process that compiles to %s", self._folder)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-        for left in self._folder.glob(".part-*"):
-            shutil.rmtree(left, ignore_errors=True)  # of a process that was killed: the lock says nobody works there
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._lock)

@@ -77,7 +77,7 @@ def _onnx(folder: Path, precision: str, reason: str) -> Backend:
     from n3d_core.backends.onnx_backend import OnnxBackend, import_onnxruntime
 
     import_onnxruntime()  # before a graph is exported for nothing
-    _require_onnx()
+    require_onnx()
     from n3d_core.backends.graph_store import GraphStore
     from n3d_core.backends.precision import Precision
 
@@ -91,7 +91,7 @@ def _tensorrt(folder: Path, precision: str, reason: str) -> Backend:
     from n3d_core.backends.tensorrt_api import TensorRT, local_architecture
 
     api = TensorRT.installed()
-    _require_onnx()
+    require_onnx()
     target = local_architecture()
     if target is None:
         raise BackendError(
@@ -105,7 +105,8 @@ def _tensorrt(folder: Path, precision: str, reason: str) -> Backend:
     return TensorRTBackend(EngineStore(folder, api, target, Precision.named(precision, "fp16")), reason)
 
 
-def _require_onnx() -> None:
+def require_onnx() -> None:
+    """Raises MissingDependencyError where graphs cannot be written."""
     try:
         import onnx  # noqa: F401
     except ImportError as error:

@@ -83,8 +83,8 @@ def write_checkpoint(folder: Path, config: N3DConfig, dtype: torch.dtype = torch
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of a tied model."""
-    return write_checkpoint(tmp_path_factory.mktemp("tied"), small_config())
+    """A folder of a model whose head is its own (a tied random one would repeat its input)."""
+    return write_checkpoint(tmp_path_factory.mktemp("untied"), small_config(tie_word_embeddings=False))
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,9 @@ def test_it_is_built_once_and_found_again(tmp_path: Path) -> None:
 
 
 def test_another_key_is_another_artifact(tmp_path: Path) -> None:
-    assert cached("engines", KEY, writer("x"), tmp_path) != cached("engines", {**KEY, "weights": "d"}, writer("y"), tmp_path)
+    assert cached("engines", KEY, writer("x"), tmp_path) != cached(
+        "engines", {**KEY, "weights": "d"}, writer("y"), tmp_path
+    )
 
 
 @pytest.mark.parametrize("harm", ["cut", "flip", "remove", "unseal"])

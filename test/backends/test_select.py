@@ -1,0 +1,76 @@
+"""Which backend `auto` takes, what it says, and what a named one that cannot run says."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from n3d_core.backends.onnx_backend import OnnxBackend
+from n3d_core.backends.select import load_backend
+from n3d_core.backends.torch_backend import TorchBackend
+from n3d_core.errors import BackendError, CheckpointError, ConfigError, MissingDependencyError
+
+no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")
+
+
+@no_gpu
+def test_auto_takes_onnx_runtime_on_a_cpu_and_says_why(checkpoint: Path) -> None:
+    backend = load_backend(checkpoint)
+    assert isinstance(backend, OnnxBackend)
+    assert backend.name == "onnx (cpu, fp32)" and backend.reason == "auto: fastest on a CPU"
+
+
+@no_gpu
+@pytest.mark.parametrize("missing", ["onnxruntime", "onnx"])
+def test_auto_falls_back_to_torch_and_says_what_is_missing(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    backend = load_backend(checkpoint)
+    assert isinstance(backend, TorchBackend)
+    assert (
+        backend.reason.startswith("auto: runs everywhere; onnx cannot run here (") and "pip install" in backend.reason
+    )
+
+
+def test_a_precision_may_be_named(checkpoint: Path) -> None:
+    assert load_backend(checkpoint, "onnx:int4").name == "onnx (cpu, int4)"
+    assert load_backend(checkpoint, "torch:fp32").reason == "asked for"
+
+
+@no_gpu
+def test_tensorrt_without_a_gpu_is_refused(checkpoint: Path) -> None:
+    with pytest.raises((BackendError, MissingDependencyError), match="needs an NVIDIA GPU|TensorRT is not installed"):
+        load_backend(checkpoint, "tensorrt")
+
+
+def test_a_named_backend_that_is_missing_says_how_to_install_it(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'n3d-ros\[onnxruntime\]'"):
+        load_backend(checkpoint, "onnx")
+
+
+@pytest.mark.parametrize(
+    ("backend", "error", "words"),
+    [
+        ("cuda", ConfigError, "backend is 'cuda': 'auto' or one of torch, onnx, tensorrt"),
+        ("auto:int4", ConfigError, "backend is 'auto:int4'"),
+        ("onnx:fp8", ConfigError, "precision is 'fp8'"),
+        ("onnx:bf16", BackendError, "computes no bf16 on a CPU"),
+        ("torch:int4", BackendError, "use onnx:int4"),
+    ],
+)
+def test_names_that_are_wrong(checkpoint: Path, backend: str, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        load_backend(checkpoint, backend)
+
+
+def test_a_broken_checkpoint_is_not_hidden_by_a_fallback(tmp_path: Path, checkpoint: Path) -> None:
+    (tmp_path / "config.json").write_text((checkpoint / "config.json").read_text())
+    with pytest.raises(CheckpointError, match="model.safetensors missing"):
+        load_backend(tmp_path)

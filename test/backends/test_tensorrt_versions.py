@@ -1,0 +1,228 @@
+"""One code path for TensorRT 10.3, 10.16, 11 and RTX, driven through a stand-in that computes with ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from n3d_core.backends.engine_store import EngineStore
+from n3d_core.backends.precision import Precision
+from n3d_core.backends.tensorrt_api import TensorRT
+from n3d_core.backends.tensorrt_backend import TensorRTBackend
+from n3d_core.backends.torch_backend import TorchBackend
+from n3d_core.errors import BackendError, EngineError, MissingDependencyError, TextTooLongError
+from n3d_core.model.checkpoint import load_network
+from n3d_core.model.preprocess import VisionInput
+
+from .stand_in_tensorrt import StandIn
+from .test_onnx_backend import replies
+
+VERSIONS = [("tensorrt", "10.3.0"), ("tensorrt", "10.16.1.11"), ("tensorrt", "11.0.0"), ("tensorrt_rtx", "1.7.1.116")]
+TARGET = "sm_89"
+
+
+def api(name: str, version: str) -> TensorRT:
+    return TensorRT(StandIn(name, version), name)
+
+
+def backend(checkpoint: Path, trt: TensorRT, **options: object) -> TensorRTBackend:
+    engines = EngineStore(checkpoint, trt, TARGET, Precision.named("fp16"), **options)
+    return TensorRTBackend(engines, device="cpu")
+
+
+@pytest.mark.parametrize(("name", "version"), VERSIONS, ids=[f"{n}-{v}" for n, v in VERSIONS])
+def test_every_version_gives_torchs_logits_across_buckets(
+    checkpoint: Path, image: VisionInput, name: str, version: str
+) -> None:
+    made = backend(checkpoint, api(name, version))
+    reference = replies(TorchBackend(load_network(checkpoint)), image)
+    found = replies(made, image)
+    assert np.linalg.norm(found - reference) < 0.01 * np.linalg.norm(reference)  # fp16
+    lowered = version == "10.3.0"
+    assert made.engines.graphs.lowered is lowered
+    assert (made.engines.graphs.capacity is None) is lowered
+
+
+def test_the_graph_is_chosen_by_version_and_one_line_says_why(
+    checkpoint: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "n3d.tensorrt"):
+        EngineStore(checkpoint, api("tensorrt", "10.14.1"), TARGET, Precision.named("fp16"))
+        EngineStore(checkpoint, api("tensorrt", "10.15.1"), TARGET, Precision.named("fp16"))
+    assert [r.getMessage() for r in caplog.records] == [
+        "tensorrt 10.14.1 does not know RotaryEmbedding, TensorScatter and Attention: the graph lowered to opset 19 is used"
+    ]
+
+
+def test_a_canonical_graph_given_to_an_old_parser_names_the_operator(checkpoint: Path, tmp_path: Path) -> None:
+    from n3d_core.backends.graph_store import GraphStore
+    from n3d_core.backends.tensorrt_builder import build_engine
+
+    graph = GraphStore(checkpoint, Precision.named("fp16"), capacity=256).decoder()
+    with pytest.raises(
+        EngineError, match="tensorrt 10.3.0 does not take decoder.onnx: RMSNormalization rmsnormalization.0"
+    ):
+        build_engine(api("tensorrt", "10.3.0"), graph, tmp_path / "e", TARGET)
+
+
+def test_a_long_prompt_enters_in_chunks(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = backend(checkpoint, api("tensorrt", "10.16.1"))
+    ids, positions = list(range(1, 91)), np.tile(np.arange(90), (3, 1))
+    whole = made.start().extend(ids, positions, rows=50)
+    monkeypatch.setattr("n3d_core.backends.tensorrt_backend.MAX_CHUNK", 32)
+    np.testing.assert_allclose(made.start().extend(ids, positions, rows=50), whole, atol=2e-2)
+
+
+def test_limits_of_an_engine_are_said(checkpoint: Path) -> None:
+    made = backend(checkpoint, api("tensorrt", "10.16.1"), capacity=512)
+    with pytest.raises(TextTooLongError, match="would have 513 tokens: 512 fit"):
+        made.start().extend([1] * 513, np.zeros((3, 513), np.int64))
+    with pytest.raises(BackendError, match="logits of 65 tokens were asked for in one pass: the engine gives 64"):
+        made.start().extend([1] * 65, np.zeros((3, 65), np.int64), rows=65)
+
+
+def test_workspace_and_target_reach_the_builder(checkpoint: Path) -> None:
+    for name, version in (("tensorrt", "10.16.1"), ("tensorrt_rtx", "1.7.1")):
+        trt = api(name, version)
+        EngineStore(checkpoint, trt, TARGET, Precision.named("fp16"), workspace=64 << 20).decoder()
+        (config,) = trt.module.builds
+        assert config.limits == {"workspace": 64 << 20}
+        assert config.capabilities == ({0: "SM89"} if trt.is_rtx else {})
+        assert (config.timing is None) is trt.is_rtx
+        assert [p["embeddings"][2][1] for p in config.profiles] == [1024, 1]
+
+
+def test_an_engine_is_built_once_and_again_when_damaged(checkpoint: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trt = api("tensorrt", "10.16.2")
+    first = EngineStore(checkpoint, trt, TARGET, Precision.named("bf16")).decoder()
+    second = EngineStore(checkpoint, trt, TARGET, Precision.named("bf16")).decoder()
+    assert first == second and len(trt.module.builds) == 1
+    first.write_bytes(b"rubbish")
+    with caplog.at_level(logging.WARNING, "n3d.cache"):
+        EngineStore(checkpoint, trt, TARGET, Precision.named("bf16")).decoder()
+    assert len(trt.module.builds) == 2
+    assert "decoder-bf16-sm_89.engine has 7 bytes instead of" in caplog.text
+    EngineStore(checkpoint, api("tensorrt", "10.16.3"), TARGET, Precision.named("bf16")).decoder()
+    assert first.exists()  # another TensorRT has engines of its own
+
+
+def test_an_engine_that_cannot_be_loaded_says_what_to_do(checkpoint: Path, tmp_path: Path) -> None:
+    from n3d_core.backends.tensorrt_engine import Engine
+
+    file = tmp_path / "decoder.engine"
+    file.write_bytes(b"rubbish")
+    with pytest.raises(
+        EngineError, match="decoder.engine: tensorrt 10.16.1 cannot load it .*magic number.*compile it again"
+    ):
+        Engine(api("tensorrt", "10.16.1"), file)
+
+
+class TestEnginesBuiltAhead:
+    """A folder of `n3d compile` is used if it fits; if not, one line says why."""
+
+    @pytest.fixture
+    def trt(self) -> TensorRT:
+        return api("tensorrt_rtx", "1.7.1.116")
+
+    @pytest.fixture
+    def ahead(self, checkpoint: Path, trt: TensorRT, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        from n3d_core.backends.compilation import Compilation
+
+        monkeypatch.setitem(sys.modules, "tensorrt", None)
+        monkeypatch.setitem(sys.modules, "tensorrt_rtx", trt.module)
+        Compilation(checkpoint, "96x80", "fp16", lower=False, capacity=512).engines(tmp_path / "out", [TARGET])
+        trt.module.builds.clear()
+        return tmp_path / "out"
+
+    def store(self, checkpoint: Path, trt: TensorRT, ahead: Path, **options: object) -> EngineStore:
+        return EngineStore(checkpoint, trt, TARGET, Precision.named("fp16"), ahead, capacity=512, **options)
+
+    def test_one_that_fits_is_used(self, checkpoint: Path, trt: TensorRT, ahead: Path, image: VisionInput) -> None:
+        store = self.store(checkpoint, trt, ahead, build=False)
+        assert store.decoder() == ahead / "decoder-fp16-sm_89.engine"
+        assert store.vision(image.plan) == ahead / "vision-fp16-sm_89.engine"
+        assert trt.module.builds == []
+
+    def test_another_image_size_names_both(
+        self, checkpoint: Path, trt: TensorRT, ahead: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        from n3d_core.model.plan import image_plan
+
+        from .conftest import small_config
+
+        store = self.store(checkpoint, trt, ahead, build=False)
+        with pytest.raises(EngineError, match="no vision engine for sm_89"):
+            store.vision(image_plan(small_config(), 12, 12))
+        assert "it was compiled for 96x80 (12x10 patches), and the image gives 12x12" in caplog.text
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            ({"weights_sha256": "0"}, "it was compiled from other weights"),
+            (
+                {"tensorrt": {"name": "tensorrt_rtx", "version": "1.2"}},
+                "it was built by tensorrt_rtx 1.2, and tensorrt_rtx 1.7.1.116 is",
+            ),
+            ({"capacity": 64}, "its cache holds 64 tokens, and 512 are wanted"),
+            ({"engines": []}, "none for sm_89 in fp16"),
+            ({"engines": 3}, "its manifest is not one of n3d compile's"),
+        ],
+    )
+    def test_one_that_does_not_fit_is_built_here(
+        self, checkpoint: Path, trt: TensorRT, ahead: Path, caplog: pytest.LogCaptureFixture, change: dict, words: str
+    ) -> None:
+        manifest = json.loads((ahead / "manifest.json").read_text())
+        (ahead / "manifest.json").write_text(json.dumps(manifest | change))
+        found = self.store(checkpoint, trt, ahead).decoder()
+        assert found.parent != ahead and words in caplog.text
+
+    def test_a_damaged_one_is_built_here(
+        self, checkpoint: Path, trt: TensorRT, ahead: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (ahead / "decoder-fp16-sm_89.engine").write_bytes(b"x")
+        assert self.store(checkpoint, trt, ahead).decoder().parent != ahead
+        assert "decoder-fp16-sm_89.engine is missing or damaged: its sha256 is not the manifest's" in caplog.text
+
+
+def test_no_tensorrt_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("tensorrt", "tensorrt_rtx"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'n3d-ros\[tensorrt\]'"):
+        TensorRT.installed()
+
+
+def test_classic_tensorrt_is_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, version in (("tensorrt", "10.3.0"), ("tensorrt_rtx", "1.7.1")):
+        monkeypatch.setitem(sys.modules, name, StandIn(name, version))
+    found = TensorRT.installed()
+    assert (found.name, found.release) == ("tensorrt", (10, 3, 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "local", "words"),
+    [
+        ("tensorrt_rtx", "sm_87", None, "Jetson Orin builds its own"),
+        ("tensorrt_rtx", "sm_110", None, "Jetson Thor builds its own"),
+        ("tensorrt_rtx", "sm_90", "sm_90", "H100, H200"),
+        ("tensorrt", "sm_89", None, "builds nothing without a GPU here"),
+        ("tensorrt", "sm_89", "sm_86", "builds sm_86 here"),
+        ("tensorrt_rtx", "ada", None, "a GPU architecture such as sm_86"),
+    ],
+)
+def test_targets_that_cannot_be_built_name_the_machine_that_can(
+    name: str, target: str, local: str | None, words: str
+) -> None:
+    with pytest.raises(EngineError, match=words):
+        api(name, "10.16.1").check_target(target, local)
+
+
+def test_targets_that_can_be_built() -> None:
+    api("tensorrt_rtx", "1.7.1").check_target("sm_120", None)
+    api("tensorrt", "10.3.0").check_target("sm_87", "sm_87")  # on the Jetson itself
+    assert torch.cuda.is_available() or api("tensorrt_rtx", "1.7.1").targets(None) == ["sm_86", "sm_89", "sm_120"]
