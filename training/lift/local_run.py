@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -76,7 +78,7 @@ def run_pool(shards: list[int], plan: Plan, config: LiftConfig, workers: int) ->
 def _drain(queue: deque[int], width: int, plan: Plan, config: LiftConfig, died: list[int]) -> Iterator[Outcome]:
     """Empties a queue of shards with one pool; if a process of it dies, `died` gets the shards that were under way."""
     running: dict[Future[Outcome], int] = {}
-    with ProcessPoolExecutor(width, get_context("spawn"), _start, (plan, config)) as pool:
+    with one_thread_each(), ProcessPoolExecutor(width, get_context("spawn"), _start, (plan, config)) as pool:
         try:
             while queue or running:
                 while queue and len(running) < width + (width > 1):
@@ -88,6 +90,22 @@ def _drain(queue: deque[int], width: int, plan: Plan, config: LiftConfig, died: 
                     yield outcome
         except BrokenProcessPool:
             died.extend(sorted(running.values()))
+
+
+@contextlib.contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Processes started within use one thread for linear algebra: their number is the parallelism."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 _process: tuple[Plan, LiftConfig, Perception] | None = None
