@@ -54,6 +54,7 @@ class NewestTopic:
 
     def __init__(self, node: Node, message_type: type, name: str, group: UnwaitedGroup) -> None:
         self.name = node.resolve_topic_name(name)
+        self.message_type = message_type
         self.arrivals: deque[Arrival] = deque(maxlen=KEPT)
         self.statistics = TopicStatistics()
         self._opened = time.monotonic()

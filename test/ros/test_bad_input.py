@@ -1,0 +1,206 @@
+"""What a broken camera sends: a clear code and message, and the next query is answered."""
+
+import array
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from n3d_ros.msg import Result
+from n3d_ros.srv import Ground
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image
+
+from n3d_core.errors import CameraError, DepthError, ImageError
+from n3d_ros.camera_node import frame_messages
+from n3d_ros.errors import status_of
+from n3d_ros.frame_assembly import Door, RgbdMessages, assemble_frame
+from n3d_ros.images import image_message
+
+
+def no_transform(target, source, stamp_ns):
+    raise AssertionError("no transform is wanted here")
+
+
+def other_size(messages: RgbdMessages) -> RgbdMessages:
+    small = image_message(np.full((24, 32), 1500, np.uint16), "16UC1", Time(), "optical")
+    return RgbdMessages(messages.color, small, messages.info)
+
+
+def unknown_depth(messages: RgbdMessages) -> RgbdMessages:
+    messages.depth.encoding = "8UC3"
+    return messages
+
+
+def unknown_color(messages: RgbdMessages) -> RgbdMessages:
+    messages.color.encoding = "nonsense"
+    return messages
+
+
+def nothing_measured(messages: RgbdMessages) -> RgbdMessages:
+    messages.depth.data = array.array("B", bytes(len(messages.depth.data)))
+    return messages
+
+
+def zero_intrinsics(messages: RgbdMessages) -> RgbdMessages:
+    messages.info.k = [0.0] * 9
+    return messages
+
+
+def nan_intrinsics(messages: RgbdMessages) -> RgbdMessages:
+    messages.info.k = [float("nan")] * 9
+    return messages
+
+
+def info_of_another_camera(messages: RgbdMessages) -> RgbdMessages:
+    messages.info.width *= 2
+    return messages
+
+
+def empty_data(messages: RgbdMessages) -> RgbdMessages:
+    messages.color.data = array.array("B")
+    return messages
+
+
+def another_frame(messages: RgbdMessages) -> RgbdMessages:
+    messages.depth.header.frame_id = "depth_optical"
+    return RgbdMessages(messages.color, messages.depth, messages.info)
+
+
+BROKEN = [
+    (other_size, Result.BAD_DEPTH, "32x24 and colour 64x48"),
+    (unknown_depth, Result.BAD_DEPTH, "'8UC3'"),
+    (nothing_measured, Result.BAD_DEPTH, "no valid pixel"),
+    (another_frame, Result.BAD_DEPTH, "'depth_optical' and colour in 'optical'"),
+    (unknown_color, Result.BAD_CAMERA, "nonsense"),
+    (empty_data, Result.BAD_CAMERA, "0 bytes"),
+    (zero_intrinsics, Result.BAD_CAMERA, "not calibrated"),
+    (nan_intrinsics, Result.BAD_CAMERA, "finite"),
+    (info_of_another_camera, Result.BAD_CAMERA, "128x48 and the colour image is 64x48"),
+]
+NAMES = [case[0].__name__ for case in BROKEN]
+
+
+@pytest.mark.parametrize(("breaks", "status", "words"), BROKEN, ids=NAMES)
+def test_what_does_not_fit_is_named_with_both_values(frame, breaks, status, words):
+    with pytest.raises((CameraError, DepthError, ImageError)) as raised:
+        assemble_frame(breaks(frame_messages(frame, "optical")), Door(), no_transform)
+    assert status_of(raised.value) == status
+    assert words in str(raised.value)
+
+
+def test_good_messages_become_the_frame_they_were_made_of(frame):
+    for encoding in ("16UC1", "32FC1"):
+        back = assemble_frame(frame_messages(frame, "optical", encoding), Door(), no_transform)
+        assert (back.stamp_ns, back.frame_id, back.camera) == (frame.stamp_ns, "optical", frame.camera)
+        np.testing.assert_array_equal(back.color, frame.color)
+        np.testing.assert_allclose(back.depth, frame.depth, atol=6e-4)
+
+
+def test_unregistered_depth_is_registered_with_its_own_intrinsics_and_the_transform(frame):
+    messages = frame_messages(frame, "optical", "32FC1")
+    messages.depth.header.frame_id = messages.depth_info.header.frame_id = "depth_optical"
+    asked = []
+
+    def shifted(target, source, stamp_ns):
+        asked.append((target, source, stamp_ns))
+        return np.eye(3), np.array([0.0, 0.0, 0.25])
+
+    back = assemble_frame(messages, Door(), shifted)
+    assert asked == [("optical", "depth_optical", frame.stamp_ns)]
+    assert np.nanmedian(back.depth) == pytest.approx(1.75)
+
+
+def test_depth_of_another_size_in_the_same_frame_needs_only_its_own_camera_info(frame):
+    messages = frame_messages(frame, "optical")
+    small = frame.camera.resized(32, 24)
+    depth = image_message(np.full((24, 32), 1500, np.uint16), "16UC1", Time(), "optical")
+    from n3d_ros.camera_info import camera_info_message
+
+    back = assemble_frame(
+        RgbdMessages(messages.color, depth, messages.info, camera_info_message(small)), Door(), no_transform
+    )
+    np.testing.assert_allclose(back.depth, 1.5)
+
+
+def test_aligned_believes_the_driver_whatever_the_frame_names(frame):
+    messages = another_frame(frame_messages(frame, "optical"))
+    assert assemble_frame(messages, Door(registration="aligned"), no_transform).frame_id == "optical"
+
+
+class Publisher:
+    """A camera whose every message a test makes."""
+
+    def __init__(self, client):
+        qos = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
+        make = client.node.create_publisher
+        self.client = client
+        self.topics = {
+            "color": make(Image, "color/image_raw", qos),
+            "depth": make(Image, "depth/image_raw", qos),
+            "info": make(CameraInfo, "color/camera_info", qos),
+        }
+        client.until(lambda: all(topic.get_subscription_count() for topic in self.topics.values()), 60)
+
+    def show(self, messages):
+        """Publishes a set with the present stamp, a few times: the node takes the newest."""
+        for _ in range(4):
+            stamp = self.client.node.get_clock().now().to_msg()
+            for name, topic in self.topics.items():
+                message = getattr(messages, name)
+                message.header.stamp = stamp
+                topic.publish(message)
+            self.client.executor.spin_once(0.02)
+
+
+@pytest.mark.ros
+def test_before_there_is_a_camera_each_topic_without_a_publisher_is_named(active):
+    result = active.call(Ground, "/grounding/ground", text="mug").result
+    assert result.status == Result.NO_IMAGE
+    for topic in ("/color/image_raw", "/depth/image_raw", "/color/camera_info"):
+        assert f"nothing on {topic}: it has no publisher" in result.message
+
+
+@pytest.mark.ros
+def test_the_node_answers_each_broken_set_with_its_code_and_the_next_good_one_with_boxes(active, frame):
+    camera = Publisher(active)
+    for breaks, status, words in BROKEN:
+        camera.show(breaks(frame_messages(frame, "optical")))
+        result = active.call(Ground, "/grounding/ground", text="mug").result
+        assert (result.status, words in result.message) == (status, True), (breaks.__name__, result.message)
+        camera.show(frame_messages(frame, "optical"))
+        result = active.call(Ground, "/grounding/ground", text="mug").result
+        assert result.status == Result.OK, (breaks.__name__, result.message)
+
+
+@pytest.mark.ros
+def test_stamps_that_do_not_pair_are_named_with_their_distance(active, frame):
+    camera = Publisher(active)
+    messages = frame_messages(frame, "optical")
+    for _ in range(4):
+        stamp = active.node.get_clock().now().to_msg()
+        for name, topic in camera.topics.items():
+            message = getattr(messages, name)
+            message.header.stamp = Time(sec=stamp.sec + (2 if name == "depth" else 0), nanosec=stamp.nanosec)
+            topic.publish(message)
+    result = active.call(Ground, "/grounding/ground", text="mug").result
+    assert result.status == Result.NO_IMAGE
+    assert "/color/image_raw and /depth/image_raw do not pair" in result.message
+    camera.show(frame_messages(frame, "optical"))
+    assert active.call(Ground, "/grounding/ground", text="mug").result.status == Result.OK
+
+
+@pytest.mark.ros
+def test_an_old_image_is_stale_and_one_from_the_future_too(active, frame):
+    camera = Publisher(active)
+    for shift, words in ((-60, "60"), (60, "ahead of the node's clock")):
+        messages = frame_messages(frame, "optical")
+        for _ in range(4):
+            stamp = active.node.get_clock().now().to_msg()
+            for name, topic in camera.topics.items():
+                message = getattr(messages, name)
+                message.header.stamp = Time(sec=stamp.sec + shift, nanosec=stamp.nanosec)
+                topic.publish(message)
+        result = active.call(Ground, "/grounding/ground", text="mug").result
+        assert (result.status, words in result.message) == (Result.STALE_IMAGE, True), result.message
+    camera.show(frame_messages(frame, "optical"))
+    assert active.call(Ground, "/grounding/ground", text="mug").result.status == Result.OK

@@ -1,0 +1,66 @@
+"""Boxes as markers, pictures and clouds."""
+
+import numpy as np
+import pytest
+from std_msgs.msg import Header
+from visualization_msgs.msg import Marker
+
+from n3d_core.draw import class_color, draw_boxes
+from n3d_core.geometry.oriented_box import OrientedBox
+from n3d_ros.clouds import object_clouds
+from n3d_ros.markers import marker_array
+from n3d_ros.results import detections_message
+
+BOX = OrientedBox("mug", (0.1, 0.0, 1.5), (0.2, 0.1, 0.3), 0.87)
+
+
+def test_markers_clear_first_and_show_twelve_edges_and_a_label():
+    clear, edges, label = marker_array([BOX], Header(frame_id="optical"), lifetime_s=1.5).markers
+    assert clear.action == Marker.DELETEALL
+    assert clear.header.frame_id == edges.header.frame_id == "optical"
+    assert (edges.type, len(edges.points)) == (Marker.LINE_LIST, 24)
+    lengths = [
+        np.linalg.norm([a.x - b.x, a.y - b.y, a.z - b.z])
+        for a, b in zip(edges.points[::2], edges.points[1::2], strict=True)
+    ]
+    assert sorted(np.round(lengths, 6)) == [0.1] * 4 + [0.2] * 4 + [0.3] * 4
+    assert (edges.pose.position.x, edges.pose.position.z) == (0.1, 1.5)
+    assert label.text == "mug 0.87  0.20 x 0.10 x 0.30 m"
+    assert (edges.lifetime.sec, edges.lifetime.nanosec) == (1, 500_000_000)
+    assert edges.color.r == pytest.approx(class_color("mug")[0])
+
+
+def test_no_boxes_still_clear_and_publish_an_empty_array():
+    assert [m.action for m in marker_array([], Header()).markers] == [Marker.DELETEALL]
+    assert detections_message([], Header(frame_id="optical")).header.frame_id == "optical"
+
+
+def test_a_cloud_holds_the_measured_points_of_each_box_with_their_colour(frame):
+    wall = OrientedBox("wall", (0, 0, 1.5), (100, 100, 0.1))
+    spot = OrientedBox("spot", tuple(float(v) for v in frame.points[20, 30]), (0.001, 0.001, 0.001))
+    cloud = object_clouds(frame, [wall, spot], Header(), margin=0.0)
+    names = [f.name for f in cloud.fields]
+    assert names == ["x", "y", "z", "rgb", "object"]
+    points = np.frombuffer(bytes(cloud.data), [(n, "<f4" if n in "xyz" else "<u4") for n in names])
+    assert len(points) == cloud.width == frame.valid.sum() + 1
+    assert np.unique(points["object"]).tolist() == [0, 1]
+    last = points[-1]
+    np.testing.assert_allclose([last["x"], last["y"], last["z"]], frame.points[20, 30])
+    red, green, blue = (int(v) for v in frame.color[20, 30])
+    assert last["rgb"] == red << 16 | green << 8 | blue
+
+
+def test_a_drawn_box_has_its_colour_where_its_edges_are_and_leaves_the_image_alone(frame):
+    before = frame.color.copy()
+    drawn = draw_boxes(frame.color, frame.camera, [OrientedBox("mug", (0, 0.1, 1.5), (0.6, 0.4, 0.2))])
+    np.testing.assert_array_equal(frame.color, before)
+    paint = np.round(255 * np.array(class_color("mug"))).astype(int)
+    close = np.abs(drawn.astype(int) - paint).max(axis=-1) < 40
+    assert close.sum() > 30
+
+
+def test_boxes_behind_and_around_the_camera_are_drawn_without_trouble(frame):
+    behind = OrientedBox("behind", (0, 0, -1), (0.2, 0.2, 0.2))
+    around = OrientedBox("around", (0, 0, 0), (1, 1, 1))
+    assert draw_boxes(frame.color, frame.camera, [behind, around]).shape == frame.color.shape
+    np.testing.assert_array_equal(draw_boxes(frame.color, frame.camera, [behind]), frame.color)

@@ -1,0 +1,101 @@
+"""Parameters: what is declared, refused and applied."""
+
+from dataclasses import dataclass
+
+import pytest
+import rclpy
+from rclpy.exceptions import InvalidParameterValueException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from n3d_core.errors import ConfigError
+from n3d_ros.node_process import _yaml
+from n3d_ros.parameters import AT_START, ON_CONFIGURE, CheckedParameters, ParameterSet, parameter, refuse_frozen
+
+
+@dataclass(frozen=True)
+class Settings(CheckedParameters):
+    rate: float = parameter(1.0, "Hertz.", low=0.1, high=10.0)
+    size: int = parameter(3, "How many.", low=1, high=9)
+    mode: str = parameter("fast", "How.", choices=("fast", "slow"))
+    name: str = parameter("x", "Who.", when=ON_CONFIGURE)
+    fixed: bool = parameter(True, "Never changes.", when=AT_START)
+
+
+@pytest.fixture
+def make_node():
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    nodes = []
+
+    def make(**overrides):
+        values = [Parameter(name, value=value) for name, value in overrides.items()]
+        nodes.append(Node("settings", context=context, parameter_overrides=values))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+def test_overrides_are_read_and_descriptors_tell_range_choices_and_moment(make_node):
+    node = make_node(size=7)
+    settings = ParameterSet(node, Settings)
+    assert settings.value == Settings(size=7)
+    described = node.describe_parameter("size")
+    assert (described.integer_range[0].from_value, described.integer_range[0].to_value) == (1, 9)
+    assert described.description == "How many."
+    assert node.describe_parameter("mode").additional_constraints == "one of fast, slow; takes effect: next query"
+    assert node.describe_parameter("fixed").read_only
+
+
+def test_values_are_checked_before_they_are_applied_and_told_after(make_node):
+    node, told = make_node(), []
+    settings = ParameterSet(node, Settings, changed=told.append)
+    good, bad = Parameter("mode", value="slow"), Parameter("mode", value="never")
+    (answer,) = node.set_parameters([bad])
+    assert not answer.successful
+    assert answer.reason == "mode is 'never': one of 'fast', 'slow' is wanted"
+    assert settings.value == Settings()
+    (answer,) = node.set_parameters([good])
+    assert answer.successful
+    assert told == [Settings(mode="slow")]
+    assert not node.set_parameters([Parameter("fixed", value=False)])[0].successful
+    assert not node.set_parameters([Parameter("rate", value=99.0)])[0].successful
+    assert told == [Settings(mode="slow")]
+
+
+def test_a_set_of_which_one_is_bad_changes_nothing(make_node):
+    node = make_node()
+    settings = ParameterSet(node, Settings)
+    together = [Parameter("size", value=5), Parameter("mode", value="never")]
+    assert not node.set_parameters_atomically(together).successful
+    assert settings.value == Settings()
+
+
+def test_what_cannot_take_effect_now_is_refused_with_the_reason(make_node):
+    node = make_node()
+    frozen = {ON_CONFIGURE: "clean up first"}
+    ParameterSet(node, Settings, lambda now, wanted: refuse_frozen(now, wanted, frozen))
+    assert (
+        node.set_parameters([Parameter("name", value="y")])[0].reason
+        == "name takes effect on configure: clean up first"
+    )
+    assert node.set_parameters([Parameter("size", value=5)])[0].successful
+    frozen.clear()
+    assert node.set_parameters([Parameter("name", value="y")])[0].successful
+
+
+def test_an_override_outside_of_its_range_stops_the_start(make_node):
+    with pytest.raises(InvalidParameterValueException):
+        ParameterSet(make_node(rate=99.0), Settings)
+    with pytest.raises(ConfigError, match="mode is 'never'"):
+        ParameterSet(make_node(mode="never"), Settings)
+
+
+@pytest.mark.parametrize("value", ["yes", "1", "it's", "", "a: b", "red mug"])
+def test_text_stays_text_on_a_command_line(value):
+    import yaml
+
+    assert yaml.safe_load(_yaml(value)) == value

@@ -1,0 +1,25 @@
+"""docs/ros.md says what the code does."""
+
+import pytest
+
+from n3d_core.errors import ConfigError
+from n3d_ros.grounding_parameters import GroundingParameters
+from n3d_ros.reference import DOCUMENT, filled, parameter_table, tables
+from n3d_ros.shipped import shipped
+
+
+@pytest.mark.ros
+def test_the_tables_of_the_document_are_up_to_date():
+    document = shipped(DOCUMENT).read_text()
+    assert filled(document, tables()) == document, "run python -m n3d_ros.reference"
+
+
+def test_a_parameter_is_told_with_its_range_default_and_moment():
+    table = parameter_table(GroundingParameters)
+    assert "| `pairing_tolerance` | float | `0.02` | 0 to 1 | next query |" in table
+    assert "| `autostart` | bool | `true` |  | at start (read-only) |" in table
+
+
+def test_a_table_without_a_place_is_an_error():
+    with pytest.raises(ConfigError, match="'topics'"):
+        filled("no marks", {"topics": "x"})
