@@ -1,12 +1,13 @@
 """Published checkpoints: their names, where they come from, their licences, and how they are fetched. Only when asked.
 
-Files are fetched by `huggingface_hub`, which goes on where it stopped, and each is then checked against the hash that
-the hub states for it. Nothing but weights, configs and tokenizers is fetched: no code.
+Each file is fetched through `huggingface_hub`'s client, goes on where an earlier run stopped, and gets its name once it
+has the hash that the hub states. Nothing but weights, configs and tokenizers is fetched: no code.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from n3d_core.errors import CheckpointError, ConfigError, MissingDependencyError
+from n3d_core.errors import CheckpointError, ConfigError, MissingDependencyError, N3DError
 
 _CHUNK = 1 << 22
 _CHECKPOINT = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.jinja", "LICENSE*", "README.md")
@@ -94,42 +95,69 @@ def download(
     """
     published = PUBLISHED.get(name) or _unlisted(name)
     target = folder or local_folder(name)
+    hub = _import_hub()
     try:
-        from huggingface_hub import HfApi, snapshot_download
-    except ImportError as missing:
-        raise MissingDependencyError(
-            f"downloads need huggingface_hub ({missing}): pip install 'n3d-ros[download]'"
-        ) from missing
-    try:
-        info = HfApi().model_info(published.repository, revision=revision, files_metadata=True)
-        wanted = [s for s in info.siblings or [] if any(fnmatch(_name_of(s), pattern) for pattern in published.files)]
+        info = hub.HfApi().model_info(published.repository, revision=revision, files_metadata=True)
+        wanted = [s for s in info.siblings or [] if any(fnmatch(s.rfilename, pattern) for pattern in published.files)]
         size = sum(sibling.size or 0 for sibling in wanted)
         log(f"{published.repository} at {info.sha}: {len(wanted)} files, {size / 1e9:.2f} GB, to {target}")
         log(f"licence: {published.licence}")
-        snapshot_download(
-            published.repository, revision=info.sha, local_dir=target, allow_patterns=[_name_of(s) for s in wanted]
-        )
+        for sibling in wanted:
+            url = hub.hf_hub_url(published.repository, sibling.rfilename, revision=info.sha)
+            _fetch(url, _inside(target, sibling.rfilename), sibling, log)
+    except N3DError:
+        raise
     except Exception as error:  # the client, HTTP and the file system raise whatever they meet
         raise CheckpointError(
             f"{published.repository} could not be fetched ({type(error).__name__}: {error}); what has arrived is kept "
             f"in {target}: run the command again to go on"
         ) from error
-    _check_files(target, wanted, log)
     return target
 
 
-def _check_files(folder: Path, siblings: list[Any], log: Callable[[str], None]) -> None:
-    """Compares every file with the hub's hash; a wrong one is removed, so that the next run fetches it anew."""
-    for sibling in siblings:
-        path = folder / _name_of(sibling)
-        expected = sibling.lfs.sha256 if sibling.lfs else sibling.blob_id
-        seen = _sha256(path) if sibling.lfs else _git_blob_id(path)
-        if seen != expected:
-            path.unlink(missing_ok=True)
-            raise CheckpointError(
-                f"{path}: its hash is {seen} and the hub states {expected}; the file was removed: run the command again"
-            )
-        log(f"checked {_name_of(sibling)} ({path.stat().st_size / 1e6:.1f} MB)")
+def _fetch(url: str, path: Path, sibling: Any, log: Callable[[str], None]) -> None:
+    """Fetches a file into `.part`, going on with what is there, and gives it its name once its hash is right."""
+    expected = sibling.lfs.sha256 if sibling.lfs else sibling.blob_id
+    hash_of = _sha256 if sibling.lfs else _git_blob_id
+    if path.is_file() and hash_of(path) == expected:
+        log(f"{sibling.rfilename} is here and whole")
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    hub = _import_hub()
+    with part.open("ab") as file:
+        if file.tell() > sibling.size:
+            file.truncate(0)
+        headers = hub.utils.build_hf_headers()
+        hub.file_download.http_get(url, file, resume_size=file.tell(), headers=headers, expected_size=sibling.size)
+    seen = hash_of(part)
+    if seen != expected:
+        part.unlink()
+        raise CheckpointError(
+            f"{sibling.rfilename}: its hash is {seen} and the hub states {expected}; it was thrown away: run the command "
+            "again"
+        )
+    os.replace(part, path)
+    log(f"{sibling.rfilename}: {sibling.size / 1e6:.1f} MB, hash is right")
+
+
+def _import_hub() -> Any:
+    try:
+        hub: Any = importlib.import_module("huggingface_hub")
+        importlib.import_module("huggingface_hub.file_download")
+    except ImportError as missing:
+        raise MissingDependencyError(
+            f"downloads need huggingface_hub ({missing}): pip install 'n3d-ros[download]'"
+        ) from missing
+    return hub
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """The file's path in the folder; a listing must not name one elsewhere."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise CheckpointError(f"the hub lists a file {name!r}, which is not inside of {folder}: nothing was fetched")
+    return path
 
 
 def _unlisted(name: str) -> Published:
@@ -138,10 +166,6 @@ def _unlisted(name: str) -> Published:
         known = ", ".join(PUBLISHED)
         raise ConfigError(f"checkpoint {name!r} is not known: {known}, or owner/repository on the hub")
     return Published(name, "a checkpoint on the hub", "see its page")
-
-
-def _name_of(sibling: Any) -> str:
-    return str(sibling.rfilename)
 
 
 def _sha256(path: Path) -> str:

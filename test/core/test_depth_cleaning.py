@@ -33,12 +33,20 @@ def decoded(depth: NDArray[np.float32], codes: list[BoxCode]) -> list[Box3D]:
 
 def drift(a: list[Box3D], b: list[Box3D]) -> float:
     """The largest relative movement of a centre or change of an extent."""
-    moves = [np.linalg.norm(np.subtract(p.center, q.center)) / np.linalg.norm(p.center) for p, q in zip(a, b, strict=True)]
+    moves = [
+        np.linalg.norm(np.subtract(p.center, q.center)) / np.linalg.norm(p.center) for p, q in zip(a, b, strict=True)
+    ]
     grows = [np.abs(np.subtract(q.size, p.size) / p.size).max() for p, q in zip(a, b, strict=True)]
     return float(max(moves + grows))
 
 
-CODES = [BoxCode("box", u, v, z, 500, s, s, s) for u in (100, 500, 900) for v in (200, 800) for z in (50, 600) for s in (80, 400)]
+CODES = [
+    BoxCode("box", u, v, z, 500, s, s, s)
+    for u in (100, 500, 900)
+    for v in (200, 800)
+    for z in (50, 600)
+    for s in (80, 400)
+]
 
 
 @pytest.mark.parametrize("metres", [65.0, 19.0, 8.0, 0.06])

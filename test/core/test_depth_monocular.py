@@ -84,10 +84,14 @@ def test_depth_is_that_of_transformers_with_the_checkpoints_own_input_rule(
     # the rule: the scale that changes the image least, so that one side is 70; both sides multiples of 14
     scale = min(70 / height, 70 / width, key=lambda s: abs(1 - s))
     size = [round(side * scale / 14) * 14 for side in (height, width)]
-    pixels = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")(color, return_tensors="pt").pixel_values
+    pixels = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")(
+        color, return_tensors="pt"
+    ).pixel_values
     assert list(pixels.shape[2:]) == size
     with torch.inference_mode():
-        expected = torch.nn.functional.interpolate(network(pixels).predicted_depth[:, None], (height, width), mode="bilinear")
+        expected = torch.nn.functional.interpolate(
+            network(pixels).predicted_depth[:, None], (height, width), mode="bilinear"
+        )
     assert depth.shape == (height, width)
     assert depth.dtype == np.float32
     np.testing.assert_allclose(depth, expected[0, 0].numpy(), rtol=1e-5)
