@@ -157,7 +157,9 @@ class VenvWork:
         # --no-compile: Python compiles what is imported; most of what is installed never is
         options = ["--no-input", "--disable-pip-version-check", "--no-compile"]
         command = [str(self.python), "-m", "pip", "install", *options, *arguments]
-        run(command, self.venv / "log" / f"{log}.log", progress, self._environment())
+        # without the distribution's modules, which pip would take for packages of this virtual environment
+        environment = {**self._environment(), "PYTHONPATH": ""}
+        run(command, self.venv / "log" / f"{log}.log", progress, environment)
 
     def _evaluate(self, program: str) -> str:
         command = [str(self.python), "-c", program]
