@@ -1,0 +1,63 @@
+"""What the machine can do at most: memory bandwidth with the threads that the model runs with."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from dataclasses import dataclass
+
+import torch
+
+_BYTES = 256 << 20  # more than any cache holds
+_PASSES = 5
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One device, measured.
+
+    Attributes:
+        device: `cpu` or the GPU's name.
+        threads: of the CPU that were used.
+        read_gb_s, copy_gb_s: bytes read a second by a sum, bytes read and written a second by a copy; the best pass.
+    """
+
+    device: str
+    threads: int
+    read_gb_s: float
+    copy_gb_s: float
+
+
+def measure_machine(device: str = "cpu", threads: int | None = None) -> Machine:
+    """Measures the memory of `cpu` or `cuda`."""
+    before = torch.get_num_threads()
+    used = threads or os.cpu_count() or 1
+    torch.set_num_threads(used)
+    try:
+        source = torch.ones(_BYTES // 4, device=device)
+        target = torch.empty_like(source)
+        read = min(_seconds(lambda: source.sum(), device) for _ in range(_PASSES))
+        copied = min(_seconds(lambda: target.copy_(source), device) for _ in range(_PASSES))
+    finally:
+        torch.set_num_threads(before)
+    name = torch.cuda.get_device_name() if device == "cuda" else device
+    return Machine(name, used, round(_BYTES / read / 1e9, 2), round(2 * _BYTES / copied / 1e9, 2))
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident size of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _seconds(work: object, device: str) -> float:
+    _wait(device)
+    started = time.perf_counter()
+    work()  # type: ignore[operator]
+    _wait(device)
+    return time.perf_counter() - started
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()

@@ -1,0 +1,91 @@
+"""One question asked twice of a frame: how long each part takes, and how much work was saved."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from n3d_core.bench.observed import ObservedBackend, Script
+from n3d_core.geometry.frame import Frame
+from n3d_core.pipeline import N3D, View
+from n3d_core.results import Answer, BoxDecoded
+
+
+@dataclass
+class QuestionRun:
+    """A frame and two questions, in milliseconds. `first` holds looking, both passes and the audit."""
+
+    first: float
+    second: float
+    prepare: float
+    stages: dict[str, float]
+    first_box: float | None
+    vision_runs: int
+    prefix_tokens_recomputed: int
+    passes: int
+    tokens_written: int
+    answers: list[Answer] = field(default_factory=list)
+    view: View | None = None
+
+
+def ask_twice(
+    model: N3D, frame: Frame, questions: tuple[str, str], replies: list[list[int]] | None = None
+) -> QuestionRun:
+    """Looks at a frame and asks two questions about it.
+
+    Args:
+        replies: prescribed replies of both passes of each question, for random weights.
+    """
+    backend = model.backend
+    assert isinstance(backend, ObservedBackend)
+    backend.seen = type(backend.seen)()
+    if replies is not None:
+        backend.script = Script(reply_cue(model), [list(r) for r in replies])
+    boxes: list[float] = []
+    started = time.perf_counter()
+
+    def listen(event: Any) -> None:
+        if isinstance(event, BoxDecoded):
+            boxes.append(_ms(started))
+
+    view = model.look(frame)
+    looked = len(backend.seen.passes)
+    first = view.ask(questions[0], on_event=listen)
+    ended, between = _ms(started), time.perf_counter()
+    passes = len(backend.seen.passes) - looked
+    second = view.ask(questions[1])
+    return QuestionRun(
+        first=ended,
+        second=_ms(between),
+        prepare=view.times["prepare"],
+        stages=first.times,
+        first_box=boxes[0] if boxes else None,
+        vision_runs=backend.seen.vision_runs,
+        prefix_tokens_recomputed=backend.seen.prefix_tokens_recomputed,
+        passes=passes,
+        tokens_written=_written(model, first),
+        answers=[first, second],
+        view=view,
+    )
+
+
+def reply_cue(model: N3D) -> list[int]:
+    """The tokens behind which a reply begins."""
+    from n3d_core.language import prompts
+
+    return model.tokenizer.encode(prompts.SUFFIX)
+
+
+def median_stages(runs: list[QuestionRun]) -> dict[str, float]:
+    """Median of each stage's milliseconds."""
+    return {stage: round(statistics.median(r.stages[stage] for r in runs), 2) for stage in runs[0].stages}
+
+
+def _written(model: N3D, answer: Answer) -> int:
+    return len(model.tokenizer.encode(answer.text)) + 1
+
+
+def _ms(since: float) -> float:
+    return (time.perf_counter() - since) * 1000

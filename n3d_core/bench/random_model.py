@@ -1,0 +1,71 @@
+"""Checkpoint folders of the released sizes with random weights, to measure without a download."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from n3d_core.errors import ConfigError
+from n3d_core.model.checkpoint import INDEX
+from n3d_core.model.config import N3DConfig, TextConfig, VisionConfig
+from n3d_core.model.network import N3DNetwork
+
+_7B: dict[str, Any] = {
+    "hidden_size": 3584,
+    "intermediate_size": 18944,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+    "vocab_size": 152064,
+    "tie_word_embeddings": False,
+}
+
+
+def released_config(size: str, layers: int | None, words: N3DConfig) -> N3DConfig:
+    """The 3B or 7B with the special tokens of another model, whose tokenizer it borrows.
+
+    Args:
+        size: `3b` or `7b`.
+        layers: of tower and decoder; None keeps them all. The last block of the tower attends to the whole image.
+
+    Raises:
+        ConfigError: if the size is unknown.
+    """
+    if size not in ("3b", "7b"):
+        raise ConfigError(f"--random-weights is {size!r}: 3b or 7b is wanted")
+    text = TextConfig() if size == "3b" else TextConfig(**_7B)
+    vision = replace(VisionConfig(), out_hidden_size=text.hidden_size)
+    if layers is not None:
+        vision = replace(vision, depth=layers, fullatt_block_indexes=(layers - 1,))
+        text = replace(text, num_hidden_layers=layers)
+    return replace(words, vision=vision, text=text, image_longest_side=640, pe_order="row_major")
+
+
+def write_random_checkpoint(folder: Path, config: N3DConfig, tokenizer: Path) -> None:
+    """Writes a bf16 checkpoint, one shard for each block: no more than a block is in memory at a time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config.to_json(), indent=1))
+    shutil.copy(tokenizer, folder / "tokenizer.json")
+    with torch.device("meta"):
+        shapes = {name: p.shape for name, p in N3DNetwork(config).named_parameters()}
+    shards: dict[str, dict[str, torch.Size]] = {}
+    for name, shape in shapes.items():
+        block = ".".join(name.split(".")[:3]) if ".layers." in name or ".blocks." in name else name
+        shards.setdefault(f"{block}.safetensors", {})[name] = shape
+    generator = torch.Generator().manual_seed(0)
+    for file, tensors in shards.items():
+        save_file({n: _random(s, generator) for n, s in tensors.items()}, str(folder / file), {"format": "pt"})
+    weight_map = {name: file for file, tensors in shards.items() for name in tensors}
+    (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+
+
+def _random(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
+    if len(shape) == 1:
+        return torch.ones(shape, dtype=torch.bfloat16)
+    return torch.empty(shape, dtype=torch.bfloat16).normal_(0, 0.02, generator=generator)
