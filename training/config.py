@@ -69,6 +69,41 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank adapters, used where `train` is `lora`.
+
+    Attributes:
+        rank, alpha, dropout: of the adapters; their product is scaled by `alpha / rank`.
+        targets: names of the linear layers beside which they stand.
+        full: beginnings of names of parameters that are trained in full besides.
+    """
+
+    rank: int = 32
+    alpha: int = 64
+    dropout: float = 0.0
+    targets: list[str] = field(default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"])
+    full: list[str] = field(default_factory=lambda: ["visual.merger"])
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """Evaluation during training.
+
+    Attributes:
+        every: steps between two evaluations, a multiple of `save_every`; 0 for none.
+        scenes: validation scenes, rendered on the spot.
+        folder: a frame folder with truth instead; empty for scenes.
+        groundings, questions: asked of each frame.
+    """
+
+    every: int = 0
+    scenes: int = 24
+    folder: str = ""
+    groundings: int = 4
+    questions: int = 0
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """A training.
 
@@ -78,7 +113,16 @@ class TrainConfig:
         start_from: `resume.safetensors` of an earlier stage: its averaged weights, the auxiliary head among them, with a
             fresh optimiser; empty for none.
         steps: optimiser steps of the whole schedule.
-        batch: images a step a process; `accumulate` micro-batches make a step.
+        batch: images of a micro-batch of one process; `accumulate` micro-batches make a step.
+        precision: `fp32`, or `bf16` for the forward and backward passes (parameters and optimiser stay fp32; frozen
+            parameters of `lora` are bf16 then).
+        checkpointing: whether activations of the blocks are computed again in the backward pass, to save memory.
+        train: `full` or `lora`.
+        threads: of one process on a CPU; 0 leaves torch's default.
+        tensorboard: whether metrics go to TensorBoard files too.
+
+    Raises:
+        ConfigError: if a value is out of its range.
     """
 
     init: str
@@ -87,6 +131,8 @@ class TrainConfig:
     start_from: str = ""
     optim: OptimConfig = field(default_factory=OptimConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
     steps: int = 1000
     batch: int = 8
     accumulate: int = 1
@@ -97,6 +143,17 @@ class TrainConfig:
     threads: int = 0
     log_every: int = 20
     save_every: int = 200
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("precision", ("fp32", "bf16")), ("train", ("full", "lora"))):
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}: one of {', '.join(allowed)} is wanted")
+        for name in ("steps", "batch", "accumulate", "log_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1 is wanted")
+        if self.validation.every % self.save_every:
+            raise ConfigError(f"validation.every is {self.validation.every}: a multiple of save_every ({self.save_every}) is wanted")
 
     @classmethod
     def from_yaml(cls, path: str | Path, overrides: list[str] | None = None) -> TrainConfig:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -42,20 +44,25 @@ class SceneSamples(Dataset[Sample]):
         return self.maker.make(image, questions, self.config.loss.decision)
 
 
-def batches(samples: SceneSamples, model: N3DConfig, pad: int, first: int, workers: int) -> Iterator[Batch]:
-    """Batches from sample number `first` on, made by `workers` processes."""
-    size = samples.config.batch
+@dataclass(frozen=True)
+class Numbers:
+    """Numbers of the samples of each batch, without end: from `first` on, every process its share of each step."""
 
-    class Numbers:
-        def __iter__(self) -> Iterator[list[int]]:
-            start = first
-            while True:
-                yield list(range(start, start + size))
-                start += size
+    first: int
+    batch: int
+    rank: int = 0
+    world: int = 1
 
+    def __iter__(self) -> Iterator[list[int]]:
+        for start in itertools.count(self.first + self.rank * self.batch, self.world * self.batch):
+            yield list(range(start, start + self.batch))
+
+
+def batches(samples: SceneSamples, model: N3DConfig, pad: int, numbers: Numbers, workers: int) -> Iterator[Batch]:
+    """Batches of the numbered samples, made by `workers` processes."""
     loader = DataLoader(
         samples,
-        batch_sampler=Numbers(),  # type: ignore[arg-type]
+        batch_sampler=numbers,  # type: ignore[arg-type]
         collate_fn=lambda items: collate(items, model, pad),
         num_workers=workers,
         worker_init_fn=_one_thread,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from n3d_core.model.config import N3DConfig
 from n3d_core.model.decoder import mrope_tables
@@ -16,6 +19,7 @@ from n3d_core.model.network import N3DNetwork
 from n3d_core.model.plan import ImagePlan
 from n3d_core.model.vision import PlanTensors
 from training.dense import DenseHead, PointerHead
+from training.lora import merged
 from training.losses import BinSoftener, language_loss
 from training.packing import IGNORE, Packed, attention_mask
 from training.samples import Sample
@@ -42,6 +46,10 @@ class Batch:
     boxes: Tensor
     pointers: Tensor
     coverage: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        return Batch(**{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
 
 
 def collate(samples: list[Sample], config: N3DConfig, pad: int) -> Batch:
@@ -83,7 +91,7 @@ class TrainingModel(nn.Module):
     Args:
         network: what is trained and kept.
         plan: of the one image size of the training.
-        number_ids: ids of the tokens 0..999.
+        number_ids: ids of the tokens 0..999; empty where numbers are spelled by digits: bins are ordinary tokens then.
         words: ids of the tokens that name each class and each colour, for the auxiliary heads; None for none.
         auxiliary: weight of their losses.
     """
@@ -96,27 +104,40 @@ class TrainingModel(nn.Module):
         self.plan = PlanTensors(plan)
         width = network.config.text.hidden_size
         self.register_buffer("number_ids", torch.tensor(number_ids), persistent=False)
-        self.register_buffer("features", _fourier(len(number_ids), 32), persistent=False)
-        self.number_map = nn.Parameter(torch.zeros(self.features.shape[1], width))
-        nn.init.normal_(self.number_map, std=0.02 / math.sqrt(self.features.shape[1]) * 4)
+        self.softener: BinSoftener | None = None
+        if number_ids:
+            self.register_buffer("features", _fourier(len(number_ids), 32), persistent=False)
+            self.number_map = nn.Parameter(torch.zeros(self.features.shape[1], width))
+            nn.init.normal_(self.number_map, std=0.02 / math.sqrt(self.features.shape[1]) * 4)
+            self.softener = BinSoftener(number_ids, sigma)
         merge = network.config.vision.spatial_merge_size
         self.words = words
         self.dense = DenseHead(width, merge * merge) if words else None
         self.pointer = PointerHead(width) if words else None
-        self.softener = BinSoftener(number_ids, sigma)
         self.auxiliary = auxiliary
 
     def embedding_table(self) -> Tensor:
         """[vocab, hidden]: the rows of numbers are their own values plus a linear map of their Fourier features."""
         table = self.network.model.embed_tokens.weight
+        if self.softener is None:
+            return table
         return table.index_add(0, self.number_ids, (self.features @ self.number_map).to(table.dtype))
 
     @torch.no_grad()
-    def baked(self) -> dict[str, Tensor]:
-        """The network's parameters with the number map folded into the embedding table: plain released form."""
-        state = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
-        state["model.embed_tokens.weight"] = self.embedding_table().detach().clone()
+    def baked(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Parameters of this model, by name, in released form: adapters and number map folded in, the rest dropped."""
+        inside = {k.removeprefix("network."): v for k, v in parameters.items() if k.startswith("network.")}
+        state = merged(self.network, inside)
+        if self.softener is not None:
+            table = state["model.embed_tokens.weight"]
+            rows = (self.features.cpu() @ parameters["number_map"]).to(table.dtype)
+            state["model.embed_tokens.weight"] = table.index_add(0, self.number_ids.cpu(), rows)
         return state
+
+    def checkpoint_blocks(self) -> None:
+        """Activations of each transformer block are computed again in the backward pass."""
+        for block in (*self.network.visual.blocks, *self.network.model.layers):
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Losses of a batch: `loss` is what is minimised, the others are parts of it and accuracies."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from n3d_core.errors import ConfigError
 from training.config import OptimConfig
+from training.parallel import sharded_like, whole
 
 
 class Optimiser:
@@ -38,7 +39,7 @@ class Optimiser:
 
     def step(self, step: int) -> float:
         """Clips, updates, clears the gradients; returns their norm before clipping."""
-        norm = float(nn.utils.clip_grad_norm_(self.parameters, self.config.clip))
+        norm = float(whole(nn.utils.clip_grad_norm_(self.parameters, self.config.clip)))
         for optimiser, peak in self.parts:
             for group in optimiser.param_groups:
                 group["lr"] = peak * self.rate(step)
@@ -47,40 +48,46 @@ class Optimiser:
         return norm
 
     def tensors(self) -> dict[str, Tensor]:
-        """All state as named tensors, for safetensors."""
+        """All state as whole named tensors, for safetensors."""
         out = {}
         for number, (optimiser, _) in enumerate(self.parts):
             for index, state in optimiser.state_dict()["state"].items():
                 for key, value in state.items():
-                    out[f"{number}.{index}.{key}"] = torch.as_tensor(value).clone()
+                    out[f"{number}.{index}.{key}"] = whole(torch.as_tensor(value))
         return out
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Takes back what `tensors` gave."""
         for number, (optimiser, _) in enumerate(self.parts):
-            whole = optimiser.state_dict()
+            own = optimiser.state_dict()
+            parameters = [p for group in optimiser.param_groups for p in group["params"]]
             state: dict[int, dict[str, Tensor]] = {}
             for name, value in tensors.items():
                 part, index, key = name.split(".", 2)
                 if int(part) == number:
-                    state.setdefault(int(index), {})[key] = value
-            whole["state"] = state
-            optimiser.load_state_dict(whole)
+                    like = parameters[int(index)]
+                    state.setdefault(int(index), {})[key] = sharded_like(value, like) if value.shape == like.shape else value
+            own["state"] = state
+            optimiser.load_state_dict(own)
 
 
 class MovingAverage:
-    """Exponential moving average of all parameters; its decay warms up, so that early averages are not the start."""
+    """Exponential moving average of what is trained; its decay warms up, so that early averages are not the start.
+
+    A decay of 0 keeps no average, and no memory for one.
+    """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.average = {n: p.detach().clone() for n, p in model.named_parameters()}
+        self.average = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad and decay > 0}
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Moves the average towards the model."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, parameter in model.named_parameters():
-            self.average[name].lerp_(parameter, 1 - decay)
+            if name in self.average:
+                self.average[name].lerp_(parameter, 1 - decay)
 
 
 def _split(model: nn.Module, name: str) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

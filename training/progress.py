@@ -6,13 +6,17 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
+
+from n3d_core.errors import MissingDependencyError
 
 
 class Progress:
     """Averages metrics between reports and prints samples/s, tokens/s and the time left."""
 
-    def __init__(self, path: Path, steps: int) -> None:
-        self.path, self.steps = path, steps
+    def __init__(self, folder: Path, steps: int, tensorboard: bool = False) -> None:
+        self.path, self.steps = folder / "metrics.jsonl", steps
+        self._board = _board(folder) if tensorboard else None
         self._sums: dict[str, float] = {}
         self._count, self._samples, self._tokens = 0, 0, 0
         self._since = time.monotonic()
@@ -33,8 +37,23 @@ class Progress:
         left = (self.steps - step) * seconds / max(1, self._count)
         shown = " ".join(f"{k} {v:.4g}" for k, v in row.items() if k != "step")
         print(f"step {step}/{self.steps} {shown} left {left / 60:.0f} min", file=sys.stderr, flush=True)
-        with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        self.write(row)
         self._sums, self._count, self._samples, self._tokens = {}, 0, 0, 0
         self._since = time.monotonic()
         return row
+
+    def write(self, row: dict[str, float]) -> None:
+        """Adds a row of metrics, `step` among them."""
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        if self._board is not None:
+            for key, value in row.items():
+                self._board.add_scalar(key, value, row["step"])
+
+
+def _board(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingDependencyError("tensorboard: true needs TensorBoard: pip install 'n3d_ros[train]'") from error
+    return SummaryWriter(str(folder))

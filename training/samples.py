@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
@@ -19,7 +20,7 @@ from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.model.config import N3DConfig
 from n3d_core.model.plan import image_plan
 from n3d_core.model.point_encoding import pooled_coordinates
-from n3d_core.model.preprocess import patchify
+from n3d_core.model.preprocess import patchify, resize_for_model
 from training.dense import DenseTargets, dense_targets
 from training.packing import IGNORE, NO_OBJECT, Packed, Segment, pack
 from training.scenes.cache import CachedScene
@@ -124,13 +125,16 @@ class SampleMaker:
         self.newline = tokenizer.encode("\n")[0]
         self.open = tokenizer.encode("bbox_0=Bbox(")[-1]
         self.end = tokenizer.id_of(prompts.TURN_END)
-        self.bin_of = {tokenizer.encode(str(v))[0]: v for v in range(1000)}
+        numbers = [tokenizer.encode(str(v)) for v in range(1000)]
+        self.whole_numbers = all(len(n) == 1 for n in numbers)
+        self.bin_of = {n[0]: v for v, n in enumerate(numbers)} if self.whole_numbers else {}
         self.prefix = tokenizer.encode(prompts.PREFIX)
 
     def make(self, image: LabelledImage, questions: list[Question], decision: float) -> Sample:
         """Encodes image and questions; those that no longer fit are left out."""
         normalised, normalisation = normalise(to_model_frame(image.camera.back_project(image.depth)), np.isfinite(image.depth))
-        patches, grid_h, grid_w = patchify(self._sized(image.color), self.config.vision)
+        sized = np.asarray(resize_for_model(Image.fromarray(image.color), self.config))
+        patches, grid_h, grid_w = patchify(sized, self.config.vision)
         coordinates = pooled_coordinates(normalised, np.isfinite(image.depth), grid_h, grid_w)
         codec = BoxCodec(normalisation, image.camera)
         codes = [codec.encode(o.box) for o in image.objects]
@@ -143,16 +147,6 @@ class SampleMaker:
             self.config.vision.spatial_merge_size,
         )
         return Sample(patches, coordinates, self._packed(grid_h, grid_w, questions, codes, decision, normalisation, image), dense)
-
-    def _sized(self, color: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        token = self.config.vision.pixels_per_token
-        height, width = color.shape[:2]
-        if max(height, width) != self.config.image_longest_side or height % token or width % token:
-            raise ValueError(
-                f"training image is {width}x{height}: longest side {self.config.image_longest_side} and multiples of "
-                f"{token} pixels are wanted; render the cache at the model's resolution"
-            )
-        return color
 
     def _packed(
         self,
@@ -193,8 +187,11 @@ class SampleMaker:
         """Weights, bins and pointers of a reply of boxes.
 
         Bins are where a number follows a comma. The choice between one more box and the end weighs more than a word;
-        it is made at the first token, and then at each newline. What the grammar forces weighs little.
+        it is made at the first token, and then at each newline. What the grammar forces weighs little. Where numbers
+        are spelled by digits all tokens are alike.
         """
+        if not self.whole_numbers:
+            return [1.0] * len(reply), [IGNORE] * len(reply), [IGNORE] * len(reply)
         weights, bins, pointers = [], [], []
         line, inside = 0, False
         for i, token in enumerate(reply):

@@ -1,4 +1,7 @@
-"""Trains N3D-VLM from one YAML file: `python -m training.train training/configs/tiny_localisation.yaml [key=value ...]`.
+"""Trains N3D-VLM from one YAML file.
+
+    python -m training.train training/configs/tiny_localisation.yaml [key=value ...]
+    torchrun --nproc-per-node 8 -m training.train training/configs/3b_localisation.yaml
 
 Checkpoints are whole or absent; a killed training goes on from the last one as if it had never stopped.
 """
@@ -6,74 +9,87 @@ Checkpoints are whole or absent; a killed training goes on from the last one as 
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import os
-import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
-from n3d_core.errors import ConfigError, N3DError
+from n3d_core.errors import N3DError
 from n3d_core.language.tokenizer import Tokenizer
-from n3d_core.model.checkpoint import WEIGHTS, load_network, save_checkpoint
+from n3d_core.model.checkpoint import load_network
 from n3d_core.model.config import N3DConfig
 from n3d_core.model.network import N3DNetwork
-from n3d_core.model.plan import image_plan
+from n3d_core.model.plan import ImagePlan, image_plan
+from n3d_core.model.preprocess import longest_side_size, whole_token_size
+from n3d_core.model.shards import INDEX, WEIGHTS
+from training.checkpoints import RESUME, State, export, load_state, save_state, save_tensors
 from training.config import TrainConfig
-from training.data import SceneSamples, batches
+from training.data import Numbers, SceneSamples, batches
+from training.errors import TrainingError
+from training.lora import add_adapters
 from training.model import Batch, TrainingModel
 from training.optim import MovingAverage, Optimiser, initialise, parameter_count
+from training.parallel import Processes, sharded_like, whole
 from training.progress import Progress
 from training.scenes.catalogue import CLASSES
 from training.scenes.colors import COLORS
 
-RESUME = "resume"
-
 
 class Trainer:
-    """Model, optimiser, average and step of one training."""
+    """Model, optimiser, average and step of one training, in one process or in one of many."""
 
-    def __init__(self, config: TrainConfig) -> None:
-        self.config = config
+    def __init__(self, config: TrainConfig, processes: Processes) -> None:
+        self.config, self.processes = config, processes
         self.output = Path(config.output)
         self.output.mkdir(parents=True, exist_ok=True)
         if config.threads:
             torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
-        init = Path(config.init)
-        self.model_config = N3DConfig.from_file(init / "config.json")
-        self.tokenizer = Tokenizer(init / "tokenizer.json")
-        self.model = self._model(init)
-        self.optimiser = Optimiser(self.model, config.optim, config.steps)
-        self.average = MovingAverage(self.model, config.optim.ema)
+        self.init = Path(config.init)
+        self.model_config = N3DConfig.from_file(self.init / "config.json")
+        self.tokenizer = Tokenizer(self.init / "tokenizer.json")
+        self.samples = SceneSamples(config, self.model_config, self.tokenizer)
+        self.model = self._model().to(processes.device)
+        processes.shard(self.model, config.precision)
         self.step = 0
         if config.start_from:
-            self._load_weights(Path(config.start_from), "average")
-            self.average = MovingAverage(self.model, config.optim.ema)
-        self._resume()
+            self._load_weights(Path(config.start_from))
+        self.optimiser = Optimiser(self.model, config.optim, config.steps)
+        self.average = MovingAverage(self.model, config.optim.ema)
+        if (self.output / RESUME).exists():
+            self._resume(self.output / RESUME)
 
-    def _model(self, init: Path) -> TrainingModel:
-        if (init / WEIGHTS).exists():
-            network = load_network(init).train().requires_grad_(True)
+    def _model(self) -> TrainingModel:
+        config = self.config
+        loaded = (self.init / WEIGHTS).exists() or (self.init / INDEX).exists()
+        if loaded:
+            frozen = torch.bfloat16 if config.train == "lora" and config.precision == "bf16" else torch.float32
+            network = load_network(self.init, frozen).train().requires_grad_(True)
         else:
             network = N3DNetwork(self.model_config)
-            initialise(network, self.model_config.text.num_hidden_layers, torch.Generator().manual_seed(self.config.seed))
-        side = self.model_config.vision.patch_size
-        samples = SceneSamples(self.config, self.model_config, self.tokenizer)
-        height, width = samples.cache[0].depth_mm.shape
-        self.samples = samples
-        numbers = [self.tokenizer.encode(str(v))[0] for v in range(1000)]
-        words = (self._word_ids(CLASSES), self._word_ids(COLORS)) if self.config.loss.dense > 0 else None
-        plan = image_plan(self.model_config, height // side, width // side)
-        model = TrainingModel(network, plan, numbers, self.config.loss.sigma, words, self.config.loss.dense)
-        if (init / WEIGHTS).exists():
+            initialise(network, self.model_config.text.num_hidden_layers, torch.Generator().manual_seed(config.seed))
+        if config.train == "lora":
+            add_adapters(network, config.lora)
+        numbers = [self.tokenizer.encode(str(v)) for v in range(1000)]
+        whole_numbers = [n[0] for n in numbers] if all(len(n) == 1 for n in numbers) else []
+        words = (self._word_ids(CLASSES), self._word_ids(COLORS)) if config.loss.dense > 0 else None
+        model = TrainingModel(network, self._plan(), whole_numbers, config.loss.sigma, words, config.loss.dense)
+        if loaded and whole_numbers:
             torch.nn.init.zeros_(model.number_map)  # it is part of the embedding table already
+        if config.checkpointing:
+            model.checkpoint_blocks()
         return model
+
+    def _plan(self) -> ImagePlan:
+        """Of the one image size of the training."""
+        height, width = self.samples.cache[0].depth_mm.shape
+        vision = self.model_config.vision
+        size = longest_side_size(width, height, self.model_config.image_longest_side)
+        width, height = whole_token_size(*size, vision.pixels_per_token)
+        return image_plan(self.model_config, height // vision.patch_size, width // vision.patch_size)
 
     def _word_ids(self, names: tuple[str, ...]) -> list[list[int]]:
         """Ids of the tokens of each name, at the beginning of a phrase and inside it."""
@@ -81,98 +97,131 @@ class Trainer:
 
     def run(self) -> None:
         """Trains to the last step."""
-        stream = batches(
-            self.samples,
-            self.model_config,
-            self.tokenizer.id_of("<|endoftext|>"),
-            self.step * self.config.batch * self.config.accumulate,
-            self.config.data.workers,
-        )
-        progress = Progress(self.output / "metrics.jsonl", self.config.steps)
-        print(f"{parameter_count(self.model.network.parameters()) / 1e6:.2f} M parameters, {self.samples.size} images", file=sys.stderr)
-        while self.step < self.config.steps:
-            metrics, tokens = {}, 0
-            for _ in range(self.config.accumulate):
-                batch = next(stream)
-                metrics = self._backward(batch)
-                tokens += batch.ids.numel()
-            metrics["grad_norm"] = self.optimiser.step(self.step)
+        config = self.config
+        stream = self._batches()
+        progress = Progress(self.output, config.steps, config.tensorboard) if self.processes.first else None
+        self._say(f"{parameter_count(self.model.network.parameters()) / 1e6:.2f} M parameters, {self.samples.size} images")
+        images = config.batch * config.accumulate * self.processes.world
+        while self.step < config.steps:
+            metrics, tokens = self._step(stream)
             self.step += 1
             self.average.update(self.model, self.step)
-            progress.add(metrics, self.config.batch * self.config.accumulate, tokens)
-            if self.step % self.config.log_every == 0:
-                progress.report(self.step)
-            if self.step % self.config.save_every == 0 or self.step == self.config.steps:
+            if progress:
+                progress.add(metrics, images, tokens * self.processes.world)
+                if self.step % config.log_every == 0:
+                    progress.report(self.step)
+            if self.step % config.save_every == 0 or self.step == config.steps:
                 self.save()
+                self._validate(progress)
+
+    def _step(self, stream: Iterator[Batch]) -> tuple[dict[str, float], int]:
+        """One optimiser step; the mean metrics of its micro-batches and its number of tokens."""
+        sums: dict[str, float] = {}
+        tokens = 0
+        for _ in range(self.config.accumulate):
+            batch = self._next(stream)
+            for key, value in self._backward(batch).items():
+                sums[key] = sums.get(key, 0.0) + value / self.config.accumulate
+            tokens += batch.ids.numel()
+        return sums | {"grad_norm": self.optimiser.step(self.step)}, tokens
+
+    def _batches(self) -> Iterator[Batch]:
+        config, processes = self.config, self.processes
+        first = self.step * config.batch * config.accumulate * processes.world
+        numbers = Numbers(first, config.batch, processes.rank, processes.world)
+        pad = self.tokenizer.id_of("<|endoftext|>")
+        return batches(self.samples, self.model_config, pad, numbers, config.data.workers)
+
+    def _next(self, stream: Iterator[Batch]) -> Batch:
+        try:
+            return next(stream).to(self.processes.device)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise TrainingError(
+                f"a loader process was killed at step {self.step} (out of memory?): run again to go on from the last "
+                f"checkpoint, with fewer data.workers or data.tokens ({error})"
+            ) from error
 
     def _backward(self, batch: Batch) -> dict[str, float]:
-        out = self.model(batch)
-        loss = out["loss"]
-        if not math.isfinite(loss.item()):
-            path = self.output / f"nan-batch-{self.step}.safetensors"
-            save_file({k: v.contiguous() for k, v in vars(batch).items()}, str(path))
-            raise ConfigError(
-                f"the loss is {loss.item()} at step {self.step}: the batch is saved as {path} and the last good "
-                f"checkpoint kept; lower optim.lr and optim.matrix_lr"
+        with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            out = self.model(batch)
+        values = dict(zip(out, torch.stack([v.detach().float() for v in out.values()]).tolist(), strict=True))
+        values = self.processes.mean(values)
+        if not math.isfinite(values["loss"]):
+            path = self.output / f"nan-batch-{self.step}-{self.processes.rank}.safetensors"
+            save_tensors(path, vars(batch))
+            raise TrainingError(
+                f"the loss is {values['loss']} at step {self.step}: the batch is saved as {path} and the last good "
+                f"checkpoint kept; lower optim.lr and optim.matrix_lr, or leave the batch out with another seed"
             )
-        (loss / self.config.accumulate).backward()
-        return {k: v.item() for k, v in out.items()}
+        (out["loss"] / self.config.accumulate).backward()
+        return values
 
     def save(self) -> None:
-        """Writes the averaged model in released form, and all state to go on from; the old state goes last."""
-        raw = {n: p.detach().clone() for n, p in self.model.named_parameters()}
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                parameter.copy_(self.average.average[name])
-            exported = self.model.baked()
-            for name, parameter in self.model.named_parameters():
-                parameter.copy_(raw[name])
-        export = self.output / "model"
-        save_checkpoint(export, self.model_config, exported, {"step": str(self.step)})
-        shutil.copyfile(Path(self.config.init) / "tokenizer.json", export / "tokenizer.json")
-        state = {f"model/{k}": v for k, v in raw.items()}
-        state |= {f"average/{k}": v for k, v in self.average.average.items()}
-        state |= {f"optimiser/{k}": v for k, v in self.optimiser.tensors().items()}
-        part = self.output / f"{RESUME}.part"
-        save_file(state, str(part), metadata={"step": str(self.step), "config": json.dumps(asdict(self.config))})
-        os.replace(part, self.output / f"{RESUME}.safetensors")
+        """Writes the (averaged) model in released form, and all state to go on from."""
+        trained = {n: whole(p) for n, p in self.model.named_parameters() if p.requires_grad}
+        average = {n: whole(p) for n, p in self.average.average.items()}
+        state = State(self.step, trained, average, self.optimiser.tensors())
+        frozen = {n: whole(p) for n, p in self.model.named_parameters() if not p.requires_grad}
+        if self.processes.first:
+            weights = self.model.baked({**frozen, **state.best})
+            export(self.output / "model", self.model_config, weights, self.init, self.step)
+            save_state(self.output / RESUME, state, asdict(self.config))
+        self.processes.wait()
 
-    def _resume(self) -> None:
-        path = self.output / f"{RESUME}.safetensors"
-        if not path.exists():
-            return
-        from safetensors import safe_open
+    def _resume(self, path: Path) -> None:
+        state = self._load_weights(path, averaged=False)
+        self.step = state.step
+        for name, own in self.average.average.items():
+            own.copy_(sharded_like(state.average.get(name, state.model[name]), own))
+        self.optimiser.load_tensors(dict(state.optimiser))
+        self._say(f"resumed {path} at step {self.step}")
 
-        with safe_open(str(path), framework="pt") as file:
-            self.step = int(file.metadata()["step"])
-        state = self._load_weights(path, "model")
-        for name in self.average.average:
-            self.average.average[name] = state[f"average/{name}"]
-        self.optimiser.load_tensors({k.removeprefix("optimiser/"): v for k, v in state.items() if k.startswith("optimiser/")})
-        print(f"resumed {path} at step {self.step}", file=sys.stderr)
-
-    def _load_weights(self, path: Path, kind: str) -> dict[str, torch.Tensor]:
-        """Takes the `model` or the `average` weights of a resume file; returns all that it holds."""
-        try:
-            state = load_file(str(path))
-        except (OSError, SafetensorError) as error:
-            raise ConfigError(f"{path}: damaged or missing ({error}): restore it, or start anew in another output folder") from error
+    def _load_weights(self, path: Path, averaged: bool = True) -> State:
+        """Takes the weights of a state: the averaged ones, or those that the optimiser works on."""
+        state = load_state(path)
+        source = state.best if averaged else state.model
         for name, parameter in self.model.named_parameters():
-            value = state.get(f"{kind}/{name}")
-            if value is None or value.shape != parameter.shape:
-                raise ConfigError(f"{path}: does not hold {name} of shape {list(parameter.shape)}; it belongs to another model: use a new output folder")
-            parameter.data.copy_(value)
+            if not parameter.requires_grad:
+                continue
+            if name not in source or source[name].shape != parameter.shape:
+                raise TrainingError(
+                    f"{path}: does not hold {name} of shape {list(parameter.shape)}: it belongs to another model or kind "
+                    "of training; use a new output folder"
+                )
+            parameter.data.copy_(sharded_like(source[name], parameter))
         return state
+
+    def _validate(self, progress: Progress | None) -> None:
+        every = self.config.validation.every
+        if every and self.step % every == 0:
+            if progress:
+                from training.validation import validate
+
+                found = validate(self.output / "model", self.config.validation)
+                self._say(" ".join(f"{k} {v:.3f}" for k, v in found.items()))
+                progress.write({"step": self.step, **found})
+            self.processes.wait()
+
+    def _say(self, text: str) -> None:
+        if self.processes.first:
+            print(text, file=sys.stderr, flush=True)
 
 
 def main() -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="YAML file, see training/configs")
     parser.add_argument("overrides", nargs="*", help="key=value, for example optim.lr=1e-4")
     args = parser.parse_args()
     try:
-        Trainer(TrainConfig.from_yaml(args.config, args.overrides)).run()
+        config = TrainConfig.from_yaml(args.config, args.overrides)
+        processes = Processes.start()
+        try:
+            Trainer(config, processes).run()
+        finally:
+            processes.stop()
     except N3DError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -96,7 +96,7 @@ def _asked(
     work: tuple[str | Path, Suite, str, bool], workers: int, indices: list[int]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     if workers <= 1:
-        _prepare(*work)
+        _prepare(*work, threads=None)
         yield from map(_interview, indices)
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), _prepare, work) as pool:
@@ -115,13 +115,14 @@ def _asked(
 _STATE: dict[str, Any] = {}  # of one worker process
 
 
-def _prepare(checkpoint: str | Path, suite: Suite, backend: str, evidence: bool) -> None:
+def _prepare(checkpoint: str | Path, suite: Suite, backend: str, evidence: bool, threads: int | None = 1) -> None:
     import torch
 
     from n3d_core.pipeline import N3D
     from training.evaluation.interview import EvidenceLog
 
-    torch.set_num_threads(1)  # one frame a process is the parallel part
+    if threads is not None:  # one frame a process is the parallel part
+        torch.set_num_threads(threads)
     model = N3D.load(checkpoint, backend)
     if evidence:
         model.calibration = EvidenceLog()

@@ -1,0 +1,81 @@
+"""What the tests of the training share: a few small scenes, and a checkpoint folder to start from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from n3d_core.model.config import N3DConfig
+from training.config import TrainConfig
+from training.tiny import tiny_config
+from training.tokenizer import build_tokenizer, save_tokenizer
+
+_CORPUS = ["red mug, blue box: Identify the 3D boxes for all the in this scene. First locate the bbox of the object(s)."] * 30
+MakeConfig = Callable[..., TrainConfig]
+
+
+def write_init(folder: Path, config: N3DConfig | None = None) -> Path:
+    """A folder that a training begins from: the config of a very small model, and a tokenizer."""
+    tokenizer = build_tokenizer(_CORPUS, 1500)
+    save_tokenizer(tokenizer, folder)
+    tiny = tiny_config(tokenizer.get_vocab_size())
+    vision = replace(
+        tiny.vision, depth=2, hidden_size=48, intermediate_size=96, num_heads=3, out_hidden_size=96, patch_size=8,
+        window_size=32, fullatt_block_indexes=(1,),
+    )  # fmt: skip
+    text = replace(
+        tiny.text, hidden_size=96, intermediate_size=192, num_hidden_layers=2, num_attention_heads=3,
+        num_key_value_heads=1,
+    )  # fmt: skip
+    data = (config or replace(tiny, vision=vision, text=text, image_longest_side=64)).to_json()
+    for key, token in (
+        ("image_token_id", "<|image_pad|>"),
+        ("vision_start_token_id", "<|vision_start|>"),
+        ("vision_end_token_id", "<|vision_end|>"),
+        ("eos_token_id", "<|im_end|>"),
+    ):
+        data[key] = tokenizer.token_to_id(token)
+    (folder / "config.json").write_text(json.dumps(data))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_init(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder without weights."""
+    return write_init(tmp_path_factory.mktemp("init"))
+
+
+@pytest.fixture(scope="session")
+def small_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight scenes of one to three objects at 64x48."""
+    pytest.importorskip("mujoco", reason="scenes are rendered by MuJoCo")
+    from n3d_core.errors import MissingDependencyError
+    from training.scenes.cache import write_cache
+    from training.scenes.config import SceneConfig
+
+    folder = tmp_path_factory.mktemp("cache")
+    config = SceneConfig(width=64, height=48, objects=(1, 3))
+    try:
+        write_cache(folder, range(8), 1, config, 1, lambda _: None)
+    except MissingDependencyError as error:
+        pytest.skip(str(error))
+    return folder
+
+
+@pytest.fixture
+def make_config(small_init: Path, small_cache: Path, tmp_path: Path) -> MakeConfig:
+    """Builds a config for the small model; overrides are `a.b=value`."""
+
+    def make(*overrides: str) -> TrainConfig:
+        path = tmp_path / "config.yaml"
+        path.write_text(
+            f"init: {small_init}\noutput: {tmp_path / 'out'}\nsteps: 6\nbatch: 2\nthreads: 1\nlog_every: 1\n"
+            f"data: {{cache: {small_cache}, tokens: 160, workers: 0}}\noptim: {{warmup_steps: 2}}\n"
+        )
+        return TrainConfig.from_yaml(path, list(overrides))
+
+    return make

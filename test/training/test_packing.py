@@ -1,0 +1,68 @@
+"""Packing: many questions in one sequence give the logits that each gives alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+
+from training.config import TrainConfig
+from training.data import SceneSamples
+from training.model import TrainingModel, collate
+from training.packing import IGNORE, Segment, attention_mask, pack
+from training.parallel import Processes
+from training.samples import Question, from_cache
+from training.train import Trainer
+
+MakeConfig = Callable[..., TrainConfig]
+CPU = Processes(0, 1, torch.device("cpu"))
+
+
+def test_a_segment_sees_the_prefix_and_itself_alone() -> None:
+    first = Segment([5, 6], [7], [1.0], [IGNORE], [IGNORE])
+    second = Segment([8], [9, 10], [1.0, 1.0], [IGNORE] * 2, [IGNORE] * 2)
+    packed = pack([1, 2, 3], np.arange(9).reshape(3, 3), 4, [first, second])
+    assert packed.segment.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert packed.positions[0].tolist() == [0, 1, 2, 4, 5, 6, 4, 5, 6]
+    assert packed.targets.tolist() == [-1, -1, -1, -1, 7, -1, 9, 10, -1]
+    mask = attention_mask(np.append(packed.segment, IGNORE))
+    assert mask[7].tolist() == [True, True, True, False, False, False, True, True, False, False]
+    assert mask[9].tolist() == [False] * 9 + [True]
+
+
+def _hidden(trainer: Trainer, questions: list[Question]) -> tuple[torch.Tensor, np.ndarray]:
+    """Hidden states [predicted, width] at the positions that predict something, and what they should predict."""
+    samples: SceneSamples = trainer.samples
+    sample = samples.maker.make(from_cache(samples.cache[0]), questions, 2.0)
+    batch = collate([sample], trainer.model_config, 0)
+    model: TrainingModel = trainer.model
+    caught: list[torch.Tensor] = []
+    watch = model.network.model.norm.register_forward_hook(lambda _, __, out: caught.append(out))
+    model(batch)
+    watch.remove()
+    return caught[0][batch.targets >= 0].detach(), sample.packed.targets[sample.packed.targets >= 0]
+
+
+def test_a_packed_sequence_gives_the_logits_of_its_questions_asked_one_by_one(make_config: MakeConfig) -> None:
+    trainer = Trainer(make_config("loss.dense=0.0", "data.tokens=600"), CPU)
+    asked = [
+        Question("Detect boxes.", ((0, "red mug"),)),
+        Question("Identify the 3D boxes for all the 'box' in this scene."),
+        Question("How far is it?", reply="<think>far</think> It is far."),
+    ]
+    packed, targets = _hidden(trainer, asked)
+    alone = [_hidden(trainer, [question]) for question in asked]
+    assert targets.tolist() == np.concatenate([t for _, t in alone]).tolist()
+    assert len(targets) > 30
+    torch.testing.assert_close(packed, torch.cat([h for h, _ in alone]), atol=2e-5, rtol=1e-5)
+
+
+def test_questions_that_do_not_fit_are_left_out_and_shorter_ones_still_come(make_config: MakeConfig) -> None:
+    trainer = Trainer(make_config("loss.dense=0.0", "data.tokens=100"), CPU)
+    image = from_cache(trainer.samples.cache[0])
+    asked = [Question("Detect boxes."), Question("long", reply="word " * 200), Question("short", reply="yes")]
+    packed = trainer.samples.maker.make(image, asked, 2.0).packed
+    assert packed.segment.max() == 2
+    assert len(packed.ids) <= 100

@@ -1,0 +1,244 @@
+"""The trainer: resuming, many processes, adapters, and what happens when something goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from safetensors.torch import load_file, save_file
+
+from n3d_core.depth import DepthLimits
+from n3d_core.errors import ConfigError, N3DError
+from n3d_core.geometry.boxes import pairwise_iou_3d
+from n3d_core.geometry.frame import Frame
+from n3d_core.language.prompts import ALL_OBJECTS
+from n3d_core.model.checkpoint import load_network
+from n3d_core.pipeline import N3D
+from training.config import TrainConfig
+from training.data import Numbers, SceneSamples
+from training.errors import TrainingError
+from training.parallel import Processes
+from training.samples import from_cache
+from training.train import Trainer
+
+MakeConfig = Callable[..., TrainConfig]
+CPU = Processes(0, 1, torch.device("cpu"))
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def losses(config: TrainConfig) -> dict[int, float]:
+    """Loss of each step, the last word of a step that was done twice."""
+    rows = [json.loads(line) for line in (Path(config.output) / "metrics.jsonl").read_text().splitlines()]
+    return {row["step"]: row["loss"] for row in rows if "loss" in row}
+
+
+def test_a_killed_training_goes_on_with_the_same_loss_curve(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make_config("save_every=3", "output=" + str(make_config().output) + "-whole")
+    Trainer(whole, CPU).run()
+
+    broken = make_config("save_every=3")
+    save = Trainer.save
+
+    def save_and_die(self: Trainer) -> None:
+        save(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "save", save_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(broken, CPU).run()
+    monkeypatch.undo()
+    assert max(losses(broken)) == 3
+    Trainer(broken, CPU).run()
+    assert losses(broken) == losses(whole)
+    first, second = (load_file(Path(c.output) / "model/model.safetensors") for c in (whole, broken))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_exported_model_is_a_checkpoint_that_answers(make_config: MakeConfig) -> None:
+    config = make_config("steps=2", "optim.ema=0.0")
+    trainer = Trainer(config, CPU)
+    trainer.run()
+    folder = Path(config.output) / "model"
+    network = load_network(folder)
+    expected = trainer.model.embedding_table()
+    torch.testing.assert_close(network.model.embed_tokens.weight, expected.detach())
+    model = N3D.load(folder, "torch")
+    assert model.config.pe_order == "aligned"
+
+
+def test_each_process_takes_its_share_of_every_step() -> None:
+    first, second = (iter(Numbers(12, 2, rank, 2)) for rank in (0, 1))
+    assert [next(first), next(second), next(first), next(second)] == [[12, 13], [14, 15], [16, 17], [18, 19]]
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_two_processes_train_as_one_that_accumulates(make_config: MakeConfig, tmp_path: Path, optimiser: str) -> None:
+    name = f"optim.name={optimiser}"
+    one = make_config("steps=3", "batch=1", "accumulate=2", name, f"output={tmp_path / 'one'}")
+    Trainer(one, CPU).run()
+    overrides = ["steps=3", "batch=1", name, f"output={tmp_path / 'two'}"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0",
+               "--standalone", "-m", "training.train", str(tmp_path / "config.yaml"), *overrides]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    two = make_config(*overrides)
+    assert losses(two) == pytest.approx(losses(one), rel=2e-4)
+    state, other = (load_file(Path(c.output) / "resume.safetensors") for c in (one, two))
+    assert state.keys() == other.keys()
+    worst = max(float((state[k] - other[k]).abs().max()) for k in state if k.startswith("model/"))
+    assert worst < 1e-3
+
+
+def test_a_two_process_state_is_taken_up_by_one_process(make_config: MakeConfig, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m",
+               "training.train", str(tmp_path / "config.yaml"), "steps=2", "batch=1"]  # fmt: skip
+    config = make_config("steps=3")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    trainer = Trainer(config, CPU)
+    assert trainer.step == 2
+    trainer.run()
+    assert sorted(losses(config)) == [1, 2, 3]
+
+
+def test_adapters_train_little_and_fold_into_the_export(make_config: MakeConfig, tmp_path: Path) -> None:
+    pytest.importorskip("peft", reason="adapters come from peft")
+    first = make_config("steps=1", f"output={tmp_path / 'base'}")
+    Trainer(first, CPU).run()
+    base = tmp_path / "base" / "model"
+    config = make_config("steps=2", f"init={base}", "train=lora", "lora.rank=4", "loss.dense=0.0", "optim.ema=0.0")
+    trainer = Trainer(config, CPU)
+    trained = {n for n, p in trainer.model.named_parameters() if p.requires_grad}
+    assert any("lora_A" in n for n in trained)
+    assert not any(n.endswith("base_layer.weight") or "embed_tokens" in n for n in trained)
+    trainer.run()
+    before, after = load_file(base / "model.safetensors"), load_file(Path(config.output) / "model/model.safetensors")
+    assert before.keys() == after.keys()
+    name = "model.layers.0.self_attn.q_proj.weight"
+    module = trainer.model.network.get_submodule("model.layers.0.self_attn.q_proj")
+    torch.testing.assert_close(after[name], module.base_layer.weight + module.get_delta_weight("default").detach())
+    assert not torch.equal(after[name], before[name])
+    assert torch.equal(after["model.layers.0.input_layernorm.weight"], before["model.layers.0.input_layernorm.weight"])
+
+
+def test_recomputing_activations_changes_no_loss(make_config: MakeConfig, tmp_path: Path) -> None:
+    plain, again = make_config("steps=2"), make_config("steps=2", "checkpointing=true", f"output={tmp_path / 'again'}")
+    for config in (plain, again):
+        Trainer(config, CPU).run()
+    assert losses(plain) == pytest.approx(losses(again), rel=1e-5)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_batch_saved_and_the_checkpoint_kept(make_config: MakeConfig) -> None:
+    config = make_config("steps=2")
+    Trainer(config, CPU).run()
+    kept = (Path(config.output) / "resume.safetensors").read_bytes()
+    trainer = Trainer(make_config("steps=4"), CPU)
+    trainer.model.number_map.data.fill_(float("nan"))
+    with pytest.raises(TrainingError, match="the loss is nan at step 2"):
+        trainer.run()
+    batch = load_file(Path(config.output) / "nan-batch-2-0.safetensors")
+    assert batch["ids"].shape[0] == 2
+    assert (Path(config.output) / "resume.safetensors").read_bytes() == kept
+
+
+def test_a_full_disk_keeps_what_was_saved(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = make_config("steps=1")
+    Trainer(config, CPU).run()
+    kept = (Path(config.output) / "resume.safetensors").read_bytes()
+
+    def full(tensors: object, path: str, **_: object) -> None:
+        Path(path).write_bytes(b"cut short")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("training.checkpoints.save_file", full)
+    with pytest.raises(TrainingError, match=r"resume.safetensors: cannot be written .*No space left.*free the disk"):
+        Trainer(make_config("steps=2"), CPU).run()
+    assert (Path(config.output) / "resume.safetensors").read_bytes() == kept
+    assert not list(Path(config.output).glob("*.part"))
+
+
+def test_a_state_cut_short_is_named(make_config: MakeConfig) -> None:
+    config = make_config("steps=1")
+    Trainer(config, CPU).run()
+    path = Path(config.output) / "resume.safetensors"
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(TrainingError, match=r"resume.safetensors: not the state of a training, or cut short"):
+        Trainer(config, CPU)
+
+
+def test_a_state_of_another_model_is_refused(make_config: MakeConfig) -> None:
+    config = make_config("steps=1")
+    Trainer(config, CPU).run()
+    path = Path(config.output) / "resume.safetensors"
+    state = load_file(path)
+    state["model/number_map"] = torch.zeros(3, 3)
+    save_file(state, path, metadata={"step": "1"})
+    with pytest.raises(TrainingError, match=r"does not hold number_map of shape \[65, 96\]"):
+        Trainer(config, CPU)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optim.speed=1", "unknown key 'speed'"),
+        ("precision=fp8", "precision is 'fp8': one of fp32, bf16 is wanted"),
+        ("batch=0", "batch is 0: at least 1 is wanted"),
+        ("batch=two", "batch is 'two': int is wanted"),
+        ("data.mixture={cats: 1.0}", r"unknown kinds \['cats'\]"),
+        ("data.cache=/nowhere", "/nowhere: no shard found"),
+        ("validation.every=7", "a multiple of save_every"),
+        ("optim.name=sgd", "'muon' or 'adamw' is wanted"),
+    ],
+)
+def test_bad_settings_are_named(make_config: MakeConfig, override: str, message: str) -> None:
+    with pytest.raises(N3DError, match=message):
+        Trainer(make_config(override), CPU)
+
+
+def test_a_config_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("- a\n- b\n")
+    with pytest.raises(ConfigError, match="a mapping is wanted, list found"):
+        TrainConfig.from_yaml(path)
+
+
+OVERFIT = (
+    "steps=420", "batch=8", "log_every=20", "save_every=420", "data.augment=false", "data.limit=8",
+    "data.mixture={detect: 1.0}", "loss.sigma=0.0", "loss.dense=0.0", "optim.ema=0.0", "optim.warmup_steps=20",
+    "optim.weight_decay=0.0",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_eight_samples_are_learnt_exactly_through_the_real_command(make_config: MakeConfig, tmp_path: Path) -> None:
+    config = make_config(*OVERFIT)
+    command = [sys.executable, "-m", "training.train", str(tmp_path / "config.yaml"), *OVERFIT]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=1800, env=environment)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert losses(config)[420] < 0.01
+
+    model = N3D.load(Path(config.output) / "model", "torch")
+    samples = SceneSamples(config, model.config, model.tokenizer)
+    as_measured = DepthLimits(jump=0.99, speck=0.0)
+    for index in range(8):
+        image = from_cache(samples.cache[index])
+        found = model.look(Frame(image.color, image.depth, image.camera), as_measured).ground(ALL_OBJECTS)
+        sample = samples.maker.make(image, samples.questions.draw(image, 1, np.random.default_rng(0))[1], 1.0)
+        wanted = sample.packed.targets[sample.packed.targets >= 0].tolist()
+        assert found.text == model.tokenizer.decode(wanted)
+        true = [o.box for o in image.objects if o.groundable]
+        assert len(found.boxes) == len(true)
+        assert all(pairwise_iou_3d([box], true).max() > 0.9 for box in found.boxes)

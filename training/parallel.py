@@ -1,0 +1,90 @@
+"""The processes of one training: one alone, or many under `torchrun` or `accelerate launch` with sharded parameters.
+
+Both launchers say who is who through the same environment variables. Parameters, gradients and optimiser state are
+sharded over the processes block by block (FSDP2, `fully_shard`); checkpoints are written whole by the first process in
+the same form whatever the number of processes, so a training may go on with another number.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from n3d_core.model.decoder import DecoderLayer
+from n3d_core.model.vision import VisionBlock
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Which process this is, of how many, and its device."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @classmethod
+    def start(cls) -> Processes:
+        """Joins the others, if there are any."""
+        rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        device = torch.device("cpu")
+        if torch.cuda.is_available():
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+            torch.cuda.set_device(device)
+        if world > 1 and not distributed.is_initialized():
+            distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        return cls(rank, world, device)
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes and prints."""
+        return self.rank == 0
+
+    def stop(self) -> None:
+        """Leaves the others."""
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+    def wait(self) -> None:
+        """Until all are here."""
+        if self.world > 1:
+            distributed.barrier()
+
+    def shard(self, model: nn.Module, precision: str) -> None:
+        """Shards a model in place, each transformer block for itself; nothing to do for one process."""
+        if self.world == 1:
+            return
+        mesh = init_device_mesh(self.device.type, (self.world,))
+        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if precision == "bf16" else MixedPrecisionPolicy()
+        for module in model.modules():
+            if isinstance(module, DecoderLayer | VisionBlock):
+                fully_shard(module, mesh=mesh, mp_policy=policy)
+        fully_shard(model, mesh=mesh, mp_policy=policy)
+
+    def mean(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Means over all processes."""
+        if self.world == 1:
+            return dict(values)
+        table = torch.tensor(list(values.values()), dtype=torch.float64, device=self.device)
+        distributed.all_reduce(table)
+        return dict(zip(values, (table / self.world).tolist(), strict=True))
+
+
+def whole(value: Tensor) -> Tensor:
+    """A parameter or state as one tensor in host memory; every process must ask for it."""
+    full = value.full_tensor() if isinstance(value, DTensor) else value
+    return full.detach().cpu().clone()
+
+
+def sharded_like(value: Tensor, parameter: Tensor) -> Tensor:
+    """A whole tensor on the parameter's device, sharded as the parameter is."""
+    value = value.to(parameter.device)
+    if isinstance(parameter, DTensor):
+        return distribute_tensor(value, parameter.device_mesh, parameter.placements)
+    return value
