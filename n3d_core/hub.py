@@ -134,8 +134,8 @@ def _fetch(url: str, path: Path, sibling: Any, log: Callable[[str], None]) -> No
     if seen != expected:
         part.unlink()
         raise CheckpointError(
-            f"{sibling.rfilename}: its hash is {seen} and the hub states {expected}; it was thrown away: run the command "
-            "again"
+            f"{sibling.rfilename}: its hash is {seen} and the hub states {expected}; it was thrown away: run the "
+            "command again"
         )
     os.replace(part, path)
     log(f"{sibling.rfilename}: {sibling.size / 1e6:.1f} MB, hash is right")

@@ -24,7 +24,7 @@ COMMANDS = {
     "ask": ("n3d_core.cli.ask", "answer a spatial question, with the answer checked against geometry"),
     "doctor": ("n3d_core.doctor", "say what this machine can run, and what to do about what is missing"),
     "download": ("n3d_core.cli.download", "fetch a published checkpoint and check it"),
-    "parity": ("n3d_core.parity", "compare with golden vectors of the reference"),
+    "parity": ("n3d_core.parity.__main__", "compare with golden vectors of the reference"),
     "compile": ("n3d_core.backends.compile_command", "build engines ahead of time"),
     "bench": ("n3d_core.bench", "measure this machine"),
 }

@@ -124,7 +124,13 @@ def _camera(args: argparse.Namespace, width: int, height: int) -> Camera | None:
         raise ConfigError("--camera and --fov both give the intrinsics: leave one out")
     if args.fov is not None:
         return Camera.from_fov(args.fov, width, height)
-    return _read_camera(args.camera)
+    camera = _read_camera(args.camera)
+    if camera is not None and (camera.width, camera.height) != (width, height):
+        raise CameraError(
+            f"{args.camera} is for {camera.width}x{camera.height} and {args.image} is {width}x{height}: "
+            "the intrinsics of this image are wanted"
+        )
+    return camera
 
 
 def _read_camera(path: Path | None) -> Camera | None:

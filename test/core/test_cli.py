@@ -1,0 +1,271 @@
+"""The command line: quick help, clear errors, and the same boxes as the Python interface."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from n3d_core import N3D
+from n3d_core.cli import COMMANDS, main
+from n3d_core.cli.inputs import add_frame_arguments, read_input
+from n3d_core.geometry import Camera
+from n3d_core.geometry.frame_folder import FrameFolder
+
+ROOT = Path(__file__).parents[2]
+FRAMES = ROOT / "demo" / "frames"
+
+
+def parsed(*arguments: str) -> object:
+    """The frame arguments of a command line."""
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    add_frame_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One shipped frame as the files that `n3d ground IMAGE --depth …` takes."""
+    folder = tmp_path_factory.mktemp("files")
+    frame = FrameFolder(FRAMES).frame(0)
+    cv2.imwrite(str(folder / "color.png"), frame.color[:, :, ::-1])
+    cv2.imwrite(str(folder / "depth.png"), np.nan_to_num(frame.depth * 1000).round().astype(np.uint16))
+    cv2.imwrite(str(folder / "tum.png"), np.nan_to_num(frame.depth * 5000).round().astype(np.uint16))
+    np.save(folder / "depth.npy", frame.depth)
+    frame.camera.to_yaml(folder / "camera.yaml")
+    small = frame.camera.resized(frame.width // 2, frame.height // 2)
+    small.to_yaml(folder / "small.yaml")
+    half = cv2.resize(frame.depth, (small.width, small.height), interpolation=cv2.INTER_NEAREST)
+    np.save(folder / "small.npy", half)
+    return folder
+
+
+# ---------------------------------------------------------------- help and usage
+
+
+def test_help_is_quick_and_imports_no_numpy() -> None:
+    program = (
+        "import sys, n3d_core.cli\ntry: n3d_core.cli.main(['--help'])\nexcept SystemExit as end: assert end.code == 0\n"
+    )
+    program += "heavy = {'numpy', 'torch', 'cv2', 'transformers'} & set(sys.modules)\nassert not heavy, heavy"
+    start = time.process_time()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert time.process_time() - start < 0.3
+    for name, (_, summary) in COMMANDS.items():
+        assert name in done.stdout
+        assert summary.split()[0] in done.stdout
+
+
+@pytest.mark.parametrize("command", ["ground", "ask", "doctor", "download", "compile"])
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0
+    assert f"n3d {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["nothing"], ["ground"], ["ground", "a.png"], ["ask", "a", "b", "--answer-from", "x"]]
+)
+def test_wrong_usage_is_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    assert "usage: n3d" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- input
+
+
+def test_files_and_folder_give_the_same_frame(files: Path) -> None:
+    expected = FrameFolder(FRAMES).frame(0)
+    camera = ["--camera", str(files / "camera.yaml")]
+    for depth in (
+        ["depth.png"],
+        ["depth.npy"],
+        ["tum.png", "--depth-unit", "tum"],
+        ["tum.png", "--depth-unit", "5000"],
+    ):
+        found = read_input(parsed(str(files / "color.png"), *camera, "--depth", str(files / depth[0]), *depth[1:]))
+        np.testing.assert_array_equal(found.frame.color, expected.color)
+        np.testing.assert_allclose(found.frame.depth, expected.depth, atol=2e-4)
+        assert found.frame.camera == expected.camera
+    from_folder = read_input(parsed(str(FRAMES), "--frame", "1"))
+    np.testing.assert_array_equal(from_folder.frame.depth, FrameFolder(FRAMES).frame(1).depth)
+    assert from_folder.truth is not None
+
+
+def test_depth_of_another_size_is_registered_with_its_own_camera(files: Path) -> None:
+    arguments = [str(files / "color.png"), "--camera", str(files / "camera.yaml"), "--depth", str(files / "small.npy")]
+    found = read_input(parsed(*arguments, "--depth-camera", str(files / "small.yaml")))
+    expected = FrameFolder(FRAMES).frame(0).depth
+    both = np.isfinite(found.frame.depth) & np.isfinite(expected)
+    assert both.mean() > 0.8
+    assert np.median(np.abs(found.frame.depth - expected)[both]) < 0.01
+
+
+def test_extrinsics_move_depth_to_where_the_colour_camera_sees_it(files: Path, tmp_path: Path) -> None:
+    camera = Camera.from_fov(60.0, 160, 120)
+    camera.to_yaml(tmp_path / "camera.yaml")
+    depth = np.full((120, 160), 2.0, np.float32)
+    depth[40:80, 60:100] = 1.0
+    np.save(tmp_path / "depth.npy", depth)
+    cv2.imwrite(str(tmp_path / "color.png"), np.zeros((120, 160, 3), np.uint8))
+    yaml = str(tmp_path / "camera.yaml")
+    arguments = [str(tmp_path / "color.png"), "--camera", yaml, "--depth", str(tmp_path / "depth.npy")]
+    arguments += ["--depth-camera", yaml, "--depth-to-color", "0.1", "0", "0", "0", "0", "0", "1"]
+    moved = read_input(parsed(*arguments)).frame.depth
+    shift = round(0.1 * camera.fx / 1.0)
+    near = moved[60] < 1.5
+    assert near.sum() == pytest.approx(40, abs=1)
+    assert np.nonzero(near)[0][0] == pytest.approx(60 + shift, abs=1)
+
+
+def test_a_point_map_brings_its_own_camera(tmp_path: Path) -> None:
+    k = np.array([[0.9, 0, 0.5], [0, 1.2, 0.5], [0, 0, 1]])
+    cloud = np.dstack([np.zeros((30, 40)), np.zeros((30, 40)), np.full((30, 40), 42.0), np.ones((30, 40))])
+    np.savez(tmp_path / "map.npz", pcd=cloud.astype(np.float16), intr=k)
+    cv2.imwrite(str(tmp_path / "color.jpg"), np.zeros((60, 80, 3), np.uint8))
+    found = read_input(parsed(str(tmp_path / "color.jpg"), "--depth", str(tmp_path / "map.npz")))
+    np.testing.assert_allclose(found.frame.depth, 42.0)
+    np.testing.assert_allclose(found.frame.camera.fractions, k)
+    assert found.limits.far > 42.0  # a monocular model says itself what it does not see
+
+
+ERRORS = {
+    "no image": (["nowhere.png", "--fov", "60", "--depth", "depth.png"], "nowhere.png: cannot be read as an image"),
+    "no depth": (["color.png", "--fov", "60"], "no depth is given"),
+    "no camera": (["color.png", "--depth", "depth.png"], "no camera is given"),
+    "two cameras": (["color.png", "--depth", "depth.png", "--camera", "camera.yaml", "--fov", "60"], "leave one out"),
+    "other size": (["color.png", "--fov", "60", "--depth", "small.npy"], "--depth-camera YAML"),
+    "wrong camera": (
+        ["color.png", "--depth", "depth.png", "--camera", "small.yaml"],
+        "small.yaml|colour camera|320x240",
+    ),
+    "unit": (["color.png", "--fov", "60", "--depth", "depth.png", "--depth-unit", "feet"], "depth unit 'feet'"),
+    "field of view": (["color.png", "--fov", "200", "--depth", "depth.png"], "field of view of 200"),
+    "limits": (
+        ["color.png", "--fov", "60", "--depth", "depth.png", "--min-depth", "5", "--max-depth", "1"],
+        "near < far",
+    ),
+    "transform": (
+        ["color.png", "--fov", "60", "--depth", "depth.png", "--depth-to-color", *"0000001"],
+        "without --depth-camera",
+    ),
+    "quaternion": (
+        [
+            "color.png",
+            "--fov",
+            "60",
+            "--depth",
+            "small.npy",
+            "--depth-camera",
+            "small.yaml",
+            "--depth-to-color",
+            *"0000002",
+        ],
+        "length 2.000; 1 is wanted",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_input_that_does_not_fit_is_exit_code_1_and_says_what_to_do(
+    case: str, files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import re
+
+    arguments, message = ERRORS[case]
+    monkeypatch.chdir(files)
+    assert main(["ground", *arguments, "red mug"]) == 1
+    shown = capsys.readouterr()
+    assert re.search(message, shown.err)
+    assert shown.err.startswith("n3d: ")
+    assert shown.out == ""
+
+
+def test_a_folder_takes_no_files_and_its_frames_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ground", str(FRAMES), "mug", "--depth", "a.png"]) == 1
+    assert "leave out --depth" in capsys.readouterr().err
+    assert main(["ground", str(FRAMES), "mug", "--frame", "99"]) == 1
+    assert "--frame 99 is not one of 0.." in capsys.readouterr().err
+
+
+def test_results_that_cannot_be_kept_are_found_before_the_model_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    start = time.monotonic()
+    assert main(["ground", str(FRAMES), "mug", "--output", "/nowhere/a.png"]) == 1
+    assert "there is no folder /nowhere" in capsys.readouterr().err
+    assert main(["ground", str(FRAMES), "mug", "--timeout", "0"]) == 1
+    assert "more than 0 seconds" in capsys.readouterr().err
+    assert time.monotonic() - start < 5
+
+
+def test_an_unknown_model_lists_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ground", str(FRAMES), "mug", "--model", "nothing"]) == 1
+    assert "n3d-tiny" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- with the shipped model
+
+
+def test_ground_prints_the_boxes_of_the_python_interface_and_writes_the_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = FrameFolder(FRAMES).frame(0)
+    expected = N3D.load("n3d-tiny", "torch").look(frame).ground("all objects")
+    picture = tmp_path / "out.png"
+    arguments = ["ground", str(FRAMES), "all objects", "--backend", "torch", "--output", str(picture)]
+    assert main([*arguments, "--json"]) == 0
+    shown = capsys.readouterr()
+    record = json.loads(shown.out.splitlines()[-1])
+    assert len(shown.out.splitlines()) == 1
+    assert [box["label"] for box in record["boxes"]] == [box.label for box in expected.boxes]
+    for box, wanted in zip(record["boxes"], expected.boxes, strict=True):
+        np.testing.assert_allclose(box["center"], wanted.center, atol=1e-4)
+        np.testing.assert_allclose(box["size"], wanted.size, atol=1e-4)
+        assert 0 <= box["true_iou"] <= 1
+    assert record["picture"] == str(picture)
+    drawn = cv2.imread(str(picture))
+    assert max(drawn.shape) >= 960
+    assert "n3d-tiny on torch" in shown.err
+    assert main([*arguments, "--quiet"]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    rows = [line for line in shown.out.splitlines() if line[:1].isdigit()]
+    assert len(rows) == len(expected.boxes)
+
+
+def test_ask_prints_answer_verdict_and_boxes(capsys: pytest.CaptureFixture[str]) -> None:
+    truth = FrameFolder(FRAMES).truth(0)
+    assert truth is not None
+    question = next(q["text"] for q in truth.questions)
+    arguments = ["ask", str(FRAMES), question, "--backend", "torch"]
+    assert main([*arguments, "--json", "--answer-from", "geometry"]) == 0
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert record["question"] == question
+    assert record["verdict"] in ("verified", "contradicted", "unverifiable")
+    assert record["verdict_reason"]
+    assert main([*arguments, "--about", "all objects"]) == 0
+    shown = capsys.readouterr()
+    assert "verdict:" in shown.out
+    assert "boxes: 0_" in shown.err
+
+
+def test_a_time_limit_ends_with_a_message(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ground", str(FRAMES), "all objects", "--backend", "torch", "--timeout", "0.0001"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("n3d: ")
+
+
+def test_a_reader_that_goes_away_is_no_traceback(files: Path) -> None:
+    command = f"{sys.executable} -m n3d_core.cli download | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert "Traceback" not in done.stderr

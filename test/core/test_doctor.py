@@ -1,0 +1,65 @@
+"""`n3d doctor` tells what is there from what is absent and what is broken, and survives modules that crash."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+import n3d_core.doctor as doctor
+from n3d_core.cli import main
+from n3d_core.doctor import ABSENT, BROKEN, OK, Finding
+
+
+def test_this_machine_is_examined_and_the_shipped_model_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    found = {f["name"]: f for f in record["findings"]}
+    assert record["ok"] is True
+    assert {f["area"] for f in record["findings"]} == {"machine", "backends", "model", "ROS", "optional"}
+    assert found["n3d-tiny"]["status"] == OK
+    assert "loaded in" in found["n3d-tiny"]["found"]
+    assert found["Python"]["found"].startswith(f"{sys.version_info.major}.{sys.version_info.minor}")
+    for finding in record["findings"]:
+        assert finding["status"] in (OK, ABSENT, BROKEN)
+        assert finding["status"] == OK or finding["advice"], finding["name"]
+
+
+def test_a_model_that_does_not_load_is_exit_code_1_with_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "_ros", lambda: iter(()))  # its imports are tested above, and take a while
+    (tmp_path / "config.json").write_text("{}")
+    assert main(["doctor", "--model", str(tmp_path)]) == 1
+    shown = capsys.readouterr().out
+    assert "!!" in shown
+    assert "n3d download" in shown
+    assert shown.splitlines()[-1].startswith("n3d does not run here yet")
+
+
+def test_modules_that_are_absent_broken_or_crash_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "fine_module.py").write_text("")
+    (tmp_path / "broken_module.py").write_text("raise AttributeError('_ARRAY_API not found')")
+    (tmp_path / "crashing_module.py").write_text("import os; os.abort()")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = doctor._probe(["fine_module", "crashing_module", "broken_module", "no_such_module"])
+    assert found["fine_module"][0] is True
+    assert found["crashing_module"] == (False, "the import ended Python with exit code -6")
+    assert found["broken_module"] == [False, "AttributeError: _ARRAY_API not found"]
+    assert found["no_such_module"][1].startswith("ModuleNotFoundError")
+
+
+def test_a_finding_says_absent_for_missing_and_broken_for_failing() -> None:
+    def missing() -> str:
+        raise ModuleNotFoundError("No module named 'x'")
+
+    def failing() -> str:
+        raise RuntimeError("driver too old")
+
+    assert doctor._attempt("backends", "x", missing, "install x") == Finding("backends", "x", ABSENT, "", "install x")
+    assert doctor._attempt("backends", "x", missing, "install x", needed=True).status == BROKEN
+    assert doctor._attempt("backends", "x", failing, "update").found == "RuntimeError: driver too old"
