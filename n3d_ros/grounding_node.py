@@ -28,7 +28,7 @@ from n3d_ros.errors import NotActiveError
 from n3d_ros.frame_source import FrameSource, RgbdSource
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.model_pool import ModelPool, SharedModel
-from n3d_ros.msg import Answer
+from n3d_ros.msg import Answer, Result
 from n3d_ros.outputs import Outputs
 from n3d_ros.parameters import ON_ACTIVATE, ON_CONFIGURE, ParameterSet, refuse_frozen
 from n3d_ros.query import ASK, GROUND, Progress, QueryRunner
@@ -178,9 +178,7 @@ class GroundingNode(LifecycleNode):
         """Runs in the worker, or where a job was refused."""
         if error is not None:
             answer = answer_message(failure_message(error), question)
-            self._log.failed(answer.result.status, answer.result.message)
-            if self.context.ok():
-                self._report(error)
+            self._note(error, answer.result)
         future.set_result(answer)
         if self.executor is not None:
             self.executor.wake()  # a future does not wake the executor whose coroutine waits for it
@@ -233,8 +231,10 @@ class GroundingNode(LifecycleNode):
         self.get_logger().error(f"{transition} failed: {_told(error)}")
         return _FAILURE
 
-    def _report(self, error: Exception) -> None:
-        self.get_logger().warning(f"query failed: {_told(error)}", throttle_duration_sec=1.0)
+    def _note(self, error: Exception, result: Result) -> None:
+        self._log.failed(result.status, result.message)
+        if self.context.ok() and result.status != Result.CANCELLED:  # a cancelled query did what it was asked to
+            self.get_logger().warning(f"query failed: {_told(error)}", throttle_duration_sec=1.0)
 
 
 def _told(error: Exception) -> str:

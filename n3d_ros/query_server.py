@@ -9,7 +9,9 @@ from typing import Protocol
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from rclpy.task import Future
 
 from n3d_ros.action import Query
@@ -18,6 +20,8 @@ from n3d_ros.msg import Result
 from n3d_ros.query import ASK, GROUND, Progress
 from n3d_ros.srv import Ask, Ground
 
+# Requests that come faster than they are taken wait; the default keeps ten and drops the others without a word.
+_MANY = QoSProfile(depth=2000)
 RESULT_KEPT_S = 60  # a finished goal's result waits this long for its client
 
 
@@ -35,8 +39,10 @@ class QueryServer:
     def __init__(self, node: Node, ask: AskFunction) -> None:
         self._ask = ask
         self._logger = node.get_logger()
-        node.create_service(Ground, "~/ground", self._on_ground)
-        node.create_service(Ask, "~/ask", self._on_ask)
+        # A coroutine that waits holds its group: in the node's own one it would hold up timers and parameters.
+        group = ReentrantCallbackGroup()
+        node.create_service(Ground, "~/ground", self._on_ground, qos_profile=_MANY, callback_group=group)
+        node.create_service(Ask, "~/ask", self._on_ask, qos_profile=_MANY, callback_group=group)
         self._actions = ActionServer(
             node,
             Query,
@@ -44,6 +50,10 @@ class QueryServer:
             self._on_goal,
             goal_callback=self._accept,
             cancel_callback=lambda _goal: CancelResponse.ACCEPT,
+            callback_group=group,
+            goal_service_qos_profile=_MANY,
+            result_service_qos_profile=_MANY,
+            cancel_service_qos_profile=_MANY,
             result_timeout=RESULT_KEPT_S,
         )
 

@@ -1,7 +1,8 @@
 """Camera and grounding node as processes, over DDS: what a client sees."""
 
-import os
+import json
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,9 +22,7 @@ from std_msgs.msg import String
 from vision_msgs.msg import Detection3DArray, VisionInfo
 from visualization_msgs.msg import Marker, MarkerArray
 
-from n3d_core.geometry.boxes import Box3D, iou_3d
 from n3d_core.geometry.frame_folder import FrameFolder
-from n3d_ros.node_process import NodeProcess
 from n3d_ros.shipped import demo_frames
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("camera")]
@@ -269,29 +268,12 @@ def test_a_hundred_queries_at_once_are_all_answered(active):
     assert set_parameter(active, "queue_size", 1000).successful
 
 
-def test_the_shipped_frames_true_boxes_are_found(client, model):
-    """The one test of the whole chain against truth: camera, DDS, node, network."""
-    folder = FrameFolder(demo_frames()) if os.path.isdir("demo/frames") else pytest.skip("demo/frames is not there")
-    found = wanted = 0
-    remap = {"__ns": "/truth"}
-    with (
-        NodeProcess("n3d_ros.camera_node", {"folder": str(folder.path), "frame": 0}, remappings=remap),
-        NodeProcess("n3d_ros.grounding_node", {"model": model, "backend": "torch"}, remappings=remap),
-    ):
-        call = lambda text: client.call(Ground, "/truth/grounding/ground", 120.0, text=text).result  # noqa: E731
-        client.until(lambda: call("mug").status == Result.OK, 180)
-        truth = folder.truth(0)
-        for grounding in truth.groundings:
-            boxes = [_box(d) for d in call(grounding["text"]).detections.detections]
-            for index in grounding["objects"]:
-                wanted += 1
-                found += any(iou_3d(box, truth.objects[index].box) >= 0.25 for box in boxes)
-    assert found >= wanted / 2, f"{found} of {wanted} true boxes found"
-
-
-def _box(detection):
-    center, size = detection.bbox.center.position, detection.bbox.size
-    return Box3D("", (center.x, center.y, center.z), (size.x, size.y, size.z))
+def test_the_demo_finds_the_true_boxes_of_the_shipped_frames_and_draws_them(model, tmp_path, capsys):
+    """The whole chain against truth: camera, DDS, node, network."""
+    assert run(FrameFolder(demo_frames()), model, "torch", tmp_path) == 0, capsys.readouterr().out
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert report["found"] * 2 >= report["wanted"] > 0
+    assert all(Path(picture).stat().st_size > 1000 for picture in report["pictures"])
 
 
 def test_a_box_on_the_wire_is_the_box_that_was_decoded():
