@@ -39,9 +39,7 @@ def test_a_model_that_does_not_load_is_exit_code_1_with_advice(
     assert shown.splitlines()[-1].startswith("n3d does not run here yet")
 
 
-def test_modules_that_are_absent_broken_or_crash_are_told_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_absent_broken_and_crashing_modules_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "fine_module.py").write_text("")
     (tmp_path / "broken_module.py").write_text("raise AttributeError('_ARRAY_API not found')")
     (tmp_path / "crashing_module.py").write_text("import os; os.abort()")

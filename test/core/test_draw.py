@@ -92,13 +92,9 @@ def test_a_box_behind_the_camera_paints_nothing() -> None:
 
 def test_an_oriented_box_without_rotation_looks_like_the_axis_aligned_one() -> None:
     np.testing.assert_array_equal(draw_boxes(GREY, CAMERA, [OrientedBox.of(MUG)]), draw_boxes(GREY, CAMERA, [MUG]))
-    turned = OrientedBox(
-        "red mug", MUG.center, MUG.size, quaternion=quaternion_of(np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]]))
-    )
-    np.testing.assert_array_equal(  # a quarter turn about y of a box that is as wide as long
-        painted(draw_boxes(GREY, CAMERA, [turned])),
-        painted(draw_boxes(GREY, CAMERA, [Box3D("red mug", MUG.center, MUG.size)])),
-    )
+    quarter = quaternion_of(np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]]))  # about y; the box is as wide as long
+    turned = OrientedBox("red mug", MUG.center, MUG.size, MUG.score, quaternion=quarter)
+    np.testing.assert_array_equal(painted(draw_boxes(GREY, CAMERA, [turned])), painted(draw_boxes(GREY, CAMERA, [MUG])))
 
 
 def test_truth_is_white_and_dashed() -> None:
