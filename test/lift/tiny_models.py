@@ -40,20 +40,22 @@ def save_sam2(folder: Path) -> Path:
 def save_grounding_dino(folder: Path, words: list[str]) -> Path:
     """A `GroundingDinoForObjectDetection` with a BERT tokenizer of a few words."""
     import torch
+    from tokenizers import BertWordPieceTokenizer
     from transformers import (
         BertConfig,
-        BertTokenizerFast,
         GroundingDinoConfig,
         GroundingDinoForObjectDetection,
         GroundingDinoImageProcessorPil,
+        PreTrainedTokenizerFast,
         SwinConfig,
     )
 
     torch.manual_seed(0)
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "?", *words]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary))
-    BertTokenizerFast(vocab_file=str(folder / "vocab.txt")).save_pretrained(folder)
+    pieces = BertWordPieceTokenizer({word: i for i, word in enumerate(vocabulary)})
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+    PreTrainedTokenizerFast(tokenizer_object=pieces._tokenizer, **special).save_pretrained(folder)
     config = GroundingDinoConfig(
         backbone_config=SwinConfig(
             image_size=64,

@@ -45,8 +45,8 @@ class CompletionConfig:
     ring: float = 0.35
     plane_tolerance: float = 0.04
     max_tilt_degrees: float = 65.0
-    sample: int = 160
-    steps: int = 16
+    sample: int = 120
+    steps: int = 12
     free_space: float = 0.03
     max_contradicted: float = 0.03
 
@@ -142,7 +142,9 @@ def _find_axis(
     if reach < 1e-6:
         return None
     away /= reach
-    side = np.cross(up, away)
+    side = np.array(
+        [up[1] * away[2] - up[2] * away[1], up[2] * away[0] - up[0] * away[2], up[0] * away[1] - up[1] * away[0]]
+    )
     far, across = (flat - eye) @ away, (flat - eye) @ side
     slope = across / np.maximum(far, 1e-6)
     middle = away + side * (slope.min() + slope.max()) / 2
@@ -172,11 +174,11 @@ def _allowed(points: Floats, depth: NDArray[np.float32], camera: Camera, toleran
 def surroundings(
     mask: ObjectMask, depth: NDArray[np.float32], taken: NDArray[np.bool_], camera: Camera, ring: float
 ) -> Floats:
-    """Some 400 points [n, 3] around the object that belong to no object, on a regular grid of pixels."""
+    """Some 250 points [n, 3] around the object that belong to no object, on a regular grid of pixels."""
     margin = int(np.ceil(ring * max(mask.pixels.shape))) + 4
     left, right = max(mask.left - margin, 0), min(mask.right + margin, camera.width)
     top, bottom = max(mask.top - margin // 2, 0), min(mask.bottom + margin, camera.height)
-    step = max(1, int(np.sqrt((right - left) * (bottom - top) / 600)))
+    step = max(1, int(np.sqrt((right - left) * (bottom - top) / 400)))
     z = depth[top:bottom:step, left:right:step]
     v, u = np.nonzero((z > 0) & ~taken[top:bottom:step, left:right:step])
     z = z[v, u].astype(np.float64)
@@ -197,7 +199,7 @@ def ransac_plane(
         points: where given, points of an object that has to stand on the plane: above it, and near it.
     """
     rng = np.random.default_rng(len(around))
-    corner = around[rng.integers(0, len(around), size=(40, 3))]
+    corner = around[rng.integers(0, len(around), size=(32, 3))]
     a, b = (corner[:, 1] - corner[:, 0]).T, (corner[:, 2] - corner[:, 0]).T
     normal = np.stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]], axis=1)
     length = np.linalg.norm(normal, axis=1)

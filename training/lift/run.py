@@ -20,7 +20,7 @@ from training.lift.local_run import Outcome, ShardFailure, run_here, run_pool
 from training.lift.manifest import totals, write_manifest
 from training.lift.plan import Plan, make_plan
 from training.lift.progress import Progress
-from training.lift.shards import ShardSummary, finished_shard
+from training.lift.shards import ShardSummary, finished_shard, shard_path
 
 MOST_FULL = 3  # shards that a full disk may cost before the run stops
 
@@ -45,6 +45,8 @@ def run(
     known = [finished_shard(config.output.folder, s, plan.fingerprint, verify) for s in range(plan.shards)]
     done = [s for s in known if s is not None]
     missing = [number for number, s in enumerate(known) if s is None]
+    for number in missing:  # what a digest disagrees with must not be taken for whole by a worker that asks the size alone
+        shard_path(config.output.folder, number).with_suffix(".json").unlink(missing_ok=True)
     progress = Progress(plan.shards, done)
     failures: list[ShardFailure] = []
     made = 0

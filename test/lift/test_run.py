@@ -1,0 +1,265 @@
+"""Whole runs: the same bytes however they are made, taken up again, and through all kinds of bad input."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import CocoFolder
+
+from n3d_core.errors import ConfigError
+from training.lift import shards
+from training.lift.config import LiftConfig, ModelsConfig
+from training.lift.errors import ShardError, SourceError
+from training.lift.reader import LiftedDataset
+from training.lift.run import main, run
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All that must not depend on how a run was made."""
+    names = [p for p in folder.iterdir() if p.suffix == ".tar" or p.name in ("index.parquet", "manifest.json")]
+    return {p.name: p.read_bytes() for p in names}
+
+
+@pytest.fixture(scope="module")
+def finished(coco_folder: CocoFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    assert run(coco_folder.config(folder))["complete"]
+    return folder
+
+
+def test_a_run_writes_samples_whose_boxes_are_near_the_truth(finished: Path, coco_folder: CocoFolder) -> None:
+    data = LiftedDataset(finished, verify=True)
+    assert len(data) == 8
+    offsets = []
+    for sample in data:
+        scene = coco_folder.scenes[int(sample.key.removeprefix("coco_"))]
+        for entry, box in zip(sample.meta["objects"], sample.boxes("visible"), strict=True):
+            truth = scene.visible[(int(entry["annotation"]) - 1) % 5]
+            assert truth is not None
+            offsets.append(abs(box.center[2] - truth.center[2]) / truth.center[2])
+    assert len(offsets) >= 30
+    assert np.median(offsets) < 0.03
+    assert data.manifest["objects"] == len(offsets)
+    assert sum(len(s.meta["questions"]) for s in data) == data.manifest["questions"] > 20
+
+
+def test_index_gives_each_sample_without_reading_the_shard(finished: Path) -> None:
+    data = LiftedDataset(finished)
+    assert [data[i].key for i in range(len(data))] == [s.key for s in data]
+    assert data[-1].meta == list(data)[-1].meta
+    with pytest.raises(IndexError, match="has 8"):
+        data[8]
+
+
+def test_every_sample_is_read_by_exactly_one_rank(finished: Path) -> None:
+    data = LiftedDataset(finished)
+    for seed in (None, 3):
+        keys = [s.key for rank in range(3) for s in data.stream(rank, 3, seed)]
+        assert sorted(keys) == sorted(s.key for s in data)
+
+
+def test_a_run_in_two_processes_gives_the_same_bytes(finished: Path, coco_folder: CocoFolder, tmp_path: Path) -> None:
+    assert run(coco_folder.config(tmp_path), workers=2)["complete"]
+    assert contents(tmp_path) == contents(finished)
+
+
+@pytest.mark.slow
+def test_a_run_on_ray_gives_the_same_bytes(finished: Path, coco_folder: CocoFolder, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    assert run(coco_folder.config(tmp_path), workers=2, ray="local")["complete"]
+    assert contents(tmp_path) == contents(finished)
+
+
+def test_a_run_taken_up_again_makes_only_what_is_missing(
+    finished: Path, coco_folder: CocoFolder, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    (folder / "manifest.json").unlink()
+    (folder / "shard-000001.tar").write_bytes(b"cut short")
+    (folder / "shard-000002.json").unlink()
+    (folder / "shard-000003.tar.99.part").write_bytes(b"left by a killed worker")
+    kept = (folder / "shard-000000.tar").stat().st_mtime_ns
+    assert run(coco_folder.config(folder))["complete"]
+    assert (folder / "shard-000000.tar").stat().st_mtime_ns == kept
+    assert contents(folder) == contents(finished)
+
+
+def test_damage_of_the_same_size_is_found_when_asked_for(finished: Path, coco_folder: CocoFolder, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    path = folder / "shard-000001.tar"
+    data = bytearray(path.read_bytes())
+    data[2000] ^= 255
+    path.write_bytes(data)
+    with pytest.raises(ShardError, match="digest differs"):
+        LiftedDataset(folder, verify=True)
+    assert run(coco_folder.config(folder), verify=True)["complete"]
+    assert contents(folder) == contents(finished)
+
+
+def test_a_folder_of_another_configuration_is_refused(finished: Path, coco_folder: CocoFolder, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    config = coco_folder.config(folder)
+    with pytest.raises(ShardError, match="another configuration"):
+        run(replace(config, seed=7))
+
+
+def test_a_killed_worker_costs_no_shard_and_doubles_none(
+    finished: Path, coco_folder: CocoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import multiprocessing
+
+    killed: list[int] = []
+
+    def kill_one() -> None:
+        deadline = time.monotonic() + 120
+        while not killed and time.monotonic() < deadline:
+            children = [p for p in multiprocessing.active_children() if p.pid]
+            if children and list(tmp_path.glob("shard-*.json")):
+                os.kill(children[0].pid, signal.SIGKILL)
+                killed.append(children[0].pid)
+            time.sleep(0.002)
+
+    thread = threading.Thread(target=kill_one)
+    thread.start()
+    result = run(coco_folder.config(tmp_path), workers=2)
+    killed.append(0)
+    thread.join()
+    assert killed[0] != 0, "no worker was killed in time"
+    assert result["complete"]
+    assert result["shards"] == 4
+    assert contents(tmp_path) == contents(finished)
+
+
+def test_a_full_disk_stops_the_run_and_leaves_nothing_half_written(
+    finished: Path, coco_folder: CocoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace_file, done = os.replace, []
+
+    def full_after_one_shard(source: Path, target: Path) -> None:
+        if str(target).endswith(".tar"):
+            if done:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            done.append(target)
+        replace_file(source, target)
+
+    monkeypatch.setattr(shards.os, "replace", full_after_one_shard)
+    result = run(coco_folder.config(tmp_path))
+    assert not result["complete"]
+    assert result["shards_missing"] == 3
+    assert "No space left" in result["failures"][0]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["plan.parquet", "shard-000000.json", "shard-000000.tar"]
+    monkeypatch.undo()
+    assert run(coco_folder.config(tmp_path))["complete"]
+    assert contents(tmp_path) == contents(finished)
+
+
+def test_bad_images_and_annotations_are_counted_and_cost_only_themselves(coco_folder: CocoFolder, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(coco_folder.root, root)
+    images, depth = root / "images", root / "depth"
+    (images / "000000.jpg").unlink()
+    (images / "000001.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    cv2.imwrite(str(images / "000002.jpg"), np.zeros((100, 100, 3), np.uint8))
+    png = (depth / "000003.png").read_bytes()
+    (depth / "000003.png").write_bytes(png[: len(png) // 2])
+    raw = cv2.imread(str(depth / "000004.png"), cv2.IMREAD_UNCHANGED)
+    cv2.imwrite(str(depth / "000004.png"), raw * 5)  # TUM's 5000 a metre
+    cv2.imwrite(str(depth / "000005.png"), np.zeros_like(raw))
+    data = json.loads((root / "instances.json").read_text())
+    data["annotations"] = [a for a in data["annotations"] if a["image_id"] != 6]
+    mine = [a for a in data["annotations"] if a["image_id"] == 7]
+    mine[0]["iscrowd"] = 1
+    mine[1]["bbox"] = [1000, 1000, 50, 50]
+    mine[2]["category_id"] = 99
+    mine[3]["segmentation"] = {"size": [240, 320], "counts": [240 * 320]}
+    data["annotations"].append({**mine[4], "bbox": "none", "id": 998})
+    data["annotations"].append(dict(mine[4]))
+    data["images"].append({"id": 7, "file_name": "000007.jpg", "width": 320, "height": 240})
+    data["images"].append({"file_name": "no id"})
+    (root / "instances.json").write_text(json.dumps(data))
+    result = run(CocoFolder(root, []).config(tmp_path / "out"))
+    assert result["complete"]
+    assert result["samples"] == 1
+    assert result["problems"] == {
+        "annotation_damaged": 2,
+        "depth_corrupt": 2,
+        "depth_unit": 1,
+        "duplicate_annotation": 1,
+        "duplicate_id": 1,
+        "image_corrupt": 1,
+        "image_missing": 1,
+        "no_annotations": 1,
+        "size_mismatch": 1,
+        "unknown_category": 1,
+    }
+    assert {k: result["rejected"].get(k) for k in ("crowd", "box_outside", "no_mask")} == {
+        "crowd": 1,
+        "box_outside": 1,
+        "no_mask": 1,
+    }
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "5000 values a metre" in page
+    assert page.count("data:image/jpeg;base64") == 1
+
+
+def test_questions_never_call_a_class_absent_that_was_only_rejected() -> None:
+    from n3d_core.geometry import Box3D, Camera
+    from n3d_core.geometry.frame_folder import TrueObject
+    from training.lift.questions import ask
+
+    dog = TrueObject(Box3D("dog", (0.0, 0.0, 2.0), (0.5, 0.5, 0.8)), "dog", "", 1.0)
+    camera = Camera.from_fov(60, 320, 240)
+    texts = set()
+    for seed in range(60):
+        queries, _ = ask([dog], [["the black dog"]], ["cat", "dog"], camera, 6, 0, seed)
+        texts |= {q["text"] for q in queries if not q["objects"]}
+        assert not [q for q in queries if q["kind"] == "class" and "dog" in q["text"]]
+    assert len(texts) > 10
+    assert "cat" not in texts
+
+
+def test_sources_and_configurations_that_cannot_work_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("source: {kind: coco, images: x, typo: 1}\noutput: {folder: y}\n")
+    with pytest.raises(ConfigError, match="unknown key 'typo'"):
+        LiftConfig.from_yaml(path)
+    path.write_text("source: {kind: laser, images: x}\noutput: {folder: y}\n")
+    with pytest.raises(ConfigError, match="kind 'laser' is unknown"):
+        LiftConfig.from_yaml(path)
+    with pytest.raises(ConfigError, match=r"models\.detector is not"):
+        ModelsConfig(detect_below=3)
+    path.write_text(f"source: {{kind: coco, images: x, annotations: {tmp_path}/none.json}}\noutput: {{folder: {tmp_path}/o}}\n")
+    assert main([str(path)]) == 2
+    assert "no such annotation file" in capsys.readouterr().err
+    (tmp_path / "none.json").write_text("{broken")
+    with pytest.raises(SourceError, match="not a COCO instances file"):
+        run(LiftConfig.from_yaml(path))
+
+
+def test_large_images_are_scaled_with_their_masks_boxes_and_camera(coco_folder: CocoFolder, tmp_path: Path) -> None:
+    small = run(coco_folder.config(tmp_path / "small", max_side=160))
+    assert small["complete"]
+    whole = LiftedDataset(tmp_path / "small")
+    full = coco_folder.config(tmp_path / "full")
+    assert run(full)["complete"]
+    for a, b in zip(whole, LiftedDataset(tmp_path / "full"), strict=True):
+        assert a.color().shape == (120, 160, 3)
+        assert a.camera == b.camera.resized(160, 120)
+        by_id = {o["annotation"]: o for o in b.meta["objects"]}
+        for o in a.meta["objects"]:
+            if o["annotation"] in by_id:
+                np.testing.assert_allclose(o["visible"]["center"], by_id[o["annotation"]]["visible"]["center"], atol=0.06)

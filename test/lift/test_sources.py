@@ -1,0 +1,238 @@
+"""Readers of annotated collections, on small files in their published forms."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from n3d_core.geometry import Camera
+from training.lift import masks
+from training.lift.config import SourceConfig
+from training.lift.errors import ImageProblem, SourceError
+from training.lift.object_mask import ObjectMask
+from training.lift.record import Problems, Record, safe_key
+from training.lift.sources import read_source
+
+
+def read(problems: Problems | None = None, **settings: object) -> list[Record]:
+    return list(read_source(SourceConfig(**settings), problems if problems is not None else Problems()))
+
+
+def picture(path: Path, width: int = 40, height: int = 30) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((height, width, 3), 90, np.uint8))
+
+
+def coco_json(path: Path, annotations: list[dict], **more: object) -> None:
+    images = [{"id": 5, "file_name": "a.jpg", "width": 40, "height": 30}]
+    categories = [{"id": 1, "name": "mug"}, {"id": 2, "name": "wine glass"}]
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories, **more}))
+
+
+def entry(identity: int, **more: object) -> dict:
+    return {"id": identity, "image_id": 5, "category_id": 1, "bbox": [10, 5, 8, 6], "iscrowd": 0, **more}
+
+
+def test_coco_polygons_and_both_kinds_of_run_lengths_give_the_same_mask(tmp_path: Path) -> None:
+    mask = np.zeros((30, 40), bool)
+    mask[5:11, 10:18] = True
+    flat = mask.T.ravel()
+    runs = np.diff(np.concatenate([[0], np.flatnonzero(np.diff(flat.astype(int))) + 1, [flat.size]])).tolist()
+    polygon = [10, 5, 18, 5, 18, 11, 10, 11]
+    rle = masks.encode(ObjectMask.from_image(mask), 30, 40)
+    coco_json(
+        tmp_path / "i.json",
+        [
+            entry(1, segmentation=[polygon]),
+            entry(2, segmentation={"size": [30, 40], "counts": runs}, iscrowd=1),
+            entry(3, segmentation=rle, category_id=2),
+        ],
+    )
+    (record,) = read(kind="coco", images="x", annotations=str(tmp_path / "i.json"))
+    assert record.key == "coco_5"
+    assert [a.label for a in record.annotations] == ["mug", "mug", "wine glass"]
+    assert [a.crowd for a in record.annotations] == [False, True, False]
+    assert record.annotations[0].box == (10.0, 5.0, 18.0, 11.0)
+    for annotation in record.annotations:
+        assert np.array_equal(masks.decode(annotation.mask, 30, 40).to_image(30, 40), mask)
+    assert Record.from_json(json.loads(json.dumps(record.to_json()))) == record
+
+
+def test_a_mask_of_another_size_is_a_problem_that_names_both() -> None:
+    rle = masks.encode(ObjectMask(0, 0, np.ones((5, 5), bool)), 30, 40)
+    with pytest.raises(ImageProblem, match=r"\[30, 40\] and the image \[60, 80\]"):
+        masks.decode(rle, 60, 80)
+
+
+def test_objects365_is_read_as_a_stream_and_found_in_its_patches(tmp_path: Path) -> None:
+    picture(tmp_path / "img" / "patch3" / "o_1.jpg")
+    images = [{"id": 9, "file_name": "images/v1/patch3/o_1.jpg", "width": 40, "height": 30}]
+    annotations = [
+        {"id": 2, "image_id": 9, "category_id": 7, "bbox": [1.5, 2, 3, 4], "iscrowd": 1},
+        {"id": 1, "image_id": 9, "category_id": 7, "bbox": [5, 6, 7, 8]},
+        {"id": 1, "image_id": 9, "category_id": 7, "bbox": [5, 6, 7, 8]},
+        {"id": 3, "image_id": 9, "category_id": 70, "bbox": [5, 6, 7, 8]},
+        {"id": 4, "image_id": 9, "category_id": 7, "bbox": [5, 6, 7]},
+    ]
+    data = {"images": images, "annotations": annotations, "categories": [{"id": 7, "name": "Stool"}]}
+    (tmp_path / "o.json").write_text(json.dumps(data))
+    problems = Problems()
+    (record,) = read(problems, kind="objects365", images=str(tmp_path / "img"), annotations=str(tmp_path / "o.json"))
+    assert record.image == str(tmp_path / "img" / "patch3" / "o_1.jpg")
+    assert [(a.id, a.label, a.box, a.crowd) for a in record.annotations] == [
+        ("1", "Stool", (5.0, 6.0, 12.0, 14.0), False),
+        ("2", "Stool", (1.5, 2.0, 4.5, 6.0), True),
+    ]
+    assert problems.counts == {"duplicate_annotation": 1, "unknown_category": 1, "annotation_damaged": 1}
+
+
+def test_a_cut_objects365_file_is_a_source_error(tmp_path: Path) -> None:
+    (tmp_path / "o.json").write_text('{"categories": [{"id": 7, "name": "Stool"}], "images": [{"id"')
+    with pytest.raises(SourceError, match="not readable as JSON"):
+        read(kind="objects365", images="x", annotations=str(tmp_path / "o.json"))
+
+
+def test_openimages_tables_become_pixels_and_find_their_masks(tmp_path: Path) -> None:
+    picture(tmp_path / "img" / "0a.jpg", 200, 100)
+    (tmp_path / "c.csv").write_text("/m/1,Coffee cup\n/m/2,Person\n")
+    header = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside\n"
+    rows = [
+        "0a,x,/m/1,1,0.10,0.30,0.20,0.60,0,0,0,0,0",
+        "0a,x,/m/2,1,0,1,0,1,0,0,1,0,0",
+        "0a,x,/m/2,1,0,0.5,0,1,0,0,0,1,0",
+        "0a,x,/m/9,1,0,0.5,0,1,0,0,0,0,0",
+        "0b,x,/m/1,1,0,0.5,0,1,0,0,0,0,0",
+    ]
+    (tmp_path / "b.csv").write_text(header + "\n".join(rows) + "\n")
+    mask_header = "MaskPath,ImageID,LabelName,BoxID,BoxXMin,BoxXMax,BoxYMin,BoxYMax,PredictedIoU,Clicks\n"
+    (tmp_path / "m.csv").write_text(mask_header + "0a_m.png,0a,/m/1,ff,0.1001,0.3,0.2,0.6,0.8,\n")
+    problems = Problems()
+    (record,) = read(
+        problems,
+        kind="openimages",
+        images=str(tmp_path / "img"),
+        annotations=str(tmp_path / "b.csv"),
+        classes=str(tmp_path / "c.csv"),
+        masks=str(tmp_path / "masks"),
+        mask_table=str(tmp_path / "m.csv"),
+    )
+    cup, group = record.annotations
+    assert (cup.label, group.label, group.crowd) == ("Coffee cup", "Person", True)
+    np.testing.assert_allclose(cup.box, (20, 20, 60, 60))
+    assert cup.mask_file == str(tmp_path / "masks" / "0a_m.png")
+    assert group.mask_file == ""
+    assert problems.counts == {"depiction": 1, "unknown_category": 1, "image_missing": 1}
+
+
+@pytest.mark.parametrize("form", ["refs(unc).p", "refs.json"])
+def test_refcoco_phrases_reach_their_objects(tmp_path: Path, form: str) -> None:
+    coco_json(tmp_path / "instances.json", [entry(1), entry(2, category_id=2)])
+    refs = [
+        {"image_id": 5, "ann_id": 2, "split": "train", "sentences": [{"sent": "the tall glass"}, {"sent": "right one"}]},
+        {"image_id": 5, "ann_id": 2, "split": "train", "sentences": [{"sent": "right one"}]},
+        {"ann_id": 2},
+    ]
+    path = tmp_path / form
+    path.write_bytes(pickle.dumps(refs) if form.endswith(".p") else json.dumps(refs).encode())
+    problems = Problems()
+    (record,) = read(problems, kind="refcoco", images="x", annotations=str(path))
+    assert [a.phrases for a in record.annotations] == [(), ("the tall glass", "right one")]
+    assert problems.counts == {"annotation_damaged": 1}
+
+
+def test_a_prepared_pickle_runs_nothing(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple:
+            return (Path.touch, (tmp_path / "ran",))
+
+    coco_json(tmp_path / "instances.json", [entry(1)])
+    (tmp_path / "refs.p").write_bytes(pickle.dumps([Trap()]))
+    with pytest.raises(SourceError, match="plain lists and dictionaries"):
+        read(kind="refcoco", images="x", annotations=str(tmp_path / "refs.p"))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_plain_folder_with_boxes_masks_and_camera(tmp_path: Path) -> None:
+    picture(tmp_path / "b.png")
+    picture(tmp_path / "a" / "one.jpg")
+    picture(tmp_path / "a" / "one_mask.png")
+    objects = [{"label": "mug", "box": [1, 2, 30, 20], "mask": "one_mask.png", "phrases": ["my mug"]}]
+    camera = {"fx": 30.0, "fy": 31.0, "cx": 19.5, "cy": 14.5}
+    (tmp_path / "a" / "one.json").write_text(json.dumps({"objects": objects, "camera": camera}))
+    (tmp_path / "b.json").write_text('{"objects": [{"label": "mug"}]}')
+    problems = Problems()
+    records = read(problems, kind="folder", images=str(tmp_path))
+    assert [r.key for r in records] == ["folder_a_one", "folder_b"]
+    assert records[0].camera == Camera(40, 30, 30.0, 31.0, 19.5, 14.5)
+    assert records[0].annotations[0].mask_file.endswith("one_mask.png")
+    assert records[1].annotations == ()
+    assert problems.counts == {"annotation_damaged": 1}
+
+
+def test_tum_pairs_are_the_nearest_in_time(tmp_path: Path) -> None:
+    (tmp_path / "rgb.txt").write_text("# colour\n1.000 rgb/1.png\n1.100 rgb/2.png\n9.0 rgb/3.png\nbroken\n")
+    (tmp_path / "depth.txt").write_text("0.990 depth/a.png\n1.005 depth/b.png\n1.110 depth/c.png\n")
+    problems = Problems()
+    records = read(problems, kind="tum", images=str(tmp_path))
+    assert [Path(r.depth.path).name for r in records] == ["b.png", "c.png"]
+    assert records[0].depth.unit == "tum"
+    assert records[0].camera == Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
+    assert problems.counts == {"depth_missing": 1, "annotation_damaged": 1}
+
+
+def test_open3d_pairs_take_their_intrinsics_and_the_boxes_of_a_coco_file(tmp_path: Path) -> None:
+    picture(tmp_path / "color" / "a.jpg")
+    picture(tmp_path / "color" / "b.jpg")
+    picture(tmp_path / "depth" / "a.png")
+    intrinsic = {"width": 40, "height": 30, "intrinsic_matrix": [30.0, 0, 0, 0, 31.0, 0, 19.5, 14.5, 1]}
+    (tmp_path / "camera_intrinsic.json").write_text(json.dumps(intrinsic))
+    coco_json(tmp_path / "i.json", [entry(1)])
+    problems = Problems()
+    (record,) = read(problems, kind="open3d", images=str(tmp_path), annotations=str(tmp_path / "i.json"))
+    assert record.camera == Camera(40, 30, 30.0, 31.0, 19.5, 14.5)
+    assert record.annotations[0].label == "mug"
+    assert problems.counts == {"depth_missing": 1}
+
+
+def test_sunrgbd_frames_with_polygons_gravity_and_rotated_bits(tmp_path: Path) -> None:
+    frame = tmp_path / "kv1" / "b3do" / "img_1"
+    picture(frame / "image" / "i.jpg")
+    picture(frame / "depth_bfx" / "i.png")
+    (frame / "intrinsics.txt").write_text("30 0 19.5\n0 31 14.5\n0 0 1\n")
+    tilt = np.radians(20)
+    turn = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
+    (frame / "extrinsics").mkdir()
+    np.savetxt(frame / "extrinsics" / "1.txt", np.concatenate([turn, np.zeros((3, 1))], axis=1))
+    (frame / "annotation2Dfinal").mkdir()
+    polygons = [{"object": 0, "x": [10, 18, 18, 10], "y": [5, 5, 11, 11]}, {"object": 4, "x": [1], "y": [1]}]
+    data = {"objects": [{"name": "Bed"}], "frames": [{"polygon": polygons}]}
+    (frame / "annotation2Dfinal" / "index.json").write_text(json.dumps(data))
+    problems = Problems()
+    (record,) = read(problems, kind="sunrgbd", images=str(tmp_path))
+    assert record.key == "sunrgbd_kv1_b3do_img_1"
+    assert record.depth.unit == "sun"
+    assert record.annotations[0].label == "bed"
+    assert masks.decode(record.annotations[0].mask, 30, 40).area == 48
+    np.testing.assert_allclose(np.linalg.norm(record.down), 1.0, atol=1e-9)
+    assert record.down[1] == pytest.approx(np.cos(tilt))
+    assert problems.counts == {"annotation_damaged": 1}
+
+
+def test_keys_are_safe_short_and_still_different() -> None:
+    assert safe_key("coco", "a/b c.d") == "coco_a_b_c_d"
+    long = [safe_key("x" * 200 + str(i)) for i in range(3)]
+    assert len(set(long)) == 3
+    assert all(len(k) <= 88 for k in long)
+
+
+def test_double_keys_are_counted_once_kept(tmp_path: Path) -> None:
+    picture(tmp_path / "a b.jpg")
+    picture(tmp_path / "a_b.jpg")
+    problems = Problems()
+    assert len(read(problems, kind="folder", images=str(tmp_path))) == 1
+    assert problems.counts == {"duplicate_id": 1}
