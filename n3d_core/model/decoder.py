@@ -100,7 +100,10 @@ class Decoder(nn.Module):
     def __init__(self, c: TextConfig) -> None:
         super().__init__()
         self.config = c
-        self.embed_tokens = nn.Embedding(c.vocab_size, c.hidden_size)
+        table = torch.empty(c.vocab_size, c.hidden_size)
+        if not table.is_meta:  # there is nothing to fill, and torch would import its whole compiler to find that out
+            nn.init.normal_(table)
+        self.embed_tokens = nn.Embedding.from_pretrained(table, freeze=False)
         self.layers = nn.ModuleList(DecoderLayer(c) for _ in range(c.num_hidden_layers))
         self.norm = RMSNorm(c.hidden_size, c.rms_norm_eps)
 
