@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         folder = find_model(args.checkpoint)
         suite = SceneSuite(args.scenes, args.seed, amount=Amount(6, 0, 0), held_out="validation")
-        fitted = calibrate(run_suite(folder, suite, args.workers, evidence=True))
+        fitted = calibrate(run_suite(folder, suite, args.workers, changes=("evidence",)))
     except N3DError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -24,7 +24,13 @@ class DataConfig:
         questions: drawn for each image, of which as many are used as fit.
         mixture: weight of each kind of question, see `training.mixture`.
         augment: flips, crops and colour jitter.
+        depth: whether the model sees the points; without, their encoding is the same everywhere (ablation).
+        centers: `image_uv`, or `camera_xy` for an ablation of the language.
         workers: loader processes.
+        limit: images of the cache that are used; 0 for all.
+
+    Raises:
+        ConfigError: if a value is out of its range.
     """
 
     cache: str
@@ -32,8 +38,14 @@ class DataConfig:
     questions: int = 16
     mixture: dict[str, float] = field(default_factory=lambda: {"detect": 1.0, "label": 4.0, "class": 2.0, "absent": 2.0})
     augment: bool = True
+    depth: bool = True
+    centers: str = "image_uv"
     workers: int = 1
     limit: int = 0
+
+    def __post_init__(self) -> None:
+        if self.centers not in ("image_uv", "camera_xy"):
+            raise ConfigError(f"data.centers is {self.centers!r}: image_uv or camera_xy is wanted")
 
 
 @dataclass(frozen=True)

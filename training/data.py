@@ -11,8 +11,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from n3d_core.errors import ConfigError
+from n3d_core.language.codec import BoxCodec
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.model.config import N3DConfig
+from training.camera_xy import CameraXYCodec
 from training.config import TrainConfig
 from training.mixture import QuestionMixture
 from training.model import Batch, collate
@@ -30,7 +32,8 @@ class SceneSamples(Dataset[Sample]):
         self.size = min(len(self.cache), config.data.limit or len(self.cache))
         if self.size == 0:
             raise ConfigError(f"data.cache {config.data.cache}: no shard found; run python -m training.scenes.cache first")
-        self.maker = SampleMaker(model, tokenizer, config.data.tokens, config.loss.text)
+        codec = CameraXYCodec if config.data.centers == "camera_xy" else BoxCodec
+        self.maker = SampleMaker(model, tokenizer, config.data.tokens, config.loss.text, config.data.depth, codec)
         self.questions = QuestionMixture(config.data.mixture, scenes_vocabulary())
 
     def __getitem__(self, number: int) -> Sample:

@@ -114,10 +114,20 @@ class SampleMaker:
     Args:
         tokens: longest packed sequence.
         text_weight: weight of the loss of each token of a thought or answer; that of a bin is 1.
+        depth: whether the model sees the points.
+        codec: how boxes are written.
     """
 
-    def __init__(self, config: N3DConfig, tokenizer: Tokenizer, tokens: int, text_weight: float = 1.0) -> None:
-        self.text_weight = text_weight
+    def __init__(
+        self,
+        config: N3DConfig,
+        tokenizer: Tokenizer,
+        tokens: int,
+        text_weight: float = 1.0,
+        depth: bool = True,
+        codec: type[BoxCodec] = BoxCodec,
+    ) -> None:
+        self.text_weight, self.depth, self.codec = text_weight, depth, codec
         self.config = config
         self.tokenizer = tokenizer
         self.tokens = tokens
@@ -136,11 +146,13 @@ class SampleMaker:
         sized = np.asarray(resize_for_model(Image.fromarray(image.color), self.config))
         patches, grid_h, grid_w = patchify(sized, self.config.vision)
         coordinates = pooled_coordinates(normalised, np.isfinite(image.depth), grid_h, grid_w)
-        codec = BoxCodec(normalisation, image.camera)
-        codes = [codec.encode(o.box) for o in image.objects]
+        if not self.depth:
+            coordinates = np.zeros_like(coordinates)
+        in_image = BoxCodec(normalisation, image.camera)
+        codes = [self.codec(normalisation, image.camera).encode(o.box) for o in image.objects]
         dense = dense_targets(
             image.instances,
-            codes,
+            [in_image.encode(o.box) for o in image.objects],
             [o.class_number for o in image.objects],
             [o.color_number for o in image.objects],
             (grid_h, grid_w),

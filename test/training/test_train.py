@@ -97,7 +97,7 @@ def test_two_processes_train_as_one_that_accumulates(make_config: MakeConfig, tm
     state, other = (load_file(Path(c.output) / "resume.safetensors") for c in (one, two))
     assert state.keys() == other.keys()
     worst = max(float((state[k] - other[k]).abs().max()) for k in state if k.startswith("model/"))
-    assert worst < 1e-3
+    assert worst < (5e-3 if optimiser == "muon" else 1e-3)  # Muon orthogonalises in bf16
 
 
 def test_a_two_process_state_is_taken_up_by_one_process(make_config: MakeConfig, tmp_path: Path) -> None:

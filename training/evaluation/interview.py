@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from n3d_core.errors import N3DError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame import Frame
 from n3d_core.pipeline import N3D, View
-from n3d_core.scores import Calibration
+from training.evaluation.changes import EvidenceLog
 from training.evaluation.suite import Case
 from training.questions.marks import draw_marks
 from training.questions.samples import Mark
-
-
-@dataclass(frozen=True)
-class EvidenceLog(Calibration):
-    """No calibration, and a note of the evidence of each box: what a calibration is fitted to."""
-
-    seen: list[list[float]] = field(default_factory=list)
-
-    def score(self, evidence: NDArray[np.float64]) -> float:
-        """See `Calibration.score`."""
-        self.seen.append([round(float(v), 5) for v in evidence])
-        return super().score(evidence)
 
 
 def interview(model: N3D, case: Case) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def run_suite(
     workers: int,
     backend: str = "torch",
     kept: Path | None = None,
-    evidence: bool = False,
+    changes: tuple[str, ...] = (),
 ) -> list[dict[str, Any]]:
     """The records of all frames of a suite, in their order.
 
@@ -70,7 +70,7 @@ def run_suite(
         checkpoint: folder or name of a model.
         workers: processes; each renders, and asks with one thread.
         kept: JSON-lines file of finished records to go on from and add to; None keeps nothing.
-        evidence: whether to score without calibration and to note each box's evidence.
+        changes: how the model is measured otherwise than it is used, see `training.evaluation.changes`.
 
     Raises:
         EvaluationError: if a worker was killed; what is finished is kept.
@@ -78,7 +78,7 @@ def run_suite(
     file = None if kept is None else RecordFile(kept, {"checkpoint": fingerprint(checkpoint), **suite.describe()})
     done = {i: r for i, r in file.records.items() if i < len(suite)} if file else {}
     left = [i for i in range(len(suite)) if i not in done]
-    asked = _asked((checkpoint, suite, backend, evidence), workers, left)
+    asked = _asked((checkpoint, suite, backend, changes), workers, left)
     for index, record in tqdm(asked, total=len(left), unit="frame", file=sys.stderr):
         done[index] = record
         if file:
@@ -93,7 +93,7 @@ def fingerprint(checkpoint: str | Path) -> str:
 
 
 def _asked(
-    work: tuple[str | Path, Suite, str, bool], workers: int, indices: list[int]
+    work: tuple[str | Path, Suite, str, tuple[str, ...]], workers: int, indices: list[int]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     if workers <= 1:
         _prepare(*work, threads=None)
@@ -115,18 +115,17 @@ def _asked(
 _STATE: dict[str, Any] = {}  # of one worker process
 
 
-def _prepare(checkpoint: str | Path, suite: Suite, backend: str, evidence: bool, threads: int | None = 1) -> None:
+def _prepare(
+    checkpoint: str | Path, suite: Suite, backend: str, changes: tuple[str, ...], threads: int | None = 1
+) -> None:
     import torch
 
     from n3d_core.pipeline import N3D
-    from training.evaluation.interview import EvidenceLog
+    from training.evaluation.changes import changed
 
     if threads is not None:  # one frame a process is the parallel part
         torch.set_num_threads(threads)
-    model = N3D.load(checkpoint, backend)
-    if evidence:
-        model.calibration = EvidenceLog()
-    _STATE.update(model=model, suite=suite)
+    _STATE.update(model=changed(N3D.load(checkpoint, backend), changes), suite=suite)
 
 
 def _interview(index: int) -> tuple[int, dict[str, Any]]:

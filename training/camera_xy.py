@@ -1,0 +1,29 @@
+"""An ablation of the language: the centre of a box by the camera's x and y instead of its place in the image."""
+
+from __future__ import annotations
+
+from n3d_core.geometry.boxes import Box3D
+from n3d_core.language.codec import BoxCodec
+from n3d_core.language.structured import BINS, BoxCode
+
+XY_MAX = 1.25  # largest normalised |x| and |y|
+
+
+class CameraXYCodec(BoxCodec):
+    """Writes x and y of the optical frame, in units of the cloud, where the released language has u and v."""
+
+    def encode(self, box: Box3D) -> BoxCode:
+        """See `BoxCodec.encode`."""
+        code = super().encode(box)
+        u, v = (self._bin(value) for value in box.center[:2])
+        return BoxCode(code.label, u, v, *code.bins[2:])
+
+    def decode(self, code: BoxCode, score: float = 1.0, covariance: tuple[float, ...] | None = None) -> Box3D:
+        """See `BoxCodec.decode`."""
+        box = super().decode(code, score, covariance)
+        x, y = ((b / BINS * 2 - 1) * XY_MAX / self.normalisation.scale for b in (code.u, code.v))
+        return Box3D(box.label, (x, y, box.center[2]), box.size, score, covariance, box.saturated)
+
+    def _bin(self, metres: float) -> int:
+        share = (metres * self.normalisation.scale / XY_MAX + 1) / 2
+        return min(max(int(share * BINS), 0), BINS - 1)

@@ -1,0 +1,70 @@
+"""A model that is measured otherwise than it is used: for calibration and for ablations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.errors import ConfigError
+from n3d_core.geometry.frame import Frame
+from n3d_core.model.preprocess import VisionInput
+from n3d_core.pipeline import N3D, View
+from n3d_core.scores import Calibration
+from training.camera_xy import CameraXYCodec
+
+
+@dataclass(frozen=True)
+class EvidenceLog(Calibration):
+    """No calibration, and a note of the evidence of each box: what a calibration is fitted to."""
+
+    seen: list[list[float]] = field(default_factory=list)
+
+    def score(self, evidence: NDArray[np.float64]) -> float:
+        """See `Calibration.score`."""
+        self.seen.append([round(float(v), 5) for v in evidence])
+        return super().score(evidence)
+
+
+class WithoutDepth:
+    """A backend whose tower sees no point: the encoding is the same everywhere."""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def encode(self, image: VisionInput) -> Any:
+        """See `Backend.encode`."""
+        return self._backend.encode(replace(image, coordinates=np.zeros_like(image.coordinates)))
+
+
+class _CameraXY(N3D):
+    """A model whose language has the camera's x and y."""
+
+    def look(self, frame: Frame, *args: Any) -> View:
+        """See `N3D.look`."""
+        view = super().look(frame, *args)
+        view.codec = CameraXYCodec(view.codec.normalisation, view.codec.camera)
+        return view
+
+
+def changed(model: N3D, changes: tuple[str, ...]) -> N3D:
+    """The model with `evidence` noted, with `no_depth`, or with `camera_xy` as its language.
+
+    Raises:
+        ConfigError: for another change.
+    """
+    for change in changes:
+        if change == "evidence":
+            model.calibration = EvidenceLog()
+        elif change == "no_depth":
+            model.backend = WithoutDepth(model.backend)  # type: ignore[assignment]
+        elif change == "camera_xy":
+            model = _CameraXY(model.backend, model.tokenizer, model.calibration, model.name)
+        else:
+            raise ConfigError(f"change {change!r}: evidence, no_depth or camera_xy is wanted")
+    return model
