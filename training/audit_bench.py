@@ -1,8 +1,8 @@
 """How well the audit tells right answers from wrong ones.
 
-`python -m training.audit_bench --n 500 --seed 0 --json`: random boxes, generated questions of all types, their chains of
-thought and answers; every second one is corrupted in one place. A corruption changes the meaning by construction (see
-`corruption`); the audit has no part in choosing it.
+`python -m training.audit_bench --n 500 --seed 0 --json`: random boxes, generated questions of all types, their chains
+of thought and answers; every second one is corrupted in one place. A corruption changes the meaning by construction
+(see `corruption`); the audit has no part in choosing it.
 
 * `audit.found`: share of corrupted answers that are contradicted, or in which a wrong step is named.
 * `audit.false_alarms`: share of right answers that are contradicted or in which a step is called wrong.

@@ -15,7 +15,8 @@ from n3d_core.reasoning.wording import ATTRIBUTE_PHRASES, RELATION_PHRASES
 Answer = bool | int | str | Length | tuple[str, ...]
 
 _NO = re.compile(
-    r"\b(?:no|nope|false|incorrect|wrong|not (?:true|correct|the case)|isn't|is not|doesn't|does not|aren't|negative)\b",
+    r"\b(?:no|nope|false|incorrect|wrong|not (?:true|correct|the case)|isn't|is not|doesn't|does not|aren't"
+    r"|negative)\b",
     re.I,
 )
 _YES = re.compile(r"\b(?:yes|yeah|yep|true|correct|indeed|affirmative|right)\b", re.I)
@@ -34,8 +35,8 @@ def read_answer(question: Question, names: Sequence[str], text: str) -> Answer |
         text: the answer without its reasoning.
 
     Returns:
-        A bool for yes/no, an hour or a count, a `Length`, the name of the chosen object, the predicate that holds for the
-        first object (`free`), or names in order (`depth_order`).
+        A bool for yes/no, an hour or a count, a `Length`, the name of the chosen object, the predicate that holds for
+        the first object (`free`), or names in order (`depth_order`).
     """
     text = " ".join(text.replace("\u2019", "'").split())
     held, table = hold_names(text, [*names, *question.names])

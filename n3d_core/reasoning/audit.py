@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
@@ -30,10 +31,14 @@ from n3d_core.reasoning.reading import read_question
 from n3d_core.reasoning.relations import as_stated
 from n3d_core.reasoning.roles import Roles, resolve
 from n3d_core.reasoning.solving import EQUAL, Value, solve, value_of
-from n3d_core.reasoning.units import Length, find_lengths, to_metres
+from n3d_core.reasoning.units import Length, find_lengths, length_text, to_metres
 
-VERIFIED, CONTRADICTED, UNVERIFIABLE = "verified", "contradicted", "unverifiable"
+Outcome = Literal["verified", "contradicted", "unverifiable"]
+VERIFIED: Outcome = "verified"
+CONTRADICTED: Outcome = "contradicted"
+UNVERIFIABLE: Outcome = "unverifiable"
 
+_NAMED = 4  # wrong steps that a reason spells out
 _THINK = re.compile(r"</?think>", re.IGNORECASE)
 _HEDGED = 0.1  # "about 0.4 meters" is right within this share
 _HEDGE = re.compile(r"\b(?:about|approximately|roughly|nearly|almost|approx)\b", re.IGNORECASE)
@@ -46,11 +51,12 @@ class Verdict:
     Attributes:
         verdict: `verified`, `contradicted` or `unverifiable`, about the answer.
         corrected: the right answer in words where it is contradicted, otherwise empty.
-        reason: one sentence: the step that went wrong, or why nothing can be said; empty where all is right.
+        reason: the first step that went wrong, or why nothing can be said; for a right answer the wrong steps on the
+            way; empty where all is right.
         findings: every step that the boxes contradict, in the order of the text.
     """
 
-    verdict: str
+    verdict: Outcome
     corrected: str
     reason: str
     findings: tuple[Finding, ...]
@@ -78,8 +84,8 @@ def audit(
     except QueryError as error:
         return Verdict(UNVERIFIABLE, "", str(error), ())
     facts = Facts(read, roles, called, tuple(boxes))
-    findings = [*check_text(reasoning, facts), *check_answer_claims(answer, facts)]
-    return _verdict(read, roles, answer, findings, _repeats(read, reasoning, answer))
+    slips = check_text(reasoning, facts) + _unrepeated(read, reasoning, answer)
+    return _verdict(read, roles, answer, slips, check_answer_claims(answer, facts))
 
 
 def check_text(reasoning: str, facts: Facts) -> list[Finding]:
@@ -122,30 +128,28 @@ def _split(reasoning: str, answer: str) -> tuple[str, str]:
     return _THINK.sub(" ", reasoning).strip(), _THINK.sub(" ", answer).strip()
 
 
-def _verdict(
-    question: Question, roles: Roles, answer: str, findings: list[Finding], repeats: Finding | None
-) -> Verdict:
-    findings = findings + ([repeats] if repeats else [])
+def _verdict(question: Question, roles: Roles, answer: str, slips: list[Finding], false: list[Finding]) -> Verdict:
+    """The verdict, from the wrong steps of the reasoning and the false claims of the answer."""
+    findings = (*slips, *false)
     said = read_answer(question, roles.names, answer)
-    claims_wrong = check_answer = [f for f in findings if f.step and f.step in answer]
-    if said is None and not claims_wrong:
-        return Verdict(
-            UNVERIFIABLE, "", f"the answer {answer!r} cannot be read as {_wanted(question)}", tuple(findings)
-        )
+    if said is None and not false:
+        why = f"the answer {answer!r} cannot be read as {_wanted(question)}"
+        return Verdict(UNVERIFIABLE, "", why, findings)
     values = _truths(question, roles)
     if EQUAL in values and said not in values:
-        return Verdict(UNVERIFIABLE, "", "the boxes do not tell the objects apart in this", tuple(findings))
-    if said is not None and any(_agrees(question, said, v, answer) for v in values) and not check_answer:
-        slip = f"the answer is right, but a step is not: {_sentence(findings[0])}" if findings else ""
-        return Verdict(VERIFIED, "", slip, tuple(findings))
+        return Verdict(UNVERIFIABLE, "", "the boxes do not tell the objects apart in this", findings)
+    if said is not None and not false and any(_agrees(question, said, v, answer) for v in values):
+        reason = f"the answer is right, its steps are not: {_named(slips)}" if slips else ""
+        return Verdict(VERIFIED, "", reason, findings)
     corrected = solve(question, roles).text
-    if not findings:
-        findings = [Finding(answer, f"the boxes give: {corrected}")]
-    return Verdict(CONTRADICTED, corrected, _sentence(findings[0]), tuple(findings))
+    first = findings[0] if findings else Finding(answer, f"the boxes give: {corrected}")
+    return Verdict(CONTRADICTED, corrected, f"{first.problem} (in {first.step!r})", findings or (first,))
 
 
-def _sentence(finding: Finding) -> str:
-    return f"{finding.problem} (in {finding.step!r})"
+def _named(slips: list[Finding]) -> str:
+    """What is wrong with the first few steps."""
+    more = f"; and {len(slips) - _NAMED} more" if len(slips) > _NAMED else ""
+    return "; ".join(slip.problem for slip in slips[:_NAMED]) + more
 
 
 def _truths(question: Question, roles: Roles) -> list[Value]:
@@ -174,13 +178,14 @@ def _wanted(question: Question) -> str:
     return kinds.get(question.type) or forms[question.form]
 
 
-def _repeats(question: Question, reasoning: str, answer: str) -> Finding | None:
-    """A finding if the answer's number is not the one that the reasoning ends with."""
-    if question.type in SIZES + DISTANCES:
-        said, found = find_lengths(answer), find_lengths(reasoning)
-        same_unit = [f for f in found if said and f.unit == said[-1].unit]
-        if same_unit and not any(
-            abs(f.metres - said[-1].metres) <= 1.01 * max(f.resolution, said[-1].resolution) for f in same_unit[-2:]
-        ):
-            return Finding(answer, f"the reasoning found {same_unit[-1].metres:.4g} m")
-    return None
+def _unrepeated(question: Question, reasoning: str, answer: str) -> list[Finding]:
+    """A finding if the answer's length is not the one that the reasoning ends with."""
+    if question.type not in SIZES + DISTANCES:
+        return []
+    said, found = find_lengths(answer), find_lengths(reasoning)
+    if not said or not found:
+        return []
+    ending = [f for f in found if f.unit == said[-1].unit][-2:]
+    if not ending or any(abs(f.metres - said[-1].metres) <= f.resolution + said[-1].resolution for f in ending):
+        return []
+    return [Finding(answer, f"the reasoning found {length_text(ending[-1].metres, ending[-1].unit)}")]

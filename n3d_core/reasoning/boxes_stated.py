@@ -1,4 +1,4 @@
-"""Checks the boxes and centres that a reasoning states: `The 3D bbox of mug is [2.15, 1.19, 17.7, 2.55, 3.21, 1.12].`"""
+"""Checks the boxes and centres that a reasoning states: `The 3D center of mug is [2.15, 1.19, 17.7].`"""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from n3d_core.reasoning.units import NUMBER_PATTERN, parse_number, rounding
 
 _LIST = r"\[[^\[\]]*\]"
 _STATED = re.compile(
-    rf"\b3D (?P<what>bbox|bounding box|box|center coordinate|centre coordinate|center|centre|position|coordinate)(?:e?s)? of "
-    rf"(?P<who>\[[^\[\]]*\]|[^\[\]=]+?) (?:is|are|=) (?P<values>\[(?:{_LIST}[, ]*)+\]|{_LIST}(?:(?:,| and|, and) {_LIST})*)",
+    r"\b3D (?P<what>bbox|bounding box|box|center coordinate|centre coordinate|center|centre|position|coordinate)"
+    r"(?:e?s)? of "
+    rf"(?P<who>\[[^\[\]]*\]|[^\[\]=]+?) (?:is|are|=) (?P<values>\[(?:{_LIST}[, ]*)+\]|{_LIST}(?:(?:,| and|, and) "
+    rf"{_LIST})*)",
     re.IGNORECASE,
 )
 _AND = re.compile(r"\s*(?:,|\band\b)\s*", re.IGNORECASE)

@@ -76,8 +76,7 @@ class _Checker:
             return f"{claim.names[0]} is compared with itself"
         if claim.kind == "whether":
             return ""
-        wrong = self._subject() or self._false(boxes)
-        return wrong
+        return self._subject() or self._false(boxes)
 
     def _subject(self) -> str:
         """Whether the claim answers another kind of question."""

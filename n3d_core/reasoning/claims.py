@@ -1,7 +1,8 @@
 """Reads what a reasoning or an answer states in words about objects: boxes, relations, sizes, distances, directions.
 
-Texts are *held*: known object names stand as holders (`\u27e60\u27e7`), so that no name can be mistaken for another word. A slot
-for an object also takes other words, so that a name which is none of the objects at hand is noticed.
+Texts are *held*: known object names stand as holders (a number between the brackets U+27E6 and U+27E7), so that no name
+can be mistaken for another word. A slot for an object also takes other words, so that a name which is none of the
+objects at hand is noticed.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class Claim:
     """A statement about objects.
 
     Attributes:
-        kind: `relation`, `closer`, `closest`, `extreme`, `attribute`, `order`, `size`, `distance`, `direction`, `count` or
-            `whether` (a pair of objects whose relation is about to be determined; it states nothing yet).
+        kind: `relation`, `closer`, `closest`, `extreme`, `attribute`, `order`, `size`, `distance`, `direction`, `count`
+            or `whether` (a pair of objects whose relation is about to be determined; it states nothing yet).
         names: the objects in the order of their roles.
         predicate: relation, `closer`/`farther`, the kind of size or distance, or the sign of an order.
         lengths: stated lengths, for sizes and distances: equal ones in several units.
@@ -83,7 +84,10 @@ def release(text: str, names: dict[str, str]) -> str:
     return _HOLDER.sub(lambda m: names.get(m[0], m[0]), text)
 
 
-_N = r"(?!(?:or|if|whether|determine|either|not)\b)(?:(?:the|a|an) )?(?:(?:[\w'/]+ ){0,3}\u27e6\d+\u27e7|[\w'/]+(?:[ -][\w'/]+){0,5}?)"
+_N = (
+    r"(?!(?:or|if|whether|determine|either|not)\b)(?:(?:the|a|an) )?(?:(?:[\w'/]+ ){0,3}\u27e6\d+\u27e7|[\w'/]+"
+    r"(?:[ -][\w'/]+){0,5}?)"
+)
 _H = r"(?:(?:the|a|an) )?\u27e6\d+\u27e7"
 _BE = r"(?:is|are|was|appears|lies|stands|sits|looks)(?: (?:located|positioned|placed|situated|indeed|therefore|also))?"
 _LEN = rf"(?:(?:about|around|approximately|roughly|nearly) )?{NUMBER_PATTERN} ?{UNIT_PATTERN}"
@@ -96,12 +100,16 @@ _SIZES = {
     "width": "width", "wide": "width", "height": "height", "tall": "height", "high": "height",
     "length": "length", "long": "length", "depth": "length", "deep": "length",
 }  # fmt: skip
-_SO = r"(?:(?:so|therefore|thus|hence|then|and|but|since|because|as|we (?:can )?(?:see|conclude|find) that|it follows that|that|yes|no)[, ]+)*"
+_SO = (
+    r"(?:(?:so|therefore|thus|hence|then|and|but|since|because|as|we (?:can )?(?:see|conclude|find) that|it "
+    r"follows that|that|yes|no)[, ]+)*"
+)
 _END = r"(?: (?:object|one|here|of (?:all|them|these|the (?:two|three|four|five))))?"
 
 _PATTERNS: tuple[tuple[str, str], ...] = (
     ("whether", rf"(?:step \d+: )?determine (?:if|whether) {{a}} {_BE} .+? or .+? {{b}}"),
-    ("closer", rf"{{a}} {_BE} (?P<not>not )?(?:{_NEAR}|{_FAR})(?: away)? (?:to|from) {{b}} than (?:it is )?(?:to |from )?{{c}}"),
+    ("closer", rf"{{a}} {_BE} (?P<not>not )?(?:{_NEAR}|{_FAR})(?: away)? (?:to|from) {{b}} than (?:it is )?(?:to "
+    rf"|from )?{{c}}"),
     ("closest", rf"{{a}} {_BE} (?P<not>not )?(?:the )?(?:{_NEAR}|{_FAR})(?: away)?(?: object)? (?:to|from) {{b}}"),
     ("relation", rf"{{a}} {_BE} (?P<not>not )?(?P<rel>{_REL}) {{b}}"),
     ("size", rf"the {_SIZE} of {{a}} (?:is|equals|measures) {_LENS}"),
@@ -111,11 +119,15 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("distance", rf"the (?P<dist>vertical |horizontal )?distance (?:between|from) {{a}} (?:and|to) {{b}} is {_LENS}"),
     ("distance", rf"{{a}} is {_LENS}(?: away)? from {{b}}(?P<dist> vertically| horizontally)?"),
     ("distance", rf"{{a}} and {{b}} are {_LENS} apart(?P<dist> vertically| horizontally)?"),
-    ("direction", r"{a} (?:will|would|can) (?:find|see) {b} (?:around|at|in|towards?) (?:the )?(?P<hour>\d+(?:\.0)?) ?o'?clock(?: direction| position)?"),
-    ("direction", r"{b} is (?:around|at|in|towards?) (?:the )?(?P<hour>\d+(?:\.0)?) ?o'?clock(?: direction| position)? (?:of|from|relative to) {a}"),
-    ("count", r"there (?:is|are) (?:only |exactly )?(?P<count>\w+) (?P<kind>[^,.;:]+?)(?: in (?:the|this) (?:scene|image|picture))?"),
+    ("direction", r"{a} (?:will|would|can) (?:find|see) {b} (?:around|at|in|towards?) (?:the )?(?P<hour>\d+"
+    r"(?:\.0)?) ?o'?clock(?: direction| position)?"),
+    ("direction", r"{b} is (?:around|at|in|towards?) (?:the )?(?P<hour>\d+(?:\.0)?) ?o'?clock(?: direction| "
+    r"position)? (?:of|from|relative to) {a}"),
+    ("count", r"there (?:is|are) (?:only |exactly )?(?P<count>\w+) (?P<kind>[^,.;:]+?)(?: in (?:the|this) (?:scene"
+    r"|image|picture))?"),
     ("count", r"the number of (?P<kind>[^,.;:]+?) is (?P<count>\w+)"),
-    ("extreme", rf"{{a}} {_BE} (?P<not>not )?the (?P<sup>{any_of(SUPERLATIVE_ADJECTIVES)}|{any_of(ATTRIBUTE_PHRASES)}){_END}"),
+    ("extreme", rf"{{a}} {_BE} (?P<not>not )?the (?P<sup>{any_of(SUPERLATIVE_ADJECTIVES)}"
+    rf"|{any_of(ATTRIBUTE_PHRASES)}){_END}"),
     ("attribute", rf"{{a}} {_BE} (?P<not>not )?(?P<sup>{any_of(ATTRIBUTE_PHRASES)})"),
 )  # fmt: skip
 
@@ -185,7 +197,8 @@ def _claim(kind: str, match: re.Match[str], names: dict[str, str], opposite: boo
     called = tuple(strip_article(release(groups[s], names)) for s in "abc" if groups.get(s))
     if any(normal(n) in _PRONOUNS for n in called):
         return None
-    predicate, lengths, number = "", (), 0.0
+    predicate, number = "", 0.0
+    lengths: tuple[Length, ...] = ()
     if kind == "relation":
         predicate = predicate_of(groups["rel"], RELATION_PHRASES) or ""
     elif kind in ("extreme", "attribute"):

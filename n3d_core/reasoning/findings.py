@@ -22,5 +22,5 @@ def shown(value: float | tuple[float, ...]) -> str:
     """A value as a reader wants it: `31.21`, `(5.81, 9.59)`, `0.0042`."""
     if isinstance(value, tuple):
         return "(" + ", ".join(shown(v) for v in value) + ")"
-    digits = 2 if abs(value) >= 0.1 or value == 0 else 4
+    digits = 2 if abs(value) >= 1 else 4
     return f"{round(value, digits) + 0.0:g}" if abs(value) < 1e6 else f"{value:.6g}"

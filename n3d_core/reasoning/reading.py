@@ -1,7 +1,7 @@
 """Reads a question in free wording: its type, what is asked of it, and the objects it names.
 
-Each rule is one family of wordings. The rules are tried from the most specific to the most general; a question that none
-of them reads is None, it is never guessed.
+Each rule is one family of wordings. The rules are tried from the most specific to the most general; a question that
+none of them reads is None, it is never guessed.
 """
 
 from __future__ import annotations

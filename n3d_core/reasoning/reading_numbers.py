@@ -38,11 +38,13 @@ _SIZES = {
     "length": "length", "long": "length", "depth": "length", "deep": "length",
 }  # fmt: skip
 _SIZE = (
-    rf"(?:what(?:'s| is| would be| are)? )?{_VALUE}{_SIZE_NOUN}(?: measurement| dimension| value)? of (?P<a>.+?)(?: is| be)?",
+    rf"(?:what(?:'s| is| would be| are)? )?{_VALUE}{_SIZE_NOUN}(?: measurement| dimension| value)? of (?P<a>.+?)"
+    r"(?: is| be)?",
     rf"(?:what(?:'s| is) )?(?P<a>.+?)(?:'s|') {_EXACT}{_SIZE_NOUN}",
     rf"(?:what|how much) {_EXACT}{_SIZE_NOUN} (?:does|do|has) (?P<a>.+?)(?: have| span| measure| take up)?",
     rf"(?:what|how much) (?:does|do) (?P<a>.+?) (?:measure|span|extend) in {_SIZE_NOUN}",
-    r"how (?P<n>wide|broad|tall|high|long|deep) (?:is|are|does|would)(?: you say)? (?P<a>.+?)(?: be| is| appear| measure)?",
+    r"how (?P<n>wide|broad|tall|high|long|deep) (?:is|are|does|would)(?: you say)? (?P<a>.+?)(?: be| is| appear| "
+    r"measure)?",
 )
 
 
@@ -64,10 +66,12 @@ _DISTANCE = (
     rf"{_WHAT}{_VALUE}{_GAP} (?:from |of )?(?P<a>.+?) (?:to|from|and) (?P<b>.+)",
     rf"(?:what|how much) {_EXACT}{_GAP} (?:separates|divides|lies between|is between|stands between|keeps) "
     r"(?P<a>.+?) (?:and|from) (?P<b>.+)",
-    r"(?:how (?:far|distant|close|near)(?: away| apart)?|at (?:what|which) distance) (?:is|are|do|does|lies|lie|stands|would) "
+    r"(?:how (?:far|distant|close|near)(?: away| apart)?|at (?:what|which) distance) (?:is|are|do|does|lies|lie"
+    r"|stands|would) "
     r"(?P<a>.+?)(?: located| positioned| situated| placed| lie| stand| sit| be)?(?: away| apart| distant)*"
     rf"(?: from| to| of| and) (?P<b>.+?){_APART}",
-    r"how far (?:would i|do i|must i|should i) (?:have to |need to )?(?:go|move|travel|reach) from (?P<a>.+?) to (?P<b>.+)",
+    r"how far (?:would i|do i|must i|should i) (?:have to |need to )?(?:go|move|travel|reach) from (?P<a>.+?) to "
+    r"(?P<b>.+)",
 )
 _TO_CAMERA = (
     r"(?:how (?:far|distant)(?: away)?|at what distance) (?:is|are) (?P<a>.+?)(?: away| located)?",
@@ -126,19 +130,25 @@ _LIE = r"(?: (?:lie|be|located|positioned|situated|found|placed|seen|appear|from
 _AT = (
     r"(?:(?:if|when|suppose|imagine|assume|assuming|picture|say) )*"
     r"(?:(?:you|i|one|someone|somebody)(?:'re|'m| are| am| is| were| stands?)? ?)?"
-    r"(?:(?:standing|located|positioned|placed|sitting|stand|stands|at the position of) )*(?:at|by|next to|in the place of) "
+    r"(?:(?:standing|located|positioned|placed|sitting|stand|stands|at the position of) )*(?:at|by|next to|in the "
+    r"place of) "
 )
 _SEEN_FROM = (
     r"(?:from|relative to|with respect to|as seen from|seen from|viewed from"
     r"|(?:when|if|for) (?:(?:you|i|someone|somebody)(?: are| am| is| stand| stands)? )?(?:standing )?at)"
 )
 _DIRECTION = (
-    rf"{_AT}(?P<a>.+?)(?: (?:and|facing|looking) [^,]*)?(?:,| -|;)? (?:(?:at|in|to|towards?) )?{_CLOCK} {_FIND} (?P<b>.+?){_LIE}",
-    rf"(?:(?:seen|viewed|looking|starting) )?from (?P<a>.+?),? (?:(?:at|in|to|towards?) )?{_CLOCK} {_FIND} (?P<b>.+?){_LIE}",
-    rf"(?:(?:at|in|to|towards?) )?(?:what|which) {_CLOCK_NOUN} {_FIND}(?: you (?:find|see|look for))? (?P<b>.+?){_LIE},? "
+    rf"{_AT}(?P<a>.+?)(?: (?:and|facing|looking) [^,]*)?(?:,| -|;)? (?:(?:at|in|to|towards?) )?{_CLOCK} {_FIND} "
+    rf"(?P<b>.+?){_LIE}",
+    rf"(?:(?:seen|viewed|looking|starting) )?from (?P<a>.+?),? (?:(?:at|in|to|towards?) )?{_CLOCK} {_FIND} "
+    rf"(?P<b>.+?){_LIE}",
+    rf"(?:(?:at|in|to|towards?) )?(?:what|which) {_CLOCK_NOUN} {_FIND}(?: you (?:find|see|look for))? "
+    rf"(?P<b>.+?){_LIE},? "
     rf"{_SEEN_FROM} (?P<a>.+)",
-    rf"(?:what(?:'s| is) )?(?:the )?(?:clock )?(?:{_CLOCK_NOUN}|bearing) (?:of|to|towards) (?P<b>.+?)(?: is)? {_SEEN_FROM} (?P<a>.+)",
-    rf"where {_FIND} (?P<b>.+?){_LIE},? (?:if|when) (?:you|i)(?: are| am| were| stand)?(?: standing)? (?:at|by) (?P<a>.+)",
+    rf"(?:what(?:'s| is) )?(?:the )?(?:clock )?(?:{_CLOCK_NOUN}|bearing) (?:of|to|towards) (?P<b>.+?)(?: is)? "
+    rf"{_SEEN_FROM} (?P<a>.+)",
+    rf"where {_FIND} (?P<b>.+?){_LIE},? (?:if|when) (?:you|i)(?: are| am| were| stand)?(?: standing)? (?:at|by) "
+    r"(?P<a>.+)",
 )
 
 

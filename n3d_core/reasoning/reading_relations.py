@@ -22,8 +22,10 @@ from n3d_core.reasoning.wording import (
 _BE = r"(?:is|are|was|does|do|did|would|will|can|could|has|have)"
 _IS = r"(?:is|are|has|lies|appears|stands|looks|sits|seems|comes)"
 _PLACED = (
-    r"(?:(?:be|being|appear|appears|look|looks|seem|seems|to be|lie|lies|lying|stand|stands|standing|sit|sits|sitting|come"
-    r"|comes|have|has|having|positioned|located|placed|situated|found|set|seen|that is|which is|rests?|really|actually) )*"
+    r"(?:(?:be|being|appear|appears|look|looks|seem|seems|to be|lie|lies|lying|stand|stands|standing|sit|sits"
+    r"|sitting|come"
+    r"|comes|have|has|having|positioned|located|placed|situated|found|set|seen|that is|which is|rests?|really"
+    r"|actually) )*"
 )
 _WHICH = r"(?:which|what|who)(?: (?:one|object|item|thing|of the two|of these|of them|of the (?:two|three|four|five)))*"
 _OF = r"(?:of|among|amongst|between|out of|comparing|considering|given|looking at|from)"
@@ -57,19 +59,23 @@ def _names(text: str) -> tuple[str, ...]:
 _HOW = r"(?P<how>(?:by|from|in|according|based|starting|sorted|going|when|with|near|close)\b.*)"
 _ORDER_VERB = r"(?:order|sort|rank|arrange|list|sequence|put|name|line up|place)"
 _ORDER = (
-    rf"(?:what(?:'s| is| would be) )?(?:the )?(?:(?:depth|correct|right) )*(?:order|ordering|ranking|sequence) of (?P<l>.+?),? {_HOW}",
+    r"(?:what(?:'s| is| would be) )?(?:the )?(?:(?:depth|correct|right) )*(?:order|ordering|ranking|sequence) of "
+    rf"(?P<l>.+?),? {_HOW}",
     rf"{_ORDER_VERB}(?: the objects| the following)?:? (?P<l>.+?),? {_HOW}",
     rf"(?:in )?(?:what|which) (?:depth )?order (?:are|do|is|would|does) (?P<l>.+?)"
     rf"(?: (?:appear|be|come|lie|stand|follow|arranged|placed|sorted|positioned))*,? {_HOW}",
-    rf"how (?:are|would you {_ORDER_VERB}|do|should) (?P<l>.+?)(?: (?:ordered|ranked|sorted|arranged|placed|rank))?,? {_HOW}",
-    rf"(?P<how>(?:from|by) [^,]*),? (?:what is the order of|{_ORDER_VERB}|(?:in (?:what|which) order|how) (?:are|do)) (?P<l>.+?)"
+    rf"how (?:are|would you {_ORDER_VERB}|do|should) (?P<l>.+?)(?: (?:ordered|ranked|sorted|arranged|placed"
+    rf"|rank))?,? {_HOW}",
+    rf"(?P<how>(?:from|by) [^,]*),? (?:what is the order of|{_ORDER_VERB}|(?:in (?:what|which) order|how) (?:are"
+    r"|do)) (?P<l>.+?)"
     r"(?: (?:ordered|ranked|sorted|arranged|appear|come|lie|rank|stand))*",
 )
 _DEPTH_WORDS = re.compile(
     r"\b(?:depth|near\w*|clos\w*|far\w*|further|furthest|camera|viewer|distance|front|back)\b", re.IGNORECASE
 )
 _FAR_FIRST = re.compile(
-    r"from (?:the )?(?:far|farthest|furthest|back|deepest|most distant)\b|(?:far|farthest|furthest|deepest) to (?:the )?(?:near|clos)"
+    r"from (?:the )?(?:far|farthest|furthest|back|deepest|most distant)\b|(?:far|farthest|furthest|deepest) to "
+    r"(?:the )?(?:near|clos)"
     r"|descending|(?:farthest|furthest|deepest)(?: one)? first|starting (?:with|from) the (?:far|furth|deep|back)",
     re.IGNORECASE,
 )
@@ -94,11 +100,13 @@ _RELATIVE_DISTANCE = (
     ("choice", rf"{_OF} {_LIST}[,:]? {_WHICH} {_IS} {_PLACED}{_RELATIVE} {_TO} {_ANCHOR}"),
     (
         "choice",
-        rf"(?:to|from) (?:which|what)(?: one| object)?,? (?:{_BE} )?{_ANCHOR} {_PLACED}{_RELATIVE}[,:]?(?: {_TO})? {_LIST}",
+        rf"(?:to|from) (?:which|what)(?: one| object)?,? (?:{_BE} )?{_ANCHOR} {_PLACED}{_RELATIVE}[,:]?(?: {_TO})? "
+        rf"{_LIST}",
     ),
     (
         "yes_no",
-        rf"{_BE} {_ANCHOR} {_PLACED}{_RELATIVE} {_TO} (?P<b>.+?) (?:than|compared (?:to|with)|rather than) {_TO} (?P<c>.+?)",
+        rf"{_BE} {_ANCHOR} {_PLACED}{_RELATIVE} {_TO} (?P<b>.+?) (?:than|compared (?:to|with)|rather than) {_TO} "
+        r"(?P<c>.+?)",
     ),
     ("choice", rf"{_BE} {_ANCHOR} {_PLACED}{_RELATIVE} {_TO} (?P<l>.+? or .+)"),
     ("among", rf"(?:which|what|who)(?: (?P<k>.+?))? {_IS} {_PLACED}{_RELATIVE} {_TO} {_ANCHOR}"),
@@ -141,16 +149,20 @@ def _kind(text: str) -> str:
 
 _ONE = r"(?: one| object| of the two| of them| of all)?"
 _CHOICE = (
-    rf"{_WHICH},? {_IS}(?: the one)? {_PLACED}(?:the )?(?P<p>{_ATTRIBUTE}){_ONE}(?:[,:;]| -)? (?:is it |{_OF} )?{_LIST}",
-    rf"(?:which|what|who)(?: one| object| item)? {_OF} {_LIST},? {_IS}(?: the one)? {_PLACED}(?:the )?(?P<p>{_ATTRIBUTE}){_ONE}",
+    rf"{_WHICH},? {_IS}(?: the one)? {_PLACED}(?:the )?(?P<p>{_ATTRIBUTE}){_ONE}(?:[,:;]| -)? (?:is it |{_OF} "
+    rf")?{_LIST}",
+    rf"(?:which|what|who)(?: one| object| item)? {_OF} {_LIST},? {_IS}(?: the one)? {_PLACED}(?:the )?"
+    rf"(?P<p>{_ATTRIBUTE}){_ONE}",
     rf"{_OF} {_LIST}[,:;]? {_WHICH} {_IS}(?: the one)? {_PLACED}(?:the )?(?P<p>{_ATTRIBUTE}){_ONE}",
     rf"{_LIST}[,:;-]+ {_WHICH} {_IS} {_PLACED}(?:the )?(?P<p>{_ATTRIBUTE}){_ONE}",
-    rf"(?:is|are) (?:it )?(?P<l>.+? or .+?) (?:(?:that|which|who) is |the one that is )?(?:the )?(?P<p>{_ATTRIBUTE}){_ONE}",
+    r"(?:is|are) (?:it )?(?P<l>.+? or .+?) (?:(?:that|which|who) is |the one that is )?(?:the )?"
+    rf"(?P<p>{_ATTRIBUTE}){_ONE}",
     rf"(?:what|which|who)(?:'s| is) (?:the )?(?P<p>{_ATTRIBUTE})[,:]? (?P<l>.+? or .+)",
 )
 _OF_A_KIND = (
     rf"(?:which|what|who) (?P<k>.+?) {_IS} {_PLACED}(?:the )?(?P<p>{_ATTRIBUTE}){_ONE}",
-    rf"(?:(?:what|which|who)(?:'s| is| are)? )?(?:(?:find|name|select|pick|choose) )?(?:the )?(?P<p>{_ADJECTIVE}) (?P<k>.+)",
+    rf"(?:(?:what|which|who)(?:'s| is| are)? )?(?:(?:find|name|select|pick|choose) )?(?:the )?(?P<p>{_ADJECTIVE}) "
+    r"(?P<k>.+)",
 )
 
 
@@ -182,10 +194,13 @@ _COMPARED_BY = {
     "left-right position": "left", "horizontal position": "left", "vertical position": "above",
 }  # fmt: skip
 _COMPARED = (
-    rf"how (?:does|do|would|is|are) (?:the )?{_QUANTITY} of (?P<a>.+?) (?:compared?|differ|relate) (?:to|with|from) (?:that of )?(?P<b>.+)",
-    rf"how (?:does|do|would|is|are) (?P<a>.+?) (?:compared?|relate) (?:to|with) (?P<b>.+?) (?:in|in terms of|regarding|by) (?:the )?{_QUANTITY}",
+    rf"how (?:does|do|would|is|are) (?:the )?{_QUANTITY} of (?P<a>.+?) (?:compared?|differ|relate) (?:to|with"
+    r"|from) (?:that of )?(?P<b>.+)",
+    r"how (?:does|do|would|is|are) (?P<a>.+?) (?:compared?|relate) (?:to|with) (?P<b>.+?) (?:in|in terms of"
+    rf"|regarding|by) (?:the )?{_QUANTITY}",
     rf"(?:compare|contrast) (?:the )?{_QUANTITY}s? of (?P<a>.+?) (?:and|with|to) (?:that of )?(?P<b>.+)",
-    rf"(?:what is|how is|describe|what's) (?:the )?{_QUANTITY} of (?P<a>.+?) (?:relative to|compared (?:to|with)) (?:that of )?(?P<b>.+)",
+    rf"(?:what is|how is|describe|what's) (?:the )?{_QUANTITY} of (?P<a>.+?) (?:relative to|compared (?:to|with)) "
+    r"(?:that of )?(?P<b>.+)",
 )
 
 
@@ -195,7 +210,10 @@ def read_free(core: Core) -> Question | None:
         match = _match(pattern, core.text)
         if match:
             return _free(_COMPARED_BY[match["n"].lower()], match, core)
-    pattern = rf"(?:{_BE}|how is|where is) (?P<a>.+?) {_PLACED}(?P<p>{_RELATION}|{_ATTRIBUTE}),? or (?P<q>{_RELATION}) (?P<b>.+)"
+    pattern = (
+        rf"(?:{_BE}|how is|where is) (?P<a>.+?) {_PLACED}(?P<p>{_RELATION}|{_ATTRIBUTE}),? or "
+        rf"(?P<q>{_RELATION}) (?P<b>.+)"
+    )
     for text in _clauses(core):
         match = _match(pattern, text)
         if match:

@@ -31,7 +31,7 @@ Sides = tuple[float, float, float]
 def as_stated(box: Box3D) -> Box3D:
     """The box with its numbers rounded to 2 decimals, as the second pass's prompt states them.
 
-    Centre x and y round as numpy does and the others as Python does (2.675 becomes 2.68 and 2.67): the prompt's own way.
+    Centre x and y round as numpy does and the others as Python does (2.675 becomes 2.68 and 2.67), as the prompt does.
     """
     x, y, z = box.center
     w, h, length = box.size

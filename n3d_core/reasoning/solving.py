@@ -67,7 +67,8 @@ def answer_by_geometry(
     read = read_question(question, called)
     if read is None:
         raise QueryError(
-            f"geometry cannot read the question {question!r}: ask about a relation, a size, a distance, a direction, an order or a count"
+            f"geometry cannot read the question {question!r}: ask about a relation, a size, a distance, a "
+            "direction, an order or a count"
         )
     return solve(read, resolve(read, boxes, called), style)
 

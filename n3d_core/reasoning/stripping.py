@@ -8,26 +8,35 @@ from dataclasses import dataclass
 from n3d_core.reasoning.units import UNIT_PATTERN, unit_symbol
 
 _OPPOSITE = r"(?:opposite|reversed?|other side|behind the scene|back of the scene|far side|flipped)"
-_SEEN = r"(?:(?:as |when |if )?(?:it (?:is|were) |they (?:are|were) )?(?:seen|viewed|observed|looked at|looking|considered|judged|shown) )?"
+_SEEN = (
+    r"(?:(?:as |when |if )?(?:it (?:is|were) |they (?:are|were) )?(?:seen|viewed|observed|looked at|looking"
+    r"|considered|judged|shown) )?"
+)
 _OPPOSITE_VIEW = re.compile(
-    rf"[,(]? ?\b{_SEEN}(?:as )?(?:from|in|on)(?: (?!of\b|left\b|right\b)[\w'-]+){{0,6}}? {_OPPOSITE}\b(?: [\w'-]+){{0,5}}? ?(?:\)|,|$)",
+    rf"[,(]? ?\b{_SEEN}(?:as )?(?:from|in|on)(?: (?!of\b|left\b|right\b)[\w'-]+){{0,6}}? {_OPPOSITE}\b(?: "
+    rf"[\w'-]+){{0,5}}? ?(?:\)|,|$)",
     re.IGNORECASE,
 )
 _SCENE = (
     r"(?:given |current |whole |entire )?(?:scene|image|picture|photo|photograph|frame|room|real world|3d space|space)"
 )
-_VIEW = r"(?:(?:camera|viewer|observer|photographer)(?:'s)? )?(?:point of view|perspective|viewpoint|vantage point|view|angle)"
+_VIEW = (
+    r"(?:(?:camera|viewer|observer|photographer)(?:'s)? )?(?:point of view|perspective|viewpoint|vantage point"
+    r"|view|angle)"
+)
 _SAME_VIEW = re.compile(
     rf"[,(]? ?\b{_SEEN}(?:from|in) (?:the |this |your |our |my )?(?:{_VIEW}|{_SCENE})\b ?(?:\)|,)?", re.IGNORECASE
 )
 _HIGHLIGHT = re.compile(r" ?\((?:highlighted|marked|outlined|shown|drawn)[^)]*\)", re.IGNORECASE)
 _INSTRUCTION = re.compile(
-    r" ?(?:First locate the bbox|The reference code is|Answer (?:with|in|the|using|yes|by)|Please answer|Respond with|Reply with"
+    r" ?(?:First locate the bbox|The reference code is|Answer (?:with|in|the|using|yes|by)|Please answer|Respond "
+    r"with|Reply with"
     r"|Give (?:your|the) answer|Choose (?:from|between)|Select (?:from|the)|\(A\) |A\. ).*$",
     re.IGNORECASE | re.DOTALL,
 )
 _ASK = (
-    r"tell|say|confirm|determine|estimate|provide|give|measure|calculate|compute|find(?: out)?|check|share|describe|state"
+    r"tell|say|confirm|determine|estimate|provide|give|measure|calculate|compute|find(?: out)?|check|share|describe"
+    r"|state"
     r"|judge|see|verify|report|specify|work out|know|show|identify|point out"
 )
 _POLITE = re.compile(
@@ -41,7 +50,8 @@ _POLITE = re.compile(
 _CONDITIONS = re.compile(r"^if (?:you|i|one|someone)\b", re.IGNORECASE)  # "if you are at A" is no politeness
 _UNIT_WORD = UNIT_PATTERN.replace("|in|'|\\\"", "")  # as words only: "in" and quotes mean other things in a sentence
 _UNIT_REQUEST = re.compile(
-    rf"[,(]? ?(?:(?:measured|expressed|given|stated|answer(?:ed)?|in terms|in units?) )*\b(?:in|using|of) ({_UNIT_WORD})\b\)?",
+    r"[,(]? ?(?:(?:measured|expressed|given|stated|answer(?:ed)?|in terms|in units?) )*\b(?:in|using|of) "
+    rf"({_UNIT_WORD})\b\)?",
     re.IGNORECASE,
 )
 _HOW_MANY_UNITS = re.compile(rf"^how many ({_UNIT_WORD})\b", re.IGNORECASE)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit of length: its symbol, its plural as the model writes it, its metres, and the decimals it is written with."""
+    """A unit of length: its symbol, its plural as the model writes it, its metres, and its usual decimals."""
 
     symbol: str
     plural: str
@@ -84,10 +84,10 @@ def parse_number(text: str) -> float:
 
 @dataclass(frozen=True)
 class Length:
-    """A length read from text: the value in metres, the unit's symbol, and how far rounding may have moved it, in metres.
+    """A length read from text: its metres, the unit's symbol, and how far rounding may have moved it, in metres.
 
-    The model writes 2 decimals without trailing zeros, so `0.3 meters` means 0.30: the rounding is half a unit of the last
-    digit written, or of the last that the unit is written with, whichever is finer.
+    The model writes 2 decimals without trailing zeros, so `0.3 meters` means 0.30: the rounding is half a unit of
+    the last digit written, or of the last that the unit usually has, whichever is finer.
     """
 
     metres: float

@@ -1,4 +1,4 @@
-"""Questions about scenes: grounding queries, spatial questions with chains of thought, and the judge of their answers."""
+"""Questions about scenes: grounding queries, and spatial questions with their answers and chains of thought."""
 
 from training.questions.fill import fill, groundable
 from training.questions.grounding import SceneObjects, Vocabulary, grounding_samples

@@ -2,7 +2,7 @@
 
 What would leave the text as true as it was is not done in the first place:
 
-* a number moves by three units of its last digit or more, a length by 3 cm or more besides: less may be another rounding;
+* a number moves by three units of its last digit or more, a length by 3 cm or more: less may be another rounding;
 * numbers that are squared keep their sign; zeros have none;
 * an object gives way to one that its name cannot mean;
 * objects change places only where the statement has a direction;

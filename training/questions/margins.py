@@ -1,7 +1,7 @@
 """By how much an answer must be decided before the question is asked.
 
-A question whose answer hangs on a centimetre tests the dice. Each margin must hold for the exact boxes and for the boxes as
-the prompt states them (2 decimals), so that the chain of thought, computed from the latter, reaches the true answer.
+A question whose answer hangs on a centimetre tests the dice. Each margin must hold for the exact boxes and for those
+as the prompt states them (2 decimals), so that the chain of thought, computed from those, reaches the true answer.
 """
 
 from __future__ import annotations

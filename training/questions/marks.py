@@ -51,8 +51,8 @@ def draw_marks(color: NDArray[np.uint8], marks: Sequence[Mark]) -> NDArray[np.ui
 def marked_samples(scene: SceneObjects, camera: Camera, count: int, seed: int) -> list[GroundingSample]:
     """Up to `count` queries, each about one object with a box drawn around it; each needs its own copy of the image.
 
-    The rectangle is the projection of the object's 3D box, cut at the image's border and moved by up to 4 % of its sides,
-    as a hand would draw it.
+    The rectangle is the projection of the object's 3D box, cut at the image's border, its sides moved by up to 4 %, as
+    a hand would draw it.
     """
     rng = random.Random(seed)
     found: list[GroundingSample] = []

@@ -2,7 +2,7 @@
 
 `{a}`, `{b}`, `{c}` are objects with their article ("the red mug"), `{list}` several of them, `{k}` a kind of object,
 `{p}` a relation ("to the left of", "wider than"), `{q}` the opposite one, `{w}` what one of two or more is ("wider",
-"the widest"), `{unit}` nothing or " in inches". A question is one sentence: the second pass sees no more than the first.
+"widest"), `{unit}` nothing or " in inches". A question is one sentence: the second pass sees no more than the first.
 """
 
 from __future__ import annotations

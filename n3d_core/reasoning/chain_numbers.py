@@ -1,0 +1,101 @@
+"""Chains of thought that end in a number: sizes, distances, clock directions and counts."""
+
+from __future__ import annotations
+
+import math
+
+from n3d_core.reasoning import relations
+from n3d_core.reasoning.chain_parts import bboxes, centers, difference, root_text, vector_text
+from n3d_core.reasoning.names import plural, singulars
+from n3d_core.reasoning.question import SIZES, Question
+from n3d_core.reasoning.relations import stated_numbers
+from n3d_core.reasoning.roles import Roles
+from n3d_core.reasoning.units import length_text, number_text
+
+
+def size_chain(question: Question, roles: Roles) -> tuple[list[str], str]:
+    """State the box, read the size off it, convert it."""
+    metres = stated_numbers(roles.boxes[0])[SIZES.index(question.type) + 3]
+    name = roles.names[0]
+    steps = [bboxes(roles), f"So the {question.type} of {name} is {length_text(metres)}{_converted(metres, question)}."]
+    return steps, f"{name} is {length_text(metres, question.unit)} in {question.type}."
+
+
+def _converted(metres: float, question: Question) -> str:
+    return "" if question.unit == "m" else f" = {length_text(metres, question.unit)}"
+
+
+def distance_chain(question: Question, roles: Roles, published: bool) -> tuple[list[str], str]:
+    """State the centres, take their difference, its length, convert it."""
+    kind = question.type.replace("_", " ")
+    if question.type == "vertical_distance":
+        first = "Compare the Y coordinates of the centers."
+        metres, rule, formula = _vertical(roles)
+    else:
+        plane = " in the ground plane (x and z)" if question.type == "horizontal_distance" else ""
+        first = f"Calculate the vector from A to B{plane}:"
+        metres, rule, formula = _along_vector(question, roles, published)
+    metres = metres if published else round(metres, 2)
+    result = f"{question.type}_AB = {formula} = {round(metres, 4)} meters{_converted(metres, question)}."
+    text = f"The {kind} between {roles.names[0]} and {roles.names[1]} is {length_text(metres, question.unit)}."
+    if not published:
+        return [centers(roles, published), rule, result], text
+    return [
+        f"1. {centers(roles, published)} 2. We can calculate the {kind} as follows:",
+        f"Step 1: {first} {rule}",
+        f"Step 2: Calculate the {kind}: {result}",
+    ], text
+
+
+def _vertical(roles: Roles) -> tuple[float, str, str]:
+    """Metres, what is stated, and the formula."""
+    y_a, y_b = (stated_numbers(box)[1] + 0.0 for box in roles.boxes)
+    return abs(round(y_b - y_a, 2)), f"Y_A = {y_a}, Y_B = {y_b}.", "|Y_A - Y_B|"
+
+
+def _along_vector(question: Question, roles: Roles, published: bool) -> tuple[float, str, str]:
+    """Metres, the vector's line, and the formula."""
+    dx, dy, dz = difference(roles.boxes[0], roles.boxes[1])
+    parts = [dx, dy, dz] if question.type == "distance" else [dx, dz]
+    from_to = "B_pos - A_pos = " if published else ""
+    formula = root_text(parts) if published else "|vector_AB|"
+    return math.hypot(*parts), f"vector_AB = {from_to}{vector_text(parts)}.", formula
+
+
+def direction_chain(roles: Roles, published: bool) -> tuple[list[str], str]:
+    """State the centres, the vector in the ground plane, its angle, the hour."""
+    dx, _, dz = difference(*roles.boxes)
+    radians = math.atan2(dx, dz)
+    degrees = math.degrees(radians)
+    normalized = round(degrees % 360.0, 2) % 360.0
+    clock = relations.clock_hour(normalized)
+    text = f"{roles.names[0]} will find {roles.names[1]} around the {clock} o'clock direction."
+    vector = vector_text([dx, dz])
+    if not published:
+        return [
+            centers(roles, published),
+            f"vector_AB = {vector}.",
+            f"angle_deg = degrees(atan2{vector}) % 360 = {normalized}.",
+            f"clock_position = 12 - ({normalized} // 30) = {clock}.",
+        ], text
+    return [
+        f"1. {bboxes(roles)} 2. {centers(roles, published)} 3. We can calculate the direction as follows:",
+        f"Step 1: Calculate the vector from A to B: vector_AB = B_pos - A_pos = {vector}.",
+        "Step 2: Calculate the angle between the vector and the positive z-axis (towards x, left): "
+        f"angle_rad = atan2(vector_AB[0], vector_AB[1]) = atan2{vector} = {number_text(radians, 4)} (radians).",
+        f"angle_deg = degrees(angle_rad) = {number_text(degrees)} (degrees).",
+        "Step 3: Normalize the angle into [0, 360) degrees: "
+        f"normalized_angle = (angle_deg + 360) % 360 = {normalized}.",
+        "Step 4: Convert the normalized angle to clock position (1 to 12), where each hour corresponds to 30 degrees: "
+        f"clock_position = 12 - (normalized_angle // 30) = {float(clock)}. "
+        "(If clock_position <= 0, wrap around to get clock_position = 12 + clock_position)",
+    ], text
+
+
+def count_chain(question: Question, roles: Roles) -> tuple[list[str], str]:
+    """Number the boxes; the last number is the count."""
+    n, kind = len(roles), singulars(question.among)[0]
+    listed = ", ".join(f"{name} ({i + 1})" for i, name in enumerate(roles.names))
+    found = f"The boxes are {listed}." if n else "There are no boxes."
+    text = f"There is 1 {kind}." if n == 1 else f"There are {n} {plural(kind)}."
+    return [found, f"So the number of {plural(kind)} is {n}."], text

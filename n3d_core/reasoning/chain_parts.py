@@ -1,0 +1,97 @@
+"""Pieces that all chains of thought are made of: stated boxes, stated measures, vectors and roots as text."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from n3d_core.geometry.boxes import Box3D
+from n3d_core.reasoning.relations import MEASURES, as_stated, stated_numbers
+from n3d_core.reasoning.roles import Roles
+from n3d_core.reasoning.units import number_text
+
+Style = Literal["published", "compact"]
+
+COMPARED = {
+    "X": "X coordinates of the centers",
+    "Y": "Y coordinates of the centers",
+    "Z": "Z coordinates of the centers",
+    "W": "widths of the boxes",
+    "H": "heights of the boxes",
+    "L": "lengths of the boxes",
+    "V": "volumes of the boxes in liters",
+}
+"""What each measure is called where it is compared."""
+
+OPPOSITE_VIEW = "and we are considering the opposite view, "
+
+
+def centers(roles: Roles, published: bool) -> str:
+    """The centre of each object, one sentence each."""
+    word = "3D center coordinate" if published else "3D center"
+    pairs = zip(roles.names, roles.boxes, strict=True)
+    return " ".join(f"The {word} of {name} is {stated_numbers(box)[:3]}." for name, box in pairs)
+
+
+def bboxes(roles: Roles) -> str:
+    """The box of each object, one sentence each."""
+    pairs = zip(roles.names, roles.boxes, strict=True)
+    return " ".join(f"The 3D bbox of {name} is {stated_numbers(box)}." for name, box in pairs)
+
+
+def measures(measure: str, boxes: tuple[Box3D, ...]) -> list[str]:
+    """A measure of each box as text with 2 decimals; with 4 where 2 do not tell apart boxes that differ."""
+    values = [MEASURES[measure](as_stated(b)) for b in boxes]
+    texts = [number_text(v + 0.0 if v == 0 else v) for v in values]
+    exact = [MEASURES[measure](b) for b in boxes]
+    if len(set(texts)) < len(set(exact)):
+        finer = values if len({round(v, 4) for v in values}) == len(set(exact)) else exact
+        texts = [number_text(v, 4) for v in finer]
+    return texts
+
+
+def listed_measures(measure: str, roles: Roles) -> str:
+    """`Z_A = 2.75, Z_B = 1.37`; volumes with their products."""
+    if measure == "V":
+        return volumes(roles)
+    texts = measures(measure, roles.boxes)
+    return ", ".join(f"{measure}_{roles.letter(i)} = {text}" for i, text in enumerate(texts))
+
+
+def volumes(roles: Roles) -> str:
+    """The volume of each object in litres, one product each."""
+    lines = []
+    for i, (box, text) in enumerate(zip(roles.boxes, measures("V", roles.boxes), strict=True)):
+        w, h, length = stated_numbers(box)[3:]
+        lines.append(f"V_{roles.letter(i)} = {w} * {h} * {length} * 1000 = {text}.")
+    return " ".join(lines)
+
+
+def sign(first: str, second: str) -> str:
+    """`<`, `>` or `=` between two numbers as written."""
+    a, b = float(first), float(second)
+    return "<" if a < b else ">" if a > b else "="
+
+
+def ascending(variables: list[str], texts: list[str], order: list[int]) -> str:
+    """`Z_B = 0.6 < Z_A = 0.8 < Z_C = 1.1` of variables and their values in an order."""
+    parts = []
+    for k, i in enumerate(order):
+        before = f"{sign(texts[order[k - 1]], texts[i])} " if k else ""
+        parts.append(f"{before}{variables[i]} = {texts[i]}")
+    return " ".join(parts)
+
+
+def difference(a: Box3D, b: Box3D) -> list[float]:
+    """From a's stated centre to b's, without negative zeros."""
+    pairs = zip(stated_numbers(a)[:3], stated_numbers(b)[:3], strict=True)
+    return [round(q - p, 2) + 0.0 for p, q in pairs]
+
+
+def vector_text(values: list[float]) -> str:
+    """`(5.81, 9.59)`."""
+    return "(" + ", ".join(map(repr, values)) + ")"
+
+
+def root_text(values: list[float]) -> str:
+    """`sqrt((-0.2)^2 + 0.05^2)`."""
+    return "sqrt(" + " + ".join(f"({v})^2" if v < 0 else f"{v}^2" for v in values) + ")"

@@ -1,0 +1,151 @@
+"""Chains of thought that end in a relation, a choice or an order."""
+
+from __future__ import annotations
+
+import math
+
+from n3d_core.reasoning import relations
+from n3d_core.reasoning.chain_parts import (
+    COMPARED,
+    OPPOSITE_VIEW,
+    ascending,
+    bboxes,
+    centers,
+    difference,
+    listed_measures,
+    measures,
+    root_text,
+    sign,
+    vector_text,
+    volumes,
+)
+from n3d_core.reasoning.question import Question
+from n3d_core.reasoning.relations import MEASURES, PREDICATES
+from n3d_core.reasoning.roles import Roles
+from n3d_core.reasoning.units import number_text
+
+_SIZES = "WHLV"
+_FLIPPED = "XZ"
+
+
+def comparison_chain(question: Question, roles: Roles, published: bool) -> tuple[list[str], str]:
+    """State the boxes, compare one measure, conclude."""
+    p = PREDICATES[question.predicate]
+    a, b = measures(p.measure, roles.boxes)
+    view = OPPOSITE_VIEW if question.opposite and p.measure in _FLIPPED else ""
+    claim, text = _comparison_claim(question, roles)
+    steps = [_stating(question, roles, published)]
+    if published:
+        first, second = p.phrase.removesuffix(" than"), PREDICATES[p.converse].phrase
+        steps.append(f"Step 2: Determine if {roles.names[0]} is {first} or {second} {roles.names[1]}.")
+    steps.append(f"Since {p.measure}_A = {a} {sign(a, b)} {p.measure}_B = {b}, {view}{claim}.")
+    return steps, text
+
+
+def _comparison_claim(question: Question, roles: Roles) -> tuple[str, str]:
+    """What the reasoning concludes, and the answer."""
+    p = PREDICATES[question.predicate]
+    (a, b), (name_a, name_b) = roles.boxes, roles.names
+    gain = relations.advantage(question.predicate, a, b, question.opposite)
+    if gain == 0:
+        tie = f"{name_a} and {name_b} are equal in this."
+        return f"{name_a} is not {p.phrase} {name_b}", "That is False." if question.form == "yes_no" else tie
+    if question.form == "choice":
+        winner, loser = (name_a, name_b) if gain > 0 else (name_b, name_a)
+        claim = f"{winner} is {p.phrase} {loser}"
+    else:
+        claim = f"{name_a} is {p.phrase if gain > 0 else PREDICATES[p.converse].phrase} {name_b}"
+    return claim, f"That is {gain > 0}." if question.form == "yes_no" else f"{claim}."
+
+
+def _stating(question: Question, roles: Roles, published: bool) -> str:
+    """The boxes or centres, and for volumes and in the published style the measures."""
+    measure = PREDICATES[question.predicate].measure
+    stated = bboxes(roles) if measure in _SIZES else centers(roles, published)
+    if not published:
+        return f"{stated} {volumes(roles)}" if measure == "V" else stated
+    return (
+        f"1. {stated} 2. We can determine the {question.type.replace('_', '-')} relationship as follows: "
+        f"Step 1: Compare the {COMPARED[measure]}. {listed_measures(measure, roles)}"
+    )
+
+
+def relative_distance_chain(question: Question, roles: Roles, published: bool) -> tuple[list[str], str]:
+    """State the centres, compute each distance from A, compare, conclude."""
+    anchor, *rest = roles.boxes
+    farther = question.predicate == "farther"
+    lines, texts = _distances(roles, published)
+    order = sorted(range(len(rest)), key=lambda i: (float(texts[i]), relations.distance(anchor, rest[i])))
+    compared = ascending([f"distance_A{roles.letter(i + 1)}" for i in range(len(rest))], texts, order)
+    claim = _distance_claim(roles, order, farther)
+    steps = [centers(roles, published), *lines, f"Since {compared}, {claim}."]
+    if published:
+        rule = "2. We can determine the relative distance as follows: Step 1: Calculate the distances of the centers."
+        steps[0] = f"1. {steps[0]} {rule}"
+        steps[-1] = f"Step 2: Compare the distances. {steps[-1]}"
+    if question.form != "yes_no":
+        return steps, f"{claim}."
+    first, second = (float(t) for t in texts)
+    return steps, f"That is {first > second if farther else first < second}."
+
+
+def _distance_claim(roles: Roles, order: list[int], farther: bool) -> str:
+    name, near, far = roles.names[0], roles.names[1 + order[0]], roles.names[1 + order[-1]]
+    if len(order) > 2:
+        return f"{far} is the farthest from {name}" if farther else f"{near} is the closest to {name}"
+    if farther:
+        return f"{name} is farther from {far} than from {near}"
+    return f"{name} is closer to {near} than to {far}"
+
+
+def _distances(roles: Roles, published: bool) -> tuple[list[str], list[str]]:
+    """The line that computes each distance from A, and the distances' texts (more decimals where they are equal)."""
+    anchor, *rest = roles.boxes
+    differences = [difference(anchor, box) for box in rest]
+    decimals = 4 if published else 2
+    if len({round(math.hypot(*d), decimals) for d in differences}) < len(differences):
+        decimals = 4
+    texts = [number_text(math.hypot(*d), decimals) for d in differences]
+    lines = []
+    for i, (d, text) in enumerate(zip(differences, texts, strict=True)):
+        pair = f"A{roles.letter(i + 1)}"
+        if published:
+            lines.append(f"distance_{pair} = {root_text(d)} = {text}.")
+        else:
+            lines.append(f"vector_{pair} = {vector_text(d)}. distance_{pair} = |vector_{pair}| = {text}.")
+    return lines, texts
+
+
+def order_chain(question: Question, roles: Roles, published: bool) -> tuple[list[str], str]:
+    """Depth orders and the extreme of several: state one measure of each, sort, conclude."""
+    measure = PREDICATES[question.predicate].measure
+    texts = measures(measure, roles.boxes)
+    order = sorted(range(len(roles)), key=lambda i: MEASURES[measure](roles.boxes[i]))
+    compared = ascending([f"{measure}_{roles.letter(i)}" for i in range(len(roles))], texts, order)
+    claim, text = _order_claim(question, roles, order)
+    since = f"Since {compared}, {claim}."
+    if published:
+        stated = bboxes(roles) if measure in _SIZES else centers(roles, published)
+        rule = f"2. We can determine the order as follows: Step 1: Compare the {COMPARED[measure]}."
+        return [
+            f"1. {stated} {rule} {listed_measures(measure, roles)}",
+            f"Step 2: Sort from small to large. {since}",
+        ], text
+    if measure == "V":
+        return [f"{bboxes(roles)} {volumes(roles)}", since], text
+    pairs = enumerate(zip(texts, roles.names, strict=True))
+    return [", ".join(f"{measure}_{roles.letter(i)} = {t} for {name}" for i, (t, name) in pairs) + ".", since], text
+
+
+def _order_claim(question: Question, roles: Roles, order: list[int]) -> tuple[str, str]:
+    """What the reasoning concludes, and the answer."""
+    p = PREDICATES[question.predicate]
+    if question.type == "depth_order":
+        near_first = p.sign < 0
+        claim = (" < " if near_first else " > ").join(
+            roles.names[i] for i in (order if near_first else reversed(order))
+        )
+        return claim, claim
+    flipped = question.opposite and p.measure in _FLIPPED
+    winner = roles.names[order[-1] if (p.sign > 0) != flipped else order[0]]
+    return f"{OPPOSITE_VIEW if flipped else ''}{winner} is the {p.superlative}", f"{winner} is the {p.superlative}."

@@ -1,0 +1,249 @@
+"""The audit on the published samples' patterns, on generated answers and on texts that are none."""
+
+import json
+import random
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from n3d_core.geometry.boxes import Box3D
+from n3d_core.reasoning.audit import Verdict, audit
+from n3d_core.reasoning.question import TYPES
+from n3d_core.reasoning.solving import answer_by_geometry
+from training.audit_bench import cases, measure
+from training.questions.corruption import KINDS, corrupt
+
+SAMPLES = Path(__file__).parents[2] / ".." / "shared" / "data" / "n3d_demo"
+
+LOWER = Box3D("balloon", (-2.15, -1.19, 17.7), (2.55, 3.21, 1.12))
+UPPER = Box3D("balloon", (-7.96, 0.16, 27.29), (1.75, 2.14, 0.89))
+NAMES = ["4_hot air balloon", "2_hot air balloon"]
+DIRECTION = "If you are at 4_hot air balloon, where will you find 2_hot air balloon?"
+SLIPPED = (
+    "1. The 3D bbox of 4_hot air balloon is [2.15, 1.19, 17.7, 2.55, 3.21, 1.12]. The 3D bbox of 2_hot air balloon is "
+    "[7.96, -0.16, 27.29, 1.75, 2.14, 0.89]. 2. We calculate: vector_AB = B_pos - A_pos = (-5.81, -9.59). "
+    "angle_deg = degrees(atan2(5.81, 9.59)) = 31.83. clock_position = 12 - (31.21 // 30) = 11.0. "
+    "(If clock_position <= 0, wrap around to get clock_position = 12 + clock_position)"
+)
+CLOCK = "4_hot air balloon will find 2_hot air balloon around the 11 o'clock direction."
+
+MUG = Box3D("red mug", (-0.1, 0.05, 0.8), (0.08, 0.1, 0.09))
+CAN = Box3D("blue can", (0.2, 0.06, 0.6), (0.06, 0.12, 0.06))
+BOX = Box3D("green box", (0.1, 0.0, 1.1), (0.2, 0.15, 0.2))
+
+
+def test_a_slip_on_the_way_to_a_right_answer_is_named_and_the_answer_verified():
+    verdict = audit(DIRECTION, [LOWER, UPPER], SLIPPED, CLOCK, NAMES)
+    assert verdict.verdict == "verified"
+    assert verdict.corrected == ""
+    assert verdict.findings[0].step == "vector_AB = B_pos - A_pos = (-5.81, -9.59)"
+    assert verdict.findings[0].problem == "vector_AB is (5.81, 9.59), not (-5.81, -9.59)"
+    assert "angle_deg is 31.21, not 31.83" in verdict.reason
+
+
+def test_a_wrong_hour_is_contradicted_with_the_right_one():
+    verdict = audit(DIRECTION, [LOWER, UPPER], "", CLOCK.replace("11", "2"), NAMES)
+    assert verdict.verdict == "contradicted"
+    assert verdict.corrected == CLOCK
+
+
+def published(k: int) -> tuple[str, list[Box3D], str, str, list[str] | None]:
+    """Question, boxes, reasoning, answer and names of a published sample."""
+    path = SAMPLES / f"published_output_{k}.json"
+    if not path.exists():
+        pytest.skip(f"the published samples are not here ({SAMPLES})")
+    sample = json.loads(path.read_text())[0]
+    turns = json.loads((SAMPLES / "questions.json").read_text())[k - 1]["messages"]
+    with np.load(SAMPLES / f"demo{k}.npz") as cloud:
+        inverse = np.linalg.inv(cloud["intr"].astype(float))
+    boxes = []
+    for line in re.findall(r"Bbox\(([^)]*)\)", sample["Native 3D Grounding"]):
+        name, *numbers = line.rsplit(",", 7)
+        u, v, z, _, w, h, length = map(float, numbers)
+        x, y, _ = z * (inverse @ [u, v, 1.0])
+        boxes.append(Box3D(" ".join(name.split()), (x, y, z), (w, h, length)))
+    reasoning, answer = re.match(r"<think>(.*?)</think>(.*)", sample["3D Spatial Reasoning"], re.DOTALL).groups()
+    question = [t["content"] for t in turns if t["role"] == "user"][-1]
+    return question, boxes, reasoning, answer, [f"{i}_{b.label}" for i, b in enumerate(boxes)] if k == 1 else None
+
+
+def test_published_direction_is_verified_and_its_slip_found():
+    verdict = audit(*published(1))
+    assert verdict.verdict == "verified"
+    assert verdict.findings[0].problem == "vector_AB is (5.81, 9.59), not (-5.81, -9.59)"
+    assert "angle_deg is 31.21, not 31.83" in [f.problem for f in verdict.findings]
+    assert "(-5.81, -9.59)" in verdict.reason
+    assert "31.83" in verdict.reason
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_published_view_and_size_are_verified_without_findings(k):
+    assert audit(*published(k)) == Verdict("verified", "", "", ())
+
+
+@pytest.mark.parametrize("style", ["compact", "published"])
+@pytest.mark.parametrize(
+    ("question", "wrong", "corrected"),
+    [
+        ("Is the red mug behind the blue can?", "That is False.", "That is True."),
+        ("How tall is the red mug?", "red mug is 0.12 meters in height.", "red mug is 0.1 meters in height."),
+        (
+            "How tall is the red mug in cm?",
+            "red mug is 13.0 centimeters in height.",
+            "red mug is 10.0 centimeters in height.",
+        ),
+        (
+            "Which is taller, the red mug or the blue can?",
+            "red mug is taller than blue can.",
+            "blue can is taller than red mug.",
+        ),
+        ("How many objects are there?", "There are 4 objects.", "There are 3 objects."),
+        ("Which object is the furthest?", "red mug is the furthest.", "green box is the furthest."),
+        (
+            "Sort the red mug, the blue can and the green box by depth.",
+            "red mug < blue can < green box",
+            "blue can < red mug < green box",
+        ),
+        (
+            "Is the blue can closer to the red mug or the green box?",
+            "blue can is closer to green box than to red mug.",
+            "blue can is closer to red mug than to green box.",
+        ),
+    ],
+)
+def test_right_answers_are_verified_and_wrong_ones_corrected(question, wrong, corrected, style):
+    boxes = [MUG, CAN, BOX]
+    right = answer_by_geometry(question, boxes, style=style)
+    assert audit(question, boxes, right.reasoning, right.text) == Verdict("verified", "", "", ())
+    verdict = audit(question, boxes, right.reasoning, wrong)
+    assert (verdict.verdict, verdict.corrected) == ("contradicted", corrected)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "verdict"),
+    [
+        ("Is the red mug behind the blue can?", "Yes, the red mug is behind the blue can.", "verified"),
+        ("Is the red mug behind the blue can?", "No.", "contradicted"),
+        ("Is the red mug behind the blue can?", "The red mug is in front of the blue can.", "contradicted"),
+        ("Which is taller, the red mug or the blue can?", "The blue can.", "verified"),
+        ("Which is taller, the red mug or the blue can?", "The blue can is taller.", "verified"),
+        ("Which is taller, the red mug or the blue can?", "Both.", "unverifiable"),
+        ("How far is the red mug from the blue can?", "36 cm", "verified"),
+        ("How far is the red mug from the blue can?", "It is about 0.35 meters away.", "verified"),
+        ("How far is the red mug from the blue can?", "1.18 feet", "verified"),
+        ("How far is the red mug from the blue can?", "1.5 feet", "contradicted"),
+        ("How far is the red mug from the blue can?", "Quite far.", "unverifiable"),
+        ("How many objects are there?", "Three.", "verified"),
+        ("At what o'clock is the blue can from the red mug?", "At five o'clock.", "verified"),
+        ("At what o'clock is the blue can from the red mug?", "5", "verified"),
+        ("Sort the red mug, the blue can and the green box by depth.", "The can, the mug, then the box.", "verified"),
+        ("Sort the red mug, the blue can and the green box by depth.", "The mug and the can.", "contradicted"),
+        ("Is the red mug to the left of the blue can?", "Yes, that is right.", "verified"),
+        ("What color is the red mug?", "Red.", "unverifiable"),
+        ("Is the red mug left of the bottle?", "That is True.", "unverifiable"),
+        ("Is the red mug behind the blue can?", "", "unverifiable"),
+    ],
+)
+def test_answers_in_free_words(question, answer, verdict):
+    assert audit(question, [MUG, CAN, BOX], "", answer).verdict == verdict
+
+
+def test_reasoning_that_comes_with_the_answer_is_read_as_reasoning():
+    text = f"<think>{SLIPPED}</think> {CLOCK}"
+    assert (
+        audit(DIRECTION, [LOWER, UPPER], "", text, NAMES).findings
+        == audit(DIRECTION, [LOWER, UPPER], SLIPPED, CLOCK, NAMES).findings
+    )
+
+
+@pytest.mark.parametrize(
+    ("step", "problem"),
+    [
+        ("The 3D center of red mug is [0.1, 0.05, 0.8].", "the box of red mug gives [0.1, -0.05, 0.8]"),
+        ("The 3D center of purple lamp is [0.1, -0.05, 0.8].", "'purple lamp' is none of the objects at hand"),
+        ("Z_A = 0.8 < Z_B = 0.6.", "Z_A is 0.8 and Z_B is 0.6: Z_A < Z_B is wrong"),
+        ("Z_A = 0.9.", "Z_A is 0.8, not 0.9"),
+        ("Z_C = 0.8.", "Z_C stands for no quantity of the question's objects"),
+        ("Compare the X coordinates of the centers.", "the question is decided by Z, not by X"),
+        ("red mug is in front of blue can.", "Z is 0.8 for red mug and 0.6 for blue can, so this is wrong"),
+        ("red mug is behind blue can from the opposite view.", None),
+        ("green box is behind blue can.", "green box is not what the question asks about"),
+        ("red mug is behind red mug.", "red mug is compared with itself"),
+        ("red mug is wider than blue can.", "this is about wide/thin, the question about front/behind"),
+    ],
+)
+def test_each_kind_of_wrong_step_is_named(step, problem):
+    verdict = audit("Is the red mug behind the blue can?", [MUG, CAN, BOX], step, "That is True.")
+    assert verdict.verdict == "verified"
+    assert verdict.findings, step
+    if problem is not None:
+        assert verdict.findings[0].problem == problem
+
+
+def test_other_objects_may_be_stated_if_their_numbers_are_right():
+    reasoning = "The 3D center of green box is [-0.1, 0.0, 1.1]."
+    assert audit("Is the red mug behind the blue can?", [MUG, CAN, BOX], reasoning, "Yes.").findings == ()
+
+
+def test_lists_of_boxes_are_read_in_all_forms_of_the_prompt():
+    question = "Sort the red mug, the blue can and the green box by depth."
+    right = (
+        "The 3D bbox of red mug, blue can and green box is [0.1, -0.05, 0.8, 0.08, 0.1, 0.09], "
+        "[-0.2, -0.06, 0.6, 0.06, 0.12, 0.06] and [-0.1, -0.0, 1.1, 0.2, 0.15, 0.2]."
+    )
+    listed = (
+        "The 3D bbox of ['red mug', 'blue can'] is [[0.1, -0.05, 0.8, 0.08, 0.1, 0.09], "
+        "[-0.2, -0.06, 0.6, 0.06, 0.12, 0.06]]."
+    )
+    answer = "blue can < red mug < green box"
+    for text in (right, listed):
+        assert audit(question, [MUG, CAN, BOX], text, answer).findings == ()
+        assert len(audit(question, [MUG, CAN, BOX], text.replace("0.12", "0.13"), answer).findings) == 1
+
+
+def test_figures_of_the_bench():
+    figures, kinds, _ = measure(300, seed=20260)
+    assert figures["audit.found"] > 0.99
+    assert figures["audit.false_alarms"] < 0.01
+    assert figures["audit.unverifiable"] <= 0.05
+    assert set(kinds) == set(KINDS)
+
+
+def test_bench_cases_are_a_pure_function_of_the_seed_and_cover_all_types():
+    first, second = ([(c.sample.text, c.reasoning, c.answer) for c in cases(300, 5)] for _ in range(2))
+    assert first == second
+    assert {c.sample.type for c in cases(300, 5)} == set(TYPES)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_corruptions_change_one_place_only(kind):
+    rng = random.Random(3)
+    for case in list(cases(120, 8))[::2]:
+        solution = case.sample.solution
+        change = corrupt(solution, ["purple lamp", "grey sofa"], rng, kind)
+        if change is None:
+            continue
+        before, after = f"{solution.reasoning}\n{solution.text}", f"{change.reasoning}\n{change.answer}"
+        head = next(i for i in range(len(after) + 1) if before[i : i + 1] != after[i : i + 1])
+        tail = next(i for i in range(len(after)) if before[-1 - i] != after[-1 - i])
+        assert before != after
+        assert len(before) - head - tail <= len(change.before) + 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(max_size=300), st.text(max_size=60))
+def test_texts_of_any_kind_are_judged_without_error(reasoning, answer):
+    verdict = audit("How far is the red mug from the blue can?", [MUG, CAN], reasoning, answer)
+    assert verdict.verdict in ("verified", "contradicted", "unverifiable")
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_shuffled_reasoning_is_judged_without_error(data):
+    right = answer_by_geometry("At what o'clock is the blue can from the red mug?", [MUG, CAN], style="published")
+    words = data.draw(st.permutations(right.reasoning.split()[:60]))
+    audit("At what o'clock is the blue can from the red mug?", [MUG, CAN], " ".join(words), right.text)

@@ -1,0 +1,191 @@
+"""The question reader: wordings of the templates, of published benchmarks, and those it must not read."""
+
+import time
+
+import pytest
+
+from n3d_core.reasoning.question import Question
+from n3d_core.reasoning.reading import read_question
+from n3d_core.reasoning.relations import PREDICATES
+from training.questions import wordings as words
+
+A, B, C = "the red mug", "the blue can", "the green box"
+AB, ABC = ("red mug", "blue can"), ("red mug", "blue can", "green box")
+
+
+def reads(text: str, kind: str, **wanted: object) -> None:
+    question = read_question(text)
+    assert question is not None, text
+    assert question.type == kind, text
+    for name, value in wanted.items():
+        assert getattr(question, name) == value, (text, question)
+
+
+@pytest.mark.parametrize("predicate", PREDICATES)
+def test_comparison_wordings_are_read_back(predicate):
+    p = PREDICATES[predicate]
+    both = {"names": AB, "predicate": predicate}
+    for wording in words.YES_NO:
+        reads(wording.format(a=A, b=B, p=p.phrase), p.type, form="yes_no", opposite=False, **both)
+    for wording in words.OPPOSITE_YES_NO if p.measure in "XZ" else ():
+        reads(wording.format(a=A, b=B, p=p.phrase), p.type, form="yes_no", opposite=True, **both)
+    for wording in words.FREE:
+        first, second = p.phrase.removesuffix(" than"), PREDICATES[p.converse].phrase
+        reads(wording.format(a=A, b=B, p=first, q=second), p.type, form="free", **both)
+    for wording in words.CHOICE:
+        for word in words.CHOICE_WORDS[predicate]:
+            reads(wording.format(a=A, b=B, w=word), p.type, form="choice", **both)
+
+
+@pytest.mark.parametrize("predicate", PREDICATES)
+def test_extreme_wordings_are_read_back(predicate):
+    for word in words.SUPERLATIVE_WORDS[predicate]:
+        for wording in words.EXTREME_LISTED:
+            text = wording.format(list=f"{A}, {B} and {C}", list_or=f"{A}, {B} or {C}", w=word)
+            reads(text, "extreme", names=ABC, predicate=predicate)
+        for wording in words.EXTREME_KIND:
+            if " " not in word or "{w} {k}" not in wording:
+                reads(wording.format(k="mug", ks="mugs", w=word), "extreme", names=(), predicate=predicate)
+
+
+@pytest.mark.parametrize(
+    ("word", "to", "predicate"),
+    [
+        ("closer", "to", "closer"),
+        ("nearer", "to", "closer"),
+        ("farther", "from", "farther"),
+        ("further away", "from", "farther"),
+    ],
+)
+def test_relative_distance_wordings_are_read_back(word, to, predicate):
+    for form, table in (("choice", words.RELATIVE_CHOICE), ("yes_no", words.RELATIVE_YES_NO)):
+        for wording in table:
+            text = wording.format(a=A, b=B, c=C, r=word, to=to)
+            reads(text, "relative_distance", form=form, names=ABC, predicate=predicate)
+
+
+def test_relative_distance_among_all_is_read_back():
+    for wording in words.RELATIVE_AMONG:
+        text = wording.format(a=A, rest="closest", to="to")
+        reads(text, "relative_distance", names=("red mug",), predicate="closer", among="object")
+
+
+def test_order_wordings_are_read_back():
+    for predicate, table in (("front", words.NEAR_TO_FAR), ("behind", words.FAR_TO_NEAR)):
+        for how in table:
+            for wording in words.DEPTH_ORDER:
+                reads(wording.format(list=f"{A}, {B} and {C}", how=how), "depth_order", names=ABC, predicate=predicate)
+
+
+@pytest.mark.parametrize("unit", words.UNITS)
+def test_number_wordings_are_read_back_with_their_unit(unit):
+    for asked in words.UNITS[unit]:
+        for kind, (adjective, noun) in words.SIZE.items():
+            for wording in words.SIZE_WORDINGS:
+                text = wording.format(a=A, n=noun, j=adjective, unit=asked)
+                reads(text, kind, names=("red mug",), unit=unit)
+        for wording in words.DISTANCE:
+            reads(wording.format(a=A, b=B, unit=asked), "distance", names=AB, unit=unit)
+        for wording in words.DISTANCE_TO_CAMERA:
+            reads(wording.format(a=A, unit=asked), "distance", names=("red mug", "camera"), unit=unit)
+        for kind in ("vertical", "horizontal"):
+            for wording in words.PLANAR_DISTANCE:
+                reads(wording.format(a=A, b=B, v=kind, unit=asked), f"{kind}_distance", names=AB, unit=unit)
+
+
+def test_direction_and_count_wordings_are_read_back():
+    for wording in words.DIRECTION:
+        reads(wording.format(a=A, b=B), "direction", names=AB)
+    for wording in words.COUNT:
+        reads(wording.format(ks="mugs"), "count", among="mugs")
+
+
+def test_every_family_has_at_least_eight_wordings():
+    for table in (
+        words.YES_NO,
+        words.OPPOSITE_YES_NO,
+        words.CHOICE,
+        words.EXTREME_LISTED,
+        words.EXTREME_KIND,
+        words.RELATIVE_CHOICE,
+        words.DEPTH_ORDER,
+        words.SIZE_WORDINGS,
+        words.DISTANCE,
+        words.PLANAR_DISTANCE,
+        words.DIRECTION,
+        words.COUNT,
+    ):
+        assert len(set(table)) >= 8
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (
+            "<image>Is person positioned behind orange/tangerine as seen from the side opposite the photographer?",
+            Question("front_behind", "yes_no", ("person", "orange/tangerine"), "behind", opposite=True),
+        ),
+        (
+            "If you are at 4_hotair ballon, where will you find 2_hotair ballon?",
+            Question("direction", "number", ("4_hotair ballon", "2_hotair ballon")),
+        ),
+        ("What is the height of person?", Question("height", "number", ("person",))),
+        (
+            "Does A have a greater height compared to B?",
+            Question("tall_short", "yes_no", ("A", "B"), "taller"),
+        ),
+        ("Can you tell me how many inches wide is the cup?", Question("width", "number", ("cup",), unit="in")),
+        (
+            "Which object is closer to the camera taking this photo, the chair (highlighted by a red box) or the lamp "
+            "(highlighted by a blue box)?",
+            Question("front_behind", "choice", ("chair", "lamp"), "front"),
+        ),
+        (
+            "Estimate the real-world distances between objects in this image. Which object is closer to the chair "
+            "(highlighted by a red box), the table (highlighted by a blue box) or the lamp (highlighted by a green "
+            "box)?",
+            Question("relative_distance", "choice", ("chair", "table", "lamp"), "closer"),
+        ),
+        ("Who is positioned more to the left, A or B?", Question("left_right", "choice", ("A", "B"), "left")),
+        ("How far is the mug?", Question("distance", "number", ("mug", "camera"))),
+    ],
+)
+def test_wordings_of_published_benchmarks_are_read(text, wanted):
+    assert read_question(text) == wanted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What is the capital of France?",
+        "What color is the mug?",
+        "Describe the image.",
+        "Wie weit ist die Tasse von der Dose entfernt?",
+        "¿A qué distancia está la taza?",
+        "Is A as tall as B?",
+        "Which is taller?",
+        "",
+        "?",
+        "bbox_0=Bbox(mug,1,2,3,500,4,5,6)",
+        "x" * 5000,
+    ],
+)
+def test_what_is_no_spatial_question_is_not_guessed(text):
+    assert read_question(text) is None
+
+
+def test_known_names_are_recognised_whole_whatever_words_they_hold():
+    names = ["salt and pepper shaker", "left shoe", "can"]
+    reads_all = read_question("Is the left shoe closer to the salt and pepper shaker or the can?", names)
+    assert reads_all is not None
+    assert reads_all.names == ("left shoe", "salt and pepper shaker", "can")
+    question = read_question("Can you tell me the width of the can?", ["can"])
+    assert question is not None
+    assert question.names == ("can",)
+
+
+def test_odd_questions_cost_little():
+    started = time.process_time()
+    for text in ("is " * 133, "a or b and c, " * 28, "how far is a and b from " * 16, "which is to " * 33):
+        read_question(text[:400])
+    assert time.process_time() - started < 5

@@ -1,0 +1,231 @@
+"""Generated grounding queries and spatial questions: true, robust, readable, reproducible."""
+
+import random
+import time
+
+import numpy as np
+import pytest
+
+from n3d_core.geometry.boxes import Box3D
+from n3d_core.geometry.camera import Camera
+from n3d_core.geometry.frame_folder import TrueObject, Truth
+from n3d_core.language import prompts
+from n3d_core.reasoning.audit import audit
+from n3d_core.reasoning.question import TYPES
+from n3d_core.reasoning.reading import read_question
+from n3d_core.reasoning.relations import as_stated
+from n3d_core.reasoning.roles import Roles, resolve
+from n3d_core.reasoning.solving import value_of
+from training.questions import SceneObjects, Vocabulary, fill, groundable, grounding_samples, spatial_samples
+from training.questions.grounding import DEFAULT_MIXTURE
+from training.questions.marks import MARK_COLORS, draw_marks, marked_samples
+
+WORDS = Vocabulary(("mug", "bottle", "can", "box", "ball", "vase", "bus"), ("red", "green", "blue", "yellow"))
+CAMERA = Camera(640, 480, 550.0, 550.0, 319.5, 239.5)
+
+
+def random_scene(seed: int, most: int = 8) -> SceneObjects:
+    rng = random.Random(seed)
+    objects = []
+    for _ in range(rng.randint(1, most)):
+        cls, color = rng.choice(WORDS.classes), rng.choice(WORDS.colors)
+        center = (rng.uniform(-0.6, 0.6), rng.uniform(-0.3, 0.3), rng.uniform(0.6, 2.0))
+        size = (rng.uniform(0.04, 0.3), rng.uniform(0.04, 0.3), rng.uniform(0.04, 0.3))
+        objects.append(TrueObject(Box3D(f"{color} {cls}", center, size), cls, color, rng.random()))
+    return SceneObjects.of(objects, [i for i, o in enumerate(objects) if o.visible > 0.1])
+
+
+SCENES = [random_scene(seed) for seed in range(80)]
+SPATIAL = [(scene, s) for k, scene in enumerate(SCENES) for s in spatial_samples(scene, 8, seed=k)]
+GROUNDING = [(scene, g) for k, scene in enumerate(SCENES) for g in grounding_samples(scene, 8, k, WORDS)]
+
+
+def test_all_types_and_forms_are_asked():
+    assert {s.type for _, s in SPATIAL} == set(TYPES)
+    assert {s.solution.question.form for _, s in SPATIAL} == {"yes_no", "choice", "free", "number", "order"}
+    assert {s.solution.unit for _, s in SPATIAL} >= {"m", "cm", "mm", "ft", "in", "o'clock"}
+    assert any(s.solution.question.opposite for _, s in SPATIAL)
+    assert {g.kind for _, g in GROUNDING} == set(DEFAULT_MIXTURE)
+
+
+def test_questions_are_read_back_to_the_same_answer():
+    for scene, sample in SPATIAL:
+        boxes = [scene.objects[i].box for i in sample.objects]
+        question = read_question(sample.text, sample.labels)
+        assert question is not None, sample.text
+        assert value_of(question, resolve(question, boxes, sample.labels)) == sample.solution.value, sample.text
+
+
+def test_generated_answers_pass_the_audit():
+    for scene, sample in SPATIAL[::4]:
+        boxes = [scene.objects[i].box for i in sample.objects]
+        verdict = audit(sample.text, boxes, sample.solution.reasoning, sample.solution.text, sample.labels)
+        assert (verdict.verdict, verdict.findings) == ("verified", ()), sample
+
+
+def test_answers_do_not_hang_on_the_last_digit():
+    """The stated boxes, and boxes moved by half a centimetre, give the same choices, orders, hours and yes or no."""
+    rng = np.random.default_rng(0)
+    for _, sample in SPATIAL:
+        value, roles = sample.solution.value, sample.solution.roles
+        if isinstance(value, float):
+            continue
+        for _ in range(3):
+            moved = []
+            for box in roles.boxes:
+                shift = rng.uniform(-0.005, 0.005, 3) if box.label != "camera" else np.zeros(3)
+                moved.append(Box3D(box.label, tuple((np.asarray(box.center) + shift).tolist()), box.size))
+            assert value_of(sample.solution.question, Roles(roles.names, tuple(moved))) == value
+        stated = Roles(roles.names, tuple(as_stated(b) for b in roles.boxes))
+        assert value_of(sample.solution.question, stated) == value
+
+
+def test_only_groundable_objects_with_names_of_their_own_are_asked_about():
+    for scene, sample in SPATIAL:
+        assert set(sample.objects) <= set(scene.groundable)
+        labels = [o.box.label for o in scene.objects]
+        if sample.type != "count":
+            assert all(labels.count(scene.objects[i].box.label) == 1 for i in sample.objects)
+
+
+def test_questions_are_one_sentence():
+    assert all(s.text[-1] in ".?" and not any(c in ".?" for c in s.text[:-1]) for _, s in SPATIAL)
+
+
+def test_yes_and_no_come_about_equally_often():
+    said = [s.solution.value for k in range(120) for s in spatial_samples(random_scene(1000 + k), 12, k)]
+    answers = [v for v in said if isinstance(v, bool)]
+    assert len(answers) > 120
+    assert 0.38 < sum(answers) / len(answers) < 0.62
+
+
+def test_queries_mean_what_they_say():
+    for scene, query in GROUNDING:
+        objects = [scene.objects[i] for i in query.objects]
+        if query.kind in ("class", "label", "color", "absent"):
+            phrase = query.text.removeprefix("the ")
+            meant = {i for i, o in enumerate(scene.objects) if _named(phrase, o)}
+            assert meant == set(query.objects), query
+        if query.kind in ("classes", "labels"):
+            phrases = query.text.split("; ")
+            assert len(phrases) > 1
+            assert [p for p in phrases for o in scene.objects if _named(p, o)] == list(query.labels)
+        assert len(query.labels) == len(objects)
+        columns = [o.box.center[0] / o.box.center[2] for o in objects]
+        assert query.kind in ("classes", "labels") or columns == sorted(columns)
+
+
+def _named(phrase: str, item: TrueObject) -> bool:
+    names = {item.cls, item.box.label, f"{item.color} object"}
+    irregular = {"buses": "bus", "boxes": "box"}
+    last = phrase.split()[-1]
+    single = irregular.get(last, last if last in WORDS.classes else last.removesuffix("s"))
+    return phrase in names or " ".join([*phrase.split()[:-1], single]) in names
+
+
+def test_absent_queries_have_no_object_and_their_prompt_is_the_class_prompt():
+    absent = [g for _, g in GROUNDING if g.kind == "absent"]
+    assert len(absent) > 50
+    for query in absent:
+        assert query.objects == ()
+        assert query.prompt == prompts.class_prompt(query.text)
+    assert any(" " in q.text for q in absent)
+    assert any(" " not in q.text for q in absent)
+
+
+def test_superlatives_and_relations_pick_the_right_objects():
+    boxes = {
+        "left": Box3D("red can", (-0.5, 0.0, 1.0), (0.1, 0.1, 0.1)),
+        "big": Box3D("red mug", (0.0, 0.0, 1.3), (0.3, 0.3, 0.3)),
+        "right": Box3D("blue can", (0.5, 0.0, 1.8), (0.1, 0.2, 0.1)),
+    }
+    objects = [TrueObject(b, b.label.split()[1], b.label.split()[0], 1.0) for b in boxes.values()]
+    scene = SceneObjects.of(objects)
+    texts = {}
+    for seed in range(40):
+        for query in grounding_samples(scene, 20, seed, WORDS, {"superlative": 1.0, "relation": 1.0}):
+            texts[query.text.removeprefix("the ")] = query.objects
+    assert texts["leftmost can"] == (0,)
+    assert texts["rightmost can"] == (2,)
+    assert texts["largest red object"] == (1,)
+    assert texts["nearest object"] == (0,)
+    assert texts["can to the left of the red mug"] == (0,)
+    assert texts["can behind the red mug"] == (2,)
+
+
+@pytest.mark.parametrize("style", ["compact", "published"])
+def test_generation_is_a_pure_function_of_objects_and_seed(style):
+    for k, scene in enumerate(SCENES[:10]):
+        assert spatial_samples(scene, 5, k, style=style) == spatial_samples(scene, 5, k, style=style)
+        assert grounding_samples(scene, 5, k, WORDS) == grounding_samples(scene, 5, k, WORDS)
+    assert spatial_samples(SCENES[1], 8, 1) != spatial_samples(SCENES[1], 8, 2)
+
+
+def test_compact_reasoning_is_at_most_two_thirds_as_long_as_the_published():
+    lengths = {"compact": 0, "published": 0}
+    for style in lengths:
+        for k, scene in enumerate(SCENES[:30]):
+            lengths[style] += sum(len(s.reply) for s in spatial_samples(scene, 8, k, style=style))
+    assert lengths["compact"] < 0.67 * lengths["published"]
+
+
+def test_reply_has_the_published_frame():
+    _, sample = next(pair for pair in SPATIAL if pair[1].type == "height" and pair[1].solution.unit == "m")
+    name = sample.labels[0]
+    assert sample.reply.startswith(f"<think>The 3D bbox of {name} is [")
+    assert sample.reply.endswith(f"</think> {sample.solution.text}")
+    assert sample.prompt == prompts.locate_prompt(sample.text)
+
+
+def test_marks_are_drawn_where_the_object_is_and_the_rest_is_untouched():
+    scene = SceneObjects.of([TrueObject(Box3D("red mug", (0.0, 0.0, 1.0), (0.2, 0.2, 0.2)), "mug", "red", 1.0)])
+    (query,) = marked_samples(scene, CAMERA, 1, seed=0)
+    assert query.objects == (0,)
+    assert query.labels == ("red mug",)
+    assert query.mark is not None
+    assert query.mark.color in query.text
+    image = np.full((480, 640, 3), 100, np.uint8)
+    drawn = draw_marks(image, [query.mark])
+    left, top, right, bottom = (round(v) for v in query.mark.rect)
+    assert tuple(drawn[top, (left + right) // 2]) == MARK_COLORS[query.mark.color]
+    assert tuple(drawn[(top + bottom) // 2, left]) == MARK_COLORS[query.mark.color]
+    assert (drawn[(top + bottom) // 2, (left + right) // 2] == 100).all()
+    assert (image == 100).all()
+    full = scene.objects[0].box.image_box(CAMERA)
+    assert np.abs(np.asarray(query.mark.rect) - full).max() <= 0.04 * (full[2] - full[0]) + 1e-6
+
+
+def test_filled_truth_survives_its_file_form_and_asks_of_visible_objects_only():
+    objects = list(random_scene(5).objects)
+    hidden = TrueObject(Box3D("red bus", (0.0, 0.0, 1.5), (0.2, 0.2, 0.2)), "bus", "red", 0.05)
+    outside = TrueObject(Box3D("blue bus", (9.0, 0.0, 1.5), (0.2, 0.2, 0.2)), "bus", "blue", 1.0)
+    truth = Truth([*objects, hidden, outside])
+    filled = fill(truth, seed=3, camera=CAMERA, vocabulary=WORDS)
+    assert 0 < len(filled.groundings) <= 4
+    assert 0 < len(filled.questions) <= 4
+    assert fill(truth, seed=3, camera=CAMERA, vocabulary=WORDS) == filled
+    again = Truth.from_json(filled.to_json())
+    assert (again.groundings, again.questions) == (filled.groundings, filled.questions)
+    seen = groundable(truth.objects, CAMERA)
+    assert len(objects) not in seen
+    assert len(objects) + 1 not in seen
+    for entry in [*filled.groundings, *filled.questions]:
+        assert set(entry["objects"]) <= set(seen)
+    for entry in filled.questions:
+        assert {"text", "type", "objects", "answer", "unit"} <= set(entry)
+
+
+def test_a_scene_with_nothing_to_see_gives_absent_and_detect_queries_only():
+    empty = SceneObjects.of([])
+    assert spatial_samples(empty, 5, 0) == []
+    queries = grounding_samples(empty, 30, 0, WORDS)
+    assert {g.kind for g in queries} == {"absent", "detect"}
+    assert all(g.objects == () for g in queries)
+
+
+@pytest.mark.slow
+def test_two_thousand_samples_a_second_and_core():
+    scenes = [random_scene(seed) for seed in range(300)]
+    started = time.process_time()
+    made = sum(len(spatial_samples(s, 8, k)) + len(grounding_samples(s, 8, k, WORDS)) for k, s in enumerate(scenes))
+    assert made / (time.process_time() - started) > 2000
