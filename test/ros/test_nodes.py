@@ -23,6 +23,7 @@ from vision_msgs.msg import Detection3DArray, VisionInfo
 from visualization_msgs.msg import Marker, MarkerArray
 
 from n3d_core.geometry.frame_folder import FrameFolder
+from n3d_ros.demo import run
 from n3d_ros.shipped import demo_frames
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("camera")]
