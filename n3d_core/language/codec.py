@@ -49,18 +49,22 @@ class BoxCodec:
         u, v = code.u / BINS, code.v / BINS
         x = (u * self.camera.width - 0.5 - self.camera.cx) / self.camera.fx * z
         y = (v * self.camera.height - 0.5 - self.camera.cy) / self.camera.fy * z
-        metres = SIZE_MAX / BINS / self.normalisation.scale
-        size = (code.sx * metres, code.sy * metres, code.sz * metres)
-        return Box3D(code.label, (x, y, z), size, score, covariance, saturated_fields(code))
+        sx, sy, sz = (bins / BINS * SIZE_MAX * self.unit for bins in (code.sx, code.sy, code.sz))
+        return Box3D(code.label, (x, y, z), (sx, sy, sz), score, covariance, saturated_fields(code))
 
     def depth(self, z_bin: float) -> float:
         """Metres along the optical axis of a (possibly fractional) z bin."""
-        return z_bin / BINS * Z_MAX / self.normalisation.scale + self.normalisation.min_z
+        return z_bin / BINS * Z_MAX * self.unit + self.normalisation.min_z
+
+    @property
+    def unit(self) -> float:
+        """Metres of one unit of the normalised cloud; multiplying by it gives the released text's last digits."""
+        return 1.0 / self.normalisation.scale
 
     def center_jacobian(self, code: BoxCode) -> np.ndarray:
         """d(x, y, z) / d(u, v, z bins) at a code, [3, 3] metres a bin: carries bin variances to metres."""
         z = self.depth(code.z)
-        dz = Z_MAX / self.normalisation.scale / BINS
+        dz = Z_MAX * self.unit / BINS
         du = self.camera.width / BINS / self.camera.fx
         dv = self.camera.height / BINS / self.camera.fy
         ray_x = (code.u / BINS * self.camera.width - 0.5 - self.camera.cx) / self.camera.fx
@@ -75,12 +79,12 @@ def saturated_fields(code: BoxCode) -> tuple[str, ...]:
 
 
 def _bin(fraction: float) -> int:
-    return _clipped(math.floor(fraction * BINS + _SAME_EDGE)) if math.isfinite(fraction) else 0
+    return math.floor(_clipped(fraction * BINS + _SAME_EDGE))
 
 
 def _nearest_bin(fraction: float) -> int:
-    return _clipped(round(fraction * BINS)) if math.isfinite(fraction) else 0
+    return round(_clipped(fraction * BINS))
 
 
-def _clipped(value: int) -> int:
-    return min(max(value, 0), BINS - 1)
+def _clipped(bins: float) -> float:
+    return min(max(bins, 0.0), BINS - 1.0) if not math.isnan(bins) else 0.0
