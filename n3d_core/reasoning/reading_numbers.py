@@ -9,7 +9,15 @@ from n3d_core.reasoning.question import Question
 from n3d_core.reasoning.stripping import Core
 from n3d_core.reasoning.wording import is_camera
 
-_THERE = r"(?: (?:are|is|can|do|does|appear|exist|have|stand|lie|sit|there|you|that|visible|present|here)\b.*)?"
+_THERE = (
+    r"(?: (?:(?:are|is)(?: there)?(?: (?:visible|present|here|shown|in total|altogether))?|there (?:are|is)|visible"
+    r"|present|here"
+    r"|(?:can|do|could) (?:you|i|one|we) (?:see|count|find|spot)|can be seen|do (?:you|we) have|that you (?:can )?see"
+    r"|you (?:can )?see|appear|exist))?"
+)
+_PLACED = re.compile(
+    r"\b(?:on|in|of|to|at|by|from|behind|above|below|under|near|next|between|with|that|which|are|is)\b", re.I
+)
 _COUNT = (
     rf"how many (?P<a>.+?){_THERE}",
     rf"(?:what(?:'s| is) )?(?:the )?(?:total )?(?:number|count|amount|quantity) of (?P<a>.+?){_THERE}",
@@ -22,8 +30,10 @@ def read_count(core: Core) -> Question | None:
     for pattern in _COUNT:
         match = _match(pattern, core.text)
         if match:
-            kind = re.sub(r"^(?:how many|of|the|all)\s+", "", match["a"], flags=re.IGNORECASE)
-            return Question("count", "number", among=strip_article(kind))
+            kind = strip_article(re.sub(r"^(?:how many|of|the|all)\s+", "", match["a"], flags=re.IGNORECASE))
+            if _PLACED.search(kind):
+                return None  # "mugs on the table": which ones these are is more than a count
+            return Question("count", "number", among=kind)
     return None
 
 
@@ -61,6 +71,7 @@ _GAP = r"(?:distance|separation|gap|space|spacing|offset|displacement)"
 _WHAT = r"(?:(?:what(?:'s| is| would be)?|how (?:much|big|large|great|long)(?: is)?) )?"
 _APART = r"(?: apart| away| separated| from each other| from one another| spaced)*"
 _DISTANCE = (
+    r"how far is it from (?P<a>.+?) to (?P<b>.+)",
     rf"{_WHAT}{_VALUE}{_GAP}(?: is)?(?: there)?(?: that)?(?: lies| exists)? (?:between|separating|separates) "
     r"(?P<a>.+?) and (?P<b>.+)",
     rf"{_WHAT}{_VALUE}{_GAP} (?:from |of )?(?P<a>.+?) (?:to|from|and) (?P<b>.+)",

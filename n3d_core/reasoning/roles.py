@@ -38,7 +38,8 @@ def resolve(question: Question, boxes: Sequence[Box3D], names: Sequence[str] | N
         names: what the boxes are called in the reasoning (`4_chair`), parallel to `boxes`; their labels if None.
 
     Raises:
-        QueryError: if a mention fits no box, or fits several, or there are too few or too many candidates.
+        QueryError: if a mention fits no box, or fits several, or there are too few or too many candidates. A count of
+            what no box is called is one, too, unless there is no box at all: then it is 0.
     """
     called = [b.label for b in boxes] if names is None else list(names)
     if len(called) != len(boxes):
@@ -73,6 +74,8 @@ def _check(question: Question, chosen: list[int | None], called: list[str]) -> N
     if len(set(chosen)) != len(chosen):
         raise QueryError("the question names the same object twice: name different ones")
     if question.type == "count":
+        if called and not chosen:
+            raise QueryError(f"no box is called {question.among!r}; the boxes are: {', '.join(map(repr, called))}")
         return
     wanted = {"extreme": 1, "relative_distance": 2, "depth_order": 2}.get(question.type, 1)
     if len(chosen) < wanted:

@@ -147,6 +147,8 @@ def test_every_family_has_at_least_eight_wordings():
             Question("relative_distance", "choice", ("chair", "table", "lamp"), "closer"),
         ),
         ("Who is positioned more to the left, A or B?", Question("left_right", "choice", ("A", "B"), "left")),
+        ("How far is it from A to B?", Question("distance", "number", ("A", "B"))),
+        ("How many of the mugs can you see?", Question("count", "number", among="mugs")),
         ("How far is the mug?", Question("distance", "number", ("mug", "camera"))),
     ],
 )
@@ -163,6 +165,8 @@ def test_wordings_of_published_benchmarks_are_read(text, wanted):
         "Wie weit ist die Tasse von der Dose entfernt?",
         "¿A qué distancia está la taza?",
         "Is A as tall as B?",
+        "How many mugs are to the left of the can?",
+        "Count the mugs on the table.",
         "Which is taller?",
         "",
         "?",

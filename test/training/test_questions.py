@@ -1,5 +1,6 @@
 """Generated grounding queries and spatial questions: true, robust, readable, reproducible."""
 
+import json
 import random
 import time
 
@@ -8,7 +9,8 @@ import pytest
 
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
-from n3d_core.geometry.frame_folder import TrueObject, Truth
+from n3d_core.geometry.frame import Frame
+from n3d_core.geometry.frame_folder import FrameFolder, TrueObject, Truth, write_frame
 from n3d_core.language import prompts
 from n3d_core.reasoning.audit import audit
 from n3d_core.reasoning.question import TYPES
@@ -17,6 +19,7 @@ from n3d_core.reasoning.relations import as_stated
 from n3d_core.reasoning.roles import Roles, resolve
 from n3d_core.reasoning.solving import value_of
 from training.questions import SceneObjects, Vocabulary, fill, groundable, grounding_samples, spatial_samples
+from training.questions.__main__ import main
 from training.questions.grounding import DEFAULT_MIXTURE
 from training.questions.marks import MARK_COLORS, draw_marks, marked_samples
 
@@ -221,6 +224,27 @@ def test_a_scene_with_nothing_to_see_gives_absent_and_detect_queries_only():
     queries = grounding_samples(empty, 30, 0, WORDS)
     assert {g.kind for g in queries} == {"absent", "detect"}
     assert all(g.objects == () for g in queries)
+
+
+def test_a_folder_of_frames_is_asked_about(tmp_path, capsys):
+    objects = list(random_scene(5).objects)
+    frame = Frame(np.zeros((480, 640, 3), np.uint8), np.ones((480, 640), np.float32), CAMERA)
+    for index in range(2):
+        write_frame(tmp_path, index, frame, Truth(objects))
+    assert main([str(tmp_path), "--seed", "7"]) == 0
+    folder = FrameFolder(tmp_path)
+    counts = json.loads(capsys.readouterr().out.splitlines()[-1])
+    truths = [folder.truth(i) for i in range(2)]
+    assert counts["frames"] == 2
+    assert counts["groundings"] == sum(len(t.groundings) for t in truths) > 0
+    assert counts["questions"] == sum(len(t.questions) for t in truths) > 0
+    assert [len(t.objects) for t in truths] == [len(objects)] * 2
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_folder_without_frames_is_an_error_that_names_it(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 1
+    assert str(tmp_path) in capsys.readouterr().err
 
 
 @pytest.mark.slow

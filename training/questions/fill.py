@@ -1,21 +1,14 @@
-"""Gives a frame's truth its groundings and questions, so that it can be judged.
-
-`python -m training.questions.fill FOLDER --seed N` fills every truth file of a frame folder that has none.
-"""
+"""Gives a frame's truth its groundings and questions, so that it can be judged by."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from n3d_core.geometry.camera import Camera
-from n3d_core.geometry.frame_folder import FrameFolder, TrueObject, Truth
+from n3d_core.geometry.frame_folder import TrueObject, Truth
 from training.questions.grounding import SceneObjects, Vocabulary, grounding_samples
 from training.questions.spatial import spatial_samples
 
@@ -64,30 +57,3 @@ def scenes_vocabulary() -> Vocabulary:
     from training.scenes.colors import COLORS
 
     return Vocabulary(tuple(CLASSES), tuple(COLORS))
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Fills a frame folder's truth files."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--groundings", type=int, default=4)
-    parser.add_argument("--questions", type=int, default=4)
-    options = parser.parse_args(arguments)
-    folder = FrameFolder(options.folder)
-    asked = posed = 0
-    for index, name in enumerate(folder.names):
-        truth = folder.truth(index)
-        if truth is None:
-            continue
-        filled = fill(truth, options.seed + 1000 * index, folder.camera, options.groundings, options.questions)
-        part = folder.path / f"{name}.truth.json.part"
-        part.write_text(json.dumps(filled.to_json(), indent=1))
-        part.replace(folder.path / f"{name}.truth.json")
-        asked, posed = asked + len(filled.groundings), posed + len(filled.questions)
-    print(json.dumps({"frames": len(folder), "groundings": asked, "questions": posed}))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

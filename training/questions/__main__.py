@@ -1,0 +1,55 @@
+"""Asks questions about the frames of a folder: `python -m training.questions FOLDER --seed N`.
+
+Every truth file of the folder gets new groundings and questions; its objects stay as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from n3d_core.errors import N3DError
+from n3d_core.geometry.frame_folder import FrameFolder
+from training.questions.fill import fill
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Fills a folder's truth files and prints, last, what was asked as one JSON line."""
+    parser = argparse.ArgumentParser(prog="python -m training.questions", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seed", type=int, default=0, help="other seeds ask other things")
+    parser.add_argument("--groundings", type=int, default=4, help="queries a frame at most")
+    parser.add_argument("--questions", type=int, default=4, help="spatial questions a frame at most")
+    options = parser.parse_args(arguments)
+    try:
+        print(json.dumps(ask(options.folder, options.seed, options.groundings, options.questions)))
+    except N3DError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def ask(path: Path, seed: int, groundings: int = 4, questions: int = 4) -> dict[str, int]:
+    """Fills each truth file of a frame folder (written aside and renamed); how many frames and questions there were."""
+    folder = FrameFolder(path)
+    counts = {"frames": 0, "groundings": 0, "questions": 0}
+    for index, name in enumerate(folder.names):
+        truth = folder.truth(index)
+        if truth is None:
+            continue
+        filled = fill(truth, seed + 1000 * index, folder.camera, groundings, questions)
+        part = path / f"{name}.truth.json.part"
+        part.write_text(json.dumps(filled.to_json(), indent=1))
+        os.replace(part, path / f"{name}.truth.json")
+        counts["frames"] += 1
+        counts["groundings"] += len(filled.groundings)
+        counts["questions"] += len(filled.questions)
+    return counts
+
+
+if __name__ == "__main__":
+    sys.exit(main())
