@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,15 +20,23 @@ class Optimiser:
     def __init__(self, model: nn.Module, config: OptimConfig, steps: int) -> None:
         self.config, self.steps = config, steps
         matrices, others = _split(model, config.name)
-        self.parts: list[tuple[torch.optim.Optimizer, float]] = []
+        decay = config.weight_decay
+        self.parts: list[torch.optim.Optimizer] = []
         if matrices:
-            muon = torch.optim.Muon(
-                matrices, lr=config.matrix_lr, weight_decay=config.weight_decay, momentum=0.95, adjust_lr_fn="original"
-            )
-            self.parts.append((muon, config.matrix_lr))
-        adam = torch.optim.AdamW(others, lr=config.lr, betas=(0.9, 0.95), weight_decay=config.weight_decay)
-        self.parts.append((adam, config.lr))
-        self.parameters = matrices + others
+            groups = self._groups(matrices, config.matrix_lr)
+            self.parts.append(torch.optim.Muon(groups, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+        self.parts.append(torch.optim.AdamW(self._groups(others, config.lr), betas=(0.9, 0.95), weight_decay=decay))
+        self.parameters = [*matrices.values(), *others.values()]
+
+    def _groups(self, parameters: dict[str, nn.Parameter], peak: float) -> list[dict[str, Any]]:
+        """One group, or two where the vision tower learns at a rate of its own; `peak` is each group's highest rate."""
+        scale = self.config.vision_lr_scale
+        if scale == 1.0:
+            return [{"params": list(parameters.values()), "peak": peak, "lr": peak}]
+        tower = [p for n, p in parameters.items() if ".visual." in n and ".merger." not in n]
+        rest = [p for n, p in parameters.items() if ".visual." not in n or ".merger." in n]
+        pairs = ((tower, peak * scale), (rest, peak))
+        return [{"params": own, "peak": rate, "lr": rate} for own, rate in pairs if own]
 
     def rate(self, step: int) -> float:
         """Share of the peak learning rate at a step."""
@@ -40,9 +49,9 @@ class Optimiser:
     def step(self, step: int) -> float:
         """Clips, updates, clears the gradients; returns their norm before clipping."""
         norm = float(whole(nn.utils.clip_grad_norm_(self.parameters, self.config.clip)))
-        for optimiser, peak in self.parts:
+        for optimiser in self.parts:
             for group in optimiser.param_groups:
-                group["lr"] = peak * self.rate(step)
+                group["lr"] = group["peak"] * self.rate(step)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         return norm
@@ -50,7 +59,7 @@ class Optimiser:
     def tensors(self) -> dict[str, Tensor]:
         """All state as whole named tensors, for safetensors."""
         out = {}
-        for number, (optimiser, _) in enumerate(self.parts):
+        for number, optimiser in enumerate(self.parts):
             for index, state in optimiser.state_dict()["state"].items():
                 for key, value in state.items():
                     out[f"{number}.{index}.{key}"] = whole(torch.as_tensor(value))
@@ -58,7 +67,7 @@ class Optimiser:
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Takes back what `tensors` gave."""
-        for number, (optimiser, _) in enumerate(self.parts):
+        for number, optimiser in enumerate(self.parts):
             own = optimiser.state_dict()
             parameters = [p for group in optimiser.param_groups for p in group["params"]]
             state: dict[int, dict[str, Tensor]] = {}
@@ -90,16 +99,17 @@ class MovingAverage:
                 self.average[name].lerp_(parameter, 1 - decay)
 
 
-def _split(model: nn.Module, name: str) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+def _split(model: nn.Module, name: str) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
+    """Hidden matrices (for Muon, none for AdamW) and the rest, by name."""
     if name not in ("muon", "adamw"):
         raise ConfigError(f"optim.name is {name!r}: 'muon' or 'adamw' is wanted")
-    matrices: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
+    matrices: dict[str, nn.Parameter] = {}
+    others: dict[str, nn.Parameter] = {}
     for key, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         hidden = parameter.ndim == 2 and not any(w in key for w in ("embed_tokens", "lm_head", "dense", "pointer", "number_map"))
-        (matrices if name == "muon" and hidden else others).append(parameter)
+        (matrices if name == "muon" and hidden else others)[key] = parameter
     return matrices, others
 
 
