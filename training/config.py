@@ -50,10 +50,14 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """The optimiser. `muon` orthogonalises the updates of hidden matrices; the rest is AdamW."""
+    """The optimiser.
+
+    `muon` orthogonalises the updates of hidden matrices, scaled to the size of AdamW's (unscaled ones grow the weights
+    until attention saturates and nothing more is learnt); the rest is AdamW.
+    """
 
     name: str = "muon"
-    matrix_lr: float = 0.01
+    matrix_lr: float = 2e-3
     lr: float = 1e-3
     vision_lr_scale: float = 1.0
     weight_decay: float = 0.01

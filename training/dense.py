@@ -15,10 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from n3d_core.language.structured import BINS, BoxCode
-from training.packing import IGNORE, NO_OBJECT
 
 WORD_SCALE = 8.0  # embeddings are small: brings their products with a state to the size of logits
-MOST_OBJECTS = 32  # of one image
 PLACED, MEASURED = 2, 4  # u and v offsets to the centre; z and three sizes
 
 
@@ -27,7 +25,7 @@ class DenseTargets:
     """For each patch in merge-group reading order [P]: class and colour (0: background) and box values [P, 6].
 
     Attributes:
-        coverage: [MOST_OBJECTS, tokens] how each object's pixels are shared out among the image tokens.
+        coverage: [objects, tokens] how each object's pixels are shared out among the image tokens.
     """
 
     classes: NDArray[np.int64]
@@ -65,11 +63,13 @@ def dense_targets(
     boxes[:, :2] = (boxes[:, :2] - own) * 4
     order = _merge_group_order(grid_h, grid_w, merge)
     numbers = [np.where(covered, np.array(n or [0])[best], 0)[order] for n in (classes, colors)]
-    coverage = np.zeros((MOST_OBJECTS, len(order) // merge**2), dtype=np.float32)
-    pixels = share.T[:, order].reshape(share.shape[1], -1, merge**2).sum(axis=2)
-    coverage[: len(pixels)] = pixels / np.maximum(pixels.sum(axis=1, keepdims=True), 1e-6)
+    pixels = share.T[: len(codes), order].reshape(len(codes), -1, merge**2).sum(axis=2)
+    coverage = pixels / np.maximum(pixels.sum(axis=1, keepdims=True), 1e-6)
     return DenseTargets(
-        numbers[0].astype(np.int64), numbers[1].astype(np.int64), boxes[order].astype(np.float32), coverage
+        numbers[0].astype(np.int64),
+        numbers[1].astype(np.int64),
+        boxes[order].astype(np.float32),
+        coverage.astype(np.float32),
     )
 
 
@@ -132,25 +132,22 @@ class PointerHead(nn.Module):
         self.key = _small_linear(width, width)
         self.nowhere = nn.Parameter(torch.zeros(width))
 
-    def forward(self, inside: Tensor, pads: Tensor, pointers: Tensor, coverage: Tensor) -> dict[str, Tensor]:
-        """Losses and accuracy.
+    def forward(self, inside: Tensor, pads: Tensor, pointed: Tensor, shares: Tensor) -> dict[str, Tensor]:
+        """Loss and accuracy.
 
         Args:
             inside: [B, T, width] states inside the decoder.
             pads: [B, T] which of them are image tokens.
-            pointers: [B, T] index of the object, `NO_OBJECT`, or `IGNORE`.
-            coverage: [B, objects, tokens] of each object.
+            pointed: [N, 2] row and position of the states that point.
+            shares: [N, tokens + 1] where each is to point; the last is nowhere.
         """
         states = F.rms_norm(inside, inside.shape[-1:])
         keys = self.key(states[pads]).unflatten(0, (len(pads), -1))
         keys = torch.cat([keys, self.nowhere.expand(len(keys), 1, -1)], dim=1)
-        rows, places = torch.nonzero(pointers != IGNORE, as_tuple=True)
+        rows, places = pointed.unbind(1)
         logits = torch.einsum("nw,ntw->nt", self.query(states[rows, places]), keys[rows]) * keys.shape[-1] ** -0.5
-        wanted = pointers[rows, places]
-        target = F.pad(coverage[rows, wanted.clamp(min=0)], (0, 1))
-        target[wanted == NO_OBJECT] = F.one_hot(torch.tensor(target.shape[1] - 1), target.shape[1]).to(target)
-        loss = -(target * F.log_softmax(logits, dim=-1)).sum(-1).mean()
-        hit = target.gather(1, logits.argmax(-1, keepdim=True)) > 0
+        loss = -(shares * F.log_softmax(logits, dim=-1)).sum(-1).mean()
+        hit = shares.gather(1, logits.argmax(-1, keepdim=True)) > 0
         return {"pointer": loss, "pointed": hit.float().mean().detach()}
 
 

@@ -44,8 +44,8 @@ class Batch:
     classes: Tensor
     colors: Tensor
     boxes: Tensor
-    pointers: Tensor
-    coverage: Tensor
+    pointed: Tensor
+    shares: Tensor
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
@@ -76,8 +76,8 @@ def collate(samples: list[Sample], config: N3DConfig, pad: int) -> Batch:
         classes=torch.from_numpy(np.stack([s.dense.classes for s in samples])),
         colors=torch.from_numpy(np.stack([s.dense.colors for s in samples])),
         boxes=torch.from_numpy(np.stack([s.dense.boxes for s in samples])),
-        pointers=stack("pointers", IGNORE),
-        coverage=torch.from_numpy(np.stack([s.dense.coverage for s in samples])),
+        pointed=torch.cat([F.pad(torch.from_numpy(s.pointed)[:, None], (1, 0), value=i) for i, s in enumerate(samples)]),
+        shares=torch.cat([torch.from_numpy(s.shares) for s in samples]),
     )
 
 
@@ -166,7 +166,7 @@ class TrainingModel(nn.Module):
             seen = inside[0][pads].unflatten(0, image.shape[:2])
             words = (_mean_rows(table, self.words[0]), _mean_rows(table, self.words[1]))
             dense = self.dense(image, seen, words, batch.classes, batch.colors, batch.boxes)
-            pointer = self.pointer(inside[0], pads, batch.pointers, batch.coverage)
+            pointer = self.pointer(inside[0], pads, batch.pointed, batch.shares)
             out |= {k: v.detach() for k, v in (dense | pointer).items() if k != "loss"}
             out["loss"] = text + self.auxiliary * (dense["loss"] + pointer["pointer"])
             out["dense"] = dense["loss"].detach()

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 IGNORE = -1
-NO_OBJECT = -2  # what the end of a list of boxes points at
+
+Pointer = tuple[int, ...] | None  # indices of the objects that a token is about; None where that is not asked
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,15 @@ class Segment:
         reply: ids of the reply, ending with the end of turn.
         weights: weight of the loss of each reply id.
         bins: the bin value where a reply id is a bin of a box, `IGNORE` elsewhere.
-        pointers: index of the object that decides a reply id, `NO_OBJECT` for the end, `IGNORE` where none does.
+        pointers: for each id of prompt and reply, the objects that decide what comes after it: one for a box that is
+            being written, all that are asked for at the end of a question, none before the end of the turn.
     """
 
     prompt: list[int]
     reply: list[int]
     weights: list[float]
     bins: list[int]
-    pointers: list[int]
+    pointers: list[Pointer]
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.reply)
@@ -45,8 +47,8 @@ class Packed:
         ids: [T] ids of prefix, image pads and segments.
         positions: [3, T] M-RoPE positions.
         segment: [T] number of the segment of each token, 0 for the prefix, `IGNORE` for padding.
-        targets, weights, bins, pointers: [T] what each position should predict next, its weight, its bin if it is one,
-            and the object that decides it.
+        targets, weights, bins: [T] what each position should predict next, its weight, and its bin if it is one.
+        pointers: of each position.
     """
 
     ids: NDArray[np.int64]
@@ -55,14 +57,14 @@ class Packed:
     targets: NDArray[np.int64]
     weights: NDArray[np.float32]
     bins: NDArray[np.int64]
-    pointers: NDArray[np.int64]
+    pointers: list[Pointer]
 
 
 def pack(prefix: list[int], prefix_positions: NDArray[np.int64], following: int, segments: list[Segment]) -> Packed:
     """Packs segments behind a prefix whose next free position is `following`."""
     ids, number = list(prefix), [0] * len(prefix)
-    targets, bins, pointers = ([IGNORE] * len(prefix) for _ in range(3))
-    weights = [0.0] * len(prefix)
+    targets, weights, bins = [IGNORE] * len(prefix), [0.0] * len(prefix), [IGNORE] * len(prefix)
+    pointers: list[Pointer] = [None] * len(prefix)
     positions = [prefix_positions]
     for index, segment in enumerate(segments, start=1):
         tokens = segment.prompt + segment.reply
@@ -72,7 +74,7 @@ def pack(prefix: list[int], prefix_positions: NDArray[np.int64], following: int,
         targets += [IGNORE] * lead + segment.reply + [IGNORE]
         weights += [0.0] * lead + segment.weights + [0.0]
         bins += [IGNORE] * lead + segment.bins + [IGNORE]
-        pointers += [IGNORE] * lead + segment.pointers + [IGNORE]
+        pointers += segment.pointers
         positions.append(np.broadcast_to(np.arange(len(tokens)) + following, (3, len(tokens))))
     return Packed(
         np.array(ids),
@@ -81,7 +83,7 @@ def pack(prefix: list[int], prefix_positions: NDArray[np.int64], following: int,
         np.array(targets),
         np.array(weights, dtype=np.float32),
         np.array(bins),
-        np.array(pointers),
+        pointers,
     )
 
 

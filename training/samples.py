@@ -12,7 +12,7 @@ from PIL import Image
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame_folder import TrueObject
-from n3d_core.geometry.points import Normalisation, normalise, to_model_frame
+from n3d_core.geometry.points import normalise, to_model_frame
 from n3d_core.language import prompts
 from n3d_core.language.codec import BoxCodec
 from n3d_core.language.structured import BoxCode, serialise
@@ -22,7 +22,7 @@ from n3d_core.model.plan import image_plan
 from n3d_core.model.point_encoding import pooled_coordinates
 from n3d_core.model.preprocess import patchify, resize_for_model
 from training.dense import DenseTargets, dense_targets
-from training.packing import IGNORE, NO_OBJECT, Packed, Segment, pack
+from training.packing import IGNORE, Packed, Pointer, Segment, pack
 from training.scenes.cache import CachedScene
 from training.scenes.catalogue import CLASSES
 from training.scenes.colors import COLORS
@@ -59,12 +59,19 @@ class LabelledImage:
 
 @dataclass(frozen=True)
 class Sample:
-    """What one image gives a training step."""
+    """What one image gives a training step.
+
+    Attributes:
+        pointed: [N] positions of the sequence that point at objects, or at none.
+        shares: [N, tokens + 1] how each is to share its attention among the image tokens, and nowhere (the last).
+    """
 
     patches: NDArray[np.float32]
     coordinates: NDArray[np.float32]
     packed: Packed
     dense: DenseTargets
+    pointed: NDArray[np.int64]
+    shares: NDArray[np.float32]
 
 
 def augment(image: LabelledImage, rng: np.random.Generator) -> LabelledImage:
@@ -133,6 +140,8 @@ class SampleMaker:
         self.tokens = tokens
         self.comma = tokenizer.encode(",")[0]
         self.newline = tokenizer.encode("\n")[0]
+        self.quote = tokenizer.encode("'")[0]
+        self.reference = tokenizer.encode(prompts.REFERENCE)[0]
         self.open = tokenizer.encode("bbox_0=Bbox(")[-1]
         self.end = tokenizer.id_of(prompts.TURN_END)
         numbers = [tokenizer.encode(str(v)) for v in range(1000)]
@@ -158,17 +167,11 @@ class SampleMaker:
             (grid_h, grid_w),
             self.config.vision.spatial_merge_size,
         )
-        return Sample(patches, coordinates, self._packed(grid_h, grid_w, questions, codes, decision, normalisation, image), dense)
+        packed = self._packed(grid_h, grid_w, questions, codes, decision)
+        return Sample(patches, coordinates, packed, dense, *pointer_shares(packed.pointers, dense.coverage))
 
     def _packed(
-        self,
-        grid_h: int,
-        grid_w: int,
-        questions: list[Question],
-        codes: list[BoxCode],
-        decision: float,
-        normalisation: Normalisation,
-        image: LabelledImage,
+        self, grid_h: int, grid_w: int, questions: list[Question], codes: list[BoxCode], decision: float
     ) -> Packed:
         plan = image_plan(self.config, grid_h, grid_w)
         start = len(self.prefix)
@@ -187,16 +190,29 @@ class SampleMaker:
         prompt = self.tokenizer.encode(f"{prompts.VISION_END}{question.prompt}{prompts.SUFFIX}")
         if question.reply is not None:
             reply = self.tokenizer.encode(question.reply) + [self.end]
-            ignored = [IGNORE] * len(reply)
-            return Segment(prompt, reply, [self.text_weight] * len(reply), ignored, ignored)
+            silent: list[Pointer] = [None] * (len(prompt) + len(reply))
+            return Segment(prompt, reply, [self.text_weight] * len(reply), [IGNORE] * len(reply), silent)
         lines = [replace(codes[i], label=label) for i, label in question.boxes]
+        objects = [i for i, _ in question.boxes]
         reply = self.tokenizer.encode(serialise(lines)) + [self.end]
-        return Segment(prompt, reply, *self._box_targets(reply, [i for i, _ in question.boxes], decision))
+        weights, bins, deciding = self._box_targets(reply, objects, decision)
+        return Segment(prompt, reply, weights, bins, self._asking(prompt, objects)[:-1] + deciding + [None])
+
+    def _asking(self, prompt: list[int], objects: list[int]) -> list[Pointer]:
+        """Where a prompt has said what it asks for, it points at all of that: at the end of a quoted phrase, and behind
+        the question."""
+        asked: Pointer = tuple(sorted(set(objects)))
+        end = prompt.index(self.reference) if self.reference in prompt else len(prompt)
+        pointers: list[Pointer] = [None] * end + [asked] * (len(prompt) - end)
+        quotes = [i for i in range(end) if prompt[i] == self.quote]
+        if quotes:
+            pointers[quotes[-1] - 1] = pointers[quotes[-1]] = asked
+        return pointers
 
     def _box_targets(
         self, reply: list[int], objects: list[int], decision: float
-    ) -> tuple[list[float], list[int], list[int]]:
-        """Weights, bins and pointers of a reply of boxes.
+    ) -> tuple[list[float], list[int], list[Pointer]]:
+        """Weights, bins and deciding objects of the ids of a reply of boxes.
 
         Bins are where a number follows a comma. The choice between one more box and the end weighs more than a word;
         it is made at the first token, and then at each newline. What the grammar forces weighs little. Where numbers
@@ -204,7 +220,9 @@ class SampleMaker:
         """
         if not self.whole_numbers:
             return [1.0] * len(reply), [IGNORE] * len(reply), [IGNORE] * len(reply)
-        weights, bins, pointers = [], [], []
+        weights: list[float] = []
+        bins: list[int] = []
+        pointers: list[Pointer] = []
         line, inside = 0, False
         for i, token in enumerate(reply):
             value = self.bin_of.get(token, IGNORE) if i and reply[i - 1] == self.comma else IGNORE
@@ -213,9 +231,23 @@ class SampleMaker:
             decided = choice or value != IGNORE or (inside and token != self.comma)
             weights.append(decision if choice else 1.0 if value != IGNORE else 0.3 if decided else 0.05)
             bins.append(value)
-            pointers.append((objects[line] if line < len(objects) and token != self.end else NO_OBJECT) if decided else IGNORE)
+            pointers.append((() if token == self.end else (objects[line],)) if decided else None)
             inside = token == self.open or (inside and token != self.comma)
         return weights, bins, pointers
+
+
+def pointer_shares(
+    pointers: list[Pointer], coverage: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Positions [N] and shares [N, tokens + 1]; objects of which nothing is seen count as nowhere."""
+    places = [i for i, objects in enumerate(pointers) if objects is not None]
+    shares = np.zeros((len(places), coverage.shape[1] + 1), dtype=np.float32)
+    for row, place in enumerate(places):
+        objects = pointers[place]
+        if objects:
+            shares[row, :-1] = coverage[list(objects)].mean(axis=0)
+        shares[row, -1] = max(0.0, 1 - float(shares[row].sum()))
+    return np.array(places, dtype=np.int64), shares
 
 
 @dataclass(frozen=True)
