@@ -4,6 +4,7 @@ The set-up copies this file into the .venv's site-packages, where a `.pth` line 
 is sourced keeps its place before what is recorded here. Importing this module does nothing.
 """
 
+import functools
 import json
 import os
 import sys
@@ -27,6 +28,7 @@ def completed(environ, recorded):
     return changes
 
 
+@functools.cache  # with --system-site-packages Python reads the `.pth` twice
 def activate():
     """Complete this process's environment; start the interpreter anew if the dynamic loader has to know of it."""
     recorded = json.loads(Path(__file__).with_suffix(".json").read_text())

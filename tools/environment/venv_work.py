@@ -106,7 +106,7 @@ class VenvWork:
 
     def install_checkout(self) -> None:
         """Install the checkout in place, and the hook by which its interpreter finds ROS 2 and the interfaces."""
-        self._pip("n3d", lambda _: "", "--no-deps", "--no-build-isolation", "--editable", str(self.root))
+        self._pip("n3d", lambda _: "linking", "--no-deps", "--no-build-isolation", "--editable", str(self.root))
         messages = next(self.overlay.glob("**/n3d_ros/msg/__init__.py"))
         site = next(self.venv.glob("lib/python*/site-packages"))
         prefixes = [str(self.overlay), *self._prefixes()]
