@@ -35,7 +35,7 @@ def test_messages_and_modules_come_from_the_prefix_and_need_no_torch(prefix, tmp
         "assert 'torch' not in sys.modules\n"
         "print(n3d_ros.msg.__file__, n3d_ros.results.__file__, n3d_core.__file__, sep='\\n')"
     )
-    environment = {**os.environ, "PYTHONPATH": str(site)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-c", program]
     output = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert [Path(line).parts[: len(site.parts)] for line in output.splitlines()] == [site.parts] * 3
