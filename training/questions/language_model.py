@@ -1,4 +1,4 @@
-"""A language model as a helper: any OpenAI-compatible endpoint, or a local folder of transformers.
+"""A language model at hand: any OpenAI-compatible endpoint, or a local folder of transformers.
 
 Nothing is contacted unless one of the two is made and asked; the endpoint is on this machine by default.
 """
