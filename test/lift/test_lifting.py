@@ -88,7 +88,7 @@ def test_a_patch_of_known_depth_gets_its_exact_box() -> None:
         ("too_large", _candidate(_mask(100, 80, 160, 140)), {"max_size": 0.05}),
         ("aspect", _candidate(_mask(20, 100, 300, 110)), {"max_aspect": 2.0}),
         ("too_far", _candidate(_mask(100, 80, 160, 140)), {"max_distance": 0.5}),
-        ("low_quality", _candidate(_mask(100, 80, 160, 140)), {"min_quality": 0.999}),
+        ("low_quality", _candidate(_mask(100, 80, 160, 140)), {"min_quality": 1.01}),
     ],
 )
 def test_each_rule_counts_what_it_turns_away(reason: str, candidate: Candidate, rules: dict) -> None:

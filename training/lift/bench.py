@@ -96,8 +96,10 @@ def measure(images: int, repeats: int, workers: bool = True) -> dict[str, Any]:
     whole_ms = cpu_ms(geometry, on, repeats)
     result: dict[str, Any] = {"images_per_s_core": round(1e3 / whole_ms, 2)}
     result["speedup_over_open3d"] = _speedup(on, repeats)
-    result["two_worker_speedup"], memory = _two_workers(images) if workers else (None, 0.0)
-    result["qa_per_s_core"] = round(_questions_per_s(), 1)
+    wall, cpu, memory = _two_workers(images) if workers else (None, None, 0.0)
+    result["two_worker_speedup"], result["two_worker_speedup_cpu"] = wall, cpu
+    per_s, per_image_ms = _questions_per_s()
+    result["qa_per_s_core"] = round(per_s, 1)
     table = truth.measure(truth.primitive_cases(range(max(6, images))))
     result["iou_visible_clean"] = table["mean"]["visible_clean"]
     result["iou_visible_noisy"] = table["mean"]["visible_noisy"]
@@ -105,7 +107,7 @@ def measure(images: int, repeats: int, workers: bool = True) -> dict[str, Any]:
     result["iou_whole_clean"] = table["mean"]["whole_clean"]
     result["iou_whole_uncompleted"] = table["mean"]["whole_uncompleted"]
     result["memory_per_worker_mb"] = round(memory, 1)
-    result["stage_ms"] = {**_stages(on, repeats), "geometry": round(whole_ms, 3)}
+    result["stage_ms"] = {**_stages(on, repeats), "geometry": round(whole_ms, 3), "questions": round(per_image_ms, 3)}
     result["shapes"] = table["shapes"]
     return result
 
@@ -131,8 +133,8 @@ def _stages(on: list[Shot], repeats: int) -> dict[str, float]:
     return {"decode": round(cpu_ms(decode, on, repeats), 3), "encode": round(cpu_ms(encode, on, repeats), 3)}
 
 
-def _questions_per_s(seconds: float = 2.0) -> float:
-    """Grounding queries and spatial questions a CPU second, about scenes of eight objects."""
+def _questions_per_s(seconds: float = 2.0) -> tuple[float, float]:
+    """Queries and questions a CPU second about scenes of eight objects, and milliseconds an image."""
     rng = np.random.default_rng(0)
     camera = Camera.from_fov(60, 640, 480)
     names = ("person", "chair", "cup", "dog", "bottle", "chair", "book", "table")
@@ -145,7 +147,8 @@ def _questions_per_s(seconds: float = 2.0) -> float:
             objects.append(TrueObject(Box3D(name, (x, y, z), (w, h, d)), name, "", 1.0))
         queries, questions = ask(objects, [[] for _ in names], [], camera, 6, 8, seed)
         made, seed = made + len(queries) + len(questions), seed + 1
-    return made / (time.process_time() - start)
+    spent = time.process_time() - start
+    return made / spent, 1e3 * spent / seed
 
 
 _shots: list[Shot] = []
@@ -157,17 +160,23 @@ def _prepare(count: int) -> None:
     geometry(_shots[0])
 
 
-def _pass(_: int) -> float:
-    """One pass over the worker's images; returns its peak memory in MB."""
+def _pass(_: int) -> tuple[float, float]:
+    """One pass over the worker's images; returns its peak memory in MB and the CPU seconds it took."""
+    start = time.process_time()
     for shot in _shots:
         geometry(shot)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, time.process_time() - start
 
 
-def _two_workers(images: int, passes: int = 8) -> tuple[float, float]:
-    """How much faster two processes are than one, in turn, wall clock; and the peak memory of a worker in MB."""
+def _two_workers(images: int, passes: int = 8) -> tuple[float, float, float]:
+    """How much faster two processes are than one, in turn.
+
+    Returns:
+        By wall clock; by CPU time an image (what two idle cores would give: it counts only what the two processes cost
+        each other, not what other programs take away); and the peak memory of a worker in MB.
+    """
     context = get_context("spawn")
-    ratios, memory = [], 0.0
+    walls, cpus, memory = [], [], 0.0
     with (
         one_thread_each(),
         ProcessPoolExecutor(1, context, _prepare, (images,)) as one,
@@ -176,13 +185,16 @@ def _two_workers(images: int, passes: int = 8) -> tuple[float, float]:
         for pool, width in ((one, 1), (two, 2)):
             list(pool.map(_pass, range(2 * width)))
         for _ in range(3):
-            seconds = {}
+            wall, cpu = {}, {}
             for name, pool in (("one", one), ("two", two)):
                 start = time.perf_counter()
-                memory = max(memory, *pool.map(_pass, range(passes)))
-                seconds[name] = time.perf_counter() - start
-            ratios.append(seconds["one"] / seconds["two"])
-    return round(statistics.median(ratios), 3), memory
+                done = list(pool.map(_pass, range(passes)))
+                wall[name] = time.perf_counter() - start
+                cpu[name] = sum(c for _, c in done)
+                memory = max(memory, *(m for m, _ in done))
+            walls.append(wall["one"] / wall["two"])
+            cpus.append(2 * cpu["one"] / cpu["two"])
+    return round(statistics.median(walls), 3), round(statistics.median(cpus), 3), memory
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -193,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON line at the end")
     options = parser.parse_args(arguments)
     result = measure(options.images, options.repeats)
-    result["cpus"] = os.cpu_count()
+    result["cpus"], result["load"] = os.cpu_count(), round(os.getloadavg()[0], 1)
     for key, value in result.items():
         if not isinstance(value, dict):
             print(f"{key:26s} {value}", file=sys.stderr)

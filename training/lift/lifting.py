@@ -276,7 +276,7 @@ def _clean(clouds: list[Floats], edge: Floats, clean: CleanConfig) -> list[tuple
     )
     keep = np.zeros(len(inlier), bool)
     keep[np.flatnonzero(inlier)[best]] = True
-    chosen = voxels.point_values(keep)
+    chosen = np.sort(voxels.point_values(keep))  # in the order of the pixels, whatever else is in the image
     left = np.bincount(voxels.owner[keep], voxels.counts[keep], minlength=len(sizes)).astype(np.int64)
     parts = np.split(points[:, chosen], np.cumsum(left)[:-1], axis=1)
     return [(part, part.shape[1] / size) for part, size in zip(parts, sizes, strict=True)]

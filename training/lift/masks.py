@@ -101,7 +101,7 @@ def from_depth(box: Box2D, depth: NDArray[np.float32], camera: Camera) -> Object
     near = float(np.percentile(seen, 35))
     width = near * max(h, w) / camera.fx
     inside = (np.abs(z - near) < 1.2 * width) & (np.abs(_jump(z)) < 0.10 * width)
-    inside &= ~_ground(z, depth, (left, top, right, bottom), camera, width)
+    inside &= ~_ground(z, depth, (left, top, right, bottom), camera, near, width)
     _, parts = cv2.connectedComponents(inside.astype(np.uint8), connectivity=4)
     votes = np.bincount(parts[middle & inside].ravel(), minlength=1)
     if len(votes) < 2:
@@ -120,9 +120,17 @@ def _jump(z: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _ground(
-    z: NDArray[np.float32], depth: NDArray[np.float32], window: tuple[int, int, int, int], camera: Camera, width: float
+    z: NDArray[np.float32],
+    depth: NDArray[np.float32],
+    window: tuple[int, int, int, int],
+    camera: Camera,
+    near: float,
+    width: float,
 ) -> NDArray[np.bool_]:
-    """Pixels of a window that lie on (or under) the plane of what surrounds it."""
+    """Pixels of a window that lie on (or under) the plane of what surrounds it; none if that passes the object by.
+
+    The lower edge of an object's box meets its ground at the object's own distance (`near`, give or take its `width`).
+    """
     left, top, right, bottom = window
     hole = ObjectMask(left, top, np.ones(z.shape, bool))
     around = surroundings(hole, depth, np.zeros(depth.shape, bool) | hole.to_image(*depth.shape), camera, 0.35)
@@ -130,6 +138,10 @@ def _ground(
         return np.zeros(z.shape, bool)
     plane = ransac_plane(around, 0.03 * width)
     if plane is None:
+        return np.zeros(z.shape, bool)
+    foot = np.array([((left + right) / 2 - camera.cx) / camera.fx, (bottom - camera.cy) / camera.fy, 1.0])
+    meets = plane[1] / (plane[0] @ foot) if abs(plane[0] @ foot) > 1e-6 else np.inf
+    if not abs(meets - near) < width:
         return np.zeros(z.shape, bool)
     points = camera.cropped(left, top, right - left, bottom - top).back_project(z)
     height = points @ plane[0].astype(np.float32) - np.float32(plane[1])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import sys
+import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ from training.lift.record import Annotation, DepthSource, Problems, Record, safe
 
 def read_coco(config: SourceConfig, problems: Problems) -> Iterator[Record]:
     """Images of a COCO file in its order; images without annotations are kept (a detector may find some)."""
-    coco = load_coco(config.annotations)
+    coco = load_coco(config.annotations, problems)
     depths = depth_files(config)
-    for image in images_of(coco, config.annotations, problems):
+    for image in coco.dataset["images"]:
         name = str(image["file_name"])
         yield Record(
             key=safe_key(config.name or "coco", image["id"]),
@@ -30,8 +31,8 @@ def read_coco(config: SourceConfig, problems: Problems) -> Iterator[Record]:
         )
 
 
-def load_coco(path: str) -> Any:
-    """A `pycocotools.coco.COCO` of an annotation file.
+def load_coco(path: str, problems: Problems) -> Any:
+    """A `pycocotools.coco.COCO` of an annotation file, without the entries that it could not index.
 
     Raises:
         SourceError: if the file is missing or not of COCO's form.
@@ -41,22 +42,38 @@ def load_coco(path: str) -> Any:
     if not Path(path).is_file():
         raise SourceError(f"{path or 'source.annotations'}: no such annotation file")
     try:
-        with contextlib.redirect_stdout(sys.stderr):
-            coco = COCO(path)
-        if not isinstance(coco.dataset.get("images"), list) or "categories" not in coco.dataset:
-            raise KeyError("images, categories")
-    except (ValueError, KeyError, TypeError, AssertionError, UnicodeDecodeError) as error:
+        data = json.loads(Path(path).read_bytes())
+        data["images"] = _once_each(_with_keys(data["images"], ("id", "file_name"), "image", problems), problems)
+        data["annotations"] = _with_keys(data["annotations"], ("image_id",), "annotation", problems)
+        data["categories"] = _with_keys(data["categories"], ("id", "name"), "category", problems)
+        coco = COCO()
+        coco.dataset = data
+        with contextlib.redirect_stdout(io.StringIO()):  # it says that it creates an index
+            coco.createIndex()
+    except (ValueError, KeyError, TypeError) as error:
         raise SourceError(f"{path}: not a COCO instances file ({type(error).__name__}: {error})") from error
     return coco
 
 
-def images_of(coco: Any, path: str, problems: Problems) -> Iterator[dict[str, Any]]:
-    """The image entries that have an id and a file name."""
-    for image in coco.dataset["images"]:
-        if not isinstance(image, dict) or "id" not in image or not image.get("file_name"):
-            problems.add("annotation_damaged", f"{path}: image entry {str(image)[:80]}")
-            continue
-        yield image
+def _once_each(images: list[dict[str, Any]], problems: Problems) -> list[dict[str, Any]]:
+    seen: dict[Any, dict[str, Any]] = {}
+    for image in images:
+        if image["id"] in seen:
+            problems.add("duplicate_id", f"image {image['id']}: {image['file_name']}")
+        seen.setdefault(image["id"], image)
+    return list(seen.values())
+
+
+def _with_keys(entries: Any, keys: tuple[str, ...], what: str, problems: Problems) -> list[dict[str, Any]]:
+    if not isinstance(entries, list):
+        raise TypeError(f"a list of {what} entries is wanted, {type(entries).__name__} found")
+    whole = []
+    for entry in entries:
+        if isinstance(entry, dict) and all(entry.get(k) is not None for k in keys):
+            whole.append({"id": None, **entry})
+        else:
+            problems.add("annotation_damaged", f"{what} entry {str(entry)[:80]}")
+    return whole
 
 
 def annotations_of(coco: Any, image: dict[str, Any], problems: Problems) -> Iterator[Annotation]:

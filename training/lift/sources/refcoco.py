@@ -17,7 +17,7 @@ from typing import Any
 from training.lift.config import SourceConfig
 from training.lift.errors import SourceError
 from training.lift.record import Annotation, Problems, Record, safe_key
-from training.lift.sources.coco import annotations_of, images_of, load_coco
+from training.lift.sources.coco import annotations_of, load_coco
 
 
 def read_refcoco(config: SourceConfig, problems: Problems) -> Iterator[Record]:
@@ -34,9 +34,9 @@ def read_refcoco(config: SourceConfig, problems: Problems) -> Iterator[Record]:
         except (KeyError, TypeError) as error:
             problems.add("annotation_damaged", f"ref {str(ref)[:80]}: {type(error).__name__}: {error}")
     instances = config.classes or str(path.with_name("instances.json"))
-    coco = load_coco(instances)
+    coco = load_coco(instances, problems)
     wanted = {image for image, _ in phrases}
-    for image in images_of(coco, instances, problems):
+    for image in coco.dataset["images"]:
         if image["id"] not in wanted:
             continue
         annotations = [_with_phrases(a, image["id"], phrases) for a in annotations_of(coco, image, problems)]

@@ -17,7 +17,7 @@ from n3d_core.geometry import Camera
 from training.lift.config import SourceConfig
 from training.lift.errors import SourceError
 from training.lift.record import Annotation, DepthSource, Problems, Record, safe_key
-from training.lift.sources.coco import annotations_of, images_of, load_coco
+from training.lift.sources.coco import annotations_of, load_coco
 
 TUM_PAIR_SECONDS = 0.02
 Pair = tuple[Path, Path]
@@ -111,9 +111,9 @@ class _Boxes:
     """2D annotations of a COCO file by the name of the picture."""
 
     def __init__(self, path: str, problems: Problems) -> None:
-        self._coco: Any = load_coco(path) if path else None
+        self._coco: Any = load_coco(path, problems) if path else None
         self._problems = problems
-        images = images_of(self._coco, path, problems) if path else ()
+        images = self._coco.dataset["images"] if path else ()
         self._by_name = {Path(image["file_name"]).name: image for image in images}
 
     def of(self, color: Path) -> tuple[Annotation, ...]:
