@@ -30,7 +30,7 @@ from training.evaluation.score_metrics import calibration_error, ranking, standa
 from training.evaluation.suite import Amount, SceneSuite
 
 _ONE_SIGMA = 0.6827  # share of a Gaussian within one standard deviation
-_RIDGE = 1e-3  # keeps the weights finite where the evidence separates right from wrong
+_RIDGE = 1e-4  # keeps the weights finite where the evidence separates right from wrong
 _FEWEST = 50  # boxes
 
 

@@ -21,12 +21,13 @@ CPU = Processes(0, 1, torch.device("cpu"))
 
 
 def test_a_segment_sees_the_prefix_and_itself_alone() -> None:
-    first = Segment([5, 6], [7], [1.0], [IGNORE], [IGNORE])
-    second = Segment([8], [9, 10], [1.0, 1.0], [IGNORE] * 2, [IGNORE] * 2)
+    first = Segment([5, 6], [7], [1.0], [IGNORE], [None, (0,), None])
+    second = Segment([8], [9, 10], [1.0, 1.0], [IGNORE] * 2, [(), (1,), None])
     packed = pack([1, 2, 3], np.arange(9).reshape(3, 3), 4, [first, second])
     assert packed.segment.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert packed.positions[0].tolist() == [0, 1, 2, 4, 5, 6, 4, 5, 6]
     assert packed.targets.tolist() == [-1, -1, -1, -1, 7, -1, 9, 10, -1]
+    assert packed.pointers == [None, None, None, None, (0,), None, (), (1,), None]
     mask = attention_mask(np.append(packed.segment, IGNORE))
     assert mask[7].tolist() == [True, True, True, False, False, False, True, True, False, False]
     assert mask[9].tolist() == [False] * 9 + [True]

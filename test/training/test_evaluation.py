@@ -1,0 +1,270 @@
+"""Evaluation: matching, grounding figures, the rule judge, baselines, scores, and going on after a kill."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from n3d_core.errors import ConfigError
+from n3d_core.geometry.boxes import Box3D
+from training.calibrate import calibrate, fit_scores
+from training.evaluate import main, report_of
+from training.evaluation.answers import clock_error, is_right, read_number
+from training.evaluation.grounding_metrics import absent_report, grounding_report, replies_of
+from training.evaluation.matching import assign, same_class
+from training.evaluation.running import EvaluationError, RecordFile
+from training.evaluation.score_metrics import calibration_error, ranking, score_report
+from training.evaluation.suite import Amount, FolderSuite, SceneSuite
+from training.evaluation.table import table
+
+
+def box(label: str, x: float, z: float = 1.0, side: float = 0.2, **more: Any) -> dict[str, Any]:
+    """A cube as a record has it."""
+    return {"label": label, "center": [x, 0.0, z], "size": [side] * 3, "score": 0.5, **more}
+
+
+def thing(color: str, cls: str, x: float, visible: float = 1.0) -> dict[str, Any]:
+    """An object as a record has it."""
+    return box(f"{color} {cls}", x) | {"class": cls, "color": color, "visible": visible}
+
+
+def record(groundings: list[dict[str, Any]], questions: tuple[dict[str, Any], ...] = (), hidden: tuple[int, ...] = ()) -> dict[str, Any]:
+    """A frame with a red mug, a blue mug and a green box, half a metre apart."""
+    objects = [thing("red", "mug", -0.5), thing("blue", "mug", 0.0), thing("green", "box", 0.5, 0.5)]
+    return {"name": "0", "camera": [640, 480, 500.0, 500.0, 319.5, 239.5], "hidden": list(hidden), "objects": objects,
+            "groundings": groundings, "questions": list(questions)}  # fmt: skip
+
+
+def test_a_label_names_its_class_in_any_form() -> None:
+    assert same_class("red mug", "mug")
+    assert same_class("the mugs", "mug")
+    assert same_class("glasses", "glass")
+    assert not same_class("smug", "mug")
+    assert not same_class("mug holder", "mug")
+
+
+def test_the_assignment_has_the_largest_total_overlap_and_never_crosses_classes() -> None:
+    cube = (0.2, 0.2, 0.2)
+    true = [Box3D("mug", (0.0, 0, 1), cube), Box3D("mug", (0.1, 0, 1), cube), Box3D("can", (1.0, 0, 1), cube)]
+    found = [Box3D("red mug", (0.06, 0, 1), cube), Box3D("mug", (0.16, 0, 1), cube), Box3D("mug", (1.0, 0, 1), cube)]
+    pairs = assign(found, true, ["mug", "mug", "can"])
+    assert [(p.found, p.true) for p in pairs] == [(0, 0), (1, 1)]
+    assert pairs[0].iou == pytest.approx(0.14 / 0.26)
+    assert assign([], true, ["mug", "mug", "can"]) == []
+
+
+def test_grounding_counts_over_all_named_queries() -> None:
+    asked = [
+        {"kind": "class", "text": "mug", "objects": [0, 1], "found": [box("mug", -0.5), box("mug", 0.11)]},
+        {"kind": "label", "text": "green box", "objects": [2], "found": [box("green box", 0.5), box("green box", 3.0)]},
+        {"kind": "absent", "text": "can", "objects": [], "found": [box("can", 0.0)]},
+        {"kind": "absent", "text": "vase", "objects": [], "found": []},
+    ]
+    replies = replies_of([record(asked)])
+    report = grounding_report(replies)
+    assert report["queries"] == 2
+    assert report["f1_25"] == pytest.approx(2 * 3 / (4 + 3))  # 0.11 m aside is an IoU of 0.29
+    assert report["f1_50"] == pytest.approx(2 * 2 / (4 + 3))
+    assert report["precision_25"] == pytest.approx(3 / 4)
+    assert report["recall_25"] == 1.0
+    assert report["mean_iou"] == pytest.approx((1 + 1 + 0.09 / 0.31) / 3)
+    assert report["per_class"]["mug"] == {"f1_25": 1.0, "objects": 2}
+    assert report["per_class"]["box"]["f1_25"] == pytest.approx(2 / 3)
+    assert report["macro_class"]["f1_25"] == pytest.approx((1 + 2 / 3) / 2)
+    assert report["center_offset"] == pytest.approx(0.11 / 3)
+    assert absent_report(replies) == {"accuracy": 0.5, "queries": 2}
+
+
+def test_scaling_by_the_true_depth_takes_a_depth_error_away() -> None:
+    far = {"label": "red mug", "center": [-0.55, 0.0, 1.1], "size": [0.22] * 3, "score": 0.5}
+    replies = replies_of([record([{"kind": "label", "text": "red mug", "objects": [0], "found": [far]}])])
+    report = grounding_report(replies)
+    assert report["depth_aligned"] == {"mean_iou": pytest.approx(1.0), "center_offset": pytest.approx(0.0, abs=1e-9)}
+    assert report["center_offset"] == pytest.approx(np.hypot(0.05, 0.1))
+    assert report["mean_iou_assigned"] < 0.5
+
+
+def test_finding_a_hidden_object_among_all_is_neither_right_nor_wrong() -> None:
+    found = [box("red mug", -0.5), box("blue mug", 0.0), box("green box", 0.5)]
+    asked = {"kind": "detect", "text": "all objects", "objects": [0, 1], "found": found}
+    report = grounding_report(replies_of([record([asked], hidden=(2,))]))["by_kind"]["detect"]
+    assert (report["precision_25"], report["recall_25"]) == (1.0, 1.0)
+    report = grounding_report(replies_of([record([asked])]))["by_kind"]["detect"]
+    assert report["precision_25"] == pytest.approx(2 / 3)
+
+
+def test_figures_with_nothing_to_count_are_null() -> None:
+    report = report_of([record([])])
+    assert report["grounding"]["f1_25"] is None
+    assert report["absent"]["accuracy"] is None
+    assert report["qa"]["open"] is None
+    assert report["scores"]["ece"] is None
+    assert "Grounding" in table(report)
+
+
+LABELS = ["red mug", "blue mug", "green box"]
+
+
+def question(kind: str, answer: Any, objects: tuple[int, ...] = (0, 2), unit: str = "") -> dict[str, Any]:
+    return {"text": "?", "type": kind, "objects": list(objects), "answer": answer, "unit": unit}
+
+
+@pytest.mark.parametrize(
+    ("entry", "said", "right"),
+    [
+        (question("left_right", True), "That is True.", True),
+        (question("left_right", True), "Yes, the red mug is.", True),
+        (question("left_right", True), "That is False.", False),
+        (question("left_right", True), "perhaps", False),
+        (question("tall_short", "green box"), "green box is taller than red mug.", True),
+        (question("tall_short", "green box"), "The box.", True),
+        (question("tall_short", "green box"), "red mug is taller than green box.", False),
+        (question("tall_short", "red mug", (0, 1)), "0_red mug is taller than 1_blue mug.", True),
+        (question("relative_distance", "blue mug", (0, 1, 2)), "red mug is closer to blue mug than to green box.", True),
+        (question("relative_distance", "blue mug", (0, 1, 2)), "red mug is closer to green box than to blue mug.", False),
+        (question("relative_distance", "green box", (0, 1, 2)), "The green box.", True),
+        (question("depth_order", ["green box", "red mug", "blue mug"], (0, 1, 2)), "green box < red mug < blue mug", True),
+        (question("depth_order", ["green box", "red mug", "blue mug"], (0, 1, 2)), "green box < blue mug < red mug", False),
+        (question("depth_order", ["green box", "red mug"], (0, 2)), "green box", False),
+        (question("front_behind", "behind"), "red mug is behind green box.", True),
+        (question("front_behind", "behind"), "green box is in front of red mug.", True),
+        (question("front_behind", "behind"), "red mug is in front of green box.", False),
+        (question("distance", 0.4, unit="m"), "The distance is 0.49 meters.", True),
+        (question("distance", 0.4, unit="m"), "The distance is 0.51 meters.", False),
+        (question("distance", 40.0, unit="cm"), "It is 0.45 meters.", True),
+        (question("distance", 0.4, unit="m"), "about 16 inches", True),
+        (question("distance", 0.4, unit="m"), "0.41", True),
+        (question("distance", 0.4, unit="m"), "far away", False),
+        (question("direction", 11, unit="o'clock"), "around the 11 o'clock direction.", True),
+        (question("direction", 11, unit="o'clock"), "around the 12 o'clock direction.", False),
+        (question("count", 3), "There are 3 mugs.", True),
+        (question("count", 3), "three", True),
+        (question("count", 3), "There are 4 mugs.", False),
+    ],
+)  # fmt: skip
+def test_the_rule_judge(entry: dict[str, Any], said: str, right: bool) -> None:
+    assert is_right(entry, LABELS, said) is right
+
+
+def test_the_judge_reads_hours_and_lengths() -> None:
+    assert clock_error(question("direction", 12), "1 o'clock") == 1
+    assert clock_error(question("direction", 2), "10 o'clock") == 4
+    assert clock_error(question("direction", 2), "left") is None
+    assert read_number(question("height", 0.3, unit="m"), "It is 1 foot tall, or 12 inches") == pytest.approx(0.3048)
+
+
+def test_every_baseline_stands_beside_the_models_answer() -> None:
+    asked = question("distance", 1.0, unit="m") | {"text": "How far is the red mug from the green box?", "form": "number"}
+    good = asked | {"said": "0.5 meters", "verdict": "contradicted", "corrected": "1.05 meters", "direct": "0.9 meters",
+                    "found": [box("red mug", -0.5), box("green box", 0.45)]}  # fmt: skip
+    report = report_of([record([], (good,))])
+    right = {key: report[key]["numerical"] for key in ("qa", "qa_audited", "qa_own_boxes", "qa_geometry", "qa_direct", "qa_median")}
+    assert right == {"qa": 0.0, "qa_audited": 1.0, "qa_own_boxes": 1.0, "qa_geometry": 1.0, "qa_direct": 1.0, "qa_median": 1.0}
+    assert report["qa_audited"]["numerical_10"] == 1.0
+    assert report["qa"]["by_type"]["distance"] == {"accuracy": 0.0, "questions": 1}
+    assert report["audit"]["verdicts"] == {"contradicted": 1}
+
+
+def test_calibration_error_and_ranking() -> None:
+    scores = np.repeat([0.2, 0.7], 500)
+    right = np.concatenate([np.arange(500) % 5 == 0, np.arange(500) % 10 < 7])  # 20 % and 70 %
+    assert calibration_error(scores, right) == pytest.approx(0.0, abs=1e-9)
+    assert calibration_error(scores - 0.1, right) == pytest.approx(0.1)
+    assert calibration_error(np.zeros(0), np.zeros(0, dtype=bool)) is None
+    assert ranking(np.array([0.9, 0.8, 0.3, 0.8]), np.array([True, True, False, False])) == pytest.approx(0.875)
+    assert ranking(np.ones(3), np.ones(3, dtype=bool)) is None
+
+
+def test_intervals_hold_errors_smaller_than_their_width() -> None:
+    covariance = np.diag([0.02**2, 0.01**2, 0.01**2]).reshape(-1).tolist()
+    found = box("red mug", -0.47, covariance=covariance)  # 1.5 deviations aside along x, none along y and z
+    report = score_report(replies_of([record([{"kind": "label", "text": "red mug", "objects": [0], "found": [found]}])]))
+    assert report["interval_68"] == pytest.approx(2 / 3)
+    assert report["interval_95"] == 1.0
+
+
+def test_fitted_scores_are_probabilities() -> None:
+    rng = np.random.default_rng(0)
+    evidence = -rng.exponential(1.0, size=(4000, 3))
+    chance = 1 / (1 + np.exp(-(2.0 + evidence @ [0.5, 1.0, 1.5])))
+    weights = fit_scores(evidence, rng.random(4000) < chance)
+    assert weights == pytest.approx([2.0, 0.5, 1.0, 1.5], abs=0.25)
+
+
+def test_a_calibration_needs_right_and_wrong_boxes() -> None:
+    found = [box("red mug", -0.5, evidence=[0.0, 0.0, 0.0])]
+    with pytest.raises(ConfigError, match=r"1 boxes, 1 of them right: at least 50 are wanted"):
+        calibrate([record([{"kind": "label", "text": "red mug", "objects": [0], "found": found}])])
+
+
+def test_finished_frames_are_kept_and_a_line_cut_short_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    first = RecordFile(path, {"suite": 1})
+    first.add(0, {"name": "a"})
+    first.add(2, {"name": "c"})
+    with path.open("a") as file:
+        file.write('{"index": 3, "rec')
+    again = RecordFile(path, {"suite": 1})
+    assert again.records == {0: {"name": "a"}, 2: {"name": "c"}}
+    again.add(1, {"name": "b"})
+    assert sorted(RecordFile(path, {"suite": 1}).records) == [0, 1, 2]
+    with pytest.raises(EvaluationError, match="holds another run"):
+        RecordFile(path, {"suite": 2})
+
+
+def test_suites_of_different_seeds_share_no_scene() -> None:
+    pytest.importorskip("mujoco", reason="scenes are rendered by MuJoCo")
+    first, second = (SceneSuite(3, seed, amount=Amount(2, 2, 1), width=64, height=48) for seed in (0, 1))
+    assert [first[i].name for i in range(3)] == ["1000000", "1000001", "1000002"]
+    assert second[0].name == "1010000"
+    assert first[1].truth.to_json() == first[1].truth.to_json()
+    case = first[0]
+    assert len(case.truth.groundings) >= 2
+    assert case.truth.groundings[-1]["kind"] == "marked"
+    shifted = SceneSuite(3, 0, shift=True, width=64, height=48)[0]
+    assert not np.array_equal(shifted.frame.color, case.frame.color)
+    with pytest.raises(ConfigError, match="0 scenes: 1 to 10000 are wanted"):
+        SceneSuite(0)
+
+
+def test_a_folder_is_asked_what_its_truth_says(tmp_path: Path) -> None:
+    from n3d_core.geometry.camera import Camera
+    from n3d_core.geometry.frame import Frame
+    from n3d_core.geometry.frame_folder import Truth, write_frame
+
+    frame = Frame(np.zeros((48, 64, 3), np.uint8), np.ones((48, 64), np.float32), Camera.from_fov(60, 64, 48))
+    objects = record([])["objects"]
+    asked = [{"text": "red mug", "objects": [0]}]
+    write_frame(tmp_path, 0, frame, Truth.from_json({"objects": objects, "groundings": asked}))
+    write_frame(tmp_path, 1, frame, None)
+    suite = FolderSuite(tmp_path)
+    assert len(suite) == 1
+    assert suite[0].truth.groundings == asked
+    assert suite[0].hidden == (0, 2)  # their centres project outside of the image
+
+
+def test_the_command_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--checkpoint", str(tmp_path), "--scenes", "1", "--fresh"]) == 1
+    assert "no such folder with a config.json" in capsys.readouterr().err
+
+
+def test_a_small_model_is_measured_end_to_end(make_config: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    from training.parallel import Processes
+    from training.train import Trainer
+
+    config = make_config("steps=1", "loss.dense=0.0")
+    Trainer(config, Processes(0, 1, torch.device("cpu"))).run()
+    arguments = ["--checkpoint", f"{config.output}/model", "--scenes", "2", "--groundings", "1", "--questions", "0",
+                 "--workers", "1", "--work", str(tmp_path / "work"), "--html", str(tmp_path / "page.html"), "--json"]  # fmt: skip
+    assert main(arguments) == 0
+    report = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert report["suite"]["frames"] == 2
+    assert set(report) >= {"grounding", "absent", "qa", "qa_audited", "qa_geometry", "qa_direct", "scores"}
+    assert (tmp_path / "page.html").read_text().count("<img") >= 2
+    assert len((next((tmp_path / "work").glob("*.jsonl"))).read_text().splitlines()) == 3
