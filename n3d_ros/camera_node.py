@@ -6,6 +6,7 @@ reliable, like its driver.
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import rclpy.time
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
 
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.frame import Frame
@@ -65,7 +67,7 @@ class CameraNode(Node):
     def close(self) -> None:
         """Nothing runs beside the executor."""
 
-    def newest(self, bound_ns: int) -> RgbdMessages:
+    def newest(self, bound_ns: int, registration: str) -> RgbdMessages:
         """The messages published last (`RgbdSource`)."""
         if self._newest is None:
             raise NoImageError("the camera of this process has not shown its first frame yet")
@@ -73,11 +75,7 @@ class CameraNode(Node):
 
     def _publish(self) -> None:
         chosen = self._settings.value.frame
-        frame = self._frames[chosen if chosen >= 0 else self._next]
-        stamp = self.get_clock().now().to_msg()
-        for message in (frame.color, frame.depth, frame.info, frame.depth_info):
-            message.header.stamp = stamp
-        self._newest = frame
+        frame = self._newest = stamped(self._frames[chosen if chosen >= 0 else self._next], self.get_clock().now())
         self._color_info.publish(frame.info)
         self._depth_info.publish(frame.depth_info)
         self._color.publish(frame.color)
@@ -116,6 +114,15 @@ def frame_messages(frame: Frame, frame_id: str, depth_encoding: str = "16UC1") -
         info,
         depth_info,
     )
+
+
+def stamped(frame: RgbdMessages, time: rclpy.time.Time) -> RgbdMessages:
+    """The same messages with another stamp; pixels are shared, and `frame` is left alone: a query may be reading it."""
+    header = Header(stamp=time.to_msg(), frame_id=frame.color.header.frame_id)
+    messages = [copy(message) for message in (frame.color, frame.depth, frame.info, frame.depth_info)]
+    for message in messages:
+        message.header = header
+    return RgbdMessages(*messages)
 
 
 def main(args: list[str] | None = None) -> int:

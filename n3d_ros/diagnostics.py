@@ -35,16 +35,16 @@ def model_status(name: str, state: str, model: Any, error: str) -> DiagnosticSta
     return _status(f"{name}: model", DiagnosticStatus.OK, f"{model.name} on {model.backend.name}", values)
 
 
-def input_status(name: str, topics: RgbdTopics | None, tolerance_s: float) -> DiagnosticStatus:
+def input_status(name: str, topics: RgbdTopics | None, tolerance_s: float, registration: str) -> DiagnosticStatus:
     """Rates, ages and losses of the inputs; what is wrong with them is named, with its cure."""
     if topics is None:
         return _status(f"{name}: inputs", DiagnosticStatus.OK, "not active: nothing is subscribed", {})
-    arrivals = {topic: topic.drain() for topic in topics.all}
+    arrivals = dict(zip(topics.all, topics.drain(registration), strict=True))
     problems = _silences_and_losses(topics)
     if all(topic.arrivals for topic in topics.required):
         problems += _mismatches(topics, arrivals, tolerance_s)
     values: dict[str, str] = {}
-    for topic in topics.all:
+    for topic in (topic for topic in topics.all if topic.open_for_s > 0):
         statistics = topic.statistics
         values[f"{topic.name} published_hz"] = f"{statistics.published_hz():.1f}"
         values[f"{topic.name} received_share"] = f"{statistics.received_share():.3f}"
@@ -107,7 +107,7 @@ def _mismatches(topics: RgbdTopics, arrivals: dict[NewestTopic, list[Any]], tole
     size, depth_size = ((m.width, m.height) if hasattr(m, "width") else None for m in (color, depth))
     if size and size != (info.width, info.height) and not (info.roi.width or info.binning_x):
         found.append(f"colour is {size[0]}x{size[1]} and its camera info {info.width}x{info.height}")
-    registered = bool(topics.depth_info.arrivals)
+    registered = bool(topics.depth_info.arrivals) or topics.depth_info.open_for_s < SILENT_S
     if size and depth_size and size != depth_size and not registered:
         found.append(
             f"depth is {depth_size[0]}x{depth_size[1]} and colour {size[0]}x{size[1]}, and "

@@ -71,6 +71,18 @@ def assemble_frame(messages: RgbdMessages, door: Door, look_up: TransformLookup)
     )
 
 
+def needs_depth_info(color: Image | CompressedImage, depth: Image | CompressedImage, registration: str) -> bool:
+    """Whether depth may have to be registered to colour, as far as the headers tell (compressed ones tell no size)."""
+    if registration != "auto":
+        return registration == "register"
+    sizes = [(image.width, image.height) if isinstance(image, Image) else None for image in (color, depth)]
+    return None in sizes or sizes[0] != sizes[1] or not _same_frame(color, depth)
+
+
+def _same_frame(color: Image | CompressedImage, depth: Image | CompressedImage) -> bool:
+    return depth.header.frame_id in ("", color.header.frame_id)
+
+
 def _is_registered(
     messages: RgbdMessages, color_size: tuple[int, ...], depth_size: tuple[int, ...], door: Door
 ) -> bool:
@@ -81,8 +93,7 @@ def _is_registered(
         raise DepthError(f"{sizes}: depth_registration is 'aligned', which wants one size; set it to auto or register")
     if door.registration == "aligned":
         return True
-    same_frame = messages.depth.header.frame_id in ("", messages.color.header.frame_id)
-    if same_size and same_frame and door.registration == "auto":
+    if same_size and _same_frame(messages.color, messages.depth) and door.registration == "auto":
         return True
     if messages.depth_info is None:
         frames = (

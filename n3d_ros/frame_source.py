@@ -21,8 +21,11 @@ _FUTURE_S = 0.5  # a stamp further ahead than this is another clock, not a late 
 class RgbdSource(Protocol):
     """Where the newest messages come from: topics, or a camera node in the same process."""
 
-    def newest(self, bound_ns: int) -> RgbdMessages:
-        """The newest complete set of messages; NoImageError where there is none."""
+    def newest(self, bound_ns: int, registration: str) -> RgbdMessages:
+        """The newest complete set of messages; NoImageError where there is none.
+
+        `registration`: the parameter depth_registration; says whether depth's camera info is looked for.
+        """
         ...
 
 
@@ -51,7 +54,7 @@ class FrameSource:
         deadline = time.monotonic() + parameters.image_timeout
         while True:
             try:
-                messages = self._source.newest(round(parameters.pairing_tolerance * 1e9))
+                messages = self._source.newest(round(parameters.pairing_tolerance * 1e9), parameters.depth_registration)
                 self._refuse_stale(messages, parameters.max_image_age)
                 break
             except (NoImageError, StaleImageError):

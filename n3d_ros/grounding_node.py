@@ -213,7 +213,8 @@ class GroundingNode(LifecycleNode):
         name = self.get_fully_qualified_name()
         state = self._state_machine.current_state[1]
         model = self._shared.model if self._shared is not None else None
-        inputs = diagnostics.input_status(name, self._topics, self._settings.value.pairing_tolerance)
+        now = self._settings.value
+        inputs = diagnostics.input_status(name, self._topics, now.pairing_tolerance, now.depth_registration)
         if inputs.level != inputs.OK:
             self.get_logger().warning(inputs.message, throttle_duration_sec=10.0)
         message = DiagnosticArray(

@@ -18,6 +18,7 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
 from rclpy.qos_overriding_options import QosCallbackResult, QoSOverridingOptions
+from rclpy.subscription import Subscription
 
 from n3d_ros.topic_statistics import TopicStatistics
 
@@ -50,39 +51,54 @@ class Arrival:
 
 
 class NewestTopic:
-    """The newest messages of one topic, oldest first in `arrivals`; safe to use from several threads."""
+    """The newest messages of one topic, oldest first in `arrivals`; safe to use from several threads.
+
+    Nothing is subscribed before `open`.
+    """
 
     def __init__(self, node: Node, message_type: type, name: str, group: UnwaitedGroup) -> None:
         self.name = node.resolve_topic_name(name)
         self.message_type = message_type
         self.arrivals: deque[Arrival] = deque(maxlen=KEPT)
         self.statistics = TopicStatistics()
-        self._opened = time.monotonic()
+        self._relative_name = name
+        self._group = group
+        self._opened = 0.0
         self._node = node
         self._lock = threading.Lock()
-        self._subscription = node.create_subscription(
-            message_type,
-            name,
-            _never_called,
-            _copy(SENSOR_INPUT),
-            callback_group=group,
-            # Events would be waited on, and with them (in rmw_fastrtps) the arrival of data: 120 wake-ups a second.
-            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(callback=_check_qos),
-        )
+        self._subscription: Subscription | None = None
+
+    def open(self) -> None:
+        """Subscribes; does nothing where that is done already."""
+        with self._lock:
+            if self._subscription is not None:
+                return
+            self._opened = time.monotonic()
+            self._subscription = self._node.create_subscription(
+                self.message_type,
+                self._relative_name,
+                _never_called,
+                _copy(SENSOR_INPUT),
+                callback_group=self._group,
+                # Events would be waited on, and with them (in rmw_fastrtps) the arrival of data: 90 wake-ups a second.
+                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(callback=_check_qos),
+            )
 
     @property
     def open_for_s(self) -> float:
-        """Seconds since it was subscribed."""
-        return time.monotonic() - self._opened
+        """Seconds since it was subscribed; 0 where it is not."""
+        return time.monotonic() - self._opened if self._subscription is not None else 0.0
 
     @property
     def publishers(self) -> int:
         """How many publishers are matched."""
-        return int(self._subscription.get_publisher_count())
+        return int(self._subscription.get_publisher_count()) if self._subscription is not None else 0
 
     def incompatible(self) -> str:
         """Why publishers of this topic cannot be heard, as the middleware tells; empty where none is in that state."""
+        if self._subscription is None:
+            return ""
         for endpoint in self._node.get_publishers_info_by_topic(self.name):
             match, reason = qos_check_compatible(endpoint.qos_profile, self._subscription.qos_profile)
             if match == QoSCompatibility.ERROR:
@@ -92,30 +108,27 @@ class NewestTopic:
     def drain(self) -> list[Arrival]:
         """Takes what has come since the last call; returns the newest messages known, oldest first."""
         with self._lock:
+            if self._subscription is None:
+                return []
             batch = []
             for _ in range(4 * KEPT):  # a publisher faster than this loop must not hold it
-                taken = self._take()
+                taken = _take(self._subscription)
                 if taken is None:
                     break
                 batch.append(taken)
-            self._keep(batch)
+            self._keep(batch, self._subscription.qos_profile.depth)
             return list(self.arrivals)
 
     def close(self) -> None:
         """Ends the subscription; what was taken is let go."""
         with self._lock:
-            self._node.destroy_subscription(self._subscription)
+            if self._subscription is not None:
+                self._node.destroy_subscription(self._subscription)
+                self._subscription = None
             self.arrivals.clear()
 
-    def _take(self) -> tuple[Any, dict[str, Any]] | None:
-        with self._subscription.handle:
-            taken: tuple[Any, dict[str, Any]] | None = self._subscription.handle.take_message(
-                self._subscription.msg_type, False
-            )
-        return taken
-
-    def _keep(self, batch: list[tuple[Any, dict[str, Any]]]) -> None:
-        overflow = len(batch) >= self._subscription.qos_profile.depth
+    def _keep(self, batch: list[tuple[Any, dict[str, Any]]], queue_depth: int) -> None:
+        overflow = len(batch) >= queue_depth
         self.statistics.record(
             [(info["received_timestamp"], info.get("publication_sequence_number")) for _, info in batch], overflow
         )
@@ -125,6 +138,12 @@ class NewestTopic:
             if self.arrivals and stamp_ns < self.arrivals[-1].stamp_ns:
                 self.arrivals.clear()  # the clock was set back (a bag started again): the older world is gone
             self.arrivals.append(Arrival(message, stamp_ns, info["received_timestamp"]))
+
+
+def _take(subscription: Subscription) -> tuple[Any, dict[str, Any]] | None:
+    with subscription.handle:
+        taken: tuple[Any, dict[str, Any]] | None = subscription.handle.take_message(subscription.msg_type, False)
+    return taken
 
 
 def _never_called(_message: Any) -> None:

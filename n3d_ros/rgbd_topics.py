@@ -8,10 +8,11 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from n3d_ros.errors import NoImageError
-from n3d_ros.frame_assembly import RgbdMessages
-from n3d_ros.newest_topic import NewestTopic, UnwaitedGroup
+from n3d_ros.frame_assembly import RgbdMessages, needs_depth_info
+from n3d_ros.newest_topic import Arrival, NewestTopic, UnwaitedGroup
 from n3d_ros.pairing import nearest, newest_pair
 
+DISCOVERY_S = 0.5  # a camera info that is published arrives within this time after it is subscribed
 LOSS_SHARE = 0.9  # below this share of received messages, loss is named
 LOSS_CURE = (
     "the transport loses images: use the shared-memory profile (launch argument dds_profile:=shm, or "
@@ -20,7 +21,10 @@ LOSS_CURE = (
 
 
 class RgbdTopics:
-    """Subscribes colour, depth and their camera infos; nothing is received until `newest` asks for it.
+    """Subscribes colour, depth and camera info; nothing is received until `newest` asks for it.
+
+    The camera info of depth is subscribed once images come whose depth may have to be registered: a driver that aligns
+    depth costs nothing for it.
 
     Args:
         color_transport, depth_transport: parameters of these names; `raw` or a transport's name, which is the last
@@ -41,6 +45,8 @@ class RgbdTopics:
         self.depth = NewestTopic(node, depth[1], depth[0], group)
         self.info = NewestTopic(node, CameraInfo, "color/camera_info", group)
         self.depth_info = NewestTopic(node, CameraInfo, "depth/camera_info", group)
+        for topic in self.required:
+            topic.open()
 
     @property
     def required(self) -> tuple[NewestTopic, ...]:
@@ -52,13 +58,20 @@ class RgbdTopics:
         """All input topics; the last one is optional."""
         return (*self.required, self.depth_info)
 
-    def newest(self, bound_ns: int) -> RgbdMessages:
+    def drain(self, registration: str) -> tuple[list[Arrival], list[Arrival], list[Arrival], list[Arrival]]:
+        """What is known of `all`, oldest first; `registration`: the parameter depth_registration."""
+        color, depth, info = (topic.drain() for topic in self.required)
+        if color and depth and needs_depth_info(color[-1].message, depth[-1].message, registration):
+            self.depth_info.open()
+        return color, depth, info, self.depth_info.drain()
+
+    def newest(self, bound_ns: int, registration: str) -> RgbdMessages:
         """The newest colour image with a depth image within `bound_ns` of it, and the camera infos nearest to them.
 
         Raises:
             NoImageError: naming each silent topic and what is known of it, or the two stamps that do not pair.
         """
-        color, depth, info, depth_info = (topic.drain() for topic in self.all)
+        color, depth, info, depth_info = self.drain(registration)
         silent = [topic for topic, arrivals in zip(self.required, (color, depth, info), strict=True) if not arrivals]
         if silent:
             raise NoImageError(explain_silence(silent))
@@ -69,6 +82,8 @@ class RgbdTopics:
                 f"{self.color.name} and {self.depth.name} do not pair: their nearest stamps are {gap / 1e6:.1f} ms "
                 f"apart and pairing_tolerance is {bound_ns / 1e6:.1f} ms; synchronise the two streams or raise it"
             )
+        if not depth_info and 0 < self.depth_info.open_for_s < DISCOVERY_S:
+            raise NoImageError(f"{self.depth_info.name} was subscribed a moment ago: depth is not registered to colour")
         first, second = pair
         camera = nearest(first, info)
         depth_camera = nearest(second, depth_info)

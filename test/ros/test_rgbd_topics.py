@@ -1,0 +1,72 @@
+"""What is subscribed, and when: the camera info of depth only for depth that is not registered."""
+
+import pytest
+import rclpy.time
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from n3d_ros.camera_node import frame_messages, stamped
+from n3d_ros.errors import NoImageError
+from n3d_ros.frame_assembly import needs_depth_info
+from n3d_ros.rgbd_topics import RgbdTopics
+
+INPUTS = {"color": Image, "depth": Image, "info": CameraInfo, "depth_info": CameraInfo}
+NAMES = ("color/image_raw", "depth/image_raw", "color/camera_info", "depth/camera_info")
+
+
+@pytest.mark.parametrize(
+    ("registration", "changes", "needed"),
+    [
+        ("auto", {}, False),
+        ("auto", {"width": 32}, True),
+        ("auto", {"frame_id": "depth_optical"}, True),
+        ("auto", {"frame_id": ""}, False),
+        ("aligned", {"frame_id": "depth_optical"}, False),
+        ("register", {}, True),
+    ],
+)
+def test_the_camera_info_of_depth_is_needed_where_size_frame_or_parameter_say_so(frame, registration, changes, needed):
+    messages = frame_messages(frame, "optical")
+    messages.depth.width = changes.get("width", messages.depth.width)
+    messages.depth.header.frame_id = changes.get("frame_id", "optical")
+    assert needs_depth_info(messages.color, messages.depth, registration) is needed
+
+
+def test_of_compressed_images_the_sizes_are_not_known():
+    assert needs_depth_info(Image(), CompressedImage(), "auto")
+
+
+@pytest.mark.ros
+def test_the_camera_info_of_depth_is_subscribed_when_depth_turns_out_not_to_be_registered(client, frame):
+    topics = RgbdTopics(client.node)
+    publishers = [
+        client.node.create_publisher(kind, name, QoSProfile(depth=2))
+        for kind, name in zip(INPUTS.values(), NAMES, strict=True)
+    ]
+    client.until(lambda: all(publisher.get_subscription_count() for publisher in publishers[:3]))
+    messages = frame_messages(frame, "optical")
+
+    def newest():
+        now = client.node.get_clock().now()
+        for publisher, name in zip(publishers, INPUTS, strict=True):
+            publisher.publish(getattr(stamped(messages, now), name))
+        try:
+            return topics.newest(20_000_000, "auto")
+        except NoImageError:
+            return None
+
+    assert client.until(newest).depth_info is None
+    assert publishers[3].get_subscription_count() == 0
+    messages.depth.width, messages.depth.height = 32, 96
+    found = client.until(lambda: (got := newest()) and got.depth_info and got)
+    assert (found.depth.width, found.depth_info.width) == (32, 64)
+    topics.close()
+    client.until(lambda: not any(publisher.get_subscription_count() for publisher in publishers))
+
+
+def test_a_new_stamp_leaves_the_messages_that_a_query_may_be_reading_alone(frame):
+    old = frame_messages(frame, "optical")
+    new = stamped(old, rclpy.time.Time(seconds=7))
+    assert (new.color.header.stamp.sec, new.depth_info.header.stamp.sec, new.info.header.frame_id) == (7, 7, "optical")
+    assert old.color.header.stamp.sec == 1
+    assert new.color.data is old.color.data
