@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ class TensorRTBackend:
             engines.graphs.precision.compute
         ]
         self._towers: dict[tuple[int, int], _Tower] = {}
+        self._free: list[TensorRTCache] = []
 
     def encode(self, image: VisionInput) -> NDArray[np.float32]:
         """Image tokens [tokens, hidden]."""
@@ -57,10 +59,13 @@ class TensorRTBackend:
         return self._towers[key].run(image)
 
     def start(self) -> CachedSequence:
-        """An empty sequence."""
+        """An empty sequence, in the memory of one that is no longer used if there is one: contexts and graphs are kept."""
         limit = min(self.engines.capacity, self.config.text.max_position_embeddings)
         longest = min(MAX_CHUNK, self.engines.capacity)
-        return CachedSequence(self.config.text, self.engines.graphs.table, TensorRTCache(self), limit, longest)
+        cache = self._free.pop() if self._free else TensorRTCache(self)
+        sequence = CachedSequence(self.config.text, self.engines.graphs.table, cache, limit, longest)
+        weakref.finalize(sequence, self._free.append, cache)
+        return sequence
 
 
 class _Tower:
@@ -75,7 +80,7 @@ class _Tower:
         }
         self._tensors = {name: torch.zeros(shape, device=backend.device) for name, shape in shapes.items()}
         self._engine = engine
-        self._context = BoundContext(engine, 0, self._tensors)
+        self._context = BoundContext(engine, engine.context(0), self._tensors)
 
     def run(self, image: VisionInput) -> NDArray[np.float32]:
         self._tensors["patches"].copy_(torch.from_numpy(image.patches)[None])
@@ -103,12 +108,13 @@ class TensorRTCache:
         self._present: dict[str, Tensor] = {}
         self._steps: dict[tuple[int, int], _Pass] = {}  # by bucket and by which buffer is the past
         self._turn = 0
+        self._chunk_context: Any = None
 
     def reserve(self, bucket: int, used: int) -> None:
         """See `DecoderCache.reserve`."""
-        if self.in_place and self._past:
-            return  # the buffer has its full length
         old, length = self._past, self.backend.engines.graphs.capacity or bucket
+        if old and next(iter(old.values())).shape[2] == length:
+            return  # long enough: a buffer that is updated in place has its full length from the start
         self._past = self._allocated(length)
         for name, values in old.items():
             self._past[name][:, :, :used] = values[:, :, :used]
@@ -124,10 +130,12 @@ class TensorRTCache:
         if chunk.length == 1:
             key = (bucket, self._turn)
             if key not in self._steps:
-                self._steps[key] = _Pass(self, STEP, 1, 1, bucket)
+                self._steps[key] = _Pass(self, self.backend.decoder.context(STEP), 1, 1, bucket)
             logits = self._steps[key].run(chunk)
         else:
-            logits = _Pass(self, CHUNK, chunk.length, len(chunk.rows), bucket).run(chunk)
+            if self._chunk_context is None:
+                self._chunk_context = self.backend.decoder.context(CHUNK)
+            logits = _Pass(self, self._chunk_context, chunk.length, len(chunk.rows), bucket).run(chunk)
         if not self.in_place:
             self._past, self._present = self._present, self._past
             self._turn = 1 - self._turn
@@ -147,7 +155,7 @@ class TensorRTCache:
 class _Pass:
     """Buffers and context for chunks of one length in one bucket."""
 
-    def __init__(self, cache: TensorRTCache, profile: int, length: int, rows: int, bucket: int) -> None:
+    def __init__(self, cache: TensorRTCache, context: Any, length: int, rows: int, bucket: int) -> None:
         backend = cache.backend
         text, half = backend.config.text, backend.config.text.head_size // 2
         inputs: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
@@ -161,8 +169,8 @@ class _Pass:
         self._inputs = {name: torch.zeros(s, dtype=t, device=backend.device) for name, (s, t) in inputs.items()}
         self._logits = torch.zeros((rows, text.vocab_size), device=backend.device)
         tensors = self._inputs | {"logits": self._logits} | cache.bound()
-        capture = profile == STEP and backend.device.type == "cuda"
-        self._context = BoundContext(backend.decoder, profile, tensors, capture)
+        capture = length == 1 and backend.device.type == "cuda"
+        self._context = BoundContext(backend.decoder, context, tensors, capture)
         self._bucket, self._engine = bucket, backend.decoder
 
     def run(self, chunk: Chunk) -> NDArray[np.float32]:

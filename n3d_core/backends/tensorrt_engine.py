@@ -79,10 +79,16 @@ class Engine:
 
 
 class BoundContext:
-    """An execution context whose inputs and outputs lie at fixed addresses; runs again and again, or as a CUDA graph."""
+    """An execution context with inputs and outputs at fixed addresses; runs again and again, or as a CUDA graph.
 
-    def __init__(self, engine: Engine, profile: int, tensors: Mapping[str, Tensor], capture: bool = False) -> None:
-        self._context = engine.context(profile)
+    Args:
+        context: of `Engine.context`; used by one thread at a time.
+        tensors: all inputs and outputs.
+        capture: whether runs are captured as a CUDA graph.
+    """
+
+    def __init__(self, engine: Engine, context: Any, tensors: Mapping[str, Tensor], capture: bool = False) -> None:
+        self._context = context
         self._engine, self._tensors = engine, dict(tensors)  # kept alive: TensorRT holds bare addresses
         self._capture, self._runs = capture, 0
         self._graph: Any = None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from n3d_core.backends.static_step import StaticStep
 from n3d_core.errors import TextTooLongError
 from n3d_core.model.decoder import KVCache, causal_mask, mrope_tables
 from n3d_core.model.network import N3DNetwork
@@ -19,9 +23,16 @@ FIRST_CAPACITY = 512
 
 
 class TorchBackend:
-    """Runs a network on its own device and in its own type."""
+    """Runs a network on its own device and in its own type.
 
-    def __init__(self, network: N3DNetwork, reason: str = "asked for") -> None:
+    Args:
+        graphs: whether single steps are CUDA graphs; None where the device has them.
+        compiled: whether `torch.compile` fuses the step first.
+    """
+
+    def __init__(
+        self, network: N3DNetwork, reason: str = "asked for", graphs: bool | None = None, compiled: bool = False
+    ) -> None:
         self.network = network
         self.config = network.config
         parameter = next(network.parameters())
@@ -29,6 +40,9 @@ class TorchBackend:
         self.name = f"torch ({self.device.type})"
         self.reason = reason
         self.memory_bytes = sum(p.numel() * p.element_size() for p in network.parameters())
+        self.graphs = self.device.type == "cuda" if graphs is None else graphs
+        self.compiled = compiled
+        self._free: list[_Slot] = []
         self._plans: dict[tuple[int, int], PlanTensors] = {}
 
     @torch.inference_mode()
@@ -36,11 +50,19 @@ class TorchBackend:
         """Image tokens [tokens, hidden]."""
         patches = torch.from_numpy(image.patches)[None].to(self.device, self.dtype)
         coordinates = torch.from_numpy(image.coordinates)[None].to(self.device)
-        return self.network.visual(patches, coordinates, self._plan(image.plan))[0]
+        tokens: Tensor = self.network.visual(patches, coordinates, self._plan(image.plan))[0]
+        return tokens
 
     def start(self) -> TorchSequence:
-        """An empty sequence."""
-        return TorchSequence(self)
+        """An empty sequence, in the memory of one that is no longer used if there is one."""
+        slot = self._free.pop() if self._free else _Slot(self.allocate(FIRST_CAPACITY))
+        sequence = TorchSequence(self, slot)
+        weakref.finalize(sequence, self._free.append, slot)
+        return sequence
+
+    def allocate(self, capacity: int) -> KVCache:
+        """A cache for `capacity` tokens."""
+        return KVCache(self.config.text, capacity, device=self.device, dtype=self.dtype)
 
     def _plan(self, plan: ImagePlan) -> PlanTensors:
         key = (plan.grid_h, plan.grid_w)
@@ -49,13 +71,20 @@ class TorchBackend:
         return self._plans[key]
 
 
+@dataclass
+class _Slot:
+    """A cache, and the step that was captured on it: worth keeping from one frame to the next."""
+
+    cache: KVCache
+    step: StaticStep | None = None
+
+
 class TorchSequence:
     """Tokens with a cache that is allocated in doubling buckets and written by index."""
 
-    def __init__(self, backend: TorchBackend) -> None:
-        self._backend = backend
+    def __init__(self, backend: TorchBackend, slot: _Slot) -> None:
+        self._backend, self._slot = backend, slot
         self._length = 0
-        self._cache = self._allocate(FIRST_CAPACITY)
 
     @property
     def length(self) -> int:
@@ -69,13 +98,15 @@ class TorchSequence:
         backend, network = self._backend, self._backend.network
         end = self._length + len(ids)
         self._reserve(end)
+        if backend.graphs and len(ids) == 1 and image is None:
+            return self._static_step(ids[0], positions)
         tokens = torch.tensor(ids, device=backend.device)
         embeddings = F.embedding(tokens, network.model.embed_tokens.weight)
         if image is not None:
             embeddings[tokens == backend.config.image_token_id] = image.to(embeddings.dtype)
         cos, sin = (torch.from_numpy(t).to(backend.device) for t in mrope_tables(backend.config.text, positions))
         mask = causal_mask(len(ids), self._length, backend.device)
-        hidden = network.model(embeddings[None], cos[None, None], sin[None, None], mask, self._cache, self._length)
+        hidden = network.model(embeddings[None], cos[None, None], sin[None, None], mask, self._slot.cache, self._length)
         self._length = end
         return network.logits(hidden[0, -rows:]).float().cpu().numpy()
 
@@ -85,9 +116,13 @@ class TorchSequence:
             raise ValueError(f"cannot truncate a sequence of {self._length} tokens to {length}")
         self._length = length
 
-    def _allocate(self, capacity: int) -> KVCache:
-        b = self._backend
-        return KVCache(b.config.text, capacity, device=b.device, dtype=b.dtype)
+    def _static_step(self, token: int, position: NDArray[np.int64]) -> NDArray[np.float32]:
+        backend, slot = self._backend, self._slot
+        if slot.step is None:
+            slot.step = StaticStep(backend.network, slot.cache, backend.device.type == "cuda", backend.compiled)
+        logits = slot.step.run(token, position, self._length)
+        self._length += 1
+        return logits
 
     def _reserve(self, length: int) -> None:
         limit = self._backend.config.text.max_position_embeddings
@@ -95,11 +130,12 @@ class TorchSequence:
             raise TextTooLongError(
                 f"the sequence would have {length} tokens: the model takes {limit}; shorten the text"
             )
-        capacity = self._cache.capacity
+        slot = self._slot
+        capacity = slot.cache.capacity
         if length <= capacity:
             return
         while capacity < length:
             capacity *= 2
-        old, self._cache = self._cache, self._allocate(capacity)
-        self._cache.keys[..., : self._length, :] = old.keys[..., : self._length, :]
-        self._cache.values[..., : self._length, :] = old.values[..., : self._length, :]
+        old, slot.cache, slot.step = slot.cache, self._backend.allocate(capacity), None
+        slot.cache.keys[..., : self._length, :] = old.keys[..., : self._length, :]
+        slot.cache.values[..., : self._length, :] = old.values[..., : self._length, :]

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import save_file
 
 from n3d_core.errors import ConfigError
-from n3d_core.model.checkpoint import INDEX
 from n3d_core.model.config import N3DConfig, TextConfig, VisionConfig
 from n3d_core.model.network import N3DNetwork
 
+_INDEX = "model.safetensors.index.json"
 _7B: dict[str, Any] = {
     "hidden_size": 3584,
     "intermediate_size": 18944,
@@ -62,7 +62,7 @@ def write_random_checkpoint(folder: Path, config: N3DConfig, tokenizer: Path) ->
     for file, tensors in shards.items():
         save_file({n: _random(s, generator) for n, s in tensors.items()}, str(folder / file), {"format": "pt"})
     weight_map = {name: file for file, tensors in shards.items() for name in tensors}
-    (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    (folder / _INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
 
 
 def _random(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:

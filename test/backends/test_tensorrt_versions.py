@@ -226,3 +226,40 @@ def test_targets_that_can_be_built() -> None:
     api("tensorrt_rtx", "1.7.1").check_target("sm_120", None)
     api("tensorrt", "10.3.0").check_target("sm_87", "sm_87")  # on the Jetson itself
     assert torch.cuda.is_available() or api("tensorrt_rtx", "1.7.1").targets(None) == ["sm_86", "sm_89", "sm_120"]
+
+
+def test_the_check_of_engines_sees_equal_and_unequal_weights(checkpoint: Path) -> None:
+    from n3d_core.backends.check_engines import LIMITS, compare
+    from n3d_core.model.plan import image_plan
+
+    made = backend(checkpoint, api("tensorrt", "10.16.1"))
+    reference = TorchBackend(load_network(checkpoint))
+    plan = image_plan(reference.config, 10, 12)
+    errors = compare(made, reference, plan)
+    assert errors.keys() == {"vision", "prefill", "steps"} and max(errors.values()) < LIMITS["fp16"]
+    reference.network.model.norm.weight.mul_(1.1)
+    assert compare(made, reference, plan)["steps"] > LIMITS["fp16"]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="engines run on an NVIDIA GPU that TensorRT supports")
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "int4"])
+def test_engines_on_this_gpu_equal_torch(checkpoint: Path, precision: str) -> None:
+    from n3d_core.backends.check_engines import LIMITS, check
+
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT is not installed")
+    errors = check(checkpoint, "96x80", precision)
+    assert max(errors.values()) < LIMITS[precision], errors
+
+
+@pytest.mark.parametrize(("name", "version"), [VERSIONS[0], VERSIONS[1]], ids=["lowered", "canonical"])
+def test_contexts_are_made_once_for_many_frames(
+    checkpoint: Path, image: VisionInput, name: str, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = backend(checkpoint, api(name, version))
+    first = replies(made, image)
+    count: list[int] = []
+    plain = made.decoder.context
+    monkeypatch.setattr(made.decoder, "context", lambda profile: count.append(profile) or plain(profile))
+    np.testing.assert_array_equal(replies(made, image), first)
+    assert (count == []) is (version != "10.3.0")  # a lowered cache that grew starts again in the first bucket

@@ -1,0 +1,94 @@
+"""Compares TensorRT's outputs with torch's on a machine that can run both: `python -m n3d_core.backends.check_engines`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from n3d_core.backends.base import Backend
+from n3d_core.backends.compilation import plan_of_size
+from n3d_core.backends.engine_store import EngineStore
+from n3d_core.backends.precision import Precision
+from n3d_core.backends.tensorrt_api import TensorRT, local_architecture
+from n3d_core.backends.tensorrt_backend import TensorRTBackend
+from n3d_core.backends.torch_backend import TorchBackend
+from n3d_core.errors import BackendError, N3DError
+from n3d_core.model.checkpoint import load_network
+from n3d_core.model.plan import ImagePlan
+from n3d_core.model.preprocess import VisionInput
+from n3d_core.models import find_model
+
+LIMITS = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 6e-2, "int8": 8e-2, "int4": 0.4}  # relative, in norm
+
+
+def check(folder: Path, size: str, precision: str, ahead: Path | None = None) -> dict[str, float]:
+    """Relative errors of image tokens, prefill and steps on random input.
+
+    Raises:
+        BackendError: if there is no GPU. EngineError: if an engine cannot be built or loaded.
+    """
+    target = local_architecture()
+    if target is None:
+        raise BackendError("engines run on an NVIDIA GPU, and torch sees none here: run this on the robot")
+    engines = EngineStore(folder, TensorRT.installed(), target, Precision.named(precision, "fp16"), ahead)
+    ours: Backend = TensorRTBackend(engines)
+    reference = TorchBackend(load_network(folder, torch.float32, "cuda"))
+    plan = plan_of_size(reference.config, size)
+    return compare(ours, reference, plan)
+
+
+def compare(ours: Backend, reference: TorchBackend, plan: ImagePlan, steps: int = 20) -> dict[str, float]:
+    """Both backends on the same random image and tokens; the image tokens of `reference` enter both decoders."""
+    rng, config = np.random.default_rng(0), reference.config
+    patches = rng.standard_normal((plan.patches, config.vision.patch_values), dtype=np.float32)
+    coordinates = np.round(rng.standard_normal((plan.patches, 3)) * 500).astype(np.float32)
+    image = VisionInput(patches, coordinates, plan)
+    expected = reference.encode(image).float().cpu().numpy()
+    errors = {"vision": _error(np.asarray(ours.encode(image)), expected)}
+    ids = [1, 2, *[config.image_token_id] * plan.tokens, *rng.integers(3, 200, 60).tolist()]
+    positions = np.tile(np.arange(len(ids)), (3, 1))
+    sequences = [ours.start(), reference.start()]
+    first = [
+        s.extend(ids, positions, image=given, rows=8)
+        for s, given in zip(sequences, (expected, torch.from_numpy(expected).to(reference.device)), strict=True)
+    ]
+    errors["prefill"] = _error(*first)
+    tokens = rng.integers(3, 200, steps).tolist()
+    rows = [
+        np.concatenate([s.extend([t], np.full((3, 1), len(ids) + n)) for n, t in enumerate(tokens)]) for s in sequences
+    ]
+    errors["steps"] = _error(*rows)
+    return errors
+
+
+def _error(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+def main() -> int:
+    """Command line: 0 if all errors are within the precision's limit, else 1."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", help="a shipped model's name or a checkpoint folder")
+    parser.add_argument("--size", default="640x480")
+    parser.add_argument("--precision", default="fp16")
+    parser.add_argument("--engines", type=Path, help="a folder that `n3d compile` wrote")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    try:
+        errors = check(find_model(args.model), args.size, args.precision, args.engines)
+    except N3DError as error:
+        print(f"check_engines: {error}", file=sys.stderr)
+        return 1
+    limit = LIMITS[args.precision]
+    print(json.dumps({"errors": errors, "limit": limit, "ok": max(errors.values()) < limit}))
+    return 0 if max(errors.values()) < limit else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
