@@ -30,7 +30,11 @@ class CocoFolder:
 
     def config(self, output: Path, **settings: object) -> LiftConfig:
         source = SourceConfig(
-            "coco", str(self.root / "images"), str(self.root / "instances.json"), depth=str(self.root / "depth"), fov=FOV
+            "coco",
+            str(self.root / "images"),
+            str(self.root / "instances.json"),
+            depth=str(self.root / "depth"),
+            fov=FOV,
         )
         return LiftConfig(source, OutputConfig(str(output), images_per_shard=2, pictures=2, **settings))
 

@@ -54,7 +54,7 @@ def test_statistical_inliers_are_open3ds_for_each_object() -> None:
     rng = np.random.default_rng(3)
     clouds = [np.vstack([rng.normal(size=(200, 3)), rng.normal(size=(6, 3)) * 9]) for _ in range(3)]
     owner = np.repeat(np.arange(3), 206)
-    apart = np.concatenate([c + [400.0 * k, 0, 0] for k, c in enumerate(clouds)])
+    apart = np.concatenate([c + np.array([400.0 * k, 0, 0]) for k, c in enumerate(clouds)])
     ours = statistical_inliers(cKDTree(apart), owner, 12, 2.0, 100.0)
     for k, cloud in enumerate(clouds):
         _, kept = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(cloud)).remove_statistical_outlier(12, 2.0)

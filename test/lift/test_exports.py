@@ -68,7 +68,9 @@ def test_sharegpt_json_alone_holds_boxes_questions_depth_and_camera(data: Lifted
             np.testing.assert_allclose(box.center, exact[tuple(box.size)].center, atol=1e-9)
     spatial = [one for one in read if len(one.turns) == 4]
     asked = [q for s in data for q in s.meta["questions"]]
-    assert [(o.question_type, o.turns[2], o.turns[3]) for o in spatial] == [(q["type"], q["text"], q["reply"]) for q in asked]
+    assert [(o.question_type, o.turns[2], o.turns[3]) for o in spatial] == [
+        (q["type"], q["text"], q["reply"]) for q in asked
+    ]
     camera, depth = read_points(tmp_path / read[0].points)
     np.testing.assert_array_equal(depth, by_image[read[0].image].depth_metres())
     assert camera.fx == pytest.approx(by_image[read[0].image].camera.fx, rel=1e-12)

@@ -62,11 +62,15 @@ def sunrgbd_bed() -> tuple[np.ndarray, Camera, list[tuple[str, tuple, Box3D]]]:
 def test_sunrgbd_boxes_lifted_from_their_2d_boxes_reach_the_true_ones() -> None:
     depth, camera, boxes = sunrgbd_bed()
     candidates = [Candidate(name, box, from_depth(box, depth, camera)) for name, box, _ in boxes]
-    found = {o.visible.label: o for o in lift(candidates, depth, camera, rules=ANY, completion=CompletionConfig()).objects}
+    found = {
+        o.visible.label: o for o in lift(candidates, depth, camera, rules=ANY, completion=CompletionConfig()).objects
+    }
     for name, _, true in boxes:
         whole = found[name].whole
         offset = np.linalg.norm(np.subtract(whole.center, true.center))
-        print(f"{name}: visible IoU {iou_3d(found[name].visible, true):.3f}, whole {iou_3d(whole, true):.3f}, centre {offset:.2f} m")
+        print(
+            f"{name}: IoU visible {iou_3d(found[name].visible, true):.3f} whole {iou_3d(whole, true):.3f}, {offset:.2f} m"
+        )
         assert iou_3d(whole, true) > 0.25
         assert offset < 0.5
 
@@ -87,7 +91,7 @@ def test_the_published_boxes_projections_lift_near_the_published_boxes(number: i
     for o in found:
         true = published[o.index]
         gaps.append(float(np.linalg.norm(np.subtract(o.visible.center, true.center)) / true.center[2]))
-        print(f"demo{number} {true.label} {o.index}: IoU {iou_3d(o.visible, true):.3f}, centre off by {gaps[-1]:.1%} of the distance")
+        print(f"demo{number} {true.label} {o.index}: IoU {iou_3d(o.visible, true):.3f}, off by {gaps[-1]:.1%} of z")
     assert np.median(gaps) < 0.10
 
 
@@ -111,7 +115,9 @@ def test_redwood_pairs_run_from_folder_to_shard(tmp_path: Path) -> None:
     Camera(640, 480, 525.0, 525.0, 319.5, 239.5).to_yaml(root / "camera.yaml")
     names = sorted(p.name for p in (root / "color").iterdir())
     images = [{"id": i, "file_name": n, "width": 640, "height": 480} for i, n in enumerate(names)]
-    annotations = [{"id": i, "image_id": i, "category_id": 1, "bbox": [200, 180, 200, 200], "iscrowd": 0} for i in range(5)]
+    annotations = [
+        {"id": i, "image_id": i, "category_id": 1, "bbox": [200, 180, 200, 200], "iscrowd": 0} for i in range(5)
+    ]
     data = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "thing"}]}
     (root / "coco.json").write_text(json.dumps(data))
     source = SourceConfig("open3d", str(root), str(root / "coco.json"))

@@ -96,7 +96,9 @@ def test_a_run_taken_up_again_makes_only_what_is_missing(
     assert contents(folder) == contents(finished)
 
 
-def test_damage_of_the_same_size_is_found_when_asked_for(finished: Path, coco_folder: CocoFolder, tmp_path: Path) -> None:
+def test_damage_of_the_same_size_is_found_when_asked_for(
+    finished: Path, coco_folder: CocoFolder, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
     path = folder / "shard-000001.tar"
@@ -167,7 +169,9 @@ def test_a_full_disk_stops_the_run_and_leaves_nothing_half_written(
     assert contents(tmp_path) == contents(finished)
 
 
-def test_bad_images_and_annotations_are_counted_and_cost_only_themselves(coco_folder: CocoFolder, tmp_path: Path) -> None:
+def test_bad_images_and_annotations_are_counted_and_cost_only_themselves(
+    coco_folder: CocoFolder, tmp_path: Path
+) -> None:
     root = tmp_path / "data"
     shutil.copytree(coco_folder.root, root)
     images, depth = root / "images", root / "depth"
@@ -232,7 +236,9 @@ def test_questions_never_call_a_class_absent_that_was_only_rejected() -> None:
     assert "cat" not in texts
 
 
-def test_sources_and_configurations_that_cannot_work_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_sources_and_configurations_that_cannot_work_are_explained(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("source: {kind: coco, images: x, typo: 1}\noutput: {folder: y}\n")
     with pytest.raises(ConfigError, match="unknown key 'typo'"):
@@ -242,7 +248,9 @@ def test_sources_and_configurations_that_cannot_work_are_explained(tmp_path: Pat
         LiftConfig.from_yaml(path)
     with pytest.raises(ConfigError, match=r"models\.detector is not"):
         ModelsConfig(detect_below=3)
-    path.write_text(f"source: {{kind: coco, images: x, annotations: {tmp_path}/none.json}}\noutput: {{folder: {tmp_path}/o}}\n")
+    path.write_text(
+        f"source: {{kind: coco, images: x, annotations: {tmp_path}/none.json}}\noutput: {{folder: {tmp_path}/o}}\n"
+    )
     assert main([str(path)]) == 2
     assert "no such annotation file" in capsys.readouterr().err
     (tmp_path / "none.json").write_text("{broken")
@@ -262,4 +270,6 @@ def test_large_images_are_scaled_with_their_masks_boxes_and_camera(coco_folder: 
         by_id = {o["annotation"]: o for o in b.meta["objects"]}
         for o in a.meta["objects"]:
             if o["annotation"] in by_id:
-                np.testing.assert_allclose(o["visible"]["center"], by_id[o["annotation"]]["visible"]["center"], atol=0.06)
+                np.testing.assert_allclose(
+                    o["visible"]["center"], by_id[o["annotation"]]["visible"]["center"], atol=0.06
+                )

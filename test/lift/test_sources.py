@@ -100,7 +100,8 @@ def test_a_cut_objects365_file_is_a_source_error(tmp_path: Path) -> None:
 def test_openimages_tables_become_pixels_and_find_their_masks(tmp_path: Path) -> None:
     picture(tmp_path / "img" / "0a.jpg", 200, 100)
     (tmp_path / "c.csv").write_text("/m/1,Coffee cup\n/m/2,Person\n")
-    header = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside\n"
+    header = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,"
+    header += "IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside\n"
     rows = [
         "0a,x,/m/1,1,0.10,0.30,0.20,0.60,0,0,0,0,0",
         "0a,x,/m/2,1,0,1,0,1,0,0,1,0,0",
@@ -133,7 +134,12 @@ def test_openimages_tables_become_pixels_and_find_their_masks(tmp_path: Path) ->
 def test_refcoco_phrases_reach_their_objects(tmp_path: Path, form: str) -> None:
     coco_json(tmp_path / "instances.json", [entry(1), entry(2, category_id=2)])
     refs = [
-        {"image_id": 5, "ann_id": 2, "split": "train", "sentences": [{"sent": "the tall glass"}, {"sent": "right one"}]},
+        {
+            "image_id": 5,
+            "ann_id": 2,
+            "split": "train",
+            "sentences": [{"sent": "the tall glass"}, {"sent": "right one"}],
+        },
         {"image_id": 5, "ann_id": 2, "split": "train", "sentences": [{"sent": "right one"}]},
         {"ann_id": 2},
     ]

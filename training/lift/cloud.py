@@ -25,7 +25,7 @@ class Voxels:
     """Occupied voxels of several objects.
 
     Attributes:
-        centroids: mean of the points of each voxel in units of the object's voxel, from the object's lowest corner [M, 3].
+        centroids: mean of the points of each voxel in the object's voxels, from its lowest corner [M, 3].
         owner: index of the object of each voxel [M], ascending.
         counts: points in each voxel [M].
         order: permutation [N] of the points that puts those of one voxel side by side, in the order of the voxels.
@@ -42,7 +42,7 @@ class Voxels:
 
 
 def voxelise(points: Floats, sizes: Ints, edge: Floats) -> Voxels:
-    """Groups points by cubic voxels, as Open3D's `voxel_down_sample` does (origin half a voxel below the lowest corner).
+    """Groups points by cubic voxels, as Open3D's `voxel_down_sample` does (origin half a voxel under the lowest corner).
 
     Args:
         points: rows x, y, z [3, N] in metres, those of one object side by side.
@@ -126,8 +126,8 @@ def largest_clusters(
 ) -> NDArray[np.bool_]:
     """Mask [M] of the points in each object's heaviest cluster (the lowest label where two weigh the same).
 
-    A thin part that the sensor missed leaves an object in pieces (a lamp's shade and its foot). With `fragment` below 1,
-    further clusters are kept if they hold at least that share of the object's weight and their depths overlap those of
+    A thin part that the sensor missed leaves an object in pieces (a lamp's shade and its foot). With `fragment` below
+    1, further clusters are kept if they hold at least that share of the object's weight and their depths overlap those of
     the heaviest within `reach`; what leaks into a mask from behind does not.
 
     Args:

@@ -12,7 +12,7 @@ IMAGE_DOWN = np.array([0.0, 1.0, 0.0])
 
 
 def gravity_frame(down: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    """Rotation [3, 3] whose rows are right, down and forward of the camera held level: x, z horizontal, y along gravity.
+    """Rotation [3, 3] whose rows are right, down and forward of the camera held level: y along gravity.
 
     Args:
         down: direction of gravity [3] in the optical frame; None takes the image's own.

@@ -222,9 +222,7 @@ def _back_project(
     z = _smooth(z, use, clean.smooth_from * size)
     v, u = np.nonzero(use)
     at = z[v, u].astype(np.float64)
-    work.points = np.stack(
-        [(u + (left - camera.cx)) * at / camera.fx, (v + (top - camera.cy)) * at / camera.fy, at]
-    )
+    work.points = np.stack([(u + (left - camera.cx)) * at / camera.fx, (v + (top - camera.cy)) * at / camera.fy, at])
     if len(at) < rules.min_points:
         rejected["few_points"] += 1
         return False

@@ -81,7 +81,9 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
             raise ShardError(f"{path}: format {data['format']}, {FORMAT} is wanted")
         return data
     except FileNotFoundError as error:
-        raise ShardError(f"{path}: missing; is the run finished? (python -m training.lift.run again resumes it)") from error
+        raise ShardError(
+            f"{path}: missing; is the run finished? (python -m training.lift.run again resumes it)"
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise ShardError(f"{path}: damaged ({type(error).__name__}: {error})") from error
 

@@ -110,7 +110,8 @@ def _read(record: Record, max_side: int) -> Observation:
     height, width = color.shape[:2]
     if record.width and (record.width, record.height) != (width, height):
         raise ImageProblem(
-            "size_mismatch", f"{record.image} is {width}x{height}, its annotations are for {record.width}x{record.height}"
+            "size_mismatch",
+            f"{record.image} is {width}x{height}, its annotations are for {record.width}x{record.height}",
         )
     seen = Observation(record, data, "png" if data[:4] == b"\x89PNG" else "jpg", color)
     if record.depth is not None:
@@ -153,7 +154,8 @@ def _read_depth(record: Record, height: int, width: int) -> NDArray[np.float32]:
     if depth.shape != (height, width):
         if abs(depth.shape[0] / depth.shape[1] - height / width) > 0.01:
             raise ImageProblem(
-                "size_mismatch", f"{source.path} is {depth.shape[1]}x{depth.shape[0]}, its colour image {width}x{height}"
+                "size_mismatch",
+                f"{source.path} is {depth.shape[1]}x{depth.shape[0]}, its colour image {width}x{height}",
             )
         depth = cv2.resize(depth, (width, height), interpolation=cv2.INTER_NEAREST)
     return depth

@@ -53,7 +53,9 @@ def lift_with_open3d(
     return [_one(c, cloud, depth, camera, clean) for c in candidates]
 
 
-def _one(candidate: Candidate, cloud: Any, depth: NDArray[np.float32], camera: Camera, clean: CleanConfig) -> Box3D | None:
+def _one(
+    candidate: Candidate, cloud: Any, depth: NDArray[np.float32], camera: Camera, clean: CleanConfig
+) -> Box3D | None:
     mask = candidate.mask
     if mask is None:
         return None

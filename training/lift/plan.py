@@ -56,7 +56,7 @@ class Plan:
 
 
 def make_plan(config: LiftConfig) -> Plan:
-    """The plan of a configuration: the one that lies in the output folder if it is of this configuration, else a new one.
+    """The plan of a configuration: the one that lies in the output folder if it is of this one, else a new one.
 
     Raises:
         SourceError: if the source cannot be read or is empty.

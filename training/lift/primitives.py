@@ -1,7 +1,7 @@
 """Exact little scenes: boxes, cylinders and spheres on a table, ray-cast analytically.
 
-They give the lifting code two truths that no photograph has - the box of the surface that the camera sees and the box of
-the whole solid - at any size, without a renderer. Benchmarks, tests and the table of `truth.py` use them; the scenes
+They give the lifting code two truths that no photograph has - the box of the surface that the camera sees and the box
+of the whole solid - at any size, without a renderer. Benchmarks, tests and the table of `truth.py` use them; the scenes
 that a model is trained on come from `training.scenes`.
 """
 

@@ -78,6 +78,7 @@ def _stages(ray: Any, data: Any, plan: Plan, config: LiftConfig, workers: int, g
         return {"outcome": _write(row["work"], plan, config)}
 
     if not config.models.any:
+
         def whole(row: dict[str, Any]) -> dict[str, Any]:
             return write({"work": _Perceive(config)(read(row))["work"]})
 

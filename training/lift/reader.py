@@ -32,7 +32,9 @@ class LiftedDataset:
         for shard in self.manifest["shards"]:
             path = self.folder / shard["file"]
             if not path.is_file() or path.stat().st_size != shard["bytes"]:
-                raise ShardError(f"{path}: missing or not of {shard['bytes']} bytes; run the engine again to restore it")
+                raise ShardError(
+                    f"{path}: missing or not of {shard['bytes']} bytes; run the engine again to restore it"
+                )
             if verify and hashlib.sha256(path.read_bytes()).hexdigest() != shard["sha256"]:
                 raise ShardError(f"{path}: its digest differs from the manifest's; delete it and run the engine again")
 

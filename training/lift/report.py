@@ -67,7 +67,8 @@ def _figure(sample: Sample) -> str:
     code = base64.b64encode(data.tobytes()).decode()
     asked = sample.meta["questions"][:2]
     said = "".join(f"<br>{html.escape(q['text'])} <b>{html.escape(str(q['answer']))}</b> {q['unit']}" for q in asked)
-    text = f"{html.escape(sample.key)}: {len(sample.meta['objects'])} objects, depth: {html.escape(sample.meta['depth']['origin'])}"
+    origin = html.escape(sample.meta["depth"]["origin"])
+    text = f"{html.escape(sample.key)}: {len(sample.meta['objects'])} objects, depth: {origin}"
     return f"<figure><img src='data:image/jpeg;base64,{code}'><figcaption>{text}{said}</figcaption></figure>"
 
 
@@ -75,7 +76,8 @@ def _summary(manifest: dict[str, Any]) -> str:
     names = ("images", "samples", "objects", "groundings", "questions")
     rows = "".join(f"<tr><th>{n}<td class=n>{manifest[n]:,}" for n in names)
     size = sum(s["bytes"] for s in manifest["shards"])
-    return f"<table>{rows}<tr><th>shards<td class=n>{len(manifest['shards']):,}<tr><th>megabytes<td class=n>{size / 1e6:,.1f}</table>"
+    shards = len(manifest["shards"])
+    return f"<table>{rows}<tr><th>shards<td class=n>{shards:,}<tr><th>megabytes<td class=n>{size / 1e6:,.1f}</table>"
 
 
 def _counts(title: str, counts: dict[str, int], texts: dict[str, str], most: int = 1000) -> str:
@@ -83,7 +85,8 @@ def _counts(title: str, counts: dict[str, int], texts: dict[str, str], most: int
         return f"<h2>{title}</h2><p>none"
     total = sum(counts.values())
     rows = "".join(
-        f"<tr><td>{html.escape(name)}<td class=n>{n:,}<td class=n>{100 * n / total:.1f} %<td>{html.escape(texts.get(name, ''))}"
+        f"<tr><td>{html.escape(name)}<td class=n>{n:,}<td class=n>{100 * n / total:.1f} %"
+        f"<td>{html.escape(texts.get(name, ''))}"
         for name, n in Counter(counts).most_common(most)
     )
     return f"<h2>{title} ({total:,})</h2><table>{rows}</table>"

@@ -64,7 +64,12 @@ def clip_box(box: Box2D, width: int, height: int) -> Box2D | None:
 def border_share(box: Box2D, width: int, height: int, margin: float = 1.5) -> float:
     """Share of a 2D box's outline that lies on the image's border."""
     w, h = box[2] - box[0], box[3] - box[1]
-    on = h * (box[0] <= margin) + h * (box[2] >= width - margin) + w * (box[1] <= margin) + w * (box[3] >= height - margin)
+    on = (
+        h * (box[0] <= margin)
+        + h * (box[2] >= width - margin)
+        + w * (box[1] <= margin)
+        + w * (box[3] >= height - margin)
+    )
     return float(on / (2 * (w + h)))
 
 
@@ -85,7 +90,7 @@ def image_reason(mask: ObjectMask | None, box: Box2D, width: int, height: int, r
 
 
 def contained_masks(masks: list[ObjectMask], labels: list[str], share: float) -> set[int]:
-    """Indices of masks of which at least `share` lies within a larger mask (or an equal, earlier one) of the same label."""
+    """Indices of masks of which at least `share` lies within a larger mask (or an equal, earlier one) of its label."""
     areas = [m.area for m in masks]
     out: set[int] = set()
     for i, inner in enumerate(masks):

@@ -45,7 +45,9 @@ def run(
     known = [finished_shard(config.output.folder, s, plan.fingerprint, verify) for s in range(plan.shards)]
     done = [s for s in known if s is not None]
     missing = [number for number, s in enumerate(known) if s is None]
-    for number in missing:  # what a digest disagrees with must not be taken for whole by a worker that asks the size alone
+    for (
+        number
+    ) in missing:  # what a digest disagrees with must not be taken for whole by a worker that asks the size alone
         shard_path(config.output.folder, number).with_suffix(".json").unlink(missing_ok=True)
     progress = Progress(plan.shards, done)
     failures: list[ShardFailure] = []

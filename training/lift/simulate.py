@@ -1,8 +1,8 @@
-"""What a large run costs: `python -m training.lift.simulate --bench bench.json --images 1700000 --cpus 256 --gpus 8`.
+"""What a large run costs: `python -m training.lift.simulate --bench bench.json --images 1700000 --cpus 8 32 128`.
 
-A discrete-event simulation of the pipeline of `ray_run.py`: shards pass readers, networks and lifters with bounded queues
-between them, and share the storage's bandwidth. Stage times come from `training.lift.bench --json`; times of the networks
-are assumptions unless they are given.
+A discrete-event simulation of the pipeline of `ray_run.py`: shards pass readers, networks and lifters with bounded
+queues between them, and share the storage's bandwidth. Stage times come from `training.lift.bench --json`; times of the
+networks are assumptions unless they are given.
 """
 
 from __future__ import annotations
@@ -113,12 +113,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bench", required=True, help="file with the JSON line of training.lift.bench")
     parser.add_argument("--images", type=int, default=1_700_000)
     parser.add_argument("--per-shard", type=int, default=128)
-    parser.add_argument("--gpu-ms", type=float, default=120.0, help="depth and masks an image (assumed)")
+    parser.add_argument("--gpu-ms", type=float, default=120.0, help="networks' time an image (assumed); 0: none")
     parser.add_argument("--kb-in", type=float, default=160.0)
     parser.add_argument("--kb-out", type=float, default=370.0)
     parser.add_argument("--storage-gb-s", type=float, default=2.0)
-    parser.add_argument("--cpus", type=int, nargs="+", default=[32, 64, 128, 256, 512, 1024])
-    parser.add_argument("--cpus-per-gpu", type=int, default=16)
+    parser.add_argument("--cpus", type=int, nargs="+", default=[8, 32, 128, 512, 1024])
+    parser.add_argument("--cpus-per-gpu", type=float, default=1.0)
     options = parser.parse_args(arguments)
     stages = json.loads(Path(options.bench).read_text().strip().splitlines()[-1])["stage_ms"]
     cost = Cost(
@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("| CPU cores | GPUs | images/s | hours | readers | GPUs busy | lifters | storage |", file=sys.stderr)
     print("|---|---|---|---|---|---|---|---|", file=sys.stderr)
     for cpus in options.cpus:
-        gpus = max(1, cpus // options.cpus_per_gpu)
+        gpus = max(1, round(cpus / options.cpus_per_gpu)) if options.gpu_ms else 0
         cluster = Cluster(cpus, gpus, options.storage_gb_s * 1e9)
         row = rows[str(cpus)] = simulate(options.images, options.per_shard, cost, cluster)
         use = " | ".join(f"{100 * row['use'][k]:.0f} %" for k in ("readers", "gpus", "lifters", "storage"))

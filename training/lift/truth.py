@@ -27,7 +27,15 @@ from training.lift.rules import RulesConfig
 
 ROUND = ("cylinder", "sphere")
 ANY = RulesConfig(max_border_share=0.25, min_quality=0.0)
-COLUMNS = ("visible_clean", "visible_noisy", "whole_uncompleted", "whole_clean", "whole_noisy", "visible_boxes", "whole_boxes")
+COLUMNS = (
+    "visible_clean",
+    "visible_noisy",
+    "whole_uncompleted",
+    "whole_clean",
+    "whole_noisy",
+    "visible_boxes",
+    "whole_boxes",
+)
 
 
 @dataclass(frozen=True)
@@ -112,7 +120,10 @@ def measure(cases: Iterator[Case]) -> dict[str, Any]:
                 row[f"whole_{kind}"].append(iou_3d(whole, case.whole[i]))
                 if kind == "clean":
                     row["whole_uncompleted"].append(iou_3d(near, case.whole[i]))
-    shapes = {s: {c: _mean(v) for c, v in row.items()} | {"objects": len(row["visible_noisy"])} for s, row in sorted(found.items())}
+    shapes = {
+        s: {c: _mean(v) for c, v in row.items()} | {"objects": len(row["visible_noisy"])}
+        for s, row in sorted(found.items())
+    }
     every = {c: _mean([x for row in found.values() for x in row[c]]) for c in COLUMNS}
     return {"shapes": shapes, "mean": every, "lifted": lifted / max(seen, 1), "seen": seen}
 
@@ -134,7 +145,9 @@ def _seen_box(case: Case, mask: ObjectMask) -> Box3D:
     if not mask.area:
         return Box3D("", (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
     view = case.camera.cropped(mask.left, mask.top, mask.pixels.shape[1], mask.pixels.shape[0])
-    points = view.back_project(case.clean[mask.top : mask.bottom, mask.left : mask.right])[mask.pixels].astype(np.float64)
+    points = view.back_project(case.clean[mask.top : mask.bottom, mask.left : mask.right])[mask.pixels].astype(
+        np.float64
+    )
     points = points[np.isfinite(points[:, 2])]
     return box_between("", points.min(0), points.max(0))
 

@@ -1,8 +1,8 @@
 """Omni3D's JSON (COCO-like, Brazil et al. 2023): what Cube R-CNN and its successors train and evaluate on.
 
 Its camera frame is ours. Its `dimensions` are width, height, length with the *length along the box's x* and the width
-along its z; corners follow its drawing (0-3 the near face, clockwise from its upper left, 4-7 the far one). Pictures lie
-in `images/`, depth in `depth/`, and what the form has no place for in `samples.jsonl`.
+along its z; corners follow its drawing (0-3 the near face, clockwise from its upper left, 4-7 the far one). Pictures
+lie in `images/`, depth in `depth/`, and what the form has no place for in `samples.jsonl`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from training.lift.sample import Sample
 from training.lift.shards import write_whole
 
 JSON_NAME = "omni3d.json"
-CORNERS = np.array([[-1, -1, -1], [1, -1, -1], [1, 1, -1], [-1, 1, -1], [-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]]) / 2
+CORNERS = (
+    np.array([[-1, -1, -1], [1, -1, -1], [1, 1, -1], [-1, 1, -1], [-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]]) / 2
+)
 UNKNOWN = -1
 
 
@@ -112,7 +114,9 @@ def _annotation(
 ) -> dict[str, Any]:
     upright = entry.get("upright")
     solid = (
-        OrientedBox(box.label, tuple(upright["center"]), tuple(upright["size"]), quaternion=tuple(upright["quaternion"]))
+        OrientedBox(
+            box.label, tuple(upright["center"]), tuple(upright["size"]), quaternion=tuple(upright["quaternion"])
+        )
         if upright
         else OrientedBox.of(box)
     )

@@ -84,6 +84,8 @@ class Perception:
         if not chosen:
             return
         boxes = [[o.candidates[i].box for i in rows] for o, rows in chosen]
-        for (one, rows), found in zip(chosen, self._segmenter.segment([o.color for o, _ in chosen], boxes), strict=True):
+        for (one, rows), found in zip(
+            chosen, self._segmenter.segment([o.color for o, _ in chosen], boxes), strict=True
+        ):
             for i, mask in zip(rows, found, strict=True):
                 one.candidates[i] = replace(one.candidates[i], mask=mask)

@@ -44,7 +44,11 @@ class Sam2Segmenter:
             pixels = torch.from_numpy(np.stack([self._prepare(image) for image in images])).to(self._device)
             embeddings = self.model.get_image_embeddings(pixels)
             return [
-                [m for i in range(0, len(own), self._boxes) for m in self._decode(embeddings, k, image, own[i : i + self._boxes])]
+                [
+                    m
+                    for i in range(0, len(own), self._boxes)
+                    for m in self._decode(embeddings, k, image, own[i : i + self._boxes])
+                ]
                 for k, (image, own) in enumerate(zip(images, boxes, strict=True))
             ]
 

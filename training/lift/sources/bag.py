@@ -1,7 +1,7 @@
 """RGB-D bags: ROS 2 MCAP or SQLite bags and ROS 1 bags, read by `rosbags` (no ROS needed).
 
-One record a colour image, with the depth image nearest in time. Topics are found by their type where they are not named:
-the first image topic with a colour encoding, the first with a depth encoding, and the camera info beside each.
+One record a colour image, with the depth image nearest in time. Topics are found by their type where they are not
+named: the first image topic with a colour encoding, the first with a depth encoding, and the camera info beside each.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ from training.lift.config import SourceConfig
 from training.lift.errors import ImageProblem, SourceError
 from training.lift.record import DepthSource, Problems, Record, safe_key
 
-COLOR = {"rgb8": (3, slice(None)), "bgr8": (3, slice(None, None, -1)), "rgba8": (4, slice(0, 3)), "bgra8": (4, slice(2, None, -1))}
+COLOR = {
+    "rgb8": (3, slice(None)),
+    "bgr8": (3, slice(None, None, -1)),
+    "rgba8": (4, slice(0, 3)),
+    "bgra8": (4, slice(2, None, -1)),
+}
 DEPTH = {"16UC1": np.uint16, "mono16": np.uint16, "32FC1": np.float32}
 PAIR_NS = 50_000_000
 
@@ -36,7 +41,9 @@ def read_bag(config: SourceConfig, problems: Problems) -> Iterator[Record]:
     camera = _camera(bag, info)
     for stamp in _stamps(bag, color):
         at = bisect_left(depths, stamp)
-        near = min((depths[i] for i in (at - 1, at) if 0 <= i < len(depths)), key=lambda s: abs(s - stamp), default=None)
+        near = min(
+            (depths[i] for i in (at - 1, at) if 0 <= i < len(depths)), key=lambda s: abs(s - stamp), default=None
+        )
         if near is None or abs(near - stamp) > PAIR_NS * 2:
             problems.add("depth_missing", f"{config.images}: no depth image near {stamp} ns on {depth}")
             continue
@@ -154,6 +161,8 @@ def _rows(message: Any, dtype: np.dtype[Any], channels: int) -> NDArray[Any]:
     width = message.width * channels * dtype.itemsize
     data = np.frombuffer(message.data, np.uint8)
     if message.step < width or len(data) < message.step * message.height or not message.height:
-        raise ImageProblem("image_corrupt", f"{len(data)} bytes, step {message.step}: {width} x {message.height} are wanted")
+        raise ImageProblem(
+            "image_corrupt", f"{len(data)} bytes, step {message.step}: {width} x {message.height} are wanted"
+        )
     rows = np.ascontiguousarray(data[: message.step * message.height].reshape(message.height, -1)[:, :width])
     return rows.view(dtype.newbyteorder(">" if message.is_bigendian else "<")).astype(dtype)

@@ -1,8 +1,8 @@
 """OpenImages in its published form: CSV of boxes, class descriptions, and mask pictures with their CSV.
 
 `annotations`: `*-annotations-bbox.csv`; `classes`: `class-descriptions-boxable.csv`; `mask_table`:
-`*-annotations-object-segmentation.csv` with the pictures in `masks`. Coordinates are shares of the image, so its size is
-read from the picture's header.
+`*-annotations-object-segmentation.csv` with the pictures in `masks`. Coordinates are shares of the image, so its
+size is read from the picture's header.
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ def _columns(path: str, names: tuple[str, ...]) -> dict[str, Any]:
     try:
         table = csv.read_csv(path, convert_options=csv.ConvertOptions(include_columns=list(names)))
     except (OSError, ValueError, KeyError) as error:
-        raise SourceError(f"{path}: an OpenImages CSV with the columns {', '.join(names)} is wanted: {error}") from error
+        raise SourceError(
+            f"{path}: an OpenImages CSV with the columns {', '.join(names)} is wanted: {error}"
+        ) from error
     return {name: table[name].to_numpy(zero_copy_only=False) for name in names}
 
 

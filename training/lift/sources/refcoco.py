@@ -58,7 +58,16 @@ def _load_refs(path: Path) -> list[Any]:
     try:
         data = path.read_bytes()
         refs = json.loads(data) if path.suffix == ".json" else _PlainUnpickler(io.BytesIO(data)).load()
-    except (OSError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        pickle.UnpicklingError,
+    ) as error:
         raise SourceError(f"{path}: cannot be read as RefCOCO refs ({type(error).__name__}: {error})") from error
     if not isinstance(refs, list):
         raise SourceError(f"{path}: a list of refs is wanted, {type(refs).__name__} found")

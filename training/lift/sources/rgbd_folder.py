@@ -101,7 +101,9 @@ def _camera(root: Path, config: SourceConfig) -> Camera:
                 matrix = data["intrinsic_matrix"]  # column-major
                 return Camera(int(data["width"]), int(data["height"]), matrix[0], matrix[4], matrix[6], matrix[7])
             except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-                raise CameraError(f"{root / name}: not an Open3D intrinsic file ({type(error).__name__}: {error})") from error
+                raise CameraError(
+                    f"{root / name}: not an Open3D intrinsic file ({type(error).__name__}: {error})"
+                ) from error
     if config.kind == "tum":
         return Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
     raise CameraError(f"{root}: no camera.yaml and no camera_intrinsic.json; measured depth needs the true intrinsics")

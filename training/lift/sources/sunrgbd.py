@@ -1,6 +1,6 @@
 """SUN RGB-D as published: one folder a frame with image, depth, intrinsics, gravity and polygons.
 
-`image/*.jpg`, `depth_bfx/*.png` (or `depth/`; the bits of each value are rotated left by three), `intrinsics.txt` (3x3),
+`image/*.jpg`, `depth_bfx/*.png` (or `depth/`; the bits of each value are rotated left by three), `intrinsics.txt`,
 `extrinsics/*.txt` (3x4, turns the camera so that gravity points down) and `annotation2Dfinal/index.json` (LabelMe).
 """
 
