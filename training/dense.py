@@ -17,12 +17,12 @@ from torch.nn import functional as F
 from n3d_core.language.structured import BINS, BoxCode
 
 WORD_SCALE = 8.0  # embeddings are small: brings their products with a state to the size of logits
-PLACED, MEASURED = 2, 4  # u and v offsets to the centre; z and three sizes
+PLACED, MEASURED = 2, 6  # u and v from the patch to the centre; the centre's u, v and z, and three sizes
 
 
 @dataclass(frozen=True)
 class DenseTargets:
-    """For each patch in merge-group reading order [P]: class and colour (0: background) and box values [P, 6].
+    """For each patch in merge-group reading order [P]: class and colour (0: background) and box values [P, 8].
 
     Attributes:
         coverage: [objects, tokens] how each object's pixels are shared out among the image tokens.
@@ -56,11 +56,10 @@ def dense_targets(
     tiles = tiles.reshape(grid_h, height // grid_h, grid_w, width // grid_w).transpose(0, 2, 1, 3).reshape(grid_h * grid_w, -1)
     share = np.stack([(tiles == i + 1).mean(axis=1) for i in range(len(codes))], axis=1) if codes else np.zeros((len(tiles), 1))
     best, covered = share.argmax(axis=1), share.max(axis=1) >= 1 / 6
-    table = np.array([[c.u, c.v, c.z, c.sx, c.sy, c.sz] for c in codes] or [[0] * (PLACED + MEASURED)], dtype=np.float32) / BINS
+    table = np.array([[c.u, c.v, c.z, c.sx, c.sy, c.sz] for c in codes] or [[0] * MEASURED], dtype=np.float32) / BINS
     row, col = np.divmod(np.arange(grid_h * grid_w), grid_w)
     own = np.stack([(col + 0.5) / grid_w, (row + 0.5) / grid_h], axis=1)
-    boxes = table[best]
-    boxes[:, :2] = (boxes[:, :2] - own) * 4
+    boxes = np.concatenate([(table[best, :2] - own) * 4, table[best]], axis=1)
     order = _merge_group_order(grid_h, grid_w, merge)
     numbers = [np.where(covered, np.array(n or [0])[best], 0)[order] for n in (classes, colors)]
     pixels = share.T[: len(codes), order].reshape(len(codes), -1, merge**2).sum(axis=2)
@@ -77,9 +76,10 @@ class DenseHead(nn.Module):
     """Linear maps, so that what they read must be there.
 
     What and where an object is, a token of the tower can know by itself; classes and colours are read in the space of
-    the words that name them, so that a word of a question finds the tokens it is about. Depth and size in units of the
-    cloud need the other tokens (the nearest point, the far side of the object): they are read from inside the decoder,
-    early enough that later layers can use them.
+    the words that name them, so that a word of a question finds the tokens it is about. Where in the image it stands (the
+    tower knows relative positions only), its depth and its size in units of the cloud need other tokens (the start of the
+    image, the nearest point, the far side): they are read from inside the decoder, early enough that later layers can
+    use them.
     """
 
     def __init__(self, width: int, patches: int) -> None:
@@ -94,7 +94,7 @@ class DenseHead(nn.Module):
     def forward(
         self, tokens: Tensor, inside: Tensor, words: tuple[Tensor, Tensor], classes: Tensor, colors: Tensor, boxes: Tensor
     ) -> dict[str, Tensor]:
-        """Losses and accuracies against the targets [B, P] and [B, P, 6].
+        """Losses and accuracies against the targets [B, P] and [B, P, 8].
 
         Args:
             tokens, inside: image tokens [B, tokens, width] of the tower and inside the decoder.
