@@ -69,7 +69,7 @@ def test_sunrgbd_boxes_lifted_from_their_2d_boxes_reach_the_true_ones() -> None:
         whole = found[name].whole
         offset = np.linalg.norm(np.subtract(whole.center, true.center))
         print(
-            f"{name}: IoU visible {iou_3d(found[name].visible, true):.3f} whole {iou_3d(whole, true):.3f}, {offset:.2f} m"
+            f"{name}: visible {iou_3d(found[name].visible, true):.3f} whole {iou_3d(whole, true):.3f}, {offset:.2f} m"
         )
         assert iou_3d(whole, true) > 0.25
         assert offset < 0.5

@@ -42,7 +42,7 @@ class Voxels:
 
 
 def voxelise(points: Floats, sizes: Ints, edge: Floats) -> Voxels:
-    """Groups points by cubic voxels, as Open3D's `voxel_down_sample` does (origin half a voxel under the lowest corner).
+    """Groups points by cubic voxels, as Open3D's `voxel_down_sample` does (origin half a voxel below each object).
 
     Args:
         points: rows x, y, z [3, N] in metres, those of one object side by side.
@@ -127,8 +127,8 @@ def largest_clusters(
     """Mask [M] of the points in each object's heaviest cluster (the lowest label where two weigh the same).
 
     A thin part that the sensor missed leaves an object in pieces (a lamp's shade and its foot). With `fragment` below
-    1, further clusters are kept if they hold at least that share of the object's weight and their depths overlap those of
-    the heaviest within `reach`; what leaks into a mask from behind does not.
+    1, further clusters are kept if they hold at least that share of the object's weight and their depths overlap those
+    of the heaviest within `reach`; what leaks into a mask from behind does not.
 
     Args:
         labels, owner, weights, z: cluster, object, weight and depth of each point [M].

@@ -6,8 +6,8 @@ One view shows the near side only. The rule has three steps, each with a check a
    direction and the height of the bottom. Without one, the vertical is the given gravity or the image's, and the bottom
    is the lowest seen point.
 2. **Symmetry.** Household objects look the same after half a turn about their vertical axis. The axis stands on the
-   line of sight through the middle of the object; it is the nearest one for which the turned points are not in free space,
-   that is, not in front of what the camera measured at their pixels.
+   line of sight through the middle of the object; it is the nearest one for which the turned points are not in free
+   space, that is, not in front of what the camera measured at their pixels.
 3. **Box.** The hull of the seen points, the turned ones, and the seen points mirrored through the centre of the solid
    (this gives the underside). Points in free space or under the support are left out.
 

@@ -117,7 +117,7 @@ class Problems:
 
 
 def safe_key(*parts: object) -> str:
-    """A sample key from names: everything but letters, digits, `_` and `-` becomes `_` (WebDataset ends keys at a dot)."""
+    """A sample key from names: all but letters, digits, `_` and `-` becomes `_` (WebDataset ends keys at a dot)."""
     key = re.sub(r"[^0-9A-Za-z_-]+", "_", "_".join(str(p) for p in parts if str(p) != "")).strip("_") or "sample"
     return (
         key if len(key) <= LONGEST_KEY else f"{key[: LONGEST_KEY - 17]}_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
