@@ -79,19 +79,23 @@ def check_tensors(name: str, golden: Arrays, ours: Arrays, report: Report) -> No
         if required not in golden:
             report.fail("case", f"{name}/{required}", "missing from tensors.safetensors")
     for key in sorted(golden, key=_order):
-        wanted = golden[key]
-        match = _NAME.fullmatch(key)
-        base, number, rows, count = match.groups() if match else (key, None, None, None)
-        stage = "decoder_layers" if _LAYER.fullmatch(base) else STAGES.get(base)
-        full = f"{base}_{number}" if number else base
-        if stage is None or full not in ours:
-            why = "not known to this check" if stage is None else "could not be computed"
-            report.fail(stage or "case", f"{name}/{key}", why)
-            continue
-        mine = _picked(ours[full], rows, int(count or 0), stacked=base == "vision_blocks")
-        if base == "pe_coords":
-            mine = with_ties_settled(mine, golden)
-        report.near(stage, f"{name}/{key}", mine, wanted)
+        check_tensor(name, key, golden, ours, report)
+
+
+def check_tensor(name: str, key: str, golden: Arrays, ours: Arrays, report: Report) -> None:
+    """Compares one golden tensor with the rows of ours that its name asks for."""
+    match = _NAME.fullmatch(key)
+    base, number, rows, count = match.groups() if match else (key, None, None, None)
+    stage = "decoder_layers" if _LAYER.fullmatch(base) else STAGES.get(base)
+    whole = ours.get(f"{base}_{number}" if number else base)
+    if stage is None or whole is None:
+        why = "not known to this check" if stage is None else "could not be computed"
+        report.fail(stage or "case", f"{name}/{key}", why)
+        return
+    mine = _picked(whole, rows, int(count or 0), stacked=base == "vision_blocks")
+    if base == "pe_coords":
+        mine = with_ties_settled(mine, golden)
+    report.near(stage, f"{name}/{key}", mine, golden[key])
 
 
 def check_facts(case: Case, inputs: CaseInputs, backend: TorchBackend, report: Report) -> None:

@@ -85,7 +85,7 @@ def test_a_box_behind_the_camera_is_refused(z: float) -> None:
         ("no stop", "no stop"),
         ("ends.", "ends."),
         ("", ""),
-        ("杯子在哪里？说明。", "杯子在哪里？"),
+        ("杯子在哪里\uff1f说明。", "杯子在哪里\uff1f"),
     ],
 )
 def test_the_first_sentence(text: str, sentence: str) -> None:

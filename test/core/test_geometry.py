@@ -16,7 +16,13 @@ from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.points import normalise, to_model_frame
 
 CAMERAS = st.builds(
-    Camera, st.integers(2, 64), st.integers(2, 64), st.floats(5, 500), st.floats(5, 500), st.floats(-5, 70), st.floats(-5, 70)
+    Camera,
+    st.integers(2, 64),
+    st.integers(2, 64),
+    st.floats(5, 500),
+    st.floats(5, 500),
+    st.floats(-5, 70),
+    st.floats(-5, 70),
 )
 CORNER, EXTENT = st.tuples(*[st.integers(-6, 6)] * 3), st.tuples(*[st.integers(0, 7)] * 3)
 

@@ -110,7 +110,8 @@ def test_two_images_at_once_give_what_each_gives_alone(backend: TorchBackend) ->
     plan = image_plan(CONFIG, 8, 18)
     one, two = random_image(plan, 1), random_image(plan, 2)
     patches, coordinates = (
-        torch.from_numpy(np.stack([getattr(image, name) for image in (one, two)])) for name in ("patches", "coordinates")
+        torch.from_numpy(np.stack([getattr(image, name) for image in (one, two)]))
+        for name in ("patches", "coordinates")
     )
     with torch.inference_mode():
         both = backend.network.visual(patches, coordinates, PlanTensors(plan))
