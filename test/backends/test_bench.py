@@ -1,0 +1,125 @@
+"""n3d bench: what it counts, the reference's way beside ours, and its line of JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from n3d_core.backends.torch_backend import TorchBackend
+from n3d_core.bench.decode import step_bytes
+from n3d_core.bench.machine import Machine, measure_machine
+from n3d_core.bench.observed import ObservedBackend, Script
+from n3d_core.bench.random_model import released_config, write_random_checkpoint
+from n3d_core.bench.suite import Suite
+from n3d_core.cli import main
+from n3d_core.errors import ConfigError
+from n3d_core.model.checkpoint import load_network
+from n3d_core.model.config import N3DConfig
+from n3d_core.model.preprocess import VisionInput
+from n3d_core.models import shelves
+
+from .conftest import small_config
+
+shipped = pytest.mark.skipif(
+    not any((shelf / "n3d-tiny" / "config.json").exists() for shelf in shelves()), reason="models/n3d-tiny is not here"
+)
+
+
+def test_counts_of_images_and_of_prefix_tokens_that_are_fed_again(checkpoint: Path, image: VisionInput) -> None:
+    backend = ObservedBackend(TorchBackend(load_network(checkpoint)))
+    pads = [backend.config.image_token_id] * image.plan.tokens
+    sequence = backend.start()
+    sequence.extend([1, 2, *pads], np.tile(np.arange(2 + len(pads)), (3, 1)), backend.encode(image))
+    prefix = 2 + len(pads)
+    sequence.extend([5, 6, 7], np.tile(np.arange(3), (3, 1)))
+    sequence.truncate(prefix)
+    sequence.extend([8], np.zeros((3, 1), np.int64))
+    assert (backend.seen.vision_runs, backend.seen.prefix_tokens_recomputed) == (1, 0)
+    sequence.truncate(prefix - 4)
+    sequence.extend([1] * 10, np.zeros((3, 10), np.int64))
+    assert backend.seen.prefix_tokens_recomputed == 4
+    assert [tokens for tokens, _ in backend.seen.passes] == [prefix, 3, 1, 10]
+
+
+def test_a_script_is_said_whatever_chunks_and_drafts_come(checkpoint: Path) -> None:
+    backend = ObservedBackend(TorchBackend(load_network(checkpoint)), Script([90, 91], [[11, 12, 13, 14], [21]]))
+
+    def places(n: int) -> np.ndarray:
+        return np.tile(np.arange(n), (3, 1))
+
+    sequence = backend.start()
+    assert sequence.extend([3, 90, 91], places(3))[0].argmax() == 11
+    rows = sequence.extend([11, 12, 99], places(3), rows=3)  # the last is a draft that is wrong
+    assert rows[:2].argmax(axis=1).tolist() == [12, 13]
+    sequence.truncate(sequence.length - 1)
+    assert sequence.extend([13], places(1))[0].argmax() == 14
+    sequence.truncate(1)
+    assert sequence.extend([90, 91], places(2))[0].argmax() == 21
+
+
+def test_bytes_of_a_step_are_those_of_layers_head_and_context(checkpoint: Path) -> None:
+    text = small_config().text
+    hidden, wide, kv = text.hidden_size, text.intermediate_size, text.num_key_value_heads * text.head_size
+    layer = 2 * hidden * hidden + 2 * hidden * kv + 3 * hidden * wide + hidden + 2 * kv + 2 * hidden
+    weights = text.num_hidden_layers * layer + text.vocab_size * hidden
+    cached = 2 * text.num_hidden_layers * kv * 100
+    assert step_bytes(TorchBackend(load_network(checkpoint)), 100) == 4 * (weights + cached)
+
+
+def test_bandwidths_are_positive_and_plausible() -> None:
+    found = measure_machine("cpu", 1)
+    assert isinstance(found, Machine) and found.threads == 1
+    assert 0.01 < found.read_gb_s < 2000 and 0.01 < found.copy_gb_s < 2000
+
+
+@pytest.mark.parametrize(("size", "parameters"), [("3b", 3.754e9), ("7b", 8.292e9)])
+def test_random_models_have_the_released_sizes(size: str, parameters: float) -> None:
+    import torch
+
+    from n3d_core.model.network import N3DNetwork
+
+    with torch.device("meta"):
+        network = N3DNetwork(released_config(size, None, small_config()))
+    assert math.isclose(sum(p.numel() for p in network.parameters()), parameters, rel_tol=1e-3)
+
+
+def test_a_random_checkpoint_loads(tmp_path: Path) -> None:
+    config = small_config()
+    tokenizer = tmp_path / "tokenizer.json"
+    tokenizer.write_text("{}")
+    write_random_checkpoint(tmp_path / "model", config, tokenizer)
+    network = load_network(tmp_path / "model")
+    assert network.config == N3DConfig.from_file(tmp_path / "model" / "config.json") == config
+    assert 0.015 < float(network.model.layers[0].mlp.up_proj.weight.std()) < 0.025
+
+
+@pytest.mark.parametrize(
+    "options", [{"repeat": 0}, {"layers": 2}, {"layers": 0, "random_weights": "3b"}, {"threads": 0, "repeat": 0}]
+)
+def test_wrong_options_are_refused(options: dict) -> None:
+    with pytest.raises(ConfigError):
+        Suite(**options)
+
+
+def test_an_unknown_size_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--random-weights is '5b': 3b or 7b"):
+        released_config("5b", None, small_config())
+
+
+@shipped
+@pytest.mark.slow
+def test_the_last_line_is_json_with_every_figure(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("transformers", reason="the oracle: pip install 'n3d-ros[oracle]'")
+    assert main(["bench", "--repeat", "1", "--as-reference", "--decode", "onnx:int4"]) == 0
+    lines = capsys.readouterr().out.strip().splitlines()
+    figures = json.loads(lines[-1])
+    assert figures["vision_runs"] == 1 and figures["prefix_tokens_recomputed"] == 0
+    assert figures["question_speedup"] > 1 and figures["second_question_speedup"] > 1
+    assert figures["grounding_steps_saved"] >= 0.4
+    assert [d["backend"] for d in figures["decode"]][-1] == "onnx (cpu, int4)"
+    for key in ("onnx_over_torch", "ceiling_share", "peak_memory_bytes", "stages_ms", "answers_equal", "tokens_per_s"):
+        assert figures[key] is not None
