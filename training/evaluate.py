@@ -2,6 +2,7 @@
 
     python -m training.evaluate --checkpoint models/n3d-tiny --scenes 500 --seed 1 --json
     python -m training.evaluate --checkpoint models/n3d-tiny --folder DIR --json
+    python -m training.evaluate --checkpoint DIR --format cv-bench --annotations test.jsonl --images IMG --depth indoor
 
 The table goes to stderr, one line of JSON to stdout. A run that was stopped goes on where it was (`--work`).
 """
@@ -19,12 +20,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from n3d_core.errors import N3DError
+from n3d_core.errors import ConfigError, N3DError
 from training.evaluation.answer_metrics import answer_reports, answers_of
-from training.evaluation.grounding_metrics import absent_report, grounding_report, replies_of
-from training.evaluation.running import fingerprint, run_suite
+from training.evaluation.grounding_metrics import absent_report, grounding_report, referring_report, replies_of
+from training.evaluation.public_suite import PublicSuite
+from training.evaluation.running import Suite, fingerprint, run_suite
 from training.evaluation.score_metrics import score_report
-from training.evaluation.suite import Amount, FolderSuite, SceneSuite, Suite
+from training.evaluation.suite import Amount, FolderSuite, SceneSuite
 from training.evaluation.table import table
 
 
@@ -35,6 +37,7 @@ def report_of(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "suite": suite_report(records),
         "grounding": grounding_report(replies),
         "absent": absent_report(replies),
+        "referring": referring_report(records),
         **answer_reports(answers_of(records)),
         "scores": score_report(replies),
     }
@@ -82,9 +85,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", default="n3d-tiny", help="folder or name of a shipped model")
     parser.add_argument("--scenes", type=int, default=100)
+    parser.add_argument("--limit", type=int, default=0, help="samples of a published benchmark; 0 for all")
     parser.add_argument("--seed", type=int, default=0, help="other seeds give other scenes and questions")
     parser.add_argument("--shift", action="store_true", help="camera heights and lights outside of the training's range")
     parser.add_argument("--folder", type=Path, help="judge a frame folder with truth instead")
+    parser.add_argument("--format", choices=["cv-bench", "spatialrgpt", "n3d-bench", "refcoco", "omni3d"])
+    parser.add_argument("--annotations", type=Path, help="of the published benchmark that --format names")
+    parser.add_argument("--images", type=Path, help="its folder of pictures")
+    parser.add_argument("--depth", default="indoor", help="its folder of depth images, or a monocular model")
+    parser.add_argument("--fov", type=float, default=60.0, help="of pictures whose camera is not known, degrees")
     parser.add_argument("--validation", action="store_true", help="validation scenes, for choices made during training")
     parser.add_argument("--groundings", type=int, default=4, help="grounding queries a frame")
     parser.add_argument("--questions", type=int, default=4, help="spatial questions a frame")
@@ -100,6 +109,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _suite(args: argparse.Namespace) -> Suite:
     amount = Amount(args.groundings, args.questions, args.marked)
+    if args.format:
+        if not args.annotations or not args.images:
+            raise ConfigError("--format needs --annotations and --images")
+        return PublicSuite(args.format, args.annotations, args.images, args.depth, args.fov, args.limit)
     if args.folder:
         return FolderSuite(args.folder, args.seed, amount)
     return SceneSuite(args.scenes, args.seed, args.shift, amount, "validation" if args.validation else "test")

@@ -30,6 +30,7 @@ class Answered:
 
     @property
     def labels(self) -> list[str]:
+        """Names of the frame's objects; a benchmark without boxes gives its own with each question."""
         return [o["label"] for o in self.objects]
 
     def right(self, said: str, tolerance: float = 0.25) -> bool:
@@ -117,7 +118,7 @@ def _constant(group: list[Answered]) -> list[bool]:
 
 def _place(a: Answered) -> Any:
     """A choice or order as places among the objects that the question names; a relation as itself."""
-    names = [a.labels[i] for i in a.entry["objects"]]
+    names = a.entry.get("names") or [a.labels[i] for i in a.entry["objects"]]
     true = a.entry["answer"]
     listed = true if isinstance(true, list) else [true]
     return [(matching(str(n), names) or [n])[0] for n in listed]

@@ -43,12 +43,33 @@ def is_right(entry: dict[str, Any], labels: Sequence[str], said: str, tolerance:
         return _truth(said) is true
     if isinstance(true, int | float):
         return _number_right(entry, float(true), said, tolerance)
-    names = [labels[i] for i in entry["objects"]]
+    names = list(entry.get("names") or [labels[i] for i in entry["objects"]])
     if isinstance(true, list):
         return _order_right([str(n) for n in true], names, said)
     if true in PREDICATES:
         return _relation(said, names) == true
     return _choice_right(entry, str(true), names, said)
+
+
+def parse_truth(kind: str, names: Sequence[str], said: str, number: bool) -> Any:
+    """The true answer of a benchmark that gives it as a sentence: metres, hour or count, True or False, a name or names.
+
+    The sentence itself where nothing can be read out of it; it must then be met word for word.
+    """
+    if number:
+        unit = "" if kind in ("direction", "count") else "m"
+        value = read_number({"type": kind, "unit": unit}, said)
+        if value is not None:
+            return float(value) if unit else int(value)
+    truth = _truth(said)
+    if truth is not None:
+        return truth
+    mentioned = _mentions(names, said)
+    if kind == "depth_order" and len(mentioned) == len(names) > 1:
+        return [names[i] for i in mentioned]
+    if kind == "relative_distance" and mentioned[:1] == [0]:
+        mentioned = mentioned[1:]
+    return names[mentioned[0]] if mentioned else said.strip(" .")
 
 
 def clock_error(entry: dict[str, Any], said: str) -> int | None:

@@ -52,8 +52,8 @@ class Reply:
 
 
 def replies_of(records: Iterable[dict[str, Any]]) -> list[Reply]:
-    """All grounding replies of a run."""
-    return [_reply(record, entry) for record in records for entry in record["groundings"]]
+    """All grounding replies of a run that are judged by 3D boxes."""
+    return [_reply(record, entry) for record in records for entry in record["groundings"] if "rect" not in entry]
 
 
 def _reply(record: dict[str, Any], entry: dict[str, Any]) -> Reply:
@@ -97,6 +97,27 @@ def absent_report(replies: Sequence[Reply]) -> dict[str, Any]:
     """The `absent` part of the report: how often the reply to an absent object holds no box."""
     absent = [r for r in replies if r.kind == "absent"]
     return {"accuracy": _mean([not r.found for r in absent]), "queries": len(absent)}
+
+
+def referring_report(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The `referring` part: phrases whose truth is a rectangle of the image, against the most certain box's projection."""
+    overlaps, offsets = [], []
+    for record in records:
+        width, height, *intrinsics = record["camera"]
+        camera = Camera(width, height, *intrinsics)
+        for entry in record["groundings"]:
+            if "rect" in entry:
+                best = max((box_of(b) for b in entry["found"]), key=lambda b: b.score, default=None)
+                hull = best.image_box(camera) if best else None
+                iou, offset = _rectangles(hull, tuple(entry["rect"]), camera) if hull else (0.0, 1.0)
+                overlaps.append(iou)
+                offsets.append(offset)
+    return {
+        "phrases": len(overlaps),
+        "projected_iou": _mean(overlaps),
+        "projected_offset": _mean(offsets),
+        "accuracy_50": _mean([iou >= 0.5 for iou in overlaps]),
+    }
 
 
 def _micro(replies: Sequence[Reply]) -> dict[str, Any]:
@@ -164,8 +185,10 @@ def _depth_aligned(box: Box3D, true: Box3D) -> Box3D:
 def _projected(a: Box3D, b: Box3D, camera: Camera) -> tuple[float, float]:
     """IoU of the hulls of the projected corners, and the distance of their centres in normalised image coordinates."""
     first, second = a.image_box(camera), b.image_box(camera)
-    if first is None or second is None:
-        return 0.0, 1.0
+    return (0.0, 1.0) if first is None or second is None else _rectangles(first, second, camera)
+
+
+def _rectangles(first: tuple[float, ...], second: tuple[float, ...], camera: Camera) -> tuple[float, float]:
     p, q = np.array(first).reshape(2, 2), np.array(second).reshape(2, 2)
     overlap = float(np.prod(np.clip(np.minimum(p[1], q[1]) - np.maximum(p[0], q[0]), 0, None)))
     union = float(np.prod(p[1] - p[0]) + np.prod(q[1] - q[0])) - overlap

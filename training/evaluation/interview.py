@@ -24,7 +24,7 @@ def interview(model: N3D, case: Case) -> dict[str, Any]:
         "hidden": list(case.hidden),
         "objects": case.truth.to_json()["objects"],
         "groundings": [_ground(model, view, case.frame, entry) for entry in case.truth.groundings],
-        "questions": [_ask(view, entry) for entry in case.truth.questions],
+        "questions": [_ask(_marked(model, view, case.frame, e.get("marks", [])), e) for e in case.truth.questions],
     }
 
 
@@ -34,9 +34,7 @@ def _intrinsics(frame: Frame) -> list[float]:
 
 
 def _ground(model: N3D, view: View, frame: Frame, entry: dict[str, Any]) -> dict[str, Any]:
-    if "mark" in entry:
-        mark = Mark(entry["mark"]["color"], tuple(entry["mark"]["rect"]))
-        view = model.look(Frame(draw_marks(frame.color, [mark]), frame.depth, frame.camera))
+    view = _marked(model, view, frame, [entry["mark"]] if "mark" in entry else [])
     log = model.calibration.seen if isinstance(model.calibration, EvidenceLog) else []
     log.clear()
     start = time.perf_counter()
@@ -47,6 +45,14 @@ def _ground(model: N3D, view: View, frame: Frame, entry: dict[str, Any]) -> dict
     for box, evidence in zip(found, log, strict=False):
         box["evidence"] = evidence
     return entry | {"found": found, "ms": round((time.perf_counter() - start) * 1000, 1)}
+
+
+def _marked(model: N3D, view: View, frame: Frame, marks: list[dict[str, Any]]) -> View:
+    """The view of the frame with boxes drawn on it; the same view where there are none."""
+    if not marks:
+        return view
+    drawn = draw_marks(frame.color, [Mark(m["color"], tuple(m["rect"])) for m in marks])
+    return model.look(Frame(drawn, frame.depth, frame.camera))
 
 
 def _ask(view: View, entry: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from n3d_core.geometry.camera import Camera
 from training.evaluation.answer_metrics import Answered
 from training.evaluation.grounding_metrics import Reply, replies_of
 from training.evaluation.interview import box_of
-from training.evaluation.suite import Suite
+from training.evaluation.running import Suite
 
 _EACH = 6  # frames of a kind
 _TRUE, _FOUND, _WRONG = (70, 200, 70), (70, 140, 255), (255, 70, 70)

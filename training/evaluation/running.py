@@ -15,7 +15,10 @@ from tqdm import tqdm
 
 from n3d_core.errors import N3DError
 from n3d_core.models import find_model
-from training.evaluation.suite import Suite
+from training.evaluation.public_suite import PublicSuite
+from training.evaluation.suite import FolderSuite, SceneSuite
+
+Suite = SceneSuite | FolderSuite | PublicSuite
 
 
 class EvaluationError(N3DError):

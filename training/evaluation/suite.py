@@ -117,9 +117,6 @@ class FolderSuite:
         return {"kind": "folder", "path": str(self.folder.path.resolve()), "seed": self.seed} | vars(self.amount)
 
 
-Suite = SceneSuite | FolderSuite
-
-
 def _asked(name: str, frame: Frame, truth: Truth, seed: int, amount: Amount) -> Case:
     truth = fill(truth, seed, frame.camera, amount.groundings, amount.questions)
     scene = SceneObjects.of(truth.objects, groundable(truth.objects, frame.camera))
