@@ -64,9 +64,8 @@ def test_sizes_keep_the_longest_side_and_whole_tokens(width: int, height: int) -
     assert max(first) == 640
     assert min(first) >= 1
     if min(first) >= 28:
-        assert all(
-            side % 28 == 0 and abs(side - before) <= 14 for side, before in zip(whole_token_size(*first, 28), first)
-        )
+        final = whole_token_size(*first, 28)
+        assert all(side % 28 == 0 and abs(side - before) <= 14 for side, before in zip(final, first, strict=True))
 
 
 def test_the_horizontal_pass_comes_first_whatever_pillow_prefers() -> None:

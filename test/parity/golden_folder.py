@@ -1,4 +1,4 @@
-"""Writes a small folder of golden vectors in the reference's form, from our own code: to test the check, not the model."""
+"""Writes a small folder of golden vectors in the reference's form, from our own code: it tests the check only."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ ITEMS: dict[str, dict[str, Any]] = {
     "two_turns": {
         "wh": (160, 70),
         "messages": [
-            "<image>Identify the 3D boxes for all the 'mug' in this scene. The reference code is as followed: <code_template>",
+            "<image>Identify the 3D boxes for all the 'mug' in this scene."
+            " The reference code is as followed: <code_template>",
             "bbox_0=Bbox(mug,0.2,0.4,1.5,0.0,0.1,0.1,0.1)\n",
             "Is 0_mug, seen from here, left of 3_box? Explain.",
             "",
