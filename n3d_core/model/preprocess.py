@@ -89,7 +89,7 @@ def resize_longest_side(image: Image.Image, longest: int) -> Image.Image:
 def _resize(image: Image.Image, size: tuple[int, int], method: Image.Resampling) -> Image.Image:
     """`Image.resize` with the horizontal pass first, whatever Pillow is installed.
 
-    Each pass rounds to 8 bits, so the order shows; newer Pillows choose it by cost (up to 5 levels apart).
+    Each pass rounds to 8 bits, so the order shows (by up to 5 levels); Pillow 13 changes it for some sizes.
     """
     if image.mode in ("1", "P"):  # nearest neighbour, as Pillow does with these
         return image.resize(size, method)
