@@ -1,4 +1,4 @@
-"""Compares TensorRT's outputs with torch's on a machine that can run both: `python -m n3d_core.backends.check_engines`."""
+"""Compares TensorRT with torch where both can run: `python -m n3d_core.backends.check_engines MODEL`."""
 
 from __future__ import annotations
 

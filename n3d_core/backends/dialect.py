@@ -37,7 +37,7 @@ class Dialect(Protocol):
     def write_cache(
         self, g: GraphBuilder, cache: str, chunk: str, start: str, name: str, shape: tuple[int, int, int]
     ) -> str:
-        """Cache [1, H, S, d] with a chunk [1, H, T, d] at token `start` [1]; `shape` is (1, H, d). The value gets `name`."""
+        """Cache [1, H, S, d] with a chunk [1, H, T, d] at token `start` [1], as `name`; `shape` is (1, H, d)."""
 
     def attention(
         self, g: GraphBuilder, q: str, k: str, v: str, mask: str | None, head: Heads, dtype: FloatName
@@ -84,7 +84,7 @@ class Opset24:
 
 
 class Opset19:
-    """Primitives that every TensorRT 10 takes (JetPack 6 ships 10.3, whose parser knows none of the operators above)."""
+    """Primitives that every TensorRT 10 takes: JetPack 6 ships 10.3, whose parser knows none of the above."""
 
     int8_blocks = False
 

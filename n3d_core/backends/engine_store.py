@@ -110,15 +110,19 @@ class EngineStore:
         """The engine's path, or why none fits."""
         module = f"{self.api.name} {self.api.version}"
         try:
+            builder = f"{manifest['tensorrt']['name']} {manifest['tensorrt']['version']}"
             if manifest["weights_sha256"] != self.graphs.weights_sha256:
                 return "it was compiled from other weights"
-            if f"{manifest['tensorrt']['name']} {manifest['tensorrt']['version']}" != module:
-                return f"it was built by {manifest['tensorrt']['name']} {manifest['tensorrt']['version']}, and {module} is installed"
+            if builder != module:
+                return f"it was built by {builder}, and {module} is installed"
             if manifest["capacity"] != self.capacity:
                 return f"its cache holds {manifest['capacity']} tokens, and {self.capacity} are wanted"
             if plan is not None and manifest["patch_grid"] != [plan.grid_h, plan.grid_w]:
                 there, here = manifest["patch_grid"], [plan.grid_h, plan.grid_w]
-                return f"it was compiled for {manifest['size']} ({there[1]}x{there[0]} patches), and the image gives {here[1]}x{here[0]}"
+                return (
+                    f"it was compiled for {manifest['size']} ({there[1]}x{there[0]} patches), "
+                    f"and the image gives {here[1]}x{here[0]}"
+                )
             wanted = (kind, self.graphs.precision.name, self.target)
             for entry in manifest["engines"]:
                 if (entry["graph"], entry["precision"], entry["target"]) == wanted:

@@ -25,7 +25,7 @@ class Graph:
 
     @property
     def sha256(self) -> str:
-        """Of the graph file, whose metadata hold the weights' own sha256: equal hashes mean equal graphs and weights."""
+        """Of the graph file, whose metadata hold the weights' sha256: equal hashes mean equal graphs and weights."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
     @property

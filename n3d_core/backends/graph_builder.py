@@ -152,7 +152,7 @@ class GraphBuilder:
         return f"{kind.lower()}.{number}"
 
     def save(self, path: Path, metadata: dict[str, str]) -> None:
-        """Writes the graph beside its weights, checked by `onnx.checker`; the sha256 of the weights goes into its metadata."""
+        """Writes the graph beside its weights, with their sha256 in its metadata, and has `onnx.checker` read it."""
         digest = self._file.close()
         graph = helper.make_graph(self._nodes, self._name, self._inputs, self._outputs, self._initializers)
         model = helper.make_model(

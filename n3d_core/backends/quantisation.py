@@ -32,7 +32,7 @@ class QuantisedMatrix:
 
 
 def quantise(matrix: NDArray[np.float32], bits: Literal[4, 8], block: int) -> QuantisedMatrix:
-    """Rounds a matrix [K, N] to integers, symmetric around zero: no zero point, and positive scales (TensorRT wants both).
+    """Rounds a matrix [K, N] to integers, symmetric around zero, with positive scales (as TensorRT wants it).
 
     The range has one step more below zero than above, and a block whose extreme is negative uses it.
 

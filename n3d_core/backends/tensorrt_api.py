@@ -1,4 +1,4 @@
-"""TensorRT's Python modules, `tensorrt` (10.3 to 11) and `tensorrt_rtx`, and what differs between them, in one place."""
+"""TensorRT's Python modules, `tensorrt` (10.3 to 11) and `tensorrt_rtx`, and all that differs between them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TensorRT:
             except ImportError:
                 continue
         raise MissingDependencyError(
-            "TensorRT is not installed: pip install 'n3d-ros[tensorrt]' (TensorRT for RTX); on a Jetson it comes with JetPack"
+            "TensorRT is not installed: pip install 'n3d-ros[tensorrt]' (RTX cards); on a Jetson it comes with JetPack"
         )
 
     @property
@@ -75,7 +75,7 @@ class TensorRT:
         return None
 
     def network_flags(self) -> int:
-        """For `create_network`: strongly typed. TensorRT 11 and RTX know nothing else, and may have dropped the flag."""
+        """For `create_network`: strongly typed. TensorRT 11 knows nothing else and dropped the flag."""
         flag = getattr(self.module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
         return 0 if flag is None else 1 << int(flag)
 

@@ -59,7 +59,7 @@ class TensorRTBackend:
         return self._towers[key].run(image)
 
     def start(self) -> CachedSequence:
-        """An empty sequence, in the memory of one that is no longer used if there is one: contexts and graphs are kept."""
+        """An empty sequence, in the memory and with the contexts of one that is no longer used if there is one."""
         limit = min(self.engines.capacity, self.config.text.max_position_embeddings)
         longest = min(MAX_CHUNK, self.engines.capacity)
         cache = self._free.pop() if self._free else TensorRTCache(self)

@@ -26,12 +26,12 @@ class TorchBackend:
     """Runs a network on its own device and in its own type.
 
     Args:
-        graphs: whether single steps are CUDA graphs; None where the device has them.
+        static_steps: whether single steps have fixed shapes, and are a CUDA graph on a GPU; None: on a GPU only.
         compiled: whether `torch.compile` fuses the step first.
     """
 
     def __init__(
-        self, network: N3DNetwork, reason: str = "asked for", graphs: bool | None = None, compiled: bool = False
+        self, network: N3DNetwork, reason: str = "asked for", static_steps: bool | None = None, compiled: bool = False
     ) -> None:
         self.network = network
         self.config = network.config
@@ -40,7 +40,7 @@ class TorchBackend:
         self.name = f"torch ({self.device.type})"
         self.reason = reason
         self.memory_bytes = sum(p.numel() * p.element_size() for p in network.parameters())
-        self.graphs = self.device.type == "cuda" if graphs is None else graphs
+        self.static_steps = self.device.type == "cuda" if static_steps is None else static_steps
         self.compiled = compiled
         self._free: list[_Slot] = []
         self._plans: dict[tuple[int, int], PlanTensors] = {}
@@ -98,7 +98,7 @@ class TorchSequence:
         backend, network = self._backend, self._backend.network
         end = self._length + len(ids)
         self._reserve(end)
-        if backend.graphs and len(ids) == 1 and image is None:
+        if backend.static_steps and len(ids) == 1 and image is None:
             return self._static_step(ids[0], positions)
         tokens = torch.tensor(ids, device=backend.device)
         embeddings = F.embedding(tokens, network.model.embed_tokens.weight)

@@ -16,10 +16,10 @@ EPS = 1e-6
 
 
 class VisionGraph:
-    """Writes the tower's nodes: `patches` [1, P, values] and `coordinates` [1, P, 3] -> `tokens` [1, P/4, hidden], all fp32.
+    """Writes the tower's nodes: `patches` [1, P, values] and `coordinates` [1, P, 3] -> `tokens` [1, P/4, hidden].
 
-    The residual stream and the norms are fp32 in every precision; so is the last block's MLP from the gate on, whose
-    products pass fp16's 65,504. Matrix products otherwise run in the type `compute`.
+    Inputs and outputs are fp32, as are the residual stream and the norms in every precision. So is the last block's MLP
+    from the gate on, whose products pass fp16's 65,504. Matrix products otherwise run in the type `compute`.
     """
 
     def __init__(

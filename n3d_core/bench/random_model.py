@@ -16,6 +16,7 @@ from n3d_core.model.config import N3DConfig, TextConfig, VisionConfig
 from n3d_core.model.network import N3DNetwork
 
 _INDEX = "model.safetensors.index.json"
+_POOL = (1 << 22) + 1  # odd, so that rows differ
 _7B: dict[str, Any] = {
     "hidden_size": 3584,
     "intermediate_size": 18944,
@@ -58,14 +59,16 @@ def write_random_checkpoint(folder: Path, config: N3DConfig, tokenizer: Path) ->
     for name, shape in shapes.items():
         block = ".".join(name.split(".")[:3]) if ".layers." in name or ".blocks." in name else name
         shards.setdefault(f"{block}.safetensors", {})[name] = shape
-    generator = torch.Generator().manual_seed(0)
+    pool = torch.randn(_POOL, generator=torch.Generator().manual_seed(0)).mul_(0.02).to(torch.bfloat16)
     for file, tensors in shards.items():
-        save_file({n: _random(s, generator) for n, s in tensors.items()}, str(folder / file), {"format": "pt"})
+        save_file({n: _random(s, pool) for n, s in tensors.items()}, str(folder / file), {"format": "pt"})
     weight_map = {name: file for file, tensors in shards.items() for name in tensors}
     (folder / _INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
 
 
-def _random(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
+def _random(shape: torch.Size, pool: torch.Tensor) -> torch.Tensor:
+    """Norms are ones. Other values repeat after some millions, which no measurement notices: the memory is distinct."""
     if len(shape) == 1:
         return torch.ones(shape, dtype=torch.bfloat16)
-    return torch.empty(shape, dtype=torch.bfloat16).normal_(0, 0.02, generator=generator)
+    count = shape.numel()
+    return pool.repeat(-(-count // len(pool)))[:count].reshape(shape).clone()

@@ -8,7 +8,7 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,8 @@ _QUESTION = "How far is the red mug from the blue box?"
 _GROUNDING = "bbox_0=Bbox(red mug,412,530,388,500,61,74,60)\nbbox_1=Bbox(blue box,640,518,455,500,140,122,133)\n"
 _REASONING = (
     "<think>The 3D bbox of red mug is [0.11, -0.03, 0.72, 0.08, 0.10, 0.08]. The 3D bbox of blue box is [-0.17, -0.02, "
-    "0.83, 0.19, 0.16, 0.18]. So the distance between red mug and blue box is 0.30 meters.</think>The distance is 0.30 meters."
+    "0.83, 0.19, 0.16, 0.18]. So the distance between red mug and blue box is 0.30 meters.</think>"
+    "The distance is 0.30 meters."
 )
 _ROWS = 167  # of the demo's 192: the released size then has 1,380 patches
 
@@ -130,8 +131,6 @@ def _frame(suite: Suite, scripted: bool) -> tuple[float, Frame, tuple[str, str]]
     read = (time.perf_counter() - started) * 1e3
     if scripted:
         rows = min(_ROWS, frame.camera.height)
-        from dataclasses import replace
-
         camera = replace(frame.camera, height=rows)
         return read, Frame(frame.color[:rows], frame.depth[:rows], camera), (_QUESTION, _QUESTION)
     truth = folder.truth(0)
@@ -211,7 +210,9 @@ def _reference(
 
     log.info("running the same weights as the released scripts do")
     backend, view = model.backend, runs[0].view
-    assert isinstance(backend, ObservedBackend) and backend.image is not None and view is not None
+    assert isinstance(backend, ObservedBackend)
+    assert backend.image is not None
+    assert view is not None
     theirs = ReferenceModel(folder, tokenizer, "cuda" if torch.cuda.is_available() else "cpu")
     image = backend.image
     found = [theirs.answer(questions[0], image, view.codec, replies) for _ in range(repeat)]

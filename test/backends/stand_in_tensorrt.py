@@ -1,3 +1,4 @@
+# ruff: noqa: N802 - the names are TensorRT's
 """A stand-in for TensorRT's Python module: the calls of three versions and of TensorRT for RTX, run by ONNX Runtime.
 
 It is strict where versions differ (a flag that 11 dropped, operators that 10.3 does not parse, a cache that must be
@@ -11,7 +12,7 @@ import ctypes
 import json
 from enum import IntEnum
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -172,12 +173,13 @@ class RtxEngine(Engine):
         return config
 
     def create_execution_context(self, config: Any = None) -> Context:
-        assert config is not None and config.cache is not None
+        assert config is not None
+        assert config.cache is not None
         return Context(self)
 
 
 class Context:
-    TYPES = {
+    TYPES: ClassVar = {
         "tensor(float)": np.float32,
         "tensor(float16)": np.float16,
         "tensor(bool)": np.bool_,

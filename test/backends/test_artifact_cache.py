@@ -30,7 +30,8 @@ def test_it_is_built_once_and_found_again(tmp_path: Path) -> None:
     built: list[int] = []
     first = cached("engines", KEY, writer("x", built), tmp_path)
     second = cached("engines", KEY, writer("y", built), tmp_path)
-    assert first == second and built == [1]
+    assert first == second
+    assert built == [1]
     assert (second / "engine").read_text() == "x"
 
 
@@ -65,7 +66,8 @@ def test_a_damaged_one_is_built_again_and_one_line_says_why(
         "remove": "engine is missing",
         "unseal": "it cannot be read (JSONDecodeError",
     }
-    assert len(caplog.records) == 1 and reasons[harm] in caplog.text
+    assert len(caplog.records) == 1
+    assert reasons[harm] in caplog.text
 
 
 def test_a_touched_but_equal_file_is_not_built_again(tmp_path: Path) -> None:
@@ -104,7 +106,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(EngineError, match="cannot be written .* set XDG_CACHE_HOME"):
+    with pytest.raises(EngineError, match=r"cannot be written .* set XDG_CACHE_HOME"):
         cached("engines", KEY, writer("x"), tmp_path / "file")
 
 

@@ -17,7 +17,8 @@ def test_each_weight_is_off_by_half_a_step_at_most(bits: int) -> None:
     assert made.scales.shape == (2, 7)
     assert (np.abs(made.dequantised() - matrix) <= step * 0.5001).all()
     assert (made.scales > 0).all()
-    assert made.values.min() >= -(2 ** (bits - 1)) and made.values.max() <= 2 ** (bits - 1) - 1
+    assert made.values.min() >= -(2 ** (bits - 1))
+    assert made.values.max() <= 2 ** (bits - 1) - 1
 
 
 def test_extremes_of_both_signs_are_kept() -> None:

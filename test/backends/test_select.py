@@ -20,7 +20,8 @@ no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens
 def test_auto_takes_onnx_runtime_on_a_cpu_and_says_why(checkpoint: Path) -> None:
     backend = load_backend(checkpoint)
     assert isinstance(backend, OnnxBackend)
-    assert backend.name == "onnx (cpu, fp32)" and backend.reason == "auto: fastest on a CPU"
+    assert backend.name == "onnx (cpu, fp32)"
+    assert backend.reason == "auto: fastest on a CPU"
 
 
 @no_gpu
@@ -31,9 +32,8 @@ def test_auto_falls_back_to_torch_and_says_what_is_missing(
     monkeypatch.setitem(sys.modules, missing, None)
     backend = load_backend(checkpoint)
     assert isinstance(backend, TorchBackend)
-    assert (
-        backend.reason.startswith("auto: runs everywhere; onnx cannot run here (") and "pip install" in backend.reason
-    )
+    assert backend.reason.startswith("auto: runs everywhere; onnx cannot run here (")
+    assert "pip install" in backend.reason
 
 
 def test_a_precision_may_be_named(checkpoint: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_precision_may_be_named(checkpoint: Path) -> None:
 
 @no_gpu
 def test_tensorrt_without_a_gpu_is_refused(checkpoint: Path) -> None:
-    with pytest.raises((BackendError, MissingDependencyError), match="needs an NVIDIA GPU|TensorRT is not installed"):
+    with pytest.raises((BackendError, MissingDependencyError), match=r"needs an NVIDIA GPU|TensorRT is not installed"):
         load_backend(checkpoint, "tensorrt")
 
 
@@ -72,5 +72,5 @@ def test_names_that_are_wrong(checkpoint: Path, backend: str, error: type[Except
 
 def test_a_broken_checkpoint_is_not_hidden_by_a_fallback(tmp_path: Path, checkpoint: Path) -> None:
     (tmp_path / "config.json").write_text((checkpoint / "config.json").read_text())
-    with pytest.raises(CheckpointError, match="model.safetensors missing"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors missing"):
         load_backend(tmp_path)

@@ -30,11 +30,13 @@ def real_3b(layers: int) -> N3DConfig:
 def test_engines_and_their_manifest(checkpoint: Path, tmp_path: Path) -> None:
     manifest = Compilation(checkpoint, "96x80", "fp16", lower=False, capacity=512).engines(tmp_path, ["sm_89"])
     assert json.loads((tmp_path / "manifest.json").read_text()) == manifest
-    assert manifest["tensorrt"]["name"] == "tensorrt_rtx" and manifest["patch_grid"] == [10, 12]
+    assert manifest["tensorrt"]["name"] == "tensorrt_rtx"
+    assert manifest["patch_grid"] == [10, 12]
     assert [e["file"] for e in manifest["engines"]] == ["vision-fp16-sm_89.engine", "decoder-fp16-sm_89.engine"]
     for entry in manifest["engines"]:
         assert (tmp_path / entry["file"]).stat().st_size == entry["bytes"] > 100_000
-        assert entry["layers"] > 50 and len(entry["sha256"]) == len(entry["graph_sha256"]) == 64
+        assert entry["layers"] > 50
+        assert len(entry["sha256"]) == len(entry["graph_sha256"]) == 64
         assert entry["peak_memory_bytes"] > 1e8
     chunk, step = manifest["engines"][1]["profiles"]
     assert chunk["shapes"]["embeddings"] == [[1, 2, 128], [1, 512, 128], [1, 512, 128]]
@@ -60,7 +62,8 @@ def test_a_second_compilation_keeps_what_fits_and_repairs_what_is_damaged(
     monkeypatch.setattr(compilation, "build_engine", build)
     job = Compilation(checkpoint, "96x80", "fp16", lower=False, capacity=512)
     first = job.engines(tmp_path, ["sm_86"])
-    assert job.engines(tmp_path, ["sm_86"]) == first and len(built) == 2
+    assert job.engines(tmp_path, ["sm_86"]) == first
+    assert len(built) == 2
     with (tmp_path / "decoder-fp16-sm_86.engine").open("r+b") as file:
         file.seek(5000)
         file.write(b"damage")
@@ -131,7 +134,8 @@ def test_a_killed_compilation_leaves_no_engine_and_the_next_one_cleans_up(checkp
     program = (
         "import os, sys; from pathlib import Path; import n3d_core.backends.compilation as c;"
         "c.build_engine = lambda *a: os._exit(9);"
-        f"c.Compilation(Path({str(checkpoint)!r}), '96x80', 'fp16', False, 512).engines(Path({str(tmp_path)!r}), ['sm_86'])"
+        f"job = c.Compilation(Path({str(checkpoint)!r}), '96x80', 'fp16', False, 512);"
+        f"job.engines(Path({str(tmp_path)!r}), ['sm_86'])"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 9
     assert [p.name[:6] for p in tmp_path.iterdir()] == [".part-"]
@@ -142,5 +146,6 @@ def test_a_killed_compilation_leaves_no_engine_and_the_next_one_cleans_up(checkp
 def test_the_profiles_meet_the_buckets() -> None:
     chunk, step = decoder_profiles(2048)
     assert chunk.sizes["N"] == step.sizes["N"] == (256, 512, 2048)
-    assert chunk.sizes["T"] == (2, 512, 1024) and step.sizes["T"] == (1, 1, 1)
+    assert chunk.sizes["T"] == (2, 512, 1024)
+    assert step.sizes["T"] == (1, 1, 1)
     assert decoder_profiles(128)[0].sizes["N"] == (128, 128, 128)

@@ -22,15 +22,15 @@ gpu = [
 
 def test_the_step_of_fixed_shapes_equals_the_plain_one(checkpoint: Path, image: VisionInput) -> None:
     network = load_network(checkpoint)
-    plain, fixed = TorchBackend(network, graphs=False), TorchBackend(network, graphs=True)
+    plain, fixed = TorchBackend(network, static_steps=False), TorchBackend(network, static_steps=True)
     np.testing.assert_allclose(replies(fixed, image), replies(plain, image), atol=2e-5)
 
 
 def test_the_step_follows_the_cache_into_a_larger_one(checkpoint: Path) -> None:
     network = load_network(checkpoint)
     found = []
-    for graphs in (False, True):
-        sequence = TorchBackend(network, graphs=graphs).start()
+    for static in (False, True):
+        sequence = TorchBackend(network, static_steps=static).start()
         length = FIRST_CAPACITY - 1
         sequence.extend([n % 400 for n in range(length)], np.tile(np.arange(length), (3, 1)))
         steps = [sequence.extend([7 + n], np.full((3, 1), length + n)) for n in range(3)]
@@ -42,12 +42,12 @@ def test_the_step_follows_the_cache_into_a_larger_one(checkpoint: Path) -> None:
 @pytest.mark.parametrize("_", [pytest.param(None, marks=gpu)])
 def test_cuda_graphs_equal_plain_steps(checkpoint: Path, image: VisionInput, compiled: bool, _: None) -> None:
     network = load_network(checkpoint, torch.float32, "cuda")
-    plain, captured = TorchBackend(network, graphs=False), TorchBackend(network, compiled=compiled)
+    plain, captured = TorchBackend(network, static_steps=False), TorchBackend(network, compiled=compiled)
     np.testing.assert_allclose(replies(captured, image), replies(plain, image), atol=1e-3)
 
 
 def test_a_new_sequence_takes_over_the_memory_of_a_finished_one_but_none_of_its_tokens(checkpoint: Path) -> None:
-    backend = TorchBackend(load_network(checkpoint), graphs=True)
+    backend = TorchBackend(load_network(checkpoint), static_steps=True)
     ids, positions = list(range(50)), np.tile(np.arange(50), (3, 1))
     step = np.full((3, 1), 20)
     first = backend.start()
@@ -55,7 +55,8 @@ def test_a_new_sequence_takes_over_the_memory_of_a_finished_one_but_none_of_its_
     memory = first._slot
     del first
     second, third = backend.start(), backend.start()
-    assert second._slot is memory and third._slot is not memory
+    assert second._slot is memory
+    assert third._slot is not memory
     for sequence in (second, third):
         sequence.extend(ids[20:40], positions[:, :20])
     np.testing.assert_array_equal(second.extend([9], step), third.extend([9], step))
