@@ -1,10 +1,10 @@
-"""Repeats the paper's ablations, and our own, on the tiny scale: one short training a variant, all alike but for one thing.
+"""Repeats the paper's ablations, and our own, on the tiny scale: short trainings, all alike but for one thing.
 
     python -m training.ablate training/configs/tiny_localisation.yaml --steps 1500 --output out/ablations \\
         --only full,no_depth,camera_xy,less_data
 
-Each variant is trained by the ordinary trainer and measured on the same validation scenes; a variant that is finished is
-not done again. The table is Markdown on stdout, the last line JSON.
+Each variant is trained by the ordinary trainer and measured on the same validation scenes; a variant that is finished
+is not done again. The table is Markdown on stdout, the last line JSON.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     lines = [head]
     for name, row in rows.items():
         figures = [row[k] for k in ("f1_25", "f1_50", "mean_iou", "center_offset", "absent")]
-        shown = " | ".join("–" if v is None else f"{v:.3f}" for v in figures)
+        shown = " | ".join("-" if v is None else f"{v:.3f}" for v in figures)
         lines.append(f"| {VARIANTS[name].about} | {shown} |")
     return "\n".join(lines)
 

@@ -70,7 +70,7 @@ def calibrate(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     right = np.array([r for _, r in rows], dtype=bool)
     if len(rows) < _FEWEST or right.all() or not right.any():
         raise ConfigError(
-            f"{len(rows)} boxes, {int(right.sum())} of them right: at least {_FEWEST} are wanted, right and wrong ones; "
+            f"{len(rows)} boxes, {int(right.sum())} of them right: at least {_FEWEST} are wanted, right and wrong; "
             "use more --scenes, or train longer first"
         )
     evidence = np.array([e for e, _ in rows])

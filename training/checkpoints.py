@@ -111,4 +111,6 @@ def _whole(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def _unwritten(path: Path, error: Exception) -> TrainingError:
-    return TrainingError(f"{path}: cannot be written ({error}); what was saved before is kept: free the disk and run again")
+    return TrainingError(
+        f"{path}: cannot be written ({error}); what was saved before is kept: free the disk and run again"
+    )

@@ -36,7 +36,9 @@ class DataConfig:
     cache: str
     tokens: int = 384
     questions: int = 16
-    mixture: dict[str, float] = field(default_factory=lambda: {"detect": 1.0, "label": 4.0, "class": 2.0, "absent": 2.0})
+    mixture: dict[str, float] = field(
+        default_factory=lambda: {"detect": 1.0, "label": 4.0, "class": 2.0, "absent": 2.0}
+    )
     augment: bool = True
     depth: bool = True
     centers: str = "image_uv"
@@ -97,7 +99,9 @@ class LoraConfig:
     rank: int = 32
     alpha: int = 64
     dropout: float = 0.0
-    targets: list[str] = field(default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"])
+    targets: list[str] = field(
+        default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    )
     full: list[str] = field(default_factory=lambda: ["visual.merger"])
 
 
@@ -126,8 +130,8 @@ class TrainConfig:
     Attributes:
         init: checkpoint folder to start from: weights where it has them, else only its config and tokenizer.
         output: folder of checkpoints, metrics and the exported model.
-        start_from: `resume.safetensors` of an earlier stage: its averaged weights, the auxiliary head among them, with a
-            fresh optimiser; empty for none.
+        start_from: `resume.safetensors` of an earlier stage: its averaged weights, the auxiliary heads among them, with
+            a fresh optimiser; empty for none.
         steps: optimiser steps of the whole schedule.
         batch: images of a micro-batch of one process; `accumulate` micro-batches make a step.
         precision: `fp32`, or `bf16` for the forward and backward passes (parameters and optimiser stay fp32; frozen
@@ -169,7 +173,9 @@ class TrainConfig:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: at least 1 is wanted")
         if self.validation.every % self.save_every:
-            raise ConfigError(f"validation.every is {self.validation.every}: a multiple of save_every ({self.save_every}) is wanted")
+            raise ConfigError(
+                f"validation.every is {self.validation.every}: a multiple of save_every ({self.save_every}) is wanted"
+            )
 
     @classmethod
     def from_yaml(cls, path: str | Path, overrides: list[str] | None = None) -> TrainConfig:

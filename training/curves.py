@@ -1,6 +1,6 @@
 """Draws learning curves of one or more trainings as an SVG picture.
 
-    python -m training.curves out/tiny-localisation/metrics.jsonl --metrics language,validation_f1_25 --output curves.svg
+python -m training.curves out/tiny-localisation/metrics.jsonl --metrics language,validation_f1_25 --output curves.svg
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def draw(runs: dict[str, dict[str, Curve]], metrics: list[str]) -> str:
         parts.append(_panel(metric, curves, _TOP + number * (_HEIGHT + _GAP)))
     for i, name in enumerate(runs):
         y = _TOP + 14 + i * 18
-        parts.append(f'<rect x="{_LEFT + _WIDTH + 16}" y="{y - 9}" width="14" height="4" fill="{_COLORS[i % len(_COLORS)]}"/>')
+        parts.append(
+            f'<rect x="{_LEFT + _WIDTH + 16}" y="{y - 9}" width="14" height="4" fill="{_COLORS[i % len(_COLORS)]}"/>'
+        )
         parts.append(f'<text x="{_LEFT + _WIDTH + 36}" y="{y - 3}">{escape(name)}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
@@ -63,7 +65,9 @@ def _panel(metric: str, curves: dict[str, Curve], top: int) -> str:
         x = _LEFT + _WIDTH * share
         parts.append(f'<text x="{x:.0f}" y="{top + _HEIGHT + 16}" text-anchor="middle">{last * share:.0f}</text>')
     for i, (_, curve) in enumerate(curves.items()):
-        line = " ".join(f"{_LEFT + _WIDTH * x / last:.1f},{top + _HEIGHT * (1 - (y - low) / span):.1f}" for x, y in curve)
+        line = " ".join(
+            f"{_LEFT + _WIDTH * x / last:.1f},{top + _HEIGHT * (1 - (y - low) / span):.1f}" for x, y in curve
+        )
         parts.append(f'<polyline points="{line}" fill="none" stroke="{_COLORS[i % len(_COLORS)]}" stroke-width="1.5"/>')
     return "\n".join(parts)
 

@@ -31,7 +31,9 @@ class SceneSamples(Dataset[Sample]):
         self.cache = SceneCache(config.data.cache)
         self.size = min(len(self.cache), config.data.limit or len(self.cache))
         if self.size == 0:
-            raise ConfigError(f"data.cache {config.data.cache}: no shard found; run python -m training.scenes.cache first")
+            raise ConfigError(
+                f"data.cache {config.data.cache}: no shard found; run python -m training.scenes.cache first"
+            )
         codec = CameraXYCodec if config.data.centers == "camera_xy" else BoxCodec
         self.maker = SampleMaker(model, tokenizer, config.data.tokens, config.loss.text, config.data.depth, codec)
         self.questions = QuestionMixture(config.data.mixture, scenes_vocabulary())

@@ -6,4 +6,4 @@ from n3d_core.errors import N3DError
 
 
 class TrainingError(N3DError):
-    """A training cannot go on: the loss is not finite, a loader was killed, or a checkpoint cannot be written or read."""
+    """A training cannot go on: its loss is not finite, a loader was killed, or a file cannot be written or read."""

@@ -87,7 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scenes", type=int, default=100)
     parser.add_argument("--limit", type=int, default=0, help="samples of a published benchmark; 0 for all")
     parser.add_argument("--seed", type=int, default=0, help="other seeds give other scenes and questions")
-    parser.add_argument("--shift", action="store_true", help="camera heights and lights outside of the training's range")
+    parser.add_argument(
+        "--shift", action="store_true", help="camera heights and lights outside of the training's range"
+    )
     parser.add_argument("--folder", type=Path, help="judge a frame folder with truth instead")
     parser.add_argument("--format", choices=["cv-bench", "spatialrgpt", "n3d-bench", "refcoco", "omni3d"])
     parser.add_argument("--annotations", type=Path, help="of the published benchmark that --format names")

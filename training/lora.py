@@ -1,4 +1,4 @@
-"""Low-rank adapters (peft): train a few percent of the parameters beside frozen ones, and fold them in when exporting."""
+"""Low-rank adapters (peft): a few percent of the parameters learn beside frozen ones; exporting folds them in."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def add_adapters(network: nn.Module, config: LoraConfig) -> None:
     except ImportError as error:
         raise MissingDependencyError("train: lora needs peft: pip install 'n3d_ros[train]'") from error
     network.requires_grad_(False)
-    wanted = PeftConfig(r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=list(config.targets))
+    wanted = PeftConfig(
+        r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=list(config.targets)
+    )
     try:
         inject_adapter_in_model(wanted, network)
     except ValueError as error:

@@ -33,7 +33,9 @@ class BinSoftener(nn.Module):
         return -(self.kernel[bins] * log_probability).sum(-1) - self.entropy[bins]
 
 
-def language_loss(logits: Tensor, targets: Tensor, weights: Tensor, bins: Tensor, softener: BinSoftener | None) -> Tensor:
+def language_loss(
+    logits: Tensor, targets: Tensor, weights: Tensor, bins: Tensor, softener: BinSoftener | None
+) -> Tensor:
     """Weighted mean loss of the positions [N] that are to be predicted.
 
     Args:

@@ -30,8 +30,8 @@ class QuestionMixture:
     """Draws questions for an image.
 
     Args:
-        mixture: weight of each kind: those of `training.questions.grounding`, `marked` (share of images with a box drawn
-            on them, 0..1) and the passes of spatial questions.
+        mixture: weight of each kind: those of `training.questions.grounding`, `marked` (share of images with a box
+            drawn on them, 0..1) and the passes of spatial questions.
         vocabulary: classes and colours that absent objects are made of.
 
     Raises:

@@ -75,7 +75,9 @@ class Optimiser:
                 part, index, key = name.split(".", 2)
                 if int(part) == number:
                     like = parameters[int(index)]
-                    state.setdefault(int(index), {})[key] = sharded_like(value, like) if value.shape == like.shape else value
+                    state.setdefault(int(index), {})[key] = (
+                        sharded_like(value, like) if value.shape == like.shape else value
+                    )
             own["state"] = state
             optimiser.load_state_dict(own)
 
@@ -108,7 +110,9 @@ def _split(model: nn.Module, name: str) -> tuple[dict[str, nn.Parameter], dict[s
     for key, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        hidden = parameter.ndim == 2 and not any(w in key for w in ("embed_tokens", "lm_head", "dense", "pointer", "number_map"))
+        hidden = parameter.ndim == 2 and not any(
+            w in key for w in ("embed_tokens", "lm_head", "dense", "pointer", "number_map")
+        )
         (matrices if name == "muon" and hidden else others)[key] = parameter
     return matrices, others
 

@@ -33,7 +33,11 @@ class Progress:
         """Prints and writes the averages since the last report, and starts anew."""
         seconds = time.monotonic() - self._since
         row = {k: round(v / self._count, 5) for k, v in self._sums.items()}
-        row |= {"step": step, "samples_per_s": round(self._samples / seconds, 2), "tokens_per_s": round(self._tokens / seconds)}
+        row |= {
+            "step": step,
+            "samples_per_s": round(self._samples / seconds, 2),
+            "tokens_per_s": round(self._tokens / seconds),
+        }
         left = (self.steps - step) * seconds / max(1, self._count)
         shown = " ".join(f"{k} {v:.4g}" for k, v in row.items() if k != "step")
         print(f"step {step}/{self.steps} {shown} left {left / 60:.0f} min", file=sys.stderr, flush=True)

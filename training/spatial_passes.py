@@ -36,7 +36,9 @@ def direct_question(sample: SpatialSample) -> Question:
     return Question(first_sentence(sample.text), reply=sample.solution.text)
 
 
-def reason_question(sample: SpatialSample, camera: Camera, rng: np.random.Generator, style: Style = "compact") -> Question:
+def reason_question(
+    sample: SpatialSample, camera: Camera, rng: np.random.Generator, style: Style = "compact"
+) -> Question:
     """Pass 2: the question and its boxes as text, answered by a thought and an answer."""
     roles = sample.solution.roles
     count = len(sample.objects)

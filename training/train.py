@@ -100,7 +100,9 @@ class Trainer:
         config = self.config
         stream = self._batches()
         progress = Progress(self.output, config.steps, config.tensorboard) if self.processes.first else None
-        self._say(f"{parameter_count(self.model.network.parameters()) / 1e6:.2f} M parameters, {self.samples.size} images")
+        self._say(
+            f"{parameter_count(self.model.network.parameters()) / 1e6:.2f} M parameters, {self.samples.size} images"
+        )
         images = config.batch * config.accumulate * self.processes.world
         while self.step < config.steps:
             metrics, tokens = self._step(stream)
@@ -187,8 +189,8 @@ class Trainer:
                 continue
             if name not in source or source[name].shape != parameter.shape:
                 raise TrainingError(
-                    f"{path}: does not hold {name} of shape {list(parameter.shape)}: it belongs to another model or kind "
-                    "of training; use a new output folder"
+                    f"{path}: does not hold {name} of shape {list(parameter.shape)}: it belongs to another model or "
+                    "kind of training; use a new output folder"
                 )
             parameter.data.copy_(sharded_like(source[name], parameter))
         return state

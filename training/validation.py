@@ -22,7 +22,11 @@ _KEPT = {
 def validate(folder: Path, config: ValidationConfig) -> dict[str, float]:
     """The headline figures of a checkpoint folder, by name; those with nothing to count are left out."""
     amount = Amount(config.groundings, config.questions, 0)
-    suite = FolderSuite(config.folder, 0, amount) if config.folder else SceneSuite(config.scenes, amount=amount, held_out="validation")
+    suite = (
+        FolderSuite(config.folder, 0, amount)
+        if config.folder
+        else SceneSuite(config.scenes, amount=amount, held_out="validation")
+    )
     report = report_of(run_suite(folder, suite, workers=1))
     found = {f"validation_{name}": report[part][key] for name, (part, key) in _KEPT.items()}
     return {name: value for name, value in found.items() if value is not None}

@@ -14,7 +14,9 @@ from training.config import TrainConfig
 from training.tiny import tiny_config
 from training.tokenizer import build_tokenizer, save_tokenizer
 
-_CORPUS = ["red mug, blue box: Identify the 3D boxes for all the in this scene. First locate the bbox of the object(s)."] * 30
+_CORPUS = [
+    "red mug, blue box: Identify the 3D boxes for all the in this scene. First locate the bbox of the object(s)."
+] * 30
 MakeConfig = Callable[..., TrainConfig]
 
 

@@ -32,7 +32,9 @@ def thing(color: str, cls: str, x: float, visible: float = 1.0) -> dict[str, Any
     return box(f"{color} {cls}", x) | {"class": cls, "color": color, "visible": visible}
 
 
-def record(groundings: list[dict[str, Any]], questions: tuple[dict[str, Any], ...] = (), hidden: tuple[int, ...] = ()) -> dict[str, Any]:
+def record(
+    groundings: list[dict[str, Any]], questions: tuple[dict[str, Any], ...] = (), hidden: tuple[int, ...] = ()
+) -> dict[str, Any]:
     """A frame with a red mug, a blue mug and a green box, half a metre apart."""
     objects = [thing("red", "mug", -0.5), thing("blue", "mug", 0.0), thing("green", "box", 0.5, 0.5)]
     return {"name": "0", "camera": [640, 480, 500.0, 500.0, 319.5, 239.5], "hidden": list(hidden), "objects": objects,
@@ -107,6 +109,8 @@ def test_figures_with_nothing_to_count_are_null() -> None:
 
 
 LABELS = ["red mug", "blue mug", "green box"]
+ALL = (0, 1, 2)
+ORDER = ["green box", "red mug", "blue mug"]
 
 
 def question(kind: str, answer: Any, objects: tuple[int, ...] = (0, 2), unit: str = "") -> dict[str, Any]:
@@ -124,11 +128,11 @@ def question(kind: str, answer: Any, objects: tuple[int, ...] = (0, 2), unit: st
         (question("tall_short", "green box"), "The box.", True),
         (question("tall_short", "green box"), "red mug is taller than green box.", False),
         (question("tall_short", "red mug", (0, 1)), "0_red mug is taller than 1_blue mug.", True),
-        (question("relative_distance", "blue mug", (0, 1, 2)), "red mug is closer to blue mug than to green box.", True),
-        (question("relative_distance", "blue mug", (0, 1, 2)), "red mug is closer to green box than to blue mug.", False),
-        (question("relative_distance", "green box", (0, 1, 2)), "The green box.", True),
-        (question("depth_order", ["green box", "red mug", "blue mug"], (0, 1, 2)), "green box < red mug < blue mug", True),
-        (question("depth_order", ["green box", "red mug", "blue mug"], (0, 1, 2)), "green box < blue mug < red mug", False),
+        (question("relative_distance", "blue mug", ALL), "red mug is closer to blue mug than to green box.", True),
+        (question("relative_distance", "blue mug", ALL), "red mug is closer to green box than to blue mug.", False),
+        (question("relative_distance", "green box", ALL), "The green box.", True),
+        (question("depth_order", ORDER, ALL), "green box < red mug < blue mug", True),
+        (question("depth_order", ORDER, ALL), "green box < blue mug < red mug", False),
         (question("depth_order", ["green box", "red mug"], (0, 2)), "green box", False),
         (question("front_behind", "behind"), "red mug is behind green box.", True),
         (question("front_behind", "behind"), "green box is in front of red mug.", True),
@@ -158,12 +162,25 @@ def test_the_judge_reads_hours_and_lengths() -> None:
 
 
 def test_every_baseline_stands_beside_the_models_answer() -> None:
-    asked = question("distance", 1.0, unit="m") | {"text": "How far is the red mug from the green box?", "form": "number"}
+    asked = question("distance", 1.0, unit="m") | {
+        "text": "How far is the red mug from the green box?",
+        "form": "number",
+    }
     good = asked | {"said": "0.5 meters", "verdict": "contradicted", "corrected": "1.05 meters", "direct": "0.9 meters",
                     "found": [box("red mug", -0.5), box("green box", 0.45)]}  # fmt: skip
     report = report_of([record([], (good,))])
-    right = {key: report[key]["numerical"] for key in ("qa", "qa_audited", "qa_own_boxes", "qa_geometry", "qa_direct", "qa_median")}
-    assert right == {"qa": 0.0, "qa_audited": 1.0, "qa_own_boxes": 1.0, "qa_geometry": 1.0, "qa_direct": 1.0, "qa_median": 1.0}
+    right = {
+        key: report[key]["numerical"]
+        for key in ("qa", "qa_audited", "qa_own_boxes", "qa_geometry", "qa_direct", "qa_median")
+    }
+    assert right == {
+        "qa": 0.0,
+        "qa_audited": 1.0,
+        "qa_own_boxes": 1.0,
+        "qa_geometry": 1.0,
+        "qa_direct": 1.0,
+        "qa_median": 1.0,
+    }
     assert report["qa_audited"]["numerical_10"] == 1.0
     assert report["qa"]["by_type"]["distance"] == {"accuracy": 0.0, "questions": 1}
     assert report["audit"]["verdicts"] == {"contradicted": 1}
@@ -182,7 +199,9 @@ def test_calibration_error_and_ranking() -> None:
 def test_intervals_hold_errors_smaller_than_their_width() -> None:
     covariance = np.diag([0.02**2, 0.01**2, 0.01**2]).reshape(-1).tolist()
     found = box("red mug", -0.47, covariance=covariance)  # 1.5 deviations aside along x, none along y and z
-    report = score_report(replies_of([record([{"kind": "label", "text": "red mug", "objects": [0], "found": [found]}])]))
+    report = score_report(
+        replies_of([record([{"kind": "label", "text": "red mug", "objects": [0], "found": [found]}])])
+    )
     assert report["interval_68"] == pytest.approx(2 / 3)
     assert report["interval_95"] == 1.0
 
@@ -252,7 +271,9 @@ def test_the_command_names_what_is_missing(tmp_path: Path, capsys: pytest.Captur
     assert "no such folder with a config.json" in capsys.readouterr().err
 
 
-def test_a_small_model_is_measured_end_to_end(make_config: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_small_model_is_measured_end_to_end(
+    make_config: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     import torch
 
     from training.parallel import Processes
@@ -261,7 +282,8 @@ def test_a_small_model_is_measured_end_to_end(make_config: Any, tmp_path: Path, 
     config = make_config("steps=1", "loss.dense=0.0")
     Trainer(config, Processes(0, 1, torch.device("cpu"))).run()
     arguments = ["--checkpoint", f"{config.output}/model", "--scenes", "2", "--groundings", "1", "--questions", "0",
-                 "--workers", "1", "--work", str(tmp_path / "work"), "--html", str(tmp_path / "page.html"), "--json"]  # fmt: skip
+                 "--workers", "1", "--work", str(tmp_path / "work"), "--html", str(tmp_path / "page.html"),
+                 "--json"]  # fmt: skip
     assert main(arguments) == 0
     report = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     assert report["suite"]["frames"] == 2

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-
 from training.config import TrainConfig
 from training.data import SceneSamples
 from training.model import TrainingModel, collate

@@ -28,7 +28,8 @@ def only_question(kind: str, path: Path) -> dict[str, Any]:
 
 
 def test_cv_bench_choices_are_judged_by_the_object_that_is_named(tmp_path: Path) -> None:
-    row = {"type": "3D", "task": "Depth", "filename": "a.png", "question": "Which object is closer to the camera, the table or the chair?",
+    row = {"type": "3D", "task": "Depth", "filename": "a.png",
+           "question": "Which object is closer to the camera, the table or the chair?",
            "choices": ["table", "chair"], "answer": "(B)"}  # fmt: skip
     other = row | {"task": "Distance", "question": "Which is closer to the bed, the table or the chair?"}
     flat = row | {"type": "2D"}
@@ -41,7 +42,8 @@ def test_cv_bench_choices_are_judged_by_the_object_that_is_named(tmp_path: Path)
 
 def test_spatialrgpt_regions_become_coloured_boxes(tmp_path: Path) -> None:
     row = {"image_info": {"file_path": "a.png"}, "bbox": [[0, 0, 10, 10], [20, 0, 40, 10]],
-           "text_q": "Is Region [0] behind Region [1]?", "qa_info": {"type": "qualitative", "category": "behind_predicate"},
+           "text_q": "Is Region [0] behind Region [1]?",
+           "qa_info": {"type": "qualitative", "category": "behind_predicate"},
            "conversations": [{"value": "?"}, {"value": "No, Region [0] is in front of Region [1]."}]}  # fmt: skip
     question = only_question("spatialrgpt", lines(tmp_path / "a", row))
     assert question["text"] == "Is the object in the red box behind the object in the green box?"
@@ -59,13 +61,17 @@ def test_spatialrgpt_regions_become_coloured_boxes(tmp_path: Path) -> None:
     ("asked", "said", "right", "wrong"),
     [
         ("What is the height of the chair?", "chair is 0.91 meters in height.", "0.95 meters", "1.5 meters"),
-        ("If you are at the bed, where will you find the lamp?", "bed will find lamp around the 11 o'clock direction.", "11 o'clock", "3 o'clock"),
+        ("If you are at the bed, where will you find the lamp?", "bed will find lamp around the 11 o'clock direction.",
+         "11 o'clock", "3 o'clock"),
         ("Is the mug behind the can?", "That is False.", "No.", "Yes."),
         ("Which is wider, the mug or the can?", "can is wider than mug.", "The can.", "mug is wider than can."),
-        ("Is the bed closer to the lamp or the desk?", "bed is closer to desk than to lamp.", "bed is closer to desk", "bed is closer to lamp"),
+        ("Is the bed closer to the lamp or the desk?", "bed is closer to desk than to lamp.",
+         "bed is closer to desk", "bed is closer to lamp"),
     ],
 )  # fmt: skip
-def test_n3d_bench_answers_are_read_out_of_sentences(tmp_path: Path, asked: str, said: str, right: str, wrong: str) -> None:
+def test_n3d_bench_answers_are_read_out_of_sentences(
+    tmp_path: Path, asked: str, said: str, right: str, wrong: str
+) -> None:
     question = only_question("n3d-bench", lines(tmp_path / "a", {"image": "a.png", "question": asked, "answer": said}))
     assert is_right(question, [], right)
     assert not is_right(question, [], wrong)
@@ -78,8 +84,15 @@ def test_names_of_types_are_mapped() -> None:
 
 
 def test_omni3d_boxes_are_asked_for_by_class(tmp_path: Path) -> None:
-    image = {"id": 7, "width": 64, "height": 48, "file_path": "images/a.png", "K": [[50, 0, 32], [0, 50, 24], [0, 0, 1]]}
-    entry = {"image_id": 7, "category_name": "chair", "valid3D": True, "behind_camera": False, "center_cam": [0.1, 0.2, 2.0],
+    image = {
+        "id": 7,
+        "width": 64,
+        "height": 48,
+        "file_path": "images/a.png",
+        "K": [[50, 0, 32], [0, 50, 24], [0, 0, 1]],
+    }
+    entry = {"image_id": 7, "category_name": "chair", "valid3D": True, "behind_camera": False,
+             "center_cam": [0.1, 0.2, 2.0],
              "dimensions": [0.3, 0.4, 0.5], "R_cam": np.eye(3).tolist()}  # fmt: skip
     path = tmp_path / "omni.json"
     path.write_text(json.dumps({"images": [image], "annotations": [entry, entry | {"valid3D": False}]}))
@@ -94,7 +107,10 @@ def test_referring_phrases_are_judged_by_the_projected_box() -> None:
     found = {"label": "chair", "center": [0.0, 0.0, 2.0], "size": [0.4, 0.4, 0.0001], "score": 0.9}
     worse = found | {"center": [1.0, 0.0, 2.0], "score": 0.1}
     hull = [32 - 5, 24 - 5, 32 + 5, 24 + 5]
-    record = {"camera": [64, 48, 50.0, 50.0, 32.0, 24.0], "groundings": [{"rect": hull, "found": [worse, found]}, {"rect": hull, "found": []}]}
+    record = {
+        "camera": [64, 48, 50.0, 50.0, 32.0, 24.0],
+        "groundings": [{"rect": hull, "found": [worse, found]}, {"rect": hull, "found": []}],
+    }
     report = referring_report([record])
     assert report["phrases"] == 2
     assert report["accuracy_50"] == 0.5

@@ -1,7 +1,7 @@
 """Answer figures from records: the model's own answers, and beside them what they are to be compared with.
 
-`qa` is the model's answer, `qa_audited` the value of the boxes where the audit contradicts it, `qa_own_boxes` geometry on
-the boxes that the model found, `qa_geometry` geometry on the true boxes, `qa_direct` the model's answer without
+`qa` is the model's answer, `qa_audited` the value of the boxes where the audit contradicts it, `qa_own_boxes` geometry
+on the boxes that the model found, `qa_geometry` geometry on the true boxes, `qa_direct` the model's answer without
 grounding, `qa_median` always the most frequent or the median answer of its type.
 """
 

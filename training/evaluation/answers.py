@@ -52,7 +52,7 @@ def is_right(entry: dict[str, Any], labels: Sequence[str], said: str, tolerance:
 
 
 def parse_truth(kind: str, names: Sequence[str], said: str, number: bool) -> Any:
-    """The true answer of a benchmark that gives it as a sentence: metres, hour or count, True or False, a name or names.
+    """The true answer that a sentence gives: metres, hour or count, True or False, a name or names.
 
     The sentence itself where nothing can be read out of it; it must then be met word for word.
     """

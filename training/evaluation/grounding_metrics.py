@@ -47,7 +47,9 @@ class Reply:
     def counts(self, threshold: float, cls: str | None = None) -> tuple[int, int, int]:
         """(true positives, boxes found, boxes meant), of one class or of all."""
         right = sum(cls in (None, self.classes[p.true]) for p in self.correct(threshold))
-        found = [b for i, b in enumerate(self.found) if i not in self.ignored and (cls is None or same_class(b.label, cls))]
+        found = [
+            b for i, b in enumerate(self.found) if i not in self.ignored and (cls is None or same_class(b.label, cls))
+        ]
         return right, len(found), len(self.true) if cls is None else self.classes.count(cls)
 
 
@@ -69,8 +71,9 @@ def _reply(record: dict[str, Any], entry: dict[str, Any]) -> Reply:
         hidden = [box_of(objects[i]) for i in record["hidden"]]
         ignored = [i for i, b in enumerate(found) if i not in taken and any(iou_3d(b, h) >= 0.25 for h in hidden)]
     width, height, *intrinsics = record["camera"]
+    camera = Camera(width, height, *intrinsics)
     return Reply(
-        kind, record["name"], Camera(width, height, *intrinsics), tuple(found), tuple(true), tuple(classes), tuple(pairs), tuple(ignored)
+        kind, record["name"], camera, tuple(found), tuple(true), tuple(classes), tuple(pairs), tuple(ignored)
     )  # fmt: skip
 
 
@@ -100,7 +103,7 @@ def absent_report(replies: Sequence[Reply]) -> dict[str, Any]:
 
 
 def referring_report(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The `referring` part: phrases whose truth is a rectangle of the image, against the most certain box's projection."""
+    """The `referring` part: phrases whose truth is a rectangle of the image, against the surest box's projection."""
     overlaps, offsets = [], []
     for record in records:
         width, height, *intrinsics = record["camera"]

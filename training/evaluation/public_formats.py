@@ -81,15 +81,16 @@ def _spatialrgpt(path: Path) -> Iterator[PublicSample]:
     for row in _rows(path):
         marks = [{"color": c, "rect": [float(v) for v in rect]} for c, rect in zip(colors, row["bbox"], strict=False)]
         names = [f"object in the {m['color']} box" for m in marks]
-        text, said = (
-            _REGION.sub(lambda m: f"the {names[int(m[1])]}", str(t))
-            for t in (row["text_q"], row["conversations"][1]["value"])
-        )
+        text, said = (_named_regions(str(t), names) for t in (row["text_q"], row["conversations"][1]["value"]))
         about = row["qa_info"]
         kind = question_type(about["category"])
         true = parse_truth(kind, names, said, number=about["type"] == "quantitative")
         image = row.get("image_info", {}).get("file_path") or row["image"]
         yield _sample(str(image), _question(text, kind, true, names) | {"marks": marks})
+
+
+def _named_regions(text: str, names: list[str]) -> str:
+    return _REGION.sub(lambda match: f"the {names[int(match[1])]}", text)
 
 
 def _n3d_bench(path: Path) -> Iterator[PublicSample]:
@@ -126,7 +127,10 @@ def _omni3d(path: Path) -> Iterator[PublicSample]:
         objects = []
         for box in turned:
             corners = box.corners()
-            (x, y, z), (w, h, d) = ((corners.max(0) + corners.min(0)) / 2).tolist(), (corners.max(0) - corners.min(0)).tolist()
+            (x, y, z), (w, h, d) = (
+                ((corners.max(0) + corners.min(0)) / 2).tolist(),
+                (corners.max(0) - corners.min(0)).tolist(),
+            )
             objects.append(TrueObject(Box3D(box.label, (x, y, z), (w, h, d)), box.label, "", 1.0))
         asked = [
             {"text": cls, "objects": [i for i, o in enumerate(objects) if o.cls == cls], "kind": "class"}
@@ -147,7 +151,11 @@ READERS: dict[str, Callable[[Path], Iterator[PublicSample]]] = {
 def _rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a JSON list or of JSON lines."""
     text = path.read_text()
-    rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.splitlines() if line.strip()]
+    rows = (
+        json.loads(text)
+        if text.lstrip().startswith("[")
+        else [json.loads(line) for line in text.splitlines() if line.strip()]
+    )
     return list(rows)
 
 

@@ -29,7 +29,9 @@ class PublicSuite:
         limit: samples that are used, the first ones; 0 for all.
     """
 
-    def __init__(self, kind: str, annotations: Path, images: Path, depth: str, fov: float = 60.0, limit: int = 0) -> None:
+    def __init__(
+        self, kind: str, annotations: Path, images: Path, depth: str, fov: float = 60.0, limit: int = 0
+    ) -> None:
         self.kind, self.annotations, self.images, self.depth, self.fov = kind, annotations, images, depth, fov
         self.samples: list[PublicSample] = list(read_public(kind, annotations))[: limit or None]
         if not self.samples:
@@ -62,5 +64,7 @@ class PublicSuite:
         stem = Path(self.depth) / Path(sample.image).with_suffix("")
         found = next((p for e in _DEPTH_ENDINGS if (p := stem.with_suffix(e)).exists()), None)
         if found is None or camera is None:
-            raise ConfigError(f"{stem}: no depth image ({', '.join(_DEPTH_ENDINGS)}), or no field of view for {sample.image}")
+            raise ConfigError(
+                f"{stem}: no depth image ({', '.join(_DEPTH_ENDINGS)}), or no field of view for {sample.image}"
+            )
         return Frame(color, read_depth(found), camera)

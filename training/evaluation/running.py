@@ -50,7 +50,9 @@ class RecordFile:
     def _read(self, about: dict[str, Any]) -> None:
         lines = self.path.read_text().split("\n")
         if json.loads(lines[0]) != about:
-            raise EvaluationError(f"{self.path}: holds another run ({lines[0]}): choose another --work folder or delete it")
+            raise EvaluationError(
+                f"{self.path}: holds another run ({lines[0]}): choose another --work folder or delete it"
+            )
         whole = [line for line in lines[1:-1] if line]  # what follows the last newline was cut short
         for line in whole:
             entry = json.loads(line)
@@ -109,7 +111,8 @@ def _asked(
                 yield future.result()
         except BrokenProcessPool as error:
             raise EvaluationError(
-                "an evaluation process was killed (out of memory?): finished frames are kept; run again with fewer --workers"
+                "an evaluation process was killed (out of memory?): finished frames are kept; run again with "
+                "fewer --workers"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)

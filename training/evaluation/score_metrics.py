@@ -1,4 +1,4 @@
-"""Whether scores and covariances mean what they say: calibration error, ranking, and how often intervals hold the truth."""
+"""Whether scores and covariances mean what they say: calibration, ranking, and how often intervals hold the truth."""
 
 from __future__ import annotations
 

@@ -81,9 +81,12 @@ class SceneSuite:
 
     def describe(self) -> dict[str, Any]:
         """What makes two runs the same."""
-        return {"kind": self.held_out, "seed": self.seed, "shift": self.shift, "size": [self.width, self.height]} | vars(
-            self.amount
-        )
+        return {
+            "kind": self.held_out,
+            "seed": self.seed,
+            "shift": self.shift,
+            "size": [self.width, self.height],
+        } | vars(self.amount)
 
 
 class FolderSuite:

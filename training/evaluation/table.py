@@ -7,36 +7,32 @@ from typing import Any
 
 OPEN_COLUMNS = {
     "left_right": "left/right", "front_behind": "front/behind", "above_below": "above/below", "wide_thin": "wide/thin",
-    "tall_short": "tall/short", "big_small": "big/small", "relative_distance": "rel. dist.", "depth_order": "depth order",
-    "extreme": "extreme",
+    "tall_short": "tall/short", "big_small": "big/small", "relative_distance": "rel. dist.",
+    "depth_order": "depth order",    "extreme": "extreme",
 }  # fmt: skip
 NUMBER_COLUMNS = {
     "width": "width", "height": "height", "length": "length", "distance": "distance", "vertical_distance": "vertical",
     "horizontal_distance": "horizontal", "direction": "direction", "count": "count",
 }  # fmt: skip
 ROWS = {
-    "qa": "model", "qa_audited": "audited", "qa_own_boxes": "geometry, own boxes", "qa_geometry": "geometry, true boxes",
-    "qa_direct": "no grounding", "qa_median": "constant answer",
+    "qa": "model", "qa_audited": "audited", "qa_own_boxes": "geometry, own boxes",
+    "qa_geometry": "geometry, true boxes", "qa_direct": "no grounding", "qa_median": "constant answer",
 }  # fmt: skip
+
+
+GROUNDING_HEAD = (
+    "queries", "F1@0.25", "F1@0.5", "P@0.25", "R@0.25", "mean IoU", "offset m", "proj. IoU", "macro image",
+    "macro class", "absent",
+)  # fmt: skip
 
 
 def table(report: dict[str, Any]) -> str:
     """All figures that a person wants to see first, in percent where they are shares."""
-    g = report["grounding"]
-    lines = ["Grounding"]
-    lines += _grid(
-        ["queries", "F1@0.25", "F1@0.5", "P@0.25", "R@0.25", "mean IoU", "offset m", "proj. IoU", "macro image", "macro class", "absent"],
-        [[
-            "named", _percent(g["f1_25"]), _percent(g["f1_50"]), _percent(g["precision_25"]), _percent(g["recall_25"]),
-            _number(g["mean_iou"]), _number(g["center_offset"]), _number(g["projected_iou"]),
-            _percent(g["macro_image"]["f1_25"]), _percent(g["macro_class"]["f1_25"]), _percent(report["absent"]["accuracy"]),
-        ]] + [
-            [kind, _percent(v["f1_25"]), _percent(v["f1_50"]), _percent(v["precision_25"]), _percent(v["recall_25"]),
-             _number(v["mean_iou"])] + [""] * 5
-            for kind, v in g["by_kind"].items()
-        ],
-    )  # fmt: skip
-    for title, columns, group in (("Open-ended", OPEN_COLUMNS, "open"), ("Numerical (±25 %)", NUMBER_COLUMNS, "numerical")):
+    lines = ["Grounding", *_grid(GROUNDING_HEAD, _grounding_rows(report))]
+    for title, columns, group in (
+        ("Open-ended", OPEN_COLUMNS, "open"),
+        ("Numerical (±25 %)", NUMBER_COLUMNS, "numerical"),
+    ):
         asked = [c for c in columns if c in report["qa"]["by_type"]]
         if not asked:
             continue
@@ -50,6 +46,17 @@ def table(report: dict[str, Any]) -> str:
     lines += ["", f"Scores: ECE {_number(s['ece'])}, AUROC {_number(s['auroc'])}, "
               f"68 % intervals hold {_percent(s['interval_68'])}, 95 % {_percent(s['interval_95'])}"]  # fmt: skip
     return "\n".join(lines)
+
+
+def _grounding_rows(report: dict[str, Any]) -> list[list[str]]:
+    g = report["grounding"]
+    shares = ("f1_25", "f1_50", "precision_25", "recall_25")
+    named = [_number(g[k]) for k in ("mean_iou", "center_offset", "projected_iou")]
+    named += [_percent(v) for v in (g["macro_image"]["f1_25"], g["macro_class"]["f1_25"], report["absent"]["accuracy"])]
+    rows = [["named", *(_percent(g[k]) for k in shares), *named]]
+    for kind, v in g["by_kind"].items():
+        rows.append([kind, *(_percent(v[k]) for k in shares), _number(v["mean_iou"]), *[""] * 5])
+    return rows
 
 
 def _percent(value: float | None) -> str:
