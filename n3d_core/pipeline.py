@@ -31,7 +31,8 @@ from n3d_core.language.codec import BoxCodec
 from n3d_core.language.conditions import condition_names, first_sentence, mentioned, numbered_names, scene_condition
 from n3d_core.language.grammar import BoxGrammar, BoxVocabulary, FreeText, Grammar
 from n3d_core.language.structured import serialise
-from n3d_core.language.tokenizer import Tokenizer
+from n3d_core.language.tokenizer import Tokenizer, load_tokenizer
+from n3d_core.model.config import N3DConfig
 from n3d_core.model.preprocess import vision_input
 from n3d_core.models import find_model
 from n3d_core.reading import BoxReader
@@ -68,7 +69,7 @@ class N3D:
             BackendError: if the backend cannot run here.
         """
         folder = find_model(model)
-        tokenizer = Tokenizer(folder / "tokenizer.json")
+        tokenizer = load_tokenizer(folder, N3DConfig.from_file(folder / "config.json"))
         return cls(load_backend(folder, backend), tokenizer, Calibration.from_folder(folder), folder.name)
 
     @property
@@ -193,7 +194,7 @@ class View:
             question,
             _geometric_answer(question, boxes, names) if answer_from == "geometry" else said,
             reasoning,
-            finding.verdict,  # type: ignore[arg-type]
+            finding.verdict,
             finding.corrected if answer_from == "audited" else "",
             finding.reason,
             boxes,
