@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from n3d_core.cli.query import add_query_arguments, prepare, print_notes, tell, true_overlaps, write_outputs
+from n3d_core.cli.query import add_query_arguments, prepare, print_notes, tell, true_boxes, true_overlaps, write_outputs
 from n3d_core.cli.tables import box_record, box_table, json_line
 
 _DESCRIPTION = """\
@@ -43,11 +43,12 @@ def run(args: argparse.Namespace) -> int:
     )
     verdict = f"{result.verdict} ({result.verdict_reason})"
     lines = [f"question: {args.text}", f"answer: {result.answer}", f"verdict: {verdict}", "", result.reasoning]
-    written = write_outputs(asked, result.boxes, lines)
+    truth = true_boxes(asked.input.truth, args.text)
+    written = write_outputs(asked, result.boxes, truth, lines)
     if args.json:
         print(json_line({**asked.record(), **_record(result), **written}))
         return 0
-    print(box_table(result.boxes, true_overlaps(asked, result.boxes)))
+    print(box_table(result.boxes, true_overlaps(result.boxes, truth)))
     print(f"\nquestion:  {args.text}\nreasoning: {result.reasoning or 'none'}\nanswer:    {result.answer or 'none'}")
     print(f"verdict:   {verdict}")
     if result.corrected:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from n3d_core.cli.query import add_query_arguments, prepare, print_notes, true_overlaps, write_outputs
+from n3d_core.cli.query import add_query_arguments, prepare, print_notes, true_boxes, true_overlaps, write_outputs
 from n3d_core.cli.tables import box_record, box_table, json_line
 
 _DESCRIPTION = """\
@@ -28,8 +28,9 @@ def run(args: argparse.Namespace) -> int:
     """Grounds one text in one frame."""
     asked = prepare(args)
     result = asked.view.ground(args.text, on_event=asked.listen, deadline=asked.deadline)
-    overlaps = true_overlaps(asked, result.boxes)
-    written = write_outputs(asked, result.boxes, [args.text, "", result.text])
+    truth = true_boxes(asked.input.truth, args.text)
+    overlaps = true_overlaps(result.boxes, truth)
+    written = write_outputs(asked, result.boxes, truth, [args.text, "", result.text])
     if args.json:
         boxes = [box_record(box) for box in result.boxes]
         for i, overlap in enumerate(overlaps or []):

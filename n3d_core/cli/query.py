@@ -15,6 +15,7 @@ from n3d_core.cli.tables import times_line
 from n3d_core.draw import draw_boxes, enlarged, save_picture
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.boxes import Box3D, pairwise_iou_3d
+from n3d_core.geometry.frame_folder import Truth
 from n3d_core.results import BoxDecoded, Event, StageStarted
 
 _PICTURE_SIDE = 960  # pixels; smaller images are enlarged, so that their labels can be read
@@ -92,23 +93,39 @@ def tell(args: argparse.Namespace, line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
-def true_overlaps(asked: Asked, boxes: Sequence[Box3D]) -> list[float] | None:
-    """3D IoU of each box with the best true one; None where the truth is not known or nothing was found."""
-    if asked.input.truth is None or not boxes:
+def true_boxes(truth: Truth | None, text: str) -> list[Box3D] | None:
+    """The true boxes that a text or question is about; all of them where that is not known, None without truth."""
+    if truth is None:
         return None
-    truth = [thing.box for thing in asked.input.truth.objects]
-    return [float(row.max()) for row in pairwise_iou_3d(list(boxes), truth)] if truth else [0.0] * len(boxes)
+    boxes, words = [thing.box for thing in truth.objects], text.lower()
+    for entry in (*truth.groundings, *truth.questions):
+        if str(entry.get("text", "")).lower() == words:
+            return [boxes[i] for i in entry.get("objects", []) if isinstance(i, int) and 0 <= i < len(boxes)]
+    for names in ([thing.box.label for thing in truth.objects], [thing.cls for thing in truth.objects]):
+        named = [box for box, name in zip(boxes, names, strict=True) if name.lower() in words]
+        if named:
+            return named
+    return boxes
 
 
-def write_outputs(asked: Asked, boxes: Sequence[Box3D], lines: Sequence[str]) -> dict[str, str]:
+def true_overlaps(boxes: Sequence[Box3D], truth: Sequence[Box3D] | None) -> list[float] | None:
+    """3D IoU of each box with the best true one; None where the truth is not known or nothing was found."""
+    if truth is None or not boxes:
+        return None
+    return [float(row.max(initial=0.0)) for row in pairwise_iou_3d(list(boxes), list(truth))]
+
+
+def write_outputs(
+    asked: Asked, boxes: Sequence[Box3D], truth: Sequence[Box3D] | None, lines: Sequence[str]
+) -> dict[str, str]:
     """Writes the picture and the recording that were asked for; returns their paths by name.
 
     Args:
+        truth: true boxes, where they are known.
         lines: text for the recording.
     """
     args, frame = asked.args, asked.input.frame
     written = {}
-    truth = None if asked.input.truth is None else [thing.box for thing in asked.input.truth.objects]
     if args.output is not None:
         color, camera = enlarged(frame.color, frame.camera, _PICTURE_SIDE)
         save_picture(args.output, draw_boxes(color, camera, boxes, truth=truth))

@@ -15,8 +15,9 @@ import pytest
 from n3d_core import N3D
 from n3d_core.cli import COMMANDS, main
 from n3d_core.cli.inputs import add_frame_arguments, read_input
-from n3d_core.geometry import Camera
-from n3d_core.geometry.frame_folder import FrameFolder
+from n3d_core.cli.query import true_boxes, true_overlaps
+from n3d_core.geometry import Box3D, Camera
+from n3d_core.geometry.frame_folder import FrameFolder, TrueObject, Truth
 
 ROOT = Path(__file__).parents[2]
 FRAMES = ROOT / "demo" / "frames"
@@ -67,7 +68,7 @@ def test_help_is_quick_and_imports_no_numpy() -> None:
         assert summary.split()[0] in done.stdout
 
 
-@pytest.mark.parametrize("command", ["ground", "ask", "doctor", "download", "compile"])
+@pytest.mark.parametrize("command", ["ground", "ask", "doctor", "download", "compile", "bench"])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])
@@ -191,6 +192,25 @@ def test_results_that_cannot_be_kept_are_found_before_the_model_runs(capsys: pyt
 def test_an_unknown_model_lists_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ground", str(FRAMES), "mug", "--model", "nothing"]) == 1
     assert "n3d-tiny" in capsys.readouterr().err
+
+
+def test_the_truth_that_is_shown_is_what_the_text_is_about() -> None:
+    things = [
+        TrueObject(Box3D(f"{color} {cls}", (0, 0, 1.0 + i), (1, 1, 1)), cls, color, 1.0)
+        for i, (color, cls) in enumerate((("red", "mug"), ("blue", "mug"), ("red", "box")))
+    ]
+    boxes = [thing.box for thing in things]
+    groundings = [{"text": "Nearest mug", "objects": [0, 99]}, {"text": "green can", "objects": []}]
+    truth = Truth(things, groundings)
+    assert true_boxes(None, "mug") is None
+    assert true_boxes(truth, "nearest mug") == boxes[:1]  # an index out of range is left out
+    assert true_boxes(truth, "green can") == []
+    assert true_boxes(truth, "red box; blue mug") == boxes[1:]
+    assert true_boxes(truth, "mugs") == boxes[:2]
+    assert true_boxes(truth, "all objects") == boxes
+    assert true_overlaps([boxes[0]], []) == [0.0]
+    assert true_overlaps([boxes[0]], boxes) == [1.0]
+    assert true_overlaps([], boxes) is None
 
 
 # ---------------------------------------------------------------- with the shipped model
