@@ -44,13 +44,15 @@ class Backend(Protocol):
         name: `torch`, `onnx` or `tensorrt`, with the device, for people to read.
         reason: why this backend runs and not another, one sentence.
         config: of the network.
-        memory_bytes: that weights and buffers take.
     """
 
     name: str
     reason: str
     config: N3DConfig
-    memory_bytes: int
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes that weights and buffers take."""
 
     def encode(self, image: VisionInput) -> Any:
         """Image tokens, in whatever form `Sequence.extend` takes."""

@@ -29,6 +29,7 @@ def import_onnxruntime() -> Any:
         raise MissingDependencyError(
             "the onnx backend needs ONNX Runtime: pip install 'n3d-ros[onnxruntime]'"
         ) from error
+    onnxruntime.disable_telemetry_events()
     return onnxruntime
 
 

@@ -64,7 +64,7 @@ class StaticStep:
     def _captured(self) -> Any:
         # What the warm-up writes lies at slot 0 and is put back: the sequence may hold a prompt already.
         kept = [t[:, :, :, :1].clone() for t in (self._cache.keys, self._cache.values)]
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             self._mask[:, 0] = True

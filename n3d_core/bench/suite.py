@@ -40,7 +40,7 @@ _REASONING = (
     "0.83, 0.19, 0.16, 0.18]. So the distance between red mug and blue box is 0.30 meters.</think>"
     "The distance is 0.30 meters."
 )
-_ROWS = 167  # of the demo's 192: the released size then has 1,380 patches
+_LANDSCAPE = 0.6525  # height over width: the released sizes then have 46 x 30 = 1,380 patches
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _frame(suite: Suite, scripted: bool) -> tuple[float, Frame, tuple[str, str]]
     frame = folder.frame(0)
     read = (time.perf_counter() - started) * 1e3
     if scripted:
-        rows = min(_ROWS, frame.camera.height)
+        rows = min(int(frame.camera.width * _LANDSCAPE), frame.camera.height)
         camera = replace(frame.camera, height=rows)
         return read, Frame(frame.color[:rows], frame.depth[:rows], camera), (_QUESTION, _QUESTION)
     truth = folder.truth(0)
