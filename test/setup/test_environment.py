@@ -104,6 +104,15 @@ def test_the_hook_puts_what_is_recorded_behind_what_is_sourced(tools):
     assert tools.activation.completed({**environ, **changes}, recorded) == {}
 
 
+def test_the_hook_tells_another_ros_that_comes_first_from_its_own(tools, tmp_path):
+    (tmp_path / "other" / "rclpy").mkdir(parents=True)
+    (tmp_path / "own" / "rclpy").mkdir(parents=True)
+    recorded = {"modules": [str(tmp_path / "own")]}
+    assert tools.activation.foreign({"PYTHONPATH": f"{tmp_path}{os.pathsep}{tmp_path / 'own'}"}, recorded) is None
+    assert tools.activation.foreign({"PYTHONPATH": str(tmp_path / "other")}, recorded) == str(tmp_path / "other")
+    assert tools.activation.foreign({}, recorded) is None
+
+
 def test_the_wheels_cmake_files_are_pointed_at_this_machine(tools, tmp_path):
     path = tmp_path / "share" / "x" / "cmake" / "xExport.cmake"
     path.parent.mkdir(parents=True)

@@ -28,15 +28,22 @@ def completed(environ, recorded):
     return changes
 
 
+def foreign(environ, recorded):
+    """The folder of a ROS 2 that PYTHONPATH puts before the recorded one; None if there is none."""
+    entries = [entry for entry in environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    others = [entry for entry in entries if Path(entry, "rclpy").is_dir() and entry not in recorded["modules"]]
+    return others[0] if others else None
+
+
 @functools.cache  # with --system-site-packages Python reads the `.pth` twice
 def activate():
     """Complete this process's environment; start the interpreter anew if the dynamic loader has to know of it."""
     recorded = json.loads(Path(__file__).with_suffix(".json").read_text())
-    sourced = os.environ.get("ROS_DISTRO")
-    if sourced and sourced != recorded["defaults"]["ROS_DISTRO"]:
+    other = foreign(os.environ, recorded)
+    if other is not None:
         sys.stderr.write(
-            f"{sys.prefix} was set up for ROS 2 {recorded['defaults']['ROS_DISTRO']}, and {sourced} is sourced: "
-            "run `make setup` to set it up anew, or use a shell where nothing is sourced\n"
+            f"{sys.prefix} was set up for another ROS 2 than the one that is sourced ({other}): run `make setup` in "
+            "this shell to set it up anew, or use a shell where nothing is sourced\n"
         )
         return
     changes = completed(os.environ, recorded)

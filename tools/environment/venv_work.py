@@ -111,7 +111,12 @@ class VenvWork:
         site = next(self.venv.glob("lib/python*/site-packages"))
         prefixes = [str(self.overlay), *self._prefixes()]
         libraries = [str(self.overlay / "lib"), *self._libraries()]
-        record = {"AMENT_PREFIX_PATH": prefixes, "LD_LIBRARY_PATH": libraries, "defaults": self._defaults()}
+        record = {
+            "AMENT_PREFIX_PATH": prefixes,
+            "LD_LIBRARY_PATH": libraries,
+            "modules": self.source.modules,
+            "defaults": self._defaults(),
+        }
         shutil.copyfile(HOOK, site / "n3d_ros_environment.py")
         (site / "n3d_ros_environment.json").write_text(json.dumps(record, indent=1))
         # Its name sorts before those of the ROS wheels, whose own hook then finds its work done.
