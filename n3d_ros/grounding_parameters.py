@@ -80,6 +80,12 @@ class GroundingParameters(CheckedParameters):
         "Answers to questions: the model's, what geometry gives, or the model's audited against geometry.",
         choices=("model", "geometry", "audited"),
     )
+    refine: str = parameter(
+        "off",
+        "depth: turn and fit each box to the points inside it, upright by gravity (of a target_frame with z up, "
+        "else of the largest level plane); off: axis-aligned in the optical frame.",
+        choices=("off", "depth"),
+    )
     score_threshold: float = parameter(0.0, "Boxes with a score below this are left out.", low=0.0, high=1.0)
     target_frame: str = parameter("", "Frame of the output; empty is the image's optical frame. Needs tf2_ros.")
     transform_timeout: float = parameter(

@@ -14,7 +14,9 @@ from n3d_core.depth.cleaning import DepthLimits
 from n3d_core.errors import EmptyTextError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame import Frame
+from n3d_core.geometry.gravity import gravity_from_points
 from n3d_core.geometry.oriented_box import OrientedBox
+from n3d_core.geometry.upright_box import upright_box
 from n3d_core.results import Answer, BoxDecoded, Event, Grounding, StageStarted, TextDecoded
 from n3d_ros.frame_source import FrameSource
 from n3d_ros.grounding_parameters import GroundingParameters
@@ -33,11 +35,39 @@ class Placement:
     rotation: NDArray[Any] | None = None
     translation: NDArray[Any] | None = None
 
+    @property
+    def gravity(self) -> NDArray[Any] | None:
+        """Unit vector along gravity in the optical frame: of an output frame that has z up (REP 103), else None."""
+        if self.rotation is None or self.frame_id.endswith("_optical_frame"):
+            return None
+        return -np.asarray(self.rotation)[2]
+
     def place(self, box: OrientedBox) -> OrientedBox:
         """The box in the output frame."""
         if self.rotation is None or self.translation is None:
             return box
         return box.transformed(self.rotation, self.translation)
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What makes upright boxes of the model's, from the points of the frame; without gravity they stay as they are."""
+
+    points: NDArray[Any]
+    gravity: NDArray[Any] | None
+
+    @classmethod
+    def of(cls, frame: Frame, placement: Placement, mode: str) -> Refinement | None:
+        """None where parameter `refine` is off; gravity is the output frame's, else that of the largest level plane."""
+        if mode == "off":
+            return None
+        points = frame.points[frame.valid]
+        known = placement.gravity
+        return cls(points, gravity_from_points(points) if known is None else known)
+
+    def refine(self, box: OrientedBox) -> OrientedBox:
+        """The upright box of the same object (`n3d_core.geometry.upright_box`)."""
+        return box if self.gravity is None else upright_box(box, self.points, self.gravity)
 
 
 @dataclass(frozen=True)
@@ -110,7 +140,8 @@ class QueryRunner:
         with self.shared.lock:
             known = self._view if self._view is not None and _same(self._view.frame, frame) else None
             view = known or self._look(frame, parameters, progress)
-            watch = _Watcher(frame, placement, parameters.score_threshold, progress)
+            refinement = Refinement.of(view.frame, placement, parameters.refine)
+            watch = _Watcher(frame, placement, refinement, parameters.score_threshold, progress)
             options = {"on_event": watch, "cancel": job.cancelled, "deadline": deadline}
             reply: Grounding | Answer = (
                 view.ask(text, answer_from=parameters.answer_from, **options)
@@ -118,7 +149,10 @@ class QueryRunner:
                 else view.ground(text, **options)
             )
         spent = {stage: ms for stage, ms in reply.times.items() if known is None or stage not in view.times}
-        seen = [OrientedBox.of(box) for box in reply.boxes if box.score >= parameters.score_threshold]
+        seen = [_shaped(box, refinement) for box in reply.boxes if box.score >= parameters.score_threshold]
+        warnings = list(reply.warnings)
+        if refinement is not None and refinement.gravity is None:
+            warnings.append("boxes are not refined: no level plane is seen, and target_frame names no frame with z up")
         return Outcome(
             frame,
             seen,
@@ -126,7 +160,7 @@ class QueryRunner:
             placement.frame_id,
             {**times, **spent},
             age_ms,
-            reply.warnings,
+            warnings,
             reply if isinstance(reply, Answer) else None,
         )
 
@@ -155,12 +189,18 @@ def _same(a: Frame, b: Frame) -> bool:
     )
 
 
+def _shaped(box: Box3D, refinement: Refinement | None) -> OrientedBox:
+    plain = OrientedBox.of(box)
+    return plain if refinement is None else refinement.refine(plain)
+
+
 @dataclass
 class _Watcher:
     """Turns the core's events into progress."""
 
     frame: Frame
     placement: Placement
+    refinement: Refinement | None
     threshold: float
     progress: Progress
 
@@ -175,5 +215,5 @@ class _Watcher:
     def _on_box(self, box: Box3D) -> None:
         if box.score >= self.threshold:
             self.progress.on_box(
-                self.placement.place(OrientedBox.of(box)), self.frame.stamp_ns, self.placement.frame_id
+                self.placement.place(_shaped(box, self.refinement)), self.frame.stamp_ns, self.placement.frame_id
             )

@@ -61,10 +61,20 @@ def render_views(seed: int, config: SceneConfig, views: int) -> list[Scene]:
         MissingDependencyError: if MuJoCo or OpenGL is missing or does not work.
     """
     choose_backend()  # before MuJoCo is imported, which reads MUJOCO_GL once
-    layout = sample_layout(np.random.default_rng((seed, _LAYOUT)), config)
+    layout = layout_of(seed, config)
     world = build_world(np.random.default_rng((seed, _LAYOUT, 1)), config, layout)
     with WorldRenderer(world) as renderer:
         return [_one_view(seed, config, layout, renderer, i) for i in range(views)]
+
+
+def layout_of(seed: int, config: SceneConfig) -> Layout:
+    """The objects of a scene and where they stand."""
+    return sample_layout(np.random.default_rng((seed, _LAYOUT)), config)
+
+
+def viewpoint_of(seed: int, config: SceneConfig, layout: Layout, number: int) -> Viewpoint:
+    """The camera of one view of a scene."""
+    return sample_viewpoint(np.random.default_rng((seed, _VIEW, number)), config, layout)
 
 
 def is_groundable(item: TrueObject, camera: Camera) -> bool:
@@ -75,7 +85,7 @@ def is_groundable(item: TrueObject, camera: Camera) -> bool:
 
 
 def _one_view(seed: int, config: SceneConfig, layout: Layout, renderer: WorldRenderer, number: int) -> Scene:
-    view = sample_viewpoint(np.random.default_rng((seed, _VIEW, number)), config, layout)
+    view = viewpoint_of(seed, config, layout, number)
     color, depth, owners = renderer.render(view)
     instances, truth = _truth(layout.objects, view, owners)
     measured = depth
@@ -113,4 +123,4 @@ def _true_box(item: PlacedObject, view: Viewpoint) -> Box3D:
     return Box3D(f"{item.color} {item.cls}", (x, y, z), (width, height, length))
 
 
-__all__ = ["Scene", "Truth", "is_groundable", "render", "render_views"]
+__all__ = ["Scene", "Truth", "is_groundable", "layout_of", "render", "render_views", "viewpoint_of"]

@@ -1,0 +1,131 @@
+"""From an axis-aligned box of a tilted camera to the upright, turned box that the measured points show.
+
+The model's boxes are axis-aligned in the optical frame. Seen by a camera that looks down, or of an object that is
+turned, such a box is larger than the object. The points inside it give the object's yaw and its faces; what the camera
+cannot see is completed from the model's box, whose extents are known sums of the object's sizes:
+`extent_i = sum_j |R_ij| size_j` for a box with axes R.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.geometry.oriented_box import OrientedBox, quaternion_of
+
+_LEAST_POINTS = 40
+_MOST_POINTS = 1500  # enough for a yaw; more only cost time
+_NOISE = 0.004, 0.006  # metres, and share of the distance: how far a point lies from its surface
+_SEEN_WEIGHT = 0.3  # of the visible extents against the model's
+_LEAST_OVERLAP = 0.35  # between the model's box and the hull of the refined one: below it, the points belong to others
+_YAWS = np.radians(np.arange(0.0, 90.0, 1.0))
+
+Array = NDArray[np.float64]
+
+
+def upright_box(box: OrientedBox, points: NDArray[Any], gravity: NDArray[Any]) -> OrientedBox:
+    """The box of the same object that stands level, turned by a yaw and fitted to points.
+
+    Args:
+        box: axis-aligned in the optical frame, as the model gives it.
+        points: the image's points [N, 3] in metres, optical frame; those that are not finite are left out.
+        gravity: unit vector [3] along gravity in the optical frame.
+
+    Returns:
+        A box whose own y axis is gravity; `box` itself where too few points lie inside, or they do not fit it.
+    """
+    inside = np.asarray(points, dtype=np.float64)[box.contains(points, margin=0.01)]
+    if len(inside) < _LEAST_POINTS:
+        return box
+    noise = _NOISE[0] + _NOISE[1] * float(np.linalg.norm(box.center))
+    level = _level_axes(np.asarray(gravity, dtype=np.float64))
+    own = inside @ level  # columns: right, down, forward, all level
+    bottom = float(np.percentile(own[:, 1], 98))
+    standing = own[own[:, 1] < bottom - 2 * noise]
+    if len(standing) < _LEAST_POINTS:
+        return box
+    center = np.asarray(box.center) @ level
+    standing = _one_object(standing, center, noise)
+    if len(standing) < _LEAST_POINTS:
+        return box
+    axes = level @ _turn(_yaw(standing[:, [0, 2]], noise))
+    refined = _fitted(box, standing @ level.T @ axes, bottom, axes)
+    return refined if _overlap(box, refined) >= _LEAST_OVERLAP else box
+
+
+def _level_axes(gravity: Array) -> Array:
+    """[3, 3], columns: level right, gravity, level forward, in the optical frame."""
+    down = gravity / np.linalg.norm(gravity)
+    right = np.cross(down, [0.0, 0.0, 1.0])
+    if np.linalg.norm(right) < 1e-6:  # a camera that looks straight down or up
+        right = np.array([1.0, 0.0, 0.0])
+    right /= np.linalg.norm(right)
+    return np.column_stack([right, down, np.cross(right, down)])
+
+
+def _turn(yaw: float) -> Array:
+    """Rotation about the second axis."""
+    c, s = np.cos(yaw), np.sin(yaw)
+    return np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+
+
+def _one_object(points: Array, center: Array, noise: float) -> Array:
+    """Of the patches that the points form seen from above, the one that gathers nearest to the box's centre."""
+    cell = 2.5 * noise
+    ground = points[:, [0, 2]]
+    cells = ((ground - ground.min(axis=0)) / cell).astype(int)
+    image = np.zeros(cells.max(axis=0) + 1, np.uint8)
+    image[cells[:, 0], cells[:, 1]] = 1
+    labels = cv2.connectedComponents(image, connectivity=8)[1][cells[:, 0], cells[:, 1]]
+    away = np.linalg.norm(ground - center[[0, 2]], axis=1)
+    weights = np.bincount(labels, np.exp(-((away / max(float(away.mean()), 1e-6)) ** 2)))
+    chosen: Array = points[labels == int(weights.argmax())]
+    return chosen
+
+
+def _yaw(ground: Array, noise: float) -> float:
+    """The yaw at which most points lie close to a rectangle's sides (closeness criterion; Zhang et al., IV 2017)."""
+    some = ground[:: max(1, len(ground) // _MOST_POINTS)]
+    c, s = np.cos(_YAWS)[:, None], np.sin(_YAWS)[:, None]
+    first, second = some[:, 0] * c - some[:, 1] * s, some[:, 0] * s + some[:, 1] * c
+    gaps = [
+        np.minimum(along.max(axis=1, keepdims=True) - along, along - along.min(axis=1, keepdims=True))
+        for along in (first, second)
+    ]
+    closeness = 1.0 / np.maximum(np.minimum(*gaps), noise)
+    return float(_YAWS[int(closeness.sum(axis=1).argmax())])
+
+
+def _fitted(box: OrientedBox, points: Array, bottom: float, axes: Array) -> OrientedBox:
+    """The box with the given axes around the points (in these axes), completed from the model's box."""
+    low, high = np.percentile(points, (1, 99), axis=0)
+    high[1] = bottom
+    seen = high - low
+    spread = np.abs(axes)
+    # Least squares of |R| size = extents and, for what a yaw of 45 degrees leaves open, size = seen; height is seen.
+    across = spread[:, [0, 2]]
+    rest = np.asarray(box.size) - spread[:, 1] * seen[1]
+    system = np.vstack([across, _SEEN_WEIGHT * np.eye(2)])
+    size = seen.copy()
+    size[[0, 2]] = np.maximum(
+        np.linalg.lstsq(system, np.concatenate([rest, _SEEN_WEIGHT * seen[[0, 2]]]), rcond=None)[0], seen[[0, 2]]
+    )
+    # The model's centre, as far as the box then still holds what is seen.
+    middle = np.clip(np.asarray(box.center) @ axes, high - size / 2, low + size / 2)
+    x, y, z = (axes @ middle).tolist()
+    width, height, length = size.tolist()
+    return replace(box, center=(x, y, z), size=(width, height, length), quaternion=quaternion_of(axes))
+
+
+def _overlap(box: OrientedBox, refined: OrientedBox) -> float:
+    """Intersection over union of the model's box and the axis-aligned hull of the refined one."""
+    corners = refined.corners()
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    half = np.asarray(box.size) / 2
+    inner = np.minimum(high, box.center + half) - np.maximum(low, box.center - half)
+    both = float(np.prod(np.clip(inner, 0, None)))
+    return both / (float(np.prod(high - low)) + float(np.prod(box.size)) - both)
