@@ -1,4 +1,4 @@
-"""The token loop: grammar, jump-forward, drafting, sampling, streaming, cancellation. Knows ids, no camera and no image.
+"""The token loop: grammar, jump-forward, drafting, sampling, streaming, cancellation. Knows ids only.
 
 Every fast way gives the ids that decoding one token at a time under the same grammar gives: forced tokens ride in the
 chunk of the token before them, and a draft is kept only as far as the model would have chosen it itself.
@@ -29,7 +29,7 @@ class Sampling:
     Attributes:
         temperature: 0 for greedy.
         top_p, top_k: nucleus and count limits, as transformers applies them (k first, then p); 0 or 1 for none.
-        repetition_penalty: divides positive and multiplies negative logits of ids that stand in the context; 1 for none.
+        repetition_penalty: divides positive and multiplies negative logits of ids in the context; 1 for none.
         seed: of the generator.
     """
 
@@ -41,7 +41,9 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if self.temperature < 0 or not 0 < self.top_p <= 1 or self.top_k < 0 or self.repetition_penalty <= 0:
-            raise ConfigError(f"{self}: temperature >= 0, 0 < top_p <= 1, top_k >= 0 and repetition_penalty > 0 are wanted")
+            raise ConfigError(
+                f"{self}: temperature >= 0, 0 < top_p <= 1, top_k >= 0 and repetition_penalty > 0 are wanted"
+            )
 
     @classmethod
     def released(cls, repetition_penalty: float = 1.05, seed: int = 0) -> Sampling:
@@ -68,7 +70,9 @@ class Limits:
         if self.cancel is not None and self.cancel():
             raise QueryCancelledError(f"cancelled by the caller after {written} tokens")
         if self.deadline is not None and time.monotonic() > self.deadline:
-            raise QueryTimeoutError(f"the time budget ran out after {written} tokens; raise the time-out or ask for less")
+            raise QueryTimeoutError(
+                f"the time budget ran out after {written} tokens; raise the time-out or ask for less"
+            )
 
 
 @dataclass(frozen=True)
@@ -176,7 +180,7 @@ class _Run:
             self._settle(token.id)
 
     def _settle(self, token: int) -> None:
-        """Brings the sequence in line with a decided token: a draft that guessed it stays, one that did not is forgotten."""
+        """Brings the sequence in line with a decided token: a draft that guessed it stays, another is forgotten."""
         self.known.append(token)
         self.rows = self.rows[1:]
         if self.ahead and self.ahead[0] == token:

@@ -1,9 +1,9 @@
 """Look once, ask many: a frame is encoded once, and every question about it pays only for its own tokens.
 
-    model = N3D.load("n3d-tiny")
-    view = model.look(frame)
-    view.ground("red mug").boxes
-    view.ask("How far is the red mug from the blue box?").answer
+model = N3D.load("n3d-tiny")
+view = model.look(frame)
+view.ground("red mug").boxes
+view.ask("How far is the red mug from the blue box?").answer
 """
 
 from __future__ import annotations
@@ -260,10 +260,15 @@ class View:
         found = list(self.depth_report.warnings)
         for box in boxes:
             if box.saturated:
-                found.append(f"{box.label}: {', '.join(box.saturated)} at the end of the scale; the true value may be larger")
+                found.append(
+                    f"{box.label}: {', '.join(box.saturated)} at the end of the scale; the true value may be larger"
+                )
             agreement = depth_agreement(self.frame, box)
             if not agreement.agrees and np.isfinite(agreement.offset):
-                found.append(f"{box.label}: measured depth is {abs(agreement.offset):.2f} m {'behind' if agreement.offset > 0 else 'before'} the box")
+                found.append(
+                    f"{box.label}: measured depth is {abs(agreement.offset):.2f} m "
+                    f"{'behind' if agreement.offset > 0 else 'before'} the box"
+                )
         return found
 
 

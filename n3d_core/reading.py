@@ -14,7 +14,9 @@ from n3d_core.scores import BoxEvidence, Calibration, center_covariance
 class BoxReader:
     """Collects a reply; each finished line becomes a box with its score and covariance."""
 
-    def __init__(self, words: BoxVocabulary, codec: BoxCodec, calibration: Calibration, on_event: Listener | None) -> None:
+    def __init__(
+        self, words: BoxVocabulary, codec: BoxCodec, calibration: Calibration, on_event: Listener | None
+    ) -> None:
         self._words, self._codec, self._calibration, self._on_event = words, codec, calibration, on_event
         self._line: list[int] = []
         self._evidence = BoxEvidence(words)

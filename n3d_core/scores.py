@@ -35,7 +35,7 @@ class BinMoments:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Logistic weights of (one, log p of the decision, of the class, and of the bins), and a factor on the covariance."""
+    """Logistic weights of one and of log p of decision, class and bins; and a factor on the covariance."""
 
     weights: tuple[float, float, float, float] = (0.0, 1.0, 1.0, 1.0)
     covariance_scale: float = 1.0
@@ -52,7 +52,9 @@ class Calibration:
             bias, decision, label, bins = (float(v) for v in data["weights"])
             return cls((bias, decision, label, bins), float(data["covariance_scale"]), True)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{path}: not a calibration ({type(error).__name__}: {error}); fit it again") from error
+            raise CheckpointError(
+                f"{path}: not a calibration ({type(error).__name__}: {error}); fit it again"
+            ) from error
 
     def score(self, evidence: NDArray[np.float64]) -> float:
         """Evidence [3] of log probabilities -> probability that the box is right."""
@@ -126,7 +128,9 @@ class BoxEvidence:
         return BinMoments(variance, near)
 
 
-def center_covariance(codec: BoxCodec, code: BoxCode, moments: list[BinMoments], scale: float) -> tuple[float, ...] | None:
+def center_covariance(
+    codec: BoxCodec, code: BoxCode, moments: list[BinMoments], scale: float
+) -> tuple[float, ...] | None:
     """Row-major 3x3 covariance of a box's centre, m^2, from the variances over its bins u, v, z."""
     if len(moments) < 3:
         return None

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from n3d_core.language.structured import BINS, BoxCode
+from training.losses import BinSoftener
 
 WORD_SCALE = 8.0  # embeddings are small: brings their products with a state to the size of logits
+MOST_MEASURED = 256  # patches of a batch whose numbers are read
 PLACED, MEASURED = 2, 6  # u and v from the patch to the centre; the centre's u, v and z, and three sizes
 
 
@@ -53,8 +55,16 @@ def dense_targets(
     grid_h, grid_w = grid
     height, width = instances.shape
     tiles = instances[: height // grid_h * grid_h, : width // grid_w * grid_w]
-    tiles = tiles.reshape(grid_h, height // grid_h, grid_w, width // grid_w).transpose(0, 2, 1, 3).reshape(grid_h * grid_w, -1)
-    share = np.stack([(tiles == i + 1).mean(axis=1) for i in range(len(codes))], axis=1) if codes else np.zeros((len(tiles), 1))
+    tiles = (
+        tiles.reshape(grid_h, height // grid_h, grid_w, width // grid_w)
+        .transpose(0, 2, 1, 3)
+        .reshape(grid_h * grid_w, -1)
+    )
+    share = (
+        np.stack([(tiles == i + 1).mean(axis=1) for i in range(len(codes))], axis=1)
+        if codes
+        else np.zeros((len(tiles), 1))
+    )
     best, covered = share.argmax(axis=1), share.max(axis=1) >= 1 / 6
     table = np.array([[c.u, c.v, c.z, c.sx, c.sy, c.sz] for c in codes] or [[0] * MEASURED], dtype=np.float32) / BINS
     row, col = np.divmod(np.arange(grid_h * grid_w), grid_w)
@@ -76,10 +86,10 @@ class DenseHead(nn.Module):
     """Linear maps, so that what they read must be there.
 
     What and where an object is, a token of the tower can know by itself; classes and colours are read in the space of
-    the words that name them, so that a word of a question finds the tokens it is about. Where in the image it stands (the
-    tower knows relative positions only), its depth and its size in units of the cloud need other tokens (the start of the
-    image, the nearest point, the far side): they are read from inside the decoder, early enough that later layers can
-    use them.
+    the words that name them, so that a word of a question finds the tokens it is about. Where in the image it stands
+    (the tower knows relative positions only), its depth and its size in units of the cloud need other tokens (the start
+    of the image, the nearest point, the far side): they are read from inside the decoder, early enough that later
+    layers can use them.
     """
 
     def __init__(self, width: int, patches: int) -> None:
@@ -89,16 +99,24 @@ class DenseHead(nn.Module):
         self.tint = _small_linear(width, patches * width)
         self.empty = _small_linear(width, patches)
         self.place = _small_linear(width, patches * PLACED)
-        self.measure = _small_linear(width, patches * MEASURED)
+        self.measure = _small_linear(width, patches * MEASURED * width)
 
     def forward(
-        self, tokens: Tensor, inside: Tensor, words: tuple[Tensor, Tensor], classes: Tensor, colors: Tensor, boxes: Tensor
+        self,
+        tokens: Tensor,
+        inside: Tensor,
+        words: tuple[Tensor, Tensor, Tensor],
+        classes: Tensor,
+        colors: Tensor,
+        boxes: Tensor,
+        softener: BinSoftener,
     ) -> dict[str, Tensor]:
         """Losses and accuracies against the targets [B, P] and [B, P, 8].
 
         Args:
             tokens, inside: image tokens [B, tokens, width] of the tower and inside the decoder.
-            words: embeddings of the words for the classes [C, width] and the colours [K, width].
+            words: embeddings of the words for the classes [C, width], colours [K, width] and bins [BINS, width].
+            softener: of the bins.
         """
         named = self._patches(self.name, tokens) @ words[0].T * WORD_SCALE
         class_logits = torch.cat([self._patches(self.empty, tokens), named], dim=-1)
@@ -108,12 +126,26 @@ class DenseHead(nn.Module):
         weight = torch.where(known, 1.0, 0.25).flatten()
         class_loss = F.cross_entropy(class_logits.flatten(0, 1), classes.flatten(), reduction="none")
         color_loss = F.cross_entropy(color_logits[known], colors[known] - 1, reduction="sum") / some
-        sizes = self._patches(self.measure, F.rms_norm(inside, inside.shape[-1:]))
-        values = torch.cat([self._patches(self.place, tokens), sizes], dim=-1)[known]
-        box_loss = F.smooth_l1_loss(values, boxes[known], reduction="sum", beta=0.05) / some
-        loss = 2 * (class_loss * weight).sum() / weight.sum() + 0.5 * color_loss + 2 * box_loss
+        places = self._patches(self.place, tokens)[known]
+        box_loss = F.smooth_l1_loss(places, boxes[known][:, :PLACED], reduction="sum", beta=0.05) / some
+        measure_loss = self._measured(inside, words[2], known, boxes, softener)
+        class_loss = 2 * (class_loss * weight).sum() / weight.sum()
+        loss = class_loss + 0.5 * color_loss + 2 * box_loss + 0.5 * measure_loss
         right = (class_logits[known].argmax(-1) == classes[known]).sum() / some
-        return {"loss": loss, "class_accuracy": right.detach(), "box_loss": box_loss.detach()}
+        return {"loss": loss, "class_accuracy": right.detach(), "measure": measure_loss.detach()}
+
+    def _measured(self, inside: Tensor, numbers: Tensor, known: Tensor, boxes: Tensor, softener: BinSoftener) -> Tensor:
+        """Divergence of the numbers that some known patches say from the true ones, as words."""
+        rows, patches = torch.nonzero(known, as_tuple=True)
+        chosen = torch.randperm(len(rows), device=rows.device)[:MOST_MEASURED]
+        rows, patches = rows[chosen], patches[chosen]
+        states = F.rms_norm(inside, inside.shape[-1:])[rows, patches // self.patches]
+        said = self.measure(states).view(len(rows), self.patches, MEASURED, -1)
+        said = said[torch.arange(len(rows)), patches % self.patches]
+        log_probability = F.log_softmax(said @ numbers.T * WORD_SCALE, dim=-1)
+        bins = (boxes[rows, patches][:, PLACED:] * BINS).round().long().clamp(0, BINS - 1)
+        divergence = -(softener.kernel[bins] * log_probability).sum(-1) - softener.entropy[bins]
+        return divergence.sum() / max(1, divergence.numel())
 
     def _patches(self, read: nn.Linear, tokens: Tensor) -> Tensor:
         """[B, tokens, width] -> [B, P, values]: what each patch of each token says."""

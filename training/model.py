@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from n3d_core.model.config import N3DConfig
 from n3d_core.model.decoder import mrope_tables
+from n3d_core.model.layers import rotate
 from n3d_core.model.network import N3DNetwork
 from n3d_core.model.plan import ImagePlan
 from n3d_core.model.vision import PlanTensors
@@ -24,7 +25,7 @@ from training.losses import BinSoftener, language_loss
 from training.packing import IGNORE, Packed, attention_mask
 from training.samples import Sample
 
-
+GUIDED_HEADS = 2  # that share the first keys
 WordIds = tuple[list[list[int]], list[list[int]]]
 
 
@@ -76,7 +77,9 @@ def collate(samples: list[Sample], config: N3DConfig, pad: int) -> Batch:
         classes=torch.from_numpy(np.stack([s.dense.classes for s in samples])),
         colors=torch.from_numpy(np.stack([s.dense.colors for s in samples])),
         boxes=torch.from_numpy(np.stack([s.dense.boxes for s in samples])),
-        pointed=torch.cat([F.pad(torch.from_numpy(s.pointed)[:, None], (1, 0), value=i) for i, s in enumerate(samples)]),
+        pointed=torch.cat(
+            [F.pad(torch.from_numpy(s.pointed)[:, None], (1, 0), value=i) for i, s in enumerate(samples)]
+        ),
         shares=torch.cat([torch.from_numpy(s.shares) for s in samples]),
     )
 
@@ -97,7 +100,13 @@ class TrainingModel(nn.Module):
     """
 
     def __init__(
-        self, network: N3DNetwork, plan: ImagePlan, number_ids: list[int], sigma: float, words: WordIds | None, auxiliary: float = 1.0
+        self,
+        network: N3DNetwork,
+        plan: ImagePlan,
+        number_ids: list[int],
+        sigma: float,
+        words: WordIds | None,
+        auxiliary: float = 1.0,
     ) -> None:
         super().__init__()
         self.network = network
@@ -164,13 +173,36 @@ class TrainingModel(nn.Module):
         out = {"loss": text, "language": text.detach(), "decisions": words}
         if self.dense is not None and self.pointer is not None and self.words is not None:
             seen = inside[0][pads].unflatten(0, image.shape[:2])
-            words = (_mean_rows(table, self.words[0]), _mean_rows(table, self.words[1]))
-            dense = self.dense(image, seen, words, batch.classes, batch.colors, batch.boxes)
+            names = (_mean_rows(table, self.words[0]), _mean_rows(table, self.words[1]), table[self.number_ids])
+            dense = self.dense(image, seen, names, batch.classes, batch.colors, batch.boxes, self.softener)
             pointer = self.pointer(inside[0], pads, batch.pointed, batch.shares)
+            fetch = self._fetching(inside[0], pads, batch)
             out |= {k: v.detach() for k, v in (dense | pointer).items() if k != "loss"}
-            out["loss"] = text + self.auxiliary * (dense["loss"] + pointer["pointer"])
-            out["dense"] = dense["loss"].detach()
+            out["loss"] = text + self.auxiliary * (dense["loss"] + pointer["pointer"] + fetch)
+            out |= {"dense": dense["loss"].detach(), "fetch": fetch.detach()}
         return out
+
+    def _fetching(self, inside: Tensor, pads: Tensor, batch: Batch) -> Tensor:
+        """Divergence of what the first heads behind the middle attend to from the tokens that show the object.
+
+        Those heads then carry what the tokens know, the numbers among it, to the word that is about them.
+        """
+        layers = self.network.model.layers
+        layer = layers[len(layers) // 2]
+        states = layer.input_layernorm(inside)
+        queries, keys = (
+            p(states).unflatten(-1, (-1, layer.self_attn.head_size))[:, :, :heads]
+            for p, heads in ((layer.self_attn.q_proj, GUIDED_HEADS), (layer.self_attn.k_proj, 1))
+        )
+        cos, sin = batch.cos.transpose(1, 2), batch.sin.transpose(1, 2)
+        queries, keys = rotate(queries, cos, sin), rotate(keys, cos, sin)[:, :, 0]
+        some = batch.shares[:, -1] < 0.5
+        rows, places = batch.pointed[some].unbind(1)
+        logits = torch.einsum("nhd,ntd->nht", queries[rows, places], keys[rows]) * layer.self_attn.head_size**-0.5
+        logits = logits.masked_fill(~batch.mask[rows, :, places], -torch.inf)
+        image = torch.nonzero(pads[0]).squeeze(1)  # the prefix is the same in every row
+        found = F.log_softmax(logits, dim=-1)[:, :, image]
+        return -(batch.shares[some][:, None, :-1] * found).sum(-1).mean()
 
 
 def _mean_rows(table: Tensor, ids: list[list[int]]) -> Tensor:

@@ -1,4 +1,4 @@
-"""From a cached scene to what one training step takes: augmented image, point coordinates, packed questions, dense targets."""
+"""From a cached scene to what a training step takes: image, point coordinates, packed questions, dense targets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from n3d_core.depth import clean_depth
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame_folder import TrueObject
@@ -31,7 +32,7 @@ from training.scenes.scene import is_groundable
 
 @dataclass(frozen=True)
 class LabelledObject:
-    """An object in a training image: its words, class and colour numbers (from 1), its box, and whether it can be asked for."""
+    """An object in a training image: words, class and colour numbers (from 1), box, and whether it can be asked for."""
 
     cls: str
     color: str
@@ -48,7 +49,7 @@ class LabelledObject:
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """One view: RGB uint8 [H, W, 3], depth float32 [H, W] metres (NaN invalid), instances [H, W], camera and objects."""
+    """One view: RGB uint8 [H, W, 3], depth float32 [H, W] metres (NaN invalid), instances [H, W], camera, objects."""
 
     color: NDArray[np.uint8]
     depth: NDArray[np.float32]
@@ -89,7 +90,8 @@ def augment(image: LabelledImage, rng: np.random.Generator) -> LabelledImage:
 def _mirrored(image: LabelledImage) -> LabelledImage:
     camera = replace(image.camera, cx=image.camera.width - 1 - image.camera.cx)
     objects = [
-        replace(o, box=replace(o.box, center=(-o.box.center[0], o.box.center[1], o.box.center[2]))) for o in image.objects
+        replace(o, box=replace(o.box, center=(-o.box.center[0], o.box.center[1], o.box.center[2])))
+        for o in image.objects
     ]
     flipped = (np.ascontiguousarray(a[:, ::-1]) for a in (image.color, image.depth, image.instances))
     return LabelledImage(*flipped, camera, objects)
@@ -151,10 +153,12 @@ class SampleMaker:
 
     def make(self, image: LabelledImage, questions: list[Question], decision: float) -> Sample:
         """Encodes image and questions; those that no longer fit are left out."""
-        normalised, normalisation = normalise(to_model_frame(image.camera.back_project(image.depth)), np.isfinite(image.depth))
+        depth, _ = clean_depth(image.depth)  # as every frame is cleaned that the model looks at
+        valid = np.isfinite(depth)
+        normalised, normalisation = normalise(to_model_frame(image.camera.back_project(depth)), valid)
         sized = np.asarray(resize_for_model(Image.fromarray(image.color), self.config))
         patches, grid_h, grid_w = patchify(sized, self.config.vision)
-        coordinates = pooled_coordinates(normalised, np.isfinite(image.depth), grid_h, grid_w)
+        coordinates = pooled_coordinates(normalised, valid, grid_h, grid_w)
         if not self.depth:
             coordinates = np.zeros_like(coordinates)
         in_image = BoxCodec(normalisation, image.camera)
@@ -189,12 +193,12 @@ class SampleMaker:
     def _segment(self, question: Question, codes: list[BoxCode], decision: float) -> Segment:
         prompt = self.tokenizer.encode(f"{prompts.VISION_END}{question.prompt}{prompts.SUFFIX}")
         if question.reply is not None:
-            reply = self.tokenizer.encode(question.reply) + [self.end]
+            reply = [*self.tokenizer.encode(question.reply), self.end]
             silent: list[Pointer] = [None] * (len(prompt) + len(reply))
             return Segment(prompt, reply, [self.text_weight] * len(reply), [IGNORE] * len(reply), silent)
         lines = [replace(codes[i], label=label) for i, label in question.boxes]
         objects = [i for i, _ in question.boxes]
-        reply = self.tokenizer.encode(serialise(lines)) + [self.end]
+        reply = [*self.tokenizer.encode(serialise(lines)), self.end]
         weights, bins, deciding = self._box_targets(reply, objects, decision)
         return Segment(prompt, reply, weights, bins, self._asking(prompt, objects)[:-1] + deciding + [None])
 
@@ -272,7 +276,9 @@ def from_cache(scene: CachedScene) -> LabelledImage:
     objects = []
     for index, (c, k) in enumerate(zip(scene.class_ids.tolist(), scene.color_ids.tolist(), strict=True)):
         center, size = scene.centers[index].tolist(), scene.sizes[index].tolist()
-        item = TrueObject(Box3D(f"{COLORS[k]} {CLASSES[c]}", center, size), CLASSES[c], COLORS[k], float(scene.visible[index]))
+        item = TrueObject(
+            Box3D(f"{COLORS[k]} {CLASSES[c]}", center, size), CLASSES[c], COLORS[k], float(scene.visible[index])
+        )
         objects.append(
             LabelledObject(item.cls, item.color, c + 1, k + 1, item.box, index + 1, is_groundable(item, scene.camera))
         )

@@ -1,4 +1,4 @@
-"""Writes the folder that a training of n3d-tiny starts from: `python -m training.tiny OUTPUT` (config and tokenizer)."""
+"""Writes config and tokenizer that a training of n3d-tiny starts from: `python -m training.tiny OUTPUT`."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ The 3D bbox of is and The 2D bbox of So the height of is meters. is meters in he
 The 3D center coordinate of is We can calculate the direction as follows: Step 1: Calculate the vector from A to B:
 vector_AB = B_pos - A_pos = Step 2: Calculate the angle between the vector and the positive x-axis (counterclockwise):
 angle_rad = atan2(vector_AB[0], vector_AB[1]) = atan2( (radians). angle_deg = degrees(angle_rad) = (degrees). Step 3:
-Normalize the angle into [0, 360) degrees: normalized_angle = (angle_deg + 360) % 360 = Convert the normalized angle to
-clock position (1 to 12), where each hour corresponds to 30 degrees: clock_position = 12 - (normalized_angle // 30) =
-(If clock_position <= 0, wrap around to get clock_position = 12 + clock_position) will find around the o'clock direction.
-We can determine the front-behind relationship as follows: Compare the Z coordinates of the centers. Z_A = Z_B = Since
-Determine if is in front of or behind of and we are considering the opposite view, That is False. That is True. X_A X_B
-Y_A Y_B left right above below wider thinner taller shorter bigger smaller closer farther further nearest furthest
-largest smallest highest lowest leftmost rightmost distance vertical horizontal between from to sqrt d1 d2 volume count
-How far many What which Which Is Are Does Do Where If you are at where will you find compared with than or yes no Yes No
-answer depth order near far camera view viewed seen as side opposite photographer observer positioned located placed
-system user assistant first second third in on of the a an and not it its there any one two three four five six seven eight nine ten objects
-object things items scene image picture centimeters inches feet millimeters meters cm mm ft m apart away measure
-estimate tell me give name much more less same larger small big tall short wide thin long size dimension extent
-rank sort list arrange from nearest to farthest standing lying direction clock o'clock hour facing front back behind
+Normalize the angle into [0, 360) degrees: normalized_angle = (angle_deg + 360) % 360 = Convert the normalized angle
+to clock position (1 to 12), where each hour corresponds to 30 degrees: clock_position = 12 - (normalized_angle // 30)
+= (If clock_position <= 0, wrap around to get clock_position = 12 + clock_position) will find around the o'clock
+direction. We can determine the front-behind relationship as follows: Compare the Z coordinates of the centers. Z_A =
+Z_B = Since Determine if is in front of or behind of and we are considering the opposite view, That is False. That is
+True. X_A X_B Y_A Y_B left right above below wider thinner taller shorter bigger smaller closer farther further
+nearest furthest largest smallest highest lowest leftmost rightmost distance vertical horizontal between from to sqrt
+d1 d2 volume count How far many What which Which Is Are Does Do Where If you are at where will you find compared with
+than or yes no Yes No answer depth order near far camera view viewed seen as side opposite photographer observer
+positioned located placed system user assistant first second third in on of the a an and not it its there any one two
+three four five six seven eight nine ten objects object things items scene image picture centimeters inches feet
+millimeters meters cm mm ft m apart away measure estimate tell me give name much more less same larger small big tall
+short wide thin long size dimension extent rank sort list arrange from nearest to farthest standing lying direction
+clock o'clock hour facing front back behind
 """
 
 

@@ -53,10 +53,8 @@ class ReferenceModel:
         self.tokenizer, self.device = tokenizer, device
         dtype = torch.bfloat16 if device == "cuda" else torch.float32
         theirs = Qwen2_5_VLConfig.from_dict(self.config.to_json())
-        self.model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, config=theirs, dtype=dtype).to(
-            device
-        )
-        self.model.eval()
+        model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, config=theirs, dtype=dtype)
+        self.model = model.to(device).eval()
         self._encoding: torch.Tensor | None = None
         self.model.model.visual.merger.register_forward_pre_hook(self._add_encoding)
 

@@ -55,7 +55,7 @@ class Box3D:
         return np.asarray(self.center) + _CORNERS * np.asarray(self.size)
 
     def image_box(self, camera: Camera) -> tuple[float, float, float, float] | None:
-        """Hull (left, top, right, bottom) in pixels of the corners before the camera, not clipped; None if all are behind."""
+        """Hull (left, top, right, bottom) in pixels of the corners in front, not clipped; None if all are behind."""
         pixels = camera.project(self.corners())
         if np.isnan(pixels).all():
             return None

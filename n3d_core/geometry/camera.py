@@ -110,9 +110,7 @@ class Camera:
     def resized(self, width: int, height: int) -> Camera:
         """The same camera for an image scaled to `width` x `height` (pixel centres at integers)."""
         sx, sy = width / self.width, height / self.height
-        return Camera(
-            width, height, self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5
-        )
+        return Camera(width, height, self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5)
 
     def cropped(self, left: int, top: int, width: int, height: int) -> Camera:
         """The same camera for a window of its image."""

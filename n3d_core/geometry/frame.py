@@ -50,11 +50,11 @@ class Frame:
             raise DepthError(f"depth image is {d.dtype}: float32 metres with NaN for invalid is wanted")
         if (self.camera.height, self.camera.width) != d.shape:
             raise CameraError(
-                f"camera info is for {self.camera.width}x{self.camera.height} and the image is {d.shape[1]}x{d.shape[0]}"
+                f"camera info is for {self.camera.width}x{self.camera.height}, the image {d.shape[1]}x{d.shape[0]}"
             )
         if not np.isfinite(d).any():
             raise DepthError(
-                f"depth image {d.shape[1]}x{d.shape[0]} has no valid pixel: check the sensor, its range and the encoding"
+                f"depth image {d.shape[1]}x{d.shape[0]} has no valid pixel: check the sensor, range and encoding"
             )
 
     @classmethod

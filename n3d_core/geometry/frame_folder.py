@@ -102,11 +102,13 @@ class FrameFolder:
         try:
             return Truth.from_json(json.loads(path.read_text()))
         except (ValueError, KeyError, TypeError) as error:
-            raise ImageError(f"{path}: not a truth file ({type(error).__name__}: {error}); see docs/frame-folder.md") from error
+            raise ImageError(
+                f"{path}: not a truth file ({type(error).__name__}: {error}); see docs/frame-folder.md"
+            ) from error
 
 
 def write_frame(folder: str | Path, index: int, frame: Frame, truth: Truth | None = None) -> None:
-    """Writes one frame (and `camera.yaml` where it is missing) into a frame folder; files appear whole or not at all."""
+    """Writes one frame (and `camera.yaml` where it is missing) into a frame folder; each file whole or not at all."""
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
     if not (root / "camera.yaml").exists():
@@ -134,7 +136,7 @@ def read_depth_png(path: str | Path) -> NDArray[np.uint16]:
         raise ImageError(f"{path}: cannot be read as an image")
     if image.dtype != np.uint16 or image.ndim != 2:
         raise DepthError(f"{path}: {image.dtype} {list(image.shape)}; a 16-bit single-channel PNG is wanted")
-    return image
+    return np.asarray(image, dtype=np.uint16)
 
 
 def _vector(values: Any) -> tuple[float, float, float]:

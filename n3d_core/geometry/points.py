@@ -61,7 +61,7 @@ def normalise(points: NDArray[np.float32], valid: NDArray[np.bool_]) -> tuple[ND
 
 
 def _mean(values: NDArray[np.float32]) -> float:
-    """Mean of fp32 values as numpy 1.26 sums them, whatever numpy is installed: the released boxes' last digits need it."""
+    """Mean of fp32 values as numpy 1.26 sums them, whatever is installed: the released boxes' last digits need it."""
     total = np.float32(0)
     for start in range(0, len(values), _SUM_CHUNK):
         total = np.float32(total + np.add.reduce(values[start : start + _SUM_CHUNK]))

@@ -64,7 +64,7 @@ class FreeText:
 
     def mask(self) -> None:
         """Everything may come."""
-        return None
+        return
 
     def advance(self, token: int) -> FreeText:
         """See `Grammar.advance`."""
@@ -138,7 +138,9 @@ class BoxVocabulary:
     def _single(self, text: str) -> int:
         ids = self.tokenizer.encode(text)
         if len(ids) != 1:
-            raise CheckpointError(f"the tokenizer spells {text!r} with {len(ids)} tokens: one is wanted for the box grammar")
+            raise CheckpointError(
+                f"the tokenizer spells {text!r} with {len(ids)} tokens: one is wanted for the box grammar"
+            )
         return ids[0]
 
     def _open_text(self) -> str:

@@ -65,8 +65,7 @@ def parse_line(line: str, number: int = 0) -> BoxCode:
     match = _LINE.fullmatch(line)
     if match is None:
         raise UnparsableError(
-            f"line {number + 1} of the reply, {line[:80]!r}, is not a box: "
-            f"bbox_N=Bbox(class, seven integers) is wanted"
+            f"line {number + 1} of the reply, {line[:80]!r}, is not a box: bbox_N=Bbox(class, seven integers) is wanted"
         )
     label = " ".join(match.group(2).split())
     u, v, z, angle, sx, sy, sz = (min(max(int(g), 0), BINS - 1) for g in match.groups()[2:])

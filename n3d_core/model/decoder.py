@@ -19,7 +19,12 @@ class KVCache:
     """Keys and values of every layer, [layers, batch, kv_heads, capacity, head_size], written by index."""
 
     def __init__(
-        self, c: TextConfig, capacity: int, batch: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+        self,
+        c: TextConfig,
+        capacity: int,
+        batch: int = 1,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         shape = (c.num_hidden_layers, batch, c.num_key_value_heads, capacity, c.head_size)
         self.keys = torch.zeros(shape, device=device, dtype=dtype)
@@ -55,7 +60,8 @@ class Attention(nn.Module):
     ) -> Tensor:
         batch, length, _ = x.shape
         q, k, v = (
-            p(x).view(batch, length, -1, self.head_size).transpose(1, 2) for p in (self.q_proj, self.k_proj, self.v_proj)
+            p(x).view(batch, length, -1, self.head_size).transpose(1, 2)
+            for p in (self.q_proj, self.k_proj, self.v_proj)
         )
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         if cache is not None:
@@ -103,7 +109,7 @@ class Decoder(nn.Module):
         table = torch.empty(c.vocab_size, c.hidden_size)
         if not table.is_meta:  # there is nothing to fill, and torch would import its whole compiler to find that out
             nn.init.normal_(table)
-        self.embed_tokens = nn.Embedding.from_pretrained(table, freeze=False)
+        self.embed_tokens = nn.Embedding(c.vocab_size, c.hidden_size, _weight=table)
         self.layers = nn.ModuleList(DecoderLayer(c) for _ in range(c.num_hidden_layers))
         self.norm = RMSNorm(c.hidden_size, c.rms_norm_eps)
 
@@ -133,7 +139,9 @@ class Decoder(nn.Module):
 def mrope_tables(c: TextConfig, positions: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """cos, sin [T, head_size] of M-RoPE positions [3, T]: each section of frequencies turns with one of the axes."""
     half = c.head_size // 2
-    inverse = (1.0 / (np.float32(c.rope_theta) ** (np.arange(0, c.head_size, 2, dtype=np.float32) / np.float32(c.head_size)))).astype(np.float32)
+    inverse = (
+        1.0 / (np.float32(c.rope_theta) ** (np.arange(0, c.head_size, 2, dtype=np.float32) / np.float32(c.head_size)))
+    ).astype(np.float32)
     axis = np.repeat(np.arange(3), c.mrope_section)
     angles = positions.astype(np.float32)[axis].T * inverse[:half]
     angles = np.concatenate([angles, angles], axis=1).astype(np.float32)

@@ -57,7 +57,7 @@ class ImagePlan:
         return self.token_h * self.token_w
 
     def mrope_positions(self, start: int) -> tuple[NDArray[np.int64], int]:
-        """M-RoPE positions [3, tokens] (time, row, column) of the image that begins at `start`, and the next position."""
+        """M-RoPE positions [3, tokens] (time, row, column) of the image that begins at `start`, and what follows."""
         row, col = np.divmod(np.arange(self.tokens), self.token_w)
         positions = np.stack([np.zeros_like(row), row, col]) + start
         return positions, start + max(self.token_h, self.token_w)
@@ -94,7 +94,7 @@ def image_plan(config: N3DConfig, grid_h: int, grid_w: int) -> ImagePlan:
 
 
 def _window_order(token_h: int, token_w: int, side: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Tokens in window order [token_h * token_w], and the number of tokens of each window (edge windows are smaller)."""
+    """Tokens in window order [token_h * token_w], and how many each window has (edge windows are smaller)."""
     row, col = np.divmod(np.arange(token_h * token_w), token_w)
     window = (row // side) * (-(-token_w // side)) + col // side
     order = np.argsort(window, kind="stable")
@@ -117,7 +117,9 @@ def _padded_windows(
     return windows, mask, np.flatnonzero(mask)
 
 
-def _rotary(vision: VisionConfig, grid_w: int, row_major: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _rotary(
+    vision: VisionConfig, grid_w: int, row_major: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """2D rotary tables [P, head_size]: half of the frequencies turn with the row, half with the column."""
     head = vision.hidden_size // vision.num_heads
     inverse = 1.0 / (10000.0 ** (np.arange(0, head // 2, 2, dtype=np.float32) / np.float32(head // 2)))

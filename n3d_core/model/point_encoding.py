@@ -17,7 +17,9 @@ UNIT = 0.001  # of the normalised cloud: one step of the encoding
 TEMPERATURE = 10000.0
 
 
-def pooled_coordinates(points: NDArray[np.float32], valid: NDArray[np.bool_], grid_h: int, grid_w: int) -> NDArray[np.float32]:
+def pooled_coordinates(
+    points: NDArray[np.float32], valid: NDArray[np.bool_], grid_h: int, grid_w: int
+) -> NDArray[np.float32]:
     """Rounded coordinates [grid_h * grid_w, 3] in row-major patch order, of a normalised point map [H, W, 3].
 
     Invalid points count as the mean of the valid ones; one scalar mean over all three axes is subtracted.
@@ -52,7 +54,7 @@ def centred_coordinates(cloud: Tensor, grid_h: int, grid_w: int) -> NDArray[np.f
 
 
 def sinusoid(coordinates: Tensor, width: int) -> Tensor:
-    """[..., P, 3] rounded coordinates -> [..., P, width]: x, y and z one after another, sin on even, cos on odd channels."""
+    """[..., P, 3] rounded coordinates -> [..., P, width]: x, y, z in turn, sin on even, cos on odd channels."""
     per_axis = width // 3
     even = torch.arange(per_axis, device=coordinates.device) % 2 == 0
     angles = coordinates.float()[..., None] / axis_divisors(per_axis, coordinates.device)
@@ -61,6 +63,6 @@ def sinusoid(coordinates: Tensor, width: int) -> Tensor:
 
 
 def axis_divisors(per_axis: int, device: torch.device | str = "cpu") -> Tensor:
-    """[per_axis] what a coordinate is divided by to give the angle of each channel; channels 2i and 2i + 1 share one."""
+    """[per_axis] what a coordinate is divided by to give a channel's angle; channels 2i and 2i + 1 share one."""
     channel = torch.arange(per_axis, device=device)
     return TEMPERATURE ** (2 * torch.div(channel, 2, rounding_mode="floor").float() / per_axis)

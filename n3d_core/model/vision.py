@@ -74,9 +74,7 @@ class VisionAttention(nn.Module):
             return self.proj(out.reshape(batch, patches, width))
         # [B, P, heads, d] -> [B * windows, heads, L, d]: each window is an element of the batch
         count, length = plan.windows.shape
-        q, k, v = (
-            t[:, plan.windows].reshape(batch * count, length, self.heads, -1).transpose(1, 2) for t in (q, k, v)
-        )
+        q, k, v = (t[:, plan.windows].reshape(batch * count, length, self.heads, -1).transpose(1, 2) for t in (q, k, v))
         mask = None if plan.window_mask is None else plan.window_mask.repeat(batch, 1, 1, 1)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)
         out = out.reshape(batch, count * length, width)[:, plan.window_inverse]
@@ -136,7 +134,7 @@ class VisionTower(nn.Module):
         self.merger = PatchMerger(c)
 
     def features(self, patches: Tensor, plan: PlanTensors) -> Tensor:
-        """Patches [B, P, values] in merge-group order -> features [B, P, hidden] in window order, before the encoding."""
+        """Patches [B, P, values] in merge-group order -> features [B, P, hidden] in window order, not yet encoded."""
         x = self.patch_embed(patches)[:, plan.order]
         for index, block in enumerate(self.blocks):
             x = block(x, plan, windowed=index not in self.config.fullatt_block_indexes)

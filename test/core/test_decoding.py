@@ -30,7 +30,9 @@ class HashSequence:
     def length(self) -> int:
         return len(self.ids)
 
-    def extend(self, ids: list[int], positions: NDArray[np.int64], image: object = None, rows: int = 1) -> NDArray[np.float32]:
+    def extend(
+        self, ids: list[int], positions: NDArray[np.int64], image: object = None, rows: int = 1
+    ) -> NDArray[np.float32]:
         self.calls += 1
         out = []
         for token, position in zip(ids, positions[0], strict=True):
@@ -75,7 +77,9 @@ def decode(
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling.released(), Sampling(repetition_penalty=1.3)])
-def test_jump_forward_gives_the_tokens_of_single_steps_in_fewer_passes(tokenizer: Tokenizer, sampling: Sampling) -> None:
+def test_jump_forward_gives_the_tokens_of_single_steps_in_fewer_passes(
+    tokenizer: Tokenizer, sampling: Sampling
+) -> None:
     plain, slow, _ = decode(Decoder(sampling, jump=False), boxes(tokenizer), tokenizer)
     jumped, fast, work = decode(Decoder(sampling, jump=True), boxes(tokenizer), tokenizer)
     assert jumped == plain
@@ -114,7 +118,8 @@ def test_forced_tokens_carry_no_probability_and_free_ones_do(tokenizer: Tokenize
     assert all(t.probability == 1.0 for t in tokens if t.kind is None)
     assert all(0 < t.probability <= 1 for t in tokens)
     free = [t for t in tokens if t.distribution is not None]
-    assert free and all(abs(float(t.distribution.sum()) - 1) < 1e-5 for t in free)
+    assert free
+    assert all(abs(float(t.distribution.sum()) - 1) < 1e-5 for t in free)
 
 
 def test_cancelling_ends_the_reply_between_two_steps(tokenizer: Tokenizer) -> None:

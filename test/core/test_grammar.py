@@ -34,7 +34,9 @@ def test_the_joining_vocabulary_really_joins(tmp_path_factory: pytest.TempPathFa
     assert (words.joined, words.open_text, words.whole_numbers) == (True, "(", False)
 
 
-def test_a_reply_of_the_language_passes_and_its_forced_tokens_are_its_own(tokenizer: Tokenizer, words: BoxVocabulary) -> None:
+def test_a_reply_of_the_language_passes_and_its_forced_tokens_are_its_own(
+    tokenizer: Tokenizer, words: BoxVocabulary
+) -> None:
     state = BoxGrammar(words)
     forced = 0
     for token in [*tokenizer.encode(REPLY), tokenizer.id_of("<|im_end|>")]:
@@ -71,7 +73,9 @@ def test_every_reply_that_the_grammar_allows_parses(tokenizer: Tokenizer, words:
     assert finished > 100
 
 
-def test_forced_text_encodes_to_the_same_tokens_whatever_class_follows(tokenizer: Tokenizer, words: BoxVocabulary) -> None:
+def test_forced_text_encodes_to_the_same_tokens_whatever_class_follows(
+    tokenizer: Tokenizer, words: BoxVocabulary
+) -> None:
     for label in ("mug", "red can", "Ärger", "0_chair", "x-ray", "椅子"):
         ids = tokenizer.encode(serialise([BoxCode(label, 1, 22, 333, 500, 4, 5, 6)]))
         assert tuple(ids[: len(words.opening(0))]) == words.opening(0)

@@ -80,7 +80,7 @@ def test_a_later_question_gets_the_answer_that_a_fresh_look_gives(model: N3D, fr
     used = model.look(frame)
     used.ground("all objects")
     used.ask(f"How tall is the {label}?")
-    assert used.ground(label) .text == model.look(frame).ground(label).text
+    assert used.ground(label).text == model.look(frame).ground(label).text
 
 
 def test_jumping_forward_changes_no_token(model: N3D, frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +183,9 @@ def test_one_pixel_far_away_moves_no_bin(model: N3D, frame: Frame) -> None:
     depth = frame.depth.copy()
     depth[7, 9] = 65.0
     spoiled = Frame(frame.color, depth, frame.camera)
-    assert model.look(spoiled).codec.normalisation.scale == pytest.approx(model.look(frame).codec.normalisation.scale, rel=1e-3)
+    assert model.look(spoiled).codec.normalisation.scale == pytest.approx(
+        model.look(frame).codec.normalisation.scale, rel=1e-3
+    )
 
 
 def test_a_frame_without_usable_depth_is_a_depth_error(model: N3D) -> None:

@@ -1,4 +1,4 @@
-"""Small tokenizers for tests: with whole numbers as tokens, with single digits, and with Qwen's joins of punctuation."""
+"""Small tokenizers for tests: with whole numbers as tokens, and with single digits and Qwen's joins."""
 
 from __future__ import annotations
 

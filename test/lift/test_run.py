@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -78,6 +79,35 @@ def test_a_run_in_two_processes_gives_the_same_bytes(finished: Path, coco_folder
 def test_a_run_on_ray_gives_the_same_bytes(finished: Path, coco_folder: CocoFolder, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     assert run(coco_folder.config(tmp_path), workers=2, ray="local")["complete"]
+    assert contents(tmp_path) == contents(finished)
+
+
+@pytest.mark.slow
+def test_a_killed_ray_worker_costs_no_shard_and_doubles_none(
+    finished: Path, coco_folder: CocoFolder, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray")
+    psutil = pytest.importorskip("psutil")
+    killed: list[str] = []
+    stop = threading.Event()
+
+    def kill_one() -> None:
+        while not killed and not stop.wait(0.002):
+            for child in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    name = " ".join(child.cmdline())
+                    if name.startswith("ray::") and "Map" in name:
+                        child.kill()
+                        killed.append(name)
+                        break
+
+    thread = threading.Thread(target=kill_one)
+    thread.start()
+    result = run(coco_folder.config(tmp_path), workers=2, ray="local")
+    stop.set()
+    thread.join()
+    assert killed, "no worker was killed in time"
+    assert result["complete"]
     assert contents(tmp_path) == contents(finished)
 
 

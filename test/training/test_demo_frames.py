@@ -35,7 +35,8 @@ def test_each_frame_shows_the_scene_of_its_seed(index: int) -> None:
     view = sample_viewpoint(np.random.default_rng((seed, _VIEW, 0)), config, layout)
     made = [_true_box(o, view) for o in layout.objects]
     truth = FrameFolder(DEMO / "frames").truth(index)
-    assert truth is not None and truth.objects
+    assert truth is not None
+    assert truth.objects
     for item in truth.objects:
         named = [b for b in made if b.label == item.box.label]
         assert any(np.allclose([*item.box.center, *item.box.size], [*b.center, *b.size], atol=1e-4) for b in named)

@@ -255,7 +255,7 @@ def test_a_folder_is_asked_what_its_truth_says(tmp_path: Path) -> None:
     from n3d_core.geometry.frame import Frame
     from n3d_core.geometry.frame_folder import Truth, write_frame
 
-    frame = Frame(np.zeros((48, 64, 3), np.uint8), np.ones((48, 64), np.float32), Camera.from_fov(60, 64, 48))
+    frame = Frame(np.zeros((48, 64, 3), np.uint8), np.ones((48, 64), np.float32), Camera.from_fov(40, 64, 48))
     objects = record([])["objects"]
     asked = [{"text": "red mug", "objects": [0]}]
     write_frame(tmp_path, 0, frame, Truth.from_json({"objects": objects, "groundings": asked}))

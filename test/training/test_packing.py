@@ -7,6 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from n3d_core.depth import clean_depth
+from n3d_core.geometry.points import normalise, to_model_frame
+from n3d_core.model.preprocess import vision_input
 from training.config import TrainConfig
 from training.data import SceneSamples
 from training.model import TrainingModel, collate
@@ -66,3 +69,15 @@ def test_questions_that_do_not_fit_are_left_out_and_shorter_ones_still_come(make
     packed = trainer.samples.maker.make(image, asked, 2.0).packed
     assert packed.segment.max() == 2
     assert len(packed.ids) <= 100
+
+
+def test_training_sees_exactly_what_a_query_sees(make_config: MakeConfig) -> None:
+    trainer = Trainer(make_config("loss.dense=0.0"), CPU)
+    image = from_cache(trainer.samples.cache[3])
+    depth, _ = clean_depth(image.depth)
+    valid = np.isfinite(depth)
+    cloud, _ = normalise(to_model_frame(image.camera.back_project(depth)), valid)
+    seen = vision_input(image.color, cloud, valid, trainer.model_config)
+    sample = trainer.samples.maker.make(image, [], 2.0)
+    assert np.array_equal(sample.patches, seen.patches)
+    assert np.array_equal(sample.coordinates, seen.coordinates)

@@ -55,7 +55,8 @@ def test_every_visible_point_of_an_object_lies_in_its_box_and_touches_its_sides(
         points = scene.frame.camera.back_project(scene.clean_depth)
         for index, item in enumerate(scene.truth.objects):
             own = points[scene.instances == index + 1]
-            assert (own >= item.box.low - 2e-3).all() and (own <= item.box.high + 2e-3).all(), item.box.label
+            assert (own >= item.box.low - 2e-3).all(), item.box.label
+            assert (own <= item.box.high + 2e-3).all(), item.box.label
             if item.visible > 0.99 and len(own) > 80:
                 pixel = own[:, 2].max() / scene.frame.camera.fx
                 slack = (own.min(axis=0) - item.box.low)[:2], (item.box.high - own.max(axis=0))[:2]
@@ -83,7 +84,8 @@ def test_every_class_can_be_built_stands_on_its_base_and_has_household_size() ->
             low, high = extents[:, 0].min(axis=0), extents[:, 1].max(axis=0)
             assert low[2] == pytest.approx(0, abs=0.02), kind.name
             assert 0.03 < (high - low).max() < (0.7 if place == "table" else 1.7), kind.name
-    assert len(CLASSES) >= 25 and len(COLORS) == 10
+    assert len(CLASSES) >= 25
+    assert len(COLORS) == 10
 
 
 def test_the_standard_suite_is_as_crowded_and_occluded_as_stated() -> None:
@@ -115,7 +117,8 @@ def test_sensor_noise_loses_pixels_and_leaves_the_rest_close() -> None:
 
 
 def test_seed_ranges_are_apart_and_checked() -> None:
-    assert TRAIN_SEEDS.stop <= TEST_SEEDS.start and TEST_SEEDS.stop <= DEMO_SEEDS.start
+    assert TRAIN_SEEDS.stop <= TEST_SEEDS.start
+    assert TEST_SEEDS.stop <= DEMO_SEEDS.start
     with pytest.raises(ConfigError, match="not for training"):
         check_seeds(range(899_999, 900_001), TRAIN_SEEDS, "training")
     with pytest.raises(ConfigError, match="FIRST:STOP"):
@@ -136,7 +139,8 @@ def test_the_command_writes_a_frame_folder_that_reads_back(tmp_path: Path, capsy
     folder = FrameFolder(tmp_path)
     assert report["frames"] == len(folder) == 2
     truth = folder.truth(1)
-    assert truth is not None and {o.cls for o in truth.objects} <= set(CLASSES)
+    assert truth is not None
+    assert {o.cls for o in truth.objects} <= set(CLASSES)
     assert scenes_main(["--seed", "1", "--count", "1", "--size", "64x48", "--output", str(tmp_path)]) == 2
 
 
@@ -145,11 +149,13 @@ def test_a_cache_holds_what_was_rendered_resumes_and_reports_damage(tmp_path: Pa
     assert cache_main(command) == 0
     shard = next(tmp_path.glob("*.safetensors"))
     written = shard.stat().st_mtime_ns
-    assert cache_main(command) == 0 and shard.stat().st_mtime_ns == written
+    assert cache_main(command) == 0
+    assert shard.stat().st_mtime_ns == written
     cache, scene = SceneCache(tmp_path, verify=True), render_views(4, SceneConfig(width=128, height=96), 2)[1]
     kept = cache[3]
     assert (kept.seed, kept.view, len(cache)) == (4, 1, 4)
-    assert np.array_equal(kept.color, scene.frame.color) and np.array_equal(kept.instances, scene.instances)
+    assert np.array_equal(kept.color, scene.frame.color)
+    assert np.array_equal(kept.instances, scene.instances)
     assert [CLASSES[i] for i in kept.class_ids] == [o.cls for o in scene.truth.objects]
     np.testing.assert_allclose(kept.centers, [o.box.center for o in scene.truth.objects], atol=1e-6)
     shard.write_bytes(shard.read_bytes()[:-1])
@@ -160,5 +166,5 @@ def test_a_cache_holds_what_was_rendered_resumes_and_reports_damage(tmp_path: Pa
 def test_without_any_opengl_library_the_error_names_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MUJOCO_GL", raising=False)
     monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
-    with pytest.raises(MissingDependencyError, match="libegl1 libegl-mesa0 libgl1-mesa-dri.*libosmesa6"):
+    with pytest.raises(MissingDependencyError, match=r"libegl1 libegl-mesa0 libgl1-mesa-dri.*libosmesa6"):
         choose_backend.__wrapped__()

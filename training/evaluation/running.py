@@ -100,12 +100,12 @@ def fingerprint(checkpoint: str | Path) -> str:
 def _asked(
     work: tuple[str | Path, Suite, str, tuple[str, ...]], workers: int, indices: list[int]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
+    _STATE.clear()
     if workers <= 1:
-        _prepare(*work, threads=None)
-        yield from map(_interview, indices)
+        yield from (_interview(work, i) for i in indices)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), _prepare, work) as pool:
-        futures = [pool.submit(_interview, i) for i in indices]
+    with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
+        futures = [pool.submit(_interview, work, i) for i in indices]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -121,20 +121,19 @@ def _asked(
 _STATE: dict[str, Any] = {}  # of one worker process
 
 
-def _prepare(
-    checkpoint: str | Path, suite: Suite, backend: str, changes: tuple[str, ...], threads: int | None = 1
-) -> None:
+def _one_thread() -> None:
     import torch
 
+    torch.set_num_threads(1)  # one frame a process is the parallel part
+
+
+def _interview(work: tuple[str | Path, Suite, str, tuple[str, ...]], index: int) -> tuple[int, dict[str, Any]]:
+    """The record of one frame; the first one of a process loads the model."""
     from n3d_core.pipeline import N3D
     from training.evaluation.changes import changed
-
-    if threads is not None:  # one frame a process is the parallel part
-        torch.set_num_threads(threads)
-    _STATE.update(model=changed(N3D.load(checkpoint, backend), changes), suite=suite)
-
-
-def _interview(index: int) -> tuple[int, dict[str, Any]]:
     from training.evaluation.interview import interview
 
+    checkpoint, suite, backend, changes = work
+    if not _STATE:
+        _STATE.update(model=changed(N3D.load(checkpoint, backend), changes), suite=suite)
     return index, interview(_STATE["model"], _STATE["suite"][index])

@@ -7,6 +7,7 @@ object that is visible is counted without rendering it a second time.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -124,7 +125,7 @@ def rod(start: Sequence[float], end: Sequence[float], radius: float, tint: str =
 
 def bent_rod(points: Sequence[Sequence[float]], radius: float, tint: str = "main") -> list[Part]:
     """Capsules along a polyline."""
-    return [rod(a, b, radius, tint) for a, b in zip(points[:-1], points[1:], strict=True)]
+    return [rod(a, b, radius, tint) for a, b in itertools.pairwise(points)]
 
 
 def lathe(profile: Sequence[tuple[float, float]], tint: str = "main", slices: int = _SLICES) -> Part:
@@ -138,9 +139,9 @@ def lathe(profile: Sequence[tuple[float, float]], tint: str = "main", slices: in
         ring = np.array([[0.0, 0.0, z]]) if radius == 0 else np.column_stack([circle * radius, np.full(slices, z)])
         vertices.append(ring)
         rings.append(first + np.arange(len(ring)))
-    faces = np.concatenate([_band(a, b, slices) for a, b in zip(rings[:-1], rings[1:], strict=True)])
-    top = int(np.argmax([z for _, z in profile]))
-    outside = [np.concatenate(pair) for pair in zip(rings[:top], rings[1 : top + 1], strict=True)]
+    faces = np.concatenate([_band(a, b, slices) for a, b in itertools.pairwise(rings)])
+    int(np.argmax([z for _, z in profile]))
+    outside = [np.concatenate(pair) for pair in itertools.pairwise(rings)]
     mesh = Mesh(np.concatenate(vertices), faces.astype(np.int32), tuple(outside))
     return Part("mesh", (0.0, 0.0, 0.0), tint, mesh=mesh)
 

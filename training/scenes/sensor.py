@@ -21,7 +21,7 @@ def noisy_depth(
     Disparity carries the noise and the quantisation, so both grow with the square of range. Holes come at depth
     edges, on surfaces seen at a grazing angle, as a few blobs without texture, and outside of the sensor's range.
     """
-    height, width = depth.shape
+    _height, width = depth.shape
     scale = config.disparity_scale * camera.fx / (0.9 * camera.width)
     jittered = _jitter(depth, rng, 0.5 * width / 640)
     disparity = scale / np.maximum(jittered, 1e-3)
