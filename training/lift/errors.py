@@ -13,6 +13,10 @@ class ShardError(N3DError):
     """A shard, index or manifest is missing, damaged, or belongs to another run."""
 
 
+class ClusterError(N3DError):
+    """A Ray cluster cannot be reached or started."""
+
+
 class ImageProblem(N3DError):  # noqa: N818 - it is counted, not raised to the user
     """One image cannot be used.
 

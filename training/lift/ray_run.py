@@ -6,12 +6,14 @@ task again whose worker died. That is safe: a shard appears whole or not at all 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from n3d_core.errors import MissingDependencyError
 from training.lift.config import LiftConfig
+from training.lift.errors import ClusterError
 from training.lift.local_run import Outcome, failure
 from training.lift.models.perception import Perception
 from training.lift.plan import Plan
@@ -33,7 +35,7 @@ def run_ray(
 
     Raises:
         MissingDependencyError: if Ray is not installed.
-        ConnectionError: if there is no cluster at the address.
+        ClusterError: if there is no cluster at the address, or none can be started.
     """
     try:
         import ray
@@ -61,7 +63,15 @@ def _connect(ray: Any, address: str, workers: int) -> None:
     else:
         modules = [str(root / "training"), str(root / "n3d_core")]
         settings = {"address": address, "log_to_driver": False, "runtime_env": {"py_modules": modules}}
-    ray.init(**settings)
+    # a busy machine needs longer than Ray's 15 s to start its own agents
+    os.environ.setdefault("RAY_agent_register_timeout_ms", "120000")
+    try:
+        ray.init(**settings)
+    except Exception as error:  # Ray raises plain exceptions here
+        raise ClusterError(
+            f"Ray at {address!r} cannot be reached or started ({type(error).__name__}: {str(error)[:200]}); check the "
+            "address, or run without a cluster: --workers N"
+        ) from error
 
 
 def _stages(ray: Any, data: Any, plan: Plan, config: LiftConfig, workers: int, gpus: float) -> Any:

@@ -1,7 +1,7 @@
 """ShareGPT JSON as the reference's demo uses it: `messages`, `images`, `points`, `question_type`.
 
 Boxes are written in metres and fractions of the image, `bbox_0=Bbox(label,u,v,z,angle,sx,sy,sz)` a line, with all
-digits of a float. `points` are `.npz` files with `pcd` [H, W, 4] (x left, y up, z forward, valid) and `intr` (intrinsics
+digits. `points` are `.npz` files with `pcd` [H, W, 4] (x left, y up, z forward, valid) and `intr` (intrinsics
 as fractions of the image's edges). The reference stores `pcd` as float16, which loses a centimetre at 20 m; here it is
 float32, so that the stored depth comes back to the step. What the form has no place for lies in `samples.jsonl`.
 """
