@@ -48,11 +48,11 @@ def tower_layout(grid_h: int, grid_w: int) -> tuple[int, int]:
 def bf16_coordinates(
     points: NDArray[np.float32], valid: NDArray[np.bool_], grid_h: int, grid_w: int
 ) -> NDArray[np.float32]:
-    """Rounded point coordinates [P, 3] of a tower in bf16, which casts the points first [7]."""
+    """Point coordinates [P, 3], before rounding, of a tower in bf16, which casts the points first [7]."""
     mask = torch.from_numpy(valid)
     cloud = torch.from_numpy(np.where(valid[..., None], points, 0).astype(np.float32)).bfloat16()
     cloud[~mask] = cloud[mask].mean(dim=0)
-    return np.round(centred_coordinates(cloud.float(), grid_h, grid_w))
+    return centred_coordinates(cloud.float(), grid_h, grid_w)
 
 
 # Boxes

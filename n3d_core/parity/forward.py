@@ -32,7 +32,7 @@ from n3d_core.parity.golden import Arrays, Case
 
 Register = Callable[[nn.Module, Callable[[Tensor], None]], Any]
 
-TIE = 5e-3  # coordinates whose golden value before rounding lies so near to a tie may round either way
+TIE = 5e-3  # coordinates that lie so near to a tie before rounding may round either way
 SAME_LOGIT = 2e-4  # two tokens whose logits are nearer than this may change places
 
 
@@ -42,7 +42,7 @@ class CaseInputs:
 
     Attributes:
         image: patches, rounded coordinates and plan.
-        arrays: of the preprocessing, under golden names.
+        arrays: of the preprocessing, under golden names; coordinates are not rounded yet.
     """
 
     image: VisionInput
@@ -66,21 +66,20 @@ def case_inputs(case: Case, backend: TorchBackend) -> CaseInputs:
         "window_index": plan.order[:: config.vision.spatial_merge_size**2] // config.vision.spatial_merge_size**2,
         "cu_window_seqlens": plan.segments,
         "pe_coords_before_round": unrounded,
-        "pe_coords": np.round(unrounded),
+        "pe_coords": unrounded,
         "pe_coords_bf16_model": compat.bf16_coordinates(cloud, valid, grid_h, grid_w),
     }
-    coordinates = with_ties_settled(np.round(unrounded), case.tensors)
+    coordinates = with_ties_settled(unrounded, case.tensors.get("pe_coords"))
     return CaseInputs(VisionInput(patches, coordinates, plan), arrays)
 
 
-def with_ties_settled(ours: NDArray[np.float32], golden: Arrays) -> NDArray[np.float32]:
-    """Our coordinates, with golden ones where the two differ by one step that a tie explains."""
-    wanted, unrounded = golden.get("pe_coords"), golden.get("pe_coords_before_round")
-    if wanted is None or unrounded is None or wanted.shape != ours.shape or unrounded.shape != ours.shape:
+def with_ties_settled(unrounded: NDArray[np.float32], wanted: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """Our rounded coordinates, with golden ones where the two differ by one step that a tie explains."""
+    ours = np.round(unrounded)
+    if wanted is None or wanted.shape != ours.shape:
         return ours
     near_tie = np.abs(np.abs(unrounded - np.floor(unrounded)) - 0.5) <= TIE
-    explained = near_tie & (np.abs(wanted - unrounded) <= 0.5 + TIE) & (np.abs(wanted - ours) == 1)
-    return np.where(explained, wanted, ours)
+    return np.where(near_tie & (np.abs(wanted - unrounded) <= 0.5 + TIE), wanted, ours)
 
 
 @torch.inference_mode()

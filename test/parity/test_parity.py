@@ -20,7 +20,7 @@ from n3d_core.model.config import N3DConfig
 from n3d_core.parity import check_folder
 from n3d_core.parity.__main__ import main
 from n3d_core.parity.case_checks import check_prompts, check_tensor, check_tensors
-from n3d_core.parity.forward import case_inputs, language_arrays, vision_arrays
+from n3d_core.parity.forward import case_inputs, language_arrays, vision_arrays, with_ties_settled
 from n3d_core.parity.golden import Arrays, Case, read_case, read_json
 from n3d_core.parity.report import Report
 from n3d_core.parity.weights import rebuilt_network
@@ -123,6 +123,14 @@ def test_no_element_of_a_tensor_can_be_changed_unnoticed(golden: Path, name: str
     case, ours = computed(golden, name)
     assert len(case.tensors) > 25
     assert unnoticed(name, case, ours) == []
+
+
+def test_only_a_tie_excuses_a_coordinate_that_is_off_by_one() -> None:
+    unrounded = np.array([[4.4999, 4.4], [4.5, -7.502]], dtype=np.float32)
+    settled = with_ties_settled(unrounded, np.array([[5, 5], [5, -7]], dtype=np.float32))
+    assert settled.tolist() == [[5, 4], [5, -7]]
+    assert with_ties_settled(unrounded, np.array([[6, 4], [3, -6]], dtype=np.float32)).tolist() == [[4, 4], [4, -8]]
+    assert with_ties_settled(unrounded, None).tolist() == [[4, 4], [4, -8]]
 
 
 @needs_reference
