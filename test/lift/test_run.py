@@ -92,7 +92,7 @@ def test_a_killed_ray_worker_costs_no_shard_and_doubles_none(
     stop = threading.Event()
 
     def kill_one() -> None:
-        while not killed and not stop.wait(0.002):
+        while not killed and not stop.wait(0.05):
             for child in psutil.Process().children(recursive=True):
                 with contextlib.suppress(psutil.Error):
                     name = " ".join(child.cmdline())
@@ -103,9 +103,11 @@ def test_a_killed_ray_worker_costs_no_shard_and_doubles_none(
 
     thread = threading.Thread(target=kill_one)
     thread.start()
-    result = run(coco_folder.config(tmp_path), workers=2, ray="local")
-    stop.set()
-    thread.join()
+    try:
+        result = run(coco_folder.config(tmp_path), workers=2, ray="local")
+    finally:
+        stop.set()
+        thread.join()
     assert killed, "no worker was killed in time"
     assert result["complete"]
     assert contents(tmp_path) == contents(finished)

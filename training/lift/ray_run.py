@@ -79,7 +79,6 @@ def _stages(ray: Any, data: Any, plan: Plan, config: LiftConfig, workers: int, g
     context.enable_progress_bars = False
     context.target_max_block_size = None  # a block is one shard, never cut
     limit = {"concurrency": workers} if workers else {}
-    retry = {"max_retries": 5}
 
     def read(row: dict[str, Any]) -> dict[str, Any]:
         return {"work": read_stage(int(row["shard"]), plan, config)}
@@ -92,12 +91,10 @@ def _stages(ray: Any, data: Any, plan: Plan, config: LiftConfig, workers: int, g
         def whole(row: dict[str, Any]) -> dict[str, Any]:
             return write({"work": _Perceive(config)(read(row))["work"]})
 
-        return data.map(whole, num_cpus=1, **limit, **retry)
-    data = data.map(read, num_cpus=1, **limit, **retry)
-    data = data.map(
-        _Perceive, fn_constructor_args=(config,), concurrency=max(1, workers // 2), num_gpus=gpus, max_restarts=-1
-    )
-    return data.map(write, num_cpus=1, **limit, **retry)
+        return data.map(whole, num_cpus=1, **limit)
+    data = data.map(read, num_cpus=1, **limit)
+    data = data.map(_Perceive, fn_constructor_args=(config,), concurrency=max(1, workers // 2), num_gpus=gpus)
+    return data.map(write, num_cpus=1, **limit)
 
 
 class _Perceive:
