@@ -148,6 +148,12 @@ class TrainingModel(nn.Module):
         for block in (*self.network.visual.blocks, *self.network.model.layers):
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
 
+    @property
+    def open_blocks(self) -> list[nn.Module]:
+        """Blocks whose parameters are used outside of their own forward pass too, so that they cannot be sharded alone."""
+        layers = self.network.model.layers
+        return [layers[len(layers) // 2]] if self.words is not None else []
+
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Losses of a batch: `loss` is what is minimised, the others are parts of it and accuracies."""
         network = self.network

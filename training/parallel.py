@@ -8,7 +8,7 @@ the same form whatever the number of processes, so a training may go on with ano
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,14 +56,18 @@ class Processes:
         if self.world > 1:
             distributed.barrier()
 
-    def shard(self, model: nn.Module, precision: str) -> None:
-        """Shards a model in place, each transformer block for itself; nothing to do for one process."""
+    def shard(self, model: nn.Module, precision: str, together: Sequence[nn.Module] = ()) -> None:
+        """Shards a model in place, each transformer block for itself; nothing to do for one process.
+
+        Args:
+            together: blocks that are gathered with what belongs to no block, for the whole of a step.
+        """
         if self.world == 1:
             return
         mesh = init_device_mesh(self.device.type, (self.world,))
         policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if precision == "bf16" else MixedPrecisionPolicy()
         for module in model.modules():
-            if isinstance(module, DecoderLayer | VisionBlock):
+            if isinstance(module, DecoderLayer | VisionBlock) and not any(module is m for m in together):
                 fully_shard(module, mesh=mesh, mp_policy=policy)
         fully_shard(model, mesh=mesh, mp_policy=policy)
 

@@ -53,7 +53,7 @@ class Trainer:
         self.tokenizer = Tokenizer(self.init / "tokenizer.json")
         self.samples = SceneSamples(config, self.model_config, self.tokenizer)
         self.model = self._model().to(processes.device)
-        processes.shard(self.model, config.precision)
+        processes.shard(self.model, config.precision, self.model.open_blocks)
         self.step = 0
         if config.start_from:
             self._load_weights(Path(config.start_from))
