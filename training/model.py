@@ -150,7 +150,7 @@ class TrainingModel(nn.Module):
 
     @property
     def open_blocks(self) -> list[nn.Module]:
-        """Blocks whose parameters are used outside of their own forward pass too, so that they cannot be sharded alone."""
+        """Blocks whose parameters are used outside of their own forward pass too: they cannot be sharded alone."""
         layers = self.network.model.layers
         return [layers[len(layers) // 2]] if self.words is not None else []
 
