@@ -59,7 +59,7 @@ def tiny_config(vocabulary: int) -> N3DConfig:
             num_hidden_layers=4,
             num_attention_heads=6,
             num_key_value_heads=2,
-            rope_theta=200.0,  # a column of an image of 8 x 6 tokens must turn the slowest pairs by enough to be seen
+            rope_theta=30.0,  # a column of an image of 8 x 6 tokens must turn the slowest pairs by enough to be seen
             mrope_section=(4, 6, 6),
             max_position_embeddings=4096,
             tie_word_embeddings=True,

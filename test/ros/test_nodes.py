@@ -288,7 +288,6 @@ def test_the_demo_counts_what_the_network_found_and_draws_it(demo_report):
     assert all(Path(picture).stat().st_size > 1000 for picture in demo_report["pictures"])
 
 
-@pytest.mark.xfail(reason="n3d-tiny does not ground yet: see models/n3d-tiny/README.md", strict=True)
 def test_the_demo_finds_at_least_half_of_the_true_boxes(demo_report):
     assert demo_report["found"] * 2 >= demo_report["wanted"] > 0
 
