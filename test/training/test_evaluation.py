@@ -235,6 +235,12 @@ def test_finished_frames_are_kept_and_a_line_cut_short_is_dropped(tmp_path: Path
         RecordFile(path, {"suite": 2})
 
 
+def test_a_run_of_a_suite_is_known_again(tmp_path: Path) -> None:
+    about = SceneSuite(3).describe()
+    RecordFile(tmp_path / "run.jsonl", about).add(0, {"name": "a"})
+    assert RecordFile(tmp_path / "run.jsonl", about).records == {0: {"name": "a"}}
+
+
 def test_suites_of_different_seeds_share_no_scene() -> None:
     pytest.importorskip("mujoco", reason="scenes are rendered by MuJoCo")
     first, second = (SceneSuite(3, seed, amount=Amount(2, 2, 1), width=64, height=48) for seed in (0, 1))

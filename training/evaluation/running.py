@@ -34,6 +34,7 @@ class RecordFile:
 
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
         self.path = path
+        about = json.loads(json.dumps(about))  # as a file gives it back: tuples become lists
         self.records: dict[int, dict[str, Any]] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and path.stat().st_size:
