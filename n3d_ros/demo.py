@@ -13,12 +13,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from n3d_core.errors import N3DError
 from n3d_core.geometry.boxes import Box3D, iou_3d
 from n3d_core.geometry.frame_folder import FrameFolder
+from n3d_core.models import find_model
 from n3d_ros.demo_report import Row, picture, table
 from n3d_ros.demo_session import DemoSession
 from n3d_ros.shipped import demo_frames
@@ -48,10 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            folder = FrameFolder(
-                render(options.seed, Path(scratch)) if options.seed is not None else options.frames or demo_frames()
-            )
-            return run(folder, options.model, options.backend, options.output)
+            frames = options.frames or demo_frames()
+            if options.seed is not None:
+                frames = render(options.seed, options.model, Path(scratch))
+            return run(FrameFolder(frames), options.model, options.backend, options.output)
     except N3DError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -101,18 +102,22 @@ def judge(rows: Sequence[Row]) -> Scores:
     return Scores(found, sum(len(row.truth) for row in rows), extra, round(middle, 1))
 
 
-def render(seed: int, scratch: Path) -> Path:
-    """A frame folder with the scene of a seed, and questions about it."""
+def render(seed: int, model: str, scratch: Path) -> Path:
+    """A frame folder with the scene of a seed, made of what a model is taught, and questions about it."""
     from n3d_core.geometry.frame_folder import write_frame
     from training.questions.fill import fill
     from training.scenes import DEMO_SEEDS, SceneConfig, check_seeds
     from training.scenes import render as render_scene
+    from training.scenes.vocabulary import Vocabulary
 
     scene_seed = DEMO_SEEDS.start + seed
     check_seeds(range(scene_seed, scene_seed + 1), DEMO_SEEDS, "the demo")
     print(f"rendering the scene of seed {scene_seed}", file=sys.stderr)
-    scene = render_scene(scene_seed, SceneConfig.standard(640, 480))
-    write_frame(scratch, 0, scene.frame, fill(scene.truth, seed, scene.frame.camera))
+    taught = Vocabulary.of_model(find_model(model))
+    scene = render_scene(
+        scene_seed, replace(SceneConfig.standard(640, 480), classes=taught.classes, colors=taught.colors)
+    )
+    write_frame(scratch, 0, scene.frame, fill(scene.truth, seed, scene.frame.camera, vocabulary=taught))
     return scratch
 
 

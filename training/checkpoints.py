@@ -16,9 +16,10 @@ from torch import Tensor
 from n3d_core.model.checkpoint import save_checkpoint
 from n3d_core.model.config import N3DConfig
 from training.errors import TrainingError
+from training.scenes.vocabulary import VOCABULARY
 
 RESUME = "resume.safetensors"
-_COMPANIONS = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
+_COMPANIONS = ("tokenizer.json", "tokenizer_config.json", "generation_config.json", VOCABULARY)
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from training.camera_xy import CameraXYCodec
 from training.config import TrainConfig
 from training.mixture import QuestionMixture
 from training.model import Batch, collate
-from training.questions.fill import scenes_vocabulary
 from training.samples import Sample, SampleMaker, augment, from_cache
 from training.scenes.cache import SceneCache
+from training.scenes.vocabulary import Vocabulary
 
 
 class SceneSamples(Dataset[Sample]):
@@ -36,7 +36,7 @@ class SceneSamples(Dataset[Sample]):
             )
         codec = CameraXYCodec if config.data.centers == "camera_xy" else BoxCodec
         self.maker = SampleMaker(model, tokenizer, config.data.tokens, config.loss.text, config.data.depth, codec)
-        self.questions = QuestionMixture(config.data.mixture, scenes_vocabulary())
+        self.questions = QuestionMixture(config.data.mixture, Vocabulary())
 
     def __getitem__(self, number: int) -> Sample:
         epoch, place = divmod(number, self.size)

@@ -21,6 +21,7 @@ from statistics import median
 from typing import Any
 
 from n3d_core.errors import ConfigError, N3DError
+from n3d_core.models import find_model
 from training.evaluation.answer_metrics import answer_reports, answers_of
 from training.evaluation.grounding_metrics import absent_report, grounding_report, referring_report, replies_of
 from training.evaluation.public_suite import PublicSuite
@@ -28,6 +29,7 @@ from training.evaluation.running import Suite, fingerprint, run_suite
 from training.evaluation.score_metrics import score_report
 from training.evaluation.suite import Amount, FolderSuite, SceneSuite
 from training.evaluation.table import table
+from training.scenes.vocabulary import Vocabulary
 
 
 def report_of(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -115,9 +117,11 @@ def _suite(args: argparse.Namespace) -> Suite:
         if not args.annotations or not args.images:
             raise ConfigError("--format needs --annotations and --images")
         return PublicSuite(args.format, args.annotations, args.images, args.depth, args.fov, args.limit)
+    taught = Vocabulary.of_model(find_model(args.checkpoint))
     if args.folder:
-        return FolderSuite(args.folder, args.seed, amount)
-    return SceneSuite(args.scenes, args.seed, args.shift, amount, "validation" if args.validation else "test")
+        return FolderSuite(args.folder, args.seed, amount, taught)
+    held_out = "validation" if args.validation else "test"
+    return SceneSuite(args.scenes, args.seed, args.shift, amount, held_out, vocabulary=taught)
 
 
 def _work(args: argparse.Namespace, suite: Suite) -> Path:

@@ -148,6 +148,11 @@ class TrainingModel(nn.Module):
         for block in (*self.network.visual.blocks, *self.network.model.layers):
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
 
+    def compile_blocks(self) -> None:
+        """The transformer blocks run compiled: blocks of one kind share their code."""
+        for block in (*self.network.visual.blocks, *self.network.model.layers):
+            block.compile()
+
     @property
     def open_blocks(self) -> list[nn.Module]:
         """Blocks whose parameters are used outside of their own forward pass too: they cannot be sharded alone."""
@@ -162,11 +167,7 @@ class TrainingModel(nn.Module):
         embeddings = F.embedding(batch.ids, table)
         pads = batch.ids == network.config.image_token_id
         embeddings = embeddings.masked_scatter(pads[..., None], image.to(embeddings.dtype))
-        inside: list[Tensor] = []
-        middle = network.model.layers[len(network.model.layers) // 2 - 1]
-        watch = middle.register_forward_hook(lambda _, __, out: inside.append(out))
-        hidden = network.model(embeddings, batch.cos, batch.sin, batch.mask)
-        watch.remove()
+        hidden, middle = network.model.with_middle(embeddings, batch.cos, batch.sin, batch.mask)
         predicted = batch.targets >= 0
         head = table if network.config.text.tie_word_embeddings else network.lm_head.weight
         logits = F.linear(hidden[predicted], head)
@@ -178,24 +179,24 @@ class TrainingModel(nn.Module):
             words = (guess == targets)[~is_bin & (batch.weights[predicted] >= 1)].float().mean()
         out = {"loss": text, "language": text.detach(), "decisions": words}
         if self.dense is not None and self.pointer is not None and self.words is not None:
-            seen = inside[0][pads].unflatten(0, image.shape[:2])
+            seen = middle[pads].unflatten(0, image.shape[:2])
             names = (_mean_rows(table, self.words[0]), _mean_rows(table, self.words[1]), table[self.number_ids])
             dense = self.dense(image, seen, names, batch.classes, batch.colors, batch.boxes, self.softener)
-            pointer = self.pointer(inside[0], pads, batch.pointed, batch.shares)
-            fetch = self._fetching(inside[0], pads, batch)
+            pointer = self.pointer(middle, pads, batch.pointed, batch.shares)
+            fetch = self._fetching(middle, pads, batch)
             out |= {k: v.detach() for k, v in (dense | pointer).items() if k != "loss"}
             out["loss"] = text + self.auxiliary * (dense["loss"] + pointer["pointer"] + fetch)
             out |= {"dense": dense["loss"].detach(), "fetch": fetch.detach()}
         return out
 
-    def _fetching(self, inside: Tensor, pads: Tensor, batch: Batch) -> Tensor:
+    def _fetching(self, middle: Tensor, pads: Tensor, batch: Batch) -> Tensor:
         """Divergence of what the first heads behind the middle attend to from the tokens that show the object.
 
         Those heads then carry what the tokens know, the numbers among it, to the word that is about them.
         """
         layers = self.network.model.layers
         layer = layers[len(layers) // 2]
-        states = layer.input_layernorm(inside)
+        states = layer.input_layernorm(middle)
         queries, keys = (
             p(states).unflatten(-1, (-1, layer.self_attn.head_size))[:, :, :heads]
             for p, heads in ((layer.self_attn.q_proj, GUIDED_HEADS), (layer.self_attn.k_proj, 1))

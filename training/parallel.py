@@ -1,14 +1,16 @@
 """The processes of one training: one alone, or many under `torchrun` or `accelerate launch` with sharded parameters.
 
 Both launchers say who is who through the same environment variables. Parameters, gradients and optimiser state are
-sharded over the processes block by block (FSDP2, `fully_shard`); checkpoints are written whole by the first process in
-the same form whatever the number of processes, so a training may go on with another number.
+sharded over the processes block by block (FSDP2, `fully_shard`), or kept whole in each (DDP); checkpoints are written
+whole by the first process in the same form whatever the number of processes, so a training may go on with another
+number.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +18,8 @@ from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.parallel import DistributedDataParallel
 
 from n3d_core.model.decoder import DecoderLayer
 from n3d_core.model.vision import VisionBlock
@@ -56,20 +60,24 @@ class Processes:
         if self.world > 1:
             distributed.barrier()
 
-    def shard(self, model: nn.Module, precision: str, together: Sequence[nn.Module] = ()) -> None:
-        """Shards a model in place, each transformer block for itself; nothing to do for one process.
+    def spread(self, model: nn.Module, sharding: str, precision: str, together: Sequence[nn.Module] = ()) -> nn.Module:
+        """What to call instead of a model so that all processes train it as one; the model itself for one process.
 
         Args:
+            sharding: `fsdp` shards the model in place, each transformer block for itself; `ddp` keeps it whole.
             together: blocks that are gathered with what belongs to no block, for the whole of a step.
         """
         if self.world == 1:
-            return
+            return model
+        if sharding == "ddp":
+            return DistributedDataParallel(model)
         mesh = init_device_mesh(self.device.type, (self.world,))
         policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if precision == "bf16" else MixedPrecisionPolicy()
         for module in model.modules():
             if isinstance(module, DecoderLayer | VisionBlock) and not any(module is m for m in together):
                 fully_shard(module, mesh=mesh, mp_policy=policy)
         fully_shard(model, mesh=mesh, mp_policy=policy)
+        return model
 
     def mean(self, values: Mapping[str, float]) -> dict[str, float]:
         """Means over all processes."""
@@ -78,6 +86,15 @@ class Processes:
         table = torch.tensor(list(values.values()), dtype=torch.float64, device=self.device)
         distributed.all_reduce(table)
         return dict(zip(values, (table / self.world).tolist(), strict=True))
+
+
+@contextmanager
+def half_precision(device: torch.device, enabled: bool) -> Iterator[None]:
+    """Matrix products in bf16; what needs the range or the digits stays fp32."""
+    # the fused attention of torch's CPU backend takes four times as long in bf16 as its parts do (torch 2.13)
+    plain = sdpa_kernel(SDPBackend.MATH) if enabled and device.type == "cpu" else nullcontext()
+    with torch.autocast(device.type, torch.bfloat16, enabled=enabled), plain:
+        yield
 
 
 def whole(value: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Makes the folder that ships from a training's export: `python -m training.release RUN/model models/n3d-tiny`.
 
-Weights are stored in fp16 (the network computes in the type it is loaded with, fp32 by default); tokenizer and
-calibration come along. The model card is written by hand.
+Weights are stored in fp16 (the network computes in the type it is loaded with, fp32 by default); tokenizer,
+vocabulary and calibration come along. The model card is written by hand.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from n3d_core.errors import CheckpointError, N3DError
 from n3d_core.model.checkpoint import WEIGHTS, load_network, save_checkpoint
 from n3d_core.scores import CALIBRATION
+from training.scenes.vocabulary import VOCABULARY
 
 
 def release(source: Path, target: Path) -> dict[str, float]:
@@ -33,7 +34,7 @@ def release(source: Path, target: Path) -> dict[str, float]:
             raise CheckpointError(f"{source}: {name} does not fit fp16: ship it in fp32")
     worst = max(float((half[name].float() - value).abs().max()) for name, value in state.items())
     save_checkpoint(target, network.config, half)
-    for name in ("tokenizer.json", CALIBRATION):
+    for name in ("tokenizer.json", VOCABULARY, CALIBRATION):
         if (source / name).exists():
             shutil.copyfile(source / name, target / name)
     return {"megabytes": (target / WEIGHTS).stat().st_size / 1e6, "largest_rounding": worst}

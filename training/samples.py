@@ -79,12 +79,11 @@ def augment(image: LabelledImage, rng: np.random.Generator) -> LabelledImage:
     """Mirrors, crops and recolours; boxes, depth and intrinsics stay true."""
     if rng.random() < 0.5:
         image = _mirrored(image)
-    if rng.random() < 0.7:
+    if rng.random() < 0.5:
         image = _cropped(image, rng)
-    gain = rng.uniform(0.75, 1.25) * rng.uniform(0.95, 1.05, size=3)
-    color = image.color.astype(np.float32) * gain + rng.uniform(-12, 12)
-    noise = rng.normal(0, rng.uniform(0, 4), size=image.color.shape).astype(np.float32)
-    return replace(image, color=np.clip(color + noise, 0, 255).astype(np.uint8))
+    gain, offset = rng.uniform(0.75, 1.25) * rng.uniform(0.95, 1.05, size=3), rng.uniform(-12, 12)
+    curves = np.clip(np.arange(256)[:, None] * gain + offset, 0, 255).astype(np.uint8)
+    return replace(image, color=cv2.LUT(image.color, curves[None]))
 
 
 def _mirrored(image: LabelledImage) -> LabelledImage:
@@ -99,9 +98,14 @@ def _mirrored(image: LabelledImage) -> LabelledImage:
 
 def _cropped(image: LabelledImage, rng: np.random.Generator) -> LabelledImage:
     height, width = image.depth.shape
-    share = rng.uniform(0.65, 1.0)
+    share = rng.uniform(0.75, 1.0)
     w, h = int(width * share), int(height * share)
-    left, top = int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1))
+    # about the middle, as a lens zooms: the principal point of real cameras is near it, and the network sees no other
+    # trace of where it is
+    left, top = (
+        int(np.clip(free / 2 + rng.uniform(-0.03, 0.03) * side, 0, free))
+        for free, side in ((width - w, width), (height - h, height))
+    )
     window = np.s_[top : top + h, left : left + w]
     color = cv2.resize(image.color[window], (width, height), interpolation=cv2.INTER_LINEAR)
     depth = cv2.resize(image.depth[window], (width, height), interpolation=cv2.INTER_NEAREST)

@@ -1,4 +1,4 @@
-"""Writes config and tokenizer that a training of n3d-tiny starts from: `python -m training.tiny OUTPUT`."""
+"""Writes config, tokenizer and vocabulary that a training of n3d-tiny starts from: `python -m training.tiny OUTPUT`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ from pathlib import Path
 from n3d_core.model.config import N3DConfig, TextConfig, VisionConfig
 from training.scenes.catalogue import CLASSES
 from training.scenes.colors import COLORS
+from training.scenes.vocabulary import Vocabulary
 from training.tokenizer import build_tokenizer, save_tokenizer
 
 VOCABULARY = 2432  # 256 bytes, 1,110 numbers, and the words of the questions
+
+TAUGHT = Vocabulary(
+    ("mug", "bottle", "bowl", "laptop", "car", "duck", "box", "ball", "cone", "lamp", "chair", "stool", "bucket"),
+    ("red", "yellow", "green", "blue", "purple", "pink", "white", "black"),
+)
+"""Objects that its scenes are made of; the tokenizer knows the words of all, so that a training can go on to more."""
 
 # Words of the spatial questions and their reasoning (facts of the released model's samples), so that each is a token.
 _WORDS = """
@@ -59,8 +66,10 @@ def tiny_config(vocabulary: int) -> N3DConfig:
             num_hidden_layers=4,
             num_attention_heads=6,
             num_key_value_heads=2,
-            rope_theta=30.0,  # a column of an image of 8 x 6 tokens must turn the slowest pairs by enough to be seen
-            mrope_section=(4, 6, 6),
+            # A head has 16 pairs, fast ones first. An image is 8 x 6 tokens: one column must turn some pair of the last
+            # section by enough to be seen, yet others must hardly turn over a whole question, to look things up in it.
+            rope_theta=2000.0,
+            mrope_section=(1, 4, 11),
             max_position_embeddings=4096,
             tie_word_embeddings=True,
         ),
@@ -87,6 +96,7 @@ def main() -> int:
     args.output.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer(corpus(), VOCABULARY)
     save_tokenizer(tokenizer, args.output)
+    TAUGHT.write(args.output)
     config = tiny_config(tokenizer.get_vocab_size()).to_json()
     for key, token in (
         ("image_token_id", "<|image_pad|>"),

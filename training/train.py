@@ -32,7 +32,7 @@ from training.errors import TrainingError
 from training.lora import add_adapters
 from training.model import Batch, TrainingModel
 from training.optim import MovingAverage, Optimiser, initialise, parameter_count
-from training.parallel import Processes, sharded_like, whole
+from training.parallel import Processes, half_precision, sharded_like, whole
 from training.progress import Progress
 from training.scenes.catalogue import CLASSES
 from training.scenes.colors import COLORS
@@ -53,7 +53,9 @@ class Trainer:
         self.tokenizer = Tokenizer(self.init / "tokenizer.json")
         self.samples = SceneSamples(config, self.model_config, self.tokenizer)
         self.model = self._model().to(processes.device)
-        processes.shard(self.model, config.precision, self.model.open_blocks)
+        if config.compiled:
+            self.model.compile_blocks()
+        self.parallel = processes.spread(self.model, config.sharding, config.precision, self.model.open_blocks)
         self.step = 0
         if config.start_from:
             self._load_weights(Path(config.start_from))
@@ -146,8 +148,8 @@ class Trainer:
             ) from error
 
     def _backward(self, batch: Batch) -> dict[str, float]:
-        with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            out = self.model(batch)
+        with half_precision(self.processes.device, self.config.precision == "bf16"):
+            out = self.parallel(batch)
         values = dict(zip(out, torch.stack([v.detach().float() for v in out.values()]).tolist(), strict=True))
         values = self.processes.mean(values)
         if not math.isfinite(values["loss"]):

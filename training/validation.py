@@ -8,6 +8,7 @@ from training.config import ValidationConfig
 from training.evaluate import report_of
 from training.evaluation.running import run_suite
 from training.evaluation.suite import Amount, FolderSuite, SceneSuite
+from training.scenes.vocabulary import Vocabulary
 
 _KEPT = {
     "f1_25": ("grounding", "f1_25"),
@@ -22,10 +23,11 @@ _KEPT = {
 def validate(folder: Path, config: ValidationConfig) -> dict[str, float]:
     """The headline figures of a checkpoint folder, by name; those with nothing to count are left out."""
     amount = Amount(config.groundings, config.questions, 0)
+    taught = Vocabulary.of_model(folder)
     suite = (
-        FolderSuite(config.folder, 0, amount)
+        FolderSuite(config.folder, 0, amount, taught)
         if config.folder
-        else SceneSuite(config.scenes, amount=amount, held_out="validation")
+        else SceneSuite(config.scenes, amount=amount, held_out="validation", vocabulary=taught)
     )
     report = report_of(run_suite(folder, suite, workers=1))
     found = {f"validation_{name}": report[part][key] for name, (part, key) in _KEPT.items()}

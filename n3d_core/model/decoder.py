@@ -135,6 +135,15 @@ class Decoder(nn.Module):
             x = layer(x, cos, sin, mask, cache, index, start)
         return self.norm(x)
 
+    def with_middle(self, embeddings: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """What `forward` gives without a cache, and the states [B, T, hidden] after the first half of the layers."""
+        x = middle = embeddings
+        for index, layer in enumerate(self.layers):
+            if index == len(self.layers) // 2:
+                middle = x
+            x = layer(x, cos, sin, mask, None, index, 0)
+        return self.norm(x), middle
+
 
 def mrope_tables(c: TextConfig, positions: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """cos, sin [T, head_size] of M-RoPE positions [3, T]: each section of frequencies turns with one of the axes."""

@@ -14,6 +14,7 @@ from training.scenes import DEMO_SEEDS, TRAIN_SEEDS, VALIDATION_SEEDS, SceneConf
 from training.scenes.layout import sample_layout
 from training.scenes.scene import _LAYOUT, _VIEW, _true_box
 from training.scenes.viewpoint import sample_viewpoint
+from training.scenes.vocabulary import Vocabulary
 
 DEMO = Path(__file__).parents[2] / "demo"
 ABOUT = json.loads((DEMO / "seeds.json").read_text())
@@ -30,7 +31,13 @@ def test_the_seeds_of_the_demo_are_held_out() -> None:
 @pytest.mark.parametrize("index", range(len(ABOUT["seeds"])))
 def test_each_frame_shows_the_scene_of_its_seed(index: int) -> None:
     seed = ABOUT["seeds"][index]
-    config = replace(SceneConfig.standard(*ABOUT["size"]), fov=(ABOUT["fov"], ABOUT["fov"]))
+    taught = Vocabulary.of_model(DEMO.parent / "models" / "n3d-tiny")
+    config = replace(
+        SceneConfig.standard(*ABOUT["size"]),
+        fov=(ABOUT["fov"], ABOUT["fov"]),
+        classes=taught.classes,
+        colors=taught.colors,
+    )
     layout = sample_layout(np.random.default_rng((seed, _LAYOUT)), config)
     view = sample_viewpoint(np.random.default_rng((seed, _VIEW, 0)), config, layout)
     made = [_true_box(o, view) for o in layout.objects]

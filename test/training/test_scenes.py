@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from training.scenes.cache import main as cache_main
 from training.scenes.catalogue import CATALOGUE
 from training.scenes.layout import sample_layout
 from training.scenes.renderer import choose_backend
+from training.scenes.vocabulary import Vocabulary
 
 pytest.importorskip("mujoco", reason="scenes are rendered by MuJoCo")
 SMALL = SceneConfig(width=128, height=96, objects=(3, 10))
@@ -161,6 +163,40 @@ def test_a_cache_holds_what_was_rendered_resumes_and_reports_damage(tmp_path: Pa
     shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.raises(CacheError, match="cut short"):
         SceneCache(tmp_path)
+
+
+def test_scenes_are_made_of_what_a_model_is_taught(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Vocabulary(("mug", "chair"), ("red", "blue")).write(tmp_path)
+    taught = Vocabulary.of_model(tmp_path)
+    config = replace(SMALL, classes=taught.classes, colors=taught.colors)
+    objects = [o for seed in range(12) for o in sample_layout(np.random.default_rng(seed), config).objects]
+    assert {o.cls for o in objects} == {"mug", "chair"}
+    assert {o.color for o in objects} == {"red", "blue"}
+    assert SceneConfig.from_mapping(config.to_mapping()) == config
+    command = ["--seeds", "3:4", "--size", "64x48", "--model", str(tmp_path), "--output", str(tmp_path / "cache")]
+    assert cache_main(command) == 0
+    cache = SceneCache(tmp_path / "cache")
+    assert {CLASSES[c] for i in range(len(cache)) for c in cache[i].class_ids} <= {"mug", "chair"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"classes": ("mug", "spoon")}, "spoon"),
+        ({"colors": ("red", "red")}, "different names"),
+        ({"classes": ("mug",)}, "found on a floor"),
+    ],
+)
+def test_names_that_no_scene_can_be_made_of_are_errors(changed: dict[str, tuple[str, ...]], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replace(SMALL, **changed)  # type: ignore[arg-type]
+
+
+def test_a_vocabulary_that_is_no_vocabulary_is_named(tmp_path: Path) -> None:
+    assert Vocabulary.of_model(tmp_path) == Vocabulary()
+    (tmp_path / "vocabulary.json").write_text("[1]")
+    with pytest.raises(ConfigError, match=r"vocabulary\.json"):
+        Vocabulary.of_model(tmp_path)
 
 
 def test_without_any_opengl_library_the_error_names_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:

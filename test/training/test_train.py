@@ -79,23 +79,50 @@ def test_each_process_takes_its_share_of_every_step() -> None:
     assert [next(first), next(second), next(first), next(second)] == [[12, 13], [14, 15], [16, 17], [18, 19]]
 
 
+def run_two_processes(folder: Path, overrides: list[str], make_config: MakeConfig) -> TrainConfig:
+    """Trains through the real launcher; the config that it trained."""
+    config = make_config(*overrides)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0",
+               "--standalone", "-m", "training.train", str(folder / "config.yaml"), *overrides]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    return config
+
+
 @pytest.mark.parametrize("optimiser", ["adamw", "muon"])
 def test_two_processes_train_as_one_that_accumulates(make_config: MakeConfig, tmp_path: Path, optimiser: str) -> None:
     name = f"optim.name={optimiser}"
     one = make_config("steps=3", "batch=1", "accumulate=2", name, f"output={tmp_path / 'one'}")
     Trainer(one, CPU).run()
-    overrides = ["steps=3", "batch=1", name, f"output={tmp_path / 'two'}"]
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0",
-               "--standalone", "-m", "training.train", str(tmp_path / "config.yaml"), *overrides]  # fmt: skip
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
-    assert ran.returncode == 0, ran.stderr[-2000:]
-    two = make_config(*overrides)
+    two = run_two_processes(tmp_path, ["steps=3", "batch=1", name, f"output={tmp_path / 'two'}"], make_config)
     assert losses(two) == pytest.approx(losses(one), rel=2e-4)
     state, other = (load_file(Path(c.output) / "resume.safetensors") for c in (one, two))
     assert state.keys() == other.keys()
     worst = max(float((state[k] - other[k]).abs().max()) for k in state if k.startswith("model/"))
     assert worst < (5e-3 if optimiser == "muon" else 1e-3)  # Muon orthogonalises in bf16
+
+
+def test_whole_copies_in_two_processes_train_as_one_that_accumulates(make_config: MakeConfig, tmp_path: Path) -> None:
+    one = make_config("steps=3", "batch=1", "accumulate=2", f"output={tmp_path / 'one'}")
+    Trainer(one, CPU).run()
+    two = run_two_processes(tmp_path, ["steps=3", "batch=1", "sharding=ddp", f"output={tmp_path / 'two'}"], make_config)
+    assert losses(two) == pytest.approx(losses(one), rel=2e-4)
+
+
+def test_compiled_blocks_change_no_loss(make_config: MakeConfig, tmp_path: Path) -> None:
+    plain, compiled = (make_config("steps=2", f"compiled={v}", f"output={tmp_path / v}") for v in ("false", "true"))
+    Trainer(plain, CPU).run()
+    Trainer(compiled, CPU).run()
+    assert losses(compiled) == pytest.approx(losses(plain), rel=1e-4)
+
+
+def test_half_precision_changes_the_loss_by_its_digits_only(make_config: MakeConfig, tmp_path: Path) -> None:
+    plain, half = (make_config("steps=2", f"precision={v}", f"output={tmp_path / v}") for v in ("fp32", "bf16"))
+    Trainer(plain, CPU).run()
+    Trainer(half, CPU).run()
+    assert losses(half) == pytest.approx(losses(plain), rel=2e-2)
+    assert losses(half) != losses(plain)
 
 
 def test_a_two_process_state_is_taken_up_by_one_process(make_config: MakeConfig, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ or, where they hold no queries, what the generators make of its objects.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from training.questions.marks import marked_samples
 from training.scenes.config import SceneConfig
 from training.scenes.scene import render
 from training.scenes.seeds import TEST_SEEDS, VALIDATION_SEEDS
+from training.scenes.vocabulary import ALL, Vocabulary
 
 _APART = 10_000  # scenes between the first seeds of two suites
 
@@ -54,6 +55,7 @@ class SceneSuite:
         scenes: how many.
         seed: which; other seeds share no scene (up to 10,000 scenes).
         shift: camera heights and lights outside of the training's range.
+        vocabulary: names that the model was taught: the scenes are made of them, and what is absent too.
         held_out: `test` for figures, `validation` for choices that a training makes.
     """
 
@@ -64,6 +66,7 @@ class SceneSuite:
     held_out: str = "test"
     width: int = 640
     height: int = 480
+    vocabulary: Vocabulary = ALL
 
     def __post_init__(self) -> None:
         if not 1 <= self.scenes <= _APART:
@@ -75,9 +78,10 @@ class SceneSuite:
     def __getitem__(self, index: int) -> Case:
         seeds = TEST_SEEDS if self.held_out == "test" else VALIDATION_SEEDS
         number = seeds.start + (self.seed * _APART + index) % len(seeds)
-        config = SceneConfig.standard(self.width, self.height)
+        taught = self.vocabulary
+        config = replace(SceneConfig.standard(self.width, self.height), classes=taught.classes, colors=taught.colors)
         scene = render(number, config.shifted() if self.shift else config)
-        return _asked(str(number), scene.frame, scene.truth, number, self.amount)
+        return _asked(str(number), scene.frame, scene.truth, number, self.amount, taught)
 
     def describe(self) -> dict[str, Any]:
         """What makes two runs the same."""
@@ -86,6 +90,7 @@ class SceneSuite:
             "seed": self.seed,
             "shift": self.shift,
             "size": [self.width, self.height],
+            "vocabulary": asdict(self.vocabulary),
         } | vars(self.amount)
 
 
@@ -97,8 +102,10 @@ class FolderSuite:
         ConfigError: if no frame has a truth file.
     """
 
-    def __init__(self, path: str | Path, seed: int = 0, amount: Amount = Amount()) -> None:
-        self.folder, self.seed, self.amount = FrameFolder(path), seed, amount
+    def __init__(
+        self, path: str | Path, seed: int = 0, amount: Amount = Amount(), vocabulary: Vocabulary = ALL
+    ) -> None:
+        self.folder, self.seed, self.amount, self.vocabulary = FrameFolder(path), seed, amount, vocabulary
         self.indices = [i for i in range(len(self.folder)) if self.folder.truth(i) is not None]
         if not self.indices:
             raise ConfigError(f"{path}: no frame has a truth file (NNNNNN.truth.json): there is nothing to judge by")
@@ -113,15 +120,15 @@ class FolderSuite:
         name = self.folder.names[place]
         if truth.groundings or truth.questions:
             return Case(name, frame, truth, _hidden(truth, frame))
-        return _asked(name, frame, truth, self.seed + 1000 * place, self.amount)
+        return _asked(name, frame, truth, self.seed + 1000 * place, self.amount, self.vocabulary)
 
     def describe(self) -> dict[str, Any]:
         """What makes two runs the same."""
         return {"kind": "folder", "path": str(self.folder.path.resolve()), "seed": self.seed} | vars(self.amount)
 
 
-def _asked(name: str, frame: Frame, truth: Truth, seed: int, amount: Amount) -> Case:
-    truth = fill(truth, seed, frame.camera, amount.groundings, amount.questions)
+def _asked(name: str, frame: Frame, truth: Truth, seed: int, amount: Amount, taught: Vocabulary) -> Case:
+    truth = fill(truth, seed, frame.camera, amount.groundings, amount.questions, taught)
     scene = SceneObjects.of(truth.objects, groundable(truth.objects, frame.camera))
     marked = [s.to_json() for s in marked_samples(scene, frame.camera, amount.marked, seed + 2)]
     return Case(name, frame, replace(truth, groundings=truth.groundings + marked), _hidden(truth, frame))

@@ -9,8 +9,9 @@ import numpy as np
 
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame_folder import TrueObject, Truth
-from training.questions.grounding import SceneObjects, Vocabulary, grounding_samples
+from training.questions.grounding import SceneObjects, grounding_samples
 from training.questions.spatial import spatial_samples
+from training.scenes.vocabulary import Vocabulary
 
 MIN_VISIBLE = 0.15
 """Share of an object that must be visible for it to be asked for."""
@@ -34,7 +35,7 @@ def fill(
         vocabulary: words for objects that are absent; the scene generator's by default.
     """
     scene = SceneObjects.of(truth.objects, groundable(truth.objects, camera))
-    words = scenes_vocabulary() if vocabulary is None else vocabulary
+    words = vocabulary or Vocabulary()
     asked = grounding_samples(scene, groundings, seed, words)
     posed = spatial_samples(scene, questions, seed + 1)
     return replace(truth, groundings=[s.to_json() for s in asked], questions=[s.to_json() for s in posed])
@@ -49,11 +50,3 @@ def groundable(objects: Sequence[TrueObject], camera: Camera | None = None) -> l
     limit = np.array([camera.width, camera.height]) - 0.5
     inside = ((pixels >= -0.5) & (pixels <= limit)).all(axis=1)
     return [i for i, ok in zip(chosen, inside, strict=True) if ok]
-
-
-def scenes_vocabulary() -> Vocabulary:
-    """Classes and colours of the synthetic scenes."""
-    from training.scenes.catalogue import CLASSES
-    from training.scenes.colors import COLORS
-
-    return Vocabulary(tuple(CLASSES), tuple(COLORS))

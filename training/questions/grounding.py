@@ -18,15 +18,7 @@ from n3d_core.reasoning.relations import PREDICATES, extreme
 from training.questions.margins import DEFAULT_MARGINS, Margins, is_decided
 from training.questions.samples import GroundingSample
 from training.questions.wordings import SUPERLATIVE_WORDS
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """The words that absent objects are made of."""
-
-    classes: tuple[str, ...]
-    colors: tuple[str, ...]
-
+from training.scenes.vocabulary import Vocabulary
 
 DEFAULT_MIXTURE: Mapping[str, float] = {
     "detect": 1.0,

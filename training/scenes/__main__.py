@@ -1,6 +1,6 @@
 """Writes scenes as a frame folder (one camera a folder) with truth.
 
-python -m training.scenes --seed 1000 --count 20 --output DIR [--size 640x480] [--fov 60] [--shift] [--workers 2]
+python -m training.scenes --seed 1000 --count 20 --output DIR [--size 640x480] [--fov 60] [--shift] [--model DIR]
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from n3d_core.geometry.frame_folder import write_frame
 from training.scenes.cache import parse_size
 from training.scenes.config import SceneConfig
 from training.scenes.scene import render
+from training.scenes.vocabulary import Vocabulary
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fov", type=float, default=60.0, help="horizontal field of view of the folder's one camera")
     parser.add_argument("--shift", action="store_true", help="camera heights and lights outside of the training range")
     parser.add_argument("--clean", action="store_true", help="without the sensor's noise")
+    parser.add_argument("--model", type=Path, help="folder whose vocabulary the scenes are made of; all by default")
     parser.add_argument("--workers", type=int, default=1)
     return parser
 
@@ -64,7 +66,14 @@ def _config(args: argparse.Namespace) -> SceneConfig:
             f"--seed {args.seed} --count {args.count} --workers {args.workers}: "
             "a seed of 0 or more, at least one scene and at least one worker are wanted"
         )
-    config = replace(SceneConfig.standard(*parse_size(args.size)), fov=(args.fov, args.fov), noise=not args.clean)
+    taught = Vocabulary.of_model(args.model) if args.model else Vocabulary()
+    config = replace(
+        SceneConfig.standard(*parse_size(args.size)),
+        fov=(args.fov, args.fov),
+        noise=not args.clean,
+        classes=taught.classes,
+        colors=taught.colors,
+    )
     return config.shifted() if args.shift else config
 
 

@@ -31,6 +31,7 @@ from training.scenes.colors import COLORS
 from training.scenes.config import SceneConfig
 from training.scenes.scene import Scene, render_views
 from training.scenes.seeds import TRAIN_SEEDS, VALIDATION_SEEDS, check_seeds, parse_seeds
+from training.scenes.vocabulary import Vocabulary
 
 SHARD_FRAMES = 256
 _FORMAT = 1
@@ -266,6 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", default="0:12000", help="FIRST:STOP, training or validation seeds")
     parser.add_argument("--views", type=int, default=2, help="camera views of each scene")
     parser.add_argument("--size", default="256x192")
+    parser.add_argument("--model", type=Path, help="folder whose vocabulary the scenes are made of; all by default")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=1)
     args = parser.parse_args(arguments)
@@ -275,7 +277,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_seeds(seeds, VALIDATION_SEEDS if validation else TRAIN_SEEDS, "a training cache")
         if args.views < 1 or args.workers < 1:
             raise ConfigError(f"--views {args.views} --workers {args.workers}: at least 1 is wanted")
-        config = SceneConfig(width=width, height=height)
+        taught = Vocabulary.of_model(args.model) if args.model else Vocabulary()
+        config = SceneConfig(width=width, height=height, classes=taught.classes, colors=taught.colors)
         start = time.monotonic()
         with tqdm(total=len(seeds) * args.views, unit="frame", file=sys.stderr) as bar:
             rendered = write_cache(

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from n3d_core.errors import ConfigError
+from training.scenes.catalogue import CLASSES, Place, classes_at
+from training.scenes.colors import COLORS
 
 Span = tuple[float, float]
 
@@ -34,6 +36,7 @@ class SceneConfig:
         depth_range: metres that the depth sensor measures.
         disparity_scale: focal length times baseline of the stereo sensor in pixel metres at 640 px width: quantisation
             grows with the square of range divided by it.
+        classes, colors: names that objects are drawn from.
 
     Raises:
         ConfigError: if a value is out of its range.
@@ -59,6 +62,8 @@ class SceneConfig:
     noise: bool = True
     depth_range: Span = (0.25, 8.0)
     disparity_scale: float = 32.0
+    classes: tuple[str, ...] = CLASSES
+    colors: tuple[str, ...] = COLORS
 
     def __post_init__(self) -> None:
         if not (16 <= self.width <= 4096 and 16 <= self.height <= 4096):
@@ -74,6 +79,14 @@ class SceneConfig:
         for name in ("table_share", "twin_share", "shadow_share", "light_tint"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: a share between 0 and 1 is wanted")
+        for name, known in (("classes", CLASSES), ("colors", COLORS)):
+            chosen = getattr(self, name)
+            if not chosen or not set(chosen) <= set(known) or len(set(chosen)) < len(chosen):
+                raise ConfigError(f"scenes: {name} {list(chosen)}: different names out of {list(known)} are wanted")
+        places: dict[Place, float] = {"table": self.table_share, "floor": 1 - self.table_share}
+        for place, share in places.items():
+            if share > 0 and not set(classes_at(place)) & set(self.classes):
+                raise ConfigError(f"scenes: none of {list(self.classes)} is found on a {place}: add one of its classes")
 
     @classmethod
     def standard(cls, width: int = 640, height: int = 480) -> SceneConfig:

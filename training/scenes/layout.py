@@ -76,7 +76,7 @@ def sample_layout(rng: np.random.Generator, config: SceneConfig) -> Layout:
     placed: list[PlacedObject] = []
     footprints: list[Array] = []
     for name in _choose_classes(rng, config, place, count):
-        color = str(rng.choice(COLORS))
+        color = str(rng.choice(config.colors))
         shape = _posed(rng, name, color, place)
         found = _find_room(rng, shape, support, half, radius, footprints)
         if found is not None:
@@ -92,7 +92,7 @@ def _half_sizes(rng: np.random.Generator, place: Place) -> tuple[float, float]:
 
 
 def _choose_classes(rng: np.random.Generator, config: SceneConfig, place: Place, count: int) -> list[str]:
-    names = classes_at(place)
+    names = [c for c in classes_at(place) if c in config.classes]
     repeat = 0.45 if rng.random() < config.twin_share else 0.0
     chosen: list[str] = []
     for _ in range(count):

@@ -1,0 +1,45 @@
+"""The names that a model is taught: `vocabulary.json` in its folder; all of the scenes where there is none."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from n3d_core.errors import ConfigError
+from training.scenes.catalogue import CLASSES
+from training.scenes.colors import COLORS
+
+VOCABULARY = "vocabulary.json"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Names of classes and colours."""
+
+    classes: tuple[str, ...] = CLASSES
+    colors: tuple[str, ...] = COLORS
+
+    @classmethod
+    def of_model(cls, folder: str | Path) -> Vocabulary:
+        """What the model of a folder is taught.
+
+        Raises:
+            ConfigError: if its file does not hold two lists of names.
+        """
+        path = Path(folder) / VOCABULARY
+        if not path.exists():
+            return cls()
+        try:
+            data = json.loads(path.read_text())
+            return cls(tuple(map(str, data["classes"])), tuple(map(str, data["colors"])))
+        except (ValueError, TypeError, KeyError) as error:
+            raise ConfigError(f'{path}: {{"classes": [...], "colors": [...]}} is wanted ({error!r})') from error
+
+    def write(self, folder: Path) -> None:
+        """Puts the names into a model's folder."""
+        (folder / VOCABULARY).write_text(json.dumps(asdict(self)) + "\n")
+
+
+ALL = Vocabulary()
+"""Everything that scenes can be made of."""
