@@ -300,7 +300,7 @@ def _split(reply: str) -> tuple[str, str]:
 def _point_map(frame: Frame, depth: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Optical-frame points [h, w, 3] and their validity, thinned by a whole stride to at most 640 a side."""
     stride = -(-max(depth.shape) // _LONGEST_POINT_MAP)
-    points = frame.camera.back_project(depth)[::stride, ::stride]
+    points = frame.camera.back_project(depth, stride)
     return points, np.isfinite(points[..., 2])
 
 

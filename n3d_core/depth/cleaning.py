@@ -60,8 +60,7 @@ class DepthReport:
         valid: share that is left.
         too_near, too_far: shares dropped by the range limit.
         flying: share dropped as smeared edges and specks.
-        median: median depth that is left, metres.
-        warnings: sentences for the user.
+            warnings: sentences for the user.
     """
 
     measured: float
@@ -69,7 +68,6 @@ class DepthReport:
     too_near: float
     too_far: float
     flying: float
-    median: float
     warnings: tuple[str, ...] = ()
 
 
@@ -90,21 +88,20 @@ def clean_depth(
         raise DepthError(_nothing_left(depth, measured, limits))
     flying = flying_pixels(depth, kept, limits)
     warnings = []
-    if flying.sum() > _MOST_REMOVED * kept.sum():
+    if _share(flying) > _MOST_REMOVED * _share(kept):
         warnings.append(
-            f"{flying.sum() / kept.sum():.0%} of the depth pixels have no neighbour of their depth: the image is too "
-            "sparse or too noisy for the flying-pixel filter, which was left out"
+            f"{_share(flying) / _share(kept):.0%} of the depth pixels have no neighbour of their depth: the image is "
+            "too sparse or too noisy for the flying-pixel filter, which was left out"
         )
         flying = np.zeros_like(flying)
     kept &= ~flying
-    cleaned = np.where(kept, depth, np.float32(np.nan)).astype(np.float32)
+    cleaned = np.where(kept, depth, np.float32(np.nan))
     report = DepthReport(
-        measured=float(measured.mean()),
-        valid=float(kept.mean()),
-        too_near=float(near.mean()),
-        too_far=float(far.mean()),
-        flying=float(flying.mean()),
-        median=float(np.median(depth[kept])),
+        measured=_share(measured),
+        valid=_share(kept),
+        too_near=_share(near),
+        too_far=_share(far),
+        flying=_share(flying),
         warnings=(*warnings, *_warnings(depth, kept, far, limits)),
     )
     return cleaned, report
@@ -117,25 +114,29 @@ def flying_pixels(depth: NDArray[np.float32], kept: NDArray[np.bool_], limits: D
     them are an edge; longer ones are a surface seen at a grazing angle and stay.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        level = np.where(kept, np.round(np.log(depth) / _LOG_STEP), np.nan)
+        level = np.where(kept, np.round(np.log(depth) / _LOG_STEP), np.float32(np.nan))
     jump = math.log1p(limits.jump) / _LOG_STEP
-    smeared = _between_jumps(level, jump) | _between_jumps(level.T, jump).T
+    smeared = _between_jumps(level, jump, axis=0) | _between_jumps(level, jump, axis=1)
     solid = np.where(kept & ~smeared, level - math.floor(math.log(limits.near) / _LOG_STEP), -1).astype(np.int16)
     before = solid >= 0
     cv2.filterSpeckles(solid, -1, max(int(limits.speck * depth.size), _LEAST_SPECK), jump)  # in place
     return smeared | (before & (solid < 0))
 
 
-def _between_jumps(level: NDArray[np.float64], jump: float) -> NDArray[np.bool_]:
-    """Pixels [H, W] that lie, along their row, between their neighbours with a jump to both; in short runs."""
-    step = np.diff(level, axis=1)
+def _between_jumps(level: NDArray[np.float32], jump: float, axis: int) -> NDArray[np.bool_]:
+    """Pixels [H, W] that lie, along an axis, between their neighbours with a jump to both; in short runs."""
+    step = np.diff(level, axis=axis)
     with np.errstate(invalid="ignore"):
         up, down = step > jump, step < -jump
+    before, after = (slice(None), slice(-1)), (slice(None), slice(1, None))
+    inside, last = (slice(None), slice(1, -1)), (_EDGE_PIXELS, 0)
+    if axis == 0:
+        before, after, inside, last = before[::-1], after[::-1], inside[::-1], last[::-1]
     between = np.zeros(level.shape, np.uint8)
-    between[:, 1:-1] = (up[:, :-1] & up[:, 1:]) | (down[:, :-1] & down[:, 1:])
+    between[inside] = (up[before] & up[after]) | (down[before] & down[after])
     # an opening finds the longer runs; of an even length, it needs its anchor at one end and then at the other
-    kernel = np.ones((1, _EDGE_PIXELS + 1), np.uint8)
-    slopes = cv2.dilate(cv2.erode(between, kernel, anchor=(0, 0)), kernel, anchor=(_EDGE_PIXELS, 0))
+    kernel = np.ones((last[1] + 1, last[0] + 1), np.uint8)
+    slopes = cv2.dilate(cv2.erode(between, kernel, anchor=(0, 0)), kernel, anchor=last)
     return np.asarray((between > 0) & (slopes == 0))
 
 
@@ -143,17 +144,21 @@ def _warnings(
     depth: NDArray[np.float32], kept: NDArray[np.bool_], far: NDArray[np.bool_], limits: DepthLimits
 ) -> list[str]:
     out = []
-    if kept.mean() < _FEW_VALID:
-        out.append(f"only {kept.mean():.0%} of the depth pixels are valid: check the sensor and its range")
-    if far.mean() > _MANY_BEYOND:
+    if _share(kept) < _FEW_VALID:
+        out.append(f"only {_share(kept):.0%} of the depth pixels are valid: check the sensor and its range")
+    if _share(far) > _MANY_BEYOND:
         out.append(
-            f"{far.mean():.0%} of the depth pixels are farther than {limits.far:g} m and were dropped: raise the limit "
-            "if the scene is that large"
+            f"{_share(far):.0%} of the depth pixels are farther than {limits.far:g} m and were dropped: raise the "
+            "limit if the scene is that large"
         )
-    suspicion = suspect_unit(np.where(kept | far, depth, np.float32(np.nan)))
+    suspicion = suspect_unit(depth[kept | far])
     if suspicion is not None:
         out.append(suspicion.message)
     return out
+
+
+def _share(mask: NDArray[np.bool_]) -> float:
+    return float(np.count_nonzero(mask)) / mask.size
 
 
 def _nothing_left(depth: NDArray[np.float32], measured: NDArray[np.bool_], limits: DepthLimits) -> str:

@@ -37,15 +37,15 @@ class UnitSuspicion:
 
 
 def suspect_unit(depth: NDArray[np.float32]) -> UnitSuspicion | None:
-    """Looks at metres [H, W] (NaN invalid) as they were read; None where nothing is odd.
+    """Looks at metres of any shape (NaN invalid) as they were read; None where nothing is odd.
 
     Two signs are used: a median that no sensor measures, and whole millimetres that nearly all are multiples of 5 (TUM
     stores millimetres times 5) or of 8 (SUN RGB-D rotates its bits by 3) although the scene seems large.
     """
-    values = depth[np.isfinite(depth) & (depth > 0)].astype(np.float64)
-    if len(values) == 0:
+    measured = depth[np.isfinite(depth) & (depth > 0)]
+    if len(measured) == 0:
         return None
-    values = values[:: 1 + len(values) // _MOST_VALUES]
+    values = measured[:: 1 + len(measured) // _MOST_VALUES].astype(np.float64)
     median = float(np.median(values))
     if not _ALWAYS_WRONG[0] <= median <= _ALWAYS_WRONG[1]:
         return _likeliest(median)

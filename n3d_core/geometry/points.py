@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,15 +50,19 @@ def normalise(points: NDArray[np.float32], valid: NDArray[np.bool_]) -> tuple[ND
     """
     if not valid.any():
         raise DepthError("no valid point to normalise: the depth image holds no measurement")
-    cloud = points[valid]
-    shift = cloud.min(axis=0)
-    mean = _mean(np.linalg.norm(cloud - shift, axis=1))
-    if not mean > 0:
-        raise DepthError("all valid points coincide: the depth image holds no shape; check the sensor and the unit")
-    scale = 1.0 / mean
-    with np.errstate(invalid="ignore"):
-        normalised = (points - shift) * np.float32(scale)
-    return normalised, Normalisation((float(shift[0]), float(shift[1]), float(shift[2])), scale)
+    planes = np.moveaxis(points, -1, 0)
+    counted = valid.view(np.uint8)
+    x, y, z = (cv2.minMaxLoc(plane, counted)[0] for plane in planes)
+    with np.errstate(invalid="ignore", over="ignore"):  # only valid pixels have to be numbers
+        centred = planes - np.array([x, y, z], dtype=np.float32)[:, None, None]
+        squares = centred * centred
+        distances = np.sqrt(squares[0] + squares[1] + squares[2])
+        mean = _mean(distances[valid])
+        if not mean > 0:
+            raise DepthError("all valid points coincide: the depth image holds no shape; check the sensor and the unit")
+        scale = 1.0 / mean
+        centred *= np.float32(scale)
+    return np.moveaxis(centred, 0, -1), Normalisation((x, y, z), scale)
 
 
 def _mean(values: NDArray[np.float32]) -> float:

@@ -5,6 +5,7 @@ It has no parameters. Pooling and rounding are geometry and run on the host; the
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -36,13 +37,14 @@ def coordinates_before_rounding(
     """`pooled_coordinates` before it rounds (half to even)."""
     if not valid.any():
         raise DepthError("no valid point to encode: the depth image holds no measurement")
-    cloud = torch.from_numpy(np.ascontiguousarray(points, dtype=np.float32)).clone()
-    mask = torch.from_numpy(valid)
-    mean = cloud[mask].mean(dim=0)
+    # a copy, point by point in memory: the order in which the mean and the pooling add up shows in the last bits
+    cloud = cv2.merge(list(np.moveaxis(np.asarray(points, dtype=np.float32), -1, 0)))
+    rows = cloud.reshape(-1, 3)
+    mean = torch.from_numpy(rows.take(np.flatnonzero(valid), axis=0)).mean(dim=0)
     if not torch.isfinite(mean).all():
         raise DepthError("a valid point is not finite: mark pixels without a measurement as invalid")
-    cloud[~mask] = mean
-    return centred_coordinates(cloud, grid_h, grid_w)
+    rows[np.flatnonzero(~valid)] = mean.numpy()
+    return centred_coordinates(torch.from_numpy(cloud), grid_h, grid_w)
 
 
 def centred_coordinates(cloud: Tensor, grid_h: int, grid_w: int) -> NDArray[np.float32]:

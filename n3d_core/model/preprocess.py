@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -22,6 +23,8 @@ Value = TypeVar("Value", bound=np.generic)
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
 DEVIATION = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
+_SCALED = (np.arange(256, dtype=np.uint8) * (1 / 255)).astype(np.float32)
+_NORMALISED = ((_SCALED[:, None] - MEAN) / DEVIATION)[None]  # [1, 256, 3]: what each value of a pixel becomes
 
 
 @dataclass(frozen=True)
@@ -119,8 +122,7 @@ def patchify(image: NDArray[np.uint8], vision: VisionConfig) -> tuple[NDArray[np
     """RGB [H, W, 3] -> normalised patches [P, C*T*S*S] in merge-group order, and the patch grid's height and width."""
     side = vision.patch_size
     grid_h, grid_w = image.shape[0] // side, image.shape[1] // side
-    scaled = (image * (1 / 255)).astype(np.float32)
-    tiles = merge_group_tiles((scaled - MEAN) / DEVIATION, vision)
+    tiles = merge_group_tiles(cv2.LUT(image, _NORMALISED), vision)
     frames = np.repeat(
         tiles[:, :, None], vision.temporal_patch_size, axis=2
     )  # a still image is a video of equal frames
