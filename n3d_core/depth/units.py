@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -74,15 +75,25 @@ class DepthUnit:
             raise DepthError(f"depth image is {raw.dtype}: integers or floats are wanted")
         if self.rotated_bits and raw.dtype != np.uint16:
             raise DepthError(f"depth unit {self.name!r} is an encoding of 16-bit images; this one is {raw.dtype}")
+        return _table(self)[raw] if raw.dtype == np.uint16 else self._divided(raw)
+
+    def _divided(self, raw: NDArray[Any]) -> NDArray[np.float32]:
         invalid = raw <= 0
         if np.issubdtype(raw.dtype, np.floating):
             invalid |= ~np.isfinite(raw)
-        elif raw.dtype == np.uint16:
-            invalid |= raw == np.iinfo(np.uint16).max
-        if self.rotated_bits:
-            raw = (raw >> self.rotated_bits) | (raw << (16 - self.rotated_bits))
         # divided in float64: a float16 or an integer times anything else would lose its last digits
         return (np.where(invalid, np.nan, raw.astype(np.float64)) / self.per_metre).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def _table(unit: DepthUnit) -> NDArray[np.float32]:
+    """Metres of each 16-bit value: looking up is several times as fast as dividing, at camera rate."""
+    raw = np.arange(1 << 16, dtype=np.uint16)
+    turned = (raw >> unit.rotated_bits) | (raw << (16 - unit.rotated_bits)) if unit.rotated_bits else raw
+    metres = unit._divided(turned)
+    metres[[0, -1]] = np.nan
+    metres.setflags(write=False)
+    return metres
 
 
 _NAMED = {
