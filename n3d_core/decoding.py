@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from n3d_core.backends.base import Sequence
 from n3d_core.errors import ConfigError, QueryCancelledError, QueryTimeoutError
 from n3d_core.language.grammar import Grammar, Kind
+from n3d_core.model.plan import text_positions
 
 DRAFT_MATCH = 3  # tokens that must repeat before what followed them is tried again
 DRAFT_LENGTH = 8
@@ -200,7 +201,7 @@ class _Run:
         """Feeds what is decided, and a draft behind it, in one pass."""
         self.ahead = self._draft() if self.decoder.draft else []
         chunk = self.pending + self.ahead
-        positions = np.broadcast_to(self.position + np.arange(len(chunk)), (3, len(chunk)))
+        positions = text_positions(self.position, len(chunk))
         logits = self.sequence.extend(chunk, positions, rows=len(self.ahead) + 1)
         self.rows = list(logits)
         self.position += len(chunk)

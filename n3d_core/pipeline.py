@@ -33,6 +33,7 @@ from n3d_core.language.grammar import BoxGrammar, BoxVocabulary, FreeText, Gramm
 from n3d_core.language.structured import serialise
 from n3d_core.language.tokenizer import Tokenizer, load_tokenizer
 from n3d_core.model.config import N3DConfig
+from n3d_core.model.plan import text_positions
 from n3d_core.model.preprocess import vision_input
 from n3d_core.models import find_model
 from n3d_core.reading import BoxReader
@@ -112,7 +113,7 @@ class View:
     def _begin(self, encoded: Any, plan: Any) -> None:
         start = len(self._prefix)
         image_positions, self._position = plan.mrope_positions(start)
-        positions = np.concatenate([np.broadcast_to(np.arange(start), (3, start)), image_positions], axis=1)
+        positions = np.concatenate([text_positions(0, start), image_positions], axis=1)
         self._prefix = self._prefix + [self.model.config.image_token_id] * plan.tokens
         self._sequence.extend(self._prefix, positions, image=encoded)
 
@@ -248,8 +249,7 @@ class View:
                 f"{self.model.config.text.max_position_embeddings} in all; shorten the text"
             )
         self._sequence.truncate(len(self._prefix))
-        positions = np.broadcast_to(self._position + np.arange(len(ids)), (3, len(ids)))
-        logits = self._sequence.extend(ids, positions)[0]
+        logits = self._sequence.extend(ids, text_positions(self._position, len(ids)))[0]
         limits = Limits(min(limits.tokens, room), limits.cancel, limits.deadline)
         decoder = Decoder(self.model.sampling, draft=draft)
         return decoder.reply(

@@ -20,7 +20,7 @@ from n3d_core.backends.tensorrt_backend import TensorRTBackend
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.errors import BackendError, N3DError
 from n3d_core.model.checkpoint import load_network
-from n3d_core.model.plan import ImagePlan
+from n3d_core.model.plan import ImagePlan, text_positions
 from n3d_core.model.preprocess import VisionInput
 from n3d_core.models import find_model
 
@@ -52,7 +52,7 @@ def compare(ours: Backend, reference: TorchBackend, plan: ImagePlan, steps: int 
     expected = reference.encode(image).float().cpu().numpy()
     errors = {"vision": _error(np.asarray(ours.encode(image)), expected)}
     ids = [1, 2, *[config.image_token_id] * plan.tokens, *rng.integers(3, 200, 60).tolist()]
-    positions = np.tile(np.arange(len(ids)), (3, 1))
+    positions = text_positions(0, len(ids))
     sequences = [ours.start(), reference.start()]
     first = [
         s.extend(ids, positions, image=given, rows=8)

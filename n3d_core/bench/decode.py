@@ -11,6 +11,7 @@ import numpy as np
 
 from n3d_core.backends.base import Backend
 from n3d_core.bench.machine import Machine
+from n3d_core.model.plan import text_positions
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,11 @@ def measure_decode(backend: Backend, machine: Machine, context: int = 400, steps
     rng = np.random.default_rng(0)
     ids = rng.integers(0, 1000, context).tolist()
     sequence = backend.start()
-    sequence.extend(ids, np.tile(np.arange(context), (3, 1)))
+    sequence.extend(ids, text_positions(0, context))
     times = []
     for place in range(context, context + steps):
         started = time.perf_counter()
-        sequence.extend([int(rng.integers(0, 1000))], np.full((3, 1), place))
+        sequence.extend([int(rng.integers(0, 1000))], text_positions(place, 1))
         times.append(time.perf_counter() - started)
     step = statistics.median(times[2:])
     read = step_bytes(backend, context)

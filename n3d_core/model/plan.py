@@ -63,6 +63,11 @@ class ImagePlan:
         return positions, start + max(self.token_h, self.token_w)
 
 
+def text_positions(start: int, count: int) -> NDArray[np.int64]:
+    """M-RoPE positions [3, count] of text that begins at `start`: the same on all three axes."""
+    return np.broadcast_to(np.arange(start, start + count), (3, count))
+
+
 @lru_cache(maxsize=8)
 def image_plan(config: N3DConfig, grid_h: int, grid_w: int) -> ImagePlan:
     """The plan of a patch grid (both sides multiples of the merge size)."""

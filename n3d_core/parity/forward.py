@@ -17,7 +17,7 @@ from n3d_core import compat
 from n3d_core.backends.base import Sequence
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.geometry.points import normalise
-from n3d_core.model.plan import ImagePlan, image_plan
+from n3d_core.model.plan import ImagePlan, image_plan, text_positions
 from n3d_core.model.point_encoding import coordinates_before_rounding, sinusoid
 from n3d_core.model.preprocess import (
     DEVIATION,
@@ -133,8 +133,7 @@ def prompt_positions(ids: list[int], plan: ImagePlan, image_token: int) -> NDArr
     start = ids.index(image_token)
     image, following = plan.mrope_positions(start)
     after = len(ids) - start - plan.tokens
-    text = [np.broadcast_to(first + np.arange(n), (3, n)) for first, n in ((0, start), (following, after))]
-    return np.concatenate([text[0], image, text[1]], axis=1)
+    return np.concatenate([text_positions(0, start), image, text_positions(following, after)], axis=1)
 
 
 def greedy_arrays(

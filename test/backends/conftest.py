@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from n3d_core.model.checkpoint import save_checkpoint
-from n3d_core.model.config import N3DConfig, TextConfig, VisionConfig
+from n3d_core.model.config import N3DConfig
 from n3d_core.model.network import N3DNetwork
 from n3d_core.model.plan import image_plan
 from n3d_core.model.preprocess import VisionInput
+from test.core import checkpoints
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,30 +33,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def small_config(**text: object) -> N3DConfig:
-    """Everything that N3D-VLM has, tiny: windows with padding, full blocks, grouped queries, an odd point encoding."""
-    vision = VisionConfig(
-        depth=3,
-        hidden_size=128,
-        intermediate_size=192,
-        num_heads=4,
-        out_hidden_size=128,
-        patch_size=8,
-        window_size=32,
-        fullatt_block_indexes=(1,),
-    )
-    decoder = TextConfig(
-        vocab_size=512,
-        hidden_size=128,
-        intermediate_size=192,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        mrope_section=(4, 6, 6),
-        max_position_embeddings=2048,
-    )
-    return N3DConfig(
-        vision,
-        replace(decoder, **text),
+    """The small network of `test.core`, as wide as integer weights and engines want it, with an odd point encoding."""
+    width = {"hidden_size": 128, "intermediate_size": 192}
+    base = checkpoints.small_config(tied=True)
+    vision = replace(base.vision, **width, out_hidden_size=128, patch_size=8, window_size=32)
+    decoder = {"vocab_size": 512, "mrope_section": (4, 6, 6), "max_position_embeddings": 2048}
+    return replace(
+        base,
+        vision=vision,
+        text=replace(base.text, **(width | decoder | text)),
         image_token_id=500,
         vision_start_token_id=501,
         vision_end_token_id=502,
