@@ -9,8 +9,9 @@ import pytest
 
 from n3d_core.geometry import Camera, iou_3d
 from training.lift import truth
+from training.lift.cleaning import CleanConfig
 from training.lift.completion import CompletionConfig
-from training.lift.lifting import Candidate, CleanConfig, lift
+from training.lift.lifting import Candidate, lift
 from training.lift.object_mask import ObjectMask
 from training.lift.primitives import render_primitives, sensor_noise
 from training.lift.rules import REASONS, RulesConfig

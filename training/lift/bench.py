@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from n3d_core.geometry import Box3D, Camera
 from n3d_core.geometry.frame_folder import TrueObject
 from training.lift import masks, truth
+from training.lift.cleaning import CleanConfig
 from training.lift.completion import CompletionConfig
-from training.lift.lifting import Candidate, CleanConfig, lift
+from training.lift.lifting import Candidate, lift
 from training.lift.local_run import one_thread_each
 from training.lift.object_mask import ObjectMask
 from training.lift.open3d_baseline import lift_with_open3d, load_open3d

@@ -13,8 +13,8 @@ import yaml
 from n3d_core.depth import DepthUnit
 from n3d_core.errors import ConfigError
 from training.config import build
+from training.lift.cleaning import CleanConfig
 from training.lift.completion import CompletionConfig
-from training.lift.lifting import CleanConfig
 from training.lift.rules import RulesConfig
 
 SOURCES = ("coco", "objects365", "openimages", "refcoco", "folder", "sunrgbd", "tum", "open3d", "frames", "bag")

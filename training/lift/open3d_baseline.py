@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n3d_core.geometry import Box3D, Camera
-from training.lift.lifting import Candidate, CleanConfig, box_between
+from training.lift.boxes import box_between
+from training.lift.cleaning import CleanConfig
+from training.lift.lifting import Candidate
 
 
 @functools.lru_cache(maxsize=1)

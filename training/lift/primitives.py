@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n3d_core.geometry import Box3D, Camera
+from training.lift.boxes import box_between
 
 SHAPES = ("box", "cylinder", "sphere")
 
@@ -184,7 +185,7 @@ def _seen_box(camera: Camera, depth: NDArray[np.float32], mask: NDArray[np.bool_
     if not mask.any():
         return None
     points = camera.back_project(depth)[mask].astype(np.float64)
-    return box_of(points.min(0), points.max(0), label)
+    return box_between(label, points.min(0), points.max(0))
 
 
 def _whole_box(solid: Solid, rotation: NDArray[np.float64], origin: NDArray[np.float64]) -> Box3D:
@@ -199,13 +200,7 @@ def _whole_box(solid: Solid, rotation: NDArray[np.float64], origin: NDArray[np.f
     else:
         reach = half[0] * np.hypot(own[:, 0], own[:, 1]) + half[2] * np.abs(own[:, 2])
     center = rotation @ (solid.center - origin)
-    return box_of(center - reach, center + reach, solid.shape)
-
-
-def box_of(low: NDArray[np.float64], high: NDArray[np.float64], label: str) -> Box3D:
-    """The box between two corners [3]."""
-    c, s = (low + high) / 2, high - low
-    return Box3D(label, (float(c[0]), float(c[1]), float(c[2])), (float(s[0]), float(s[1]), float(s[2])))
+    return box_between(solid.shape, center - reach, center + reach)
 
 
 def _shade(rng: np.random.Generator, depth: NDArray[np.float32], instances: NDArray[np.int16]) -> NDArray[np.uint8]:

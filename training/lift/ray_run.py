@@ -63,8 +63,9 @@ def _connect(ray: Any, address: str, workers: int) -> None:
     else:
         modules = [str(root / "training"), str(root / "n3d_core")]
         settings = {"address": address, "log_to_driver": False, "runtime_env": {"py_modules": modules}}
-    # a busy machine needs longer than Ray's 15 s to start its own agents
+    # a busy machine needs longer than Ray's own 10 to 30 s to start a node and its agents
     os.environ.setdefault("RAY_agent_register_timeout_ms", "120000")
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
     try:
         ray.init(**settings)
     except Exception as error:  # Ray raises plain exceptions here

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n3d_core.errors import CheckpointError
+from training.lift.boxes import overlap_2d
 from training.lift.models.loading import load_local
 from training.lift.object_mask import Box2D
 
@@ -91,8 +92,6 @@ def _named(text: str, names: list[str]) -> str:
 
 
 def _without_doubles(found: list[Detection], overlap: float = 0.7) -> list[Detection]:
-    from training.lift.lifting import overlap_2d
-
     kept: list[Detection] = []
     for one in sorted(found, key=lambda d: (-d.score, d.label, d.box)):
         if all(one.label != other.label or overlap_2d(one.box, other.box) < overlap for other in kept):

@@ -1,0 +1,80 @@
+"""Cleans the points of all objects of an image: voxels, statistical outliers, the largest cluster (`cloud.py`).
+
+Cleaning decides on voxels and gives back the *points* in those that stay, so that coarse voxels cost no precision.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from training.lift.cloud import dbscan, largest_clusters, separate, statistical_inliers, voxelise
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CleanConfig:
+    """How points are cleaned. A voxel is the object's apparent size over `voxels_across`, but not finer than the noise.
+
+    Attributes:
+        erode_pixels: width of the rim of a mask that is checked for hanging pixels.
+        edge_jump: how far nearer and further its neighbours must lie for a rim pixel to hang, as a share of the size.
+        voxels_across: voxels along the diagonal of the object as it appears.
+        noise: depth noise at 1 m in metres; it grows with the square of the distance.
+        smooth_from: noise, as a share of the size, from which depth is averaged over 3x3 pixels of the object.
+        outlier_neighbours, outlier_ratio: of the statistical outlier removal.
+        outlier_fill: a voxel with more than this share of the mean number of points is no outlier (thin parts).
+        cluster_radius: of DBSCAN, in voxels.
+        cluster_points: least neighbours of a core point, itself among them.
+        fragment_share: clusters besides the largest are kept from this share of the points on, at its depth; 1 keeps
+            the largest alone.
+    """
+
+    erode_pixels: int = 2
+    edge_jump: float = 0.10
+    voxels_across: int = 16
+    noise: float = 0.002
+    smooth_from: float = 0.003
+    outlier_neighbours: int = 12
+    outlier_ratio: float = 3.0
+    outlier_fill: float = 0.1
+    cluster_radius: float = 2.0
+    cluster_points: int = 4
+    fragment_share: float = 0.05
+
+
+def clean_clouds(clouds: list[Floats], edge: Floats, config: CleanConfig) -> list[Floats]:
+    """The points [3, m] of each object that are its own, in their order.
+
+    Args:
+        clouds: points [3, n] of each object in metres, n at least 1.
+        edge: voxel edge of each object in metres.
+        config: limits.
+    """
+    sizes = np.array([c.shape[1] for c in clouds])
+    points = np.concatenate(clouds, axis=1)
+    voxels = voxelise(points, sizes, edge)
+    reach = config.voxels_across * 4.0  # no object is so many voxels long
+    apart = separate(voxels, gap=reach)
+    tree = cKDTree(apart, balanced_tree=False)
+    inlier = statistical_inliers(tree, voxels.owner, config.outlier_neighbours, config.outlier_ratio, reach)
+    filled = np.bincount(voxels.owner, voxels.counts) / np.bincount(voxels.owner)
+    inlier |= voxels.counts > config.outlier_fill * filled[voxels.owner]
+    labels = dbscan(apart[inlier], config.cluster_radius, config.cluster_points)
+    best = largest_clusters(
+        labels,
+        voxels.owner[inlier],
+        voxels.counts[inlier],
+        voxels.centroids[inlier, 2],
+        config.fragment_share,
+        config.cluster_radius,
+    )
+    keep = np.zeros(len(inlier), bool)
+    keep[np.flatnonzero(inlier)[best]] = True
+    chosen = np.sort(voxels.point_values(keep))  # in the order of the pixels, whatever else is in the image
+    left = np.bincount(voxels.owner[keep], voxels.counts[keep], minlength=len(sizes)).astype(np.int64)
+    return np.split(points[:, chosen], np.cumsum(left)[:-1], axis=1)
