@@ -29,6 +29,10 @@ class DepthError(N3DError):
     """A depth image has the wrong shape, unit or encoding, or holds no valid pixel."""
 
 
+class BagError(N3DError):
+    """A bag is missing, damaged, or holds no RGB-D camera."""
+
+
 class CheckpointError(N3DError):
     """A checkpoint folder is incomplete, damaged, or not an N3D-VLM."""
 

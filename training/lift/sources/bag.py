@@ -1,8 +1,4 @@
-"""RGB-D bags: ROS 2 MCAP or SQLite bags and ROS 1 bags, read by `rosbags` (no ROS needed).
-
-One record a colour image, with the depth image nearest in time. Topics are found by their type where they are not
-named: the first image topic with a colour encoding, the first with a depth encoding, and the camera info beside each.
-"""
+"""RGB-D bags (see `n3d_core.bag`) as records: one a colour image, with the depth image nearest in time."""
 
 from __future__ import annotations
 
@@ -15,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from n3d_core.bag import Bag
 from n3d_core.depth import DepthUnit
-from n3d_core.errors import MissingDependencyError
+from n3d_core.errors import BagError
 from n3d_core.geometry import Camera
 from n3d_core.geometry.registration import register_depth
 from training.lift.config import SourceConfig
@@ -36,10 +33,14 @@ PAIR_NS = 50_000_000
 def read_bag(config: SourceConfig, problems: Problems) -> Iterator[Record]:
     """Colour images of a bag in the order of their stamps; annotations come from a detector (`models.detect_below`)."""
     bag = open_bag(config.images)
-    color, depth, info = _topics(bag, config)
-    depths = _stamps(bag, depth)
-    camera = _camera(bag, info)
-    for stamp in _stamps(bag, color):
+    try:
+        topics = bag.rgbd_topics(config.color_topic, config.depth_topic, config.camera_topic)
+        color, depth = topics.color, topics.depth
+        camera = _camera(bag, topics.color_info)
+        colors, depths = bag.stamps(color), bag.stamps(depth)
+    except BagError as error:
+        raise SourceError(str(error)) from error
+    for stamp in colors:
         at = bisect_left(depths, stamp)
         near = min(
             (depths[i] for i in (at - 1, at) if 0 <= i < len(depths)), key=lambda s: abs(s - stamp), default=None
@@ -61,84 +62,34 @@ def read_bag_image(record: Record) -> tuple[NDArray[np.uint8], NDArray[np.float3
     if record.depth is None or record.camera is None:
         raise ImageProblem("camera_missing", f"{record.key}: the bag has no depth or no camera info")
     color_topic, depth_topic, near = record.depth.path.split("\n")
-    color = _color(_message(bag, color_topic, record.stamp_ns))
-    depth = _depth(_message(bag, depth_topic, int(near)))
-    own = _camera(bag, _info_beside(bag, depth_topic))
+    try:
+        color = _color(bag.message(color_topic, record.stamp_ns))
+        depth = _depth(bag.message(depth_topic, int(near)))
+    except BagError as error:
+        raise ImageProblem("image_corrupt", str(error)) from error
+    own = _camera(bag, bag.info_beside(depth_topic))
     if own != record.camera:
         depth = register_depth(depth, own, record.camera)
     return color, depth
 
 
 @functools.lru_cache(maxsize=2)
-def open_bag(path: str) -> Any:
-    """An open `rosbags` reader, kept for the process.
+def open_bag(path: str) -> Bag:
+    """An open bag, kept for the process.
 
     Raises:
         SourceError: if there is no bag, or it cannot be read.
         MissingDependencyError: if rosbags is not installed.
     """
     try:
-        from rosbags.highlevel import AnyReader, AnyReaderError
-        from rosbags.typesys import Stores, get_typestore
-    except ImportError as error:
-        raise MissingDependencyError("reading bags needs rosbags: pip install 'n3d-ros[lift]'") from error
-    try:
-        reader = AnyReader([Path(path)], default_typestore=get_typestore(Stores.ROS2_JAZZY))
-        reader.open()
-    except (OSError, AnyReaderError, ValueError, KeyError) as error:
-        raise SourceError(f"{path}: cannot be read as a bag ({type(error).__name__}: {error})") from error
-    return reader
+        return Bag(path)
+    except BagError as error:
+        raise SourceError(str(error)) from error
 
 
-def _topics(bag: Any, config: SourceConfig) -> tuple[str, str, str]:
-    images = [c for c in bag.connections if c.msgtype == "sensor_msgs/msg/Image"]
-    encodings = {c.topic: _first(bag, c).encoding for c in images if c.msgcount}
-    color = config.color_topic or next((t for t, e in encodings.items() if e in COLOR), "")
-    depth = config.depth_topic or next((t for t, e in encodings.items() if e in DEPTH), "")
-    if not color or not depth:
-        raise SourceError(f"{config.images}: no colour and depth image topic; image topics are {encodings}")
-    return color, depth, config.camera_topic or _info_beside(bag, color)
-
-
-def _info_beside(bag: Any, topic: str) -> str:
-    """The camera info with the longest beginning in common with an image topic."""
-    infos = [c.topic for c in bag.connections if c.msgtype == "sensor_msgs/msg/CameraInfo"]
-    if not infos:
-        raise SourceError("the bag has no sensor_msgs/CameraInfo; intrinsics are needed")
-    return max(infos, key=lambda t: len(_common(t, topic)))
-
-
-def _common(a: str, b: str) -> str:
-    n = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    return a[:n]
-
-
-def _connections(bag: Any, topic: str) -> list[Any]:
-    found = [c for c in bag.connections if c.topic == topic]
-    if not found:
-        raise SourceError(f"the bag has no topic {topic!r}")
-    return found
-
-
-def _first(bag: Any, connection: Any) -> Any:
-    _, _, raw = next(iter(bag.messages(connections=[connection])))
-    return bag.deserialize(raw, connection.msgtype)
-
-
-def _camera(bag: Any, topic: str) -> Camera:
-    info = _first(bag, _connections(bag, topic)[0])
+def _camera(bag: Bag, topic: str) -> Camera:
+    info = bag.message(topic)
     return Camera.from_matrix(getattr(info, "k", getattr(info, "K", ())), info.width, info.height)
-
-
-def _stamps(bag: Any, topic: str) -> list[int]:
-    """Log times of the messages of a topic."""
-    return [t for _, t, _ in bag.messages(connections=_connections(bag, topic))]
-
-
-def _message(bag: Any, topic: str, log_ns: int) -> Any:
-    for connection, _, raw in bag.messages(connections=_connections(bag, topic), start=log_ns, stop=log_ns + 1):
-        return bag.deserialize(raw, connection.msgtype)
-    raise ImageProblem("image_corrupt", f"{topic}: the message of {log_ns} ns is not in the bag")
 
 
 def _color(message: Any) -> NDArray[np.uint8]:
