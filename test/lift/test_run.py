@@ -8,6 +8,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -25,6 +27,7 @@ from training.lift.errors import ShardError, SourceError
 from training.lift.reader import LiftedDataset
 from training.lift.run import main, run
 
+ROOT = Path(__file__).parents[2]
 
 def contents(folder: Path) -> dict[str, bytes]:
     """All that must not depend on how a run was made."""
@@ -305,3 +308,13 @@ def test_large_images_are_scaled_with_their_masks_boxes_and_camera(coco_folder: 
                 np.testing.assert_allclose(
                     o["visible"]["center"], by_id[o["annotation"]]["visible"]["center"], atol=0.06
                 )
+
+
+def test_a_package_that_is_not_installed_is_named_with_its_extra(tmp_path: Path) -> None:
+    hide = (
+        "import importlib.util, sys; find = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *more: None if name == 'pyarrow' else find(name, *more)\n"
+        "import training.lift\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", hide], capture_output=True, text=True, cwd=ROOT)
+    assert "MissingDependencyError: training.lift needs pyarrow: pip install -e '.[lift]'" in ran.stderr

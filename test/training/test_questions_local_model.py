@@ -5,7 +5,7 @@ import pytest
 from n3d_core.errors import CheckpointError
 from training.questions.language_model import LocalModel
 
-transformers = pytest.importorskip("transformers", reason="transformers (the extra `lift`) is not installed")
+transformers = pytest.importorskip("transformers", reason="transformers (the extra `lift-models`) is not installed")
 
 
 @pytest.fixture(scope="module")

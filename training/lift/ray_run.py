@@ -41,7 +41,7 @@ def run_ray(
         import ray
         import ray.data
     except ImportError as error:
-        raise MissingDependencyError("--ray needs Ray: pip install 'n3d-ros[lift]'") from error
+        raise MissingDependencyError("--ray needs Ray: pip install 'n3d-ros[lift,lift-cluster]'") from error
     owned = not ray.is_initialized()
     if owned:
         _connect(ray, address, workers)

@@ -82,7 +82,7 @@ class LocalModel:
             from transformers import AutoModelForCausalLM, AutoTokenizer
         except ImportError as error:
             raise MissingDependencyError(
-                "a local language model needs transformers: pip install 'n3d-ros[lift]'"
+                "a local language model needs transformers: pip install 'n3d-ros[lift-models]'"
             ) from error
         safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
