@@ -29,6 +29,7 @@ from training.lift.run import main, run
 
 ROOT = Path(__file__).parents[2]
 
+
 def contents(folder: Path) -> dict[str, bytes]:
     """All that must not depend on how a run was made."""
     names = [p for p in folder.iterdir() if p.suffix == ".tar" or p.name in ("index.parquet", "manifest.json")]

@@ -19,7 +19,9 @@ def load_local(folder: str, class_name: str, device: str) -> tuple[Any, dict[str
     try:
         import transformers
     except ImportError as error:
-        raise MissingDependencyError(f"{class_name} needs transformers: pip install 'n3d-ros[lift,lift-models]'") from error
+        raise MissingDependencyError(
+            f"{class_name} needs transformers: pip install 'n3d-ros[lift,lift-models]'"
+        ) from error
     path = Path(folder)
     if not (path / "config.json").is_file():
         raise CheckpointError(f"{folder}: no config.json; a local folder as `save_pretrained` writes it is wanted")
