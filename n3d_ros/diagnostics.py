@@ -1,28 +1,46 @@
-"""The node's state as a DiagnosticArray: model, inputs, queries."""
+"""The node's state on /diagnostics, once a second: model, inputs, queries."""
 
 from __future__ import annotations
 
 import resource
-import time
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock
+from rclpy.node import Node
 
+from n3d_ros.input_report import InputReport
 from n3d_ros.msg import Result
-from n3d_ros.newest_topic import NewestTopic
 from n3d_ros.query_log import QueryLog
-from n3d_ros.rgbd_topics import LOSS_CURE, LOSS_SHARE, RgbdTopics, explain_silence
 
-SILENT_S = 3.0
 STATUS_NAMES = {value: name for name in dir(Result) if isinstance(value := getattr(Result, name), int)}
+
+
+class DiagnosticsTopic:
+    """Publishes the statuses that `collect` returns, once a second by `clock`; warnings go to the log too."""
+
+    def __init__(self, node: Node, collect: Callable[[], Sequence[DiagnosticStatus]], clock: Clock) -> None:
+        self._node = node
+        self._collect = collect
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        node.create_timer(1.0, self._publish, clock=clock)
+
+    def _publish(self) -> None:
+        message = DiagnosticArray(status=self._collect())
+        warnings = [status.message for status in message.status if status.level == DiagnosticStatus.WARN]
+        if warnings:
+            self._node.get_logger().warning("; ".join(warnings), throttle_duration_sec=10.0)
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(message)
 
 
 def model_status(name: str, state: str, model: Any, error: str) -> DiagnosticStatus:
     """Which model runs on which backend, and the memory that it takes."""
-    values = {"state": state, "memory_rss_mb": f"{rss_bytes() / 1e6:.0f}"}
+    values = {"state": state, "memory_rss_mb": f"{rss_bytes() / 1e6:.0f}", **gpu_memory()}
     if model is None:
         level = DiagnosticStatus.ERROR if error else DiagnosticStatus.OK
         return _status(f"{name}: model", level, error or f"no model is loaded ({state})", values)
@@ -35,23 +53,13 @@ def model_status(name: str, state: str, model: Any, error: str) -> DiagnosticSta
     return _status(f"{name}: model", DiagnosticStatus.OK, f"{model.name} on {model.backend.name}", values)
 
 
-def input_status(name: str, topics: RgbdTopics | None, tolerance_s: float, registration: str) -> DiagnosticStatus:
+def input_status(name: str, report: InputReport | None) -> DiagnosticStatus:
     """Rates, ages and losses of the inputs; what is wrong with them is named, with its cure."""
-    if topics is None:
-        return _status(f"{name}: inputs", DiagnosticStatus.OK, "not active: nothing is subscribed", {})
-    arrivals = dict(zip(topics.all, topics.drain(registration), strict=True))
-    problems = _silences_and_losses(topics)
-    if all(topic.arrivals for topic in topics.required):
-        problems += _mismatches(topics, arrivals, tolerance_s)
-    values: dict[str, str] = {}
-    for topic in (topic for topic in topics.all if topic.open_for_s > 0):
-        statistics = topic.statistics
-        values[f"{topic.name} published_hz"] = f"{statistics.published_hz():.1f}"
-        values[f"{topic.name} received_share"] = f"{statistics.received_share():.3f}"
-        values[f"{topic.name} age_s"] = f"{_age(topic):.2f}"
-        values[f"{topic.name} publishers"] = str(topic.publishers)
-    level = DiagnosticStatus.WARN if problems else DiagnosticStatus.OK
-    return _status(f"{name}: inputs", level, "; ".join(problems) or "colour, depth and camera info are coming", values)
+    if report is None:
+        return _status(f"{name}: inputs", DiagnosticStatus.OK, "no topic is subscribed", {})
+    level = DiagnosticStatus.WARN if report.problems else DiagnosticStatus.OK
+    message = "; ".join(report.problems) or "images and camera info are coming"
+    return _status(f"{name}: inputs", level, message, report.values)
 
 
 def query_status(name: str, log: QueryLog, load: tuple[int, int]) -> DiagnosticStatus:
@@ -79,52 +87,21 @@ def rss_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _silences_and_losses(topics: RgbdTopics) -> list[str]:
-    never = [topic for topic in topics.required if not topic.arrivals and topic.open_for_s > SILENT_S]
-    found = [explain_silence(never)] if never else []
-    came = [topic for topic in topics.required if topic.arrivals]
-    found += [
-        f"{topic.name} has been silent for {_age(topic):.0f} s ({topic.publishers} publishers)"
-        for topic in came
-        if _age(topic) > SILENT_S
-    ]
-    lossy = [topic for topic in came if topic.statistics.received_share() < LOSS_SHARE]
-    if lossy:
-        shares = ", ".join(f"{100 * topic.statistics.received_share():.0f} % of {topic.name}" for topic in lossy)
-        found.append(f"only {shares} is received: {LOSS_CURE}")
-    return found
+def gpu_memory() -> dict[str, str]:
+    """Memory of the GPU in use, by name; empty where this process uses none.
 
-
-def _mismatches(topics: RgbdTopics, arrivals: dict[NewestTopic, list[Any]], tolerance_s: float) -> list[str]:
-    """What would keep the newest messages from becoming a frame, as far as headers tell."""
-    color, depth, info = (arrivals[topic][-1].message for topic in topics.required)
-    found = []
-    gap = min(abs(c.stamp_ns - d.stamp_ns) for c in arrivals[topics.color] for d in arrivals[topics.depth]) / 1e9
-    if gap > tolerance_s:
-        found.append(
-            f"colour and depth do not pair: nearest stamps are {gap:.3f} s apart, pairing_tolerance is {tolerance_s} s"
-        )
-    size, depth_size = ((m.width, m.height) if hasattr(m, "width") else None for m in (color, depth))
-    if size and size != (info.width, info.height) and not (info.roi.width or info.binning_x):
-        found.append(f"colour is {size[0]}x{size[1]} and its camera info {info.width}x{info.height}")
-    registered = bool(topics.depth_info.arrivals) or topics.depth_info.open_for_s < SILENT_S
-    if size and depth_size and size != depth_size and not registered:
-        found.append(
-            f"depth is {depth_size[0]}x{depth_size[1]} and colour {size[0]}x{size[1]}, and "
-            f"{topics.depth_info.name} is silent: depth cannot be registered"
-        )
-    if depth.header.frame_id not in ("", color.header.frame_id) and not registered:
-        found.append(
-            f"depth is in frame {depth.header.frame_id!r} and colour in {color.header.frame_id!r}, and "
-            f"{topics.depth_info.name} is silent"
-        )
-    return found
-
-
-def _age(topic: NewestTopic) -> float:
-    """Seconds since a message was received, -1 if none ever was."""
-    received = topic.statistics.last_received_ns
-    return time.time() - received / 1e9 if received else -1.0
+    `memory_gpu_mb` is what torch holds of it in this process, the other two are of the whole device.
+    """
+    # a node that has not loaded torch uses no GPU, and should not load it for this
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    if cuda is None or not cuda.is_initialized():
+        return {}
+    free, total = cuda.mem_get_info()
+    return {
+        "memory_gpu_mb": f"{cuda.memory_reserved() / 1e6:.0f}",
+        "memory_gpu_device_used_mb": f"{(total - free) / 1e6:.0f}",
+        "memory_gpu_device_total_mb": f"{total / 1e6:.0f}",
+    }
 
 
 def _status(name: str, level: bytes, message: str, values: dict[str, str]) -> DiagnosticStatus:

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from n3d_core.depth.monocular import DepthEstimate
 from n3d_core.errors import CameraError, DepthError
+from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.registration import register_depth
 from n3d_ros.camera_info import Lens, read_camera_info
@@ -20,20 +22,27 @@ REGISTRATION_POLICIES = ("auto", "aligned", "register")
 
 @dataclass(frozen=True)
 class RgbdMessages:
-    """The messages of one moment; `depth_info` is None where nobody publishes it."""
+    """The messages of one moment; `depth` is None of a camera without, `depth_info` where nobody publishes it."""
 
     color: Image | CompressedImage
-    depth: Image | CompressedImage
+    depth: Image | CompressedImage | None
     info: CameraInfo
     depth_info: CameraInfo | None = None
 
 
 @dataclass(frozen=True)
 class Door:
-    """How messages are read: the parameters `distortion` and `depth_registration` (docs/ros.md)."""
+    """How messages are read: the parameters `distortion` and `depth_registration`, and what estimates depth, if any."""
 
     distortion: str = "rectify"
     registration: str = "auto"
+    estimate: DepthEstimator | None = None
+
+
+class DepthEstimator(Protocol):
+    """Estimates depth of an RGB image [H, W, 3] with its camera (`n3d_core.depth.monocular`)."""
+
+    def __call__(self, color: NDArray[np.uint8], camera: Camera) -> DepthEstimate: ...
 
 
 class TransformLookup(Protocol):
@@ -47,6 +56,7 @@ def assemble_frame(messages: RgbdMessages, door: Door, look_up: TransformLookup)
 
     Raises:
         ImageError, DepthError, CameraError: naming what does not fit, and the two values that disagree.
+        N3DError: of the model that estimates depth.
         TransformError: if depth must be registered and the transform between the cameras is not known.
     """
     lens = read_camera_info(messages.info, door.distortion)
@@ -56,19 +66,32 @@ def assemble_frame(messages: RgbdMessages, door: Door, look_up: TransformLookup)
             f"camera info is for {lens.camera.width}x{lens.camera.height} and the colour image is "
             f"{color.shape[1]}x{color.shape[0]}: both topics must come from one camera"
         )
-    depth = depth_array(messages.depth)
-    if _is_registered(messages, color.shape[:2], depth.shape, door):
-        depth = lens.rectify(depth, nearest=True)
-    else:
-        depth = _register(messages, depth, lens, door, look_up)
     header = messages.color.header
-    return Frame(
-        lens.rectify(color),
-        depth,
-        lens.camera,
-        stamp_ns=header.stamp.sec * 1_000_000_000 + header.stamp.nanosec,
-        frame_id=header.frame_id,
-    )
+    stamp_ns = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+    pixels = lens.rectify(color)
+    if messages.depth is not None:
+        depth, camera = _measured(messages, messages.depth, color.shape[:2], lens, door, look_up), lens.camera
+    elif door.estimate is not None:
+        seen = door.estimate(pixels, lens.camera)
+        depth, camera = seen.depth, seen.camera
+    else:
+        raise DepthError("there is no depth image and no model that estimates depth: set monocular_depth")
+    return Frame(pixels, depth, camera, stamp_ns, header.frame_id)
+
+
+def _measured(
+    messages: RgbdMessages,
+    image: Image | CompressedImage,
+    color_size: tuple[int, ...],
+    lens: Lens,
+    door: Door,
+    look_up: TransformLookup,
+) -> NDArray[np.float32]:
+    """The depth image [H, W] as the rectified colour camera would have measured it."""
+    depth = depth_array(image)
+    if _is_registered(messages, image, color_size, depth.shape, door):
+        return lens.rectify(depth, nearest=True)
+    return _register(messages, image, depth, lens, door, look_up)
 
 
 def needs_depth_info(color: Image | CompressedImage, depth: Image | CompressedImage, registration: str) -> bool:
@@ -84,7 +107,11 @@ def _same_frame(color: Image | CompressedImage, depth: Image | CompressedImage) 
 
 
 def _is_registered(
-    messages: RgbdMessages, color_size: tuple[int, ...], depth_size: tuple[int, ...], door: Door
+    messages: RgbdMessages,
+    image: Image | CompressedImage,
+    color_size: tuple[int, ...],
+    depth_size: tuple[int, ...],
+    door: Door,
 ) -> bool:
     """Whether the depth image lies on the colour image pixel by pixel; raises where it should and cannot."""
     same_size = color_size == depth_size
@@ -93,12 +120,10 @@ def _is_registered(
         raise DepthError(f"{sizes}: depth_registration is 'aligned', which wants one size; set it to auto or register")
     if door.registration == "aligned":
         return True
-    if same_size and _same_frame(messages.color, messages.depth) and door.registration == "auto":
+    if same_size and _same_frame(messages.color, image) and door.registration == "auto":
         return True
     if messages.depth_info is None:
-        frames = (
-            f"depth is in frame {messages.depth.header.frame_id!r} and colour in {messages.color.header.frame_id!r}"
-        )
+        frames = f"depth is in frame {image.header.frame_id!r} and colour in {messages.color.header.frame_id!r}"
         raise DepthError(
             f"{sizes if not same_size else frames}: use the driver's aligned depth, or publish depth/camera_info so "
             "that depth can be registered"
@@ -108,7 +133,12 @@ def _is_registered(
 
 
 def _register(
-    messages: RgbdMessages, depth: NDArray[np.float32], lens: Lens, door: Door, look_up: TransformLookup
+    messages: RgbdMessages,
+    image: Image | CompressedImage,
+    depth: NDArray[np.float32],
+    lens: Lens,
+    door: Door,
+    look_up: TransformLookup,
 ) -> NDArray[np.float32]:
     assert messages.depth_info is not None
     depth_lens = read_camera_info(messages.depth_info, door.distortion)
@@ -119,7 +149,7 @@ def _register(
             f"{camera.width}x{camera.height}: both must come from one camera"
         )
     depth = depth_lens.rectify(depth, nearest=True)
-    source, target = messages.depth.header.frame_id, messages.color.header.frame_id
+    source, target = image.header.frame_id, messages.color.header.frame_id
     if source in ("", target):
         return register_depth(depth, camera, lens.camera)
     stamp = messages.color.header.stamp

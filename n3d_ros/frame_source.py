@@ -11,7 +11,7 @@ from rclpy.node import Node
 from n3d_core.errors import QueryCancelledError
 from n3d_core.geometry.frame import Frame
 from n3d_ros.errors import NoImageError, StaleImageError
-from n3d_ros.frame_assembly import Door, RgbdMessages, TransformLookup, assemble_frame
+from n3d_ros.frame_assembly import DepthEstimator, Door, RgbdMessages, TransformLookup, assemble_frame
 from n3d_ros.grounding_parameters import GroundingParameters
 
 _POLL_S = 0.004
@@ -36,48 +36,58 @@ class FrameSource:
         node: for its clock.
         source: where messages come from.
         look_up: transforms between the cameras of unregistered depth.
+        estimate: depth of a camera without; None where depth is measured.
     """
 
-    def __init__(self, node: Node, source: RgbdSource, look_up: TransformLookup) -> None:
+    def __init__(
+        self, node: Node, source: RgbdSource, look_up: TransformLookup, estimate: DepthEstimator | None = None
+    ) -> None:
         self._clock = node.get_clock()
         self._source = source
         self._look_up = look_up
+        self._estimate = estimate
 
-    def newest(self, parameters: GroundingParameters, cancelled: Callable[[], bool]) -> Frame:
-        """The newest frame that is not stale; waits up to `image_timeout` for one.
+    def newest(self, parameters: GroundingParameters, cancelled: Callable[[], bool]) -> RgbdMessages:
+        """The newest messages that are not stale; waits up to `image_timeout` for them.
 
         Raises:
             NoImageError, StaleImageError: what was wrong at the end of the wait.
             QueryCancelledError: if `cancelled` says so meanwhile.
-            ImageError, DepthError, CameraError, TransformError: see `assemble_frame`.
         """
         deadline = time.monotonic() + parameters.image_timeout
         while True:
             try:
                 messages = self._source.newest(round(parameters.pairing_tolerance * 1e9), parameters.depth_registration)
                 self._refuse_stale(messages, parameters.max_image_age)
-                break
+                return messages
             except (NoImageError, StaleImageError):
                 if time.monotonic() >= deadline:
                     raise
             if cancelled():
                 raise QueryCancelledError("cancelled while waiting for an image")
             time.sleep(_POLL_S)
-        return assemble_frame(messages, Door(parameters.distortion, parameters.depth_registration), self._look_up)
 
-    def age_ms(self, frame: Frame) -> float:
-        """How old a frame is by the node's clock, in milliseconds."""
-        return (self._clock.now().nanoseconds - frame.stamp_ns) / 1e6
+    def frame(self, messages: RgbdMessages, parameters: GroundingParameters) -> Frame:
+        """The frame that they hold.
+
+        Raises:
+            ImageError, DepthError, CameraError, TransformError: see `assemble_frame`.
+        """
+        door = Door(parameters.distortion, parameters.depth_registration, self._estimate)
+        return assemble_frame(messages, door, self._look_up)
+
+    def age_ms(self, messages: RgbdMessages) -> float:
+        """How old a colour image is by the node's clock, in milliseconds."""
+        stamp = messages.color.header.stamp
+        return (self._clock.now().nanoseconds - stamp.sec * 1_000_000_000 - stamp.nanosec) / 1e6
 
     def _refuse_stale(self, messages: RgbdMessages, limit_s: float) -> None:
         if limit_s <= 0:
             return
-        now = self._clock.now().nanoseconds
-        stamp = messages.color.header.stamp
-        age_s = (now - stamp.sec * 1_000_000_000 - stamp.nanosec) / 1e9
+        age_s = self.age_ms(messages) / 1000
         if -_FUTURE_S <= age_s <= limit_s:
             return
-        if now == 0:
+        if self._clock.now().nanoseconds == 0:
             raise StaleImageError("the node's clock is at 0: use_sim_time is true and nothing publishes /clock")
         if age_s < 0:
             raise StaleImageError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from n3d_core.depth.cleaning import DepthLimits
+from n3d_core.errors import ConfigError
 from n3d_ros.camera_info import DISTORTION_POLICIES
 from n3d_ros.frame_assembly import REGISTRATION_POLICIES
 from n3d_ros.parameters import AT_START, ON_ACTIVATE, ON_CONFIGURE, CheckedParameters, parameter
@@ -21,6 +23,12 @@ class GroundingParameters(CheckedParameters):
         "auto",
         "What runs the network; auto takes the fastest that runs here.",
         choices=("auto", "torch", "onnx", "tensorrt"),
+        when=ON_CONFIGURE,
+    )
+    monocular_depth: str = parameter(
+        "",
+        "Depth model for a camera without depth: indoor, outdoor or moge as `n3d download` stored them, or a folder; "
+        "empty: depth is measured.",
         when=ON_CONFIGURE,
     )
     autostart: bool = parameter(
@@ -50,6 +58,13 @@ class GroundingParameters(CheckedParameters):
     )
     min_depth: float = parameter(0.05, "Depth nearer than this (metres) is not used.", low=0.001, high=10.0)
     max_depth: float = parameter(20.0, "Depth further than this (metres) is not used.", low=0.1, high=1000.0)
+    synchronizer: str = parameter(
+        "newest",
+        "newest: the newest pair is taken from the middleware when a query comes; message_filters: every image is "
+        "received and paired by its ApproximateTimeSynchronizer (slop: pairing_tolerance), which must be installed.",
+        choices=("newest", "message_filters"),
+        when=ON_ACTIVATE,
+    )
     pairing_tolerance: float = parameter(
         0.02, "Largest difference of the stamps of colour and depth in seconds.", low=0.0, high=1.0
     )
@@ -95,3 +110,16 @@ class GroundingParameters(CheckedParameters):
         0.0, "Seconds after which RViz drops the markers; 0 keeps them until the next result.", low=0.0, high=3600.0
     )
     publish_object_clouds: bool = parameter(False, "Publish the measured points inside each box on ~/object_clouds.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.min_depth < self.max_depth:
+            raise ConfigError(
+                f"min_depth is {self.min_depth} and max_depth {self.max_depth}: min_depth must be the smaller one; to "
+                "move both, set them together (set_parameters_atomically)"
+            )
+
+    @property
+    def depth_limits(self) -> DepthLimits:
+        """What a depth pixel must satisfy to count."""
+        return DepthLimits(near=self.min_depth, far=self.max_depth)

@@ -7,41 +7,63 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from n3d_core.depth.monocular import DepthEstimate, MonocularDepth, load_monocular
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
+
+_CAMERA = Camera.from_fov(70.0, 640, 480)  # of the warm-up
 
 
 @dataclass
 class SharedModel:
-    """A loaded model and the lock that lets one query at a time use it."""
+    """A loaded model, the depth model of cameras without depth, and the lock that lets one query at a time use them."""
 
     model: Any
+    monocular: MonocularDepth | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     users: int = 0
+
+    def estimate(self, color: NDArray[np.uint8], camera: Camera) -> DepthEstimate:
+        """Depth of an RGB image [H, W, 3] by the monocular model."""
+        assert self.monocular is not None
+        with self.lock:
+            return self.monocular.estimate(color, camera)
+
+    def warm_up(self) -> None:
+        """One query of a plain wall, so that the first real one finds memory taken and kernels chosen."""
+        color = np.full((_CAMERA.height, _CAMERA.width, 3), 128, np.uint8)
+        if self.monocular is not None:
+            self.monocular.estimate(color, _CAMERA)
+        wall = Frame(color, np.full(color.shape[:2], 1.5, np.float32), _CAMERA)
+        self.model.look(wall).ground("box")
 
 
 class ModelPool:
     """Loads models by name and backend; one that nobody uses any more is let go."""
 
     def __init__(self) -> None:
-        self._models: dict[tuple[str, str], SharedModel] = {}
+        self._models: dict[tuple[str, str, str], SharedModel] = {}
         self._lock = threading.Lock()
 
-    def acquire(self, name: str, backend: str) -> SharedModel:
+    def acquire(self, name: str, backend: str, monocular: str = "") -> SharedModel:
         """The model, loaded if it is not yet; every `acquire` wants one `release`.
 
-        Raises:
-            CheckpointError, BackendError: as `N3D.load` does.
-        """
-        with self._lock:
-            shared = self._models.get((name, backend))
-            if shared is None:
-                from n3d_core import N3D  # brings torch: only a node that is configured pays for it
+        Args:
+            name, backend: as of `N3D.load`.
+            monocular: as of `load_monocular`; empty where depth is measured.
 
-                model = N3D.load(name, backend=backend)
-                warm_up(model)
-                shared = self._models[name, backend] = SharedModel(model)
+        Raises:
+            CheckpointError, BackendError, MissingDependencyError: as `N3D.load` and `load_monocular` do.
+        """
+        key = (name, backend, monocular)
+        with self._lock:
+            shared = self._models.get(key)
+            if shared is None:
+                shared = _load(*key)
+                shared.warm_up()
+                self._models[key] = shared
             shared.users += 1
             return shared
 
@@ -53,8 +75,8 @@ class ModelPool:
                 self._models = {key: other for key, other in self._models.items() if other is not shared}
 
 
-def warm_up(model: Any) -> None:
-    """One query of a plain wall, so that the first real one finds memory taken and kernels chosen."""
-    camera = Camera.from_fov(70.0, 640, 480)
-    wall = Frame(np.full((480, 640, 3), 128, np.uint8), np.full((480, 640), 1.5, np.float32), camera)
-    model.look(wall).ground("box")
+def _load(name: str, backend: str, monocular: str) -> SharedModel:
+    from n3d_core import N3D  # brings torch: only a node that is configured pays for it
+
+    depth = load_monocular(monocular) if monocular else None
+    return SharedModel(N3D.load(name, backend=backend), depth)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,13 +57,12 @@ class NewestTopic:
     Nothing is subscribed before `open`.
     """
 
-    def __init__(self, node: Node, message_type: type, name: str, group: UnwaitedGroup) -> None:
+    def __init__(self, node: Node, message_type: type, name: str) -> None:
         self.name = node.resolve_topic_name(name)
         self.message_type = message_type
         self.arrivals: deque[Arrival] = deque(maxlen=KEPT)
         self.statistics = TopicStatistics()
         self._relative_name = name
-        self._group = group
         self._opened = 0.0
         self._node = node
         self._lock = threading.Lock()
@@ -71,19 +71,23 @@ class NewestTopic:
     def open(self) -> None:
         """Subscribes; does nothing where that is done already."""
         with self._lock:
-            if self._subscription is not None:
-                return
-            self._opened = time.monotonic()
-            self._subscription = self._node.create_subscription(
-                self.message_type,
-                self._relative_name,
-                _never_called,
-                _copy(SENSOR_INPUT),
-                callback_group=self._group,
-                # Events would be waited on, and with them (in rmw_fastrtps) the arrival of data: 90 wake-ups a second.
-                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(callback=_check_qos),
-            )
+            if self._subscription is None:
+                self._begin(self._subscribe(_never_called, UnwaitedGroup()))
+
+    def _begin(self, subscription: Subscription) -> None:
+        self._opened, self._subscription = time.monotonic(), subscription
+
+    def _subscribe(self, callback: Callable[..., None], group: CallbackGroup | None = None) -> Subscription:
+        return self._node.create_subscription(
+            self.message_type,
+            self._relative_name,
+            callback,
+            _copy(SENSOR_INPUT),
+            callback_group=group,
+            # Events would be waited on, and with them (in rmw_fastrtps) the arrival of data: 90 wake-ups a second.
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(callback=_check_qos),
+        )
 
     @property
     def open_for_s(self) -> float:

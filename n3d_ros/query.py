@@ -119,6 +119,7 @@ class QueryRunner:
     frames: FrameSource
     transforms: Transforms
     _view: Any = field(default=None, init=False)
+    _limits: DepthLimits | None = field(default=None, init=False)
 
     def run(self, text: str, mode: int, parameters: GroundingParameters, job: Job, progress: Progress) -> Outcome:
         """Takes the newest frame and grounds `text` in it, or answers it.
@@ -132,13 +133,10 @@ class QueryRunner:
             )
         began = time.monotonic()
         deadline = began + parameters.query_timeout if parameters.query_timeout > 0 else None
-        progress.on_stage("image")
-        frame = self.frames.newest(parameters, job.cancelled)
-        age_ms = self.frames.age_ms(frame)
-        placement = self._placement(frame, parameters)
-        times = {"image": 1000 * (time.monotonic() - began)}
+        taken = self._take(parameters, job, progress)
+        frame, placement = taken.frame, taken.placement
         with self.shared.lock:
-            known = self._view if self._view is not None and _same(self._view.frame, frame) else None
+            known = self._known(frame, parameters)
             view = known or self._look(frame, parameters, progress)
             refinement = Refinement.of(view.frame, placement, parameters.refine)
             watch = _Watcher(frame, placement, refinement, parameters.score_threshold, progress)
@@ -158,11 +156,28 @@ class QueryRunner:
             seen,
             [placement.place(box) for box in seen],
             placement.frame_id,
-            {**times, **spent},
-            age_ms,
+            {**taken.times, **spent},
+            taken.age_ms,
             warnings,
             reply if isinstance(reply, Answer) else None,
         )
+
+    def _take(self, parameters: GroundingParameters, job: Job, progress: Progress) -> _Taken:
+        """The newest frame; depth that is estimated is a stage of its own."""
+        progress.on_stage("image")
+        began = time.monotonic()
+        messages = self.frames.newest(parameters, job.cancelled)
+        age_ms, came = self.frames.age_ms(messages), time.monotonic()
+        estimated = messages.depth is None
+        if estimated:
+            progress.on_stage("depth")
+        frame = self.frames.frame(messages, parameters)
+        made = time.monotonic()
+        placement = self._placement(frame, parameters)
+        times = {"image": 1000 * (time.monotonic() - began)}
+        if estimated:
+            times = {"image": times["image"] - 1000 * (made - came), "depth": 1000 * (made - came)}
+        return _Taken(frame, placement, age_ms, times)
 
     def _placement(self, frame: Frame, parameters: GroundingParameters) -> Placement:
         if parameters.target_frame in ("", frame.frame_id):
@@ -172,12 +187,28 @@ class QueryRunner:
         )
         return Placement(parameters.target_frame, *found)
 
+    def _known(self, frame: Frame, parameters: GroundingParameters) -> Any:
+        """The kept view, where it is of this frame and these depth limits."""
+        if self._view is None or self._limits != parameters.depth_limits or not _same(self._view.frame, frame):
+            return None
+        return self._view
+
     def _look(self, frame: Frame, parameters: GroundingParameters, progress: Progress) -> Any:
         self._view = None  # its memory is free before the next is taken
         progress.on_stage("look")
-        limits = DepthLimits(near=parameters.min_depth, far=parameters.max_depth)
-        self._view = self.shared.model.look(frame, limits)
+        self._limits = parameters.depth_limits
+        self._view = self.shared.model.look(frame, self._limits)
         return self._view
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """A frame, where its boxes go, how old it was when it was taken, and what the stages took (milliseconds)."""
+
+    frame: Frame
+    placement: Placement
+    age_ms: float
+    times: dict[str, float]
 
 
 def _same(a: Frame, b: Frame) -> bool:

@@ -9,7 +9,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from n3d_ros.errors import NoImageError
 from n3d_ros.frame_assembly import RgbdMessages, needs_depth_info
-from n3d_ros.newest_topic import Arrival, NewestTopic, UnwaitedGroup
+from n3d_ros.newest_topic import Arrival, NewestTopic
 from n3d_ros.pairing import nearest, newest_pair
 
 DISCOVERY_S = 0.5  # a camera info that is published arrives within this time after it is subscribed
@@ -18,6 +18,8 @@ LOSS_CURE = (
     "the transport loses images: use the shared-memory profile (launch argument dds_profile:=shm, or "
     "FASTRTPS_DEFAULT_PROFILES_FILE=config/fastdds_shm.xml for camera and node), or a reliable subscription"
 )
+
+NO_DEPTH_CURE = "of a camera without depth, set the parameter monocular_depth"
 
 
 class RgbdTopics:
@@ -29,38 +31,35 @@ class RgbdTopics:
     Args:
         color_transport, depth_transport: parameters of these names; `raw` or a transport's name, which is the last
             part of the topic's name as image_transport has it.
+        has_depth: False of a camera without; then no depth topic is subscribed.
     """
 
-    def __init__(self, node: Node, color_transport: str = "raw", depth_transport: str = "raw") -> None:
-        group = UnwaitedGroup()
-        color = (
-            ("color/image_raw", Image) if color_transport == "raw" else ("color/image_raw/compressed", CompressedImage)
-        )
-        depth = (
-            ("depth/image_raw", Image)
-            if depth_transport == "raw"
-            else ("depth/image_raw/compressedDepth", CompressedImage)
-        )
-        self.color = NewestTopic(node, color[1], color[0], group)
-        self.depth = NewestTopic(node, depth[1], depth[0], group)
-        self.info = NewestTopic(node, CameraInfo, "color/camera_info", group)
-        self.depth_info = NewestTopic(node, CameraInfo, "depth/camera_info", group)
+    topic_type = NewestTopic
+
+    def __init__(
+        self, node: Node, color_transport: str = "raw", depth_transport: str = "raw", has_depth: bool = True
+    ) -> None:
+        self.color = self.topic_type(node, *_image_topic("color", color_transport))
+        self.depth = self.topic_type(node, *_image_topic("depth", depth_transport))
+        self.info = self.topic_type(node, CameraInfo, "color/camera_info")
+        self.depth_info = self.topic_type(node, CameraInfo, "depth/camera_info")
+        self.has_depth = has_depth
         for topic in self.required:
             topic.open()
 
     @property
     def required(self) -> tuple[NewestTopic, ...]:
         """The topics without which there is no frame."""
-        return self.color, self.depth, self.info
+        return (self.color, self.depth, self.info) if self.has_depth else (self.color, self.info)
 
     @property
     def all(self) -> tuple[NewestTopic, ...]:
-        """All input topics; the last one is optional."""
-        return (*self.required, self.depth_info)
+        """All input topics; those that are not open are not subscribed."""
+        return self.color, self.depth, self.info, self.depth_info
 
     def drain(self, registration: str) -> tuple[list[Arrival], list[Arrival], list[Arrival], list[Arrival]]:
         """What is known of `all`, oldest first; `registration`: the parameter depth_registration."""
-        color, depth, info = (topic.drain() for topic in self.required)
+        color, depth, info = self.color.drain(), self.depth.drain(), self.info.drain()
         if color and depth and needs_depth_info(color[-1].message, depth[-1].message, registration):
             self.depth_info.open()
         return color, depth, info, self.depth_info.drain()
@@ -72,9 +71,27 @@ class RgbdTopics:
             NoImageError: naming each silent topic and what is known of it, or the two stamps that do not pair.
         """
         color, depth, info, depth_info = self.drain(registration)
-        silent = [topic for topic, arrivals in zip(self.required, (color, depth, info), strict=True) if not arrivals]
+        self._refuse_silence(color, depth, info)
+        if not self.has_depth:
+            return RgbdMessages(color[-1].message, None, _nearest_message(color[-1], info))
+        pair = self._pair(color, depth, bound_ns)
+        self._await_depth_info(depth_info)
+        first, second = pair
+        return RgbdMessages(
+            first.message, second.message, _nearest_message(first, info), _nearest_message(second, depth_info)
+        )
+
+    def _refuse_silence(self, *arrivals: list[Arrival]) -> None:
+        heard = zip((self.color, self.depth, self.info), arrivals, strict=True)
+        silent = [topic for topic, messages in heard if topic in self.required and not messages]
         if silent:
-            raise NoImageError(explain_silence(silent))
+            raise NoImageError(explain_silence(silent) + (f"; {NO_DEPTH_CURE}" if silent == [self.depth] else ""))
+
+    def _await_depth_info(self, arrivals: list[Arrival]) -> None:
+        if not arrivals and 0 < self.depth_info.open_for_s < DISCOVERY_S:
+            raise NoImageError(f"{self.depth_info.name} was subscribed a moment ago: depth is not registered to colour")
+
+    def _pair(self, color: list[Arrival], depth: list[Arrival], bound_ns: int) -> tuple[Arrival, Arrival]:
         pair = newest_pair(color, depth, bound_ns)
         if pair is None:
             gap = min(abs(c.stamp_ns - d.stamp_ns) for c in color for d in depth)
@@ -82,20 +99,24 @@ class RgbdTopics:
                 f"{self.color.name} and {self.depth.name} do not pair: their nearest stamps are {gap / 1e6:.1f} ms "
                 f"apart and pairing_tolerance is {bound_ns / 1e6:.1f} ms; synchronise the two streams or raise it"
             )
-        if not depth_info and 0 < self.depth_info.open_for_s < DISCOVERY_S:
-            raise NoImageError(f"{self.depth_info.name} was subscribed a moment ago: depth is not registered to colour")
-        first, second = pair
-        camera = nearest(first, info)
-        depth_camera = nearest(second, depth_info)
-        assert camera is not None  # `info` is not silent
-        return RgbdMessages(
-            first.message, second.message, camera.message, depth_camera.message if depth_camera is not None else None
-        )
+        return pair
 
     def close(self) -> None:
         """Ends the subscriptions."""
         for topic in self.all:
             topic.close()
+
+
+def _image_topic(stream: str, transport: str) -> tuple[type, str]:
+    """Message type and name of an image topic, as image_transport has them."""
+    return (
+        (Image, f"{stream}/image_raw") if transport == "raw" else (CompressedImage, f"{stream}/image_raw/{transport}")
+    )
+
+
+def _nearest_message(to: Arrival, among: list[Arrival]) -> CameraInfo | None:
+    found = nearest(to, among)
+    return None if found is None else found.message
 
 
 def explain_silence(topics: Sequence[NewestTopic]) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from n3d_core.errors import QueryCancelledError
 from n3d_ros.errors import BusyError
 
+T = TypeVar("T")
 QUEUE_POLICIES = ("reject", "replace", "wait")
 
 
@@ -81,6 +83,17 @@ class Worker:
             self._changed.notify_all()
         for other, reason in dropped:
             other.done(None, QueryCancelledError(reason))
+
+    def call(self, run: Callable[[], T]) -> T:
+        """Runs something long and waits for it, while this thread stays open to Ctrl-C; raises what it raises."""
+        outcome: list[tuple[Any, Exception | None]] = []
+        self.submit(Job(lambda _job: run(), lambda result, error: outcome.append((result, error))))
+        while not outcome:
+            time.sleep(0.02)
+        result, error = outcome[0]
+        if error is not None:
+            raise error
+        return result
 
     def cancel_all(self, reason: str, timeout_s: float) -> bool:
         """Drops what waits, cancels what runs and waits for its end; False if it has not ended in time."""

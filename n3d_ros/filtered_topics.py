@@ -1,0 +1,93 @@
+"""The input topics with the pairing of `message_filters`, for those who want its policy.
+
+Every message is received and deserialised, whether a query comes or not; `rgbd_topics` costs a fraction of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rclpy.duration import Duration
+from rclpy.node import Node
+
+from n3d_core.errors import MissingDependencyError
+from n3d_ros.errors import NoImageError
+from n3d_ros.frame_assembly import RgbdMessages
+from n3d_ros.newest_topic import Arrival, NewestTopic
+from n3d_ros.rgbd_topics import RgbdTopics
+
+QUEUE = 10  # messages of each topic that wait for their partners
+
+
+class FilteredTopic(NewestTopic):
+    """A topic whose every message an executor takes and gives to `filter`."""
+
+    def __init__(self, node: Node, message_type: type, name: str) -> None:
+        super().__init__(node, message_type, name)
+        self.filter = _message_filters().SimpleFilter()
+
+    def open(self) -> None:
+        """Subscribes; does nothing where that is done already."""
+        with self._lock:
+            if self._subscription is None:
+                self._begin(self._subscribe(self._on_message))
+
+    def drain(self) -> list[Arrival]:
+        """The newest messages, oldest first; the executor has taken them."""
+        with self._lock:
+            return list(self.arrivals)
+
+    def _on_message(self, message: Any, info: dict[str, Any]) -> None:
+        with self._lock:
+            self._keep([(message, info)], QUEUE)
+        self.filter.signalMessage(message)
+
+
+class FilteredTopics(RgbdTopics):
+    """Subscribes as `RgbdTopics` does, and takes sets from an `ApproximateTimeSynchronizer`.
+
+    Raises:
+        MissingDependencyError: if message_filters is not installed.
+    """
+
+    topic_type = FilteredTopic
+
+    def __init__(self, node: Node, *options: Any) -> None:
+        super().__init__(node, *options)
+        self._set: tuple[Any, ...] | None = None
+        filters = [topic.filter for topic in self.required if isinstance(topic, FilteredTopic)]
+        self._synchronizer = _message_filters().ApproximateTimeSynchronizer(filters, QUEUE, slop=0.02)
+        self._synchronizer.registerCallback(self._on_set)
+
+    def newest(self, bound_ns: int, registration: str) -> RgbdMessages:
+        """The last set of the synchronizer, whose slop is `bound_ns`.
+
+        Raises:
+            NoImageError: naming each silent topic, or that nothing was paired yet.
+        """
+        self._synchronizer.slop = Duration(nanoseconds=bound_ns)
+        color, depth, info, depth_info = self.drain(registration)
+        self._refuse_silence(color, depth, info)
+        self._await_depth_info(depth_info)
+        if self._set is None:
+            raise NoImageError(
+                f"message_filters has paired no set of {', '.join(topic.name for topic in self.required)} yet: "
+                f"pairing_tolerance (its slop) is {bound_ns / 1e6:.1f} ms; raise it, or use synchronizer:=newest"
+            )
+        found = self._set
+        depth_image = found[1] if self.has_depth else None
+        return RgbdMessages(found[0], depth_image, found[-1], depth_info[-1].message if depth_info else None)
+
+    def _on_set(self, *messages: Any) -> None:
+        self._set = messages
+
+
+def _message_filters() -> Any:
+    try:
+        import message_filters
+    except ImportError as missing:
+        raise MissingDependencyError(
+            "message_filters is not installed and synchronizer is 'message_filters': apt install "
+            "ros-$ROS_DISTRO-message-filters, or use synchronizer:=newest"
+        ) from missing
+    return message_filters

@@ -1,0 +1,19 @@
+"""Which source of images the parameters ask for."""
+
+from __future__ import annotations
+
+from rclpy.node import Node
+
+from n3d_ros.filtered_topics import FilteredTopics
+from n3d_ros.grounding_parameters import GroundingParameters
+from n3d_ros.rgbd_topics import RgbdTopics
+
+
+def subscribe_inputs(node: Node, parameters: GroundingParameters) -> RgbdTopics:
+    """Subscribes the input topics; `close` ends it.
+
+    Raises:
+        MissingDependencyError: if message_filters is asked for and not installed.
+    """
+    kind = FilteredTopics if parameters.synchronizer == "message_filters" else RgbdTopics
+    return kind(node, parameters.color_transport, parameters.depth_transport, not parameters.monocular_depth)

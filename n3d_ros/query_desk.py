@@ -1,0 +1,111 @@
+"""Where queries of all clients become jobs of one worker, and their outcomes or failures messages."""
+
+from __future__ import annotations
+
+import traceback
+from functools import partial
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.task import Future
+
+from n3d_core.errors import N3DError
+from n3d_ros.errors import NotActiveError
+from n3d_ros.grounding_parameters import GroundingParameters
+from n3d_ros.msg import Answer, Result
+from n3d_ros.outputs import Outputs
+from n3d_ros.parameters import ParameterSet
+from n3d_ros.query import ASK, Progress, QueryRunner
+from n3d_ros.query_log import QueryLog
+from n3d_ros.results import answer_message, failure_message
+from n3d_ros.tracker import Tracker
+from n3d_ros.worker import Job, Worker
+
+STOP_S = 1.0  # a query stops within a decoding step; one that takes longer than this is left behind
+
+
+class QueryDesk:
+    """Takes queries while it is open; what comes while it is closed is told why.
+
+    Args:
+        node: for its log, and for the executor that waits for answers.
+        settings: read anew for each query.
+        outputs: where answers are published.
+
+    Attributes:
+        failure: why the last configure or activate failed, told to all who ask; empty where none did.
+    """
+
+    def __init__(self, node: Node, settings: ParameterSet[GroundingParameters], outputs: Outputs) -> None:
+        self.worker = Worker()
+        self.log = QueryLog()
+        self._node = node
+        self._settings = settings
+        self._outputs = outputs
+        self._tracker = Tracker()
+        self._runner: QueryRunner | None = None
+        self.failure = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether queries are taken."""
+        return self._runner is not None
+
+    def open(self, runner: QueryRunner) -> None:
+        """Takes queries from now on."""
+        self._runner = runner
+
+    def shut(self) -> None:
+        """Cancels queries and takes no more."""
+        self._runner = None
+        if not self.worker.cancel_all("the node was deactivated", STOP_S):
+            self._node.get_logger().warning(f"the running query did not stop within {STOP_S} s: its result is dropped")
+
+    def close(self) -> None:
+        """Ends the worker; a query that does not stop within `STOP_S` is left behind."""
+        self.worker.close(STOP_S)
+
+    def ask(self, text: str, mode: int, progress: Progress | None = None, **options: Any) -> Future:
+        """Gives a query to the worker; the future's result is an `Answer` message, of failures too.
+
+        `options`: of `Job`.
+        """
+        future: Future = Future()
+        run = partial(self._answer, text, mode, progress or Progress())
+        job = Job(run, partial(self._finish, future, text if mode == ASK else ""), **options)
+        try:
+            if not self.is_open:
+                raise NotActiveError(self.failure or "the node is not active: configure and activate it")
+            self.worker.submit(job)
+        except N3DError as error:
+            job.done(None, error)
+        return future
+
+    def _answer(self, text: str, mode: int, progress: Progress, job: Job) -> Answer:
+        """Runs in the worker."""
+        runner, now = self._runner, self._settings.value
+        if runner is None:
+            raise NotActiveError("the node was deactivated")
+        outcome = runner.run(text, mode, now, job, progress)
+        ids = self._tracker.update(outcome.boxes, outcome.frame.stamp_ns) if job.background else ()
+        self.log.succeeded(outcome.times, outcome.age_ms)
+        return self._outputs.publish(outcome, now, text if mode == ASK else "", ids)
+
+    def _finish(self, future: Future, question: str, answer: Answer | None, error: Exception | None) -> None:
+        """Runs in the worker, or where a job was refused."""
+        if error is not None:
+            answer = answer_message(failure_message(error), question)
+            self._note(error, answer.result)
+        future.set_result(answer)
+        if self._node.executor is not None:
+            self._node.executor.wake()  # a future does not wake the executor whose coroutine waits for it
+
+    def _note(self, error: Exception, result: Result) -> None:
+        self.log.failed(result.status, result.message)
+        if self._node.context.ok() and result.status != Result.CANCELLED:  # a cancelled query did as it was told
+            self._node.get_logger().warning(f"query failed: {told(error)}", throttle_duration_sec=1.0)
+
+
+def told(error: Exception) -> str:
+    """The message of an error that is raised on purpose, the traceback of any other."""
+    return str(error) if isinstance(error, N3DError) else "".join(traceback.format_exception(error))
