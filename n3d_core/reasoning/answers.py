@@ -86,7 +86,8 @@ def _length(question: Question, text: str) -> Length | None:
     if found:
         return found[-1]
     bare = _NUMBER.fullmatch(text.strip(" ."))
-    return find_lengths(f"{bare[0]} {question.unit}")[0] if bare and parse_number(bare[0]) >= 0 else None
+    lengths = find_lengths(f"{bare[0]} {question.unit}") if bare and parse_number(bare[0]) >= 0 else []
+    return lengths[0] if lengths else None
 
 
 def _hour(text: str) -> int | None:

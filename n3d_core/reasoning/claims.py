@@ -229,6 +229,6 @@ _COUNTS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 def count_word(word: str) -> float | None:
     """`3`, `three`, `no` as a number; None for another word."""
     word = word.lower()
-    if word.isdigit():
+    if re.fullmatch(r"[0-9]{1,9}", word):  # what a model may write without end is no count
         return float(word)
     return 0.0 if word in ("no", "none") else float(_COUNTS.index(word)) if word in _COUNTS else None

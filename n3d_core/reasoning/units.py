@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -101,19 +102,19 @@ def rounding(number: str, unit: str = "m") -> float:
 
 
 def find_lengths(text: str) -> list[Length]:
-    """All numbers with a unit of length in `text`, in order; `5 feet 3 inches` is one of them."""
+    """All finite numbers with a unit of length in `text`, in order; `5 feet 3 inches` is one of them."""
     found: list[tuple[int, Length]] = []
     taken: list[tuple[int, int]] = []
     for match in _FEET_AND_INCHES.finditer(text):
         metres = to_metres(parse_number(match[1]), "ft") + to_metres(parse_number(match[2]), "in")
-        half = rounding(match[2], "in")
-        found.append((match.start(), Length(metres, "in", half)))
         taken.append(match.span())
+        if math.isfinite(metres):
+            found.append((match.start(), Length(metres, "in", rounding(match[2], "in"))))
     for match in _LENGTH.finditer(text):
         if any(start <= match.start() < end for start, end in taken):
             continue
         unit = unit_symbol(match[2])
-        if unit is not None:
+        if unit is not None and math.isfinite(parse_number(match[1])):
             length = Length(to_metres(parse_number(match[1]), unit), unit, rounding(match[1], unit))
             found.append((match.start(), length))
     return [length for _, length in sorted(found, key=lambda item: item[0])]

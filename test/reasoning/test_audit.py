@@ -241,6 +241,21 @@ def test_texts_of_any_kind_are_judged_without_error(reasoning, answer):
     assert verdict.verdict in ("verified", "contradicted", "unverifiable")
 
 
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("How many mugs are there?", "9" * 400),
+        ("How many mugs are there?", "\u00b2"),
+        ("How tall is the red mug?", "1e999"),
+        ("How tall is the red mug?", "1e999 mm"),
+        ("How tall is the red mug?", "1e999 feet 3 inches"),
+    ],
+)
+def test_numbers_beyond_all_bounds_are_no_numbers(question, answer):
+    boxes = [Box3D("red mug", (0.0, 0.0, 1.0), (0.1, 0.1, 0.1))]
+    assert audit(question, boxes, f"The height is {answer}.", answer).verdict == "unverifiable"
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_shuffled_reasoning_is_judged_without_error(data):

@@ -11,15 +11,18 @@ import pytest
 
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.boxes import Box3D
+from n3d_core.geometry.frame_folder import TrueObject
 from training.calibrate import calibrate, fit_scores
 from training.evaluate import main, report_of
-from training.evaluation.answers import clock_error, is_right, read_number
+from training.evaluation.answers import clock_error, is_right, meaning, names_of
 from training.evaluation.grounding_metrics import absent_report, grounding_report, replies_of
 from training.evaluation.matching import assign, same_class
 from training.evaluation.running import EvaluationError, RecordFile
 from training.evaluation.score_metrics import calibration_error, ranking, score_report
 from training.evaluation.suite import Amount, FolderSuite, SceneSuite
 from training.evaluation.table import table
+from training.questions.grounding import SceneObjects
+from training.questions.spatial import spatial_samples
 
 
 def box(label: str, x: float, z: float = 1.0, side: float = 0.2, **more: Any) -> dict[str, Any]:
@@ -154,11 +157,53 @@ def test_the_rule_judge(entry: dict[str, Any], said: str, right: bool) -> None:
     assert is_right(entry, LABELS, said) is right
 
 
-def test_the_judge_reads_hours_and_lengths() -> None:
+@pytest.mark.parametrize(
+    ("entry", "said", "right"),
+    [
+        (question("tall_short", "red mug") | {"text": "Which is shorter, the red mug or the green box?"},
+         "green box is taller than red mug.", True),
+        (question("tall_short", "red mug") | {"text": "Which is shorter, the red mug or the green box?"},
+         "red mug is taller than green box.", False),
+        (question("left_right", True) | {"text": "Is the red mug to the left of the green box?"},
+         "The green box is to the right of the red mug.", True),
+        (question("left_right", True) | {"text": "Is the red mug to the left of the green box?"},
+         "The red mug is to the right of the green box.", False),
+        (question("depth_order", ORDER, (0, 1, 2)) | {"text": "Order the mugs and the box from near to far."},
+         "blue mug > red mug > green box", True),
+        (question("front_behind", "behind") | {"text": "Is the red mug in front of or behind the green box?"},
+         "green box is in front of red mug.", True),
+        (question("extreme", "green box", ALL) | {"text": "Which object is the tallest?"},
+         "It is the green box.", True),
+        (question("distance", 0.4, unit="m") | {"text": "How far apart are the red mug and the green box?"},
+         "It is 1 foot 4 inches.", True),
+    ],
+)  # fmt: skip
+def test_the_judge_reads_an_answer_by_what_was_asked(entry: dict[str, Any], said: str, right: bool) -> None:
+    assert is_right(entry, LABELS, said) is right
+
+
+def test_the_judge_accepts_the_true_answer_to_every_kind_of_question() -> None:
+    rng = np.random.default_rng(0)
+    seen = set()
+    for seed in range(40):
+        objects = []
+        for color, cls in (("red", "mug"), ("blue", "mug"), ("green", "box"), ("black", "chair"), ("red", "car")):
+            x, y, z = rng.uniform((-1, -0.5, 1), (1, 0.5, 4)).tolist()
+            w, h, d = rng.uniform(0.1, 0.6, 3).tolist()
+            objects.append(TrueObject(Box3D(f"{color} {cls}", (x, y, z), (w, h, d)), cls, color, 1.0))
+        labels = [o.box.label for o in objects]
+        for sample in spatial_samples(SceneObjects.of(objects, range(5)), 10, seed):
+            entry = sample.to_json()
+            assert meaning(entry, names_of(entry, labels)) is not None, entry
+            assert is_right(entry, labels, sample.solution.text), (entry, sample.solution.text)
+            seen.add((entry["type"], entry["form"]))
+    assert len(seen) >= 28
+
+
+def test_the_judge_reads_hours() -> None:
     assert clock_error(question("direction", 12), "1 o'clock") == 1
     assert clock_error(question("direction", 2), "10 o'clock") == 4
     assert clock_error(question("direction", 2), "left") is None
-    assert read_number(question("height", 0.3, unit="m"), "It is 1 foot tall, or 12 inches") == pytest.approx(0.3048)
 
 
 def test_every_baseline_stands_beside_the_models_answer() -> None:

@@ -1,8 +1,9 @@
-"""The rule judge: reads an answer in free words and compares it with the true one.
+"""The rule judge: compares an answer in free words with the true one.
 
-An answer that cannot be read is wrong. Lengths count within a share of the truth, in metres whatever the unit; clock
-hours and counts must be exact (`near` tells hours that are one off). Choices and orders are read from where the
-objects are named.
+Answers are read as the audit reads them (`n3d_core.reasoning.answers`), by the meaning of the question's wording. One
+that cannot be read is wrong. Lengths count within a share of the truth, in metres whatever the unit; clock hours and
+counts must be exact. Where a question's wording is not understood (published benchmarks), an answer names the right
+object first.
 """
 
 from __future__ import annotations
@@ -11,17 +12,16 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from n3d_core.reasoning.answers import Answer, read_answer
+from n3d_core.reasoning.claims import hold_names, release
 from n3d_core.reasoning.names import matching
-from n3d_core.reasoning.question import NUMERICAL
+from n3d_core.reasoning.question import NUMERICAL, Question
+from n3d_core.reasoning.reading import read_question
 from n3d_core.reasoning.relations import PREDICATES
-from n3d_core.reasoning.units import UNITS, find_lengths, to_metres
-from n3d_core.reasoning.wording import RELATION_PHRASES
+from n3d_core.reasoning.units import UNITS, Length, to_metres
 
-_YES = re.compile(r"\b(?:true|yes|correct)\b", re.IGNORECASE)
-_NO = re.compile(r"\b(?:false|no|not|incorrect|isn't)\b", re.IGNORECASE)
-_HOUR = re.compile(r"(\d{1,2})(?::00)?\s*o['\u2019]?\s*clock", re.IGNORECASE)
-_NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?![\w_])")
-_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_HOLDER = re.compile(r"\u27e6\d+\u27e7")
+_ID = re.compile(r"(?<!\w)\d+_(?=[A-Za-z])")  # of `3_red mug`
 
 
 def is_numerical(entry: dict[str, Any]) -> bool:
@@ -38,17 +38,71 @@ def is_right(entry: dict[str, Any], labels: Sequence[str], said: str, tolerance:
         said: the answer.
         tolerance: relative error that a length may have.
     """
-    true = entry["answer"]
-    if isinstance(true, bool):
-        return _truth(said) is true
-    if isinstance(true, int | float):
-        return _number_right(entry, float(true), said, tolerance)
-    names = list(entry.get("names") or [labels[i] for i in entry["objects"]])
+    names, said = names_of(entry, labels), _ID.sub("", said)
+    question = meaning(entry, names)
+    if question is None:
+        return _first_named_right(entry, names, said)
+    names = _called(question, names)
+    value, true = read_answer(question, names, said), entry["answer"]
+    if isinstance(value, Length):
+        return abs(value.metres - true_number(entry)) <= tolerance * abs(true_number(entry))
     if isinstance(true, list):
-        return _order_right([str(n) for n in true], names, said)
-    if true in PREDICATES:
-        return _relation(said, names) == true
-    return _choice_right(entry, str(true), names, said)
+        wanted = [matching(str(name), names) for name in true]
+        return isinstance(value, tuple) and [matching(name, names) for name in value] == wanted
+    if isinstance(true, str) and question.form == "choice":
+        return isinstance(value, str) and matching(value, names) == matching(true, names)
+    return value is not None and value == true
+
+
+def names_of(entry: dict[str, Any], labels: Sequence[str]) -> list[str]:
+    """The objects of a question in the order of their roles, as they are called."""
+    return list(entry.get("names") or [labels[i] for i in entry["objects"]])
+
+
+def meaning(entry: dict[str, Any], names: Sequence[str]) -> Question | None:
+    """What a question of a truth file asks for: by its type where it asks for a number, else by its wording.
+
+    None where the wording is not understood, or asks for something else than the entry's type and answer say.
+    """
+    form, unit = _form(entry["answer"]), entry.get("unit")
+    if form == "number":
+        other = "distance" if unit in UNITS else "count"
+        kind = entry["type"] if is_numerical(entry) else other
+        return Question(kind, form, tuple(names), unit=unit if unit in UNITS else "m")
+    read = read_question(entry["text"], names)
+    return read if read is not None and (read.type, read.form) == (entry["type"], form) else None
+
+
+def _called(question: Question, names: list[str]) -> list[str]:
+    """The names of the roles; those that the wording does not know (a benchmark's "anchor") by the wording."""
+    if len(question.names) != len(names):
+        return names
+    return [own if matching(own, question.names) else asked for own, asked in zip(names, question.names, strict=True)]
+
+
+def _form(true: Any) -> str:
+    if isinstance(true, bool):
+        return "yes_no"
+    if isinstance(true, int | float):
+        return "number"
+    if isinstance(true, list):
+        return "order"
+    return "free" if true in PREDICATES else "choice"
+
+
+def true_number(entry: dict[str, Any]) -> float:
+    """The true number: metres for a length, an hour or a count."""
+    unit = entry.get("unit")
+    return to_metres(float(entry["answer"]), unit) if unit in UNITS else float(entry["answer"])
+
+
+def clock_error(entry: dict[str, Any], said: str) -> int | None:
+    """Hours (0..6) between the answer and the true direction; None if it cannot be read or is no clock question."""
+    hour = read_answer(Question("direction", "number"), (), said)
+    if entry["type"] != "direction" or not isinstance(hour, int):
+        return None
+    away = abs(hour - int(entry["answer"])) % 12
+    return min(away, 12 - away)
 
 
 def parse_truth(kind: str, names: Sequence[str], said: str, number: bool) -> Any:
@@ -57,108 +111,49 @@ def parse_truth(kind: str, names: Sequence[str], said: str, number: bool) -> Any
     The sentence itself where nothing can be read out of it; it must then be met word for word.
     """
     if number:
-        unit = "" if kind in ("direction", "count") else "m"
-        value = read_number({"type": kind, "unit": unit}, said)
+        value = read_answer(Question(kind if kind in NUMERICAL else "distance", "number"), names, said)
         if value is not None:
-            return float(value) if unit else int(value)
-    truth = _truth(said)
+            return value.metres if isinstance(value, Length) else value
+    truth = _yes_or_no(kind, said)
     if truth is not None:
         return truth
-    mentioned = _mentions(names, said)
+    mentioned = _mentioned(names, said)
     if kind == "depth_order" and len(mentioned) == len(names) > 1:
         return [names[i] for i in mentioned]
-    if kind == "relative_distance" and mentioned[:1] == [0]:
-        mentioned = mentioned[1:]
-    return names[mentioned[0]] if mentioned else said.strip(" .")
+    chosen = _chosen(kind, mentioned)
+    return said.strip(" .") if chosen is None else names[chosen]
 
 
-def clock_error(entry: dict[str, Any], said: str) -> int | None:
-    """Hours (0..6) between the answer and the true direction; None if it cannot be read or is no clock question."""
-    hour = read_hour(said)
-    if entry["type"] != "direction" or hour is None:
-        return None
-    away = abs(hour - int(entry["answer"])) % 12
-    return min(away, 12 - away)
-
-
-def read_hour(said: str) -> int | None:
-    """The clock hour 1..12 of an answer."""
-    match = _HOUR.search(said)
-    hour = int(match[1]) if match else next((i for i in range(1, 13) if f"{_WORDS[i]} o" in said.lower()), 0)
-    return hour if 1 <= hour <= 12 else None
-
-
-def read_number(entry: dict[str, Any], said: str) -> float | None:
-    """The number of an answer: metres for a length, an hour, or a count."""
-    if entry["type"] == "direction":
-        return read_hour(said)
-    lengths = find_lengths(said)
-    if entry.get("unit") in UNITS and lengths:
-        return lengths[-1].metres
-    plain = [float(m) for m in _NUMBER.findall(said)]
-    if not plain:
-        plain = [float(i) for i, word in enumerate(_WORDS) if re.search(rf"\b{word}\b", said, re.IGNORECASE)]
-    if len(plain) != 1:
-        return None
-    unit = entry.get("unit")
-    return to_metres(plain[0], unit) if unit in UNITS else plain[0]
-
-
-def true_number(entry: dict[str, Any]) -> float:
-    """The true number in the same terms as `read_number`."""
-    unit = entry.get("unit")
-    return to_metres(float(entry["answer"]), unit) if unit in UNITS else float(entry["answer"])
-
-
-def _number_right(entry: dict[str, Any], true: float, said: str, tolerance: float) -> bool:
-    value = read_number(entry, said)
-    if value is None:
-        return False
-    if entry["type"] in ("direction", "count"):
-        return value == true
-    return abs(value - true_number(entry)) <= tolerance * abs(true_number(entry))
-
-
-def _truth(said: str) -> bool | None:
-    yes, no = bool(_YES.search(said)), bool(_NO.search(said))
-    return None if yes == no else yes
-
-
-def _mentions(names: Sequence[str], said: str) -> list[int]:
-    """Indices of the names in the order in which `said` first mentions them; longer names are read first."""
-    text = said.lower()
-    places: dict[int, int] = {}
-    wordings = [(name.lower(), i) for i, name in enumerate(names)]
-    last = [name.lower().split()[-1] for name in names]
-    wordings += [(word, i) for i, word in enumerate(last) if last.count(word) == 1]
-    for wording, index in sorted(wordings, key=lambda w: -len(w[0])):
-        match = re.search(rf"(?:\b\d+_|\b){re.escape(wording)}\b", text)
-        if match and index not in places:
-            places[index] = match.start()
-            text = text[: match.start()] + "#" * len(match[0]) + text[match.end() :]
-    return sorted(places, key=lambda i: places[i])
-
-
-def _choice_right(entry: dict[str, Any], true: str, names: list[str], said: str) -> bool:
-    """The first object that is named is the chosen one; of a relative distance the first that is not the anchor."""
-    chosen = matching(true, names)
-    if len(chosen) != 1:  # no object's name: the words themselves
+def _first_named_right(entry: dict[str, Any], names: Sequence[str], said: str) -> bool:
+    """The judgement where the question's wording does not say what its answer means."""
+    true = entry["answer"]
+    if isinstance(true, bool):
+        return _yes_or_no(entry["type"], said) is true
+    if isinstance(true, list):
+        return [[i] for i in _mentioned(names, said)] == [matching(str(name), names) for name in true]
+    if true in PREDICATES:
+        question = Question(entry["type"], "free", tuple(names), true)
+        return bool(read_answer(question, names, said) == true)
+    wanted = matching(true, names)
+    if len(wanted) != 1:  # no object's name: the words themselves
         return re.search(rf"\b{re.escape(true.lower())}\b", said.lower()) is not None
-    mentioned = _mentions(names, said)
-    if entry["type"] == "relative_distance" and mentioned[:1] == [0]:
-        mentioned = mentioned[1:]
-    return mentioned[:1] == chosen
+    return _chosen(entry["type"], _mentioned(names, said)) == wanted[0]
 
 
-def _order_right(true: list[str], names: list[str], said: str) -> bool:
-    wanted = [matching(name, names) for name in true]
-    return [[i] for i in _mentions(names, said)] == wanted
+def _yes_or_no(kind: str, said: str) -> Answer | None:
+    """Yes or no in so many words; what a sentence implies depends on the question."""
+    return read_answer(Question(kind, "yes_no"), (), said)
 
 
-def _relation(said: str, names: list[str]) -> str | None:
-    """The predicate that `said` states of the first object."""
-    stated = next((p for p, pattern in RELATION_PHRASES if re.search(rf"\b{pattern}", said, re.IGNORECASE)), None)
-    if stated is None or not re.search(r"\w", said):
-        return None
-    mentioned = _mentions(names, said)
-    return PREDICATES[stated].converse if mentioned[:1] == [1] else stated
+def _mentioned(names: Sequence[str], said: str) -> list[int]:
+    """Indices of the names in the order in which `said` first mentions them, or their last words where those differ."""
+    heads = [name.split()[-1] for name in names]
+    held, table = hold_names(said, [*names, *(h for h in heads if heads.count(h) == 1)])
+    found = [matching(release(holder, table), names) for holder in _HOLDER.findall(held)]
+    return list(dict.fromkeys(places[0] for places in found if len(places) == 1))
+
+
+def _chosen(kind: str, mentioned: list[int]) -> int | None:
+    """The object that is named first; of a relative distance the first that is not the anchor."""
+    rest = mentioned[1:] if kind == "relative_distance" and mentioned[:1] == [0] else mentioned
+    return rest[0] if rest else None
