@@ -1,45 +1,65 @@
 """Repeats the paper's ablations, and our own, on the tiny scale: short trainings, all alike but for one thing.
 
-    python -m training.ablate training/configs/tiny_localisation.yaml --steps 1500 --output out/ablations \\
+    python -m training.ablate training/configs/tiny_localisation.yaml --steps 1500 --scenes 100 \\
         --only full,no_depth,camera_xy,less_data
+    python -m training.ablate training/configs/tiny_reasoning.yaml --steps 1500 --only full,answer_directly
 
-Each variant is trained by the ordinary trainer and measured on the same validation scenes; a variant that is finished
-is not done again. The table is Markdown on stdout, the last line JSON.
+Each variant is trained by the ordinary trainer and measured on the same validation scenes; what is finished is not done
+again, and what was stopped goes on. The table is Markdown on stdout, the last line JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from n3d_core.errors import ConfigError, N3DError
+from training.config import TrainConfig
 from training.evaluate import report_of
 from training.evaluation.running import run_suite
 from training.evaluation.suite import Amount, SceneSuite
+from training.mixture import SPATIAL_PASSES
+from training.scenes.cache import SceneCache
+from training.scenes.vocabulary import Vocabulary
+
+_SEED = 2  # of the validation scenes: neither those of `validation:` nor those of the calibration
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What one training has different: overrides of its config, of the model's config, and how it is measured."""
+    """What one training has different.
+
+    Attributes:
+        about: in words, for the table.
+        overrides: of the training's config.
+        model: of the model's config.
+        changes: how it is measured, see `training.evaluation.changes`.
+        data: share of the cached images that it is trained on.
+        answers: part of the report that its answers are read from: `qa`, or `qa_direct` for a training whose spatial
+            questions are all asked without grounding.
+    """
 
     about: str
     overrides: tuple[str, ...] = ()
     model: tuple[tuple[str, Any], ...] = ()
+    changes: tuple[str, ...] = ()
+    data: float = 1.0
+    answers: str = "qa"
 
 
 VARIANTS = {
     "full": Variant("everything on"),
-    "no_depth": Variant("without the 3D encoding", ("data.depth=false",)),
-    "camera_xy": Variant("camera x, y instead of image u, v", ("data.centers=camera_xy",)),
-    "less_data": Variant("a tenth of the scenes", ("data.limit=1000",)),
+    "no_depth": Variant("without the 3D encoding", ("data.depth=false",), changes=("no_depth",)),
+    "camera_xy": Variant("camera x, y for image u, v", ("data.centers=camera_xy",), changes=("camera_xy",)),
+    "less_data": Variant("a tenth of the images", data=0.1),
+    "answer_directly": Variant("answers without grounding first", answers="qa_direct"),
     "row_major": Variant("encoding in the released order", model=(("pe_order", "row_major"),)),
     "hard_bins": Variant("bins as separate words (no softening)", ("loss.sigma=0.0",)),
     "no_auxiliary": Variant("without the auxiliary heads", ("loss.dense=0.0",)),
@@ -47,64 +67,118 @@ VARIANTS = {
     "no_augmentation": Variant("without augmentation", ("data.augment=false",)),
 }
 
+COLUMNS = {
+    "f1_25": "F1@0.25",
+    "f1_50": "F1@0.5",
+    "mean_iou": "mean IoU",
+    "center_offset": "centre offset (m)",
+    "absent": "absent",
+    "open": "open answers",
+    "numerical": "numerical answers",
+}
+
 
 def run_variant(name: str, args: argparse.Namespace) -> dict[str, Any]:
     """Trains and measures one variant; its headline figures.
 
     Raises:
-        ConfigError: if the trainer fails; its output names the reason.
+        ConfigError: if a setting is wrong, the folder holds a variant of other settings, or the trainer fails.
     """
-    folder = Path(args.output) / name
-    done = folder / "report.json"
-    if done.exists():
-        return dict(json.loads(done.read_text()))
-    variant = VARIANTS[name]
-    folder.mkdir(parents=True, exist_ok=True)
-    overrides = [*args.set, *variant.overrides, f"steps={args.steps}", f"output={folder}"]
+    variant, folder = VARIANTS[name], Path(args.output) / name
+    overrides = [*args.set, *_overrides(variant, args), f"steps={args.steps}", f"output={folder}"]
+    config = TrainConfig.from_yaml(args.config, overrides)
+    settings = {"training": asdict(config), "model": dict(variant.model), "scenes": args.scenes, "of": args.processes}
+    _same_settings(folder / "variant.json", settings)
+    report = folder / "report.json"
+    if report.exists():
+        return dict(json.loads(report.read_text()))
     if variant.model:
-        overrides.append(f"init={_changed_init(args, folder, dict(variant.model))}")
-    command = [sys.executable, "-m", "training.train", str(args.config), *overrides]
-    if subprocess.run(command, stdout=sys.stderr).returncode != 0:
-        raise ConfigError(f"the training of variant {name!r} failed: {' '.join(command)}")
-    suite = SceneSuite(args.scenes, seed=2, amount=Amount(6, 0, 0), held_out="validation")
-    report = report_of(run_suite(folder / "model", suite, args.workers, changes=_changes(variant)))
-    row = {
-        "f1_25": report["grounding"]["f1_25"],
-        "f1_50": report["grounding"]["f1_50"],
-        "mean_iou": report["grounding"]["mean_iou"],
-        "center_offset": report["grounding"]["center_offset"],
-        "absent": report["absent"]["accuracy"],
-        "steps": args.steps,
-        "scenes": args.scenes,
-    }
-    done.write_text(json.dumps(row) + "\n")
+        overrides.append(f"init={_changed_init(Path(config.init), folder / 'init', dict(variant.model))}")
+    _train(name, [str(args.config), *overrides], args.processes)
+    row = _measure(variant, config, args) | {"images": args.steps * config.batch * config.accumulate * args.processes}
+    _write(report, row)
     return row
 
 
-def _changes(variant: Variant) -> tuple[str, ...]:
-    """What the measurement has different too."""
-    return tuple(c for c in ("no_depth", "camera_xy") if variant is VARIANTS[c])
+def _overrides(variant: Variant, args: argparse.Namespace) -> list[str]:
+    """The variant's overrides, those among them that depend on the config that all variants share."""
+    shared = TrainConfig.from_yaml(args.config, args.set)
+    found = list(variant.overrides)
+    if variant.data < 1:
+        images = len(SceneCache(shared.data.cache))
+        found.append(f"data.limit={max(1, int(variant.data * min(images, shared.data.limit or images)))}")
+    if variant.answers == "qa_direct":
+        if not _asks_questions(shared):
+            raise ConfigError(
+                f"{args.config}: asks no spatial question, so that there is none to answer directly; "
+                "take training/configs/tiny_reasoning.yaml"
+            )
+        weight = sum(shared.data.mixture.get(kind, 0.0) for kind in SPATIAL_PASSES)
+        found += ["data.mixture.locate=0.0", "data.mixture.reason=0.0", f"data.mixture.direct={weight}"]
+    return found
 
 
-def _changed_init(args: argparse.Namespace, folder: Path, changes: dict[str, Any]) -> Path:
+def _asks_questions(config: TrainConfig) -> bool:
+    return any(config.data.mixture.get(kind, 0.0) > 0 for kind in SPATIAL_PASSES)
+
+
+def _same_settings(path: Path, settings: dict[str, Any]) -> None:
+    settings = json.loads(json.dumps(settings))  # as a file gives them back
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, settings)
+    elif json.loads(path.read_text()) != settings:
+        raise ConfigError(f"{path}: that variant was made with other settings: choose another --output or delete it")
+
+
+def _changed_init(source: Path, copy: Path, changes: dict[str, Any]) -> Path:
     """A copy of the folder that trainings begin from, with another model config."""
-    given = [s.removeprefix("init=") for s in args.set if s.startswith("init=")]
-    source = Path(given[-1] if given else yaml.safe_load(Path(args.config).read_text())["init"])
-    copy = folder / "init"
+    if not (source / "config.json").exists():
+        raise ConfigError(f"init {source}: no config.json; python -m training.tiny {source} writes one")
     shutil.copytree(source, copy, dirs_exist_ok=True)
     config = json.loads((copy / "config.json").read_text()) | changes
     (copy / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     return copy
 
 
+def _train(name: str, arguments: list[str], processes: int) -> None:
+    many = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [sys.executable, *(many if processes > 1 else []), "-m", "training.train", *arguments]
+    print(f"variant {name}: {' '.join(command)}", file=sys.stderr, flush=True)
+    if subprocess.run(command, stdout=sys.stderr).returncode != 0:
+        raise ConfigError(f"the training of variant {name!r} failed: {' '.join(command)}")
+
+
+def _measure(variant: Variant, config: TrainConfig, args: argparse.Namespace) -> dict[str, Any]:
+    folder = Path(config.output)
+    model = folder / "model"
+    amount = Amount(6, 4 if _asks_questions(config) else 0, 0)
+    taught = Vocabulary.of_model(model)
+    suite = SceneSuite(args.scenes, _SEED, amount=amount, held_out="validation", vocabulary=taught)
+    report = report_of(run_suite(model, suite, args.workers, kept=folder / "frames.jsonl", changes=variant.changes))
+    grounding, answers = report["grounding"], report[variant.answers]
+    return {
+        **{key: grounding[key] for key in ("f1_25", "f1_50", "mean_iou", "center_offset")},
+        "absent": report["absent"]["accuracy"],
+        **{key: answers[key] for key in ("open", "numerical")},
+        "steps": args.steps,
+        "scenes": args.scenes,
+    }
+
+
+def _write(path: Path, data: dict[str, Any]) -> None:
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps(data) + "\n")
+    os.replace(part, path)
+
+
 def table(rows: dict[str, dict[str, Any]]) -> str:
-    """Markdown, one row a variant."""
-    head = "| variant | F1@0.25 | F1@0.5 | mean IoU | centre offset | absent |\n|---|---|---|---|---|---|"
-    lines = [head]
+    """Markdown, one row a variant; columns that no variant has a figure for are left out."""
+    shown = [key for key in COLUMNS if any(row[key] is not None for row in rows.values())]
+    lines = ["| variant | " + " | ".join(COLUMNS[key] for key in shown) + " |", "|---" * (len(shown) + 1) + "|"]
     for name, row in rows.items():
-        figures = [row[k] for k in ("f1_25", "f1_50", "mean_iou", "center_offset", "absent")]
-        shown = " | ".join("-" if v is None else f"{v:.3f}" for v in figures)
-        lines.append(f"| {VARIANTS[name].about} | {shown} |")
+        figures = ["-" if row[key] is None else f"{row[key]:.3f}" for key in shown]
+        lines.append(f"| {VARIANTS[name].about} | " + " | ".join(figures) + " |")
     return "\n".join(lines)
 
 
@@ -114,18 +188,19 @@ def main() -> int:
     parser.add_argument("config", type=Path)
     parser.add_argument("set", nargs="*", help="key=value for every variant")
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--scenes", type=int, default=100)
-    parser.add_argument("--only", default=",".join(VARIANTS), help=f"of {', '.join(VARIANTS)}")
+    parser.add_argument("--scenes", type=int, default=100, help="validation scenes that each is measured on")
+    parser.add_argument("--only", default="full,no_depth,camera_xy,less_data", help=f"of {', '.join(VARIANTS)}")
     parser.add_argument("--output", type=Path, default=Path("out/ablations"))
-    parser.add_argument("--workers", type=int, default=2)
-    args = parser.parse_args()
+    parser.add_argument("--processes", type=int, default=1, help="of each training; more than one under torchrun")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of the measurement")
+    args = parser.parse_intermixed_args()
     names = args.only.split(",")
     unknown = [n for n in names if n not in VARIANTS]
     if unknown:
         parser.error(f"unknown variants {unknown}: known are {', '.join(VARIANTS)}")
     try:
         rows = {name: run_variant(name, args) for name in names}
-    except N3DError as error:
+    except (N3DError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(table(rows))

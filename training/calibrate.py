@@ -28,6 +28,7 @@ from training.evaluation.grounding_metrics import replies_of
 from training.evaluation.running import run_suite
 from training.evaluation.score_metrics import calibration_error, ranking, standardised_errors
 from training.evaluation.suite import Amount, SceneSuite
+from training.scenes.vocabulary import Vocabulary
 
 _ONE_SIGMA = 0.6827  # share of a Gaussian within one standard deviation
 _RIDGE = 1e-4  # keeps the weights finite where the evidence separates right from wrong
@@ -90,6 +91,12 @@ def _scores(evidence: NDArray[np.float64], weights: NDArray[np.float64]) -> NDAr
     return np.asarray(1 / (1 + np.exp(-(weights[0] + evidence @ weights[1:]))))
 
 
+def validation_suite(folder: str | Path, scenes: int, seed: int) -> SceneSuite:
+    """Grounding queries on scenes of what the model is taught; never trained on, and none of the standard suite."""
+    taught = Vocabulary.of_model(folder)
+    return SceneSuite(scenes, seed, amount=Amount(6, 0, 0), held_out="validation", vocabulary=taught)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -100,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         folder = find_model(args.checkpoint)
-        suite = SceneSuite(args.scenes, args.seed, amount=Amount(6, 0, 0), held_out="validation")
+        suite = validation_suite(folder, args.scenes, args.seed)
         fitted = calibrate(run_suite(folder, suite, args.workers, changes=("evidence",)))
     except N3DError as error:
         print(f"error: {error}", file=sys.stderr)
