@@ -22,6 +22,7 @@ from training.questions import SceneObjects, Vocabulary, fill, groundable, groun
 from training.questions.__main__ import main
 from training.questions.grounding import DEFAULT_MIXTURE
 from training.questions.marks import MARK_COLORS, draw_marks, marked_samples
+from training.scenes.scene import is_groundable
 
 WORDS = Vocabulary(("mug", "bottle", "can", "box", "ball", "vase", "bus"), ("red", "green", "blue", "yellow"))
 CAMERA = Camera(640, 480, 550.0, 550.0, 319.5, 239.5)
@@ -212,6 +213,7 @@ def test_filled_truth_survives_its_file_form_and_asks_of_visible_objects_only():
     seen = groundable(truth.objects, CAMERA)
     assert len(objects) not in seen
     assert len(objects) + 1 not in seen
+    assert seen == [i for i, o in enumerate(truth.objects) if is_groundable(o, CAMERA)]  # what training asks for
     for entry in [*filled.groundings, *filled.questions]:
         assert set(entry["objects"]) <= set(seen)
     for entry in filled.questions:

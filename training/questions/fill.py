@@ -11,10 +11,8 @@ from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame_folder import TrueObject, Truth
 from training.questions.grounding import SceneObjects, grounding_samples
 from training.questions.spatial import spatial_samples
+from training.scenes.scene import GROUNDABLE_VISIBLE
 from training.scenes.vocabulary import Vocabulary
-
-MIN_VISIBLE = 0.15
-"""Share of an object that must be visible for it to be asked for."""
 
 
 def fill(
@@ -43,7 +41,7 @@ def fill(
 
 def groundable(objects: Sequence[TrueObject], camera: Camera | None = None) -> list[int]:
     """Indices of the objects that can fairly be asked for: visible enough, and their centre inside the image."""
-    chosen = [i for i, o in enumerate(objects) if o.visible >= MIN_VISIBLE]
+    chosen = [i for i, o in enumerate(objects) if o.visible >= GROUNDABLE_VISIBLE]
     if camera is None:
         return chosen
     pixels = camera.project(np.array([objects[i].box.center for i in chosen], dtype=float).reshape(-1, 3))
