@@ -109,12 +109,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = find_model(args.checkpoint)
         suite = validation_suite(folder, args.scenes, args.seed)
         fitted = calibrate(run_suite(folder, suite, args.workers, changes=("evidence",)))
-    except N3DError as error:
+        part = folder / f"{CALIBRATION}.part"
+        part.write_text(json.dumps(fitted, indent=1) + "\n")
+        os.replace(part, folder / CALIBRATION)
+    except (N3DError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    part = Path(folder) / f"{CALIBRATION}.part"
-    part.write_text(json.dumps(fitted, indent=1) + "\n")
-    os.replace(part, Path(folder) / CALIBRATION)
     print(json.dumps(fitted))
     return 0
 

@@ -35,11 +35,12 @@ class Progress:
         row = {k: round(v / self._count, 5) for k, v in self._sums.items()}
         row |= {
             "step": step,
+            "images": step * self._samples // self._count,
             "samples_per_s": round(self._samples / seconds, 2),
             "tokens_per_s": round(self._tokens / seconds),
         }
         left = (self.steps - step) * seconds / max(1, self._count)
-        shown = " ".join(f"{k} {v:.4g}" for k, v in row.items() if k != "step")
+        shown = " ".join(f"{k} {v:.4g}" for k, v in row.items() if k not in ("step", "images"))
         print(f"step {step}/{self.steps} {shown} left {left / 60:.0f} min", file=sys.stderr, flush=True)
         self.write(row)
         self._sums, self._count, self._samples, self._tokens = {}, 0, 0, 0

@@ -48,7 +48,7 @@ def main() -> int:
     args = parser.parse_args()
     try:
         print(json.dumps(release(args.source, args.target)))
-    except N3DError as error:
+    except (N3DError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
