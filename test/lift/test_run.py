@@ -272,6 +272,21 @@ def test_questions_never_call_a_class_absent_that_was_only_rejected() -> None:
     assert "cat" not in texts
 
 
+def test_objects_without_a_colour_are_asked_for_in_clean_words() -> None:
+    from n3d_core.geometry import Box3D, Camera
+    from n3d_core.geometry.frame_folder import TrueObject
+    from training.lift.questions import ask
+
+    names = ("person", "chair", "cup", "dog")
+    objects = [
+        TrueObject(Box3D(n, (i - 1.5, 0.3 * i, 2.0 + i), (0.2, 0.3 + i, 0.4)), n, "", 1.0) for i, n in enumerate(names)
+    ]
+    for seed in range(60):
+        queries, questions = ask(objects, [[] for _ in names], [], Camera.from_fov(80, 640, 480), 6, 6, seed)
+        for entry in [*queries, *questions]:
+            assert entry["text"] == " ".join(entry["text"].split())
+
+
 def test_sources_and_configurations_that_cannot_work_are_explained(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

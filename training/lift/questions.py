@@ -56,6 +56,6 @@ def ask(
     random.Random(seed).shuffle(referring)
     queries = referring[:groundings]
     made = grounding_samples(scene, groundings - len(queries), seed + 1, Vocabulary(words, ("",)), MIXTURE)
-    queries += [{**s.to_json(), "text": s.text.strip()} for s in made]
+    queries += [s.to_json() for s in made]
     posed = spatial_samples(scene, questions, seed + 2)
     return queries, [{**s.to_json(), "labels": list(s.labels), "reply": s.reply} for s in posed]

@@ -66,7 +66,12 @@ def left_to_right(box: Box3D) -> float:
 
 def names(phrase: str, candidate: TrueObject) -> bool:
     """Whether a class, a colour and class, or a colour and `object` names an object."""
-    return phrase in (candidate.cls, f"{candidate.color} {candidate.cls}", f"{candidate.color} object")
+    return phrase in (candidate.cls, _in_color(candidate, candidate.cls), _in_color(candidate, "object"))
+
+
+def _in_color(item: TrueObject, name: str) -> str:
+    """`red mug`, `red object`; the name alone where an object's colour is not known."""
+    return f"{item.color} {name}".strip()
 
 
 def grounding_samples(
@@ -123,11 +128,11 @@ class _Maker:
 
     def _label(self) -> str:
         chosen = self._any()
-        return f"{chosen.color} {chosen.cls}" if chosen else ""
+        return _in_color(chosen, chosen.cls) if chosen else ""
 
     def _color(self) -> str:
         chosen = self._any()
-        return f"{chosen.color} object" if chosen else ""
+        return _in_color(chosen, "object") if chosen else ""
 
     def _detect(self) -> GroundingSample:
         chosen = self.scene.groundable
@@ -155,7 +160,7 @@ class _Maker:
         chosen = self._any()
         if chosen is None:
             return None
-        kind = self.rng.choice((chosen.cls, f"{chosen.color} object", "object", "object"))
+        kind = self.rng.choice((chosen.cls, _in_color(chosen, "object"), "object", "object"))
         if kind == "object":
             found = list(self.scene.groundable) if len(self.scene.groundable) == len(self.scene.objects) else None
         else:
@@ -204,7 +209,7 @@ class _Maker:
         cls, color = self.rng.choice(self.vocabulary.classes), self.rng.choice(self.vocabulary.colors)
         if chosen is not None and self.rng.random() < 0.6:
             cls, color = (chosen.cls, color) if self.rng.random() < 0.7 else (cls, chosen.color)
-        text = cls if self.rng.random() < 0.3 else f"{color} {cls}"
+        text = cls if self.rng.random() < 0.3 else f"{color} {cls}".strip()
         if any(names(text, o) for o in self.scene.objects):
             return None
         return GroundingSample("absent", text, (), ())
