@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from n3d_core.draw import caption, class_color
+from n3d_core.draw import AnyBox, caption, class_color
 from n3d_core.errors import ImageError, MissingDependencyError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame import Frame
+from n3d_core.geometry.oriented_box import OrientedBox
 
 _MOST_POINTS = 300_000
+_UNTURNED = (0.0, 0.0, 0.0, 1.0)
 _PLANE_DISTANCE = 0.3  # metres before the camera at which the viewer hangs the image
 
 
@@ -52,9 +54,11 @@ def write_recording(
     recording = rr.RecordingStream("n3d")
     try:
         recording.save(part, default_blueprint=_blueprint())
-        _log_frame(rr, recording, frame)
-        _log_boxes(rr, recording, "boxes", boxes, [class_color(box.label) for box in boxes])
-        _log_boxes(rr, recording, "truth", truth or (), [(1.0, 1.0, 1.0)] * len(truth or ()))
+        log_frame(rr, recording, frame)
+        if boxes:
+            log_boxes(rr, recording, "boxes", boxes, [class_color(box.label) for box in boxes])
+        if truth:
+            log_boxes(rr, recording, "truth", truth, [(1.0, 1.0, 1.0)] * len(truth))
         recording.log("text", rr.TextDocument(text, media_type="text/plain"), static=True)
         recording.flush()
         recording.disconnect()
@@ -75,7 +79,8 @@ def _blueprint() -> Any:
     return rrb.Blueprint(rrb.Horizontal(scene, right, column_shares=[3, 2]))
 
 
-def _log_frame(rr: Any, recording: Any, frame: Frame) -> None:
+def log_frame(rr: Any, recording: Any, frame: Frame, most_points: int = _MOST_POINTS) -> None:
+    """Logs `camera`, `camera/color` and `cloud` (about `most_points`) in the place of those logged before."""
     recording.log("/", rr.ViewCoordinates.RDF, static=True)
     pinhole = rr.Pinhole(
         image_from_camera=frame.camera.matrix,
@@ -85,20 +90,21 @@ def _log_frame(rr: Any, recording: Any, frame: Frame) -> None:
     )
     recording.log("camera", pinhole, static=True)
     recording.log("camera/color", rr.Image(frame.color).compress(jpeg_quality=92), static=True)
-    stride = max(1, int(np.ceil(np.sqrt(frame.valid.sum() / _MOST_POINTS))))
+    stride = max(1, int(np.ceil(np.sqrt(frame.valid.sum() / most_points))))
     kept = frame.valid[::stride, ::stride]
     points = rr.Points3D(frame.points[::stride, ::stride][kept], colors=frame.color[::stride, ::stride][kept])
     recording.log("cloud", points, static=True)
 
 
-def _log_boxes(
-    rr: Any, recording: Any, name: str, boxes: Sequence[Box3D], colors: Sequence[tuple[float, float, float]]
+def log_boxes(
+    rr: Any, recording: Any, name: str, boxes: Sequence[AnyBox], colors: Sequence[tuple[float, float, float]]
 ) -> None:
-    if boxes:
-        shown = rr.Boxes3D(
-            centers=[box.center for box in boxes],
-            sizes=[box.size for box in boxes],
-            colors=[[round(255 * part) for part in color] for color in colors],
-            labels=[caption(box) for box in boxes],
-        )
-        recording.log(name, shown, static=True)
+    """Logs boxes of the optical frame as the entity `name`; they take the place of those logged before."""
+    shown = rr.Boxes3D(
+        centers=[box.center for box in boxes],
+        sizes=[box.size for box in boxes],
+        quaternions=[box.quaternion if isinstance(box, OrientedBox) else _UNTURNED for box in boxes],
+        colors=[[round(255 * part) for part in color] for color in colors],
+        labels=[caption(box) for box in boxes],
+    )
+    recording.log(name, shown, static=True)
