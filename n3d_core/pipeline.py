@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.points import normalise, to_model_frame
 from n3d_core.language import prompts
+from n3d_core.language.answer_grammar import END_THINK, THINK, Spelling, ThoughtThenAnswer
 from n3d_core.language.codec import BoxCodec
 from n3d_core.language.conditions import condition_names, first_sentence, mentioned, numbered_names, scene_condition
 from n3d_core.language.grammar import BoxGrammar, BoxVocabulary, FreeText, Grammar
@@ -38,13 +40,12 @@ from n3d_core.model.preprocess import vision_input
 from n3d_core.models import find_model
 from n3d_core.reading import BoxReader
 from n3d_core.reasoning.audit import audit
-from n3d_core.reasoning.solving import answer_by_geometry
+from n3d_core.reasoning.solving import answer_by_geometry, answers_to
 from n3d_core.results import Answer, AnswerFrom, Grounding, Listener, StageStarted, TextDecoded
 from n3d_core.scores import Calibration
 
 SEPARATOR = ";"  # between the phrases of one grounding query
 MOST_PHRASES = 16
-THINK, END_THINK = "<think>", "</think>"
 _LONGEST_POINT_MAP = 640  # pixels: the cloud is pooled to some dozens of patches a side
 
 
@@ -77,6 +78,16 @@ class N3D:
     def memory_bytes(self) -> int:
         """Bytes of weights and buffers."""
         return self.backend.memory_bytes
+
+    @cached_property
+    def _spelling(self) -> Spelling:
+        return Spelling(self.words)
+
+    def answer_grammar(self, answers: Sequence[str]) -> Grammar:
+        """What a second reply may say: a thought and one of some answers, or any text where none are known."""
+        if not answers or not self._spelling.spells(answers):
+            return FreeText(self.words.ends)
+        return ThoughtThenAnswer.answering(self._spelling, answers)
 
     def look(self, frame: Frame, limits: DepthLimits | None = None) -> View:
         """Encodes a frame once.
@@ -224,8 +235,9 @@ class View:
         self, question: str, boxes: list[Box3D], names: list[str], limits: Limits, on_event: Listener | None
     ) -> str:
         prompt = first_sentence(question) + scene_condition(boxes, self.frame.camera, names)
+        grammar = self.model.answer_grammar(answers_to(question, boxes, names))
         ids: list[int] = []
-        for token in self._tokens(prompt, FreeText(self.model.words.ends), limits, Work(), draft=True):
+        for token in self._tokens(prompt, grammar, limits, Work(), draft=True):
             if token.id not in self.model.words.ends:
                 ids.append(token.id)
                 if on_event is not None:

@@ -78,6 +78,8 @@ class BoxVocabulary:
         whole_numbers: whether a number of up to three digits is one token.
         joined: whether `)` and a newline are one token.
         open_text: what of `=Bbox(` cannot be forced since it may join with the class; empty or "(".
+        size: ids in the network's vocabulary, of which the last may be of no token.
+        texts: of each token; empty for special ones and for parts of a character.
     """
 
     def __init__(self, tokenizer: Tokenizer, vocab_size: int, ends: frozenset[int]) -> None:
@@ -88,9 +90,9 @@ class BoxVocabulary:
         self.joined = len(joined) == 1
         self.close_newline = joined[0]
         self.whole_numbers = all(len(tokenizer.encode(str(v))) == 1 for v in (7, 42, 132, 999))
-        self._size = vocab_size
-        self._texts = [tokenizer.text_of(i) for i in range(min(vocab_size, tokenizer.size))]
-        self.digits = {i: t for i, t in enumerate(self._texts) if t.isascii() and t.isdigit() and len(t) <= 3}
+        self.size = vocab_size
+        self.texts = [tokenizer.text_of(i) for i in range(min(vocab_size, tokenizer.size))]
+        self.digits = {i: t for i, t in enumerate(self.texts) if t.isascii() and t.isdigit() and len(t) <= 3}
         self.open_text = self._open_text()
         self._label = self._mask_where(lambda t: bool(t) and not set(t) & set(",\n\r"))
         self._opening = self._mask_where(lambda t: t.startswith(self.open_text) and not set(t) & set(",\n\r"))
@@ -115,7 +117,7 @@ class BoxVocabulary:
     def only(self, *ids: int) -> NDArray[np.bool_]:
         """A mask of these ids (cached; not to be written to)."""
         if ids not in self._masks:
-            mask = np.zeros(self._size, dtype=bool)
+            mask = np.zeros(self.size, dtype=bool)
             mask[list(ids)] = True
             self._masks[ids] = mask
         return self._masks[ids]
@@ -128,7 +130,7 @@ class BoxVocabulary:
             fitting = [i for i, t in self.digits.items() if len(t) <= room and (self.whole_numbers or len(t) == 1)]
             if digits == "" and self.whole_numbers:
                 fitting = [i for i in fitting if str(int(self.digits[i])) == self.digits[i]]
-            mask = np.zeros(self._size, dtype=bool)
+            mask = np.zeros(self.size, dtype=bool)
             mask[fitting] = True
             if digits:
                 mask[list(ends)] = True
@@ -145,13 +147,13 @@ class BoxVocabulary:
 
     def _open_text(self) -> str:
         """The bracket before the class can be forced unless the vocabulary has tokens that join it with a letter."""
-        last = self._texts[self.tokenizer.encode("bbox_0=Bbox(")[-1]]
-        joins = any(len(t) > 1 and t.startswith("(") for t in self._texts)
+        last = self.texts[self.tokenizer.encode("bbox_0=Bbox(")[-1]]
+        joins = any(len(t) > 1 and t.startswith("(") for t in self.texts)
         return "(" if last == "(" and joins else ""
 
     def _mask_where(self, condition: Callable[[str], bool]) -> NDArray[np.bool_]:
-        mask = np.zeros(self._size, dtype=bool)
-        mask[[i for i, t in enumerate(self._texts) if condition(t)]] = True
+        mask = np.zeros(self.size, dtype=bool)
+        mask[[i for i, t in enumerate(self.texts) if condition(t)]] = True
         return mask
 
 

@@ -10,6 +10,7 @@ from n3d_core.reasoning.names import plural, singulars
 from n3d_core.reasoning.question import SIZES, Question
 from n3d_core.reasoning.relations import stated_numbers
 from n3d_core.reasoning.roles import Roles
+from n3d_core.reasoning.sentences import count_answer, direction_answer, distance_answer, size_answer
 from n3d_core.reasoning.units import length_text, number_text
 
 
@@ -18,7 +19,7 @@ def size_chain(question: Question, roles: Roles) -> tuple[list[str], str]:
     metres = stated_numbers(roles.boxes[0])[SIZES.index(question.type) + 3]
     name = roles.names[0]
     steps = [bboxes(roles), f"So the {question.type} of {name} is {length_text(metres)}{_converted(metres, question)}."]
-    return steps, f"{name} is {length_text(metres, question.unit)} in {question.type}."
+    return steps, size_answer(question.type, name, length_text(metres, question.unit))
 
 
 def _converted(metres: float, question: Question) -> str:
@@ -37,7 +38,7 @@ def distance_chain(question: Question, roles: Roles, published: bool) -> tuple[l
         metres, rule, formula = _along_vector(question, roles, published)
     metres = metres if published else round(metres, 2)
     result = f"{question.type}_AB = {formula} = {round(metres, 4)} meters{_converted(metres, question)}."
-    text = f"The {kind} between {roles.names[0]} and {roles.names[1]} is {length_text(metres, question.unit)}."
+    text = distance_answer(question.type, roles.names, length_text(metres, question.unit))
     if not published:
         return [centers(roles, published), rule, result], text
     return [
@@ -69,7 +70,7 @@ def direction_chain(roles: Roles, published: bool) -> tuple[list[str], str]:
     degrees = math.degrees(radians)
     normalized = round(degrees % 360.0, 2) % 360.0
     clock = relations.clock_hour(normalized)
-    text = f"{roles.names[0]} will find {roles.names[1]} around the {clock} o'clock direction."
+    text = direction_answer(roles.names, clock)
     vector = vector_text([dx, dz])
     if not published:
         return [
@@ -97,5 +98,4 @@ def count_chain(question: Question, roles: Roles) -> tuple[list[str], str]:
     n, kind = len(roles), singulars(question.among)[0]
     listed = ", ".join(f"{name} ({i + 1})" for i, name in enumerate(roles.names))
     found = f"The boxes are {listed}." if n else "There are no boxes."
-    text = f"There is 1 {kind}." if n == 1 else f"There are {n} {plural(kind)}."
-    return [found, f"So the number of {plural(kind)} is {n}."], text
+    return [found, f"So the number of {plural(kind)} is {n}."], count_answer(question.among, n)

@@ -22,6 +22,13 @@ from n3d_core.reasoning.chain_parts import (
 from n3d_core.reasoning.question import Question
 from n3d_core.reasoning.relations import MEASURES, PREDICATES
 from n3d_core.reasoning.roles import Roles
+from n3d_core.reasoning.sentences import (
+    closest_answer,
+    extreme_answer,
+    order_answer,
+    relation_answer,
+    truth_answer,
+)
 from n3d_core.reasoning.units import number_text
 
 _SIZES = "WHLV"
@@ -49,13 +56,13 @@ def _comparison_claim(question: Question, roles: Roles) -> tuple[str, str]:
     gain = relations.advantage(question.predicate, a, b, question.opposite)
     if gain == 0:
         tie = f"{name_a} and {name_b} are equal in this."
-        return f"{name_a} is not {p.phrase} {name_b}", "That is False." if question.form == "yes_no" else tie
+        return f"{name_a} is not {p.phrase} {name_b}", truth_answer(False) if question.form == "yes_no" else tie
     if question.form == "choice":
         winner, loser = (name_a, name_b) if gain > 0 else (name_b, name_a)
-        claim = f"{winner} is {p.phrase} {loser}"
+        answer = relation_answer(question.predicate, winner, loser)
     else:
-        claim = f"{name_a} is {p.phrase if gain > 0 else PREDICATES[p.converse].phrase} {name_b}"
-    return claim, f"That is {gain > 0}." if question.form == "yes_no" else f"{claim}."
+        answer = relation_answer(question.predicate if gain > 0 else p.converse, name_a, name_b)
+    return answer.removesuffix("."), truth_answer(gain > 0) if question.form == "yes_no" else answer
 
 
 def _stating(question: Question, roles: Roles, published: bool) -> str:
@@ -77,25 +84,22 @@ def relative_distance_chain(question: Question, roles: Roles, published: bool) -
     lines, texts = _distances(roles, published)
     order = sorted(range(len(rest)), key=lambda i: (float(texts[i]), relations.distance(anchor, rest[i])))
     compared = ascending([f"distance_A{roles.letter(i + 1)}" for i in range(len(rest))], texts, order)
-    claim = _distance_claim(roles, order, farther)
-    steps = [centers(roles, published), *lines, f"Since {compared}, {claim}."]
+    answer = _distance_claim(roles, order, farther)
+    steps = [centers(roles, published), *lines, f"Since {compared}, {answer}"]
     if published:
         rule = "2. We can determine the relative distance as follows: Step 1: Calculate the distances of the centers."
         steps[0] = f"1. {steps[0]} {rule}"
         steps[-1] = f"Step 2: Compare the distances. {steps[-1]}"
     if question.form != "yes_no":
-        return steps, f"{claim}."
+        return steps, answer
     first, second = (float(t) for t in texts)
-    return steps, f"That is {first > second if farther else first < second}."
+    return steps, truth_answer(first > second if farther else first < second)
 
 
 def _distance_claim(roles: Roles, order: list[int], farther: bool) -> str:
     name, near, far = roles.names[0], roles.names[1 + order[0]], roles.names[1 + order[-1]]
-    if len(order) > 2:
-        return f"{far} is the farthest from {name}" if farther else f"{near} is the closest to {name}"
-    if farther:
-        return f"{name} is farther from {far} than from {near}"
-    return f"{name} is closer to {near} than to {far}"
+    chosen, other = (far, near) if farther else (near, far)
+    return closest_answer(name, chosen, other if len(order) == 2 else None, farther)
 
 
 def _distances(roles: Roles, published: bool) -> tuple[list[str], list[str]]:
@@ -142,10 +146,9 @@ def _order_claim(question: Question, roles: Roles, order: list[int]) -> tuple[st
     p = PREDICATES[question.predicate]
     if question.type == "depth_order":
         near_first = p.sign < 0
-        claim = (" < " if near_first else " > ").join(
-            roles.names[i] for i in (order if near_first else reversed(order))
-        )
+        claim = order_answer(question.predicate, [roles.names[i] for i in (order if near_first else reversed(order))])
         return claim, claim
     flipped = question.opposite and p.measure in _FLIPPED
     winner = roles.names[order[-1] if (p.sign > 0) != flipped else order[0]]
-    return f"{OPPOSITE_VIEW if flipped else ''}{winner} is the {p.superlative}", f"{winner} is the {p.superlative}."
+    answer = extreme_answer(question.predicate, winner)
+    return f"{OPPOSITE_VIEW if flipped else ''}{answer.removesuffix('.')}", answer

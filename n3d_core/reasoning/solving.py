@@ -13,6 +13,7 @@ from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question
 from n3d_core.reasoning.reading import read_question
 from n3d_core.reasoning.relations import PREDICATES
 from n3d_core.reasoning.roles import Roles, resolve
+from n3d_core.reasoning.sentences import possible_answers
 from n3d_core.reasoning.units import from_metres
 
 Value = float | int | bool | str | tuple[str, ...]
@@ -71,6 +72,17 @@ def answer_by_geometry(
             "direction, an order or a count"
         )
     return solve(read, resolve(read, boxes, called), style)
+
+
+def answers_to(question: str, boxes: Sequence[Box3D], names: Sequence[str]) -> tuple[str, ...]:
+    """Every answer that a question can have, right or wrong; see `possible_answers`. Empty where they are not known."""
+    read = read_question(question, names)
+    if read is None:
+        return ()
+    try:
+        return possible_answers(read, resolve(read, boxes, names).names)
+    except QueryError:
+        return ()
 
 
 def solve(question: Question, roles: Roles, style: Style = "compact") -> Solution:

@@ -1,0 +1,151 @@
+"""The grammar of a reply that reasons and then answers: the thought is free, the answer is one of those it can be.
+
+Answers are given as texts, and any spelling of them in tokens is allowed: the model keeps the one that it was trained
+on. A token may reach across the marks of the thought, as tokens of Qwen's do.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.language.grammar import BoxVocabulary, Kind
+from n3d_core.reasoning.sentences import DIGIT
+
+THINK, END_THINK = "<think>", "</think>"
+LEADS = ("", " ", "\n", "\n\n")  # what may stand between a thought and its answer
+MAX_THOUGHT = 768  # tokens; then the thought is closed, so that its answer still fits the reply
+_DIGITS = frozenset("0123456789")
+
+
+class Spelling:
+    """The tokens of a vocabulary in the order of their texts, to find those that fit without trying them all."""
+
+    def __init__(self, words: BoxVocabulary) -> None:
+        self.words, self.texts = words, words.texts
+        ordered = sorted((text, i) for i, text in enumerate(self.texts) if text and i not in words.ends)
+        self._sorted, self._ids = [text for text, _ in ordered], [i for _, i in ordered]
+        self._closing = [i for i in self._ids if ">" in self.texts[i]]
+        self._silent = [i for i, text in enumerate(self.texts) if not text]
+
+    def spells(self, texts: Iterable[str]) -> bool:
+        """Whether each character of some texts is a token of its own, so that none of their spellings ends nowhere."""
+        return set("".join(texts)) - {DIGIT} <= {text for text in self._sorted if len(text) == 1}
+
+    def text_mask(self, rests: frozenset[str], opening: str | None) -> NDArray[np.bool_]:
+        """[vocab] tokens with which one of the rests goes on (or ends), or a thought that is still to be opened."""
+        fitting = self._fitting(rests, "", set())
+        if opening is not None:
+            fitting |= self._fitting(frozenset({opening}), "", set()) | self._opening(opening)
+        mask = np.zeros(self.words.size, dtype=bool)
+        mask[list(fitting | (self.words.ends if "" in rests else set()))] = True
+        return mask
+
+    def thought_mask(self, tail: str, answers: frozenset[str]) -> NDArray[np.bool_]:
+        """[vocab] tokens that may follow a thought that ends in `tail`: all that do not end it in anything else."""
+        mask = np.ones(self.words.size, dtype=bool)
+        mask[list(self.words.ends)] = False
+        if tail:
+            mask[self._silent] = False  # what says nothing must not hide the mark that has begun
+        for token in self._closing:
+            _, closed, said = (tail + self.texts[token]).partition(END_THINK)
+            mask[token] = not closed or bool(after(answers, said))
+        return mask
+
+    def _opening(self, opening: str) -> set[int]:
+        """Tokens that open a thought and may begin it."""
+        places = range(bisect_left(self._sorted, opening), bisect_left(self._sorted, opening + chr(0x10FFFF)))
+        return {self._ids[p] for p in places if END_THINK not in self._sorted[p]}
+
+    def _fitting(self, rests: frozenset[str], said: str, found: set[int]) -> set[int]:
+        place = bisect_left(self._sorted, said)
+        if place == len(self._sorted) or not self._sorted[place].startswith(said):
+            return found
+        while said and place < len(self._sorted) and self._sorted[place] == said:
+            found.add(self._ids[place])
+            place += 1
+        heads = {rest[0] for rest in rests if rest}
+        for head in (heads - {DIGIT}) | (_DIGITS if DIGIT in heads else set()):
+            self._fitting(after(rests, head), said + head, found)
+        return found
+
+
+def after(texts: frozenset[str], said: str) -> frozenset[str]:
+    """What is left of those texts that begin with what was said."""
+    for c in said:
+        texts = frozenset(t[1:] for t in texts if t and (t[0] == c or (t[0] == DIGIT and c in _DIGITS)))
+    return texts
+
+
+@dataclass(frozen=True)
+class ThoughtThenAnswer:
+    """One of some answers, after a thought in its marks or without one; then the end of the turn.
+
+    Attributes:
+        answers: with what may stand before them; see `answering`.
+        budget: tokens that the thought may still have.
+        tail: inside of a thought, its last characters as far as they may be its closing mark; else None.
+        rests: outside of a thought, what is left of the texts that may be said.
+        opening: what is left of the mark that opens a thought, while that may still come.
+    """
+
+    spelling: Spelling
+    answers: frozenset[str]
+    budget: int
+    tail: str | None
+    rests: frozenset[str]
+    opening: str | None
+    finished: bool = False
+    kind: Kind = Kind.TEXT
+    masks: dict[object, NDArray[np.bool_]] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def answering(cls, spelling: Spelling, answers: Iterable[str], budget: int = MAX_THOUGHT) -> ThoughtThenAnswer:
+        """The start of a reply that ends in one of some answers; `DIGIT` in them stands for any digit."""
+        plain = frozenset(answers)
+        led = frozenset(lead + answer for lead in LEADS for answer in plain)
+        return cls(spelling, led, budget, None, plain, THINK)
+
+    @property
+    def forced(self) -> tuple[int, ...]:
+        """See `Grammar.forced`."""
+        if self.tail is not None or self.finished:
+            return ()
+        ids = np.flatnonzero(self.mask())
+        return (int(ids[0]),) if len(ids) == 1 else ()
+
+    def mask(self) -> NDArray[np.bool_]:
+        """See `Grammar.mask`."""
+        key = (self.rests, self.opening) if self.tail is None else self.tail
+        if key not in self.masks:
+            if self.tail is None:
+                self.masks[key] = self.spelling.text_mask(self.rests, self.opening)
+            else:
+                self.masks[key] = self.spelling.thought_mask(self.tail, self.answers)
+        return self.masks[key]
+
+    def advance(self, token: int) -> ThoughtThenAnswer:
+        """See `Grammar.advance`."""
+        if token in self.spelling.words.ends:
+            return replace(self, finished=True)
+        text = self.spelling.texts[token] if token < len(self.spelling.texts) else ""
+        if self.tail is not None:
+            return self._thinking(self.tail + text)
+        if self.opening is not None and text.startswith(self.opening):
+            return replace(self, rests=frozenset(), opening=None)._thinking(text.removeprefix(self.opening))
+        still = self.opening is not None and self.opening.startswith(text)
+        opening = self.opening.removeprefix(text) if self.opening is not None and still else None
+        return replace(self, rests=after(self.rests, text), opening=opening)
+
+    def _thinking(self, text: str) -> ThoughtThenAnswer:
+        _, closed, said = text.partition(END_THINK)
+        if closed:
+            return replace(self, tail=None, rests=after(self.answers, said))
+        if self.budget <= 1:
+            return replace(self, tail=None, rests=frozenset(END_THINK + answer for answer in self.answers))
+        begun = next(END_THINK[:n] for n in range(len(END_THINK) - 1, -1, -1) if text.endswith(END_THINK[:n]))
+        return replace(self, tail=begun, budget=self.budget - 1)
