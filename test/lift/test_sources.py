@@ -242,3 +242,128 @@ def test_double_keys_are_counted_once_kept(tmp_path: Path) -> None:
     problems = Problems()
     assert len(read(problems, kind="folder", images=str(tmp_path))) == 1
     assert problems.counts == {"duplicate_id": 1}
+
+
+def test_one_damaged_entry_costs_itself_and_not_the_file(tmp_path: Path) -> None:
+    far = [[1e12, 5, 18, 5, 18, 11, 10, 11]]
+    annotations = [
+        entry(1),
+        {"id": 2, "image_id": 5, "bbox": [1, 1, 5, 5]},
+        entry([3]),
+        entry(4, image_id=[5]),
+        entry(5, category_id={"id": 1}),
+        entry(6, segmentation=far),
+        entry(7, segmentation=[[float("nan")] * 8]),
+        entry(8, segmentation="runs"),
+        entry(9, phrases=3),
+        entry(10, bbox=[1, 2, 3]),
+        "no entry",
+    ]
+    coco_json(tmp_path / "i.json", annotations)
+    data = json.loads((tmp_path / "i.json").read_text())
+    data["images"] += [
+        {"id": 6, "file_name": "b.jpg", "width": "wide", "height": None},
+        {"id": [7], "file_name": "c.jpg"},
+        {"id": 8, "file_name": ""},
+    ]
+    data["categories"] += [{"id": 3, "name": ""}]
+    (tmp_path / "i.json").write_text(json.dumps(data))
+    problems = Problems()
+    records = read(problems, kind="coco", images="x", annotations=str(tmp_path / "i.json"))
+    assert [(r.key, r.width) for r in records] == [("coco_5", 40), ("coco_6", 0)]
+    assert [a.id for a in records[0].annotations] == ["1"]
+    assert problems.counts == {"annotation_damaged": 13}
+
+
+def test_texts_that_cannot_be_written_are_counted(tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg")
+    (tmp_path / "a.json").write_text('{"objects": [{"label": "mug \\ud800", "box": [1, 2, 30, 20]}]}')
+    picture(tmp_path / "b.jpg")
+    problems = Problems()
+    assert [r.key for r in read(problems, kind="folder", images=str(tmp_path))] == ["folder_b"]
+    assert problems.counts == {"annotation_damaged": 1}
+    problems.add("odd", "name \udcff")
+    assert json.dumps(problems.examples, ensure_ascii=False).encode()
+
+
+def test_depth_is_paired_by_path_and_never_by_a_name_that_two_pictures_have(tmp_path: Path) -> None:
+    for name in ("a/1.jpg", "b/1.jpg", "b/2.jpg", "c/1.jpg"):
+        picture(tmp_path / "img" / name)
+    for name in ("a/1.png", "b/1.png", "2.depth.png"):
+        picture(tmp_path / "depth" / name)
+    records = read(kind="folder", images=str(tmp_path / "img"), depth=str(tmp_path / "depth"))
+    found = {r.key: r.depth and str(Path(r.depth.path).relative_to(tmp_path / "depth")) for r in records}
+    assert found == {"folder_a_1": "a/1.png", "folder_b_1": "b/1.png", "folder_b_2": "2.depth.png", "folder_c_1": None}
+
+
+def test_a_mask_hides_only_the_picture_that_it_is(tmp_path: Path) -> None:
+    for name in ("a/one.jpg", "a/mask.png", "b/mask.png"):
+        picture(tmp_path / name)
+    objects = [{"label": "mug", "box": [1, 2, 30, 20], "mask": "mask.png"}]
+    (tmp_path / "a" / "one.json").write_text(json.dumps({"objects": objects}))
+    assert [r.key for r in read(kind="folder", images=str(tmp_path))] == ["folder_a_one", "folder_b_mask"]
+
+
+def test_run_lengths_of_no_kind_are_a_damaged_mask() -> None:
+    for wrong in ({}, {"size": [30, 40]}, {"size": 3, "counts": "x"}, {"size": [30, 40], "counts": [1, 2]}):
+        with pytest.raises(ImageProblem) as caught:
+            masks.decode(wrong, 30, 40)
+        assert caught.value.reason == "mask_damaged"
+
+
+def test_objects365_numbers_that_do_not_fit_cost_one_annotation(tmp_path: Path) -> None:
+    box = {"image_id": 9, "category_id": 7, "bbox": [1, 2, 3, 4]}
+    annotations = [{**box, "id": 1}, {**box, "id": 2, "category_id": 2**40}, {**box, "id": 3, "image_id": "x"}]
+    images = [{"id": 9, "file_name": "a.jpg"}, {"id": "x", "file_name": "b.jpg"}, {"id": 10}]
+    categories = [{"id": 7, "name": "Stool"}, {"name": "Chair"}]
+    (tmp_path / "o.json").write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": categories})
+    )
+    problems = Problems()
+    records = read(problems, kind="objects365", images="x", annotations=str(tmp_path / "o.json"))
+    assert [(r.key, [a.id for a in r.annotations]) for r in records] == [("objects365_9", ["1"])]
+    assert problems.counts == {"annotation_damaged": 5}
+
+
+def test_openimages_ids_keep_their_zeros_and_empty_cells_are_counted(tmp_path: Path) -> None:
+    picture(tmp_path / "img" / "0012.jpg", 200, 100)
+    (tmp_path / "c.csv").write_text("/m/1,Coffee cup\n")
+    header = "ImageID,LabelName,XMin,XMax,YMin,YMax,IsGroupOf,IsDepiction\n"
+    (tmp_path / "b.csv").write_text(header + "0012,/m/1,0.1,0.3,0.2,0.6,0,0\n0012,/m/1,0.1,,0.2,0.6,0,0\n")
+    problems = Problems()
+    (record,) = read(
+        problems,
+        kind="openimages",
+        images=str(tmp_path / "img"),
+        annotations=str(tmp_path / "b.csv"),
+        classes=str(tmp_path / "c.csv"),
+    )
+    assert record.key == "openimages_0012"
+    assert len(record.annotations) == 1
+    assert problems.counts == {"annotation_damaged": 1}
+
+
+def test_refcoco_pickles_of_python_2_are_read(tmp_path: Path) -> None:
+    coco_json(tmp_path / "instances.json", [entry(1)])
+    # {'image_id': 5, 'ann_id': 1, 'sentences': [{'sent': 'caf\xc3\xa9 mug'}]} as Python 2 writes it
+    old = b"(lp0\n(dp1\nS'image_id'\np2\nI5\nsS'ann_id'\np3\nI1\nsS'sentences'\np4\n(lp5\n(dp6\nS'sent'\np7\n"
+    old += b"S'caf\\xc3\\xa9 mug'\np8\nsasa."
+    (tmp_path / "refs.p").write_bytes(old)
+    (record,) = read(kind="refcoco", images="x", annotations=str(tmp_path / "refs.p"))
+    assert record.annotations[0].phrases == ("caf\u00e9 mug",)
+
+
+def test_sunrgbd_polygons_without_points_or_names_cost_only_themselves(tmp_path: Path) -> None:
+    frame = tmp_path / "img_1"
+    picture(frame / "image" / "i.jpg")
+    picture(frame / "depth" / "i.png")
+    (frame / "intrinsics.txt").write_text("30 0 19.5\n0 31 14.5\n0 0 1\n")
+    (frame / "annotation2Dfinal").mkdir()
+    whole = {"object": 0, "x": [10, 18, 18, 10], "y": [5, 5, 11, 11]}
+    polygons = [{"object": 0, "x": [], "y": []}, whole, {**whole, "object": 1}, None]
+    data = {"objects": [{"name": "Bed"}, {"name": None}], "frames": [{"polygon": polygons}]}
+    (frame / "annotation2Dfinal" / "index.json").write_text(json.dumps(data))
+    problems = Problems()
+    (record,) = read(problems, kind="sunrgbd", images=str(tmp_path))
+    assert [a.id for a in record.annotations] == ["1"]
+    assert problems.counts == {"annotation_damaged": 3}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 
+from n3d_core.errors import N3DError
 from training.lift.config import LiftConfig
 from training.lift.models.perception import Perception
 from training.lift.plan import Plan
@@ -40,18 +42,17 @@ def run_here(shards: list[int], plan: Plan, config: LiftConfig) -> Iterator[Outc
 
 
 def attempt(shard: int, plan: Plan, config: LiftConfig, perception: Perception) -> Outcome:
-    """Makes one shard; what keeps it from being written becomes a `ShardFailure`."""
+    """Makes one shard; whatever keeps it from being written becomes a `ShardFailure`, and the run goes on."""
     try:
         return make_shard(shard, plan, config, perception)
-    except OSError as error:
+    except Exception as error:
         return failure(shard, error)
 
 
-def failure(shard: int, error: OSError) -> ShardFailure:
-    """The failure that an operating system's error is."""
-    import errno
-
-    return ShardFailure(shard, f"{type(error).__name__}: {error}", error.errno in (errno.ENOSPC, errno.EDQUOT))
+def failure(shard: int, error: Exception) -> ShardFailure:
+    """The failure that an error is."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return ShardFailure(shard, f"{type(error).__name__}: {error}", full)
 
 
 def run_pool(shards: list[int], plan: Plan, config: LiftConfig, workers: int) -> Iterator[Outcome]:
@@ -59,6 +60,9 @@ def run_pool(shards: list[int], plan: Plan, config: LiftConfig, workers: int) ->
 
     Shards are handed out as processes come free, so memory does not grow with the run. A shard that kills its process
     `MOST_ATTEMPTS` times is given up and reported.
+
+    Raises:
+        N3DError: if a process cannot load the networks.
     """
     waiting, suspects, deaths = deque(shards), deque[int](), Counter[int]()
     while waiting or suspects:
@@ -108,7 +112,7 @@ def one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
-_process: tuple[Plan, LiftConfig, Perception] | None = None
+_process: tuple[Plan, LiftConfig, Perception] | N3DError | None = None
 
 
 def _start(plan: Plan, config: LiftConfig) -> None:
@@ -116,9 +120,14 @@ def _start(plan: Plan, config: LiftConfig) -> None:
     import cv2
 
     cv2.setNumThreads(1)
-    _process = plan, config, Perception(config.models)
+    try:
+        _process = plan, config, Perception(config.models)
+    except N3DError as error:  # an error here would look like a process that was killed
+        _process = error
 
 
 def _work(shard: int) -> Outcome:
     assert _process is not None
+    if isinstance(_process, N3DError):
+        raise _process
     return attempt(shard, *_process)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from training.lift.config import LiftConfig
 from training.lift.errors import ShardError
 from training.lift.plan import Plan
 from training.lift.record import Problems
-from training.lift.shards import FORMAT, ShardSummary, shard_path, write_whole
+from training.lift.shards import FORMAT, ShardSummary, read_rows, shard_path, write_whole
 
 NAME = "manifest.json"
 INDEX = "index.parquet"
@@ -32,11 +33,18 @@ def totals(plan: Plan, summaries: list[ShardSummary]) -> tuple[Problems, Counter
 
 
 def write_manifest(plan: Plan, config: LiftConfig, summaries: list[ShardSummary]) -> dict[str, Any]:
-    """Writes index and manifest of a whole run into its folder and returns the manifest."""
+    """Writes index and manifest of a whole run into its folder and returns the manifest.
+
+    Raises:
+        OSError: if they cannot be written; nothing half-written is left under their names.
+        ShardError: if a shard's rows are gone.
+    """
+    folder = Path(config.output.folder)
     summaries = sorted(summaries, key=lambda s: s.shard)
-    rows = [row for summary in summaries for row in summary.rows]
     problems, rejected = totals(plan, summaries)
-    classes = Counter(label for row in rows for label in row["labels"])
+    classes = Counter[str]()
+    for summary in summaries:
+        classes.update(summary.classes)
     settings = dataclasses.asdict(config)
     del settings["output"]["folder"], settings["models"]["device"], settings["models"]["batch"]
     manifest = {
@@ -44,10 +52,10 @@ def write_manifest(plan: Plan, config: LiftConfig, summaries: list[ShardSummary]
         "fingerprint": plan.fingerprint,
         "config": settings,
         "images": plan.images,
-        "samples": len(rows),
-        "objects": sum(len(row["labels"]) for row in rows),
-        "groundings": sum(row["groundings"] for row in rows),
-        "questions": sum(row["questions"] for row in rows),
+        "samples": sum(s.samples for s in summaries),
+        "objects": sum(s.objects for s in summaries),
+        "groundings": sum(s.groundings for s in summaries),
+        "questions": sum(s.questions for s in summaries),
         "problems": dict(sorted(problems.counts.items())),
         "rejected": dict(sorted(rejected.items())),
         "classes": dict(sorted(classes.items())),
@@ -57,13 +65,12 @@ def write_manifest(plan: Plan, config: LiftConfig, summaries: list[ShardSummary]
                 "sha256": s.sha256,
                 "bytes": s.bytes,
                 "images": s.images,
-                "samples": len(s.rows),
+                "samples": s.samples,
             }
             for s in summaries
         ],
     }
-    folder = Path(config.output.folder)
-    write_whole(folder / INDEX, _index(rows))
+    _write_index(folder, [s.shard for s in summaries])
     write_whole(folder / NAME, (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
     return manifest
 
@@ -88,7 +95,8 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         raise ShardError(f"{path}: damaged ({type(error).__name__}: {error})") from error
 
 
-def _index(rows: list[dict[str, Any]]) -> bytes:
+def _write_index(folder: Path, shards: list[int]) -> None:
+    """Writes `index.parquet`, a row group a shard: the rows of one shard at a time are in memory."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -109,6 +117,12 @@ def _index(rows: list[dict[str, Any]]) -> bytes:
             ("questions", pa.int32()),
         ]
     )
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd")
-    return bytes(sink.getvalue().to_pybytes())
+    part = folder / f"{INDEX}.{os.getpid()}.part"
+    try:
+        with pq.ParquetWriter(part, schema, compression="zstd") as writer:
+            for shard in shards:
+                writer.write_table(pa.Table.from_pylist(read_rows(folder, shard), schema=schema))
+        os.replace(part, folder / INDEX)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

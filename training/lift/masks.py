@@ -28,6 +28,7 @@ def to_rle(segmentation: Any, height: int, width: int) -> Rle | None:
         polygons = [[float(v) for v in p] for p in segmentation if len(p) >= 6]
         if not polygons:
             return None
+        _check_polygons(polygons, height, width)
         rle = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
     elif isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), list):
         rle = coco_mask.frPyObjects(segmentation, *segmentation["size"])
@@ -39,17 +40,25 @@ def to_rle(segmentation: Any, height: int, width: int) -> Rle | None:
     return {"size": [int(v) for v in rle["size"]], "counts": counts.decode() if isinstance(counts, bytes) else counts}
 
 
+def _check_polygons(polygons: list[list[float]], height: int, width: int) -> None:
+    """Refuses what pycocotools would draw for ever: it walks along each edge, however far outside of the image."""
+    most = 4 * max(height, width)
+    for polygon in polygons:
+        if len(polygon) % 2 or not all(-most <= v <= most for v in polygon):  # not so for NaN
+            raise ValueError(f"a polygon of {len(polygon)} numbers, far outside of the image or not finite")
+
+
 def decode(rle: Rle, height: int, width: int) -> ObjectMask:
     """Run lengths as a mask of an image of `height` x `width`.
 
     Raises:
         ImageProblem: `mask_damaged` if they are of another size or cannot be read.
     """
-    if list(rle["size"]) != [height, width]:
-        raise ImageProblem("mask_damaged", f"mask is {rle['size']} and the image [{height}, {width}] (H, W)")
     try:
+        if list(rle["size"]) != [height, width]:
+            raise ImageProblem("mask_damaged", f"mask is {rle['size']} and the image [{height}, {width}] (H, W)")
         whole = coco_mask.decode({"size": rle["size"], "counts": rle["counts"].encode()})
-    except (ValueError, RuntimeError, TypeError) as error:
+    except (ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
         raise ImageProblem("mask_damaged", f"run lengths cannot be read: {error}") from error
     return ObjectMask.from_image(whole)
 

@@ -27,7 +27,7 @@ class Progress:
         """Takes note of a finished shard."""
         self._finished += 1
         self._images += summary.images
-        self._samples += len(summary.rows)
+        self._samples += summary.samples
         self._rejected.update(summary.rejected)
         self._problems.update(summary.problems)
         now = time.monotonic()

@@ -14,10 +14,10 @@ from typing import Any
 from n3d_core.errors import MissingDependencyError
 from training.lift.config import LiftConfig
 from training.lift.errors import ClusterError
-from training.lift.local_run import Outcome, failure
+from training.lift.local_run import Outcome, ShardFailure, failure
 from training.lift.models.perception import Perception
 from training.lift.plan import Plan
-from training.lift.stages import lift_stage, perceive_stage, read_stage
+from training.lift.stages import ShardWork, lift_stage, perceive_stage, read_stage
 
 
 def run_ray(
@@ -35,7 +35,7 @@ def run_ray(
 
     Raises:
         MissingDependencyError: if Ray is not installed.
-        ClusterError: if there is no cluster at the address, or none can be started.
+        ClusterError: if there is no cluster at the address, or none can be started, or it breaks down.
     """
     try:
         import ray
@@ -50,6 +50,8 @@ def run_ray(
         data = _stages(ray, data, plan, config, workers, gpus)
         for row in data.iter_rows():
             yield row["outcome"]
+    except ray.exceptions.RayError as error:
+        raise ClusterError(f"Ray gave the run up, whole shards are kept: {str(error)[:500]}") from error
     finally:
         if owned:
             ray.shutdown()
@@ -82,7 +84,7 @@ def _stages(ray: Any, data: Any, plan: Plan, config: LiftConfig, workers: int, g
     limit = {"concurrency": workers} if workers else {}
 
     def read(row: dict[str, Any]) -> dict[str, Any]:
-        return {"work": read_stage(int(row["shard"]), plan, config)}
+        return {"work": _read(int(row["shard"]), plan, config)}
 
     def write(row: dict[str, Any]) -> dict[str, Any]:
         return {"outcome": _write(row["work"], plan, config)}
@@ -105,11 +107,26 @@ class _Perceive:
         self._perception = Perception(config.models)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {"work": perceive_stage(row["work"], self._perception)}
+        work: ShardWork | ShardFailure = row["work"]
+        if isinstance(work, ShardFailure):
+            return row
+        try:
+            return {"work": perceive_stage(work, self._perception)}
+        except Exception as error:
+            return {"work": failure(work.shard, error)}
 
 
-def _write(work: Any, plan: Plan, config: LiftConfig) -> Outcome:
+def _read(shard: int, plan: Plan, config: LiftConfig) -> ShardWork | ShardFailure:
+    try:
+        return read_stage(shard, plan, config)
+    except Exception as error:
+        return failure(shard, error)
+
+
+def _write(work: ShardWork | ShardFailure, plan: Plan, config: LiftConfig) -> Outcome:
+    if isinstance(work, ShardFailure):
+        return work
     try:
         return lift_stage(work, plan, config)
-    except OSError as error:
+    except Exception as error:
         return failure(work.shard, error)

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from training.lift.errors import ShardError
 from training.lift.manifest import INDEX, read_manifest
 from training.lift.sample import Sample
@@ -45,20 +48,32 @@ class LiftedDataset:
         """One sample by its place in the index; reads no more than its bytes."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"sample {index}: the run has {len(self)}")
-        row = self.index[index % len(self)]
-        path = self.folder / self.manifest["shards"][row["shard"]]["file"]
+        shard, offset, size = (int(column[index % len(self)]) for column in self._places)
+        path = self.folder / self.manifest["shards"][shard]["file"]
         with path.open("rb") as stream:
-            stream.seek(row["offset"])
-            data = stream.read(row["bytes"])
-        return next(unpack(data, f"{path} at {row['offset']}"))
+            stream.seek(offset)
+            data = stream.read(size)
+        return next(unpack(data, f"{path} at {offset}"))
 
-    @functools.cached_property
-    def index(self) -> list[dict[str, Any]]:
-        """One row a sample: key, shard, offset, labels, boxes."""
+    def index(self, *columns: str) -> Any:
+        """The index as a `pyarrow.Table`, a row a sample; all columns where none are named.
+
+        Raises:
+            ShardError: if it is missing or damaged.
+        """
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        rows: list[dict[str, Any]] = pq.read_table(self.folder / INDEX).to_pylist()
-        return rows
+        try:
+            return pq.read_table(self.folder / INDEX, columns=list(columns) or None)
+        except (OSError, pa.ArrowException) as error:
+            raise ShardError(f"{self.folder / INDEX}: cannot be read ({error}); run the engine again") from error
+
+    @functools.cached_property
+    def _places(self) -> list[NDArray[np.int64]]:
+        """Shard, offset and bytes of each sample: 24 bytes a sample."""
+        table = self.index("shard", "offset", "bytes")
+        return [column.to_numpy().astype(np.int64) for column in table.columns]
 
     def shard(self, number: int) -> Iterator[Sample]:
         """The samples of one shard in their order."""

@@ -106,7 +106,7 @@ class Problems:
         self.counts[reason] += 1
         kept = self.examples.setdefault(reason, [])
         if example and len(kept) < self.keep:
-            kept.append(example)
+            kept.append(printable(example))
 
     def merge(self, counts: dict[str, int], examples: dict[str, list[str]]) -> None:
         """Adds those of a part of the run."""
@@ -114,6 +114,11 @@ class Problems:
         for reason, some in examples.items():
             kept = self.examples.setdefault(reason, [])
             kept.extend(some[: max(0, self.keep - len(kept))])
+
+
+def printable(text: str) -> str:
+    """A text that can be written as UTF-8: file names may hold bytes, and JSON half characters, that cannot."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def safe_key(*parts: object) -> str:

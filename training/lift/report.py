@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from n3d_core.draw import draw_boxes
 from training.lift.observation import IMAGE_REASONS
@@ -29,19 +30,16 @@ svg text{font:11px system-ui,sans-serif;fill:#444}"""
 def write_report(folder: str | Path, problems: Problems, pictures: int = 24) -> Path:
     """Writes `report.html` into the folder of a finished run and returns its path."""
     data = LiftedDataset(folder)
-    rows = data.index
-    distances = [center[2] for row in rows for center in row["centers"]]
-    sizes = [max(size) for row in rows for size in row["sizes"]]
-    qualities = [q for row in rows for q in row["quality"]]
+    centers, sizes, quality = (_flat(column) for column in data.index("centers", "sizes", "quality").columns)
     body = [
         f"<h1>Lifted: {html.escape(str(data.manifest['config']['source']['kind']))}</h1>",
         _summary(data.manifest),
         "<h2>Pictures</h2><div class=grid>",
         *(_figure(data[i]) for i in _spread(len(data), pictures)),
         "</div><h2>Objects</h2><div class=bars>",
-        _histogram("distance (m)", distances),
-        _histogram("longest side (m)", sizes),
-        _histogram("quality", qualities),
+        _histogram("distance (m)", centers.reshape(-1, 3)[:, 2]),
+        _histogram("longest side (m)", sizes.reshape(-1, 3).max(1)),
+        _histogram("quality", quality),
         "</div>",
         _counts("Classes", data.manifest["classes"], {}, 60),
         _counts("Objects rejected", data.manifest["rejected"], REASONS),
@@ -101,9 +99,17 @@ def _examples(problems: Problems) -> str:
     return f"<h2>Examples</h2><table>{rows}</table>" if rows else ""
 
 
-def _histogram(title: str, values: list[float], bins: int = 24) -> str:
+def _flat(column: Any) -> NDArray[np.float64]:
+    """All numbers of a column of lists, or of lists of lists, in their order."""
+    flat = column.combine_chunks()
+    while hasattr(flat, "flatten") and hasattr(flat.type, "value_type"):
+        flat = flat.flatten()
+    return np.asarray(flat.to_numpy(zero_copy_only=False), np.float64)
+
+
+def _histogram(title: str, values: NDArray[np.float64], bins: int = 24) -> str:
     """A bar chart as SVG; the last bar holds all beyond the 99th percentile."""
-    if not values:
+    if not len(values):
         return ""
     top = float(np.percentile(values, 99)) or 1.0
     counts, edges = np.histogram(np.clip(values, 0, top), bins=bins, range=(0, top))

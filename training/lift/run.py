@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from n3d_core.errors import ConfigError, N3DError
@@ -45,9 +46,8 @@ def run(
     known = [finished_shard(config.output.folder, s, plan.fingerprint, verify) for s in range(plan.shards)]
     done = [s for s in known if s is not None]
     missing = [number for number, s in enumerate(known) if s is None]
-    for (
-        number
-    ) in missing:  # what a digest disagrees with must not be taken for whole by a worker that asks the size alone
+    for number in missing:
+        # what a digest disagrees with must not be taken for whole by a worker that asks the size alone
         shard_path(config.output.folder, number).with_suffix(".json").unlink(missing_ok=True)
     progress = Progress(plan.shards, done)
     failures: list[ShardFailure] = []
@@ -88,8 +88,8 @@ def _finish(
         "shards": len(done),
         "shards_missing": plan.shards - len(done),
         "images": sum(s.images for s in done),
-        "samples": sum(len(s.rows) for s in done),
-        "objects": sum(len(row["labels"]) for s in done for row in s.rows),
+        "samples": sum(s.samples for s in done),
+        "objects": sum(s.objects for s in done),
         "bytes": sum(s.bytes for s in done),
         "problems": dict(sorted(problems.counts.items())),
         "rejected": dict(sorted(rejected.items())),
@@ -98,10 +98,16 @@ def _finish(
         "failures": [f.error for f in failures[:5]],
     }
     if complete:
-        write_manifest(plan, config, done)
         from training.lift.report import write_report
 
-        result["report"] = str(write_report(config.output.folder, problems, config.output.pictures))
+        try:
+            write_manifest(plan, config, done)
+            result["report"] = str(write_report(config.output.folder, problems, config.output.pictures))
+        except OSError as error:
+            print(f"all shards are whole, their index is not: {error}; run again", file=sys.stderr)
+            result |= {"complete": False, "failures": [f"{type(error).__name__}: {error}"]}
+        for left in Path(config.output.folder).glob("*.part"):  # by processes that were killed
+            left.unlink(missing_ok=True)
     return result
 
 

@@ -19,21 +19,23 @@ from pathlib import Path
 from typing import Any
 
 from training.lift.errors import ShardError
+from training.lift.record import printable
 from training.lift.sample import Sample
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class ShardSummary:
-    """What is known of a finished shard.
+    """What is known of a finished shard; small, since a run holds that of every shard.
 
     Attributes:
         shard: its number.
         fingerprint: of the configuration and the plan that made it.
         sha256, bytes: of the tar.
         images: how many records it was made from.
-        rows: one a sample: key, offset in the tar, labels, boxes …; see `index.py`.
+        samples, objects, groundings, questions: how many it holds.
+        classes: objects by label.
         problems, rejected: images left out and objects rejected, by reason.
         examples: a few images a reason.
         seconds: time of each stage, not part of what makes shards equal.
@@ -44,7 +46,11 @@ class ShardSummary:
     sha256: str
     bytes: int
     images: int
-    rows: list[dict[str, Any]]
+    samples: int
+    objects: int
+    groundings: int
+    questions: int
+    classes: dict[str, int] = field(default_factory=dict)
     problems: dict[str, int] = field(default_factory=dict)
     rejected: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
@@ -69,19 +75,24 @@ def write_shard(
     for row in rows:
         row["shard"] = shard
     write_whole(path, data)
+    classes = Counter(label for row in rows for label in row["labels"])
     summary = ShardSummary(
-        shard,
-        fingerprint,
-        hashlib.sha256(data).hexdigest(),
-        len(data),
-        counted.images,
-        rows,
-        dict(sorted(counted.problems.items())),
-        dict(sorted(counted.rejected.items())),
-        dict(sorted(counted.examples.items())),
-        {k: round(v, 4) for k, v in counted.seconds.items()},
+        shard=shard,
+        fingerprint=fingerprint,
+        sha256=hashlib.sha256(data).hexdigest(),
+        bytes=len(data),
+        images=counted.images,
+        samples=len(rows),
+        objects=classes.total(),
+        groundings=sum(row["groundings"] for row in rows),
+        questions=sum(row["questions"] for row in rows),
+        classes=dict(sorted(classes.items())),
+        problems=dict(sorted(counted.problems.items())),
+        rejected=dict(sorted(counted.rejected.items())),
+        examples=dict(sorted(counted.examples.items())),
+        seconds={k: round(v, 4) for k, v in counted.seconds.items()},
     )
-    text = json.dumps({"format": FORMAT, **asdict(summary)}, ensure_ascii=False)
+    text = json.dumps({"format": FORMAT, **asdict(summary), "rows": rows}, ensure_ascii=False)
     write_whole(path.with_suffix(".json"), text.encode())
     return summary
 
@@ -101,7 +112,7 @@ class ShardCounts:
         self.problems[reason] += 1
         kept = self.examples.setdefault(reason, [])
         if len(kept) < keep:
-            kept.append(example)
+            kept.append(printable(example))
 
 
 def finished_shard(folder: str | Path, shard: int, fingerprint: str, verify: bool = False) -> ShardSummary | None:
@@ -130,11 +141,29 @@ def read_summary(path: str | Path) -> ShardSummary:
     Raises:
         ShardError: if it is damaged.
     """
+    return _read(path)[0]
+
+
+def read_rows(folder: str | Path, shard: int) -> list[dict[str, Any]]:
+    """The rows of the index of a finished shard: key, offset and bytes in the tar, labels, boxes of each sample.
+
+    Raises:
+        ShardError: if its file is missing or damaged.
+    """
+    path = shard_path(folder, shard).with_suffix(".json")
+    try:
+        return _read(path)[1]
+    except FileNotFoundError as error:
+        raise ShardError(f"{path}: missing; run the engine again to make the shard anew") from error
+
+
+def _read(path: str | Path) -> tuple[ShardSummary, list[dict[str, Any]]]:
     try:
         data = json.loads(Path(path).read_text())
         if data.pop("format") != FORMAT:
             raise ShardError(f"{path}: another format than {FORMAT}")
-        return ShardSummary(**data)
+        rows = data.pop("rows")
+        return ShardSummary(**data), rows
     except FileNotFoundError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:

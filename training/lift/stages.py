@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from n3d_core.errors import N3DError
 from training.lift.config import LiftConfig
 from training.lift.errors import ImageProblem
 from training.lift.models.perception import Perception
@@ -42,7 +41,7 @@ def read_stage(shard: int, plan: Plan, config: LiftConfig) -> ShardWork:
             seen = observe(record, config)
         except ImageProblem as problem:
             work.counts.problem(problem.reason, str(problem))
-        except (N3DError, OSError, ValueError, ArithmeticError, KeyError, IndexError, TypeError) as error:
+        except Exception as error:  # whatever it is, it costs this image alone
             work.counts.problem("failed", f"{record.key}: {type(error).__name__}: {error}")
         else:
             for reason, example in seen.problems:
@@ -84,7 +83,7 @@ def lift_stage(work: ShardWork, plan: Plan, config: LiftConfig) -> ShardSummary:
         except ImageProblem as problem:
             work.counts.problem(problem.reason, str(problem))
             work.counts.rejected.update(problem.rejected)
-        except (N3DError, ValueError, ArithmeticError, KeyError, IndexError, TypeError) as error:
+        except Exception as error:  # whatever it is, it costs this image alone
             work.counts.problem("failed", f"{seen.record.key}: {type(error).__name__}: {error}")
         else:
             samples.append(sample)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from itertools import islice
 
@@ -21,6 +22,11 @@ def read_source(config: SourceConfig, problems: Problems) -> Iterator[Record]:
             problems.add("duplicate_id", record.key)
             continue
         seen.add(record.key)
+        try:
+            json.dumps(record.to_json(), ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            problems.add("annotation_damaged", f"{record.image}: a text that is no UTF-8 ({error.reason})")
+            continue
         yield record
 
 

@@ -18,21 +18,23 @@ from training.lift.record import Annotation, DepthSource, Problems, Record, safe
 def read_coco(config: SourceConfig, problems: Problems) -> Iterator[Record]:
     """Images of a COCO file in its order; images without annotations are kept (a detector may find some)."""
     coco = load_coco(config.annotations, problems)
-    depths = depth_files(config)
+    depths = DepthFolder(config)
     for image in coco.dataset["images"]:
-        name = str(image["file_name"])
+        name = image["file_name"]
         yield Record(
             key=safe_key(config.name or "coco", image["id"]),
             image=str(Path(config.images) / name),
-            width=int(image.get("width") or 0),
-            height=int(image.get("height") or 0),
+            width=image["width"],
+            height=image["height"],
             annotations=tuple(annotations_of(coco, image, problems)),
-            depth=depths.get(Path(name).stem),
+            depth=depths.of(Path(name)),
         )
 
 
 def load_coco(path: str, problems: Problems) -> Any:
     """A `pycocotools.coco.COCO` of an annotation file, without the entries that it could not index.
+
+    Every image has `width` and `height` as whole numbers, 0 where the file does not say.
 
     Raises:
         SourceError: if the file is missing or not of COCO's form.
@@ -43,16 +45,24 @@ def load_coco(path: str, problems: Problems) -> Any:
         raise SourceError(f"{path or 'source.annotations'}: no such annotation file")
     try:
         data = json.loads(Path(path).read_bytes())
-        data["images"] = _once_each(_with_keys(data["images"], ("id", "file_name"), "image", problems), problems)
-        data["annotations"] = _with_keys(data["annotations"], ("image_id",), "annotation", problems)
-        data["categories"] = _with_keys(data["categories"], ("id", "name"), "category", problems)
-        coco = COCO()
-        coco.dataset = data
-        with contextlib.redirect_stdout(io.StringIO()):  # it says that it creates an index
-            coco.createIndex()
-    except (ValueError, KeyError, TypeError) as error:
+        images, annotations, categories = (_list(data, key) for key in ("images", "annotations", "categories"))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise SourceError(f"{path}: not a COCO instances file ({type(error).__name__}: {error})") from error
+    coco = COCO()
+    coco.dataset = {
+        "images": _once_each([_sized(i) for i in _whole(images, ("id", "file_name"), "image", problems)], problems),
+        "annotations": _whole(annotations, ("image_id", "category_id"), "annotation", problems),
+        "categories": _whole(categories, ("id", "name"), "category", problems),
+    }
+    with contextlib.redirect_stdout(io.StringIO()):  # it says that it creates an index
+        coco.createIndex()
     return coco
+
+
+def _list(data: dict[str, Any], key: str) -> list[Any]:
+    if not isinstance(data[key], list):
+        raise TypeError(f"{key}: a list is wanted, {type(data[key]).__name__} found")
+    return list(data[key])
 
 
 def _once_each(images: list[dict[str, Any]], problems: Problems) -> list[dict[str, Any]]:
@@ -64,54 +74,86 @@ def _once_each(images: list[dict[str, Any]], problems: Problems) -> list[dict[st
     return list(seen.values())
 
 
-def _with_keys(entries: Any, keys: tuple[str, ...], what: str, problems: Problems) -> list[dict[str, Any]]:
-    if not isinstance(entries, list):
-        raise TypeError(f"a list of {what} entries is wanted, {type(entries).__name__} found")
+def _whole(entries: list[Any], keys: tuple[str, ...], what: str, problems: Problems) -> list[dict[str, Any]]:
+    """The entries that are mappings in which each of `keys`, and the id, is a number or a text that is not empty."""
     whole = []
     for entry in entries:
-        if isinstance(entry, dict) and all(entry.get(k) is not None for k in keys):
+        keyed = isinstance(entry, dict) and all(_is_name(entry.get(k)) for k in keys)
+        if keyed and ("id" not in entry or entry["id"] is None or _is_name(entry["id"])):
             whole.append({"id": None, **entry})
         else:
             problems.add("annotation_damaged", f"{what} entry {str(entry)[:80]}")
     return whole
 
 
+def _is_name(value: Any) -> bool:
+    return (isinstance(value, str) and bool(value.strip())) or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def _sized(image: dict[str, Any]) -> dict[str, Any]:
+    width, height = (v if isinstance(v := image.get(k), int) and v > 0 else 0 for k in ("width", "height"))
+    return {**image, "file_name": str(image["file_name"]), "width": width, "height": height}
+
+
 def annotations_of(coco: Any, image: dict[str, Any], problems: Problems) -> Iterator[Annotation]:
     """The objects of one image; entries that cannot be read, and double ids, are counted and left out."""
     seen: set[Any] = set()
     for entry in coco.imgToAnns.get(image["id"], []):
-        where = f"annotation {entry.get('id')} of image {image['id']}"
-        if entry.get("id") in seen and entry.get("id") is not None:
+        where = f"annotation {entry['id']} of image {image['id']}"
+        if entry["id"] in seen and entry["id"] is not None:
             problems.add("duplicate_annotation", where)
             continue
-        seen.add(entry.get("id"))
-        category = coco.cats.get(entry.get("category_id"))
+        seen.add(entry["id"])
+        category = coco.cats.get(entry["category_id"])
         if category is None:
-            problems.add("unknown_category", f"{where}: category {entry.get('category_id')}")
+            problems.add("unknown_category", f"{where}: category {entry['category_id']}")
             continue
         try:
-            x, y, w, h = (float(v) for v in entry["bbox"])
-            height, width = int(image.get("height") or 0), int(image.get("width") or 0)
-            mask = to_rle(entry.get("segmentation"), height, width) if height and width else None
-        except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+            yield _annotation(entry, str(category["name"]), image["height"], image["width"])
+        except (KeyError, TypeError, ValueError, IndexError, RuntimeError, OverflowError) as error:
             problems.add("annotation_damaged", f"{where}: {type(error).__name__}: {error}")
-            continue
-        yield Annotation(
-            label=str(category["name"]),
-            box=(x, y, x + w, y + h),
-            mask=mask,
-            crowd=bool(entry.get("iscrowd")),
-            id=str(entry.get("id", "")),
-            phrases=tuple(str(p) for p in entry.get("phrases", ())),
-        )
 
 
-def depth_files(config: SourceConfig) -> dict[str, DepthSource]:
-    """Depth images of `source.depth` by the stem of their names."""
-    if not config.depth:
-        return {}
-    folder = Path(config.depth)
-    if not folder.is_dir():
-        raise SourceError(f"{folder}: source.depth is not a folder")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".png", ".tif", ".tiff", ".npy", ".npz"))
-    return {p.name.split(".")[0]: DepthSource(str(p), config.depth_unit) for p in files}
+def _annotation(entry: dict[str, Any], label: str, height: int, width: int) -> Annotation:
+    x, y, w, h = (float(v) for v in entry["bbox"])
+    return Annotation(
+        label=label,
+        box=(x, y, x + w, y + h),
+        mask=to_rle(entry.get("segmentation"), height, width) if height and width else None,
+        crowd=bool(entry.get("iscrowd")),
+        id="" if entry["id"] is None else str(entry["id"]),
+        phrases=tuple(str(p) for p in entry.get("phrases", ())),
+    )
+
+
+class DepthFolder:
+    """The depth images of `source.depth`, found by the names of the pictures.
+
+    Raises:
+        SourceError: if it is set and no folder.
+    """
+
+    def __init__(self, config: SourceConfig) -> None:
+        self._unit = config.depth_unit
+        self._by_path: dict[Path, Path] = {}
+        self._by_name: dict[str, list[Path]] = {}
+        root = Path(config.depth)
+        if config.depth and not root.is_dir():
+            raise SourceError(f"{root}: source.depth is not a folder")
+        for path in sorted(root.rglob("*")) if config.depth else ():
+            if path.suffix.lower() in (".png", ".tif", ".tiff", ".npy", ".npz"):
+                self._by_path.setdefault(_stem(path.relative_to(root)), path)
+                self._by_name.setdefault(_stem(path).name, []).append(path)
+
+    def of(self, picture: Path) -> DepthSource | None:
+        """The depth of a picture (its path within its folder): of the same path, else the only one of its name."""
+        found = self._by_path.get(_stem(picture))
+        alike = self._by_name.get(_stem(picture).name, [])
+        if found is None and len(alike) == 1:
+            found = alike[0]
+        return None if found is None else DepthSource(str(found), self._unit)
+
+
+def _stem(path: Path) -> Path:
+    """Without all that follows the first dot of the name: `a/1.depth.png` and `a/1.jpg` are the same."""
+    return path.with_name(path.name.split(".")[0] or path.name)

@@ -22,21 +22,32 @@ def read_objects365(config: SourceConfig, problems: Problems) -> Iterator[Record
     path = Path(config.annotations)
     if not path.is_file():
         raise SourceError(f"{path}: no such annotation file")
-    names = {int(c["id"]): str(c["name"]) for c in _items(path, "categories")}
+    names = dict(_names(path, problems))
     if not names:
         raise SourceError(f"{path}: it has no categories; zhiyuan_objv2_train.json or _val.json is wanted")
     boxes = _Boxes.read(path, problems)
     for image in _items(path, "images"):
-        if "id" not in image or not image.get("file_name"):
-            problems.add("annotation_damaged", f"image entry {str(image)[:80]}")
+        try:
+            identity, name = int(image["id"]), str(image["file_name"])
+            width, height = int(image.get("width") or 0), int(image.get("height") or 0)
+        except (KeyError, TypeError, ValueError) as error:
+            problems.add("annotation_damaged", f"image entry {str(image)[:80]}: {type(error).__name__}: {error}")
             continue
         yield Record(
-            key=safe_key(config.name or "objects365", image["id"]),
-            image=str(_find(Path(config.images), str(image["file_name"]))),
-            width=int(image.get("width") or 0),
-            height=int(image.get("height") or 0),
-            annotations=tuple(boxes.of(int(image["id"]), names, problems)),
+            key=safe_key(config.name or "objects365", identity),
+            image=str(_find(Path(config.images), name)),
+            width=width,
+            height=height,
+            annotations=tuple(boxes.of(identity, names, problems)),
         )
+
+
+def _names(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
+    for category in _items(path, "categories"):
+        try:
+            yield int(category["id"]), str(category["name"])
+        except (KeyError, TypeError, ValueError):
+            problems.add("annotation_damaged", f"category entry {str(category)[:80]}")
 
 
 def _find(root: Path, name: str) -> Path:
@@ -65,7 +76,9 @@ class _Boxes:
                 row = (int(entry["image_id"]), int(entry["category_id"]), int(entry["id"]))
                 if len(box) != 4:
                     raise ValueError(f"bbox has {len(box)} numbers, 4 are wanted")
-            except (KeyError, TypeError, ValueError) as error:
+                if not (abs(row[0]) < 2**63 and abs(row[1]) < 2**31 and abs(row[2]) < 2**63):
+                    raise ValueError(f"numbers {row} do not fit 64, 32 and 64 bits")
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
                 problems.add("annotation_damaged", f"annotation {entry.get('id')}: {type(error).__name__}: {error}")
                 continue
             image.append(row[0])

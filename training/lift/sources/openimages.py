@@ -20,6 +20,7 @@ from training.lift.record import Annotation, Problems, Record, safe_key
 
 COLUMNS = ("ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax", "IsGroupOf", "IsDepiction")
 MASK_COLUMNS = ("MaskPath", "ImageID", "LabelName", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")
+TEXTS = ("ImageID", "LabelName", "MaskPath")  # the others are numbers; an id of digits alone would lose its zeros
 
 
 def read_openimages(config: SourceConfig, problems: Problems) -> Iterator[Record]:
@@ -51,18 +52,22 @@ def _annotations(
     problems: Problems,
 ) -> Iterator[Annotation]:
     for row in rows:
-        label = names.get(str(table["LabelName"][row]))
+        image, name = str(table["ImageID"][row]), str(table["LabelName"][row])
+        label = names.get(name)
         if label is None:
-            problems.add("unknown_category", f"{table['LabelName'][row]} in image {table['ImageID'][row]}")
+            problems.add("unknown_category", f"{name} in image {image}")
             continue
-        if int(table["IsDepiction"][row]) == 1:
-            problems.add("depiction", f"{label} in image {table['ImageID'][row]}")
-            continue
+        flags = [table[c][row] for c in ("IsDepiction", "IsGroupOf")]
         share = [float(table[c][row]) for c in ("XMin", "YMin", "XMax", "YMax")]
+        if not np.isfinite([*flags, *share]).all():  # empty cells
+            problems.add("annotation_damaged", f"{label} in image {image}: {flags} {share}")
+            continue
+        if flags[0] == 1:
+            problems.add("depiction", f"{label} in image {image}")
+            continue
         box = (share[0] * size[0], share[1] * size[1], share[2] * size[0], share[3] * size[1])
-        picture = masks.find(str(table["ImageID"][row]), str(table["LabelName"][row]), share) if masks else ""
-        crowd = int(table["IsGroupOf"][row]) == 1
-        yield Annotation(label, box, crowd=crowd, id=str(int(row)), mask_file=picture)
+        picture = masks.find(image, name, share) if masks else ""
+        yield Annotation(label, box, crowd=bool(flags[1] == 1), id=str(int(row)), mask_file=picture)
 
 
 class _MaskTable:
@@ -95,10 +100,12 @@ def _class_names(path: str) -> dict[str, str]:
 
 
 def _columns(path: str, names: tuple[str, ...]) -> dict[str, Any]:
+    import pyarrow as pa
     from pyarrow import csv
 
+    types = {name: pa.string() if name in TEXTS else pa.float64() for name in names}
     try:
-        table = csv.read_csv(path, convert_options=csv.ConvertOptions(include_columns=list(names)))
+        table = csv.read_csv(path, convert_options=csv.ConvertOptions(include_columns=list(names), column_types=types))
     except (OSError, ValueError, KeyError) as error:
         raise SourceError(
             f"{path}: an OpenImages CSV with the columns {', '.join(names)} is wanted: {error}"
@@ -112,5 +119,5 @@ def _size(path: Path) -> tuple[int, int] | None:
             return int(image.size[0]), int(image.size[1])
     except FileNotFoundError:
         return None
-    except OSError:
-        return 0, 0
+    except (OSError, Image.DecompressionBombError):
+        return 0, 0  # what it is shows when it is read

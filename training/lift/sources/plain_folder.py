@@ -16,7 +16,7 @@ from n3d_core.geometry import Camera
 from training.lift.config import SourceConfig
 from training.lift.errors import SourceError
 from training.lift.record import Annotation, Problems, Record, safe_key
-from training.lift.sources.coco import depth_files
+from training.lift.sources.coco import DepthFolder
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 
@@ -26,10 +26,10 @@ def read_folder(config: SourceConfig, problems: Problems) -> Iterator[Record]:
     root = Path(config.images)
     if not root.is_dir():
         raise SourceError(f"{root}: no such folder")
-    depths = depth_files(config)
-    masks = _mask_names(root)
+    depths = DepthFolder(config)
+    masks = _mask_pictures(root)
     for path in sorted(p for p in root.rglob("*") if p.suffix.lower() in PICTURES):
-        if path.name in masks or (config.depth and Path(config.depth) in path.parents):
+        if path in masks or (config.depth and Path(config.depth) in path.parents):
             continue
         annotations, camera = _sidecar(path, problems)
         yield Record(
@@ -37,19 +37,19 @@ def read_folder(config: SourceConfig, problems: Problems) -> Iterator[Record]:
             str(path),
             annotations=annotations,
             camera=camera,
-            depth=depths.get(path.name.split(".")[0]),
+            depth=depths.of(path.relative_to(root)),
         )
 
 
-def _mask_names(root: Path) -> set[str]:
-    """Names of pictures that are some object's mask."""
-    names: set[str] = set()
+def _mask_pictures(root: Path) -> set[Path]:
+    """The pictures that are some object's mask."""
+    found: set[Path] = set()
     for path in root.rglob("*.json"):
         try:
-            names.update(Path(o["mask"]).name for o in json.loads(path.read_text())["objects"] if o.get("mask"))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            found.update(path.parent / o["mask"] for o in json.loads(path.read_text())["objects"] if o.get("mask"))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
-    return names
+    return found
 
 
 def _sidecar(path: Path, problems: Problems) -> tuple[tuple[Annotation, ...], Camera | None]:
@@ -61,7 +61,7 @@ def _sidecar(path: Path, problems: Problems) -> tuple[tuple[Annotation, ...], Ca
         annotations = tuple(_annotation(o, i, path.parent) for i, o in enumerate(data["objects"]))
         k = data.get("camera")
         camera = _camera(k) if k else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, CameraError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, CameraError) as error:
         problems.add("annotation_damaged", f"{sidecar}: {type(error).__name__}: {error}")
         return (), None
     return annotations, camera
@@ -69,13 +69,16 @@ def _sidecar(path: Path, problems: Problems) -> tuple[tuple[Annotation, ...], Ca
 
 def _annotation(entry: dict[str, Any], index: int, folder: Path) -> Annotation:
     left, top, right, bottom = (float(v) for v in entry["box"])
+    label = str(entry["label"]).strip()
+    if not label:
+        raise ValueError("an object without a label")
     return Annotation(
-        str(entry["label"]),
+        label,
         (left, top, right, bottom),
         mask=entry.get("rle"),
         crowd=bool(entry.get("crowd")),
         id=str(entry.get("id", index)),
-        phrases=tuple(entry.get("phrases", ())),
+        phrases=tuple(str(p) for p in entry.get("phrases", ())),
         mask_file=str(folder / entry["mask"]) if entry.get("mask") else "",
     )
 

@@ -43,8 +43,8 @@ def read_refcoco(config: SourceConfig, problems: Problems) -> Iterator[Record]:
         yield Record(
             safe_key(config.name or "refcoco", image["id"]),
             str(Path(config.images) / image["file_name"]),
-            int(image.get("width") or 0),
-            int(image.get("height") or 0),
+            image["width"],
+            image["height"],
             tuple(annotations),
         )
 
@@ -57,7 +57,7 @@ def _with_phrases(annotation: Annotation, image: Any, phrases: dict[tuple[Any, A
 def _load_refs(path: Path) -> list[Any]:
     try:
         data = path.read_bytes()
-        refs = json.loads(data) if path.suffix == ".json" else _PlainUnpickler(io.BytesIO(data)).load()
+        refs = json.loads(data) if path.suffix == ".json" else _plain(data)
     except (
         OSError,
         ValueError,
@@ -72,6 +72,11 @@ def _load_refs(path: Path) -> list[Any]:
     if not isinstance(refs, list):
         raise SourceError(f"{path}: a list of refs is wanted, {type(refs).__name__} found")
     return refs
+
+
+def _plain(data: bytes) -> Any:
+    """What a pickle holds; the published ones are from Python 2, whose texts are bytes."""
+    return _PlainUnpickler(io.BytesIO(data), encoding="utf-8", errors="replace").load()
 
 
 class _PlainUnpickler(pickle.Unpickler):

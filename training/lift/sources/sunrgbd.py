@@ -31,7 +31,7 @@ def read_sunrgbd(config: SourceConfig, problems: Problems) -> Iterator[Record]:
     for frame in frames:
         try:
             yield _record(frame, root, config, problems)
-        except (OSError, ValueError, CameraError, IndexError) as error:
+        except (OSError, ValueError, CameraError, IndexError, Image.DecompressionBombError) as error:
             problems.add("frame_damaged", f"{frame}: {type(error).__name__}: {error}")
 
 
@@ -77,18 +77,20 @@ def _annotations(frame: Path, width: int, height: int, problems: Problems) -> It
     try:
         data: dict[str, Any] = json.loads(path.read_text())
         names = [o.get("name") if isinstance(o, dict) else None for o in data["objects"]]
-        polygons = data["frames"][0]["polygon"]
+        polygons = list(data["frames"][0]["polygon"])
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         problems.add("annotation_damaged", f"{path}: {type(error).__name__}: {error}")
         return
     for index, polygon in enumerate(polygons):
         try:
-            label = str(names[int(polygon["object"])]).lower()
+            name = names[int(polygon["object"])]
+            if not isinstance(name, str) or not name.strip():
+                raise ValueError("an object without a name")
             x, y = np.atleast_1d(polygon["x"]).astype(float), np.atleast_1d(polygon["y"]).astype(float)
             flat = np.stack([x, y], axis=1).reshape(-1).tolist()
             mask = to_rle([flat], height, width)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+            box = (float(x.min()), float(y.min()), float(x.max()), float(y.max()))
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             problems.add("annotation_damaged", f"{path}: polygon {index}: {type(error).__name__}: {error}")
             continue
-        box = (float(x.min()), float(y.min()), float(x.max()), float(y.max()))
-        yield Annotation(label, box, mask=mask, id=str(index))
+        yield Annotation(name.strip().lower(), box, mask=mask, id=str(index))
