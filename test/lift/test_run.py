@@ -20,11 +20,13 @@ import numpy as np
 import pytest
 from conftest import CocoFolder
 
-from n3d_core.errors import ConfigError
+from n3d_core.errors import CheckpointError, ConfigError
 from training.lift import shards
 from training.lift.config import LiftConfig, ModelsConfig
-from training.lift.errors import ShardError, SourceError
+from training.lift.errors import ImageProblem, ShardError, SourceError
+from training.lift.observation import Observation
 from training.lift.reader import LiftedDataset
+from training.lift.record import Record
 from training.lift.run import main, run
 
 ROOT = Path(__file__).parents[2]
@@ -129,6 +131,7 @@ def test_a_run_taken_up_again_makes_only_what_is_missing(
     kept = (folder / "shard-000000.tar").stat().st_mtime_ns
     assert run(coco_folder.config(folder))["complete"]
     assert (folder / "shard-000000.tar").stat().st_mtime_ns == kept
+    assert not list(folder.glob("*.part"))
     assert contents(folder) == contents(finished)
 
 
@@ -203,6 +206,80 @@ def test_a_full_disk_stops_the_run_and_leaves_nothing_half_written(
     monkeypatch.undo()
     assert run(coco_folder.config(tmp_path))["complete"]
     assert contents(tmp_path) == contents(finished)
+
+
+def test_a_full_disk_at_the_very_end_costs_the_index_alone(
+    finished: Path, coco_folder: CocoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace_file = os.replace
+
+    def full_for_the_index(source: Path, target: Path) -> None:
+        if str(target).endswith("index.parquet"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace_file(source, target)
+
+    monkeypatch.setattr(shards.os, "replace", full_for_the_index)
+    result = run(coco_folder.config(tmp_path))
+    assert (result["complete"], result["shards"], result["shards_missing"]) == (False, 4, 0)
+    assert "No space left" in result["failures"][0]
+    assert not list(tmp_path.glob("*.part"))
+    monkeypatch.undo()
+    assert run(coco_folder.config(tmp_path))["complete"]
+    assert contents(tmp_path) == contents(finished)
+
+
+def test_an_error_that_nobody_foresaw_costs_one_image(
+    coco_folder: CocoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training.lift import stages
+
+    observe = stages.observe
+
+    def stumble(record: Record, config: LiftConfig) -> Observation:
+        if record.key == "coco_3":
+            raise RuntimeError("a library gave up")
+        return observe(record, config)
+
+    monkeypatch.setattr(stages, "observe", stumble)
+    result = run(coco_folder.config(tmp_path))
+    assert (result["complete"], result["samples"], result["problems"]) == (True, 7, {"failed": 1})
+    assert "coco_3: RuntimeError: a library gave up" in (tmp_path / "report.html").read_text()
+
+
+def test_networks_that_run_out_of_memory_cost_one_shard_and_the_run_goes_on(
+    coco_folder: CocoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training.lift.models.perception import Perception
+
+    called: list[int] = []
+    complete = Perception.__call__
+
+    def out_of_memory_once(self: Perception, seen: list[Observation]) -> list[Observation | ImageProblem]:
+        called.append(len(seen))
+        if len(called) == 2:
+            raise RuntimeError("CUDA out of memory")
+        return complete(self, seen)
+
+    monkeypatch.setattr(Perception, "__call__", out_of_memory_once)
+    result = run(coco_folder.config(tmp_path))
+    assert (result["complete"], result["shards"], result["shards_missing"]) == (False, 3, 1)
+    assert result["failures"] == ["RuntimeError: CUDA out of memory"]
+    assert run(coco_folder.config(tmp_path))["complete"]
+
+
+def test_networks_that_cannot_be_loaded_are_named_by_every_process(coco_folder: CocoFolder, tmp_path: Path) -> None:
+    config = replace(coco_folder.config(tmp_path / "out"), models=ModelsConfig(segmenter=str(tmp_path / "none")))
+    for workers in (1, 2):
+        with pytest.raises(CheckpointError, match=r"none: no config\.json"):
+            run(config, workers=workers)
+
+
+def test_a_data_set_of_which_nothing_can_be_used_ends_with_its_report(coco_folder: CocoFolder, tmp_path: Path) -> None:
+    source = replace(coco_folder.config(tmp_path).source, images=str(tmp_path / "nowhere"))
+    result = run(replace(coco_folder.config(tmp_path / "out"), source=source))
+    assert (result["complete"], result["samples"], result["problems"]) == (True, 0, {"image_missing": 8})
+    assert len(LiftedDataset(tmp_path / "out", verify=True)) == 0
+    assert "image_missing" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_bad_images_and_annotations_are_counted_and_cost_only_themselves(
