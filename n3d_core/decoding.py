@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Ids
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,10 @@ from numpy.typing import NDArray
 from n3d_core.backends.base import Sequence
 from n3d_core.errors import ConfigError, QueryCancelledError, QueryTimeoutError
 from n3d_core.language.grammar import Grammar, Kind
+from n3d_core.model.generation import GenerationDefaults
 from n3d_core.model.plan import text_positions
+
+SamplingName = Literal["greedy", "released"]
 
 DRAFT_MATCH = 3  # tokens that must repeat before what followed them is tried again
 DRAFT_LENGTH = 8
@@ -45,6 +49,17 @@ class Sampling:
             raise ConfigError(
                 f"{self}: temperature >= 0, 0 < top_p <= 1, top_k >= 0 and repetition_penalty > 0 are wanted"
             )
+
+    @classmethod
+    def named(cls, name: str, defaults: GenerationDefaults, seed: int = 0) -> Sampling:
+        """`greedy`, or `released`: as the released scripts run a checkpoint with these defaults.
+
+        Raises:
+            ConfigError: if it is neither.
+        """
+        if name not in get_args(SamplingName):
+            raise ConfigError(f"sampling is {name!r}: one of {', '.join(get_args(SamplingName))} is wanted")
+        return cls.released(defaults.repetition_penalty, seed) if name == "released" else cls(seed=seed)
 
     @classmethod
     def released(cls, repetition_penalty: float = 1.05, seed: int = 0) -> Sampling:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -21,20 +21,23 @@ from numpy.typing import NDArray
 
 from n3d_core.backends.base import Backend
 from n3d_core.backends.select import load_backend
-from n3d_core.decoding import Decoder, Limits, Sampling, Work
+from n3d_core.decoding import Decoder, Limits, Sampling, SamplingName, Work
 from n3d_core.depth import DepthLimits, clean_depth, depth_agreement
 from n3d_core.errors import ConfigError, QueryError, TextTooLongError
 from n3d_core.geometry.boxes import Box3D
+from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.points import normalise, to_model_frame
+from n3d_core.image_size import ImageSize
 from n3d_core.language import prompts
-from n3d_core.language.answer_grammar import END_THINK, THINK, Spelling, ThoughtThenAnswer
+from n3d_core.language.answer_grammar import END_THINK, MAX_THOUGHT, THINK, Spelling, ThoughtThenAnswer
 from n3d_core.language.codec import BoxCodec
 from n3d_core.language.conditions import condition_names, first_sentence, mentioned, numbered_names, scene_condition
 from n3d_core.language.grammar import BoxGrammar, BoxVocabulary, FreeText, Grammar
 from n3d_core.language.structured import serialise
 from n3d_core.language.tokenizer import Tokenizer, load_tokenizer
 from n3d_core.model.config import N3DConfig
+from n3d_core.model.generation import GenerationDefaults
 from n3d_core.model.plan import text_positions
 from n3d_core.model.preprocess import vision_input
 from n3d_core.models import find_model
@@ -50,34 +53,87 @@ _LONGEST_POINT_MAP = 640  # pixels: the cloud is pooled to some dozens of patche
 
 
 class N3D:
-    """A loaded model. It may be shared by threads; each `View` is used by one query at a time."""
+    """A loaded model. It may be shared by threads; each `View` is used by one query at a time.
 
-    def __init__(self, backend: Backend, tokenizer: Tokenizer, calibration: Calibration, name: str) -> None:
+    Args:
+        sampling: how replies are decoded; None is greedy.
+        ends: ids that end a reply, besides the tokenizer's and the configuration's.
+        image_size: that the backend is compiled for; None compiles for each image that comes.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        tokenizer: Tokenizer,
+        calibration: Calibration,
+        name: str,
+        sampling: Sampling | None = None,
+        ends: Iterable[int] = (),
+        image_size: ImageSize | None = None,
+    ) -> None:
         self.backend, self.tokenizer, self.calibration, self.name = backend, tokenizer, calibration, name
-        self.config = backend.config
-        ends = frozenset({tokenizer.id_of(prompts.TURN_END), self.config.eos_token_id})
-        self.words = BoxVocabulary(tokenizer, self.config.text.vocab_size, ends)
-        self.sampling = Sampling()
+        self.config, self.sampling, self.image_size = backend.config, sampling or Sampling(), image_size
+        end_ids = frozenset({tokenizer.id_of(prompts.TURN_END), self.config.eos_token_id, *ends})
+        self.words = BoxVocabulary(tokenizer, self.config.text.vocab_size, end_ids)
 
     @classmethod
-    def load(cls, model: str | Path = "n3d-tiny", backend: str = "auto") -> N3D:
+    def load(
+        cls,
+        model: str | Path = "n3d-tiny",
+        backend: str = "auto",
+        sampling: SamplingName = "greedy",
+        seed: int = 0,
+        image_size: ImageSize | None = None,
+    ) -> N3D:
         """Loads a shipped model by name, or a checkpoint folder.
 
         Args:
             backend: `auto`, `torch`, `onnx` or `tensorrt`.
+            sampling: `greedy`, or `released`: as the released scripts ask for it (temperature 0.6, top-p 0.95, top-k
+                10), with the repetition penalty of the checkpoint's `generation_config.json`. The end tokens of that
+                file count in both.
+            seed: of the sampling.
+            image_size: that a compiled backend is made for, and what becomes of images of another size.
 
         Raises:
             CheckpointError: if the folder is missing, incomplete or damaged.
             BackendError: if the backend cannot run here.
+            ConfigError: if a setting has no such value.
         """
         folder = find_model(model)
-        tokenizer = load_tokenizer(folder, N3DConfig.from_file(folder / "config.json"))
-        return cls(load_backend(folder, backend), tokenizer, Calibration.from_folder(folder), folder.name)
+        config = N3DConfig.from_file(folder / "config.json")
+        tokenizer, defaults = load_tokenizer(folder, config), GenerationDefaults.from_folder(folder, config)
+        chosen = Sampling.named(sampling, defaults, seed)
+        return cls(
+            load_backend(folder, backend),
+            tokenizer,
+            Calibration.from_folder(folder),
+            folder.name,
+            chosen,
+            defaults.eos_token_ids,
+            image_size,
+        )
 
     @property
     def memory_bytes(self) -> int:
         """Bytes of weights and buffers."""
         return self.backend.memory_bytes
+
+    def warm_up(self) -> float:
+        """Answers one query about a plain wall of the size of `image_size` (640x480 if there is none).
+
+        The first query of a process exports or builds what is missing, opens it, takes memory and chooses kernels; a
+        robot should not wait for that when somebody asks. Returns milliseconds.
+        """
+        started = time.perf_counter()
+        size = self.image_size or ImageSize(640, 480)
+        camera = Camera.from_fov(70.0, size.width, size.height)
+        shape = (size.height, size.width)
+        wall = Frame(np.full((*shape, 3), 128, np.uint8), np.full(shape, 1.5, np.float32), camera)
+        view = self.look(wall)
+        view.ground("box")
+        view.ask("How tall is the box?", about=[Box3D("box", (0.0, 0.0, 1.5), (0.2, 0.2, 0.2))])
+        return (time.perf_counter() - started) * 1000
 
     @cached_property
     def _spelling(self) -> Spelling:
@@ -87,7 +143,7 @@ class N3D:
         """What a second reply may say: a thought and one of some answers, or any text where none are known."""
         if not answers or not self._spelling.spells(answers):
             return FreeText(self.words.ends)
-        return ThoughtThenAnswer.answering(self._spelling, answers)
+        return ThoughtThenAnswer.answering(self._spelling, answers, MAX_THOUGHT)
 
     def look(self, frame: Frame, limits: DepthLimits | None = None) -> View:
         """Encodes a frame once.
@@ -96,7 +152,8 @@ class N3D:
             limits: of depth; pixels out of range and flying pixels are dropped before the cloud is normalised.
 
         Raises:
-            DepthError: if no usable depth is left. ImageError: if the image is too elongated.
+            DepthError: if no usable depth is left. ImageError: if the image is too elongated, or of another size than
+                the model is compiled for where that is refused.
         """
         return View(self, frame, limits or DepthLimits())
 
@@ -109,11 +166,12 @@ class View:
         self.times: dict[str, float] = {}
         self._lock = threading.Lock()
         with _timed(self.times, "prepare"):
-            depth, self.depth_report = clean_depth(frame.depth, limits)
-            points, valid = _point_map(frame, depth)
+            seen = frame if model.image_size is None else model.image_size.fitted(frame, model.config)
+            depth, self.depth_report = clean_depth(seen.depth, limits)
+            points, valid = _point_map(seen, depth)
             cloud, normalisation = normalise(to_model_frame(points), valid)
-            image = vision_input(frame.color, cloud, valid, model.config)
-        self.codec = BoxCodec(normalisation, frame.camera)
+            image = vision_input(seen.color, cloud, valid, model.config)
+        self.codec = BoxCodec(normalisation, seen.camera)
         with _timed(self.times, "vision"):
             encoded = model.backend.encode(image)
         with _timed(self.times, "prefill"):

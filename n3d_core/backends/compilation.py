@@ -21,10 +21,11 @@ from n3d_core.backends.tensorrt_builder import Profile, build_engine, decoder_pr
 from n3d_core.backends.tensorrt_operators import refusals
 from n3d_core.backends.weights import NetworkWeights
 from n3d_core.errors import ConfigError, EngineError
+from n3d_core.image_size import ImageSize
 from n3d_core.model.checkpoint import load_network
 from n3d_core.model.config import N3DConfig
 from n3d_core.model.plan import ImagePlan, image_plan
-from n3d_core.model.preprocess import longest_side_size, whole_token_size
+from n3d_core.model.preprocess import patch_grid
 
 log = logging.getLogger("n3d.compile")
 
@@ -156,12 +157,8 @@ def plan_of_size(config: N3DConfig, size: str) -> ImagePlan:
     Raises:
         ConfigError: if it is not of that form. ImageError: if the image would be too elongated.
     """
-    width, _, height = size.partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise ConfigError(f"--size is {size!r}: WIDTHxHEIGHT in pixels is wanted, as in 640x480")
-    scaled = longest_side_size(int(width), int(height), config.image_longest_side)
-    pixels = whole_token_size(*scaled, config.vision.pixels_per_token)
-    return image_plan(config, pixels[1] // config.vision.patch_size, pixels[0] // config.vision.patch_size)
+    image = ImageSize.parse(size)
+    return image_plan(config, *patch_grid(image.width, image.height, config))
 
 
 def _entries_of(output: Path) -> dict[str, dict[str, Any]]:

@@ -28,6 +28,12 @@ def add_query_arguments(parser: argparse.ArgumentParser, words: str, help_text: 
     group = parser.add_argument_group("model")
     group.add_argument("--model", default="n3d-tiny", help="a shipped or downloaded model, or a folder (n3d-tiny)")
     group.add_argument("--backend", default="auto", help="auto, torch, onnx or tensorrt (auto)")
+    group.add_argument("--sampling", default="greedy", help="greedy, or released: as the released scripts (greedy)")
+    group.add_argument("--seed", type=int, default=0, help="of the sampling (0)")
+    group.add_argument("--image-size", metavar="WxH", help="size of images that the model is compiled for")
+    group.add_argument(
+        "--on-other-size", default="recompile", help="what to do with another size: recompile, resize or error"
+    )
     group.add_argument("--timeout", type=float, metavar="S", help="give up after so many seconds")
     group = parser.add_argument_group("output")
     group.add_argument("--json", action="store_true", help="print one line of JSON instead of tables")
@@ -73,10 +79,12 @@ def prepare(args: argparse.Namespace) -> Asked:
     _check_outputs(args)
     found = read_input(args)
     tell(args, f"depth from {found.source}")
+    from n3d_core.image_size import ImageSize
     from n3d_core.pipeline import N3D  # torch takes seconds; wrong input should not have to wait for it
 
     start = time.monotonic()
-    model = N3D.load(args.model, args.backend)
+    size = None if args.image_size is None else ImageSize.parse(args.image_size, args.on_other_size)
+    model = N3D.load(args.model, args.backend, args.sampling, args.seed, size)
     backend = model.backend
     tell(
         args,

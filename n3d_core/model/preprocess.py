@@ -78,9 +78,24 @@ def resize_for_model(image: Image.Image, config: N3DConfig) -> Image.Image:
     Raises:
         ImageError: if a side is shorter than one token after the first step.
     """
-    size = longest_side_size(image.width, image.height, config.image_longest_side)
-    final = whole_token_size(*size, config.vision.pixels_per_token)
+    final = model_size(image.width, image.height, config)
     return _resize(resize_longest_side(image, config.image_longest_side), final, Image.Resampling.BICUBIC)
+
+
+def model_size(width: int, height: int, config: N3DConfig) -> tuple[int, int]:
+    """(width, height) at which the vision tower takes an image.
+
+    Raises:
+        ImageError: as `whole_token_size`.
+    """
+    scaled = longest_side_size(width, height, config.image_longest_side)
+    return whole_token_size(*scaled, config.vision.pixels_per_token)
+
+
+def patch_grid(width: int, height: int, config: N3DConfig) -> tuple[int, int]:
+    """(rows, columns) of patches that an image gives."""
+    columns, rows = (side // config.vision.patch_size for side in model_size(width, height, config))
+    return rows, columns
 
 
 def resize_longest_side(image: Image.Image, longest: int) -> Image.Image:
