@@ -43,6 +43,9 @@ def run_nodes(factories: Sequence[Callable[[], Node]]) -> int:
     except (N3DError, InvalidParameterTypeException, InvalidParameterValueException) as error:
         print(f"cannot start: {error}", file=sys.stderr)
         return 1
+    except Exception:  # Ctrl-C shuts ROS down under whatever is being made or told at that moment
+        if rclpy.ok():
+            raise
     finally:
         for node in nodes:
             node.close()  # type: ignore[attr-defined]

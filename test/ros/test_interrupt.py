@@ -1,0 +1,81 @@
+"""Ctrl-C at every moment of a node's life, on real processes: exit code 0, soon, and no traceback."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from test.bench_client import cpu_seconds
+
+pytestmark = pytest.mark.ros
+
+SOON_S = 2.0  # of the node's own time: on a busy machine others' time passes too
+
+
+class Started:
+    """`python -m n3d_ros NODE` with its output in a file."""
+
+    def __init__(self, log: Path, *arguments: str) -> None:
+        self.log = log
+        with log.open("w") as output:
+            command = [sys.executable, "-m", "n3d_ros", *arguments]
+            self.process = subprocess.Popen(command, stdout=output, stderr=output)
+
+    def until(self, condition, timeout_s=240.0):
+        end = time.monotonic() + timeout_s
+        while not condition():
+            assert self.process.poll() is None, self.log.read_text()[-2000:]
+            assert time.monotonic() < end, self.log.read_text()[-2000:]
+            time.sleep(0.005)
+
+    def ends(self, number: int) -> int:
+        """Sends a signal; the exit code. Fails where the node is still at work after `SOON_S`."""
+        self.process.send_signal(number)
+        used = cpu_seconds(self.process.pid)
+        end = time.monotonic() + 60
+        while self.process.poll() is None:
+            assert cpu_seconds(self.process.pid) - used < SOON_S, "it works on"
+            assert time.monotonic() < end, "it waits"
+            time.sleep(0.02)
+        return self.process.returncode
+
+    def maps(self, library: str) -> bool:
+        """Whether a shared library is loaded: how far the imports have come."""
+        return library in Path(f"/proc/{self.process.pid}/maps").read_text()
+
+    def tells(self, words: str) -> bool:
+        return words in self.log.read_text()
+
+
+MOMENTS = {
+    "numpy_is_imported": lambda node: node.maps("_multiarray_umath"),
+    "rclpy_is_imported": lambda node: node.maps("_rclpy_pybind11"),
+    "the_node_is_made": lambda node: node.maps("librmw_fastrtps_cpp"),
+    "the_model_is_loaded": lambda node: node.tells("loading n3d-tiny"),
+    "torch_is_imported": lambda node: node.maps("libtorch_cpu"),
+}
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="progress is read from /proc, which is not here")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_node_ends_well_while(model, tmp_path, moment, number):
+    if number == signal.SIGTERM and moment not in ("numpy_is_imported", "torch_is_imported"):
+        pytest.skip("SIGTERM is tried at the first and at the last moment")
+    node = Started(tmp_path / "log", "grounding_node", "--ros-args", "-p", f"model:={model}", "-p", "backend:=torch")
+    try:
+        node.until(lambda: MOMENTS[moment](node))
+        assert node.ends(number) == 0, node.log.read_text()[-2000:]
+    finally:
+        node.process.kill()
+    assert "Traceback" not in node.log.read_text()
+
+
+def test_an_unknown_node_is_refused_with_the_names_of_all():
+    ran = subprocess.run([sys.executable, "-m", "n3d_ros", "nothing"], capture_output=True, text=True)
+    assert ran.returncode == 2
+    assert "'nothing' is no node" in ran.stderr
+    assert "grounding_node" in ran.stderr
