@@ -56,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--shift", action="store_true", help="camera heights and lights outside of the training range")
     parser.add_argument("--clean", action="store_true", help="without the sensor's noise")
     parser.add_argument("--model", type=Path, help="folder whose vocabulary the scenes are made of; all by default")
+    parser.add_argument("--clutter", type=float, default=0.0, help="share of scenes with things of no class in them")
+    parser.add_argument("--household", type=float, default=0.0, help="share of objects that are household meshes")
     parser.add_argument("--workers", type=int, default=1)
     return parser
 
@@ -73,6 +75,8 @@ def _config(args: argparse.Namespace) -> SceneConfig:
         noise=not args.clean,
         classes=taught.classes,
         colors=taught.colors,
+        clutter_share=args.clutter,
+        household_share=args.household,
     )
     return config.shifted() if args.shift else config
 

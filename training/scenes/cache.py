@@ -166,7 +166,9 @@ def write_shard(folder: Path, seeds: range, views: int, config: SceneConfig) -> 
     }
     if sidecar.exists():
         found = json.loads(sidecar.read_text())
-        if any(found.get(key) != value for key, value in about.items()):
+        # a setting that came later has its default in older shards
+        same = SceneConfig.from_mapping(found.get("config", {})) == config
+        if not same or any(found.get(key) != value for key, value in about.items() if key != "config"):
             raise CacheError(f"{sidecar}: rendered with another config: choose another --output or delete it")
         return 0
     scenes = [scene for seed in seeds for scene in render_views(seed, config, views)]
@@ -268,6 +270,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--views", type=int, default=2, help="camera views of each scene")
     parser.add_argument("--size", default="256x192")
     parser.add_argument("--model", type=Path, help="folder whose vocabulary the scenes are made of; all by default")
+    parser.add_argument("--clutter", type=float, default=0.0, help="share of scenes with things of no class in them")
+    parser.add_argument("--household", type=float, default=0.0, help="share of objects that are household meshes")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=1)
     args = parser.parse_args(arguments)
@@ -278,7 +282,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.views < 1 or args.workers < 1:
             raise ConfigError(f"--views {args.views} --workers {args.workers}: at least 1 is wanted")
         taught = Vocabulary.of_model(args.model) if args.model else Vocabulary()
-        config = SceneConfig(width=width, height=height, classes=taught.classes, colors=taught.colors)
+        config = SceneConfig(
+            width=width,
+            height=height,
+            classes=taught.classes,
+            colors=taught.colors,
+            clutter_share=args.clutter,
+            household_share=args.household,
+        )
         start = time.monotonic()
         with tqdm(total=len(seeds) * args.views, unit="frame", file=sys.stderr) as bar:
             rendered = write_cache(

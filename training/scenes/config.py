@@ -37,6 +37,8 @@ class SceneConfig:
         disparity_scale: focal length times baseline of the stereo sensor in pixel metres at 640 px width: quantisation
             grows with the square of range divided by it.
         classes, colors: names that objects are drawn from.
+        clutter_share: share of scenes in which things of no class lie about.
+        household_share: share of objects that are household meshes, of the classes that have some (extra `household`).
 
     Raises:
         ConfigError: if a value is out of its range.
@@ -64,6 +66,8 @@ class SceneConfig:
     disparity_scale: float = 32.0
     classes: tuple[str, ...] = CLASSES
     colors: tuple[str, ...] = COLORS
+    clutter_share: float = 0.0
+    household_share: float = 0.0
 
     def __post_init__(self) -> None:
         if not (16 <= self.width <= 4096 and 16 <= self.height <= 4096):
@@ -76,7 +80,8 @@ class SceneConfig:
                 raise ConfigError(f"{name} is {low}..{high}: a rising range of positive numbers is wanted")
         if self.fov[1] > 120:
             raise ConfigError(f"fov is {self.fov}: at most 120 degrees are wanted")
-        for name in ("table_share", "twin_share", "shadow_share", "light_tint"):
+        shares = ("table_share", "twin_share", "shadow_share", "light_tint", "clutter_share", "household_share")
+        for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: a share between 0 and 1 is wanted")
         for name, known in (("classes", CLASSES), ("colors", COLORS)):

@@ -10,6 +10,7 @@ import numpy as np
 from training.scenes.catalogue import CATALOGUE, CLASSES, Place, classes_at
 from training.scenes.colors import COLORS, sample_color
 from training.scenes.config import SceneConfig
+from training.scenes.household import household_parts
 from training.scenes.parts import Array, Part, about
 
 _TABLE_HEIGHT = 0.74
@@ -57,12 +58,14 @@ class Layout:
         place: what the objects stand on.
         support: height of the top that they stand on.
         half: half sizes (x, y) of the table top; of the room where the place is a floor.
+        clutter: what lies about and belongs to no class, see `clutter.py`.
     """
 
     place: Place
     support: float
     half: tuple[float, float]
     objects: tuple[PlacedObject, ...]
+    clutter: tuple[PlacedObject, ...] = ()
 
 
 def sample_layout(rng: np.random.Generator, config: SceneConfig) -> Layout:
@@ -77,7 +80,7 @@ def sample_layout(rng: np.random.Generator, config: SceneConfig) -> Layout:
     footprints: list[Array] = []
     for name in _choose_classes(rng, config, place, count):
         color = str(rng.choice(config.colors))
-        shape = _posed(rng, name, color, place)
+        shape = _posed(rng, config, name, color, place)
         found = _find_room(rng, shape, support, half, radius, footprints)
         if found is not None:
             placed.append(found[0])
@@ -101,12 +104,12 @@ def _choose_classes(rng: np.random.Generator, config: SceneConfig, place: Place,
     return chosen
 
 
-def _posed(rng: np.random.Generator, name: str, color: str, place: Place) -> PlacedObject:
+def _posed(rng: np.random.Generator, config: SceneConfig, name: str, color: str, place: Place) -> PlacedObject:
     """A new object of a class in a random pose at the origin."""
     kind = CATALOGUE[name]
     tilt = about("x", float(rng.choice([-90, 90]))) if rng.random() < kind.lying else np.eye(3)
     rotation = about("z", float(rng.uniform(0, 360))) @ tilt
-    parts = tuple(kind.builders[place](rng))
+    parts = tuple(household_parts(name, rng, config.household_share) or kind.builders[place](rng))
     return PlacedObject(name, color, sample_color(color, rng), parts, rotation, np.zeros(3))
 
 
@@ -119,25 +122,35 @@ def _find_room(
     taken: list[Array],
 ) -> tuple[PlacedObject, Array] | None:
     """The object at a free spot near the middle with its footprint [4, 2]; None if no spot was found."""
-    forward = shape.rotation[:2, 0] / np.linalg.norm(shape.rotation[:2, 0])
-    axes = np.array([[forward[0], forward[1], 0], [-forward[1], forward[0], 0], [0, 0, 1.0]])
-    low, high = shape.extent(axes)
-    flat = np.array([[low[0], low[1]], [high[0], low[1]], [high[0], high[1]], [low[0], high[1]]])
-    flat += _GAP / 2 * np.sign(flat - flat.mean(axis=0))
-    corners = flat @ axes[:2, :2]
+    corners, bottom = _ground(shape)
     reach = np.abs(corners).max(axis=0)
     limit = np.minimum(np.array(half) - reach, radius * 1.0)
     for attempt in range(_TRIES):
         grow = 1 + attempt / _TRIES
         spot = rng.uniform(-1, 1, 2) * np.maximum(np.minimum(limit * grow, np.array(half) - reach), 0)
-        footprint = corners + spot
-        if not any(_overlap(footprint, other) for other in taken):
-            position = np.array([spot[0], spot[1], support - low[2]])
-            return PlacedObject(shape.cls, shape.color, shape.rgb, shape.parts, shape.rotation, position), footprint
+        place = corners + spot
+        if not any(overlap(place, other) for other in taken):
+            position = np.array([spot[0], spot[1], support - bottom])
+            return PlacedObject(shape.cls, shape.color, shape.rgb, shape.parts, shape.rotation, position), place
     return None
 
 
-def _overlap(a: Array, b: Array) -> bool:
+def footprint(item: PlacedObject) -> Array:
+    """The rectangle [4, 2] on the ground that an object stands in, with a little room around it."""
+    return _ground(item)[0]
+
+
+def _ground(item: PlacedObject) -> tuple[Array, float]:
+    """The footprint, and the height of the lowest point."""
+    forward = item.rotation[:2, 0] / np.linalg.norm(item.rotation[:2, 0])
+    axes = np.array([[forward[0], forward[1], 0], [-forward[1], forward[0], 0], [0, 0, 1.0]])
+    low, high = item.extent(axes)
+    flat = np.array([[low[0], low[1]], [high[0], low[1]], [high[0], high[1]], [low[0], high[1]]])
+    flat += _GAP / 2 * np.sign(flat - flat.mean(axis=0))
+    return flat @ axes[:2, :2], float(low[2])
+
+
+def overlap(a: Array, b: Array) -> bool:
     """Whether two rectangles [4, 2] intersect (separating axes)."""
     for rectangle in (a, b):
         for axis in (rectangle[1] - rectangle[0], rectangle[3] - rectangle[0]):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from n3d_core.geometry import Box3D, Camera, Frame
 from n3d_core.geometry.frame_folder import TrueObject, Truth
+from training.scenes.clutter import sample_clutter
 from training.scenes.config import SceneConfig
 from training.scenes.layout import Layout, PlacedObject, sample_layout
 from training.scenes.renderer import WorldRenderer, choose_backend
@@ -24,7 +25,7 @@ GROUNDABLE_VISIBLE = 0.15
 SMALLEST_SHARE = 40 / (640 * 480)
 """An object that covers a smaller share of the image than this is not part of the truth at all."""
 
-_LAYOUT, _VIEW, _SENSOR = 0, 1, 2  # random streams of one seed
+_LAYOUT, _VIEW, _SENSOR, _CLUTTER = 0, 1, 2, 3  # random streams of one seed
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,9 @@ def render_views(seed: int, config: SceneConfig, views: int) -> list[Scene]:
 
 
 def layout_of(seed: int, config: SceneConfig) -> Layout:
-    """The objects of a scene and where they stand."""
-    return sample_layout(np.random.default_rng((seed, _LAYOUT)), config)
+    """The objects and the clutter of a scene and where they stand."""
+    layout = sample_layout(np.random.default_rng((seed, _LAYOUT)), config)
+    return replace(layout, clutter=sample_clutter(np.random.default_rng((seed, _CLUTTER)), config, layout))
 
 
 def viewpoint_of(seed: int, config: SceneConfig, layout: Layout, number: int) -> Viewpoint:

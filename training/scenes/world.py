@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from training.scenes.colors import tinted
 from training.scenes.config import SceneConfig
-from training.scenes.layout import Layout
+from training.scenes.layout import Layout, PlacedObject
 from training.scenes.parts import Array, Part, about
 from training.scenes.textures import SIZE, sample_texture
 
@@ -63,12 +63,22 @@ def build_world(rng: np.random.Generator, config: SceneConfig, layout: Layout) -
             mesh = _add_mesh(spec, f"{index}.{number}", part)
             _add_part(spec, part, mesh, material[part.tint], item.rotation, item.position)
             owner.append(index + 1)
+    for number, item in enumerate(layout.clutter):
+        _add_clutter(spec, f"clutter.{number}", item)
+        owner += [0] * len(item.parts)
     model = spec.compile()
     for name, image in images.items():
         _fill_texture(model, name, image)
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
     return World(model, data, np.array(owner, np.uint8), shadows)
+
+
+def _add_clutter(spec: Any, name: str, item: PlacedObject) -> None:
+    for number, part in enumerate(item.parts):
+        material = _add_material(spec, f"{name}.{number}", tinted(item.rgb, part.tint), 0.2)
+        mesh = _add_mesh(spec, f"{name}.{number}", part)
+        _add_part(spec, part, mesh, material, item.rotation, item.position)
 
 
 def _add_surroundings(
