@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
         code = node.main([f"n3d_ros {name}", *arguments[1:]])
     except KeyboardInterrupt:
         code = 0
-    running.leave(code)
+    return int(running.leave(code))
 
 
 if __name__ == "__main__":

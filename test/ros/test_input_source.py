@@ -100,7 +100,7 @@ def test_without_depth_no_depth_is_subscribed_and_with_it_the_cure_is_named(clie
 @pytest.mark.ros
 def test_message_filters_that_is_not_installed_is_named_with_its_package(client, monkeypatch):
     monkeypatch.setitem(sys.modules, "message_filters", None)
-    with pytest.raises(MissingDependencyError, match="apt install ros-.*message-filters"):
+    with pytest.raises(MissingDependencyError, match=r"apt install ros-\S+-message-filters"):
         subscribe_inputs(client.node, GroundingParameters(synchronizer="message_filters"))
 
 
