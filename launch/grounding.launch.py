@@ -1,4 +1,5 @@
-"""Starts the grounding node; with `demo:=true` a camera that plays the shipped frames, with `rviz:=true` RViz.
+"""Starts the grounding node; with `demo:=true` a camera that plays the shipped frames, with `bag:=PATH` a bag, with
+`rviz:=true` RViz, with `page:=true` a page in the browser.
 
 ros2 launch n3d_ros grounding.launch.py --show-args
 """
@@ -68,6 +69,16 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "frames", default_value="", description="Frame folder for demo:=true; empty: the shipped frames."
     ),
+    DeclareLaunchArgument(
+        "bag",
+        default_value="",
+        description="Bag to play in a loop, stamped with now, in place of a camera; no rosbag2 is needed.",
+    ),
+    DeclareLaunchArgument(
+        "page",
+        default_value="false",
+        description="Serve image, 3D scene and an ask box on http://127.0.0.1:8190 (of several cameras, the first's).",
+    ),
     DeclareLaunchArgument("rviz", default_value="false", description="Start RViz with image, point cloud and boxes."),
     DeclareLaunchArgument(
         "python",
@@ -121,28 +132,41 @@ def nodes(context: LaunchContext) -> list:
         grounding = Node(arguments=["--cameras", ",".join(cameras)], **common)
     else:
         grounding = LifecycleNode(name="grounding", namespace=value("namespace"), **common)
-    players = [
-        Node(
+    namespaces = cameras or [value("namespace")]
+
+    def beside(namespace: str, executable: str, name: str, settings: dict, **options: object) -> Node:
+        """A node that goes with the grounding node of a namespace."""
+        return Node(
             package="n3d_ros",
-            executable="camera_node",
-            name="n3d_camera",
+            executable=executable,
+            name=name,
             namespace=namespace,
             output="screen",
-            parameters=[value("params_file"), {"folder": text("frames")}],
-            condition=IfCondition(LaunchConfiguration("demo")),
+            parameters=[value("params_file"), settings],
+            **options,
         )
-        for namespace in cameras or [value("namespace")]
-    ]
+
+    def wanted(argument: str) -> IfCondition:
+        return IfCondition(LaunchConfiguration(argument))
+
+    frames = {"folder": text("frames")}
+    players = [beside(each, "camera_node", "n3d_camera", frames, condition=wanted("demo")) for each in namespaces]
+    if value("bag"):
+        players += [beside(each, "bag_node", "n3d_bag", {"bag": text("bag")}) for each in namespaces]
+    clock = {"use_sim_time": switch("use_sim_time")}
+    page = beside(
+        namespaces[0], "page_node", "n3d_page", clock, remappings=list(inputs.items()), condition=wanted("page")
+    )
     rviz = Node(
         package="rviz2",
         executable="rviz2",
-        namespace=cameras[0] if cameras else value("namespace"),
+        namespace=namespaces[0],
         arguments=["-d", os.path.join(SHARE, "rviz", "grounding.rviz")],
-        parameters=[{"use_sim_time": switch("use_sim_time")}],
+        parameters=[clock],
         remappings=list(inputs.items()),
-        condition=IfCondition(LaunchConfiguration("rviz")),
+        condition=wanted("rviz"),
     )
-    return [*environment(value("python"), value("dds_profile")), grounding, *players, rviz]
+    return [*environment(value("python"), value("dds_profile")), grounding, *players, page, rviz]
 
 
 def environment(python: str, profile: str) -> list:

@@ -17,7 +17,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from n3d_core.recording import import_rerun
 
 LOOPBACK = "127.0.0.1"
 FILES = ("index.html", "re_viewer.js", "re_viewer_bg.wasm", "favicon.svg")
-_PATIENCE_S = 60.0
+_PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class ViewerFile:
     headers: Mapping[str, str]
 
 
-def fetch_viewer() -> dict[str, ViewerFile]:
-    """The viewer's files by name (about 40 MB).
+def fetch_viewer(unwanted: Callable[[], bool] = lambda: False) -> dict[str, ViewerFile]:
+    """The viewer's files by name (about 40 MB); takes seconds, and gives up where `unwanted` says so.
 
     Raises:
         MissingDependencyError: if the Rerun SDK is not installed, or its viewer does not start.
@@ -52,8 +52,13 @@ def fetch_viewer() -> dict[str, ViewerFile]:
             process = subprocess.Popen([*command, nothing], stdout=log, stderr=log, env=_unwatched(Path(scratch)))
             try:
                 end = time.monotonic() + _PATIENCE_S
-                return {name: _fetch(f"http://{LOOPBACK}:{port}/{name}", process, end) for name in FILES}
-            except (OSError, TimeoutError) as error:
+                return {
+                    name: _fetch(
+                        f"http://{LOOPBACK}:{port}/{name}", process, lambda: unwanted() or time.monotonic() > end
+                    )
+                    for name in FILES
+                }
+            except OSError as error:
                 log.seek(0)
                 raise MissingDependencyError(
                     f"Rerun's web viewer does not start ({error}): its program says {log.read()[-500:]!r}; "
@@ -64,7 +69,7 @@ def fetch_viewer() -> dict[str, ViewerFile]:
                 process.wait()
 
 
-def _fetch(url: str, process: subprocess.Popen[bytes], end: float) -> ViewerFile:
+def _fetch(url: str, process: subprocess.Popen[bytes], give_up: Callable[[], bool]) -> ViewerFile:
     """A file of a server that may still be starting."""
     while True:
         try:
@@ -78,7 +83,7 @@ def _fetch(url: str, process: subprocess.Popen[bytes], end: float) -> ViewerFile
         except OSError:
             if process.poll() is not None:
                 raise OSError(f"exit code {process.returncode}") from None
-            if time.monotonic() > end:
+            if give_up():
                 raise
             time.sleep(0.05)
 

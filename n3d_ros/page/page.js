@@ -1,0 +1,87 @@
+// All that comes from the robot is shown as text, never as HTML.
+"use strict";
+
+const byId = (id) => document.getElementById(id);
+const numbers = (values) => values.map((value) => value.toFixed(2)).join(", ");
+
+function say(id, text, problem = false) {
+  byId(id).textContent = text;
+  byId(id).classList.toggle("problem", problem);
+}
+
+// Until the viewer is there, or where there is none, the picture takes its place.
+async function seekViewer() {
+  const reply = await fetch("/viewer/").catch(() => null);
+  if (reply && reply.ok) {
+    // The viewer follows the stream of this server; its address must be absolute.
+    byId("viewer").src = "/viewer/?url=" + encodeURIComponent(location.origin + "/scene.rrd");
+    byId("viewer").hidden = false;
+    byId("picture").hidden = true;
+    say("why", "");
+    return;
+  }
+  if (reply) say("why", (await reply.json()).error);
+  setTimeout(seekViewer, 3000);
+}
+
+function showBoxes(boxes) {
+  byId("boxes").replaceChildren(
+    ...boxes.map((box) => {
+      const row = document.createElement("tr");
+      for (const text of [box.label, box.score.toFixed(2), numbers(box.center), numbers(box.size)]) {
+        row.insertCell().textContent = text;
+      }
+      return row;
+    }),
+  );
+}
+
+function showAnswer(reply) {
+  byId("answer").hidden = !reply.answer;
+  if (!reply.answer) return;
+  say("said", reply.answer);
+  const corrected = reply.corrected ? `; computed from the boxes: ${reply.corrected}` : "";
+  say("verdict", `${reply.verdict}${corrected}. ${reply.verdict_reason}`, reply.verdict === "contradicted");
+  say("reasoning", reply.reasoning);
+}
+
+async function ask(mode) {
+  const buttons = document.querySelectorAll("button");
+  buttons.forEach((button) => (button.disabled = true));
+  say("state", "asking …");
+  try {
+    const body = JSON.stringify({ text: byId("text").value, mode });
+    const reply = await (
+      await fetch("/ask", { method: "POST", headers: { "Content-Type": "application/json" }, body })
+    ).json();
+    if (reply.error) {
+      say("state", reply.error, true);
+    } else {
+      const note = reply.message ? `: ${reply.message}` : "";
+      say("state", `${reply.status}${note} (${Math.round(reply.milliseconds)} ms)`, reply.status !== "OK");
+      showAnswer(reply);
+    }
+  } catch (problem) {
+    say("state", `the page's node does not answer (${problem.message}): is it still running?`, true);
+  }
+  buttons.forEach((button) => (button.disabled = false));
+}
+
+async function refresh() {
+  try {
+    const status = await (await fetch("/status")).json();
+    say("camera", status.camera, !status.sees);
+    showBoxes(status.boxes);
+    if (status.sees && !byId("picture").hidden) byId("picture").src = `/image.jpg?${Date.now()}`;
+  } catch {
+    say("camera", "the page's node does not answer: is it still running?", true);
+  }
+  setTimeout(refresh, 1000);
+}
+
+byId("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  ask(event.submitter ? event.submitter.value : "ground");
+});
+seekViewer();
+refresh();

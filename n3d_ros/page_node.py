@@ -1,0 +1,236 @@
+"""The node `n3d_page`: a page in the browser with the camera's image, the 3D scene, the boxes and an ask box.
+
+`python -m n3d_ros.page_node` (`ros2 run n3d_ros page_node`), or `page:=true` of the launch file. It is a process of its
+own: an HTTP server that a browser talks to has no place in the process that a robot depends on, and whatever becomes of
+it, the grounding node goes on. It asks that node as any client does.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
+from typing import Any
+
+import cv2
+import rclpy
+from rclpy.client import Client
+from rclpy.node import Node
+from vision_msgs.msg import Detection3D, Detection3DArray
+
+from n3d_core.draw import draw_boxes
+from n3d_core.errors import MissingDependencyError, N3DError
+from n3d_core.geometry.frame import Frame
+from n3d_core.geometry.oriented_box import OrientedBox
+from n3d_core.live_scene import LiveScene
+from n3d_core.web_viewer import ViewerFile, fetch_viewer
+from n3d_ros.frame_assembly import Door, assemble_frame
+from n3d_ros.msg import Answer, Result
+from n3d_ros.page_parameters import PageParameters
+from n3d_ros.page_server import PageContent, PageServer, UnavailableError
+from n3d_ros.parameters import ParameterSet
+from n3d_ros.results import VERDICTS
+from n3d_ros.rgbd_topics import RgbdTopics
+from n3d_ros.running import leave, run_nodes
+from n3d_ros.srv import Ask, Ground
+from n3d_ros.transforms import Transforms
+
+PAIRING_NS = 50_000_000  # to be looked at, not measured
+_TRANSFORM_S = 0.05  # it is looked up in the executor's thread
+_STATUSES = {
+    getattr(Result, name): name for name in dir(Result) if name.isupper() and isinstance(getattr(Result, name), int)
+}
+_VERDICTS = {code: name for name, code in VERDICTS.items()}
+
+
+class PageNode(Node):
+    """Serves the page; see docs/ros.md. Images are taken only while a page is open.
+
+    Without the Rerun SDK, or until its viewer has started, the page shows the image with its boxes and no 3D scene.
+
+    Raises:
+        ConfigError: if the port is taken.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("n3d_page", **options)
+        self._settings = ParameterSet(self, PageParameters, changed=self._apply_settings)
+        settings = self._settings.value
+        self._boxes: list[OrientedBox] = []  # in the frame of the detections
+        self._seen: list[OrientedBox] = []  # in that of the image
+        self._camera = "no image yet"
+        self._sees = False
+        self._topics: RgbdTopics | None = None
+        self._transforms = Transforms(self)
+        self._frame: Frame | None = None
+        self.create_subscription(Detection3DArray, f"{settings.grounding}/detections", self._on_detections, 1)
+        self._ground = self.create_client(Ground, f"{settings.grounding}/ground")
+        self._ask = self.create_client(Ask, f"{settings.grounding}/ask")
+        self._closing = threading.Event()
+        self._viewer: Future[dict[str, ViewerFile]] = Future()
+        self._scene = _scene()
+        self._server = PageServer(
+            settings.port, PageContent(self._answer, self._status, self._picture, self._stream, self._viewer_files)
+        )
+        self._ticker = self.create_timer(1 / settings.rate, self._look)
+
+    def start(self) -> None:
+        """Begins to serve."""
+        self._viewer = ThreadPoolExecutor(1, "viewer").submit(fetch_viewer, self._closing.is_set)
+        self._server.start()
+        self.get_logger().info(f"page at {self._server.url}")
+
+    def close(self) -> None:
+        """Ends the server."""
+        self._closing.set()
+        self._server.close()
+        wait([self._viewer], timeout=1.0)
+        if self._topics is not None:
+            self._topics.close()
+
+    # What is seen
+
+    def _look(self) -> None:
+        """Shows the newest image; nothing is subscribed while nobody looks."""
+        if not self._server.is_watched:
+            if self._topics is not None:
+                self._topics.close()
+                self._topics = None
+            return
+        if self._topics is None:
+            self._topics = RgbdTopics(self)
+        try:
+            messages = self._topics.newest(PAIRING_NS, "auto")
+            look_up = partial(self._transforms.look_up, timeout_s=_TRANSFORM_S)
+            frame = self._frame = assemble_frame(messages, Door(), look_up)
+        except N3DError as error:
+            self._camera, self._sees = str(error), False
+            return
+        age_s = (self.get_clock().now().nanoseconds - frame.stamp_ns) / 1e9
+        self._camera, self._sees = f"{frame.width}x{frame.height} in {frame.frame_id!r}, {age_s:.1f} s old", True
+        if self._scene is not None:
+            self._scene.show_frame(frame)
+
+    def _on_detections(self, message: Detection3DArray) -> None:
+        self._boxes = [_box(detection) for detection in message.detections]
+        self._seen = self._in_view(message)
+        if self._scene is not None:
+            self._scene.show_boxes(self._seen)
+
+    def _in_view(self, message: Detection3DArray) -> list[OrientedBox]:
+        """The boxes in the frame of the image that is shown; none where it is not known how to take them there."""
+        header = message.header
+        if self._frame is None or header.frame_id == self._frame.frame_id:
+            return self._boxes
+        stamp_ns = header.stamp.sec * 10**9 + header.stamp.nanosec
+        try:
+            turn, shift = self._transforms.look_up(self._frame.frame_id, header.frame_id, stamp_ns, _TRANSFORM_S)
+        except N3DError as error:
+            self.get_logger().warning(f"boxes are not shown in the scene: {error}", throttle_duration_sec=10.0)
+            return []
+        return [box.transformed(turn, shift) for box in self._boxes]
+
+    def _status(self) -> dict[str, Any]:
+        """Runs in a thread of the server."""
+        return {"camera": self._camera, "sees": self._sees, "boxes": [_told(box) for box in self._boxes]}
+
+    def _picture(self) -> bytes:
+        """Runs in a thread of the server."""
+        frame = self._frame
+        if frame is None:
+            raise UnavailableError(self._camera)
+        picture = draw_boxes(frame.color, frame.camera, self._seen)
+        return cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+    def _stream(self, gone: Callable[[], bool]) -> Iterator[bytes]:
+        if self._scene is None:
+            raise UnavailableError("the Rerun SDK is not installed")
+        return self._scene.stream(gone)
+
+    def _viewer_files(self) -> Mapping[str, ViewerFile]:
+        """Runs in a thread of the server."""
+        if not self._viewer.done():
+            raise UnavailableError("the 3D view is starting")
+        try:
+            return self._viewer.result()
+        except MissingDependencyError as error:
+            raise UnavailableError(f"no 3D view: {error}") from error
+
+    # What is asked
+
+    def _answer(self, text: str, mode: str) -> dict[str, Any]:
+        """Runs in a thread of the server, and waits for the executor's."""
+        began = time.monotonic()
+        if mode == "ask":
+            reply = self._call(self._ask, Ask.Request(question=text)).answer
+        else:
+            reply = Answer(result=self._call(self._ground, Ground.Request(text=text)).result)
+        result = reply.result
+        return {
+            "status": _STATUSES.get(result.status, str(result.status)),
+            "message": result.message,
+            "milliseconds": 1000 * (time.monotonic() - began),
+            "boxes": [_told(_box(detection)) for detection in result.detections.detections],
+            "answer": reply.answer,
+            "reasoning": reply.reasoning,
+            "verdict": _VERDICTS.get(reply.verdict, str(reply.verdict)),
+            "verdict_reason": reply.verdict_reason,
+            "corrected": reply.corrected,
+        }
+
+    def _call(self, client: Client, request: Any) -> Any:
+        if not client.service_is_ready():
+            name = self.resolve_service_name(client.srv_name)
+            raise UnavailableError(
+                f"there is no service {name}: the grounding node is not running (yet), or has another name or "
+                "namespace (parameter grounding)"
+            )
+        done = threading.Event()
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: done.set())
+        limit_s = self._settings.value.answer_timeout
+        if not done.wait(limit_s):
+            client.remove_pending_request(future)
+            raise UnavailableError(
+                f"{client.srv_name} did not answer within {limit_s:.0f} s (parameter answer_timeout)"
+            )
+        return future.result()
+
+    def _apply_settings(self, settings: PageParameters) -> None:
+        self._ticker.timer_period_ns = round(1e9 / settings.rate)
+
+
+def _scene() -> LiveScene | None:
+    try:
+        return LiveScene()
+    except MissingDependencyError:
+        return None  # the viewer's files are missing too, and say so
+
+
+def _box(detection: Detection3D) -> OrientedBox:
+    pose, size = detection.bbox.center, detection.bbox.size
+    best = max((each.hypothesis for each in detection.results), key=lambda each: each.score, default=None)
+    return OrientedBox(
+        best.class_id if best else "",
+        (pose.position.x, pose.position.y, pose.position.z),
+        (size.x, size.y, size.z),
+        best.score if best else 0.0,
+        quaternion=(pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w),
+    )
+
+
+def _told(box: OrientedBox) -> dict[str, Any]:
+    """A box as JSON, in metres of the detections' frame."""
+    return {"label": box.label, "score": box.score, "center": list(box.center), "size": list(box.size)}
+
+
+def main(args: list[str] | None = None) -> int:
+    """Serves until Ctrl-C."""
+    rclpy.init(args=args)
+    return run_nodes([PageNode])
+
+
+if __name__ == "__main__":
+    leave(main())

@@ -1,0 +1,250 @@
+"""The page's node over HTTP, with a camera and a grounding service that are real nodes of this process."""
+
+import http.client
+import json
+import socket
+import threading
+
+import cv2
+import numpy as np
+import pytest
+import rclpy
+from n3d_ros.msg import Answer, Result
+from n3d_ros.srv import Ask, Ground
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from vision_msgs.msg import Detection3DArray
+
+from n3d_core.errors import ConfigError
+from n3d_core.geometry.camera import Camera
+from n3d_core.geometry.frame import Frame
+from n3d_core.geometry.frame_folder import write_frame
+from n3d_core.geometry.oriented_box import OrientedBox
+from n3d_ros.camera_node import CameraNode
+from n3d_ros.page_node import PageNode
+from n3d_ros.page_server import MOST_BYTES
+from n3d_ros.results import detections_message, header_message
+
+pytestmark = pytest.mark.ros
+
+BOX = OrientedBox("red <b>mug</b>", (0.0, 0.0, 1.0), (0.2, 0.3, 0.25), score=0.75)
+OPTICAL = "camera_color_optical_frame"
+
+
+class Grounding(Node):
+    """Finds one box for every text, and publishes it as the grounding node does."""
+
+    def __init__(self, **options):
+        super().__init__("grounding", **options)
+        self.create_service(Ground, "~/ground", self.on_ground)
+        self.create_service(Ask, "~/ask", self.on_ask)
+        self.detections = self.create_publisher(Detection3DArray, "~/detections", 10)
+        self.asked = []
+
+    def on_ground(self, request, response):
+        self.asked.append(request.text)
+        header = header_message(7, OPTICAL)
+        found = detections_message([BOX], header)
+        self.detections.publish(found)
+        response.result = Result(header=header, status=Result.OK, detections=found)
+        return response
+
+    def on_ask(self, request, response):
+        self.asked.append(request.question)
+        result = Result(status=Result.OK, message="few pixels")
+        response.answer = Answer(result=result, answer="0.42 m", verdict=Answer.CONTRADICTED, corrected="0.50 m")
+        return response
+
+
+class Page:
+    """The page's node and what it talks to, in an executor of their own."""
+
+    def __init__(self, frames):
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context)
+        port = [Parameter("port", value=0)]
+        folder = [Parameter("folder", value=str(frames)), Parameter("rate", value=10.0)]
+        self.grounding = Grounding(context=self.context)
+        self.camera = CameraNode(context=self.context, parameter_overrides=folder)
+        self.node = PageNode(context=self.context, parameter_overrides=port)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        for node in (self.grounding, self.camera, self.node):
+            self.executor.add_node(node)
+        self.node.start()
+        self.port = int(self.node._server.url.rsplit(":", 1)[1].strip("/"))
+        self.thread = threading.Thread(target=self.executor.spin, daemon=True)
+        self.thread.start()
+
+    def close(self):
+        self.node.close()
+        self.executor.shutdown()
+        self.thread.join(5)
+        rclpy.shutdown(context=self.context)
+
+    def request(self, method, path, body=None, headers=None):
+        """Status, headers and body of one request."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request(method, path, body, headers or {})
+        reply = connection.getresponse()
+        return reply.status, dict(reply.headers), reply.read()
+
+    def ask(self, body, **headers):
+        sent = {"Content-Type": "application/json", **{name.replace("_", "-"): text for name, text in headers.items()}}
+        status, _, data = self.request("POST", "/ask", body if isinstance(body, bytes) else json.dumps(body), sent)
+        return status, json.loads(data)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    frames = tmp_path_factory.mktemp("frames")
+    color = np.full((48, 64, 3), (10, 200, 30), np.uint8)
+    write_frame(frames, 0, Frame(color, np.full((48, 64), 1.5, np.float32), Camera.from_fov(60, 64, 48)))
+    page = Page(frames)
+    yield page
+    page.close()
+
+
+def test_the_page_is_text_that_reaches_nothing_but_its_own_server(page):
+    status, headers, body = page.request("GET", "/")
+    assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert headers["Content-Security-Policy"].startswith("default-src 'self'; frame-ancestors 'none'")
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert b"//" not in body.split(b"<body>")[1], "nothing is loaded from elsewhere"
+    script = page.request("GET", "/page.js")[2]
+    assert b"innerHTML" not in script
+
+
+def test_a_text_goes_to_the_grounding_node_and_its_boxes_come_back(page):
+    status, reply = page.ask({"text": "red mug", "mode": "ground"})
+    assert status == 200
+    assert page.grounding.asked[-1] == "red mug"
+    (box,) = reply["boxes"]
+    assert (reply["status"], box["label"], box["score"]) == ("OK", BOX.label, 0.75)
+    assert (box["center"], box["size"]) == (list(BOX.center), pytest.approx(list(BOX.size)))
+
+
+def test_a_question_comes_back_with_its_verdict(page):
+    status, reply = page.ask({"text": "How far?", "mode": "ask"})
+    assert (status, reply["answer"], reply["verdict"], reply["corrected"]) == (200, "0.42 m", "contradicted", "0.50 m")
+    assert reply["message"] == "few pixels"
+
+
+def test_the_image_is_taken_while_the_page_is_open_and_shows_the_boxes(page):
+    def status():
+        return json.loads(page.request("GET", "/status")[2])
+
+    for _ in range(100):
+        if status()["sees"]:
+            break
+        threading.Event().wait(0.1)
+    assert status()["camera"].startswith(f"64x48 in '{OPTICAL}'")
+    page.ask({"text": "red mug", "mode": "ground"})
+    for _ in range(50):
+        if status()["boxes"]:
+            break
+        threading.Event().wait(0.1)
+    (box,) = status()["boxes"]
+    assert box["center"] == [0.0, 0.0, 1.0]
+    code, headers, data = page.request("GET", "/image.jpg")
+    assert (code, headers["Content-Type"]) == (200, "image/jpeg")
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape == (48, 64, 3)
+    np.testing.assert_allclose(picture[45, 2], (30, 200, 10), atol=12)  # the camera's green, B G R
+    assert (np.abs(picture.astype(int) - (30, 200, 10)).max(axis=2) > 60).sum() > 30, "no box is drawn"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example:80"},  # a name that points at 127.0.0.1 (DNS rebinding)
+        {"Host": "127.0.0.1.evil.example"},
+        {"Host": "[:::"},
+        {"Host": ""},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},  # another program of this machine
+    ],
+)
+def test_what_another_site_sends_is_refused(page, headers):
+    asked = list(page.grounding.asked)
+    status, reply = page.ask({"text": "red mug", "mode": "ground"}, **headers)
+    assert status == 403
+    assert "error" in reply
+    for path in ("/", "/status", "/image.jpg", "/scene.rrd", "/viewer/"):
+        assert page.request("GET", path, headers=headers)[0] == 403
+    assert page.grounding.asked == asked
+
+
+def test_its_own_page_is_served_under_both_names_and_through_a_tunnel(page):
+    for host in (f"127.0.0.1:{page.port}", "localhost:9000", "[::1]:9000"):
+        assert page.request("GET", "/", headers={"Host": host, "Origin": f"http://{host}"})[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        ({"text": "x" * MOST_BYTES, "mode": "ground"}, {}, 413),
+        (b'{"text": "a", "mode": "ground"}', {"Content-Type": "text/plain"}, 415),  # what a foreign form can send
+        (b"[1]", {}, 400),
+        (b"\xff", {}, 400),
+        (b"[" * 4000, {}, 400),
+        ({"text": 3, "mode": "ground"}, {}, 400),
+        ({"text": "a", "mode": "rm"}, {}, 400),
+        ({"text": "a"}, {}, 400),
+        ({"text": "a", "mode": "ground"}, {"Content-Length": "-1"}, 411),
+    ],
+)
+def test_a_request_that_is_no_question_is_refused_with_its_reason(page, body, headers, status):
+    sent = {name.replace("-", "_"): text for name, text in headers.items()}
+    seen, reply = page.ask(body, **sent)
+    assert seen == status
+    assert reply["error"]
+
+
+def test_there_is_nothing_else_to_be_had(page):
+    for path in ("/../n3d_ros/page_node.py", "/page.html", "/viewer/../page.js", "/etc/passwd"):
+        assert page.request("GET", path)[0] in (404, 503)
+    assert page.request("POST", "/status")[0] == 404
+    assert page.request("DELETE", "/")[0] == 501
+
+
+def test_half_a_surrogate_pair_does_not_break_the_question(page):
+    status, _ = page.ask(b'{"text": "mug \\ud800", "mode": "ground"}')
+    assert (status, page.grounding.asked[-1]) == (200, "mug ?")
+
+
+def test_the_scene_is_a_rerun_stream(page):
+    pytest.importorskip("rerun")
+    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=30)
+    connection.request("GET", "/scene.rrd")
+    reply = connection.getresponse()
+    assert reply.read(4)[:3] == b"RRF"
+    connection.close()
+
+
+def test_without_a_grounding_node_the_page_says_what_is_missing(page):
+    absent = PageNode(
+        context=page.context,
+        parameter_overrides=[Parameter("port", value=0), Parameter("grounding", value="nobody")],
+    )
+    absent.start()
+    try:
+        connection = http.client.HTTPConnection(*absent._server._server.server_address, timeout=30)
+        sent = json.dumps({"text": "mug", "mode": "ground"})
+        connection.request("POST", "/ask", sent, {"Content-Type": "application/json"})
+        reply = connection.getresponse()
+        assert reply.status == 503
+        assert "there is no service /nobody/ground" in json.loads(reply.read())["error"]
+    finally:
+        absent.close()
+        absent.destroy_node()
+
+
+def test_a_port_that_is_taken_is_named_with_what_to_do(page):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigError, match=rf"port {port} of 127.0.0.1 is taken.*parameter port.*ss -ltnp"):
+            PageNode(context=page.context, parameter_overrides=[Parameter("port", value=port)])
