@@ -72,7 +72,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "bag",
         default_value="",
-        description="Bag to play in a loop, stamped with now, in place of a camera; no rosbag2 is needed.",
+        description="Bag to play in a loop in place of a camera, without rosbag2; stamped with now, or with "
+        "use_sim_time:=true as it was recorded, with /clock.",
     ),
     DeclareLaunchArgument(
         "page",
@@ -152,7 +153,8 @@ def nodes(context: LaunchContext) -> list:
     frames = {"folder": text("frames")}
     players = [beside(each, "camera_node", "n3d_camera", frames, condition=wanted("demo")) for each in namespaces]
     if value("bag"):
-        players += [beside(each, "bag_node", "n3d_bag", {"bag": text("bag")}) for each in namespaces]
+        recording = {"bag": text("bag"), "clock": switch("use_sim_time")}
+        players += [beside(each, "bag_node", "n3d_bag", recording) for each in namespaces]
     clock = {"use_sim_time": switch("use_sim_time")}
     page = beside(
         namespaces[0], "page_node", "n3d_page", clock, remappings=list(inputs.items()), condition=wanted("page")

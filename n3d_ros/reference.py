@@ -14,9 +14,11 @@ from dataclasses import fields
 from typing import Any
 
 from n3d_core.errors import ConfigError
+from n3d_ros.bag_parameters import BagParameters
 from n3d_ros.camera_parameters import CameraParameters
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.newest_topic import SENSOR_INPUT
+from n3d_ros.page_parameters import PageParameters
 from n3d_ros.parameters import CheckedParameters
 from n3d_ros.shipped import shipped
 
@@ -62,6 +64,8 @@ def tables() -> dict[str, str]:
         "services": _services(),
         "parameters": parameter_table(GroundingParameters),
         "camera parameters": parameter_table(CameraParameters),
+        "bag parameters": parameter_table(BagParameters),
+        "page parameters": parameter_table(PageParameters),
         "statuses": _statuses(),
     }
 
