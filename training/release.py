@@ -19,6 +19,8 @@ from n3d_core.model.checkpoint import WEIGHTS, load_network, save_checkpoint
 from n3d_core.scores import CALIBRATION
 from training.scenes.vocabulary import VOCABULARY
 
+_COMPANIONS = ("tokenizer.json", "tokenizer_config.json", "generation_config.json", VOCABULARY, CALIBRATION)
+
 
 def release(source: Path, target: Path) -> dict[str, float]:
     """Writes the shipped form of a checkpoint folder; returns its size and the largest rounding of a weight.
@@ -26,6 +28,8 @@ def release(source: Path, target: Path) -> dict[str, float]:
     Raises:
         CheckpointError: if the source cannot be loaded, or a weight does not fit fp16.
     """
+    if source.resolve() == target.resolve():
+        raise CheckpointError(f"{source}: the shipped form of a checkpoint is written into another folder")
     network = load_network(source)
     state = network.state_dict()
     half = {name: value.half() for name, value in state.items()}
@@ -34,9 +38,11 @@ def release(source: Path, target: Path) -> dict[str, float]:
             raise CheckpointError(f"{source}: {name} does not fit fp16: ship it in fp32")
     worst = max(float((half[name].float() - value).abs().max()) for name, value in state.items())
     save_checkpoint(target, network.config, half)
-    for name in ("tokenizer.json", VOCABULARY, CALIBRATION):
+    for name in _COMPANIONS:
         if (source / name).exists():
             shutil.copyfile(source / name, target / name)
+        else:  # what an earlier model left belongs to that one: its calibration would give false scores
+            (target / name).unlink(missing_ok=True)
     return {"megabytes": (target / WEIGHTS).stat().st_size / 1e6, "largest_rounding": worst}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from training import ablate
 from training.config import TrainConfig
 from training.curves import _ticks, main, read_run
 from training.progress import Progress
+
+MakeConfig = Callable[..., TrainConfig]
 
 
 def metrics_file(folder: Path, rows: list[dict[str, float]], rest: str = "") -> Path:
@@ -86,7 +89,7 @@ def test_the_table_of_ablations_leaves_out_what_nobody_measured() -> None:
     ]
 
 
-def test_every_variant_is_a_training_that_differs_in_what_it_says(make_config: object, tmp_path: Path) -> None:
+def test_every_variant_is_a_training_that_differs_in_what_it_says(make_config: MakeConfig, tmp_path: Path) -> None:
     shared = make_config("data.mixture={class: 1.0, locate: 2.5, reason: 2.5, direct: 0.5}")
     path = tmp_path / "config.yaml"
     args = ablate.argparse.Namespace(config=path, set=["data.mixture={class: 1.0, locate: 2.5, reason: 2.5}"])
