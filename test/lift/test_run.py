@@ -8,10 +8,12 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +24,8 @@ from conftest import CocoFolder
 
 from n3d_core.errors import CheckpointError, ConfigError
 from training.lift import shards
-from training.lift.config import LiftConfig, ModelsConfig
+from training.lift.cleaning import CleanConfig
+from training.lift.config import LiftConfig, ModelsConfig, SourceConfig
 from training.lift.errors import ImageProblem, ShardError, SourceError
 from training.lift.observation import Observation
 from training.lift.reader import LiftedDataset
@@ -246,6 +249,17 @@ def test_an_error_that_nobody_foresaw_costs_one_image(
     assert "coco_3: RuntimeError: a library gave up" in (tmp_path / "report.html").read_text()
 
 
+def test_a_picture_that_would_fill_the_memory_is_refused_by_its_header(coco_folder: CocoFolder, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(coco_folder.root, root)
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    whole = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    (root / "images" / "000002.jpg").write_bytes(b"\x89PNG\r\n\x1a\n" + whole + b"\0\0\0\0IDAT")
+    result = run(CocoFolder(root, []).config(tmp_path / "out"))
+    assert result["problems"] == {"image_corrupt": 1}
+    assert "000002.jpg" in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_networks_that_run_out_of_memory_cost_one_shard_and_the_run_goes_on(
     coco_folder: CocoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -376,6 +390,12 @@ def test_sources_and_configurations_that_cannot_work_are_explained(
         LiftConfig.from_yaml(path)
     with pytest.raises(ConfigError, match=r"models\.detector is not"):
         ModelsConfig(detect_below=3)
+    with pytest.raises(ConfigError, match=r"models\.batch is 0"):
+        ModelsConfig(batch=0)
+    with pytest.raises(ConfigError, match=r"source\.fov is 190"):
+        SourceConfig("coco", "x", fov=190.0)
+    with pytest.raises(ConfigError, match="voxels_across=0"):
+        CleanConfig(voxels_across=0)
     path.write_text(
         f"source: {{kind: coco, images: x, annotations: {tmp_path}/none.json}}\noutput: {{folder: {tmp_path}/o}}\n"
     )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from n3d_core.errors import ConfigError
 from training.lift.cloud import dbscan, largest_clusters, separate, statistical_inliers, voxelise
 
 Floats = NDArray[np.float64]
@@ -45,6 +46,13 @@ class CleanConfig:
     cluster_radius: float = 2.0
     cluster_points: int = 4
     fragment_share: float = 0.05
+
+    def __post_init__(self) -> None:
+        if min(self.voxels_across, self.outlier_neighbours, self.cluster_points) < 1 or self.erode_pixels < 0:
+            raise ConfigError(
+                "clean: voxels_across, outlier_neighbours and cluster_points of at least 1, and erode_pixels of at "
+                f"least 0 are wanted, not {self}"
+            )
 
 
 def clean_clouds(clouds: list[Floats], edge: Floats, config: CleanConfig) -> list[Floats]:

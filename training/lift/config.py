@@ -60,6 +60,11 @@ class SourceConfig:
             raise ConfigError(f"source kind {self.kind!r} is unknown; known are {', '.join(SOURCES)}")
         if self.depth_unit:
             DepthUnit.parse(self.depth_unit)
+        if not 0 <= self.fov < 180 or self.limit < 0:
+            raise ConfigError(
+                f"source.fov is {self.fov} and source.limit {self.limit}: degrees under 180 and a number of images, "
+                "0 for all, are wanted"
+            )
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,8 @@ class ModelsConfig:
             raise ConfigError("models.detect_below is set and models.detector is not: name a Grounding DINO folder")
         if self.detector and not self.classes:
             raise ConfigError("models.detector is set and models.classes is empty: name what it shall look for")
+        if self.batch < 1:
+            raise ConfigError(f"models.batch is {self.batch}: at least 1 is wanted")
 
     @property
     def any(self) -> bool:
@@ -131,6 +138,8 @@ class OutputConfig:
             raise ConfigError(f"output.alignment is {self.alignment!r}: {' or '.join(ALIGNMENTS)} is wanted")
         if self.images_per_shard < 1 or self.max_side < 32:
             raise ConfigError("output.images_per_shard must be at least 1 and output.max_side at least 32 pixels")
+        if min(self.groundings, self.questions, self.pictures) < 0:
+            raise ConfigError("output.groundings, questions and pictures: 0 or more are wanted")
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from n3d_core.depth import suspect_unit
 from n3d_core.depth.files import read_depth
@@ -133,12 +135,26 @@ def _bytes(path: str) -> bytes:
 
 
 def _decode(data: bytes, path: str) -> NDArray[np.uint8]:
+    _check_header(data, path)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:
         raise ImageProblem("image_corrupt", f"{path}: cannot be decoded as an image")
-    if image.shape[0] * image.shape[1] > MAX_PIXELS or min(image.shape[:2]) < 16:
+    if min(image.shape[:2]) < 16:
         raise ImageProblem("image_corrupt", f"{path}: {image.shape[1]}x{image.shape[0]} pixels is no photograph")
     return np.ascontiguousarray(image[:, :, ::-1], np.uint8)
+
+
+def _check_header(data: bytes, path: str) -> None:
+    """Refuses a picture of too many pixels before memory is taken for them."""
+    try:
+        with Image.open(io.BytesIO(data)) as header:
+            width, height = header.size
+    except Image.DecompressionBombError as error:
+        raise ImageProblem("image_corrupt", f"{path}: {error}") from error
+    except (OSError, ValueError, SyntaxError):
+        return  # what it is shows when it is decoded
+    if width * height > MAX_PIXELS:
+        raise ImageProblem("image_corrupt", f"{path}: {width}x{height} pixels: at most {MAX_PIXELS} are read")
 
 
 def _read_depth(record: Record, height: int, width: int) -> NDArray[np.float32]:
