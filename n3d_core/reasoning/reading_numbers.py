@@ -7,7 +7,7 @@ import re
 from n3d_core.reasoning.names import strip_article
 from n3d_core.reasoning.question import Question
 from n3d_core.reasoning.stripping import Core
-from n3d_core.reasoning.wording import is_camera
+from n3d_core.reasoning.wording import compiled, is_camera
 
 _THERE = (
     r"(?: (?:(?:are|is)(?: there)?(?: (?:visible|present|here|shown|in total|altogether))?|there (?:are|is)|visible"
@@ -18,7 +18,7 @@ _THERE = (
 _PLACED = re.compile(
     r"\b(?:on|in|of|to|at|by|from|behind|above|below|under|near|next|between|with|that|which|are|is)\b", re.I
 )
-_COUNT = (
+_COUNT = compiled(
     rf"how many (?P<a>.+?){_THERE}",
     rf"(?:what(?:'s| is) )?(?:the )?(?:total )?(?:number|count|amount|quantity) of (?P<a>.+?){_THERE}",
     rf"count (?:up )?(?P<a>.+?){_THERE}",
@@ -28,7 +28,7 @@ _COUNT = (
 def read_count(core: Core) -> Question | None:
     """`How many mugs are there`, `count the mugs`."""
     for pattern in _COUNT:
-        match = _match(pattern, core.text)
+        match = pattern.fullmatch(core.text)
         if match:
             kind = strip_article(re.sub(r"^(?:how many|of|the|all)\s+", "", match["a"], flags=re.IGNORECASE))
             if _PLACED.search(kind):
@@ -47,7 +47,7 @@ _SIZES = {
     "width": "width", "wide": "width", "broad": "width", "height": "height", "tall": "height", "high": "height",
     "length": "length", "long": "length", "depth": "length", "deep": "length",
 }  # fmt: skip
-_SIZE = (
+_SIZE = compiled(
     rf"(?:what(?:'s| is| would be| are)? )?{_VALUE}{_SIZE_NOUN}(?: measurement| dimension| value)? of (?P<a>.+?)"
     r"(?: is| be)?",
     rf"(?:what(?:'s| is) )?(?P<a>.+?)(?:'s|') {_EXACT}{_SIZE_NOUN}",
@@ -61,7 +61,7 @@ _SIZE = (
 def read_size(core: Core) -> Question | None:
     """`How tall is the mug`, `what is the mug's width`."""
     for pattern in _SIZE:
-        match = _match(pattern, core.text)
+        match = pattern.fullmatch(core.text)
         if match and not re.search(r"\b(?:compared?|relative to)\b", match["a"]):
             return Question(_SIZES[match["n"].lower()], "number", (strip_article(match["a"]),), unit=core.unit)
     return None
@@ -70,7 +70,7 @@ def read_size(core: Core) -> Question | None:
 _GAP = r"(?:distance|separation|gap|space|spacing|offset|displacement)"
 _WHAT = r"(?:(?:what(?:'s| is| would be)?|how (?:much|big|large|great|long)(?: is)?) )?"
 _APART = r"(?: apart| away| separated| from each other| from one another| spaced)*"
-_DISTANCE = (
+_DISTANCE = compiled(
     r"how far is it from (?P<a>.+?) to (?P<b>.+)",
     rf"{_WHAT}{_VALUE}{_GAP}(?: is)?(?: there)?(?: that)?(?: lies| exists)? (?:between|separating|separates) "
     r"(?P<a>.+?) and (?P<b>.+)",
@@ -84,11 +84,11 @@ _DISTANCE = (
     r"how far (?:would i|do i|must i|should i) (?:have to |need to )?(?:go|move|travel|reach) from (?P<a>.+?) to "
     r"(?P<b>.+)",
 )
-_TO_CAMERA = (
+_TO_CAMERA = compiled(
     r"(?:how (?:far|distant)(?: away)?|at what distance) (?:is|are) (?P<a>.+?)(?: away| located)?",
     rf"(?:what(?:'s| is) )?(?:the )?{_EXACT}distance (?:of|to) (?P<a>.+)",
 )
-_HIGHER = (
+_HIGHER = compiled(
     r"how (?:much|far) (?:higher|lower) (?:up )?(?:is|are) (?P<a>.+?) than (?P<b>.+)",
     r"how far (?:above|below) (?P<b>.+?) is (?P<a>.+)",
 )
@@ -103,7 +103,7 @@ def read_distance(core: Core) -> Question | None:
     """`How far is A from B`, `what is the vertical distance between A and B`, `how far is A` (from the camera)."""
     text, kind = core.text, "distance"
     for pattern in _HIGHER:
-        match = _match(pattern, text)
+        match = pattern.fullmatch(text)
         if match:
             names = (strip_article(match["a"]), strip_article(match["b"]))
             return Question("vertical_distance", "number", names, unit=core.unit)
@@ -113,11 +113,11 @@ def read_distance(core: Core) -> Question | None:
         text, kind = _HORIZONTAL.sub(" ", text), "horizontal_distance"
     text = " ".join(text.split()).strip(" ,")
     for pattern in _DISTANCE:
-        match = _match(pattern, text)
+        match = pattern.fullmatch(text)
         if match:
             return Question(kind, "number", _with_camera(match["a"], match["b"]), unit=core.unit)
     for pattern in _TO_CAMERA:
-        match = _match(pattern, text)
+        match = pattern.fullmatch(text)
         if match and kind == "distance" and not re.search(r"\b(?:and|between|or)\b", match["a"]):
             return Question(kind, "number", (strip_article(match["a"]), "camera"), unit=core.unit)
     return None
@@ -148,7 +148,7 @@ _SEEN_FROM = (
     r"(?:from|relative to|with respect to|as seen from|seen from|viewed from"
     r"|(?:when|if|for) (?:(?:you|i|someone|somebody)(?: are| am| is| stand| stands)? )?(?:standing )?at)"
 )
-_DIRECTION = (
+_DIRECTION = compiled(
     rf"{_AT}(?P<a>.+?)(?: (?:and|facing|looking) [^,]*)?(?:,| -|;)? (?:(?:at|in|to|towards?) )?{_CLOCK} {_FIND} "
     rf"(?P<b>.+?){_LIE}",
     rf"(?:(?:seen|viewed|looking|starting) )?from (?P<a>.+?),? (?:(?:at|in|to|towards?) )?{_CLOCK} {_FIND} "
@@ -166,11 +166,7 @@ _DIRECTION = (
 def read_direction(core: Core) -> Question | None:
     """`If you are at A, where will you find B`, `at what o'clock is B from A`."""
     for pattern in _DIRECTION:
-        match = _match(pattern, core.text)
+        match = pattern.fullmatch(core.text)
         if match:
             return Question("direction", "number", (strip_article(match["a"]), strip_article(match["b"])))
     return None
-
-
-def _match(pattern: str, text: str) -> re.Match[str] | None:
-    return re.fullmatch(pattern, text, re.IGNORECASE)

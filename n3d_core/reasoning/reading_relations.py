@@ -15,6 +15,7 @@ from n3d_core.reasoning.wording import (
     RELATION_PHRASES,
     SUPERLATIVE_ADJECTIVES,
     any_of,
+    compiled,
     is_camera,
     predicate_of,
 )
@@ -36,17 +37,15 @@ _ADJECTIVE = any_of(SUPERLATIVE_ADJECTIVES)
 _RELATIVE = rf"(?:the )?(?:{CLOSER}|{FARTHER})(?: away)?(?: in distance)?"
 _TO = r"(?:to|from)"
 _QUESTION_WORD = re.compile(r"\b(?:which|what|who|how|where|when)\b", re.IGNORECASE)
-
-
-def _match(pattern: str, text: str) -> re.Match[str] | None:
-    return re.fullmatch(pattern, text, re.IGNORECASE)
+_VERB_FIRST = re.compile(rf"{_BE} .*", re.IGNORECASE)
+_STATEMENT = re.compile(rf"^(.+?) ({_IS}) ", re.IGNORECASE)
 
 
 def _clauses(core: Core) -> list[str]:
     """The core, and a statement (`A is wider than B`) turned into a question (`is A wider than B`)."""
-    if _QUESTION_WORD.search(core.text) or _match(rf"{_BE} .*", core.text):
+    if _QUESTION_WORD.search(core.text) or _VERB_FIRST.fullmatch(core.text):
         return [core.text]
-    return [core.text, re.sub(rf"^(.+?) ({_IS}) ", r"\2 \1 ", core.text, count=1, flags=re.IGNORECASE)]
+    return [core.text, _STATEMENT.sub(r"\2 \1 ", core.text, count=1)]
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -58,7 +57,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 _HOW = r"(?P<how>(?:by|from|in|according|based|starting|sorted|going|when|with|near|close)\b.*)"
 _ORDER_VERB = r"(?:order|sort|rank|arrange|list|sequence|put|name|line up|place)"
-_ORDER = (
+_ORDER = compiled(
     r"(?:what(?:'s| is| would be) )?(?:the )?(?:(?:depth|correct|right) )*(?:order|ordering|ranking|sequence) of "
     rf"(?P<l>.+?),? {_HOW}",
     rf"{_ORDER_VERB}(?: the objects| the following)?:? (?P<l>.+?),? {_HOW}",
@@ -84,7 +83,7 @@ _FAR_FIRST = re.compile(
 def read_depth_order(core: Core) -> Question | None:
     """`Sort A, B and C from near to far`."""
     for pattern in _ORDER:
-        match = _match(pattern, core.text)
+        match = pattern.fullmatch(core.text)
         if match and _DEPTH_WORDS.search(match["how"]):
             names = _names(match["l"])
             if len(names) >= 2:
@@ -93,24 +92,27 @@ def read_depth_order(core: Core) -> Question | None:
 
 
 _ANCHOR = r"(?P<x>[^,:?]+?)"
-_RELATIVE_DISTANCE = (
-    ("choice", rf"{_WHICH} {_IS} {_PLACED}{_RELATIVE} {_TO} {_ANCHOR}[,:] ?(?:{_OF} )?{_LIST}"),
-    ("choice", rf"{_WHICH} {_IS} {_PLACED}{_RELATIVE} {_TO} {_ANCHOR} {_OF} {_LIST}"),
-    ("choice", rf"(?:which|what)(?: one| object)? {_OF} {_LIST},? {_IS} {_PLACED}{_RELATIVE} {_TO} {_ANCHOR}"),
-    ("choice", rf"{_OF} {_LIST}[,:]? {_WHICH} {_IS} {_PLACED}{_RELATIVE} {_TO} {_ANCHOR}"),
-    (
-        "choice",
-        rf"(?:to|from) (?:which|what)(?: one| object)?,? (?:{_BE} )?{_ANCHOR} {_PLACED}{_RELATIVE}[,:]?(?: {_TO})? "
-        rf"{_LIST}",
-    ),
-    (
-        "yes_no",
-        rf"{_BE} {_ANCHOR} {_PLACED}{_RELATIVE} {_TO} (?P<b>.+?) (?:than|compared (?:to|with)|rather than) {_TO} "
-        r"(?P<c>.+?)",
-    ),
-    ("choice", rf"{_BE} {_ANCHOR} {_PLACED}{_RELATIVE} {_TO} (?P<l>.+? or .+)"),
-    ("among", rf"(?:which|what|who)(?: (?P<k>.+?))? {_IS} {_PLACED}{_RELATIVE} {_TO} {_ANCHOR}"),
-    ("among", rf"(?:what|which|who)(?:'s| is) {_RELATIVE} (?P<k>\S.*?) {_TO} {_ANCHOR}"),
+_RELATIVE_DISTANCE = tuple(
+    (form, re.compile(pattern, re.IGNORECASE))
+    for form, pattern in (
+        ("choice", rf"{_WHICH} {_IS} {_PLACED}{_RELATIVE} {_TO} {_ANCHOR}[,:] ?(?:{_OF} )?{_LIST}"),
+        ("choice", rf"{_WHICH} {_IS} {_PLACED}{_RELATIVE} {_TO} {_ANCHOR} {_OF} {_LIST}"),
+        ("choice", rf"(?:which|what)(?: one| object)? {_OF} {_LIST},? {_IS} {_PLACED}{_RELATIVE} {_TO} {_ANCHOR}"),
+        ("choice", rf"{_OF} {_LIST}[,:]? {_WHICH} {_IS} {_PLACED}{_RELATIVE} {_TO} {_ANCHOR}"),
+        (
+            "choice",
+            rf"(?:to|from) (?:which|what)(?: one| object)?,? (?:{_BE} )?{_ANCHOR} {_PLACED}{_RELATIVE}[,:]?(?: {_TO})? "
+            rf"{_LIST}",
+        ),
+        (
+            "yes_no",
+            rf"{_BE} {_ANCHOR} {_PLACED}{_RELATIVE} {_TO} (?P<b>.+?) (?:than|compared (?:to|with)|rather than) {_TO} "
+            r"(?P<c>.+?)",
+        ),
+        ("choice", rf"{_BE} {_ANCHOR} {_PLACED}{_RELATIVE} {_TO} (?P<l>.+? or .+)"),
+        ("among", rf"(?:which|what|who)(?: (?P<k>.+?))? {_IS} {_PLACED}{_RELATIVE} {_TO} {_ANCHOR}"),
+        ("among", rf"(?:what|which|who)(?:'s| is) {_RELATIVE} (?P<k>\S.*?) {_TO} {_ANCHOR}"),
+    )
 )
 
 
@@ -118,7 +120,7 @@ def read_relative_distance(core: Core) -> Question | None:
     """`Is A closer to B or to C`, `which of B and C is closer to A`, `which object is nearest to A`."""
     for text in _clauses(core):
         for form, pattern in _RELATIVE_DISTANCE:
-            match = _match(pattern, text)
+            match = pattern.fullmatch(text)
             question = _relative_distance(form, match) if match else None
             if question is not None:
                 return question
@@ -148,7 +150,7 @@ def _kind(text: str) -> str:
 
 
 _ONE = r"(?: one| object| of the two| of them| of all)?"
-_CHOICE = (
+_CHOICE = compiled(
     rf"{_WHICH},? {_IS}(?: the one)? {_PLACED}(?:the )?(?P<p>{_ATTRIBUTE}){_ONE}(?:[,:;]| -)? (?:is it |{_OF} "
     rf")?{_LIST}",
     rf"(?:which|what|who)(?: one| object| item)? {_OF} {_LIST},? {_IS}(?: the one)? {_PLACED}(?:the )?"
@@ -159,7 +161,7 @@ _CHOICE = (
     rf"(?P<p>{_ATTRIBUTE}){_ONE}",
     rf"(?:what|which|who)(?:'s| is) (?:the )?(?P<p>{_ATTRIBUTE})[,:]? (?P<l>.+? or .+)",
 )
-_OF_A_KIND = (
+_OF_A_KIND = compiled(
     rf"(?:which|what|who) (?P<k>.+?) {_IS} {_PLACED}(?:the )?(?P<p>{_ATTRIBUTE}){_ONE}",
     rf"(?:(?:what|which|who)(?:'s| is| are)? )?(?:(?:find|name|select|pick|choose) )?(?:the )?(?P<p>{_ADJECTIVE}) "
     r"(?P<k>.+)",
@@ -169,7 +171,7 @@ _OF_A_KIND = (
 def read_choice(core: Core) -> Question | None:
     """`Which is wider, A or B`, `of A, B and C, which is the tallest`."""
     for pattern in _CHOICE:
-        match = _match(pattern, core.text)
+        match = pattern.fullmatch(core.text)
         predicate = predicate_of(match["p"], ATTRIBUTE_PHRASES) if match else None
         names = _names(match["l"]) if match else ()
         if predicate is not None and len(names) >= 2 and not any(is_camera(n) for n in names):
@@ -181,7 +183,7 @@ def read_choice(core: Core) -> Question | None:
 def read_extreme(core: Core) -> Question | None:
     """`Which mug is the largest`, `the nearest object`."""
     for pattern in _OF_A_KIND:
-        match = _match(pattern, core.text)
+        match = pattern.fullmatch(core.text)
         predicate = predicate_of(match["p"], ATTRIBUTE_PHRASES) if match else None
         if match and predicate is not None and not re.search(r"\b(?:and|or)\b", match["k"]):
             return Question("extreme", "choice", (), predicate, opposite=core.opposite, among=_kind(match["k"]))
@@ -193,7 +195,7 @@ _COMPARED_BY = {
     "width": "wider", "height": "taller", "size": "bigger", "volume": "bigger", "depth": "front", "elevation": "above",
     "left-right position": "left", "horizontal position": "left", "vertical position": "above",
 }  # fmt: skip
-_COMPARED = (
+_COMPARED = compiled(
     rf"how (?:does|do|would|is|are) (?:the )?{_QUANTITY} of (?P<a>.+?) (?:compared?|differ|relate) (?:to|with"
     r"|from) (?:that of )?(?P<b>.+)",
     r"how (?:does|do|would|is|are) (?P<a>.+?) (?:compared?|relate) (?:to|with) (?P<b>.+?) (?:in|in terms of"
@@ -202,20 +204,21 @@ _COMPARED = (
     rf"(?:what is|how is|describe|what's) (?:the )?{_QUANTITY} of (?P<a>.+?) (?:relative to|compared (?:to|with)) "
     r"(?:that of )?(?P<b>.+)",
 )
+_EITHER = re.compile(
+    rf"(?:{_BE}|how is|where is) (?P<a>.+?) {_PLACED}(?P<p>{_RELATION}|{_ATTRIBUTE}),? or "
+    rf"(?P<q>{_RELATION}) (?P<b>.+)",
+    re.IGNORECASE,
+)
 
 
 def read_free(core: Core) -> Question | None:
     """`Is A in front of or behind B`, `how does A compare to B in width`."""
     for pattern in _COMPARED:
-        match = _match(pattern, core.text)
+        match = pattern.fullmatch(core.text)
         if match:
             return _free(_COMPARED_BY[match["n"].lower()], match, core)
-    pattern = (
-        rf"(?:{_BE}|how is|where is) (?P<a>.+?) {_PLACED}(?P<p>{_RELATION}|{_ATTRIBUTE}),? or "
-        rf"(?P<q>{_RELATION}) (?P<b>.+)"
-    )
     for text in _clauses(core):
-        match = _match(pattern, text)
+        match = _EITHER.fullmatch(text)
         if match:
             first = predicate_of(match["p"], RELATION_PHRASES) or predicate_of(match["p"], ATTRIBUTE_PHRASES)
             if first is not None and PREDICATES[first].converse == predicate_of(match["q"], RELATION_PHRASES):
@@ -228,10 +231,15 @@ def _free(predicate: str, match: re.Match[str], core: Core) -> Question:
     return Question(PREDICATES[predicate].type, "free", names, predicate, opposite=core.opposite)
 
 
+_YES_NO = re.compile(
+    rf"{_BE} (?P<a>.+?) {_PLACED}(?P<p>{_RELATION}) (?P<b>.+?)(?: (?:is|does|do|has|are))?", re.IGNORECASE
+)
+
+
 def read_yes_no(core: Core) -> Question | None:
     """`Is A to the left of B`."""
     for text in _clauses(core):
-        match = _match(rf"{_BE} (?P<a>.+?) {_PLACED}(?P<p>{_RELATION}) (?P<b>.+?)(?: (?:is|does|do|has|are))?", text)
+        match = _YES_NO.fullmatch(text)
         if match and not re.search(r"\b(?:or|and)\b", match["b"]):
             predicate = predicate_of(match["p"], RELATION_PHRASES)
             if predicate is not None:

@@ -6,6 +6,7 @@ Patterns are matched on text with single spaces, without regard to case.
 from __future__ import annotations
 
 import re
+from functools import cache
 
 THAN = r"(?:than|compared (?:to|with)|relative to|as compared to|when compared to)"
 CAMERA = (
@@ -103,6 +104,14 @@ def is_camera(name: str) -> bool:
     return _CAMERA_WORDS.fullmatch(name.strip()) is not None
 
 
+def compiled(*patterns: str) -> tuple[re.Pattern[str], ...]:
+    """Patterns made once, when their module is imported: the first question should not wait for tens of them.
+
+    Python's own cache forgets them again in a process that lives long.
+    """
+    return tuple(re.compile(pattern, re.IGNORECASE) for pattern in patterns)
+
+
 def any_of(table: tuple[tuple[str, str], ...]) -> str:
     """One alternation of a table's patterns."""
     return "(?:" + "|".join(pattern for _, pattern in table) + ")"
@@ -111,4 +120,9 @@ def any_of(table: tuple[tuple[str, str], ...]) -> str:
 def predicate_of(phrase: str, table: tuple[tuple[str, str], ...]) -> str | None:
     """The predicate whose pattern is the whole `phrase`, None if none is."""
     phrase = " ".join(phrase.split())
-    return next((name for name, pattern in table if re.fullmatch(rf"(?:{pattern})", phrase, re.IGNORECASE)), None)
+    return next((name for name, pattern in table if _whole(pattern).fullmatch(phrase)), None)
+
+
+@cache
+def _whole(pattern: str) -> re.Pattern[str]:
+    return re.compile(rf"(?:{pattern})", re.IGNORECASE)
