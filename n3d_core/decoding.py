@@ -117,6 +117,11 @@ class Work:
     forced: int = 0
     drafted: int = 0
 
+    @property
+    def tokens(self) -> int:
+        """That were written."""
+        return self.free + self.forced
+
 
 @dataclass
 class Decoder:

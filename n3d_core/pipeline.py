@@ -221,7 +221,7 @@ class View:
             self.depth_report.valid,
             self._warnings(boxes),
             work.steps,
-            work.free + work.forced,
+            work.tokens,
             work.forced,
         )
 
@@ -251,12 +251,13 @@ class View:
         question = prompts.checked_text(question)
         limits = Limits(cancel=cancel, deadline=deadline)
         times: dict[str, float] = {}
+        work = Work()
         with self._lock:
             with _timed(times, "ground"):
-                boxes, names = self._spoken_of(question, about, limits, on_event)
+                boxes, names = self._spoken_of(question, about, limits, work, on_event)
             with _timed(times, "reason"):
                 _tell(on_event, StageStarted("reason"))
-                reply = self._reason(question, boxes, names, limits, on_event)
+                reply = self._reason(question, boxes, names, limits, work, on_event)
         reasoning, said = _split(reply)
         with _timed(times, "audit"):
             finding = audit(question, boxes, reasoning, said, names)
@@ -272,10 +273,14 @@ class View:
             self.depth_report.valid,
             self._warnings(boxes),
             reply,
+            work.steps,
+            work.tokens,
+            work.forced,
+            work.drafted,
         )
 
     def _spoken_of(
-        self, question: str, about: list[Box3D] | None, limits: Limits, on_event: Listener | None
+        self, question: str, about: list[Box3D] | None, limits: Limits, work: Work, on_event: Listener | None
     ) -> tuple[list[Box3D], list[str]]:
         """The boxes that a question is about, and what its second pass calls them.
 
@@ -286,16 +291,22 @@ class View:
             chosen = mentioned(question, names) or range(len(about))
             return [about[i] for i in chosen], [names[i] for i in chosen]
         _tell(on_event, StageStarted("ground"))
-        boxes = self._read_boxes(prompts.locate_prompt(question), limits, Work(), on_event).boxes
+        boxes = self._read_boxes(prompts.locate_prompt(question), limits, work, on_event).boxes
         return boxes, condition_names(boxes)
 
     def _reason(
-        self, question: str, boxes: list[Box3D], names: list[str], limits: Limits, on_event: Listener | None
+        self,
+        question: str,
+        boxes: list[Box3D],
+        names: list[str],
+        limits: Limits,
+        work: Work,
+        on_event: Listener | None,
     ) -> str:
         prompt = first_sentence(question) + scene_condition(boxes, self.frame.camera, names)
         grammar = self.model.answer_grammar(answers_to(question, boxes, names))
         ids: list[int] = []
-        for token in self._tokens(prompt, grammar, limits, Work(), draft=True):
+        for token in self._tokens(prompt, grammar, limits, work, draft=True):
             if token.id not in self.model.words.ends:
                 ids.append(token.id)
                 if on_event is not None:

@@ -71,6 +71,8 @@ class Answer:
         corrected: the answer that the boxes give, where the model's is contradicted.
         verdict_reason: one sentence.
         text: the model's whole second reply.
+        steps: forward passes of the decoder in both replies, in which it wrote `tokens`, of which the grammar `forced`
+            some and others were `drafted` rightly.
     """
 
     question: str
@@ -84,3 +86,7 @@ class Answer:
     depth_valid: float
     warnings: list[str] = field(default_factory=list)
     text: str = ""
+    steps: int = 0
+    tokens: int = 0
+    forced: int = 0
+    drafted: int = 0

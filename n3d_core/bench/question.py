@@ -9,13 +9,17 @@ from typing import Any
 
 from n3d_core.bench.observed import ObservedBackend, Script
 from n3d_core.geometry.frame import Frame
+from n3d_core.language.structured import parse, serialise
 from n3d_core.pipeline import N3D, View
 from n3d_core.results import Answer, BoxDecoded
 
 
 @dataclass
 class QuestionRun:
-    """A frame and two questions, in milliseconds. `first` holds looking, both passes and the audit."""
+    """A frame and two questions, in milliseconds. `first` holds looking, both passes and the audit.
+
+    `prefix_tokens` stand before a question: the system prompt and the image.
+    """
 
     first: float
     second: float
@@ -24,8 +28,7 @@ class QuestionRun:
     first_box: float | None
     vision_runs: int
     prefix_tokens_recomputed: int
-    passes: int
-    tokens_written: int
+    prefix_tokens: int
     answers: list[Answer] = field(default_factory=list)
     view: View | None = None
 
@@ -51,10 +54,9 @@ def ask_twice(
             boxes.append(_ms(started))
 
     view = model.look(frame)
-    looked = len(backend.seen.passes)
+    prefix = sum(tokens for tokens, _ in backend.seen.passes)
     first = view.ask(questions[0], on_event=listen)
     ended, between = _ms(started), time.perf_counter()
-    passes = len(backend.seen.passes) - looked
     second = view.ask(questions[1])
     return QuestionRun(
         first=ended,
@@ -64,8 +66,7 @@ def ask_twice(
         first_box=boxes[0] if boxes else None,
         vision_runs=backend.seen.vision_runs,
         prefix_tokens_recomputed=backend.seen.prefix_tokens_recomputed,
-        passes=passes,
-        tokens_written=_written(model, first),
+        prefix_tokens=prefix,
         answers=[first, second],
         view=view,
     )
@@ -83,8 +84,32 @@ def median_stages(runs: list[QuestionRun]) -> dict[str, float]:
     return {stage: round(statistics.median(r.stages[stage] for r in runs), 2) for stage in runs[0].stages}
 
 
-def _written(model: N3D, answer: Answer) -> int:
-    return len(model.tokenizer.encode(answer.text)) + 1
+def parse_ms(run: QuestionRun) -> float:
+    """Milliseconds to read the first answer's boxes from their text, and to turn their bins into metres."""
+    assert run.view is not None
+    codec = run.view.codec
+    text = serialise([codec.encode(box) for box in run.answers[0].boxes])
+    started = time.perf_counter()
+    for code in parse(text):
+        codec.decode(code)
+    return _ms(started)
+
+
+def saved_steps(run: QuestionRun) -> dict[str, int]:
+    """What each technique saved in both questions: passes of the decoder, and tokens of the prefix.
+
+    Without any of them every token but a reply's first takes a pass, and each of the replies the whole prefix.
+    """
+    answers = run.answers
+    replies = 2 * len(answers)
+    drafted = sum(a.drafted for a in answers)
+    saved = sum(a.tokens - a.steps for a in answers) - replies
+    return {
+        "jump_forward": max(saved - drafted, 0),
+        "drafts": drafted,
+        "prefix_tokens": (replies - 1) * run.prefix_tokens - run.prefix_tokens_recomputed,
+        "vision_runs": replies - run.vision_runs,
+    }
 
 
 def _ms(since: float) -> float:

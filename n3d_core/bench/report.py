@@ -6,6 +6,8 @@ from typing import Any
 
 from n3d_core.cli.tables import json_line, table
 
+_STAGES = {"read": "read the frame's files", "parse": "read boxes from text", "per_token": "a single step"}
+
 
 def print_report(figures: dict[str, Any], tables: bool = True) -> None:
     """Prints the figures of `suite.measure` to stdout."""
@@ -21,11 +23,16 @@ def print_report(figures: dict[str, Any], tables: bool = True) -> None:
 
 def _sections(f: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     machine = f["machine"]
-    stages = [("read the frame's files", _ms(f["read_ms"]))] + [(name, _ms(ms)) for name, ms in f["stages_ms"].items()]
+    stages = [(_STAGES.get(name, name), _ms(ms)) for name, ms in f["stages_ms"].items()]
     saved = [
-        ("runs of the vision tower", str(f["vision_runs"])),
-        ("tokens of the prefix computed again", str(f["prefix_tokens_recomputed"])),
-        ("steps saved in grounding", f"{f['grounding_steps_saved']:.0%}"),
+        ("runs of the vision tower", f"{f['vision_runs']} ({f['saved']['vision_runs']} saved)"),
+        (
+            "tokens of the prefix computed again",
+            f"{f['prefix_tokens_recomputed']} ({f['saved']['prefix_tokens']} saved)",
+        ),
+        ("passes saved by forced tokens", str(f["saved"]["jump_forward"])),
+        ("passes saved by drafts", str(f["saved"]["drafts"])),
+        ("passes saved in grounding", f"{f['grounding_steps_saved']:.0%}"),
     ]
     totals = [
         ("first box after", _ms(f["first_box_ms"])),
@@ -50,7 +57,7 @@ def _sections(f: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     return [
         (f"{f['model']} on {f['backend']} ({f['backend_reason']})", totals),
         ("Stages of the first question", stages),
-        ("Work", saved),
+        ("Work of both questions", saved),
         ("Machine", memory),
     ]
 

@@ -18,7 +18,7 @@ from n3d_core.backends.select import load_backend
 from n3d_core.bench.decode import measure_decode
 from n3d_core.bench.machine import Machine, measure_machine, peak_memory_bytes
 from n3d_core.bench.observed import ObservedBackend
-from n3d_core.bench.question import QuestionRun, ask_twice, median_stages
+from n3d_core.bench.question import QuestionRun, ask_twice, median_stages, parse_ms, saved_steps
 from n3d_core.bench.random_model import released_config, write_random_checkpoint
 from n3d_core.errors import BackendError, ConfigError, MissingDependencyError
 from n3d_core.geometry.frame import Frame
@@ -27,7 +27,6 @@ from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.model.config import N3DConfig
 from n3d_core.models import find_model
 from n3d_core.pipeline import N3D
-from n3d_core.scores import Calibration
 
 log = logging.getLogger("n3d.bench")
 
@@ -88,7 +87,7 @@ def measure(suite: Suite) -> dict[str, Any]:
 
 def _measure_folder(suite: Suite, folder: Path, machine: Machine, scripted: bool) -> dict[str, Any]:
     tokenizer = Tokenizer(folder / "tokenizer.json")
-    model = _observed(folder, suite.backend, tokenizer)
+    model = _observed(folder, suite.backend)
     read_ms, frame, questions = _frame(suite, scripted)
     replies = _replies(tokenizer, model.config.eos_token_id) if scripted else None
     runs = _ask(model, frame, questions, replies, suite.repeat)
@@ -99,25 +98,28 @@ def _measure_folder(suite: Suite, folder: Path, machine: Machine, scripted: bool
         "machine": asdict(machine),
         "questions": list(questions),
         "answers": [a.text for a in runs[0].answers],
-        "read_ms": round(read_ms, 2),
-        "stages_ms": median_stages(runs),
+        "stages_ms": {"read": round(read_ms, 2), **median_stages(runs), "parse": _median(map(parse_ms, runs))},
         "question_ms": _median(r.first for r in runs),
         "second_question_ms": _median(r.second for r in runs),
         "first_box_ms": _median(r.first_box or float("nan") for r in runs) if runs[0].first_box else None,
         "vision_runs": runs[0].vision_runs,
         "prefix_tokens_recomputed": runs[0].prefix_tokens_recomputed,
+        "saved": saved_steps(runs[0]),
     }
-    figures |= _saved_steps(model, frame, replies)
+    figures |= _grounding_steps(model, frame, replies)
     figures |= _decode_figures(suite, folder, model, machine)
+    figures["stages_ms"]["per_token"] = figures["step_ms"]
     if not scripted:
-        figures |= _onnx_over_torch(folder, tokenizer, frame, questions, suite.repeat)
+        figures |= _onnx_over_torch(folder, frame, questions, suite.repeat)
     if suite.as_reference:
         figures |= _reference(folder, tokenizer, model, runs, questions, replies, suite.repeat, scripted)
     return figures | {"peak_memory_bytes": peak_memory_bytes(), "model_memory_bytes": model.memory_bytes}
 
 
-def _observed(folder: Path, backend: str, tokenizer: Tokenizer) -> N3D:
-    return N3D(ObservedBackend(load_backend(folder, backend)), tokenizer, Calibration.from_folder(folder), folder.name)
+def _observed(folder: Path, backend: str) -> N3D:
+    model = N3D.load(folder, backend)
+    model.backend = ObservedBackend(model.backend)
+    return model
 
 
 def _frame(suite: Suite, scripted: bool) -> tuple[float, Frame, tuple[str, str]]:
@@ -153,8 +155,8 @@ def _ask(
     return [ask_twice(model, frame, questions, replies) for _ in range(repeat)]
 
 
-def _saved_steps(model: N3D, frame: Frame, replies: list[list[int]] | None) -> dict[str, Any]:
-    """Share of the passes that forced tokens save in grounding, and drafts and forced tokens in both passes."""
+def _grounding_steps(model: N3D, frame: Frame, replies: list[list[int]] | None) -> dict[str, Any]:
+    """Share of the passes that forced tokens save in grounding."""
     backend = model.backend
     assert isinstance(backend, ObservedBackend)
     if replies is not None and backend.script is not None:
@@ -181,14 +183,12 @@ def _decode_figures(suite: Suite, folder: Path, model: N3D, machine: Machine) ->
     }
 
 
-def _onnx_over_torch(
-    folder: Path, tokenizer: Tokenizer, frame: Frame, questions: tuple[str, str], repeat: int
-) -> dict[str, Any]:
+def _onnx_over_torch(folder: Path, frame: Frame, questions: tuple[str, str], repeat: int) -> dict[str, Any]:
     """torch's time for a question over ONNX Runtime's, both on the CPU in fp32; above 1, ONNX Runtime is faster."""
     times = {}
     for name in ("torch:fp32", "onnx:fp32"):
         try:
-            runs = _ask(_observed(folder, name, tokenizer), frame, questions, None, repeat)
+            runs = _ask(_observed(folder, name), frame, questions, None, repeat)
         except (BackendError, MissingDependencyError) as error:
             log.info("%s is not compared: %s", name, error)
             return {"onnx_over_torch": None}
