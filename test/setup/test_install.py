@@ -50,10 +50,10 @@ def test_shared_files_and_programs_are_installed_and_training_is_not(prefix):
     assert not [path for path in prefix.rglob("training*") if path.is_dir()]
 
 
-@pytest.mark.parametrize("node", ["grounding_node", "camera_node"])
+@pytest.mark.parametrize("node", ["grounding_node", "camera_node", "composed_node"])
 def test_a_program_runs_its_module_with_the_interpreter_that_is_asked_for(prefix, node):
     program = prefix / "lib" / "n3d_ros" / node
     environment = {**os.environ, "N3D_PYTHON": "/bin/echo"}
     command = [str(program), "--ros-args", "-p", "x:='two words'"]
     output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    assert output == f"-m n3d_ros.{node} --ros-args -p x:='two words'\n"
+    assert output == f"-m n3d_ros {node} --ros-args -p x:='two words'\n"
