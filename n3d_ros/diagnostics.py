@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +11,7 @@ from rclpy.clock import Clock
 from rclpy.node import Node
 
 from n3d_ros.input_report import InputReport
+from n3d_ros.memory import gpu_memory, rss_bytes
 from n3d_ros.msg import Result
 from n3d_ros.query_log import QueryLog
 
@@ -77,31 +75,6 @@ def query_status(name: str, log: QueryLog, load: tuple[int, int]) -> DiagnosticS
     failures = log.statuses[Result.MODEL_FAILURE] + log.statuses[Result.UNPARSABLE]
     level = DiagnosticStatus.WARN if failures else DiagnosticStatus.OK
     return _status(f"{name}: queries", level, f"{total} queries, {failures} failed in the model", values)
-
-
-def rss_bytes() -> int:
-    """Memory of this process: resident now where /proc tells it, else the most it ever had."""
-    statm = Path("/proc/self/statm")
-    if statm.exists():
-        return int(statm.read_text().split()[1]) * resource.getpagesize()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def gpu_memory() -> dict[str, str]:
-    """Memory of the GPU in use, by name; empty where this process uses none.
-
-    `memory_gpu_mb` is what torch holds of it in this process, the other two are of the whole device.
-    """
-    # a node that has not loaded torch uses no GPU, and should not load it for this
-    cuda = getattr(sys.modules.get("torch"), "cuda", None)
-    if cuda is None or not cuda.is_initialized():
-        return {}
-    free, total = cuda.mem_get_info()
-    return {
-        "memory_gpu_mb": f"{cuda.memory_reserved() / 1e6:.0f}",
-        "memory_gpu_device_used_mb": f"{(total - free) / 1e6:.0f}",
-        "memory_gpu_device_total_mb": f"{total / 1e6:.0f}",
-    }
 
 
 def _status(name: str, level: bytes, message: str, values: dict[str, str]) -> DiagnosticStatus:

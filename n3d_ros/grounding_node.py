@@ -6,7 +6,6 @@ It declares, subscribes, publishes and times. Queries run in a worker thread, so
 from __future__ import annotations
 
 import argparse
-import gc
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -24,6 +23,7 @@ from n3d_ros.frame_source import FrameSource, RgbdSource
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.input_report import InputWatch
 from n3d_ros.input_source import subscribe_inputs
+from n3d_ros.memory import give_back
 from n3d_ros.model_pool import ModelPool, SharedModel
 from n3d_ros.outputs import Outputs
 from n3d_ros.parameters import ON_ACTIVATE, ON_CONFIGURE, ParameterSet, refuse_frozen
@@ -121,7 +121,7 @@ class GroundingNode(LifecycleNode):
         if self._shared is not None:
             self._models.release(self._shared)
             self._shared = None
-            gc.collect()
+            give_back()
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:

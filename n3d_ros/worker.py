@@ -160,6 +160,7 @@ class Worker:
                 self._running = None
                 self._changed.notify_all()
             job.done(result, error)
+            del job, result, error  # while it waits, the thread holds nothing: a model that was loaded here can go
 
 
 def _outcome(job: Job) -> tuple[Any, Exception | None]:

@@ -1,6 +1,8 @@
 """The one thread in which queries run."""
 
 import threading
+import time
+import weakref
 
 import pytest
 
@@ -135,3 +137,16 @@ def test_a_closed_worker_takes_nothing():
     assert worker.close(1.0) is True
     with pytest.raises(BusyError, match="shuts down"):
         worker.submit(Probe().job)
+
+
+def test_a_call_returns_or_raises_what_the_work_did_and_the_thread_keeps_nothing_of_it(worker):
+    class Model:
+        pass
+
+    made = weakref.ref(worker.call(Model))
+    end = time.monotonic() + 10
+    while made() is not None:
+        assert time.monotonic() < end, "the worker holds on to a result"
+        time.sleep(0.01)
+    with pytest.raises(BusyError, match="no room"):
+        worker.call(lambda: (_ for _ in ()).throw(BusyError("no room")))
