@@ -50,7 +50,7 @@ def test_shared_files_and_programs_are_installed_and_training_is_not(prefix):
     assert not [path for path in prefix.rglob("training*") if path.is_dir()]
 
 
-@pytest.mark.parametrize("node", ["grounding_node", "camera_node", "composed_node"])
+@pytest.mark.parametrize("node", ["grounding_node", "camera_node", "bag_node", "composed_node", "page_node"])
 def test_a_program_runs_its_module_with_the_interpreter_that_is_asked_for(prefix, node):
     program = prefix / "lib" / "n3d_ros" / node
     environment = {**os.environ, "N3D_PYTHON": "/bin/echo"}
