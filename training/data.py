@@ -36,6 +36,7 @@ class SceneSamples(Dataset[Sample]):
             )
         codec = CameraXYCodec if config.data.centers == "camera_xy" else BoxCodec
         self.maker = SampleMaker(model, tokenizer, config.data.tokens, config.loss.text, config.data.depth, codec)
+        # absent objects may be of any class: a word that the scenes never show is to be answered with none too
         self.questions = QuestionMixture(config.data.mixture, Vocabulary())
 
     def __getitem__(self, number: int) -> Sample:

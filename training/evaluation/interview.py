@@ -56,10 +56,10 @@ def _marked(model: N3D, view: View, frame: Frame, marks: list[dict[str, Any]]) -
 
 
 def _ask(view: View, entry: dict[str, Any]) -> dict[str, Any]:
-    start = time.perf_counter()
     try:
+        entry = entry | {"direct": view.ask(entry["text"], about=[], answer_from="model").answer}
+        start = time.perf_counter()
         said = view.ask(entry["text"])
-        direct = view.ask(entry["text"], about=[], answer_from="model")
     except N3DError as error:
         return entry | {"said": "", "error": str(error)}
     return entry | {
@@ -67,7 +67,6 @@ def _ask(view: View, entry: dict[str, Any]) -> dict[str, Any]:
         "reasoning": said.reasoning,
         "verdict": said.verdict,
         "corrected": said.corrected,
-        "direct": direct.answer,
         "found": [_box(b) for b in said.boxes],
         "ms": round((time.perf_counter() - start) * 1000, 1),
     }

@@ -124,7 +124,12 @@ class FolderSuite:
 
     def describe(self) -> dict[str, Any]:
         """What makes two runs the same."""
-        return {"kind": "folder", "path": str(self.folder.path.resolve()), "seed": self.seed} | vars(self.amount)
+        return {
+            "kind": "folder",
+            "path": str(self.folder.path.resolve()),
+            "seed": self.seed,
+            "vocabulary": asdict(self.vocabulary),
+        } | vars(self.amount)
 
 
 def _asked(name: str, frame: Frame, truth: Truth, seed: int, amount: Amount, taught: Vocabulary) -> Case:
