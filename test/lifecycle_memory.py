@@ -23,7 +23,7 @@ from n3d_ros.grounding_node import GroundingNode
 from test.bench_client import resident_bytes
 
 SETTLED = 3  # cycles
-MOST_GROWTH_MB = 10.0
+MOST_GROWTH_MB = 15.0  # of allocators and DDS, in no relation to the number of cycles: one leaked model is 35 a cycle
 
 
 def main() -> int:

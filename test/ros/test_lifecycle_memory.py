@@ -44,5 +44,5 @@ def test_twenty_cycles_leave_no_more_memory_than_three(model):
     assert ran.returncode == 0, ran.stderr[-2000:]
     report = json.loads(ran.stdout.splitlines()[-1])
     assert report["cycles"] == 20
-    assert report["growth_mb"] <= 10
+    assert report["growth_mb"] <= 15
     assert report["held_mb"] > 5
