@@ -46,6 +46,11 @@ ARGUMENTS = [
         description="Frame of the boxes, by TF at the image's stamp; empty: the image's own.",
     ),
     DeclareLaunchArgument(
+        "monocular_depth",
+        default_value="",
+        description="Depth model for a camera without depth: indoor, outdoor, moge, or a folder; empty: it is measured.",
+    ),
+    DeclareLaunchArgument(
         "query",
         default_value="",
         description="Text that is grounded again and again, as 'mug; bottle'; empty: only on request.",
@@ -111,6 +116,7 @@ def nodes(context: LaunchContext) -> list:
         "model": text("model"),
         "backend": text("backend"),
         "target_frame": text("target_frame"),
+        "monocular_depth": text("monocular_depth"),
         "continuous_query": text("query"),
         "autostart": switch("autostart"),
         "use_sim_time": switch("use_sim_time"),
