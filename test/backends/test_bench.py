@@ -13,6 +13,7 @@ from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.bench.decode import step_bytes
 from n3d_core.bench.machine import Machine, measure_machine
 from n3d_core.bench.observed import ObservedBackend, Script
+from n3d_core.bench.question import QuestionRun, saved_steps
 from n3d_core.bench.random_model import released_config, write_random_checkpoint
 from n3d_core.bench.suite import Suite
 from n3d_core.cli import main
@@ -21,6 +22,7 @@ from n3d_core.model.checkpoint import load_network
 from n3d_core.model.config import N3DConfig
 from n3d_core.model.preprocess import VisionInput
 from n3d_core.models import shelves
+from n3d_core.results import Answer
 
 from .conftest import small_config
 
@@ -125,5 +127,19 @@ def test_the_last_line_is_json_with_every_figure(capsys: pytest.CaptureFixture[s
     assert figures["second_question_speedup"] > 1
     assert figures["grounding_steps_saved"] >= 0.4
     assert [d["backend"] for d in figures["decode"]][-1] == "onnx (cpu, int4)"
-    for key in ("onnx_over_torch", "ceiling_share", "peak_memory_bytes", "stages_ms", "answers_equal", "tokens_per_s"):
+    for key in ("onnx_over_torch", "ceiling_share", "peak_memory_bytes", "answers_equal", "tokens_per_s"):
         assert figures[key] is not None
+    stages = ["read", "prepare", "vision", "prefill", "ground", "reason", "audit", "parse", "per_token"]
+    assert list(figures["stages_ms"]) == stages
+    assert figures["saved"]["vision_runs"] == 3
+    assert figures["saved"]["prefix_tokens"] > 100
+
+
+def test_what_each_technique_saved_adds_up() -> None:
+    """Two questions of two replies: without any technique each token but a reply's first takes a pass."""
+    answers = [
+        Answer("", "", "", "verified", "", "", [], {}, 1.0, steps=40, tokens=100, forced=30, drafted=20),
+        Answer("", "", "", "verified", "", "", [], {}, 1.0, steps=50, tokens=60, forced=5, drafted=0),
+    ]
+    run = QuestionRun(0.0, 0.0, 0.0, {}, None, 1, 0, prefix_tokens=70, answers=answers)
+    assert saved_steps(run) == {"jump_forward": 46, "drafts": 20, "prefix_tokens": 210, "vision_runs": 3}
