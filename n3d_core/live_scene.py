@@ -16,6 +16,7 @@ from n3d_core.geometry.frame import Frame
 from n3d_core.recording import import_rerun, log_boxes, log_frame
 
 _POLL_S = 1.0  # how often a stream without news looks whether its viewer is still there
+_EYE, _LOOKED_AT = (-0.8, -1.2, -0.6), (0.0, 0.3, 2.0)  # over the camera's left shoulder (x right, y down, z forward)
 _MOST_POINTS = 20_000  # two clouds a second of this size are shown smoothly by a browser without a GPU too
 
 
@@ -75,5 +76,7 @@ def _blueprint() -> Any:
     """Image and scene side by side, no panels: the page around the viewer has its own."""
     rrb = importlib.import_module("rerun.blueprint")
     image = rrb.Spatial2DView(origin="camera", contents=["camera/**", "boxes"], name="image")
-    scene = rrb.Spatial3DView(origin="/", contents=["+ /**"], name="scene")
-    return rrb.Blueprint(rrb.Horizontal(image, scene), collapse_panels=True)
+    eye = rrb.EyeControls3D(position=_EYE, look_target=_LOOKED_AT, eye_up=(0.0, -1.0, 0.0))
+    scene = rrb.Spatial3DView(origin="/", contents=["+ /**"], name="scene", eye_controls=eye)
+    closed = [panel(state="hidden") for panel in (rrb.BlueprintPanel, rrb.SelectionPanel, rrb.TimePanel)]
+    return rrb.Blueprint(rrb.Horizontal(image, scene), *closed)

@@ -38,6 +38,7 @@ from n3d_ros.srv import Ask, Ground
 from n3d_ros.transforms import Transforms
 
 PAIRING_NS = 50_000_000  # to be looked at, not measured
+_PATIENCE_S = 3.0  # after the subscription; what is silent then is named
 _TRANSFORM_S = 0.05  # it is looked up in the executor's thread
 _STATUSES = {
     getattr(Result, name): name for name in dir(Result) if name.isupper() and isinstance(getattr(Result, name), int)
@@ -106,7 +107,8 @@ class PageNode(Node):
             look_up = partial(self._transforms.look_up, timeout_s=_TRANSFORM_S)
             frame = self._frame = assemble_frame(messages, Door(), look_up)
         except N3DError as error:
-            self._camera, self._sees = str(error), False
+            waits = self._topics.color.open_for_s < _PATIENCE_S
+            self._camera, self._sees = "waiting for an image" if waits else str(error), False
             return
         age_s = (self.get_clock().now().nanoseconds - frame.stamp_ns) / 1e9
         self._camera, self._sees = f"{frame.width}x{frame.height} in {frame.frame_id!r}, {age_s:.1f} s old", True

@@ -25,7 +25,7 @@ from n3d_core.web_viewer import LOOPBACK, ViewerFile
 
 MOST_BYTES = 4096  # of a question; the model's own limit comes after it
 MOST_CONNECTIONS = 24
-WATCHED_S = 5.0
+WATCHED_S = 15.0  # a page asks every second, where its browser is not busy drawing
 _OWN_NAMES = (LOOPBACK, "localhost", "::1")
 _FILES = {"/": "page.html", "/page.js": "page.js", "/page.css": "page.css"}
 _KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css"}

@@ -29,6 +29,8 @@ class Chromium:
         program: see `find_chromium`.
         url: of the page.
         profile: an empty folder.
+
+    `errors` holds the exceptions of its scripts and what they logged as errors.
     """
 
     def __init__(self, program: str, url: str, profile: Path) -> None:
@@ -36,7 +38,7 @@ class Chromium:
         self._command = [*command, "--remote-debugging-port=0", url]
         self._port_file = profile / "DevToolsActivePort"
         self._calls = 0
-        self.console: list[str] = []
+        self.errors: list[str] = []
 
     def __enter__(self) -> Chromium:
         from websockets.sync.client import connect
@@ -76,8 +78,8 @@ class Chromium:
             if message.get("id") == self._calls:
                 assert "error" not in message, message
                 return message["result"]
-            if message.get("method") in ("Runtime.consoleAPICalled", "Runtime.exceptionThrown"):
-                self.console.append(json.dumps(message["params"])[:500])
+            if message.get("method") == "Runtime.exceptionThrown" or message.get("params", {}).get("type") == "error":
+                self.errors.append(json.dumps(message["params"])[:500])
 
 
 def until(condition: Callable[[], Any], timeout_s: float) -> Any:
