@@ -34,7 +34,7 @@ def import_rerun() -> Any:
         return importlib.import_module("rerun")
     except ImportError as missing:
         raise MissingDependencyError(
-            f"recordings need the Rerun SDK ({missing}): pip install 'n3d-ros[rerun]'"
+            f"recordings and 3D views need the Rerun SDK ({missing}): pip install 'n3d-ros[rerun]'"
         ) from missing
 
 

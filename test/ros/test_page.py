@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import sys
 import threading
 
 import cv2
@@ -223,22 +224,33 @@ def test_the_scene_is_a_rerun_stream(page):
     connection.close()
 
 
-def test_without_a_grounding_node_the_page_says_what_is_missing(page):
-    absent = PageNode(
-        context=page.context,
-        parameter_overrides=[Parameter("port", value=0), Parameter("grounding", value="nobody")],
-    )
-    absent.start()
-    try:
-        connection = http.client.HTTPConnection(*absent._server._server.server_address, timeout=30)
-        sent = json.dumps({"text": "mug", "mode": "ground"})
-        connection.request("POST", "/ask", sent, {"Content-Type": "application/json"})
+def test_without_grounding_node_and_viewer_the_page_says_what_is_missing(page, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rerun", None)
+    overrides = [Parameter("port", value=0), Parameter("grounding", value="nobody")]
+    bare = PageNode(context=page.context, parameter_overrides=overrides)
+    bare.start()
+    port = int(bare._server.url.rsplit(":", 1)[1].strip("/"))
+
+    def error(method, path, body=None):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request(method, path, body, {"Content-Type": "application/json"})
         reply = connection.getresponse()
         assert reply.status == 503
-        assert "there is no service /nobody/ground" in json.loads(reply.read())["error"]
+        return json.loads(reply.read())["error"]
+
+    try:
+        asked = error("POST", "/ask", json.dumps({"text": "mug", "mode": "ground"}))
+        assert "there is no service /nobody/ground" in asked
+        for _ in range(50):
+            if "starting" not in (missing := error("GET", "/viewer/")):
+                break
+            threading.Event().wait(0.1)
+        assert "pip install 'n3d-ros[rerun]'" in missing
+        assert "Rerun SDK" in error("GET", "/scene.rrd")
+        assert error("GET", "/image.jpg") == "no image yet"
     finally:
-        absent.close()
-        absent.destroy_node()
+        bare.close()
+        bare.destroy_node()
 
 
 def test_a_port_that_is_taken_is_named_with_what_to_do(page):
