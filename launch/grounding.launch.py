@@ -48,7 +48,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "monocular_depth",
         default_value="",
-        description="Depth model for a camera without depth: indoor, outdoor, moge, or a folder; empty: it is measured.",
+        description="Depth model of a camera without depth: indoor, outdoor, moge, or a folder; empty: measured depth.",
     ),
     DeclareLaunchArgument(
         "query",

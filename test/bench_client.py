@@ -56,13 +56,13 @@ class BenchClient:
         self._node.destroy_node()
         rclpy.shutdown(context=self._context)
 
-    def wait_until_answered(self) -> None:
-        """Returns after the first query that is answered; raises RuntimeError if none is."""
+    def wait_until_answered(self, *wanted: int) -> None:
+        """Returns after the first query with a wanted status (OK by default); raises RuntimeError if none has it."""
         end, last = time.monotonic() + START_S, None
         while time.monotonic() < end and self._process.exit_code is None:
             if self._service.wait_for_service(1.0):
-                last = self.call("mug")
-                if last.status == Result.OK:
+                last = self.call("mug", START_S)  # while a model is loaded, a node answers nobody
+                if last.status in (wanted or (Result.OK,)):
                     return
             time.sleep(0.2)
         raise RuntimeError(f"the grounding node does not answer: {last.message if last else 'no service'}")

@@ -107,6 +107,7 @@ def over_dds(count: int, chance: random.Random, model: str, report: dict) -> Non
     settings = {"model": model, "image_timeout": 0.2, "max_image_age": 0.0}
     statuses: Counter[int] = Counter()
     with NodeProcess("n3d_ros.grounding_node", settings) as node, BenchClient(node) as client:
+        client.wait_until_answered(Result.NO_IMAGE)
         publishers = [
             client.create_publisher(kind, name)
             for kind, name in (
