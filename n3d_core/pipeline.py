@@ -17,21 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from n3d_core.backends.base import Backend
 from n3d_core.backends.select import load_backend
 from n3d_core.decoding import Decoder, Limits, Sampling, SamplingName, Work
-from n3d_core.depth import DepthLimits, clean_depth, depth_agreement
+from n3d_core.depth import DepthLimits, depth_agreement
 from n3d_core.errors import ConfigError, QueryError, TextTooLongError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
-from n3d_core.geometry.points import normalise, to_model_frame
 from n3d_core.image_size import ImageSize
 from n3d_core.language import prompts
-from n3d_core.language.answer_grammar import END_THINK, MAX_THOUGHT, THINK, Spelling, ThoughtThenAnswer
-from n3d_core.language.codec import BoxCodec
+from n3d_core.language.answer_grammar import MAX_THOUGHT, Spelling, ThoughtThenAnswer, split_reply
 from n3d_core.language.conditions import condition_names, first_sentence, mentioned, numbered_names, scene_condition
 from n3d_core.language.grammar import BoxGrammar, BoxVocabulary, FreeText, Grammar
 from n3d_core.language.structured import serialise
@@ -39,17 +36,13 @@ from n3d_core.language.tokenizer import Tokenizer, load_tokenizer
 from n3d_core.model.config import N3DConfig
 from n3d_core.model.generation import GenerationDefaults
 from n3d_core.model.plan import text_positions
-from n3d_core.model.preprocess import vision_input
 from n3d_core.models import find_model
+from n3d_core.preparation import prepare
 from n3d_core.reading import BoxReader
 from n3d_core.reasoning.audit import audit
 from n3d_core.reasoning.solving import answer_by_geometry, answers_to
 from n3d_core.results import Answer, AnswerFrom, Grounding, Listener, StageStarted, TextDecoded
 from n3d_core.scores import Calibration
-
-SEPARATOR = ";"  # between the phrases of one grounding query
-MOST_PHRASES = 16
-_LONGEST_POINT_MAP = 640  # pixels: the cloud is pooled to some dozens of patches a side
 
 
 class N3D:
@@ -166,18 +159,14 @@ class View:
         self.times: dict[str, float] = {}
         self._lock = threading.Lock()
         with _timed(self.times, "prepare"):
-            seen = frame if model.image_size is None else model.image_size.fitted(frame, model.config)
-            depth, self.depth_report = clean_depth(seen.depth, limits)
-            points, valid = _point_map(seen, depth)
-            cloud, normalisation = normalise(to_model_frame(points), valid)
-            image = vision_input(seen.color, cloud, valid, model.config)
-        self.codec = BoxCodec(normalisation, seen.camera)
+            prepared = prepare(frame, limits, model.config, model.image_size)
+        self.codec, self.depth_report = prepared.codec, prepared.depth
         with _timed(self.times, "vision"):
-            encoded = model.backend.encode(image)
+            encoded = model.backend.encode(prepared.image)
         with _timed(self.times, "prefill"):
             self._sequence = model.backend.start()
             self._prefix = model.tokenizer.encode(prompts.PREFIX)
-            self._begin(encoded, image.plan)
+            self._begin(encoded, prepared.image.plan)
 
     def _begin(self, encoded: Any, plan: Any) -> None:
         start = len(self._prefix)
@@ -205,7 +194,7 @@ class View:
         Raises:
             EmptyTextError, TextTooLongError, QueryCancelledError, QueryTimeoutError, BackendError.
         """
-        phrases = _phrases(text)
+        phrases = prompts.phrases(text)
         limits = Limits(cancel=cancel, deadline=deadline)
         times: dict[str, float] = {}
         work = Work()
@@ -258,7 +247,7 @@ class View:
             with _timed(times, "reason"):
                 _tell(on_event, StageStarted("reason"))
                 reply = self._reason(question, boxes, names, limits, work, on_event)
-        reasoning, said = _split(reply)
+        reasoning, said = split_reply(reply)
         with _timed(times, "audit"):
             finding = audit(question, boxes, reasoning, said, names)
         return Answer(
@@ -353,36 +342,12 @@ class View:
         return found
 
 
-def _phrases(text: str) -> list[str]:
-    phrases = [prompts.checked_text(part) for part in text.split(SEPARATOR) if part.strip()]
-    if not phrases:
-        return [prompts.checked_text("")]
-    if len(phrases) > MOST_PHRASES:
-        raise TextTooLongError(f"the query has {len(phrases)} phrases: at most {MOST_PHRASES} are accepted")
-    return phrases
-
-
 def _geometric_answer(question: str, boxes: list[Box3D], names: list[str]) -> str:
     """What the boxes alone say; empty where geometry cannot read the question (the audit says why)."""
     try:
         return answer_by_geometry(question, boxes, names).text
     except QueryError:
         return ""
-
-
-def _split(reply: str) -> tuple[str, str]:
-    """(reasoning, answer) of a second reply; without the marks of a thought all of it is the answer."""
-    before, mark, after = reply.partition(END_THINK)
-    if not mark:
-        return "", reply.replace(THINK, "").strip()
-    return before.replace(THINK, "").strip(), after.strip()
-
-
-def _point_map(frame: Frame, depth: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Optical-frame points [h, w, 3] and their validity, thinned by a whole stride to at most 640 a side."""
-    stride = -(-max(depth.shape) // _LONGEST_POINT_MAP)
-    points = frame.camera.back_project(depth, stride)
-    return points, np.isfinite(points[..., 2])
 
 
 def _tell(listener: Listener | None, event: Any) -> None:

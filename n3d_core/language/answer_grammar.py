@@ -81,6 +81,14 @@ def after(texts: frozenset[str], said: str) -> frozenset[str]:
     return texts
 
 
+def split_reply(reply: str) -> tuple[str, str]:
+    """(reasoning, answer) of a second reply; without the marks of a thought all of it is the answer."""
+    before, mark, after = reply.partition(END_THINK)
+    if not mark:
+        return "", reply.replace(THINK, "").strip()
+    return before.replace(THINK, "").strip(), after.strip()
+
+
 @dataclass(frozen=True)
 class ThoughtThenAnswer:
     """One of some answers, after a thought in its marks or without one; then the end of the turn.

@@ -16,6 +16,8 @@ SUFFIX = f"{TURN_END}\n{TURN_START}assistant\n"
 
 REFERENCE = f" The reference code is as followed: {CODE_TEMPLATE}"
 ALL_OBJECTS = "all objects"
+SEPARATOR = ";"  # between the phrases of one grounding query
+MOST_PHRASES = 16
 MAX_TEXT = 2000  # characters: more than any question, less than any context
 
 _SPECIAL = re.compile(r"<\|([A-Za-z_]{1,40})\|>")
@@ -58,3 +60,17 @@ def checked_text(text: str) -> str:
     if len(clean) > MAX_TEXT:
         raise TextTooLongError(f"the query text has {len(clean)} characters: at most {MAX_TEXT} are accepted")
     return clean
+
+
+def phrases(text: str) -> list[str]:
+    """The phrases of a grounding query, which `;` separates, each made safe.
+
+    Raises:
+        EmptyTextError, TextTooLongError: if there is none, one is too long, or there are more than `MOST_PHRASES`.
+    """
+    found = [checked_text(part) for part in text.split(SEPARATOR) if part.strip()]
+    if not found:
+        return [checked_text("")]
+    if len(found) > MOST_PHRASES:
+        raise TextTooLongError(f"the query has {len(found)} phrases: at most {MOST_PHRASES} are accepted")
+    return found
