@@ -126,9 +126,12 @@ def test_a_resized_image_gives_the_same_boxes_in_metres(folder: Path, size: tupl
     np.testing.assert_allclose(found.size, expected.size, rtol=0.02)
 
 
-def test_a_resized_image_is_the_tower_that_was_compiled(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_resized_image_is_the_tower_that_was_compiled(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("onnxruntime", reason="the backend: pip install 'n3d-ros[onnxruntime,export]'")
     pytest.importorskip("onnx", reason="writing graphs: pip install 'n3d-ros[export]'")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     compiled = N3D.load(folder, "onnx", image_size=ImageSize(64, 48, "resize"))
     assert compiled.warm_up() > 0
     with caplog.at_level("INFO", "n3d.export"):
