@@ -63,24 +63,23 @@ def soak(client: BenchClient, pid: int, seconds: float, chance: random.Random, t
     """Asks for `seconds`, and returns the figures."""
     began = time.monotonic()
     latencies: list[tuple[float, float]] = []
-    memory: list[tuple[float, int]] = []
+    memory: list[tuple[float, float]] = []
     queries = unexplained = 0
     while (now := time.monotonic() - began) < seconds:
-        text, wanted = chance.choice(list(TEXTS.items()))
+        text = "mug" if chance.random() < 0.5 else chance.choice(list(TEXTS))
         answer = client.timed_query(text, chance.uniform(0, 0.1))
         queries += 1
-        unexplained += answer.status != wanted
+        unexplained += answer.status != TEXTS[text]
         if text == "mug":  # one text, so that its times can be compared
             latencies.append((now, answer.latency_ms))
         if not memory or now - memory[-1][0] >= 1.0:
             memory.append((now, resident_bytes(pid)))
             if tell and len(memory) % 60 == 0:
                 print(f"{now:.0f} s: {queries} queries, {memory[-1][1] / 1e6:.0f} MB", file=sys.stderr)
-    early = np.median([size for when, size in memory if when < 0.2 * seconds and when >= 0.1 * seconds])
-    late = np.median([size for when, size in memory if when >= 0.9 * seconds])
+    early = np.median(_between(memory, 0.1 * seconds, 0.2 * seconds))
+    late = np.median(_between(memory, 0.9 * seconds, seconds))
     first, last = (
-        np.percentile([ms for when, ms in latencies if low <= when / seconds < high], 95)
-        for low, high in ((0, 1 / 3), (2 / 3, 1))
+        np.percentile(_between(latencies, third * seconds / 3, (third + 1) * seconds / 3), 95) for third in (0, 2)
     )
     return {
         "minutes": round(seconds / 60, 2),
@@ -91,6 +90,16 @@ def soak(client: BenchClient, pid: int, seconds: float, chance: random.Random, t
         "p95_ms": round(float(last), 1),
         "p95_ratio": round(float(last / first), 3),
     }
+
+
+def _between(samples: list[tuple[float, float]], low: float, high: float) -> list[float]:
+    """The values that were taken in a span of time."""
+    found = [value for when, value in samples if low <= when < high]
+    if not found:
+        sys.exit(
+            f"nothing was measured from {low:.0f} s to {high:.0f} s: queries take too long here; give more --minutes"
+        )
+    return found
 
 
 if __name__ == "__main__":
