@@ -123,7 +123,7 @@ def _signs(text: str) -> list[_Edit]:
 
 
 def _objects(text: str, solution: Solution, others: Sequence[str]) -> list[_Edit]:
-    named = sorted({n for n in solution.roles.names if n != "camera"}, key=len, reverse=True)
+    named = sorted((n for n in dict.fromkeys(solution.roles.names) if n != "camera"), key=len, reverse=True)
     if not named:
         return []
     edits = []
