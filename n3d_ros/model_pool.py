@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from n3d_core.depth.monocular import DepthEstimate, MonocularDepth, load_monocular
 from n3d_core.geometry.camera import Camera
-from n3d_core.geometry.frame import Frame
 
 _CAMERA = Camera.from_fov(70.0, 640, 480)  # of the warm-up
 
@@ -32,12 +31,10 @@ class SharedModel:
             return self.monocular.estimate(color, camera)
 
     def warm_up(self) -> None:
-        """One query of a plain wall, so that the first real one finds memory taken and kernels chosen."""
-        color = np.full((_CAMERA.height, _CAMERA.width, 3), 128, np.uint8)
+        """One query of each network, so that the first real one finds memory taken and kernels chosen."""
         if self.monocular is not None:
-            self.monocular.estimate(color, _CAMERA)
-        wall = Frame(color, np.full(color.shape[:2], 1.5, np.float32), _CAMERA)
-        self.model.look(wall).ground("box")
+            self.monocular.estimate(np.full((_CAMERA.height, _CAMERA.width, 3), 128, np.uint8), _CAMERA)
+        self.model.warm_up()
 
 
 class ModelPool:
