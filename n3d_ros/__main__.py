@@ -24,8 +24,8 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(number, lambda *_: os._exit(0))  # nothing is open yet that would have to be closed
     node = importlib.import_module(f"n3d_ros.{name}")
     running = importlib.import_module("n3d_ros.running")
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM):  # both stop what the main thread does, be it an import of torch
+        signal.signal(number, signal.default_int_handler)
     try:
         code = node.main([f"n3d_ros {name}", *arguments[1:]])
     except KeyboardInterrupt:
