@@ -18,7 +18,9 @@ pytestmark = pytest.mark.ros
 
 def test_after_cleanup_nothing_holds_the_model(model):
     context = rclpy.Context()
-    rclpy.init(context=context)
+    # rclpy keeps the services of a lifecycle node's states until it is collected: those of the next test must not find
+    # them, so this node lives in a domain that no other test uses
+    rclpy.init(context=context, domain_id=101)
     settings = {"model": model, "backend": "torch", "autostart": False}
     overrides = [Parameter(name, value=value) for name, value in settings.items()]
     node = GroundingNode(context=context, parameter_overrides=overrides)
