@@ -252,7 +252,7 @@ def test_ask_prints_answer_verdict_and_boxes(capsys: pytest.CaptureFixture[str])
     record = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert record["question"] == question
     assert record["verdict"] in ("verified", "contradicted", "unverifiable")
-    assert record["verdict_reason"]
+    assert bool(record["verdict_reason"]) == (record["verdict"] != "verified")
     assert main([*arguments, "--about", "all objects"]) == 0
     shown = capsys.readouterr()
     assert "verdict:" in shown.out

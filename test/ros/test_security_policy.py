@@ -22,11 +22,14 @@ def profile():
     return found[0]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def node():
-    """The node with all of its input topics subscribed, unconfigured: no model is needed to see its names."""
+    """The node with all of its input topics subscribed, unconfigured: no model is needed to see its names.
+
+    It is the only one of its name in a domain that no other test uses.
+    """
     context = rclpy.Context()
-    rclpy.init(context=context)
+    rclpy.init(context=context, domain_id=215)
     node = GroundingNode(context=context)
     inputs = RgbdTopics(node)
     inputs.depth_info.open()
