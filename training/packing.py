@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from n3d_core.model.plan import text_positions
+
 IGNORE = -1
 
 Pointer = tuple[int, ...] | None  # indices of the objects that a token is about; None where that is not asked
@@ -75,7 +77,7 @@ def pack(prefix: list[int], prefix_positions: NDArray[np.int64], following: int,
         weights += [0.0] * lead + segment.weights + [0.0]
         bins += [IGNORE] * lead + segment.bins + [IGNORE]
         pointers += segment.pointers
-        positions.append(np.broadcast_to(np.arange(len(tokens)) + following, (3, len(tokens))))
+        positions.append(text_positions(following, len(tokens)))
     return Packed(
         np.array(ids),
         np.concatenate(positions, axis=1),

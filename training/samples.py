@@ -19,7 +19,7 @@ from n3d_core.language.codec import BoxCodec
 from n3d_core.language.structured import BoxCode, serialise
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.model.config import N3DConfig
-from n3d_core.model.plan import image_plan
+from n3d_core.model.plan import image_plan, text_positions
 from n3d_core.model.point_encoding import pooled_coordinates
 from n3d_core.model.preprocess import patchify, resize_for_model
 from training.dense import DenseTargets, dense_targets
@@ -184,7 +184,7 @@ class SampleMaker:
         plan = image_plan(self.config, grid_h, grid_w)
         start = len(self.prefix)
         image_positions, following = plan.mrope_positions(start)
-        text_positions = np.broadcast_to(np.arange(start), (3, start))
+        before_image = text_positions(0, start)
         ids = self.prefix + [self.config.image_token_id] * plan.tokens
         segments, length = [], len(ids)
         for question in questions:
@@ -192,7 +192,7 @@ class SampleMaker:
             if length + len(segment) <= self.tokens:
                 segments.append(segment)
                 length += len(segment)
-        return pack(ids, np.concatenate([text_positions, image_positions], axis=1), following, segments)
+        return pack(ids, np.concatenate([before_image, image_positions], axis=1), following, segments)
 
     def _segment(self, question: Question, codes: list[BoxCode], decision: float) -> Segment:
         prompt = self.tokenizer.encode(f"{prompts.VISION_END}{question.prompt}{prompts.SUFFIX}")
