@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from n3d_core.errors import N3DError
@@ -114,9 +114,7 @@ def render(seed: int, model: str, scratch: Path) -> Path:
     check_seeds(range(scene_seed, scene_seed + 1), DEMO_SEEDS, "the demo")
     print(f"rendering the scene of seed {scene_seed}", file=sys.stderr)
     taught = Vocabulary.of_model(find_model(model))
-    scene = render_scene(
-        scene_seed, replace(SceneConfig.standard(640, 480), classes=taught.classes, colors=taught.colors)
-    )
+    scene = render_scene(scene_seed, SceneConfig.standard(640, 480).made_of(taught))
     write_frame(scratch, 0, scene.frame, fill(scene.truth, seed, scene.frame.camera, vocabulary=taught))
     return scratch
 

@@ -32,12 +32,7 @@ def test_the_seeds_of_the_demo_are_held_out() -> None:
 def test_each_frame_shows_the_scene_of_its_seed(index: int) -> None:
     seed = ABOUT["seeds"][index]
     taught = Vocabulary.of_model(DEMO.parent / "models" / "n3d-tiny")
-    config = replace(
-        SceneConfig.standard(*ABOUT["size"]),
-        fov=(ABOUT["fov"], ABOUT["fov"]),
-        classes=taught.classes,
-        colors=taught.colors,
-    )
+    config = replace(SceneConfig.standard(*ABOUT["size"]), fov=(ABOUT["fov"], ABOUT["fov"])).made_of(taught)
     layout = sample_layout(np.random.default_rng((seed, _LAYOUT)), config)
     view = sample_viewpoint(np.random.default_rng((seed, _VIEW, 0)), config, layout)
     made = [_true_box(o, view) for o in layout.objects]

@@ -168,7 +168,7 @@ def test_a_cache_holds_what_was_rendered_resumes_and_reports_damage(tmp_path: Pa
 def test_scenes_are_made_of_what_a_model_is_taught(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Vocabulary(("mug", "chair"), ("red", "blue")).write(tmp_path)
     taught = Vocabulary.of_model(tmp_path)
-    config = replace(SMALL, classes=taught.classes, colors=taught.colors)
+    config = SMALL.made_of(taught)
     objects = [o for seed in range(12) for o in sample_layout(np.random.default_rng(seed), config).objects]
     assert {o.cls for o in objects} == {"mug", "chair"}
     assert {o.color for o in objects} == {"red", "blue"}

@@ -79,7 +79,7 @@ class SceneSuite:
         seeds = TEST_SEEDS if self.held_out == "test" else VALIDATION_SEEDS
         number = seeds.start + (self.seed * _APART + index) % len(seeds)
         taught = self.vocabulary
-        config = replace(SceneConfig.standard(self.width, self.height), classes=taught.classes, colors=taught.colors)
+        config = SceneConfig.standard(self.width, self.height).made_of(taught)
         scene = render(number, config.shifted() if self.shift else config)
         return _asked(str(number), scene.frame, scene.truth, number, self.amount, taught)
 

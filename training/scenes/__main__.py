@@ -73,11 +73,9 @@ def _config(args: argparse.Namespace) -> SceneConfig:
         SceneConfig.standard(*parse_size(args.size)),
         fov=(args.fov, args.fov),
         noise=not args.clean,
-        classes=taught.classes,
-        colors=taught.colors,
         clutter_share=args.clutter,
         household_share=args.household,
-    )
+    ).made_of(taught)
     return config.shifted() if args.shift else config
 
 

@@ -283,13 +283,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ConfigError(f"--views {args.views} --workers {args.workers}: at least 1 is wanted")
         taught = Vocabulary.of_model(args.model) if args.model else Vocabulary()
         config = SceneConfig(
-            width=width,
-            height=height,
-            classes=taught.classes,
-            colors=taught.colors,
-            clutter_share=args.clutter,
-            household_share=args.household,
-        )
+            width=width, height=height, clutter_share=args.clutter, household_share=args.household
+        ).made_of(taught)
         start = time.monotonic()
         with tqdm(total=len(seeds) * args.views, unit="frame", file=sys.stderr) as bar:
             rendered = write_cache(

@@ -9,6 +9,7 @@ from typing import Any
 from n3d_core.errors import ConfigError
 from training.scenes.catalogue import CLASSES, Place, classes_at
 from training.scenes.colors import COLORS
+from training.scenes.vocabulary import Vocabulary
 
 Span = tuple[float, float]
 
@@ -97,6 +98,14 @@ class SceneConfig:
     def standard(cls, width: int = 640, height: int = 480) -> SceneConfig:
         """The standard suite that published figures are measured on: 3 to 10 objects, sensor noise on."""
         return cls(width=width, height=height, objects=(3, 10))
+
+    def made_of(self, taught: Vocabulary) -> SceneConfig:
+        """The same scenes with the objects that a model is taught.
+
+        Raises:
+            ConfigError: if no scene can be made of them.
+        """
+        return replace(self, classes=taught.classes, colors=taught.colors)
 
     def shifted(self) -> SceneConfig:
         """The same scenes from camera heights and under lights outside of the training range."""
