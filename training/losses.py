@@ -7,23 +7,39 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from n3d_core.language.structured import BINS
+from n3d_core.language.tokenizer import Tokenizer
+
+FRACTIONS = BINS
+"""Where the hundredths of a text's numbers begin among the bins of targets: `.00` is this, `.99` is 99 more."""
+
+FRACTION_SIGMA = 1.5  # hundredths
+
+
+def fraction_ids(tokenizer: Tokenizer) -> list[int]:
+    """Ids of the tokens behind the point for 0 to 99 hundredths: `.0`, `.01` … `.09`, `.1`, `.11` … `.99`."""
+    return [tokenizer.encode(f"0.{f'{v:02d}'.rstrip('0') or '0'}")[-1] for v in range(100)]
 
 
 class BinSoftener(nn.Module):
-    """A Gaussian over neighbouring bins: being one bin off is nearly right, and the model should be told so."""
+    """A Gaussian over neighbouring bins: being one bin off is nearly right, and the model should be told so.
+
+    Args:
+        ids: ids of the tokens that say the bins, in their order.
+        sigma: in bins; 0 for none.
+    """
 
     ids: Tensor
     kernel: Tensor
     entropy: Tensor
 
-    def __init__(self, number_ids: list[int], sigma: float) -> None:
+    def __init__(self, ids: list[int], sigma: float) -> None:
         super().__init__()
-        value = torch.arange(BINS, dtype=torch.float32)
+        value = torch.arange(len(ids), dtype=torch.float32)
         if sigma > 0:
             kernel = torch.softmax(-((value[:, None] - value[None, :]) ** 2) / (2 * sigma**2), dim=1)
         else:
-            kernel = torch.eye(BINS)
-        self.register_buffer("ids", torch.tensor(number_ids), persistent=False)
+            kernel = torch.eye(len(ids))
+        self.register_buffer("ids", torch.tensor(ids), persistent=False)
         self.register_buffer("kernel", kernel, persistent=False)
         self.register_buffer("entropy", -(kernel * kernel.clamp(min=1e-12).log()).sum(dim=1), persistent=False)
 
@@ -34,21 +50,30 @@ class BinSoftener(nn.Module):
 
 
 def language_loss(
-    logits: Tensor, targets: Tensor, weights: Tensor, bins: Tensor, softener: BinSoftener | None
+    logits: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    bins: Tensor,
+    softener: BinSoftener | None,
+    fractions: BinSoftener | None = None,
 ) -> Tensor:
     """Weighted mean loss of the positions [N] that are to be predicted.
 
     Args:
         logits: [N, V].
         targets, weights: [N] ids and their weights.
-        bins: [N] bin values, negative where the token is not a bin.
-        softener: None where bins are ordinary tokens.
+        bins: [N] bin values, from `FRACTIONS` on hundredths of a text; negative where the token is neither.
+        softener, fractions: of the bins and of the hundredths; None where they are ordinary tokens.
     """
     if softener is None:
         loss = F.cross_entropy(logits.float(), targets, reduction="none")
         return (loss * weights).sum() / weights.sum().clamp(min=1e-6)
-    is_bin = bins >= 0
+    is_bin = (bins >= 0) & (bins < FRACTIONS)
+    is_fraction = bins >= FRACTIONS
+    plain = ~is_bin if fractions is None else bins < 0
     loss = torch.empty(len(targets), device=logits.device)
-    loss[~is_bin] = F.cross_entropy(logits[~is_bin].float(), targets[~is_bin], reduction="none")
+    loss[plain] = F.cross_entropy(logits[plain].float(), targets[plain], reduction="none")
     loss[is_bin] = softener(logits[is_bin], bins[is_bin])
+    if fractions is not None:
+        loss[is_fraction] = fractions(logits[is_fraction], bins[is_fraction] - FRACTIONS)
     return (loss * weights).sum() / weights.sum().clamp(min=1e-6)

@@ -1,8 +1,9 @@
 """Which questions are asked of a training image, by the weights of a mixture.
 
 Stage 1 asks for boxes; stage 2 adds spatial questions in their passes: `locate` (pass 1: the boxes of the objects that
-the question speaks of), `reason` (pass 2: the boxes as text, then thought and answer) and `direct` (the answer alone,
-from the image alone: what the model is left with where it finds nothing, and the baseline of the ablation).
+the question speaks of), `reason` (pass 2: the boxes as text, then thought and answer), `drill` (what a thought
+computes, behind a beginning of it that states the boxes: a third of the tokens) and `direct` (the answer alone, from
+the image alone: what the model is left with where it finds nothing, and the baseline of the ablation).
 """
 
 from __future__ import annotations
@@ -17,13 +18,23 @@ from n3d_core.geometry.frame_folder import TrueObject
 from training.questions.grounding import DEFAULT_MIXTURE, SceneObjects, Vocabulary, grounding_samples
 from training.questions.marks import draw_marks, marked_samples
 from training.questions.samples import GroundingSample
-from training.questions.spatial import spatial_samples
+from training.questions.spatial import UNIFORM, spatial_samples
 from training.samples import LabelledImage, Question
-from training.spatial_passes import direct_question, locate_question, reason_question
+from training.spatial_passes import direct_question, drill_question, locate_question, reason_question
 
-SPATIAL_PASSES = ("locate", "reason", "direct")
+SPATIAL_PASSES = ("locate", "reason", "drill", "direct")
 MARKED = "marked"
 KINDS = (*DEFAULT_MIXTURE, MARKED, *SPATIAL_PASSES)
+_MANY = {"depth_order": 2.0, "extreme": 2.0, "relative_distance": 2.0}  # objects that have to be found
+_COMPUTED = {"distance": 2.0, "horizontal_distance": 1.5, "vertical_distance": 1.5, "direction": 2.0, "big_small": 2.0}
+_READ = {"width": 0.5, "height": 0.5, "length": 0.5}
+EMPHASIS = {
+    "locate": UNIFORM | _MANY | {"count": 2.0},
+    "reason": UNIFORM | _MANY | _COMPUTED | _READ,
+    "drill": UNIFORM | _MANY | _COMPUTED | _READ,
+    "direct": UNIFORM,
+}
+"""Weights of the types of questions in each pass: what is harder is asked more often."""
 
 
 class QuestionMixture:
@@ -51,7 +62,10 @@ class QuestionMixture:
         self.vocabulary = vocabulary
 
     def draw(self, image: LabelledImage, count: int, rng: np.random.Generator) -> tuple[LabelledImage, list[Question]]:
-        """The image, perhaps with a box drawn on it, and up to `count` different questions about it."""
+        """The image, perhaps with a box drawn on it, and up to `count` different questions about it.
+
+        One of pass 2 comes first: they are the longest, and would seldom find room behind others.
+        """
         scene, places = visible_objects(image)
         questions: dict[str, Question] = {}
         if rng.random() < self.marked:
@@ -59,8 +73,11 @@ class QuestionMixture:
                 assert sample.mark is not None
                 image = replace(image, color=draw_marks(image.color, [sample.mark]))
                 questions[sample.prompt] = _boxes_of(sample, places)
-        for kind in rng.choice(self.kinds, size=count, p=self.weights):
-            question = self._one(str(kind), image, scene, places, rng)
+        kinds = rng.choice(self.kinds, size=count, p=self.weights).tolist()
+        if "reason" in kinds:
+            kinds.insert(0, kinds.pop(kinds.index("reason")))
+        for kind in kinds:
+            question = self._one(kind, image, scene, places, rng)
             if question is not None:
                 questions.setdefault(question.prompt, question)
         return image, list(questions.values())
@@ -71,11 +88,13 @@ class QuestionMixture:
         if kind not in SPATIAL_PASSES:
             found = grounding_samples(scene, 1, _seed(rng), self.vocabulary, {kind: 1.0})
             return _boxes_of(found[0], places) if found else None
-        posed = spatial_samples(scene, 1, _seed(rng))
+        posed = spatial_samples(scene, 1, _seed(rng), EMPHASIS[kind])
         if not posed:
             return None
         if kind == "locate":
             return locate_question(posed[0], places)
+        if kind == "drill":
+            return drill_question(posed[0], rng)
         return reason_question(posed[0], image.camera, rng) if kind == "reason" else direct_question(posed[0])
 
 

@@ -21,7 +21,7 @@ from n3d_core.model.plan import ImagePlan
 from n3d_core.model.vision import PlanTensors
 from training.dense import DenseHead, PointerHead
 from training.lora import merged
-from training.losses import BinSoftener, language_loss
+from training.losses import FRACTION_SIGMA, BinSoftener, language_loss
 from training.packing import IGNORE, Packed, attention_mask
 from training.samples import Sample
 
@@ -95,6 +95,7 @@ class TrainingModel(nn.Module):
         network: what is trained and kept.
         plan: of the one image size of the training.
         number_ids: ids of the tokens 0..999; empty where numbers are spelled by digits: bins are ordinary tokens then.
+        fraction_ids: ids of the tokens that stand for hundredths behind a point; empty where they are ordinary tokens.
         words: ids of the tokens that name each class and each colour, for the auxiliary heads; None for none.
         auxiliary: weight of their losses.
     """
@@ -104,6 +105,7 @@ class TrainingModel(nn.Module):
         network: N3DNetwork,
         plan: ImagePlan,
         number_ids: list[int],
+        fraction_ids: list[int],
         sigma: float,
         words: WordIds | None,
         auxiliary: float = 1.0,
@@ -114,11 +116,13 @@ class TrainingModel(nn.Module):
         width = network.config.text.hidden_size
         self.register_buffer("number_ids", torch.tensor(number_ids), persistent=False)
         self.softener: BinSoftener | None = None
+        self.fractions: BinSoftener | None = None
         if number_ids:
             self.register_buffer("features", _fourier(len(number_ids), 32), persistent=False)
             self.number_map = nn.Parameter(torch.zeros(self.features.shape[1], width))
             nn.init.normal_(self.number_map, std=0.02 / math.sqrt(self.features.shape[1]) * 4)
             self.softener = BinSoftener(number_ids, sigma)
+            self.fractions = BinSoftener(fraction_ids, FRACTION_SIGMA if sigma > 0 else 0.0)
         merge = network.config.vision.spatial_merge_size
         self.words = words
         self.dense = DenseHead(width, merge * merge) if words else None
@@ -172,7 +176,7 @@ class TrainingModel(nn.Module):
         head = table if network.config.text.tie_word_embeddings else network.lm_head.weight
         logits = F.linear(hidden[predicted], head)
         targets, bins = batch.targets[predicted], batch.bins[predicted]
-        text = language_loss(logits, targets, batch.weights[predicted], bins, self.softener)
+        text = language_loss(logits, targets, batch.weights[predicted], bins, self.softener, self.fractions)
         with torch.no_grad():
             guess = logits.argmax(-1)
             is_bin = bins >= 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
 import cv2
@@ -23,6 +24,7 @@ from n3d_core.model.plan import image_plan, text_positions
 from n3d_core.model.point_encoding import pooled_coordinates
 from n3d_core.model.preprocess import patchify, resize_for_model
 from training.dense import DenseTargets, dense_targets
+from training.losses import FRACTIONS, fraction_ids
 from training.packing import IGNORE, Packed, Pointer, Segment, pack
 from training.scenes.cache import CachedScene
 from training.scenes.catalogue import CLASSES
@@ -153,6 +155,9 @@ class SampleMaker:
         numbers = [tokenizer.encode(str(v)) for v in range(1000)]
         self.whole_numbers = all(len(n) == 1 for n in numbers)
         self.bin_of = {n[0]: v for v, n in enumerate(numbers)} if self.whole_numbers else {}
+        self.point = tokenizer.encode("0.1")[1]
+        self.signs = {i for i in tokenizer.encode("0 < 1 > 0") if tokenizer.decode([i]).strip() in ("<", ">")}
+        self.fraction_of = {n: FRACTIONS + v for v, n in enumerate(fraction_ids(tokenizer))} if self.bin_of else {}
         self.prefix = tokenizer.encode(prompts.PREFIX)
 
     def make(self, image: LabelledImage, questions: list[Question], decision: float) -> Sample:
@@ -197,14 +202,27 @@ class SampleMaker:
     def _segment(self, question: Question, codes: list[BoxCode], decision: float) -> Segment:
         prompt = self.tokenizer.encode(f"{prompts.VISION_END}{question.prompt}{prompts.SUFFIX}")
         if question.reply is not None:
-            reply = [*self.tokenizer.encode(question.reply), self.end]
+            given = self.tokenizer.encode(question.given)
+            reply = [*given, *self.tokenizer.encode(question.reply), self.end]
+            weights = [decision if token in self.signs else self.text_weight for token in reply]
+            weights[: len(given)] = [0.0] * len(given)
             silent: list[Pointer] = [None] * (len(prompt) + len(reply))
-            return Segment(prompt, reply, [self.text_weight] * len(reply), [IGNORE] * len(reply), silent)
+            return Segment(prompt, reply, weights, self._value_bins(reply), silent)
         lines = [replace(codes[i], label=label) for i, label in question.boxes]
         objects = [i for i, _ in question.boxes]
         reply = [*self.tokenizer.encode(serialise(lines)), self.end]
         weights, bins, deciding = self._box_targets(reply, objects, decision)
         return Segment(prompt, reply, weights, bins, self._asking(prompt, objects)[:-1] + deciding + [None])
+
+    def _value_bins(self, reply: list[int]) -> list[int]:
+        """Bins of the numbers of a thought that a near one could stand for: hundredths behind a point, and integers
+        that are no number of an object and no hour."""
+        bins = []
+        for before, token in itertools.pairwise([self.end, *reply]):
+            value = self.bin_of.get(token, IGNORE)
+            whole = value if value > 12 else IGNORE
+            bins.append(self.fraction_of.get(token, IGNORE) if before == self.point else whole)
+        return bins
 
     def _asking(self, prompt: list[int], objects: list[int]) -> list[Pointer]:
         """Where a prompt has said what it asks for, it points at all of that: at the end of a quoted phrase, and behind
@@ -266,11 +284,13 @@ class Question:
         prompt: what follows the image in the user turn.
         boxes: objects in the order of the reply.
         reply: the reply's text, for questions that are not answered by boxes.
+        given: the beginning of the reply that is not asked for: `reply` goes on from it.
     """
 
     prompt: str
     boxes: tuple[tuple[int, str], ...] = ()
     reply: str | None = None
+    given: str = ""
 
 
 def from_cache(scene: CachedScene) -> LabelledImage:

@@ -22,7 +22,10 @@ from training.questions.samples import SpatialSample
 from training.samples import Question
 
 SHAKEN = 0.7  # share of pass-2 prompts with shaken boxes
-NUMBERED = 0.15  # share that speaks of boxes found before, as `3_red mug`
+NUMBERED = 0.25  # share that speaks of boxes found before, as `3_red mug`
+_STATED = re.compile(
+    r"<think>((The 3D (center|bbox) of [^\[]+ is \[[^]]+\]\. ?)+(?<! )|[XYZWHL]_A = [^ ]+ for .*?\.(?= Since))"
+)
 
 
 def locate_question(sample: SpatialSample, places: list[int]) -> Question:
@@ -34,6 +37,20 @@ def locate_question(sample: SpatialSample, places: list[int]) -> Question:
 def direct_question(sample: SpatialSample) -> Question:
     """The question alone, answered alone."""
     return Question(first_sentence(sample.text), reply=sample.solution.text)
+
+
+def drill_question(sample: SpatialSample, rng: np.random.Generator) -> Question | None:
+    """The question with its boxes stated by the beginning of the thought, which is given: what it computes from them is
+    asked for, at a third of the tokens. None where the thought states no boxes."""
+    roles = sample.solution.roles
+    count = len(sample.objects)
+    boxes = (*_shaken(list(roles.boxes[:count]), rng), *roles.boxes[count:])
+    solution = solve(sample.solution.question, Roles(roles.names, boxes))
+    thought = f"<think>{solution.reasoning}</think> {solution.text}"
+    stated = _STATED.match(thought)
+    if stated is None:
+        return None
+    return Question(first_sentence(sample.text), reply=thought[stated.end() :], given=stated[0])
 
 
 def reason_question(

@@ -1,0 +1,111 @@
+"""How thoughts are trained: drills go on from stated boxes, and numbers that are nearly right count as nearly right."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from n3d_core.geometry.boxes import Box3D
+from n3d_core.geometry.frame_folder import TrueObject
+from n3d_core.language.tokenizer import Tokenizer
+from n3d_core.model.config import N3DConfig
+from n3d_core.reasoning.question import TYPES
+from training.losses import FRACTION_SIGMA, FRACTIONS, BinSoftener, fraction_ids, language_loss
+from training.questions.grounding import SceneObjects
+from training.questions.spatial import spatial_samples
+from training.samples import Question, SampleMaker
+from training.spatial_passes import drill_question
+
+_OBJECTS = [
+    TrueObject(Box3D(label, center, size), label.split()[1], label.split()[0], 1.0)
+    for label, center, size in [
+        ("red mug", (-0.41, 0.1, 0.83), (0.11, 0.12, 0.1)),
+        ("blue box", (0.35, -0.18, 1.27), (0.37, 0.3, 0.24)),
+        ("green ball", (0.07, 0.31, 1.92), (0.2, 0.21, 0.2)),
+    ]
+]
+_SCENE = SceneObjects.of(_OBJECTS, [0, 1, 2])
+_SAMPLES = spatial_samples(_SCENE, 120, seed=3)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(small_init: Path) -> Tokenizer:
+    return Tokenizer(small_init / "tokenizer.json")
+
+
+@pytest.fixture
+def maker(small_init: Path, tokenizer: Tokenizer) -> SampleMaker:
+    return SampleMaker(N3DConfig.from_file(small_init / "config.json"), tokenizer, tokens=600, text_weight=0.5)
+
+
+def test_a_drill_asks_for_what_follows_from_the_boxes_that_its_beginning_states() -> None:
+    rng = np.random.default_rng(0)
+    drilled: Counter[str] = Counter()
+    for sample in _SAMPLES:
+        drill = drill_question(sample, rng)
+        if drill is None:
+            assert sample.type == "count"  # a list, and nothing to compute
+            continue
+        drilled[sample.type] += 1
+        assert "bbox" not in drill.prompt
+        assert drill.given.startswith("<think>")
+        assert all(name in drill.given for name in sample.labels)
+        assert "The 3D" not in drill.reply
+        assert drill.reply.startswith(" ")
+        assert drill.reply.count("</think>") == 1
+    assert set(drilled) == set(TYPES) - {"count"}
+
+
+def test_a_drill_computes_from_the_numbers_that_it_states() -> None:
+    sample = next(s for s in _SAMPLES if s.type == "vertical_distance")
+    drill = drill_question(sample, np.random.default_rng(1))
+    assert drill is not None
+    first, second = (float(y) for y in re.findall(r"\[[^,]+, ([^,]+), [^]]+\]", drill.given))
+    metres = float(re.search(r"\|Y_A - Y_B\| = ([0-9.]+) meters", drill.reply)[1])  # type: ignore[index]
+    assert metres == pytest.approx(abs(first - second), abs=1e-9)
+
+
+def test_what_is_given_has_no_loss_and_comparisons_weigh_more(maker: SampleMaker, tokenizer: Tokenizer) -> None:
+    question = Question("Is a above b?", reply=" Since Y_A = 0.2 < Y_B = 0.34, b is above a.", given="<think>0.2.")
+    segment = maker._segment(question, [], decision=2.0)
+    given = len(tokenizer.encode(question.given))
+    assert segment.weights[:given] == [0.0] * given
+    asked = dict(zip(segment.reply[given:], segment.weights[given:], strict=True))
+    assert asked.pop(tokenizer.encode("0 < 1")[2]) == 2.0
+    assert set(asked.values()) == {0.5}
+
+
+def test_hundredths_and_whole_numbers_of_a_thought_have_bins(maker: SampleMaker, tokenizer: Tokenizer) -> None:
+    segment = maker._segment(Question("Where?", reply="0.3 and 1.07 and 2.57 are 247.0 at 12 for 3_mug."), [], 2.0)
+    found = [(tokenizer.decode([i]), b) for i, b in zip(segment.reply, segment.bins, strict=True) if b >= 0]
+    hundredths = [("3", 30), ("07", 7), ("57", 57), ("0", 0)]
+    wanted = [(text, FRACTIONS + value) for text, value in hundredths]
+    assert [f for f in found if f[1] >= FRACTIONS] == wanted
+    assert [f for f in found if f[1] < FRACTIONS] == [("247", 247)]
+
+
+def test_each_hundredth_has_its_token(tokenizer: Tokenizer) -> None:
+    ids = fraction_ids(tokenizer)
+    assert len(set(ids)) == 100
+    assert [tokenizer.decode([ids[v]]) for v in (0, 1, 9, 10, 25, 90, 99)] == ["0", "01", "09", "1", "25", "9", "99"]
+
+
+def test_a_near_hundredth_costs_less_than_a_far_one() -> None:
+    fractions = BinSoftener(list(range(20, 120)), FRACTION_SIGMA)
+    bins = BinSoftener(list(range(10)), 1.0)
+    target, value = torch.tensor([20 + 57]), torch.tensor([FRACTIONS + 57])
+
+    def loss(said: int) -> float:
+        logits = torch.zeros(1, 130)
+        logits[0, 20 + said] = 5.0
+        return float(language_loss(logits, target, torch.ones(1), value, bins, fractions))
+
+    assert loss(57) < loss(58) < loss(60) == pytest.approx(loss(99), abs=0.5)
+    exact = torch.full((1, 130), -30.0)
+    exact[0, 20:120] = fractions.kernel[57].clamp(min=1e-12).log()
+    assert float(language_loss(exact, target, torch.ones(1), value, bins, fractions)) == pytest.approx(0, abs=1e-5)
