@@ -114,7 +114,8 @@ def _overrides(variant: Variant, args: argparse.Namespace) -> list[str]:
                 "take training/configs/tiny_reasoning.yaml"
             )
         weight = sum(shared.data.mixture.get(kind, 0.0) for kind in SPATIAL_PASSES)
-        found += ["data.mixture.locate=0.0", "data.mixture.reason=0.0", f"data.mixture.direct={weight}"]
+        found += [f"data.mixture.{kind}=0.0" for kind in SPATIAL_PASSES if kind != "direct"]
+        found.append(f"data.mixture.direct={weight}")
     return found
 
 
