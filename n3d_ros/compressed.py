@@ -13,6 +13,7 @@ from n3d_core.errors import DepthError, ImageError
 from n3d_core.geometry.frame import MAX_PIXELS
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_CHUNK = struct.Struct(">I4s")  # length and type of a PNG chunk
 _CONFIG = struct.Struct("<iff")  # compressed_depth_image_transport's ConfigHeader: format, depthParam[2]
 
 
@@ -22,7 +23,7 @@ def decode_color(data: bytes, form: str) -> NDArray[np.uint8]:
     Raises:
         ImageError: if the data is no image of a sensible size.
     """
-    _refuse_giant(data, ImageError)
+    _check_claims(data, ImageError)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:
         raise ImageError(f"compressed colour image of {len(data)} bytes, format {form!r}: no JPEG or PNG could be read")
@@ -44,7 +45,7 @@ def decode_depth(data: bytes, form: str) -> NDArray[np.float32]:
         )
     encoding = form.split(";")[0].strip()
     png = data[_CONFIG.size :]
-    _refuse_giant(png, DepthError)
+    _check_claims(png, DepthError)
     image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED) if png else None
     if image is None or image.dtype != np.uint16 or image.ndim != 2:
         raise DepthError(
@@ -60,11 +61,17 @@ def decode_depth(data: bytes, form: str) -> NDArray[np.float32]:
         return np.where((image > 0) & np.isfinite(metres) & (metres > 0), metres, np.float32(np.nan))
 
 
-def _refuse_giant(data: bytes, error: type[ImageError] | type[DepthError]) -> None:
-    """A header can claim gigapixels in a few bytes; look at what it claims before memory is taken for it."""
+def _check_claims(data: bytes, error: type[ImageError] | type[DepthError]) -> None:
+    """A few bytes can claim gigapixels, or a PNG chunk of gigabytes, and the decoder takes memory for them unread."""
     width, height = _claimed_size(data)
     if width * height > MAX_PIXELS:
         raise error(f"compressed image claims {width}x{height}: at most {MAX_PIXELS} pixels are read")
+    position, kind = len(_PNG), b""
+    while data.startswith(_PNG) and position + _CHUNK.size <= len(data) and kind != b"IEND":
+        length, kind = _CHUNK.unpack_from(data, position)
+        position += _CHUNK.size + length + 4  # a checksum ends it
+        if position > len(data):
+            raise error(f"compressed image of {len(data)} bytes is a PNG that claims at least {position}: it is broken")
 
 
 def _claimed_size(data: bytes) -> tuple[int, int]:

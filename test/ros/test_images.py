@@ -150,3 +150,13 @@ def test_a_header_that_claims_gigapixels_is_refused_before_memory_is_taken():
     for data in (png, jpeg):
         with pytest.raises(ImageError, match="60000x60000"):
             color_array(CompressedImage(format="x", data=data))
+
+
+def test_a_png_chunk_that_claims_gigabytes_is_refused_before_memory_is_taken():
+    png = bytearray(cv2.imencode(".png", np.ones((4, 4), np.uint8))[1].tobytes())
+    length = png.index(b"IDAT") - 4
+    png[length] = 0x70  # 1.8 GB, which OpenCV would take and clear before it finds that they are not there
+    with pytest.raises(ImageError, match="claims at least 18"):
+        color_array(CompressedImage(format="png", data=bytes(png)))
+    whole = cv2.imencode(".png", np.ones((4, 4), np.uint8))[1].tobytes()
+    np.testing.assert_array_equal(color_array(CompressedImage(format="png", data=whole + b"trailing bytes")), 1)
