@@ -116,7 +116,7 @@ class DecoderGraph:
         else:
             bits = self.precision.weight_bits
             block = BLOCK if bits == 4 or self.dialect.int8_blocks else weight.shape[1]
-            quantised = quantise(np.ascontiguousarray(weight.T), bits, block)
+            quantised = quantise(weight.T, bits, block)
             matrix = self.g.quantised(f"{name}.weight", quantised, self.compute)
         product = self.g.op("MatMul", x, matrix)
         return product if bias is None else self.g.op("Add", product, self.g.weight(f"{name}.bias", bias, self.compute))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,10 +10,11 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from n3d_core.backends.precision import FloatName
 from n3d_core.backends.quantisation import QuantisedMatrix
+from n3d_core.backends.weight_file import WeightFile, converted, nibbles
 
 ELEMENT_TYPES: dict[str, int] = {
     "fp32": TensorProto.FLOAT,
@@ -25,38 +24,7 @@ ELEMENT_TYPES: dict[str, int] = {
     "bool": TensorProto.BOOL,
 }
 _EMBEDDED = 1024  # bytes: smaller tensors stay in the graph, where shape inference sees them
-_PAGE = 4096  # external tensors begin on page borders, so that they can be memory-mapped
 _IR_VERSIONS = {19: 9, 21: 10, 24: 12}
-
-
-class WeightFile:
-    """The external data of a graph: written once, in order; never held in memory as a whole."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file = path.open("wb")
-        self._hash = hashlib.sha256()
-
-    def append(self, tensor: TensorProto) -> None:
-        """Moves a tensor's bytes to the file and leaves a reference in the tensor."""
-        data = tensor.raw_data
-        padding = -self._file.tell() % _PAGE
-        self._file.write(b"\0" * padding)
-        offset = self._file.tell()
-        self._file.write(data)
-        self._hash.update(data)
-        tensor.ClearField("raw_data")
-        tensor.data_location = TensorProto.EXTERNAL
-        for key, value in (("location", self.path.name), ("offset", offset), ("length", len(data))):
-            tensor.external_data.add(key=key, value=str(value))
-
-    def close(self) -> str:
-        """Flushes to the disk and returns the sha256 of all tensors. May be called twice."""
-        if not self._file.closed:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-        return self._hash.hexdigest()
 
 
 class GraphBuilder:
@@ -120,20 +88,18 @@ class GraphBuilder:
         return self._constants[key]
 
     def weight(self, name: str, array: NDArray[Any], dtype: str) -> str:
-        """A named tensor, converted to `dtype`."""
-        target = helper.tensor_dtype_to_np_dtype(ELEMENT_TYPES[dtype])
-        return self._store(numpy_helper.from_array(np.ascontiguousarray(array.astype(target)), name))
+        """A named tensor of one axis at least, converted to `dtype`."""
+        array, target = np.atleast_1d(array), np.dtype(helper.tensor_dtype_to_np_dtype(ELEMENT_TYPES[dtype]))
+        pieces, size = converted(array, target), array.size * target.itemsize
+        return self._store(name, ELEMENT_TYPES[dtype], array.shape, pieces, size)
 
     def quantised(self, name: str, matrix: QuantisedMatrix, compute: FloatName) -> str:
         """A matrix of integers with a node that gives its values in the type `compute`, [K, N]."""
-        rows, columns = matrix.values.shape
+        values, rows = matrix.values, len(matrix.values)
         if matrix.bits == 4:
-            packed = TensorProto(name=name, data_type=TensorProto.INT4, dims=(rows, columns))
-            nibbles = matrix.values.reshape(-1, 2).astype(np.uint8) & 0xF
-            packed.raw_data = (nibbles[:, 0] | nibbles[:, 1] << 4).tobytes()
+            self._store(name, TensorProto.INT4, values.shape, nibbles(values), values.size // 2)
         else:
-            packed = numpy_helper.from_array(matrix.values, name)
-        self._store(packed)
+            self._store(name, TensorProto.INT8, values.shape, [values], values.size)
         if len(matrix.scales) == 1:
             scales = self.weight(f"{name}.scales", matrix.scales[0], compute)
             return self.op("DequantizeLinear", name, scales, axis=1, name=f"{name}.values")
@@ -141,11 +107,17 @@ class GraphBuilder:
         block = rows // len(matrix.scales)
         return self.op("DequantizeLinear", name, scales, axis=0, block_size=block, name=f"{name}.values")
 
-    def _store(self, tensor: TensorProto) -> str:
-        if len(tensor.raw_data) > _EMBEDDED:
-            self._file.append(tensor)
+    def _store(
+        self, name: str, element_type: int, shape: Sequence[int], pieces: Iterable[NDArray[Any]], size: int
+    ) -> str:
+        """Keeps a tensor, whose bytes come in C-ordered pieces: in the graph if they are few, else in the file."""
+        tensor = TensorProto(name=name, data_type=element_type, dims=shape)
+        if size > _EMBEDDED:
+            self._file.append(tensor, pieces)
+        else:
+            tensor.raw_data = b"".join(piece.tobytes() for piece in pieces)
         self._initializers.append(tensor)
-        return tensor.name
+        return name
 
     def _fresh(self, kind: str) -> str:
         number = self._counts[kind] = self._counts.get(kind, -1) + 1

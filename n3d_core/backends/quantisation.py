@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from n3d_core.errors import CheckpointError
 
+_COLUMNS = 256  # rounded at a time: what is in between stays in the processor's cache
+
 
 @dataclass(frozen=True)
 class QuantisedMatrix:
@@ -44,9 +46,20 @@ def quantise(matrix: NDArray[np.float32], bits: Literal[4, 8], block: int) -> Qu
         raise CheckpointError(
             f"a weight has {rows} inputs: integer weights need a multiple of {block}; export fp16 instead"
         )
+    values = np.empty((rows, columns), np.int8)
+    scales = np.empty((rows // block, columns), np.float32)
+    for start in range(0, columns, _COLUMNS):
+        part = slice(start, start + _COLUMNS)
+        integers, steps = _rounded(np.ascontiguousarray(matrix[:, part].T).reshape(-1, rows // block, block), bits)
+        values[:, part], scales[:, part] = integers.reshape(-1, rows).T, steps.T
+    return QuantisedMatrix(values, scales, bits)
+
+
+def _rounded(blocks: NDArray[np.float32], bits: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Integers [columns, blocks, block] and the step [columns, blocks] of each block."""
     limit = 2 ** (bits - 1)
-    blocks = matrix.reshape(rows // block, block, columns)
-    scales = np.maximum(blocks.max(axis=1) / (limit - 1), blocks.min(axis=1) / -limit).astype(np.float32)
-    scales[scales <= 0] = 1.0  # a block of zeros
-    values = np.clip(np.rint(blocks / scales[:, None]), -limit, limit - 1).astype(np.int8)
-    return QuantisedMatrix(values.reshape(rows, columns), scales, bits)
+    steps = np.maximum(blocks.max(axis=2) / (limit - 1), blocks.min(axis=2) / -limit).astype(np.float32)
+    steps[steps <= 0] = 1.0  # a block of zeros
+    integers = blocks / steps[..., None]
+    np.rint(integers, out=integers)
+    return np.clip(integers, -limit, limit - 1, out=integers).astype(np.int8), steps
