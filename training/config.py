@@ -19,7 +19,10 @@ class DataConfig:
     """Where samples come from and how they are mixed.
 
     Attributes:
-        cache: folder of a scene cache (`python -m training.scenes.cache`).
+        cache: folder of a scene cache (`python -m training.scenes.cache`); empty for lifted data alone.
+        lifted: folders of lifted shards (`python -m training.lift.run`) and the share of the images that each gives;
+            the cache gives the rest, and without one they sum to 1.
+        size: WIDTHxHEIGHT that lifted images are cropped and scaled to; empty for the cache's, or 640x480 without one.
         tokens: length of a packed sequence: questions are added to an image until it is full.
         questions: drawn for each image, of which as many are used as fit.
         mixture: weight of each kind of question, see `training.mixture`.
@@ -27,13 +30,16 @@ class DataConfig:
         depth: whether the model sees the points; without, their encoding is the same everywhere (ablation).
         centers: `image_uv`, or `camera_xy` for an ablation of the language.
         workers: loader processes.
-        limit: images of the cache that are used; 0 for all.
+        limit: images of each folder that are used; 0 for all.
+        referring: share of the questions about a lifted image that are its own referring phrases, where it has some.
 
     Raises:
         ConfigError: if a value is out of its range.
     """
 
-    cache: str
+    cache: str = ""
+    lifted: dict[str, float] = field(default_factory=dict)
+    size: str = ""
     tokens: int = 384
     questions: int = 16
     mixture: dict[str, float] = field(
@@ -44,10 +50,26 @@ class DataConfig:
     centers: str = "image_uv"
     workers: int = 1
     limit: int = 0
+    referring: float = 0.25
 
     def __post_init__(self) -> None:
         if self.centers not in ("image_uv", "camera_xy"):
             raise ConfigError(f"data.centers is {self.centers!r}: image_uv or camera_xy is wanted")
+        if not 0 <= self.referring <= 1:
+            raise ConfigError(f"data.referring is {self.referring}: a share from 0 to 1 is wanted")
+        self._check_shares()
+
+    def _check_shares(self) -> None:
+        if not self.cache and not self.lifted:
+            raise ConfigError("data: neither cache nor lifted is set: name a folder of scenes or of lifted shards")
+        for folder, share in self.lifted.items():
+            if isinstance(share, bool) or not isinstance(share, int | float) or not 0.001 <= share <= 1:
+                raise ConfigError(f"data.lifted: {folder}: {share!r}: a share of the images from 0.001 to 1 is wanted")
+        total = sum(self.lifted.values())
+        if self.cache and total > 0.9995:
+            raise ConfigError(f"data.lifted: the shares sum to {total:g} and leave nothing for data.cache: less than 1")
+        if not self.cache and abs(total - 1) > 0.0005:
+            raise ConfigError(f"data.lifted: the shares sum to {total:g}: 1 is wanted where there is no data.cache")
 
 
 @dataclass(frozen=True)

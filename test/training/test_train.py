@@ -260,7 +260,7 @@ def test_eight_samples_are_learnt_exactly_through_the_real_command(make_config: 
     for index in range(8):
         image = from_cache(samples.cache[index])
         found = model.look(Frame(image.color, image.depth, image.camera)).ground(ALL_OBJECTS)
-        sample = samples.maker.make(image, samples.questions.draw(image, 1, np.random.default_rng(0))[1], 1.0)
+        sample = samples.maker.make(image, samples.sources[0].draw(image, 1, np.random.default_rng(0))[1], 1.0)
         wanted = sample.packed.targets[sample.packed.targets >= 0].tolist()
         assert found.text == model.tokenizer.decode(wanted)
         true = [o.box for o in image.objects if o.groundable]

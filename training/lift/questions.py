@@ -7,6 +7,7 @@ and an object's own phrases become queries of kind `referring`.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from typing import Any
 
 from n3d_core.geometry import Box3D, Camera
@@ -49,13 +50,23 @@ def ask(
     """
     hidden = [TrueObject(Box3D(label, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)), label, "", 0.0) for label in left_out]
     scene = SceneObjects.of([*objects, *hidden], groundable(objects, camera))
-    words = tuple(w for w in COMMON if not any(w in o.cls or o.cls in w for o in scene.objects))
     referring = [
         {"text": phrase, "objects": [i], "kind": "referring"} for i, own in enumerate(phrases) for phrase in own
     ]
     random.Random(seed).shuffle(referring)
     queries = referring[:groundings]
-    made = grounding_samples(scene, groundings - len(queries), seed + 1, Vocabulary(words, ("",)), MIXTURE)
+    absent = absent_words(o.cls for o in scene.objects)
+    made = grounding_samples(scene, groundings - len(queries), seed + 1, absent, MIXTURE)
     queries += [s.to_json() for s in made]
     posed = spatial_samples(scene, questions, seed + 2)
     return queries, [{**s.to_json(), "labels": list(s.labels), "reply": s.reply} for s in posed]
+
+
+def absent_words(labels: Iterable[str]) -> Vocabulary:
+    """What can fairly be called absent from a photograph that shows `labels`: common things of other names, no colours.
+
+    Where no word is left it is one of the labels, of which no question about an absent object can be made.
+    """
+    here = [label.lower() for label in labels]
+    words = tuple(w for w in COMMON if not any(w in label or label in w for label in here))
+    return Vocabulary(words or tuple(here), ("",))

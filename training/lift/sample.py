@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from n3d_core.errors import CameraError
 from n3d_core.geometry import Box3D, Camera, Frame
 from n3d_core.geometry.frame_folder import TrueObject, Truth
 from n3d_core.geometry.oriented_box import OrientedBox
@@ -74,9 +75,19 @@ class Sample:
 
     @property
     def camera(self) -> Camera:
-        """Intrinsics of the picture."""
-        c = self.meta["camera"]
-        return Camera(c["width"], c["height"], c["fx"], c["fy"], c["cx"], c["cy"])
+        """Intrinsics of the picture.
+
+        Raises:
+            ShardError: if they are missing or not usable.
+        """
+        try:
+            c = self.meta["camera"]
+            return Camera(c["width"], c["height"], c["fx"], c["fy"], c["cx"], c["cy"])
+        except (KeyError, TypeError, CameraError) as error:
+            raise ShardError(
+                f"sample {self.key}: no usable intrinsics (camera: width, height, fx, fy, cx, cy are wanted; "
+                f"{type(error).__name__}: {error}); lift the source again with source.fov or a camera"
+            ) from error
 
     def color(self) -> NDArray[np.uint8]:
         """RGB uint8 [H, W, 3].
@@ -141,6 +152,7 @@ def make_sample(seen: Observation, config: LiftConfig) -> Sample:
         "down": None if seen.record.down is None else [_round(v, DIGITS) for v in seen.record.down],
         "objects": [_object_json(o, seen, config, down) for o in lifted.objects],
         "rejected": dict(sorted(lifted.rejected.items())),
+        "left_out": [],
         "groundings": [],
         "questions": [],
     }
@@ -148,7 +160,8 @@ def make_sample(seen: Observation, config: LiftConfig) -> Sample:
         raise ImageProblem("nothing_left", f"{seen.record.key}: {meta['rejected']}", meta["rejected"])
     sample = Sample(seen.record.key, seen.encoded, seen.suffix, encoded, meta)
     chosen = {o.index for o in lifted.objects}
-    _ask(sample, [c.label for i, c in enumerate(seen.candidates) if i not in chosen], config)
+    meta["left_out"] = sorted({c.label for i, c in enumerate(seen.candidates) if i not in chosen})
+    _ask(sample, config)
     return sample
 
 
@@ -198,7 +211,7 @@ def _object_json(o: LiftedObject, seen: Observation, config: LiftConfig, down: N
     return out
 
 
-def _ask(sample: Sample, left_out: list[str], config: LiftConfig) -> None:
+def _ask(sample: Sample, config: LiftConfig) -> None:
     """Adds grounding queries and spatial questions; a pure function of the sample and the run's seed."""
     if not config.output.groundings and not config.output.questions:
         return
@@ -208,7 +221,7 @@ def _ask(sample: Sample, left_out: list[str], config: LiftConfig) -> None:
     sample.meta["groundings"], sample.meta["questions"] = ask(
         truth.objects,
         [o["phrases"] for o in sample.meta["objects"]],
-        left_out,
+        sample.meta["left_out"],
         sample.camera,
         config.output.groundings,
         config.output.questions,

@@ -22,7 +22,7 @@ from training.lift.errors import ShardError
 from training.lift.record import printable
 from training.lift.sample import Sample
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
