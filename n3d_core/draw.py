@@ -24,7 +24,7 @@ from n3d_core.geometry.oriented_box import OrientedBox
 Paint = tuple[int, int, int]
 AnyBox = Box3D | OrientedBox
 
-# Pairs of corners (numbered by the bits x y z, as `corners` does) that differ along one axis only.
+# Pairs of `CORNERS` that differ along one axis only.
 EDGES: tuple[tuple[int, int], ...] = tuple(
     (a, b) for a in range(8) for b in range(a + 1, 8) if bin(a ^ b).count("1") == 1
 )
@@ -241,9 +241,11 @@ def save_picture(path: Path, image: NDArray[np.uint8]) -> None:
         ok, data = cv2.imencode(path.suffix or "?", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     except cv2.error as error:
         raise ImageError(f"{path}: {path.suffix or 'no ending'} is not an image format; use .png or .jpg") from error
+    if not ok:
+        raise ImageError(f"{path}: an image of {image.shape[1]}x{image.shape[0]} cannot be written as {path.suffix}")
     part = path.with_name(path.name + ".part")
     try:
-        part.write_bytes(data.tobytes() if ok else b"")
+        part.write_bytes(data.tobytes())
         os.replace(part, path)
     except OSError as error:
         raise ImageError(f"{path}: cannot be written: {error.strerror}") from error

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from n3d_core.depth.plausibility import suspect_unit
 from n3d_core.errors import ConfigError, DepthError
 
-_LOG_STEP = 0.001  # depth is compared as logarithms in steps of 0.1 %, which fit 16 bits
+_LOG_STEP = 0.001  # depth is compared as logarithms in steps of 0.1 %, which fit 16 bits between these:
+_NEAREST, _FARTHEST = 1e-6, 1e6  # metres
 _EDGE_PIXELS = 3  # a depth edge is smeared over at most so many pixels; a longer slope is a surface
 _MOST_REMOVED = 0.3  # a filter that drops more of the valid pixels than this is not dropping outliers
 _LEAST_SPECK = 4  # pixels, in small images
@@ -29,7 +30,7 @@ class DepthLimits:
     """What a depth pixel must satisfy to count.
 
     Attributes:
-        near, far: metres along z; pixels outside are dropped.
+        near, far: metres along z, from a micrometre to 1000 km; pixels outside are dropped.
         jump: relative difference of two neighbours beyond which they do not belong to one surface.
         speck: a connected surface covering less than this share of the image is dropped.
 
@@ -43,8 +44,9 @@ class DepthLimits:
     speck: float = 1e-4
 
     def __post_init__(self) -> None:
-        if not 0 < self.near < self.far <= 1e6:
-            raise ConfigError(f"depth limits {self.near}..{self.far} m: 0 < near < far is wanted")
+        if not _NEAREST <= self.near < self.far <= _FARTHEST:
+            wanted = f"{_NEAREST:g} <= near < far <= {_FARTHEST:g} is wanted"
+            raise ConfigError(f"depth limits {self.near}..{self.far} m: {wanted}")
         if not 0 < self.jump < 1:
             raise ConfigError(f"depth jump {self.jump}: a relative difference between 0 and 1 is wanted")
         if not 0 <= self.speck < 0.1:
@@ -60,7 +62,7 @@ class DepthReport:
         valid: share that is left.
         too_near, too_far: shares dropped by the range limit.
         flying: share dropped as smeared edges and specks.
-            warnings: sentences for the user.
+        warnings: sentences for the user.
     """
 
     measured: float

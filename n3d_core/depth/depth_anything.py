@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.depth.monocular import DepthEstimate
+from n3d_core.depth.monocular import DepthEstimate, device_named
 from n3d_core.errors import CameraError, CheckpointError, MissingDependencyError
 from n3d_core.geometry.camera import Camera
 
@@ -66,7 +66,7 @@ class DepthAnything:
         wrong = sorted(loading["missing_keys"]) + sorted(str(k) for k in loading["mismatched_keys"])
         if wrong:
             raise CheckpointError(f"{folder}: {len(wrong)} tensors are missing or misshapen, first {wrong[0]}")
-        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        chosen = device_named(device)
         return cls(network.eval().to(chosen), processor, chosen, f"Depth Anything V2 metric ({folder.name}, {chosen})")
 
     def estimate(self, color: NDArray[np.uint8], camera: Camera | None) -> DepthEstimate:
@@ -101,8 +101,9 @@ def _check(folder: Path) -> None:
         config = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder / 'config.json'}: cannot be read: {error}") from error
-    if config.get("model_type") != "depth_anything":
-        raise CheckpointError(f"{folder}: model_type is {config.get('model_type')!r}; 'depth_anything' is wanted")
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if kind != "depth_anything":
+        raise CheckpointError(f"{folder}: model_type is {kind!r}; 'depth_anything' is wanted")
     if config.get("depth_estimation_type") != "metric":
         raise CheckpointError(
             f"{folder}: depth_estimation_type is {config.get('depth_estimation_type')!r}: its numbers are no metres; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,12 @@ from numpy.typing import NDArray
 from n3d_core.depth.units import DepthUnit
 from n3d_core.errors import DepthError
 from n3d_core.geometry.frame import MAX_PIXELS
+from n3d_core.geometry.frame_folder import read_image
 
 _EXR_SWITCH = "OPENCV_IO_ENABLE_OPENEXR"
+
+UNREADABLE = (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error)
+"""What NumPy raises for files that are damaged, or whose header claims more than fits memory."""
 
 
 def read_depth(path: str | Path, unit: str | None = None) -> NDArray[np.float32]:
@@ -49,7 +54,7 @@ def read_raw_depth(path: Path) -> NDArray[Any]:
     elif suffix == ".exr" and os.environ.get(_EXR_SWITCH, "0").lower() not in ("1", "true", "on"):
         raise DepthError(f"{path}: OpenCV reads EXR only when asked to; set {_EXR_SWITCH}=1 and try again")
     else:
-        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        image = read_image(path, cv2.IMREAD_UNCHANGED)
         if image is None:
             raise DepthError(f"{path}: cannot be read as an image; a depth image (PNG, TIFF, NPY, NPZ, EXR) is wanted")
         raw = image
@@ -77,5 +82,5 @@ def _read_numpy(path: Path) -> NDArray[Any]:
             if "depth" not in names and len(names) != 1:
                 raise DepthError(f"{path}: holds the arrays {names}; one named 'depth' is wanted")
             return np.asarray(loaded["depth" if "depth" in names else names[0]])
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise DepthError(f"{path}: cannot be read as a NumPy array of numbers: {error}") from error

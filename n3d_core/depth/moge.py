@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.depth.monocular import DepthEstimate
+from n3d_core.depth.monocular import DepthEstimate, device_named
 from n3d_core.errors import CheckpointError, MissingDependencyError
 from n3d_core.geometry.camera import Camera
 
@@ -44,8 +44,6 @@ class MoGe:
         """
         file = Path(path) / "model.pt" if Path(path).is_dir() else Path(path)
         try:
-            import torch
-
             moge: Any = importlib.import_module("moge.model.v2")
         except ImportError as missing:
             raise MissingDependencyError(
@@ -54,7 +52,7 @@ class MoGe:
             ) from missing
         if not file.is_file():
             raise CheckpointError(f"{file}: no such file; MoGe-2's model.pt is wanted")
-        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        chosen = device_named(device)
         try:
             network = moge.MoGeModel.from_pretrained(str(file)).eval().to(chosen)
         except Exception as error:  # torch's unpickler and MoGe raise whatever they meet
@@ -76,7 +74,5 @@ class MoGe:
         depth = out["depth"].float().cpu().numpy()
         depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
         if camera is None:
-            k = out["intrinsics"].float().cpu().numpy() * np.array([[width], [height], [1]])
-            k[:2, 2] -= 0.5  # from fractions of the image's edges to pixel centres at integers
-            camera = Camera.from_matrix(k, width, height)
+            camera = Camera.from_fractions(out["intrinsics"].float().cpu().numpy(), width, height)
         return DepthEstimate(depth, camera)

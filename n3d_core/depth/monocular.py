@@ -75,6 +75,13 @@ def load_monocular(source: str, device: str = "auto") -> MonocularDepth:
     )
 
 
+def device_named(name: str) -> str:
+    """The torch device of a name: `auto` is the GPU where there is one."""
+    import torch
+
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
 def _folder(source: str) -> Path:
     if source not in PUBLISHED:
         if not Path(source).exists():

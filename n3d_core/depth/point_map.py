@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from n3d_core.depth.files import UNREADABLE
 from n3d_core.errors import DepthError
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import MAX_PIXELS
@@ -15,10 +16,11 @@ from n3d_core.geometry.frame import MAX_PIXELS
 
 def is_point_map(path: Path) -> bool:
     """Whether a file is a NumPy archive with the reference's two arrays."""
-    if path.suffix.lower() != ".npz" or not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return path.suffix.lower() == ".npz" and {"pcd.npy", "intr.npy"} <= set(archive.namelist())
+    except (OSError, zipfile.BadZipFile):
         return False
-    with zipfile.ZipFile(path) as archive:
-        return {"pcd.npy", "intr.npy"} <= set(archive.namelist())
 
 
 def read_point_map(path: Path) -> tuple[NDArray[np.float32], Camera]:
@@ -34,14 +36,12 @@ def read_point_map(path: Path) -> tuple[NDArray[np.float32], Camera]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             cloud, intrinsics = np.asarray(arrays["pcd"]), np.asarray(arrays["intr"], dtype=np.float64)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise DepthError(f"{path}: cannot be read as a point map: {error}") from error
     if cloud.ndim != 3 or cloud.shape[2] != 4 or intrinsics.shape != (3, 3) or cloud.size > 4 * MAX_PIXELS:
         shapes = f"pcd {list(cloud.shape)} and intr {list(intrinsics.shape)}"
         raise DepthError(f"{path}: {shapes}; [H, W, 4] and [3, 3] are wanted")
     height, width = cloud.shape[:2]
-    k = intrinsics * np.array([[width], [height], [1.0]])
-    k[:2, 2] -= 0.5  # from fractions of the image's edges to pixel centres at integers
     z = cloud[..., 2].astype(np.float32)
     valid = (cloud[..., 3] > 0.5) & np.isfinite(z) & (z > 0)
-    return np.where(valid, z, np.float32(np.nan)), Camera.from_matrix(k, width, height)
+    return np.where(valid, z, np.float32(np.nan)), Camera.from_fractions(intrinsics, width, height)

@@ -1,4 +1,4 @@
-"""What the numbers of a depth image mean: the only place where raw values become metres."""
+"""What the numbers of a depth image mean, and how they become metres."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from n3d_core.geometry.camera import Camera
 
 Vector = tuple[float, float, float]
 
-_CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
+CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
+"""Of the unit box [8, 3]; the bits of a corner's number are its sides along x, y and z."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Box3D:
         size: full extents along x (width), y (height) and z (length).
         score: probability that the box is right, 0..1; 1 where nothing is known (ground truth).
         covariance: row-major 3x3 covariance of the centre in square metres, or None where unknown.
-        saturated: names of fields whose bin is the first or last one, so that the true value may lie outside.
+        saturated: names of fields at an end of their scale, so that the true value may lie beyond it.
     """
 
     label: str
@@ -52,7 +53,7 @@ class Box3D:
 
     def corners(self) -> NDArray[np.float64]:
         """The eight corners [8, 3]."""
-        return np.asarray(self.center) + _CORNERS * np.asarray(self.size)
+        return np.asarray(self.center) + CORNERS * np.asarray(self.size)
 
     def image_box(self, camera: Camera) -> tuple[float, float, float, float] | None:
         """Hull (left, top, right, bottom) in pixels of the corners in front, not clipped; None if all are behind."""

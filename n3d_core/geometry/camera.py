@@ -45,7 +45,11 @@ class Camera:
 
     @classmethod
     def from_matrix(cls, k: Sequence[float] | NDArray[Any], width: int, height: int) -> Camera:
-        """Reads a row-major 3x3 intrinsic matrix (9 numbers or [3, 3])."""
+        """Reads a row-major 3x3 intrinsic matrix in pixels (9 numbers or [3, 3]).
+
+        Raises:
+            CameraError: if it has another number of values, or they are no usable intrinsics.
+        """
         m = np.asarray(k, dtype=np.float64)
         if m.size != 9:
             raise CameraError(f"the intrinsic matrix has {m.size} values: 9 (3x3, row-major) are wanted")
@@ -53,8 +57,23 @@ class Camera:
         return cls(int(width), int(height), float(m[0, 0]), float(m[1, 1]), float(m[0, 2]), float(m[1, 2]))
 
     @classmethod
+    def from_fractions(cls, k: NDArray[Any], width: int, height: int) -> Camera:
+        """Reads a 3x3 matrix that maps to 0..1 from edge to edge of the image, as `fractions` gives it.
+
+        Raises:
+            CameraError: as `from_matrix`.
+        """
+        pixels = np.asarray(k, dtype=np.float64) * np.array([[width], [height], [1.0]])
+        pixels[:2, 2] -= 0.5  # from the image's corner to pixel centres at integers
+        return cls.from_matrix(pixels, width, height)
+
+    @classmethod
     def from_fov(cls, horizontal_degrees: float, width: int, height: int) -> Camera:
-        """Square pixels, principal point in the middle, `horizontal_degrees` from left to right edge."""
+        """Square pixels, principal point in the middle, `horizontal_degrees` from left to right edge.
+
+        Raises:
+            CameraError: if the angle is not from 1 to 179 degrees.
+        """
         if not 1.0 <= horizontal_degrees <= 179.0:
             raise CameraError(f"a horizontal field of view of {horizontal_degrees} degrees: 1 to 179 is wanted")
         f = width / 2 / math.tan(math.radians(horizontal_degrees) / 2)
@@ -62,20 +81,26 @@ class Camera:
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Camera:
-        """Reads a ROS camera-info YAML file (`camera_calibration_parsers` form)."""
+        """Reads a ROS camera-info YAML file (`camera_calibration_parsers` form).
+
+        Raises:
+            CameraError: if it cannot be read, is of another form, or its lens is not a pinhole.
+        """
         try:
             data = yaml.safe_load(Path(path).read_text())
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             raise CameraError(f"{path}: cannot be read as a camera-info YAML file: {error}") from error
         try:
             distortion = [float(d) for d in (data.get("distortion_coefficients") or {}).get("data", [])]
             camera = cls.from_matrix(data["camera_matrix"]["data"], data["image_width"], data["image_height"])
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except CameraError as error:
+            raise CameraError(f"{path}: {error}") from error
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise CameraError(
                 f"{path}: image_width, image_height and camera_matrix.data (9 numbers) are wanted, as ROS's camera "
                 f"calibration writes them ({type(error).__name__}: {error})"
             ) from error
-        if any(abs(d) > 1e-12 for d in distortion):
+        if not all(abs(d) <= 1e-12 for d in distortion):  # NaN is not zero either
             raise CameraError(f"{path}: distortion {distortion} is not zero: rectify the images first")
         return camera
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,11 +56,6 @@ class Frame:
                 f"depth image {d.shape[1]}x{d.shape[0]} has no valid pixel: check the sensor, range and encoding"
             )
 
-    @classmethod
-    def from_millimetres(cls, color: NDArray[np.uint8], depth: NDArray[Any], camera: Camera, **stamp: Any) -> Frame:
-        """A frame from an integer depth image in millimetres, 0 for invalid (REP 118's 16UC1)."""
-        return cls(color, millimetres_to_metres(depth), camera, **stamp)
-
     @property
     def height(self) -> int:
         return int(self.color.shape[0])
@@ -79,12 +73,3 @@ class Frame:
     def points(self) -> NDArray[np.float32]:
         """Optical-frame points [H, W, 3] in metres, NaN where invalid."""
         return self.camera.back_project(np.where(self.valid, self.depth, np.float32(np.nan)))
-
-
-def millimetres_to_metres(depth: NDArray[Any]) -> NDArray[np.float32]:
-    """Integer millimetres [H, W] with 0 for invalid -> float32 metres with NaN for invalid."""
-    if not np.issubdtype(depth.dtype, np.integer):
-        raise DepthError(f"depth in millimetres is {depth.dtype}: an integer type is wanted (16UC1)")
-    metres = depth.astype(np.float32) / np.float32(1000.0)
-    metres[depth <= 0] = np.nan
-    return metres

@@ -92,7 +92,10 @@ class FrameFolder:
         """The frame at `index` (0-based)."""
         name = self.names[index]
         color = read_color(self.path / f"{name}.color.png")
-        return Frame.from_millimetres(color, read_depth_png(self.path / f"{name}.depth.png"), self.camera)
+        millimetres = read_depth_png(self.path / f"{name}.depth.png")
+        metres = millimetres.astype(np.float32) / np.float32(1000.0)
+        metres[millimetres == 0] = np.nan
+        return Frame(color, metres, self.camera)
 
     def truth(self, index: int) -> Truth | None:
         """The truth of the frame at `index`, None where there is no such file."""
@@ -101,7 +104,7 @@ class FrameFolder:
             return None
         try:
             return Truth.from_json(json.loads(path.read_text()))
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ImageError(
                 f"{path}: not a truth file ({type(error).__name__}: {error}); see docs/frame-folder.md"
             ) from error
@@ -121,19 +124,36 @@ def write_frame(folder: str | Path, index: int, frame: Frame, truth: Truth | Non
     _write_png(root / f"{index:06d}.color.png", cv2.cvtColor(frame.color, cv2.COLOR_RGB2BGR))
 
 
+def read_image(path: str | Path, flags: int) -> NDArray[Any] | None:
+    """What OpenCV reads from a file; None if it cannot, as where a header claims an absurd size."""
+    try:
+        return cv2.imread(str(path), flags)
+    except cv2.error:
+        return None
+
+
 def read_color(path: str | Path) -> NDArray[np.uint8]:
-    """An 8-bit image file as RGB [H, W, 3]."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    """An 8-bit image file as RGB [H, W, 3].
+
+    Raises:
+        ImageError: if it cannot be read.
+    """
+    image = read_image(path, cv2.IMREAD_COLOR)
     if image is None:
-        raise ImageError(f"{path}: cannot be read as an image")
+        raise ImageError(f"{path}: cannot be read as an image; is it there, and whole?")
     return np.ascontiguousarray(image[:, :, ::-1])
 
 
 def read_depth_png(path: str | Path) -> NDArray[np.uint16]:
-    """A 16-bit single-channel PNG [H, W]."""
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    """A 16-bit single-channel PNG [H, W].
+
+    Raises:
+        ImageError: if it cannot be read.
+        DepthError: if it is of another type.
+    """
+    image = read_image(path, cv2.IMREAD_UNCHANGED)
     if image is None:
-        raise ImageError(f"{path}: cannot be read as an image")
+        raise ImageError(f"{path}: cannot be read as an image; is it there, and whole?")
     if image.dtype != np.uint16 or image.ndim != 2:
         raise DepthError(f"{path}: {image.dtype} {list(image.shape)}; a 16-bit single-channel PNG is wanted")
     return np.asarray(image, dtype=np.uint16)

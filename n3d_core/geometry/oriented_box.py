@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.geometry.boxes import Box3D, Vector
+from n3d_core.geometry.boxes import CORNERS, Box3D, Vector
 
 Quaternion = tuple[float, float, float, float]
-_CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
 
 
 @dataclass(frozen=True)
@@ -38,18 +37,11 @@ class OrientedBox:
     @property
     def rotation(self) -> NDArray[np.float64]:
         """[3, 3]: columns are the box's own axes in the frame it is given in."""
-        x, y, z, w = self.quaternion
-        return np.array(
-            [
-                [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-                [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-                [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-            ]
-        )
+        return rotation_of(self.quaternion)
 
     def corners(self) -> NDArray[np.float64]:
         """The eight corners [8, 3]."""
-        return np.asarray(self.center) + (_CORNERS * np.asarray(self.size)) @ self.rotation.T
+        return np.asarray(self.center) + (CORNERS * np.asarray(self.size)) @ self.rotation.T
 
     def contains(self, points: NDArray[Any], margin: float = 0.0) -> NDArray[np.bool_]:
         """Which of the points [..., 3] lie inside, or within `margin` metres of it; NaN points do not."""
@@ -95,4 +87,11 @@ def quaternion_of(rotation: NDArray[Any]) -> Quaternion:
 
 def rotation_of(quaternion: Quaternion) -> NDArray[np.float64]:
     """The rotation matrix [3, 3] of a unit quaternion (x, y, z, w)."""
-    return OrientedBox("", (0, 0, 0), (0, 0, 0), quaternion=quaternion).rotation
+    x, y, z, w = quaternion
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )

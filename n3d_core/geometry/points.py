@@ -1,7 +1,4 @@
-"""The model's own frame (x left, y up, z forward) and the normalisation of its point cloud.
-
-This file and `language/codec.py` are the only ones that know the model's frame.
-"""
+"""The model's own frame (x left, y up, z forward) and the normalisation of its point cloud."""
 
 from __future__ import annotations
 

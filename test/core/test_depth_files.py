@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import cv2
@@ -48,6 +51,23 @@ def test_exr_is_read_when_opencv_is_allowed_to(tmp_path: Path, monkeypatch: pyte
         read_depth(path)
 
 
+def png_that_claims(width: int, height: int) -> bytes:
+    """A PNG of 16 bits whose header states a size that its data has not."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+
+
+def npy_that_claims(height: int, width: int) -> bytes:
+    """A NumPy file of floats whose header states a shape that its data has not."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (height, width)})
+    return file.getvalue() + bytes(64)
+
+
 def test_files_that_are_no_depth_are_named_in_the_error(tmp_path: Path) -> None:
     picture = tmp_path / "picture.png"
     cv2.imwrite(str(picture), np.zeros((4, 4, 3), np.uint8))
@@ -55,6 +75,12 @@ def test_files_that_are_no_depth_are_named_in_the_error(tmp_path: Path) -> None:
     np.save(tmp_path / "objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     np.savez(tmp_path / "two.npz", a=np.zeros(1), b=np.zeros(1))
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 not really")
+    (tmp_path / "bomb.png").write_bytes(png_that_claims(60_000, 60_000))
+    (tmp_path / "bomb.npy").write_bytes(npy_that_claims(1 << 40, 1 << 20))
+    np.savez_compressed(tmp_path / "flipped.npz", depth=np.random.default_rng(0).random((40, 40)))
+    content = bytearray((tmp_path / "flipped.npz").read_bytes())
+    content[200:240] = b"\xff" * 40
+    (tmp_path / "flipped.npz").write_bytes(content)
     for name, reason in {
         "picture.png": "not a coloured picture",
         "text.png": "cannot be read as an image",
@@ -62,6 +88,9 @@ def test_files_that_are_no_depth_are_named_in_the_error(tmp_path: Path) -> None:
         "objects.npy": "cannot be read as a NumPy array",
         "two.npz": "one named 'depth' is wanted",
         "broken.npz": "cannot be read as a NumPy array",
+        "bomb.png": "cannot be read as an image",
+        "bomb.npy": "cannot be read as a NumPy array",
+        "flipped.npz": "cannot be read as a NumPy array",
     }.items():
         with pytest.raises(DepthError, match=reason) as caught:
             read_depth(tmp_path / name)
@@ -88,6 +117,9 @@ def test_a_point_map_gives_depth_and_a_camera_that_projects_its_points_onto_thei
     path = tmp_path / "map.npz"
     np.savez(path, pcd=np.dstack([x_left, y_up, z, mask]), intr=np.array([[fx, 0, 0.5], [0, fy, 0.5], [0, 0, 1]]))
     assert is_point_map(path)
+    (tmp_path / "cut.npz").write_bytes(path.read_bytes()[:-40])
+    assert not is_point_map(tmp_path / "cut.npz")
+    assert not is_point_map(tmp_path / "missing.npz")
     depth, camera = read_point_map(path)
     assert np.isnan(depth[0, 0])
     np.testing.assert_allclose(depth[mask > 0], z[mask > 0], rtol=1e-6)

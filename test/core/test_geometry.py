@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -73,6 +74,33 @@ def test_a_camera_survives_its_yaml(tmp_path_factory: pytest.TempPathFactory, ca
     path: Path = tmp_path_factory.mktemp("camera") / "camera.yaml"
     camera.to_yaml(path)
     assert Camera.from_yaml(path) == camera
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("image_width: .inf", "OverflowError"),
+        ("image_width: wide", "ValueError"),
+        (f"image_width: {'9' * 5000}", "cannot be read as a camera-info YAML file"),
+        (f"image_width: {'[' * 5000}", "cannot be read as a camera-info YAML file"),
+        ("image_width: 0", "at least 1 pixel"),
+        ("camera_matrix: {data: [1, 2]}", "has 2 values"),
+        ("camera_matrix: {data: [.nan, 0, 1, 0, 1, 1, 0, 0, 1]}", "are not usable"),
+        ("distortion_coefficients: {data: [0.1, 0, 0, 0, 0]}", "rectify the images first"),
+        ("distortion_coefficients: {data: [.nan]}", "rectify the images first"),
+        ("distortion_coefficients: 3", "AttributeError"),
+    ],
+)
+def test_an_unusable_camera_file_is_named_with_what_is_wrong(tmp_path: Path, change: str, reason: str) -> None:
+    path = tmp_path / "camera.yaml"
+    Camera.from_fov(60, 640, 480).to_yaml(path)
+    key = change.split(":")[0]
+    data = yaml.safe_load(path.read_text())
+    del data[key]
+    path.write_text(f"{yaml.safe_dump(data)}{change}\n")
+    with pytest.raises(CameraError, match=reason) as caught:
+        Camera.from_yaml(path)
+    assert str(path) in str(caught.value)
 
 
 def test_points_behind_the_camera_have_no_pixel() -> None:
