@@ -331,7 +331,7 @@ class View:
         for box in boxes:
             if box.saturated:
                 found.append(
-                    f"{box.label}: {', '.join(box.saturated)} at the end of the scale; the true value may be larger"
+                    f"{box.label}: {', '.join(box.saturated)} at an end of its scale; the true value may lie beyond"
                 )
             agreement = depth_agreement(self.frame, box)
             if not agreement.agrees and np.isfinite(agreement.offset):

@@ -65,11 +65,14 @@ class Answer:
     """An answer to a question, audited against the boxes it rests on.
 
     Attributes:
+        question: as it was asked, on one line.
         answer: as `answer_from` chose it; empty if there is none.
         reasoning: the model's chain of thought.
         verdict: whether the boxes bear the model's answer out.
         corrected: the answer that the boxes give, where the model's is contradicted.
         verdict_reason: one sentence.
+        boxes: that the question is about; in metres in the camera's optical frame.
+        times, depth_valid, warnings: as in `Grounding`.
         text: the model's whole second reply.
         steps: forward passes of the decoder in both replies, in which it wrote `tokens`, of which the grammar `forced`
             some and others were `drafted` rightly.

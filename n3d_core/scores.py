@@ -43,14 +43,21 @@ class Calibration:
 
     @classmethod
     def from_folder(cls, folder: Path) -> Calibration:
-        """Reads `calibration.json` of a checkpoint folder; the uncalibrated default where there is none."""
+        """Reads `calibration.json` of a checkpoint folder; the uncalibrated default where there is none.
+
+        Raises:
+            CheckpointError: if the file is damaged, or holds what are no numbers.
+        """
         path = folder / CALIBRATION
         if not path.exists():
             return cls()
         try:
             data = json.loads(path.read_text())
             bias, decision, label, bins = (float(v) for v in data["weights"])
-            return cls((bias, decision, label, bins), float(data["covariance_scale"]), True)
+            scale = float(data["covariance_scale"])
+            if not (all(map(math.isfinite, (bias, decision, label, bins, scale))) and scale > 0):
+                raise ValueError("finite weights and a positive covariance_scale are wanted")
+            return cls((bias, decision, label, bins), scale, True)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(
                 f"{path}: not a calibration ({type(error).__name__}: {error}); fit it again"
@@ -61,7 +68,8 @@ class Calibration:
         if not self.fitted:
             return float(math.exp(min(0.0, evidence.sum())))
         bias, *weights = self.weights
-        return float(1 / (1 + math.exp(-(bias + float(np.dot(weights, evidence))))))
+        logit = bias + float(np.dot(weights, evidence))
+        return 1 / (1 + math.exp(min(-logit, 700.0)))  # beyond it, exp overflows and the score is 0 anyway
 
 
 class BoxEvidence:

@@ -73,9 +73,15 @@ class BoxCodec:
 
 
 def saturated_fields(code: BoxCode) -> tuple[str, ...]:
-    """Fields whose bin is the last one: the object is too near the edge, too far or too large for the scale."""
-    named = {"u": code.u, "v": code.v, "z": code.z, "width": code.sx, "height": code.sy, "length": code.sz}
-    return tuple(name for name, value in named.items() if value >= BINS - 1)
+    """Fields at an end of their scale: the object is beyond the image, nearer than all points, too far or too large.
+
+    The first bin of a size is none: it holds the small ones.
+    """
+    placed = {"u": code.u, "v": code.v, "z": code.z}
+    sized = {"width": code.sx, "height": code.sy, "length": code.sz}
+    at_end = {name for name, value in (placed | sized).items() if value >= BINS - 1}
+    at_start = {name for name, value in placed.items() if value <= 0}
+    return tuple(name for name in placed | sized if name in at_end | at_start)
 
 
 def _bin(fraction: float) -> int:

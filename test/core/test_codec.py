@@ -94,3 +94,6 @@ def test_saturated_bins_are_flagged() -> None:
     assert saturated_fields(code) == ("v", "width")
     codec = BoxCodec(Normalisation((0.0, 0.0, 0.5), 1.0), Camera.from_fov(60, 640, 480))
     assert codec.decode(code).saturated == ("v", "width")
+    beyond = codec.encode(Box3D("mug", (-2.0, 0.1, 0.4), (0.0001, 0.1, 0.1)))  # left of the image, before all points
+    assert (beyond.u, beyond.z, beyond.sx) == (0, 0, 0)
+    assert saturated_fields(beyond) == ("u", "z")
