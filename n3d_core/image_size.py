@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -46,10 +47,10 @@ class ImageSize:
         Raises:
             ConfigError: if it is not of that form.
         """
-        width, _, height = text.partition("x")
-        if not (width.isdecimal() and height.isdecimal()):
-            raise ConfigError(f"image size {text!r}: WIDTHxHEIGHT in pixels is wanted, as in 640x480")
-        return cls(int(width), int(height), on_other)
+        match = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", text)
+        if match is None:
+            raise ConfigError(f"image size {text[:40]!r}: WIDTHxHEIGHT in pixels is wanted, as in 640x480")
+        return cls(int(match[1]), int(match[2]), on_other)
 
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"

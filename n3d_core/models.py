@@ -15,12 +15,14 @@ def find_model(name: str | Path) -> Path:
     Raises:
         CheckpointError: if there is no such folder; the message lists what there is.
     """
-    path = Path(name).expanduser()
-    if (path / "config.json").exists():
-        return path
-    for shelf in shelves():
-        if path.name == str(name) and (shelf / path / "config.json").exists():
-            return shelf / path
+    try:
+        path = Path(name).expanduser()
+        places = [path, *(shelf / path for shelf in shelves() if path.name == str(name))]
+        for place in places:
+            if (place / "config.json").exists():
+                return place
+    except (OSError, RuntimeError) as error:  # a name that is too long, or of a home that is not there
+        raise CheckpointError(f"model {str(name)[:80]!r}: no folder can have this name ({error})") from error
     shipped = sorted({p.parent.name for shelf in shelves() for p in shelf.glob("*/config.json")})
     raise CheckpointError(
         f"model {str(name)!r}: no such folder with a config.json, and no shipped model of that name; "
