@@ -26,7 +26,7 @@ SPATIAL_PASSES = ("locate", "reason", "drill", "direct")
 MARKED = "marked"
 KINDS = (*DEFAULT_MIXTURE, MARKED, *SPATIAL_PASSES)
 _MANY = {"depth_order": 2.0, "extreme": 2.0, "relative_distance": 2.0}  # objects that have to be found
-_COMPUTED = {"distance": 2.0, "horizontal_distance": 1.5, "vertical_distance": 1.5, "direction": 2.0, "big_small": 2.0}
+_COMPUTED = {"distance": 2.0, "horizontal_distance": 3.0, "vertical_distance": 3.0, "direction": 3.0, "big_small": 2.0}
 _READ = {"width": 0.5, "height": 0.5, "length": 0.5}
 EMPHASIS = {
     "locate": UNIFORM | _MANY | {"count": 2.0},
