@@ -16,9 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.points import Normalisation
-from n3d_core.language.conditions import condition_text, image_box, rounded_box, rounded_image_box
+from n3d_core.language.conditions import condition_text, image_box, rounded_image_box
 from n3d_core.model.point_encoding import centred_coordinates
+from n3d_core.reasoning.relations import stated_numbers
 
 CUTOFF = 2048  # tokens of prompt and answer
 UV_BINS = 1000.0
@@ -198,12 +200,11 @@ def condition(boxes: Sequence[ReferenceBox], fractions: NDArray[np.floating], qu
         named = [next(item for item in named if item[0] == m) for m in mentions if m in dict(named)]
     elif len(boxes) <= 3:
         named = [(_caption(b.name), b) for b in boxes]
-    centres = []
-    for _, b in named:
-        x, y, _z = unproject(b.u, b.v, b.z, fractions)
-        centres.append((-x, -y, b.z))
-    boxes_3d = [rounded_box(centre, b.size) for centre, (_, b) in zip(centres, named, strict=True)]
-    boxes_2d = [rounded_image_box(image_box(c, b.size, fractions)) for c, (_, b) in zip(centres, named, strict=True)]
+    boxes_3d, boxes_2d = [], []
+    for name, b in named:
+        x, y, _ = unproject(b.u, b.v, b.z, fractions)
+        boxes_3d.append(stated_numbers(Box3D(name, (x, y, b.z), b.size)))
+        boxes_2d.append(rounded_image_box(image_box((-x, -y, b.z), b.size, fractions)))
     return condition_text([name for name, _ in named], boxes_3d, boxes_2d)
 
 

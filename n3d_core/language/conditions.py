@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D, Vector
 from n3d_core.geometry.camera import Camera
+from n3d_core.reasoning.relations import rounded_as_numpy, stated_numbers
 
 Numbers = list[float]
 
@@ -72,9 +73,8 @@ def scene_condition(boxes: Sequence[Box3D], camera: Camera, names: Sequence[str]
         x, y, z = box.center
         if not z > 0:
             raise QueryError(f"box {name!r} lies behind the camera (z = {z:.3g} m): ask about boxes that are in view")
-        centre = (-x, -y, z)
-        boxes_3d.append(rounded_box(centre, box.size))
-        boxes_2d.append(rounded_image_box(image_box(centre, box.size, camera.fractions)))
+        boxes_3d.append(stated_numbers(box))
+        boxes_2d.append(rounded_image_box(image_box((-x, -y, z), box.size, camera.fractions)))
     return condition_text(names, boxes_3d, boxes_2d)
 
 
@@ -122,18 +122,6 @@ def project(point: Vector, fractions: NDArray[np.floating]) -> tuple[float, floa
     return float(x / z), float(y / z)
 
 
-def rounded_box(centre: Vector, size: Vector) -> Numbers:
-    """[x, y, z, width, height, length] with 2 decimals.
-
-    The training data rounds x and y as NumPy does (2.675 to 2.68) and the others as Python does (2.675 to 2.67).
-    """
-    return [_numpy_round(centre[0]), _numpy_round(centre[1]), *(round(float(v), 2) for v in (centre[2], *size))]
-
-
 def rounded_image_box(numbers: Numbers) -> Numbers:
     """An image box with 2 decimals."""
-    return [_numpy_round(v) for v in numbers]
-
-
-def _numpy_round(value: float) -> float:
-    return float(np.round(np.float64(value), 2))
+    return [rounded_as_numpy(v) for v in numbers]

@@ -25,6 +25,7 @@ from n3d_core.language import conditions, structured
 from n3d_core.language.codec import BoxCodec
 from n3d_core.parity.prompt_checks import sample_geometry
 from n3d_core.parity.report import Report
+from n3d_core.reasoning.relations import stated_numbers
 
 Item = dict[str, Any]
 _NUMBER = re.compile(r"-?\d+\.\d+")
@@ -168,7 +169,7 @@ def _check_sentence(what: str, item: Item, report: Report) -> None:
 def _check_rounding(what: str, item: Item, report: Report) -> None:
     value = float(item["in"])
     kinds: dict[str, Callable[[float], float]] = {
-        "float": lambda v: conditions.rounded_box((0, 0, v), (0, 0, 0))[2],
+        "float": lambda v: stated_numbers(Box3D("", (0.0, 0.0, v), (0.0, 0.0, 0.0)))[2],
         "float64": lambda v: conditions.rounded_image_box([v])[0],
     }
     report.same("rounding", what, str(kinds[item["type"]](value)), item["out"])

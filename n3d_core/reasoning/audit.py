@@ -39,6 +39,7 @@ CONTRADICTED: Outcome = "contradicted"
 UNVERIFIABLE: Outcome = "unverifiable"
 
 _NAMED = 4  # wrong steps that a reason spells out
+_RUN = re.compile(r"\S{200,}")  # what a model may write without end is no step that could be checked
 _THINK = re.compile(r"</?think>", re.IGNORECASE)
 _HEDGED = 0.1  # "about 0.4 meters" is right within this share
 _HEDGE = re.compile(r"\b(?:about|approximately|roughly|nearly|almost|approx)\b", re.IGNORECASE)
@@ -121,11 +122,12 @@ def _released(text: str, names: dict[str, str]) -> str:
 
 
 def _split(reasoning: str, answer: str) -> tuple[str, str]:
-    """Takes the marks off, and a reasoning that came with the answer."""
+    """Takes off the marks, runs that nobody can read, and a reasoning that came with the answer."""
     if "</think>" in answer:
         inside, _, answer = answer.rpartition("</think>")
         reasoning = f"{reasoning} {inside}"
-    return _THINK.sub(" ", reasoning).strip(), _THINK.sub(" ", answer).strip()
+    reasoning, answer = (_RUN.sub(" ", _THINK.sub(" ", text)).strip() for text in (reasoning, answer))
+    return reasoning, answer
 
 
 def _verdict(question: Question, roles: Roles, answer: str, slips: list[Finding], false: list[Finding]) -> Verdict:

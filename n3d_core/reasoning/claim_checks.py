@@ -83,21 +83,15 @@ class _Checker:
         kind, asked = self.claim.kind, self.facts.question.type
         if kind in ("relation", "attribute") and asked in COMPARISONS:
             meant = PREDICATES[self.claim.predicate].type
-            return (
-                ""
-                if meant == asked
-                else f"this is about {meant.replace('_', '/')}, the question about {asked.replace('_', '/')}"
-            )
+            if meant != asked:
+                return f"this is about {meant.replace('_', '/')}, the question about {asked.replace('_', '/')}"
         if kind == "extreme" and asked == "extreme" and self.claim.predicate != self.facts.question.predicate:
             p = PREDICATES[self.facts.question.predicate]
             return f"the question asks for the {p.superlative}"
         if (kind == "size" and asked in SIZES) or (kind == "distance" and asked in DISTANCES):
             meant = self.claim.predicate
-            return (
-                ""
-                if meant == asked
-                else f"this is the {meant.replace('_', ' ')}, the question asks for the {asked.replace('_', ' ')}"
-            )
+            if meant != asked:
+                return f"this is the {meant.replace('_', ' ')}, the question asks for the {asked.replace('_', ' ')}"
         return ""
 
     def _false(self, boxes: list[Box3D]) -> str:
@@ -160,12 +154,7 @@ class _Checker:
     def _length(self, boxes: list[Box3D]) -> float:
         if self.claim.kind == "size":
             return float(boxes[0].size[SIZES.index(self.claim.predicate)])
-        between = {
-            "distance": relations.distance,
-            "vertical_distance": relations.vertical_distance,
-            "horizontal_distance": relations.horizontal_distance,
-        }
-        return between[self.claim.predicate](boxes[0], boxes[1])
+        return relations.DISTANCE[self.claim.predicate](boxes[0], boxes[1])
 
     def _truth(self, boxes: list[Box3D]) -> str:
         """What the boxes give instead of the claim."""
@@ -173,16 +162,14 @@ class _Checker:
         if claim.kind == "relation":
             p = PREDICATES[claim.predicate]
             a, b = (relations.MEASURES[p.measure](box) for box in boxes)
-            return (
-                f"{p.measure} is {shown(a)} for {claim.names[0]} and {shown(b)} for {claim.names[1]}, so this is wrong"
-            )
+            first, second = claim.names
+            return f"{p.measure} is {shown(a)} for {first} and {shown(b)} for {second}, so this is wrong"
         if claim.kind in ("size", "distance"):
             unit = claim.lengths[0].unit if claim.lengths else "m"
             return f"the boxes give {length_text(self._length(boxes), unit)}"
         if claim.kind == "direction":
-            return (
-                f"{claim.names[1]} is at {relations.clock_direction(boxes[0], boxes[1])} o'clock from {claim.names[0]}"
-            )
+            first, second = claim.names
+            return f"{second} is at {relations.clock_direction(boxes[0], boxes[1])} o'clock from {first}"
         return "the boxes say otherwise"
 
     def _count(self) -> str:

@@ -36,6 +36,7 @@ class Chain:
 _SIGN = re.compile(r"(<=|>=|==|!=|[=<>\u2264\u2265\u2248])")
 _SIGNS = {"==": "=", "\u2264": "<=", "\u2265": ">=", "\u2248": "="}
 _WORD = re.compile(r"(?<![\w.\u27e6])(?=[\w(\[|\u221a\u27e6\u2212-])")
+_LONGEST = 200  # characters: no formula before its first sign is longer
 _UNIT_AFTER = re.compile(r"\s*([A-Za-z]+)")
 
 
@@ -77,7 +78,7 @@ def _first_operand(part: str) -> Operand | None:
 
 def _last_operand(part: str) -> Operand | None:
     """The longest expression that ends where the first sign stands."""
-    part = part.rstrip()
+    part = part.rstrip()[-_LONGEST:]
     for start in (m.start() for m in _WORD.finditer(part)):
         text = part[start:]
         try:

@@ -14,7 +14,6 @@ TYPES = (*COMPARISONS, "relative_distance", "depth_order", *SIZES, *DISTANCES, "
 FORMS = ("yes_no", "choice", "free", "number", "order")
 
 NUMERICAL = (*SIZES, *DISTANCES, "direction", "count")
-OPEN_ENDED = (*COMPARISONS, "relative_distance", "depth_order", "extreme")
 
 CAMERA = Box3D("camera", (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
 """Stands for the camera where a question names it as a place: the origin, without extent."""

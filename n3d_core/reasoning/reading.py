@@ -39,6 +39,7 @@ _RULES = (
     read_yes_no,
 )
 _HOLDER = re.compile(r"\u27e6(\d+)\u27e7")
+_BRACKETS = re.compile(r"[\u27e6\u27e7]")
 
 
 def read_question(text: str, names: Sequence[str] = ()) -> Question | None:
@@ -71,9 +72,10 @@ def _read_sentence(text: str, names: Sequence[str]) -> Question | None:
 
 def _hold_names(text: str, names: Sequence[str]) -> tuple[str, list[str]]:
     """Replaces the known names in `text` by placeholders, the longest first."""
-    table = sorted({n for n in names if n.strip()}, key=len, reverse=True)
+    text = _BRACKETS.sub("", text)  # a text may hold them too
+    table = sorted({n for n in names if _BRACKETS.sub("", n).strip()}, key=len, reverse=True)
     for i, name in enumerate(table):
-        words = r"\s+".join(re.escape(w) for w in name.split())
+        words = r"\s+".join(re.escape(w) for w in _BRACKETS.sub("", name).split())
         text = re.sub(rf"(?<![\w\u27e6]){words}(?![\w\u27e7])", f"\u27e6{i}\u27e7", text, flags=re.IGNORECASE)
     return text, table
 

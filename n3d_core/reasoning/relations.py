@@ -23,39 +23,29 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from n3d_core.geometry.boxes import Box3D
+import numpy as np
 
-Sides = tuple[float, float, float]
+from n3d_core.geometry.boxes import Box3D
 
 
 def as_stated(box: Box3D) -> Box3D:
-    """The box with its numbers rounded to 2 decimals, as the second pass's prompt states them.
-
-    Centre x and y round as numpy does and the others as Python does (2.675 becomes 2.68 and 2.67), as the prompt does.
-    """
-    x, y, z = box.center
-    w, h, length = box.size
-    center = (_round_as_numpy(x), _round_as_numpy(y), round(float(z), 2))
-    return Box3D(box.label, center, (round(float(w), 2), round(float(h), 2), round(float(length), 2)))
+    """The box with its numbers rounded to 2 decimals, as the second pass's prompt states them."""
+    x, y, z, w, h, length = stated_numbers(box)
+    return Box3D(box.label, (-x, -y, z), (w, h, length))
 
 
 def stated_numbers(box: Box3D) -> list[float]:
-    """`[x, y, z, w, h, l]` in the model's frame (x left, y up), rounded to 2 decimals: the prompt's `3D bbox`."""
+    """`[x, y, z, w, h, l]` in the model's frame (x left, y up), rounded to 2 decimals: the prompt's `3D bbox`.
+
+    The training data rounds x and y as NumPy does (2.675 to 2.68) and the others as Python does (2.675 to 2.67).
+    """
     x, y, z = box.center
-    w, h, length = box.size
-    return [
-        _round_as_numpy(-x),
-        _round_as_numpy(-y),
-        round(float(z), 2),
-        round(float(w), 2),
-        round(float(h), 2),
-        round(float(length), 2),
-    ]
+    return [rounded_as_numpy(-x), rounded_as_numpy(-y), *(round(float(v), 2) for v in (z, *box.size))]
 
 
-def _round_as_numpy(value: float) -> float:
+def rounded_as_numpy(value: float) -> float:
     """Two decimals as `numpy.round` gives them; the sign of zero is kept (-0.001 becomes -0.0)."""
-    return math.copysign(round(value * 100) / 100, value)
+    return float(np.round(np.float64(value), 2))
 
 
 def measure_x(box: Box3D) -> float:
@@ -139,7 +129,6 @@ PREDICATES: dict[str, Predicate] = {
     "bigger": Predicate("big_small", "V", 1, "bigger than", "largest", "smaller"),
     "smaller": Predicate("big_small", "V", -1, "smaller than", "smallest", "bigger"),
 }
-SUPERLATIVES = {p.superlative: name for name, p in PREDICATES.items()}
 _FLIPPED_BY_VIEW = ("X", "Z")
 
 
@@ -211,6 +200,14 @@ def clock_direction(a: Box3D, b: Box3D) -> int:
 def depth_order(boxes: list[Box3D]) -> list[int]:
     """Indices from the nearest to the furthest centre along z (equals keep their order)."""
     return sorted(range(len(boxes)), key=lambda i: boxes[i].center[2])
+
+
+DISTANCE: dict[str, Callable[[Box3D, Box3D], float]] = {
+    "distance": distance,
+    "vertical_distance": vertical_distance,
+    "horizontal_distance": horizontal_distance,
+}
+"""Each kind of distance that a question may ask for, in metres."""
 
 
 def closest(anchor: Box3D, candidates: list[Box3D], farther: bool = False) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,12 +39,15 @@ def resolve(question: Question, boxes: Sequence[Box3D], names: Sequence[str] | N
         names: what the boxes are called in the reasoning (`4_chair`), parallel to `boxes`; their labels if None.
 
     Raises:
-        QueryError: if a mention fits no box, or fits several, or there are too few or too many candidates. A count of
-            what no box is called is one, too, unless there is no box at all: then it is 0.
+        QueryError: if a mention fits no box, or fits several, or there are too few or too many candidates, or a box is
+            not finite. A count of what no box is called is one, too, unless there is no box at all: then it is 0.
     """
     called = [b.label for b in boxes] if names is None else list(names)
     if len(called) != len(boxes):
         raise QueryError(f"{len(called)} names are given for {len(boxes)} boxes: one name for each is wanted")
+    for box, name in zip(boxes, called, strict=True):
+        if not all(map(math.isfinite, (*box.center, *box.size))):
+            raise QueryError(f"the box of {name!r} has a centre or size that is not finite: nothing follows from it")
     chosen = [_one(mention, called) for mention in question.names]
     if question.among:
         rivals = range(len(boxes)) if is_anything(question.among) else matching(question.among, called)

@@ -98,10 +98,9 @@ def value_of(question: Question, roles: Roles) -> Value:
     if question.type in COMPARISONS:
         return _comparison(question, roles)
     if question.type in SIZES:
-        sizes = {"width": relations.width, "height": relations.height, "length": relations.length}
-        return from_metres(sizes[question.type](boxes[0]), question.unit)
+        return from_metres(boxes[0].size[SIZES.index(question.type)], question.unit)
     if question.type in DISTANCES:
-        return from_metres(length_between(question.type, boxes[0], boxes[1]), question.unit)
+        return from_metres(relations.DISTANCE[question.type](boxes[0], boxes[1]), question.unit)
     if question.type == "direction":
         return relations.clock_direction(boxes[0], boxes[1])
     if question.type == "count":
@@ -112,16 +111,6 @@ def value_of(question: Question, roles: Roles) -> Value:
     if question.type == "relative_distance":
         return _relative_distance(question, roles)
     return roles.names[relations.extreme(question.predicate, boxes, question.opposite)]
-
-
-def length_between(kind: str, a: Box3D, b: Box3D) -> float:
-    """`distance`, `vertical_distance` or `horizontal_distance` of two boxes, metres."""
-    between = {
-        "distance": relations.distance,
-        "vertical_distance": relations.vertical_distance,
-        "horizontal_distance": relations.horizontal_distance,
-    }
-    return between[kind](a, b)
 
 
 def _comparison(question: Question, roles: Roles) -> Value:

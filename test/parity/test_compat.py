@@ -7,9 +7,11 @@ import pytest
 
 from n3d_core import compat
 from n3d_core.compat import ReferenceBox
+from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.points import Normalisation
 from n3d_core.language import conditions, structured
 from n3d_core.language.structured import BoxCode
+from n3d_core.reasoning.relations import stated_numbers
 
 UNIT = Normalisation((0.0, 0.0, 0.0), 1.0)
 K = np.array([[1.0, 0, 0.5], [0, 1.0, 0.5], [0, 0, 1]], dtype=np.float32)
@@ -77,7 +79,7 @@ def test_pieces_of_a_stream_are_joined_by_spaces() -> None:  # 15
 
 @pytest.mark.parametrize(("value", "python", "numpy"), [(2.675, 2.67, 2.68), (1.115, 1.11, 1.12), (0.125, 0.12, 0.12)])
 def test_sizes_round_as_python_does_and_places_as_numpy_does(value: float, python: float, numpy: float) -> None:  # 17
-    rounded = conditions.rounded_box((value, value, value), (value, value, value))
+    rounded = stated_numbers(Box3D("box", (-value, -value, value), (value, value, value)))
     assert rounded == [numpy, numpy, python, python, python, python]
 
 

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -232,6 +233,15 @@ def test_corruptions_change_one_place_only(kind):
         tail = next(i for i in range(len(after)) if before[-1 - i] != after[-1 - i])
         assert before != after
         assert len(before) - head - tail <= len(change.before) + 1
+
+
+@pytest.mark.parametrize("piece", ["(", "-", "|", "9", "1 - ", "vector_AB = (", "The 3D bbox of a is [1"])
+def test_a_model_that_repeats_itself_to_the_end_does_not_hold_up_the_audit(piece):
+    asked = ("How far is the red mug from the blue can?", [MUG, CAN])
+    start = time.process_time()
+    verdict = audit(*asked, f"{piece * (4000 // len(piece))} = 1.", "0.36 meters")
+    assert time.process_time() - start < 3.0  # unbounded, some of these take minutes
+    assert verdict.verdict == "verified"
 
 
 @settings(max_examples=50, deadline=None)

@@ -111,6 +111,21 @@ def test_what_cannot_be_answered_says_why(question, why):
         answer_by_geometry(question, SCENE)
 
 
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_box_that_is_not_finite_answers_nothing(number):
+    broken = Box3D("lamp", (number, 0.0, 1.0), (0.1, 0.1, 0.1))
+    with pytest.raises(QueryError, match="box of 'lamp' has a centre or size that is not finite"):
+        answer_by_geometry("How far is the lamp from the red mug?", [MUG, broken])
+
+
+def test_brackets_that_the_reader_uses_itself_mean_nothing_in_a_question():
+    with pytest.raises(QueryError, match="cannot read the question|no box is called"):
+        answer_by_geometry("How wide is \u27e60\u27e7?", [])
+    assert answer_by_geometry("How wide is the \u27e6red mug\u27e7?", SCENE).value == 0.08
+    odd = [Box3D("red mug \u27e61\u27e7", MUG.center, MUG.size), CAN]
+    assert answer_by_geometry("How wide is the red mug 1?", odd).value == 0.08
+
+
 def test_nothing_found_counts_as_none():
     assert answer_by_geometry("How many bottles are there?", []).text == "There are 0 bottles."
 
