@@ -41,6 +41,7 @@ from training.lift.reader import LiftedDataset
 from training.lift.run import run
 from training.lifted import NO_CLASS, LiftedScenes, from_lifted
 
+ROOT = Path(__file__).resolve().parents[2]
 CPU = Processes(0, 1, torch.device("cpu"))
 MakeConfig = Callable[..., TrainConfig]
 NAMES = {"box": "box", "cylinder": "wine glass", "sphere": "sports ball"}  # one is a class of the scenes
@@ -378,3 +379,12 @@ def test_bad_settings_are_named(lifted_config: MakeConfig, overrides: list[str],
 def test_a_size_that_is_not_the_caches_is_refused(lifted_config: MakeConfig, small_cache: Path, shards: Path) -> None:
     with pytest.raises(ConfigError, match=r"data.size is 32x32 and the images of .* 64x48: leave it out"):
         samples_of(lifted_config(f"data.cache={small_cache}", f"data.lifted={{{shards}: 0.5}}", "data.size=32x32"))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "training" / "configs").glob("*.yaml")), ids=lambda p: p.stem)
+def test_each_training_config_names_where_its_images_come_from(path: Path) -> None:
+    data = TrainConfig.from_yaml(path).data
+    assert data.cache
+    runs = [LiftConfig.from_yaml(p).output.folder for p in (ROOT / "training" / "lift" / "configs").glob("*.yaml")]
+    assert set(data.lifted) <= set(runs)  # what a config of the data engine writes
+    assert not TrainConfig.from_yaml(path, ["data.lifted={}"]).data.lifted
