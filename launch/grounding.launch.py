@@ -26,6 +26,11 @@ ARGUMENTS = [
         choices=["auto", "torch", "onnx", "tensorrt"],
         description="What runs the network.",
     ),
+    DeclareLaunchArgument(
+        "image_size",
+        default_value="",
+        description="Size of the camera's images, as 1280x720, to compile for at start; empty: 640x480.",
+    ),
     DeclareLaunchArgument("color", default_value="color/image_raw", description="Topic of the colour image."),
     DeclareLaunchArgument("color_info", default_value="color/camera_info", description="Topic of its camera info."),
     DeclareLaunchArgument("depth", default_value="depth/image_raw", description="Topic of the depth image."),
@@ -115,6 +120,7 @@ def nodes(context: LaunchContext) -> list:
     settings = {
         "model": text("model"),
         "backend": text("backend"),
+        "image_size": text("image_size"),
         "target_frame": text("target_frame"),
         "monocular_depth": text("monocular_depth"),
         "continuous_query": text("query"),

@@ -18,7 +18,6 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
-from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -28,6 +27,7 @@ from n3d_ros.bag_parameters import BagParameters
 from n3d_ros.parameters import ParameterSet
 from n3d_ros.running import leave, run_nodes
 from n3d_ros.shipped import shipped
+from n3d_ros.stamps import nanoseconds_of, stamp_of
 
 _DRIVER = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 _LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -143,7 +143,7 @@ class BagNode(Node):
             now_s = time.monotonic()
             if self._ticks is not None:
                 recorded_ns = first_ns + round((min(now_s, due_s) - begin_s) * rate * 1e9)
-                self._ticks.publish(Clock(clock=Time(nanoseconds=recorded_ns + offset_ns).to_msg()))
+                self._ticks.publish(Clock(clock=stamp_of(recorded_ns + offset_ns)))
             if now_s >= due_s:
                 return not self._stop.is_set()
             if self._stop.wait(min(due_s - now_s, _CLOCK_PERIOD_S)):
@@ -170,8 +170,7 @@ def _restamped(packet: Packet, times: PassTimes, kind: str) -> Any:
         return bytes(out)
     message = deserialize_message(packet.cdr, import_module("tf2_msgs.msg").TFMessage)
     for transform in message.transforms:
-        stamp_ns = Time.from_msg(transform.header.stamp).nanoseconds
-        transform.header.stamp = Time(nanoseconds=times(stamp_ns)).to_msg()
+        transform.header.stamp = stamp_of(times(nanoseconds_of(transform.header.stamp)))
     return message
 
 

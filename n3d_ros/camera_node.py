@@ -29,6 +29,7 @@ from n3d_ros.images import image_message
 from n3d_ros.parameters import ParameterSet
 from n3d_ros.running import leave, run_nodes
 from n3d_ros.shipped import demo_frames
+from n3d_ros.stamps import stamp_of
 
 _DRIVER = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
@@ -103,7 +104,7 @@ def frame_messages(frame: Frame, frame_id: str, depth_encoding: str = "16UC1") -
     depth = frame.depth
     if depth_encoding == "16UC1":
         depth = np.clip(np.nan_to_num(1000 * frame.depth, nan=0.0), 0, 65535).round().astype(np.uint16)
-    stamp = rclpy.time.Time(nanoseconds=frame.stamp_ns).to_msg()
+    stamp = stamp_of(frame.stamp_ns)
     info = camera_info_message(frame.camera)
     info.header.stamp, info.header.frame_id = stamp, frame_id
     depth_info = camera_info_message(frame.camera)

@@ -23,6 +23,7 @@ from n3d_ros.msg import Result
 from n3d_ros.node_process import NodeProcess, dds_profile
 from n3d_ros.shipped import shipped
 from n3d_ros.srv import Ground
+from n3d_ros.stamps import nanoseconds_of
 
 START_S, QUERY_S = 300.0, 120.0
 
@@ -112,8 +113,7 @@ class DemoSession:
         end = time.monotonic() + QUERY_S
         while True:
             result = self._result(self._ground.call_async(Ground.Request(text=text)), QUERY_S).result
-            stamp = result.header.stamp
-            too_early = stamp.sec * 1_000_000_000 + stamp.nanosec < self._shown_since_ns
+            too_early = nanoseconds_of(result.header.stamp) < self._shown_since_ns
             waits = result.status == Result.NO_IMAGE or (result.status == Result.OK and too_early)
             if not waits or time.monotonic() > end:
                 break

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from n3d_core.depth.monocular import DepthEstimate
-from n3d_core.errors import CameraError, DepthError
+from n3d_core.errors import CameraError, DepthError, ImageError
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.registration import register_depth
 from n3d_ros.camera_info import Lens, read_camera_info
 from n3d_ros.images import color_array, depth_array
+from n3d_ros.stamps import is_sound, nanoseconds_of
 
 REGISTRATION_POLICIES = ("auto", "aligned", "register")
 
@@ -67,7 +68,11 @@ def assemble_frame(messages: RgbdMessages, door: Door, look_up: TransformLookup)
             f"{color.shape[1]}x{color.shape[0]}: both topics must come from one camera"
         )
     header = messages.color.header
-    stamp_ns = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+    if not is_sound(header.stamp):
+        raise ImageError(
+            f"colour image is stamped {header.stamp.sec} s and {header.stamp.nanosec} ns: a time from 1970 on with "
+            "less than a second of nanoseconds is wanted; the driver's stamps are broken"
+        )
     pixels = lens.rectify(color)
     if messages.depth is not None:
         depth, camera = _measured(messages, messages.depth, color.shape[:2], lens, door, look_up), lens.camera
@@ -76,7 +81,7 @@ def assemble_frame(messages: RgbdMessages, door: Door, look_up: TransformLookup)
         depth, camera = seen.depth, seen.camera
     else:
         raise DepthError("there is no depth image and no model that estimates depth: set monocular_depth")
-    return Frame(pixels, depth, camera, stamp_ns, header.frame_id)
+    return Frame(pixels, depth, camera, nanoseconds_of(header.stamp), header.frame_id)
 
 
 def _measured(
@@ -152,6 +157,5 @@ def _register(
     source, target = image.header.frame_id, messages.color.header.frame_id
     if source in ("", target):
         return register_depth(depth, camera, lens.camera)
-    stamp = messages.color.header.stamp
-    rotation, translation = look_up(target, source, stamp.sec * 1_000_000_000 + stamp.nanosec)
+    rotation, translation = look_up(target, source, nanoseconds_of(messages.color.header.stamp))
     return register_depth(depth, camera, lens.camera, rotation, translation)

@@ -13,6 +13,7 @@ from n3d_core.geometry.frame import Frame
 from n3d_ros.errors import NoImageError, StaleImageError
 from n3d_ros.frame_assembly import DepthEstimator, Door, RgbdMessages, TransformLookup, assemble_frame
 from n3d_ros.grounding_parameters import GroundingParameters
+from n3d_ros.stamps import nanoseconds_of
 
 _POLL_S = 0.004
 _FUTURE_S = 0.5  # a stamp further ahead than this is another clock, not a late one
@@ -78,8 +79,7 @@ class FrameSource:
 
     def age_ms(self, messages: RgbdMessages) -> float:
         """How old a colour image is by the node's clock, in milliseconds."""
-        stamp = messages.color.header.stamp
-        return (self._clock.now().nanoseconds - stamp.sec * 1_000_000_000 - stamp.nanosec) / 1e6
+        return (self._clock.now().nanoseconds - nanoseconds_of(messages.color.header.stamp)) / 1e6
 
     def _refuse_stale(self, messages: RgbdMessages, limit_s: float) -> None:
         if limit_s <= 0:

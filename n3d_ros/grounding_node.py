@@ -76,7 +76,7 @@ class GroundingNode(LifecycleNode):
         """Loads the model and warms it up."""
         wanted = self._settings.value
         self.get_logger().info(f"loading {wanted.model} (backend {wanted.backend})")
-        load = partial(self._models.acquire, wanted.model, wanted.backend, wanted.monocular_depth)
+        load = partial(self._models.acquire, wanted.model_choice)
         try:
             self._shared = self._desk.worker.call(load)
         except Exception as error:

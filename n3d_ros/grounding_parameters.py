@@ -8,6 +8,7 @@ from n3d_core.depth.cleaning import DepthLimits
 from n3d_core.errors import ConfigError
 from n3d_ros.camera_info import DISTORTION_POLICIES
 from n3d_ros.frame_assembly import REGISTRATION_POLICIES
+from n3d_ros.model_pool import ModelChoice
 from n3d_ros.parameters import AT_START, ON_ACTIVATE, ON_CONFIGURE, CheckedParameters, parameter
 from n3d_ros.worker import QUEUE_POLICIES
 
@@ -23,6 +24,27 @@ class GroundingParameters(CheckedParameters):
         "auto",
         "What runs the network; auto takes the fastest that runs here.",
         choices=("auto", "torch", "onnx", "tensorrt"),
+        when=ON_CONFIGURE,
+    )
+    sampling: str = parameter(
+        "greedy",
+        "How replies are decoded; greedy: the likeliest word each time, so one image gives one answer; released: drawn "
+        "as the released scripts do (temperature 0.6, top-p 0.95, top-k 10).",
+        choices=("greedy", "released"),
+        when=ON_CONFIGURE,
+    )
+    sampling_seed: int = parameter(0, "Seed of sampling:=released.", low=0, high=2**31 - 1, when=ON_CONFIGURE)
+    image_size: str = parameter(
+        "",
+        "Size of the camera's images ('1280x720'), which configure compiles for; empty: 640x480 then, and each other "
+        "ratio when its first image comes.",
+        when=ON_CONFIGURE,
+    )
+    on_other_size: str = parameter(
+        "recompile",
+        "Where image_size is set, of an image in another ratio; recompile: for it too, which takes its query seconds "
+        "to minutes; resize: scale it with its depth and intrinsics; error: refuse it.",
+        choices=("recompile", "resize", "error"),
         when=ON_CONFIGURE,
     )
     monocular_depth: str = parameter(
@@ -113,11 +135,28 @@ class GroundingParameters(CheckedParameters):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.image_size:
+            from n3d_core.image_size import ImageSize  # brings torch, which an unconfigured node does without
+
+            ImageSize.parse(self.image_size)
         if not self.min_depth < self.max_depth:
             raise ConfigError(
                 f"min_depth is {self.min_depth} and max_depth {self.max_depth}: min_depth must be the smaller one; to "
                 "move both, set them together (set_parameters_atomically)"
             )
+
+    @property
+    def model_choice(self) -> ModelChoice:
+        """What configure loads."""
+        return ModelChoice(
+            name=self.model,
+            backend=self.backend,
+            sampling=self.sampling,
+            seed=self.sampling_seed,
+            image_size=self.image_size,
+            on_other_size=self.on_other_size,
+            monocular_depth=self.monocular_depth,
+        )
 
     @property
     def depth_limits(self) -> DepthLimits:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,24 @@ from numpy.typing import NDArray
 from n3d_core.depth.monocular import DepthEstimate, MonocularDepth, load_monocular
 from n3d_core.geometry.camera import Camera
 
-_CAMERA = Camera.from_fov(70.0, 640, 480)  # of the warm-up
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """What is loaded, and how; nodes that want the same share it. The values are those of the node's parameters.
+
+    Attributes:
+        name, backend, sampling, seed: as of `N3D.load`.
+        image_size, on_other_size: as of `ImageSize.parse`; an empty size sets none.
+        monocular_depth: as of `load_monocular`; empty where depth is measured.
+    """
+
+    name: str
+    backend: str
+    sampling: str
+    seed: int
+    image_size: str
+    on_other_size: str
+    monocular_depth: str
 
 
 @dataclass
@@ -33,34 +50,32 @@ class SharedModel:
     def warm_up(self) -> None:
         """One query of each network, so that the first real one finds memory taken and kernels chosen."""
         if self.monocular is not None:
-            self.monocular.estimate(np.full((_CAMERA.height, _CAMERA.width, 3), 128, np.uint8), _CAMERA)
+            size = self.model.image_size
+            width, height = (size.width, size.height) if size is not None else (640, 480)
+            grey = np.full((height, width, 3), 128, np.uint8)
+            self.monocular.estimate(grey, Camera.from_fov(70.0, width, height))
         self.model.warm_up()
 
 
 class ModelPool:
-    """Loads models by name and backend; one that nobody uses any more is let go."""
+    """Loads models; one that nobody uses any more is let go."""
 
     def __init__(self) -> None:
-        self._models: dict[tuple[str, str, str], SharedModel] = {}
+        self._models: dict[ModelChoice, SharedModel] = {}
         self._lock = threading.Lock()
 
-    def acquire(self, name: str, backend: str, monocular: str = "") -> SharedModel:
+    def acquire(self, choice: ModelChoice) -> SharedModel:
         """The model, loaded if it is not yet; every `acquire` wants one `release`.
-
-        Args:
-            name, backend: as of `N3D.load`.
-            monocular: as of `load_monocular`; empty where depth is measured.
 
         Raises:
             CheckpointError, BackendError, MissingDependencyError: as `N3D.load` and `load_monocular` do.
         """
-        key = (name, backend, monocular)
         with self._lock:
-            shared = self._models.get(key)
+            shared = self._models.get(choice)
             if shared is None:
-                shared = _load(*key)
+                shared = _load(choice)
                 shared.warm_up()
-                self._models[key] = shared
+                self._models[choice] = shared
             shared.users += 1
             return shared
 
@@ -69,11 +84,13 @@ class ModelPool:
         with self._lock:
             shared.users -= 1
             if shared.users == 0:
-                self._models = {key: other for key, other in self._models.items() if other is not shared}
+                self._models = {choice: other for choice, other in self._models.items() if other is not shared}
 
 
-def _load(name: str, backend: str, monocular: str) -> SharedModel:
+def _load(choice: ModelChoice) -> SharedModel:
     from n3d_core import N3D  # brings torch: only a node that is configured pays for it
+    from n3d_core.image_size import ImageSize
 
-    depth = load_monocular(monocular) if monocular else None
-    return SharedModel(N3D.load(name, backend=backend), depth)
+    depth = load_monocular(choice.monocular_depth) if choice.monocular_depth else None
+    size = ImageSize.parse(choice.image_size, cast(Any, choice.on_other_size)) if choice.image_size else None
+    return SharedModel(N3D.load(choice.name, choice.backend, cast(Any, choice.sampling), choice.seed, size), depth)

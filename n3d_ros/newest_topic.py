@@ -21,6 +21,7 @@ from rclpy.qos import HistoryPolicy, QoSCompatibility, QoSProfile, ReliabilityPo
 from rclpy.qos_overriding_options import QosCallbackResult, QoSOverridingOptions
 from rclpy.subscription import Subscription
 
+from n3d_ros.stamps import nanoseconds_of
 from n3d_ros.topic_statistics import TopicStatistics
 
 KEPT = 3  # colour and depth of one stamp arrive up to a frame apart: three of each always hold a pair
@@ -137,8 +138,7 @@ class NewestTopic:
             [(info["received_timestamp"], info.get("publication_sequence_number")) for _, info in batch], overflow
         )
         for message, info in batch:
-            stamp = message.header.stamp
-            stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
+            stamp_ns = nanoseconds_of(message.header.stamp)
             if self.arrivals and stamp_ns < self.arrivals[-1].stamp_ns:
                 self.arrivals.clear()  # the clock was set back (a bag started again): the older world is gone
             self.arrivals.append(Arrival(message, stamp_ns, info["received_timestamp"]))

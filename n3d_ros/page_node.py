@@ -35,6 +35,7 @@ from n3d_ros.results import VERDICTS
 from n3d_ros.rgbd_topics import RgbdTopics
 from n3d_ros.running import leave, run_nodes
 from n3d_ros.srv import Ask, Ground
+from n3d_ros.stamps import nanoseconds_of
 from n3d_ros.transforms import Transforms
 
 PAIRING_NS = 50_000_000  # to be looked at, not measured
@@ -126,7 +127,7 @@ class PageNode(Node):
         header = message.header
         if self._frame is None or header.frame_id == self._frame.frame_id:
             return self._boxes
-        stamp_ns = header.stamp.sec * 10**9 + header.stamp.nanosec
+        stamp_ns = nanoseconds_of(header.stamp)
         try:
             turn, shift = self._transforms.look_up(self._frame.frame_id, header.frame_id, stamp_ns, _TRANSFORM_S)
         except N3DError as error:

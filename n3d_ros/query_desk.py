@@ -102,8 +102,12 @@ class QueryDesk:
 
     def _note(self, error: Exception, result: Result) -> None:
         self.log.failed(result.status, result.message)
-        if self._node.context.ok() and result.status != Result.CANCELLED:  # a cancelled query did as it was told
-            self._node.get_logger().warning(f"query failed: {told(error)}", throttle_duration_sec=1.0)
+        if not self._node.context.ok() or result.status == Result.CANCELLED:  # a cancelled query did as it was told
+            return
+        if result.status == Result.MODEL_FAILURE:  # throttled apart, so that bad queries cannot hide it
+            self._node.get_logger().error(f"query failed: {told(error)}", throttle_duration_sec=1.0)
+        else:
+            self._node.get_logger().warning(f"query failed: {error}", throttle_duration_sec=1.0)
 
 
 def told(error: Exception) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 from numpy.typing import NDArray
 from std_msgs.msg import Header
@@ -15,13 +14,14 @@ from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithP
 from n3d_core.geometry.oriented_box import OrientedBox
 from n3d_ros.errors import status_of
 from n3d_ros.msg import Answer, Result, StageTime
+from n3d_ros.stamps import stamp_of
 
 VERDICTS = {"verified": Answer.VERIFIED, "contradicted": Answer.CONTRADICTED, "unverifiable": Answer.UNVERIFIABLE}
 
 
 def header_message(stamp_ns: int, frame_id: str) -> Header:
     """A header from nanoseconds."""
-    return Header(stamp=Time(sec=stamp_ns // 1_000_000_000, nanosec=stamp_ns % 1_000_000_000), frame_id=frame_id)
+    return Header(stamp=stamp_of(stamp_ns), frame_id=frame_id)
 
 
 def detection_message(box: OrientedBox, header: Header, identity: str = "") -> Detection3D:

@@ -10,7 +10,6 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 
-from n3d_core.errors import MissingDependencyError
 from n3d_core.geometry.oriented_box import rotation_of
 from n3d_ros.errors import TransformError
 
@@ -27,14 +26,14 @@ class Transforms:
         """Subscribes /tf and /tf_static. Call it early: a transform at an image's stamp must have come before.
 
         Raises:
-            MissingDependencyError: if tf2_ros is not installed.
+            TransformError: if tf2_ros is not installed.
         """
         if self._buffer is not None:
             return
         try:
             from tf2_ros import Buffer, TransformListener
         except ImportError as missing:
-            raise MissingDependencyError(
+            raise TransformError(
                 "tf2_ros is not installed and a transform is wanted (target_frame, or depth that is not registered): "
                 "apt install ros-$ROS_DISTRO-tf2-ros-py, or leave target_frame empty and use aligned depth"
             ) from missing

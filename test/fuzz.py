@@ -150,7 +150,9 @@ def over_dds(count: int, chance: random.Random, model: str, report: dict) -> Non
                     report["unexplained"] += 1
                     break
                 statuses[result.status] += 1
-                report["unexplained"] += result.status not in EXPLAINED or (result.status != 0 and not result.message)
+                if result.status not in EXPLAINED or (result.status != Result.OK and not result.message):
+                    print(f"set {number}: status {result.status}, {result.message!r}", file=sys.stderr)
+                    report["unexplained"] += 1
         report["dds"] = {"messages": count, "statuses": {str(k): v for k, v in sorted(statuses.items())}}
         report["crashes"] += node.interrupt() != 0  # its exit code, if it has crashed
 

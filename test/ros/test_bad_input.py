@@ -1,6 +1,7 @@
 """What a broken camera sends: a clear code and message, and the next query is answered."""
 
 import array
+import sys
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from n3d_core.errors import CameraError, DepthError, ImageError
 from n3d_ros.camera_node import frame_messages
-from n3d_ros.errors import status_of
+from n3d_ros.errors import TransformError, status_of
 from n3d_ros.frame_assembly import Door, RgbdMessages, assemble_frame
 from n3d_ros.images import image_message
+from n3d_ros.transforms import Transforms
 
 
 def no_transform(target, source, stamp_ns):
@@ -86,6 +88,22 @@ def test_what_does_not_fit_is_named_with_both_values(frame, breaks, status, word
         assemble_frame(breaks(frame_messages(frame, "optical")), Door(), no_transform)
     assert status_of(raised.value) == status
     assert words in str(raised.value)
+
+
+@pytest.mark.parametrize("stamp", [{"sec": -1}, {"sec": 1, "nanosec": 10**9}, {"sec": 2**31 - 1, "nanosec": 2**32 - 1}])
+def test_a_stamp_that_rclpy_cannot_hold_is_named(frame, stamp):
+    messages = frame_messages(frame, "optical")
+    messages.color.header.stamp = Time(**stamp)
+    with pytest.raises(ImageError, match=f"stamped {stamp['sec']} s") as raised:
+        assemble_frame(messages, Door(), no_transform)
+    assert status_of(raised.value) == Result.BAD_CAMERA
+
+
+def test_a_transform_without_tf2_is_the_cameras_matter_and_not_the_models(client, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tf2_ros", None)
+    with pytest.raises(TransformError, match="apt install ros-") as raised:
+        Transforms(client.node).look_up("map", "optical", 0, 0.1)
+    assert status_of(raised.value) == Result.BAD_CAMERA
 
 
 def test_good_messages_become_the_frame_they_were_made_of(frame):

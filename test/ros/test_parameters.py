@@ -1,6 +1,7 @@
 """Parameters: what is declared, refused and applied."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import get_args
 
 import pytest
 import rclpy
@@ -8,7 +9,11 @@ from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from n3d_core.decoding import SamplingName
 from n3d_core.errors import ConfigError
+from n3d_core.image_size import OnOtherSize
+from n3d_ros.grounding_parameters import GroundingParameters
+from n3d_ros.model_pool import ModelPool, SharedModel
 from n3d_ros.node_process import _yaml
 from n3d_ros.parameters import AT_START, ON_CONFIGURE, CheckedParameters, ParameterSet, parameter, refuse_frozen
 
@@ -85,6 +90,40 @@ def test_what_cannot_take_effect_now_is_refused_with_the_reason(make_node):
     assert node.set_parameters([Parameter("size", value=5)])[0].successful
     frozen.clear()
     assert node.set_parameters([Parameter("name", value="y")])[0].successful
+
+
+def test_what_the_node_offers_is_what_the_core_knows():
+    offered = {each.name: each.metadata["choices"] for each in fields(GroundingParameters)}
+    assert offered["sampling"] == get_args(SamplingName)
+    assert offered["on_other_size"] == get_args(OnOtherSize)
+
+
+def test_an_image_size_is_read_before_a_model_is_loaded_for_it():
+    assert GroundingParameters(image_size="1280x720", on_other_size="error").model_choice.image_size == "1280x720"
+    with pytest.raises(ConfigError, match=r"image size '1280': WIDTHxHEIGHT"):
+        GroundingParameters(image_size="1280")
+
+
+def test_a_model_is_shared_by_those_who_want_the_same_of_it(monkeypatch):
+    loaded = []
+    monkeypatch.setattr("n3d_ros.model_pool._load", lambda choice: loaded.append(choice) or Loaded())
+    pool, one = ModelPool(), GroundingParameters().model_choice
+    first, second = pool.acquire(one), pool.acquire(GroundingParameters().model_choice)
+    assert first is second
+    assert pool.acquire(GroundingParameters(sampling="released").model_choice) is not first
+    pool.release(first)
+    assert pool.acquire(one) is first
+    assert [choice.sampling for choice in loaded] == ["greedy", "released"]
+
+
+class Loaded(SharedModel):
+    """A model that needs no weights, to count loads."""
+
+    def __init__(self) -> None:
+        super().__init__(model=None)
+
+    def warm_up(self) -> None:
+        """Nothing to warm up."""
 
 
 def test_an_override_outside_of_its_range_stops_the_start(make_node):
