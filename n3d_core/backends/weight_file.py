@@ -34,7 +34,7 @@ class WeightFile:
         self._file.write(b"\0" * (-self._file.tell() % _PAGE))
         offset = self._file.tell()
         for piece in pieces:
-            data = memoryview(piece.reshape(-1).view(np.uint8))
+            data = piece.reshape(-1).view(np.uint8).data
             self._file.write(data)
             self._hash.update(data)
         tensor.data_location = TensorProto.EXTERNAL

@@ -27,15 +27,11 @@ class Script:
 
 @dataclass
 class Observations:
-    """Counts since the last `clear`."""
+    """Counts since the last `forget`."""
 
     vision_runs: int = 0
     prefix_tokens_recomputed: int = 0
     passes: list[tuple[int, float]] = field(default_factory=list)  # tokens of a chunk, seconds
-
-    @property
-    def tokens_fed(self) -> int:
-        return sum(tokens for tokens, _ in self.passes)
 
 
 class ObservedBackend:
@@ -51,6 +47,14 @@ class ObservedBackend:
     @property
     def memory_bytes(self) -> int:
         return self.inner.memory_bytes
+
+    def forget(self) -> None:
+        """Counts anew."""
+        self.seen = Observations()
+
+    def prescribe(self, cue: list[int], replies: list[list[int]]) -> None:
+        """Has the next replies behind `cue` be these, in order."""
+        self.script = Script(cue, list(replies))
 
     def encode(self, image: VisionInput) -> Any:
         """See `base.Backend.encode`."""

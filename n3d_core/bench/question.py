@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import statistics
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from n3d_core.bench.observed import ObservedBackend, Script
+from n3d_core.bench.observed import ObservedBackend
 from n3d_core.geometry.frame import Frame
 from n3d_core.language.structured import parse, serialise
 from n3d_core.pipeline import N3D, View
@@ -29,8 +29,8 @@ class QuestionRun:
     vision_runs: int
     prefix_tokens_recomputed: int
     prefix_tokens: int
-    answers: list[Answer] = field(default_factory=list)
-    view: View | None = None
+    answers: list[Answer]
+    view: View
 
 
 def ask_twice(
@@ -39,13 +39,14 @@ def ask_twice(
     """Looks at a frame and asks two questions about it.
 
     Args:
-        replies: prescribed replies of both passes of each question, for random weights.
+        model: whose backend is an `ObservedBackend`.
+        replies: prescribed for both passes of either question, for random weights.
     """
     backend = model.backend
     assert isinstance(backend, ObservedBackend)
-    backend.seen = type(backend.seen)()
+    backend.forget()
     if replies is not None:
-        backend.script = Script(reply_cue(model), [list(r) for r in replies])
+        backend.prescribe(reply_cue(model), [*replies, *replies])
     boxes: list[float] = []
     started = time.perf_counter()
 
@@ -86,7 +87,6 @@ def median_stages(runs: list[QuestionRun]) -> dict[str, float]:
 
 def parse_ms(run: QuestionRun) -> float:
     """Milliseconds to read the first answer's boxes from their text, and to turn their bins into metres."""
-    assert run.view is not None
     codec = run.view.codec
     text = serialise([codec.encode(box) for box in run.answers[0].boxes])
     started = time.perf_counter()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import n3d_core.bench.repeated as repeated_module
 from n3d_core.backends.torch_backend import TorchBackend
+from n3d_core.bench import suite
 from n3d_core.bench.decode import step_bytes
 from n3d_core.bench.machine import Machine, measure_machine
 from n3d_core.bench.observed import ObservedBackend, Script
@@ -135,11 +138,51 @@ def test_the_last_line_is_json_with_every_figure(capsys: pytest.CaptureFixture[s
     assert figures["saved"]["prefix_tokens"] > 100
 
 
+@shipped
+@pytest.mark.slow
+def test_random_weights_say_what_was_prescribed_both_ways(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The released sizes' benchmark on a small network: everything but the widths is as it is there."""
+    pytest.importorskip("transformers", reason="the oracle: pip install 'n3d-ros[oracle]'")
+    pytest.importorskip("onnxruntime", reason="the backend: pip install 'n3d-ros[onnxruntime,export]'")
+    pytest.importorskip("onnx", reason="writing graphs: pip install 'n3d-ros[export]'")
+
+    def narrow(size: str, layers: int | None, words: N3DConfig) -> N3DConfig:
+        made = released_config(size, layers, words)
+        vision = replace(made.vision, hidden_size=160, intermediate_size=64, num_heads=2, out_hidden_size=128)
+        text = {"hidden_size": 128, "intermediate_size": 64, "num_attention_heads": 1, "num_key_value_heads": 1}
+        return replace(made, vision=vision, text=replace(made.text, vocab_size=words.text.vocab_size, **text))
+
+    monkeypatch.setattr(suite, "released_config", narrow)
+    asked = ["--random-weights", "3b", "--layers", "2", "--repeat", "1", "--threads", "1"]
+    assert main(["bench", *asked, "--as-reference", "--decode", "onnx:int4"]) == 0
+    figures = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert figures["answers_equal"] == [True, True]
+    assert figures["answers"] == figures["reference_answers"]
+    assert figures["answers"][0].startswith("<think>The 3D bbox of red mug is [")
+    assert figures["real_shape_speedup"] == figures["question_speedup"] > 0
+    assert (figures["vision_runs"], figures["prefix_tokens_recomputed"], figures["runs"]) == (1, 0, 1)
+    assert figures["saved"]["drafts"] > 100  # of both questions: the boxes that stand in the prompt
+    assert [speed["backend"] for speed in figures["decode"]] == ["onnx (cpu, fp32)", "onnx (cpu, int4)"]
+    assert figures["ceiling_share"] == figures["decode"][-1]["ceiling_share"] > 0
+
+
+def test_runs_are_repeated_until_they_have_taken_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repeated_module, "LONG_ENOUGH", 1.0)
+    clock = iter(range(100))
+    monkeypatch.setattr(repeated_module.time, "perf_counter", lambda: next(clock) * 0.1)
+    runs = iter(range(100))
+    assert repeated_module.repeated(lambda: next(runs), 3) == [0, 1, 2]
+    monkeypatch.setattr(repeated_module, "LONG_ENOUGH", 0.05)
+    assert repeated_module.repeated(lambda: next(runs), 3) == [3]
+
+
 def test_what_each_technique_saved_adds_up() -> None:
     """Two questions of two replies: without any technique each token but a reply's first takes a pass."""
     answers = [
         Answer("", "", "", "verified", "", "", [], {}, 1.0, steps=40, tokens=100, forced=30, drafted=20),
         Answer("", "", "", "verified", "", "", [], {}, 1.0, steps=50, tokens=60, forced=5, drafted=0),
     ]
-    run = QuestionRun(0.0, 0.0, 0.0, {}, None, 1, 0, prefix_tokens=70, answers=answers)
+    run = QuestionRun(0.0, 0.0, 0.0, {}, None, 1, 0, prefix_tokens=70, answers=answers, view=None)  # type: ignore[arg-type]
     assert saved_steps(run) == {"jump_forward": 46, "drafts": 20, "prefix_tokens": 210, "vision_runs": 3}
