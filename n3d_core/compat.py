@@ -1,8 +1,7 @@
 """What the reference's scripts do where this project does otherwise, for comparison with their output.
 
-Nothing here is used in a query: the parity check needs it to reproduce golden vectors. One more such behaviour, the
-layout of points, is `vision_input(compat=True)`. `docs/compatibility.md` lists each with what the product does instead;
-the numbers in brackets are those of that list.
+Nothing here is used in a query: the parity check needs it to reproduce golden vectors. `docs/compatibility.md` lists
+each behaviour with what the product does instead; the numbers in brackets are those of that list.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from n3d_core.geometry.points import Normalisation
 from n3d_core.language.conditions import condition_text, image_box, rounded_image_box
 from n3d_core.model.point_encoding import centred_coordinates
 from n3d_core.reasoning.relations import stated_numbers
+
+Value = TypeVar("Value", bound=np.generic)
 
 CUTOFF = 2048  # tokens of prompt and answer
 UV_BINS = 1000.0
@@ -45,6 +47,14 @@ def cloud_size(width: int, height: int) -> tuple[int, int]:
 def tower_layout(grid_h: int, grid_w: int) -> tuple[int, int]:
     """The shape to which the reference's tower reads a flat list of points, -1 for whatever fits [2]."""
     return (-1, LONGEST_SIDE) if grid_h < grid_w else (LONGEST_SIDE, -1)
+
+
+def laid_out(values: NDArray[Value], grid_h: int, grid_w: int) -> NDArray[Value]:
+    """A point map or mask [H, W, …] as the reference's tower reads it [2].
+
+    The same but for a landscape image whose grid is square: there the rows are cut at the wrong length.
+    """
+    return values.reshape(*tower_layout(grid_h, grid_w), *values.shape[2:])
 
 
 def bf16_coordinates(

@@ -7,7 +7,7 @@ token's pixels, CLIP's mean and deviation. All in fp32 on the host.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,8 +18,6 @@ from n3d_core.errors import ImageError
 from n3d_core.model.config import N3DConfig, VisionConfig
 from n3d_core.model.plan import ImagePlan, image_plan
 from n3d_core.model.point_encoding import pooled_coordinates
-
-Value = TypeVar("Value", bound=np.generic)
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
 DEVIATION = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
@@ -47,29 +45,18 @@ def vision_input(
     points: NDArray[np.float32],
     valid: NDArray[np.bool_],
     config: N3DConfig,
-    compat: bool = False,
 ) -> VisionInput:
     """Prepares RGB [H, W, 3] and a normalised point map [h, w, 3] of the same view for the vision tower.
 
     Args:
-        compat: reads the points as the reference's scripts do, which scrambles near-square landscape images; for
-            comparison with their output only.
+        valid: [h, w], which points were measured.
+
+    Raises:
+        ImageError: if the image is too elongated. DepthError: if no point is valid, or a valid one is not finite.
     """
     image = resize_for_model(Image.fromarray(color), config)
     patches, grid_h, grid_w = patchify(np.asarray(image), config.vision)
-    if compat:
-        points, valid = reference_layout(points, grid_h, grid_w), reference_layout(valid, grid_h, grid_w)
     return VisionInput(patches, pooled_coordinates(points, valid, grid_h, grid_w), image_plan(config, grid_h, grid_w))
-
-
-def reference_layout(values: NDArray[Value], grid_h: int, grid_w: int) -> NDArray[Value]:
-    """A point map or mask [H, W, …] as the reference's tower reads it, by the patch grid's shape and not its own.
-
-    The same but for a landscape image whose grid is square: there the rows are cut at the wrong length.
-    """
-    longest = max(values.shape[:2])
-    shape = (-1, longest) if grid_h < grid_w else (longest, -1)
-    return values.reshape(*shape, *values.shape[2:])
 
 
 def resize_for_model(image: Image.Image, config: N3DConfig) -> Image.Image:
@@ -138,9 +125,7 @@ def patchify(image: NDArray[np.uint8], vision: VisionConfig) -> tuple[NDArray[np
     side = vision.patch_size
     grid_h, grid_w = image.shape[0] // side, image.shape[1] // side
     tiles = merge_group_tiles(cv2.LUT(image, _NORMALISED), vision)
-    frames = np.repeat(
-        tiles[:, :, None], vision.temporal_patch_size, axis=2
-    )  # a still image is a video of equal frames
+    frames = np.repeat(tiles[:, :, None], vision.temporal_patch_size, axis=2)  # a still image: equal frames
     return np.ascontiguousarray(frames.reshape(grid_h * grid_w, -1)), grid_h, grid_w
 
 

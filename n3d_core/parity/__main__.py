@@ -23,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", help="golden vectors: */case.json and what they name")
     parser.add_argument("--threads", type=int, default=1, help="of torch (1: sums are added in one order)")
     options = parser.parse_args(arguments)
+    if options.threads < 1:
+        parser.error(f"--threads {options.threads}: at least 1 is wanted")
     torch.set_num_threads(options.threads)
     try:
         report = check_folder(options.folder, log=lambda line: print(line, file=sys.stderr, flush=True))

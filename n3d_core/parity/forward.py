@@ -25,7 +25,6 @@ from n3d_core.model.preprocess import (
     VisionInput,
     merge_group_tiles,
     patchify,
-    reference_layout,
     resize_for_model,
 )
 from n3d_core.parity.golden import Arrays, Case
@@ -55,7 +54,7 @@ def case_inputs(case: Case, backend: TorchBackend) -> CaseInputs:
     pixels = np.asarray(resize_for_model(case.image, config))
     patches, grid_h, grid_w = patchify(pixels, config.vision)
     cloud, _ = normalise(case.points, case.valid)
-    cloud, valid = reference_layout(cloud, grid_h, grid_w), reference_layout(case.valid, grid_h, grid_w)
+    cloud, valid = (compat.laid_out(values, grid_h, grid_w) for values in (cloud, case.valid))
     unrounded = coordinates_before_rounding(cloud, valid, grid_h, grid_w)
     plan = image_plan(config, grid_h, grid_w)
     arrays = {

@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from n3d_core.depth.files import UNREADABLE
 from n3d_core.errors import ConfigError
 
 Arrays = dict[str, NDArray[Any]]
@@ -75,7 +76,7 @@ def read_case(folder: Path) -> Case:
             cloud, intrinsics = points["pcd"].astype(np.float32), points["intr"]
         image = Image.open(inside(folder, info["files"]["image"]))
         image.load()
-    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+    except (*UNREADABLE, TypeError, SafetensorError, Image.DecompressionBombError) as error:
         raise ConfigError(f"{folder}: cannot be read as a case ({type(error).__name__}: {error})") from error
     return Case(folder.name, info, tensors, image, cloud, intrinsics)
 

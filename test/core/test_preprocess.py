@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from n3d_core.compat import laid_out
 from n3d_core.errors import DepthError, ImageError
 from n3d_core.model.plan import image_plan
 from n3d_core.model.point_encoding import coordinates_before_rounding, pooled_coordinates
@@ -17,7 +18,6 @@ from n3d_core.model.preprocess import (
     longest_side_size,
     merge_group_tiles,
     patchify,
-    reference_layout,
     resize_for_model,
     vision_input,
     whole_token_size,
@@ -141,19 +141,16 @@ def test_unusable_points_are_refused() -> None:
         pooled_coordinates(points, np.ones((4, 4), bool), 2, 2)
 
 
-def test_only_near_square_landscape_images_differ_under_compat() -> None:
-    points = np.random.default_rng(0).random((640, 640, 3), dtype=np.float32)
-    for height, width, same in ((480, 640, True), (640, 480, True), (640, 640, True), (634, 640, False)):
-        color, cloud, valid = noise(height, width), points[:height, :width], np.ones((height, width), bool)
-        product = vision_input(color, cloud, valid, CONFIG)
-        reference = vision_input(color, cloud, valid, CONFIG, compat=True)
-        assert np.array_equal(product.coordinates, reference.coordinates) is same
-        assert np.array_equal(product.patches, reference.patches)
-        assert product.plan is image_plan(CONFIG, product.plan.grid_h, product.plan.grid_w)
-
-
-def test_the_reference_layout_only_moves_points() -> None:
-    points = np.arange(634 * 640 * 3).reshape(634, 640, 3)
-    scrambled = reference_layout(points, 46, 46)
-    assert scrambled.shape == (640, 634, 3)
-    assert np.array_equal(scrambled.reshape(-1, 3), points.reshape(-1, 3))
+@pytest.mark.parametrize(
+    ("height", "width", "same"), [(480, 640, True), (640, 480, True), (640, 640, True), (634, 640, False)]
+)
+def test_only_near_square_landscape_images_are_scrambled_by_the_reference(height: int, width: int, same: bool) -> None:
+    cloud = np.random.default_rng(0).random((height, width, 3), dtype=np.float32)
+    valid = np.ones((height, width), bool)
+    product = vision_input(noise(height, width), cloud, valid, CONFIG)
+    grid = product.plan.grid_h, product.plan.grid_w
+    assert product.plan is image_plan(CONFIG, *grid)
+    np.testing.assert_array_equal(product.coordinates, pooled_coordinates(cloud, valid, *grid))
+    scrambled = laid_out(cloud, *grid)
+    assert np.array_equal(scrambled, cloud) is same
+    np.testing.assert_array_equal(scrambled.reshape(-1, 3), cloud.reshape(-1, 3))  # points are moved, not changed
