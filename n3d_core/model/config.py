@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from n3d_core.errors import CheckpointError
 
@@ -105,8 +106,13 @@ class N3DConfig:
                 f"vision out_hidden_size is {self.vision.out_hidden_size} and the decoder's hidden_size "
                 f"{self.text.hidden_size}: they must be equal"
             )
-        if self.pe_order not in ("row_major", "aligned"):
+        if self.pe_order not in get_args(PeOrder):
             raise CheckpointError(f"pe_order is {self.pe_order!r}: 'row_major' or 'aligned' is wanted")
+        if self.image_longest_side < self.vision.pixels_per_token:
+            raise CheckpointError(
+                f"image_longest_side is {self.image_longest_side}: at least a token's {self.vision.pixels_per_token} "
+                "pixels are wanted"
+            )
 
     @classmethod
     def from_file(cls, path: str | Path) -> N3DConfig:
@@ -127,7 +133,7 @@ class N3DConfig:
             return cls.from_json(data)
         except CheckpointError as error:
             raise CheckpointError(f"{path}: {error}") from error
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise CheckpointError(
                 f"{path}: a value is missing or of the wrong type ({type(error).__name__}: {error})"
             ) from error
@@ -245,8 +251,10 @@ def _check_features(text: Mapping[str, Any], vision: Mapping[str, Any], rope: Ma
 def _positive(config: VisionConfig | TextConfig) -> None:
     for field in fields(config):
         value = getattr(config, field.name)
-        if isinstance(value, int) and not isinstance(value, bool) and value < 1:
-            raise CheckpointError(f"{field.name} is {value}: a positive number is wanted")
+        if field.type == "int" and (type(value) is not int or value < 1):
+            raise CheckpointError(f"{field.name} is {value!r}: a positive whole number is wanted")
+        if field.type == "float" and not 0 < value < math.inf:
+            raise CheckpointError(f"{field.name} is {value!r}: a positive number is wanted")
 
 
 def _first(*values: Any) -> Any:

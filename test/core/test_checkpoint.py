@@ -170,6 +170,11 @@ def test_missing_weights_say_what_is_there_instead(tmp_path: Path, file: str, hi
         ({"use_sliding_window": True}, "use_sliding_window"),
         ({"hidden_act": "gelu"}, "hidden_act of the text part is 'gelu'"),
         ({"n3d": {"pe_order": "diagonal"}}, "pe_order is 'diagonal'"),
+        ({"n3d": {"image_longest_side": 3}}, "image_longest_side is 3"),
+        ({"vocab_size": 300.0}, r"vocab_size is 300\.0: a positive whole number"),
+        ({"max_position_embeddings": True}, "max_position_embeddings is True"),
+        ({"rms_norm_eps": float("nan")}, "rms_norm_eps is nan"),
+        ({"rope_theta": float("inf")}, "rope_theta is inf"),
     ],
 )
 def test_configurations_that_would_compute_something_else_are_refused(
@@ -212,13 +217,18 @@ def test_the_tokenizer_must_be_that_of_the_weights(tmp_path: Path) -> None:
         load_tokenizer(file.parent, N3DConfig.from_json(wide.to_json() | {"image_token_id": 7}))
 
 
+def penalties(*values: object) -> list[str]:
+    return [f'{{"repetition_penalty": {value}}}' for value in values]
+
+
 def test_generation_defaults_are_read(tmp_path: Path) -> None:
     assert GenerationDefaults.from_folder(tmp_path, CONFIG) == GenerationDefaults((CONFIG.eos_token_id,))
     path = tmp_path / "generation_config.json"
     path.write_text('{"eos_token_id": [291, 290], "do_sample": true, "temperature": 1e-06, "repetition_penalty": 1.05}')
-    expected = GenerationDefaults((291, 290), do_sample=True, temperature=1e-6, repetition_penalty=1.05)
-    assert GenerationDefaults.from_folder(tmp_path, CONFIG) == expected
-    for damaged in ("{", "[]", '{"eos_token_id": []}', '{"top_p": 7}', '{"repetition_penalty": -1}'):
+    assert GenerationDefaults.from_folder(tmp_path, CONFIG) == GenerationDefaults((291, 290), 1.05)
+    path.write_text('{"eos_token_id": null, "repetition_penalty": null}')
+    assert GenerationDefaults.from_folder(tmp_path, CONFIG) == GenerationDefaults((CONFIG.eos_token_id,))
+    for damaged in ("{", "[]", '{"eos_token_id": []}', '{"eos_token_id": Infinity}', *penalties(-1, 0, "NaN", '"x"')):
         path.write_text(damaged)
         with pytest.raises(CheckpointError, match=r"generation_config.json"):
             GenerationDefaults.from_folder(tmp_path, CONFIG)
