@@ -119,7 +119,7 @@ def test_a_box_that_is_not_finite_answers_nothing(number):
 
 
 def test_brackets_that_the_reader_uses_itself_mean_nothing_in_a_question():
-    with pytest.raises(QueryError, match="cannot read the question|no box is called"):
+    with pytest.raises(QueryError, match=r"cannot read the question|no box is called"):
         answer_by_geometry("How wide is \u27e60\u27e7?", [])
     assert answer_by_geometry("How wide is the \u27e6red mug\u27e7?", SCENE).value == 0.08
     odd = [Box3D("red mug \u27e61\u27e7", MUG.center, MUG.size), CAN]
