@@ -18,18 +18,20 @@ SHARE = get_package_share_directory("n3d_ros")
 
 ARGUMENTS = [
     DeclareLaunchArgument(
-        "model", default_value="n3d-tiny", description="A shipped model's name, or a checkpoint folder."
+        "model",
+        default_value="",
+        description="A shipped model's name, or a checkpoint folder; empty: as in params_file (n3d-tiny).",
     ),
     DeclareLaunchArgument(
         "backend",
-        default_value="auto",
-        choices=["auto", "torch", "onnx", "tensorrt"],
-        description="What runs the network.",
+        default_value="",
+        description="What runs the network: auto, torch, onnx or tensorrt; empty: as in params_file (auto).",
     ),
     DeclareLaunchArgument(
         "image_size",
         default_value="",
-        description="Size of the camera's images, as 1280x720, to compile for at start; empty: 640x480.",
+        description="Size of the camera's images, as 1280x720, to compile for at start; empty: as in params_file "
+        "(640x480).",
     ),
     DeclareLaunchArgument("color", default_value="color/image_raw", description="Topic of the colour image."),
     DeclareLaunchArgument("color_info", default_value="color/camera_info", description="Topic of its camera info."),
@@ -48,27 +50,30 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "target_frame",
         default_value="",
-        description="Frame of the boxes, by TF at the image's stamp; empty: the image's own.",
+        description="Frame of the boxes, by TF at the image's stamp; empty: as in params_file (the image's own).",
     ),
     DeclareLaunchArgument(
         "monocular_depth",
         default_value="",
-        description="Depth model of a camera without depth: indoor, outdoor, moge, or a folder; empty: measured depth.",
+        description="Depth model of a camera without depth: indoor, outdoor, moge, or a folder; empty: as in "
+        "params_file (measured depth).",
     ),
     DeclareLaunchArgument(
         "query",
         default_value="",
-        description="Text that is grounded again and again, as 'mug; bottle'; empty: only on request.",
+        description="Text that is grounded again and again, as 'mug; bottle'; empty: as in params_file (only on "
+        "request).",
     ),
     DeclareLaunchArgument(
         "params_file",
         default_value=os.path.join(SHARE, "config", "grounding.yaml"),
-        description="Parameters of the nodes.",
+        description="Parameters of the nodes; the arguments here that are not empty go before it.",
     ),
     DeclareLaunchArgument(
         "autostart",
-        default_value="true",
-        description="Configure and activate at start; false leaves it to a lifecycle manager.",
+        default_value="",
+        description="Configure and activate at start; false leaves it to a lifecycle manager; empty: as in params_file "
+        "(true).",
     ),
     DeclareLaunchArgument(
         "use_sim_time", default_value="false", description="Take the time from /clock (bags, simulators)."
@@ -117,16 +122,11 @@ def nodes(context: LaunchContext) -> list:
     def switch(name: str) -> ParameterValue:
         return ParameterValue(LaunchConfiguration(name), value_type=bool)
 
-    settings = {
-        "model": text("model"),
-        "backend": text("backend"),
-        "image_size": text("image_size"),
-        "target_frame": text("target_frame"),
-        "monocular_depth": text("monocular_depth"),
-        "continuous_query": text("query"),
-        "autostart": switch("autostart"),
-        "use_sim_time": switch("use_sim_time"),
-    }
+    names = ["model", "backend", "image_size", "target_frame", "monocular_depth"]
+    settings = {name: text(name) for name in names if value(name)}
+    settings |= {"continuous_query": text("query")} if value("query") else {}
+    settings |= {"autostart": switch("autostart")} if value("autostart") else {}
+    settings["use_sim_time"] = switch("use_sim_time")
     inputs = {
         "color/image_raw": value("color"),
         "color/camera_info": value("color_info"),

@@ -1,6 +1,6 @@
 """The node `n3d_bag`: plays the RGB-D camera of a bag on the topics of a camera node, without rosbag2.
 
-`python -m n3d_ros.bag_node --ros-args -p bag:=BAG`. Messages are published as they are stored: only the stamp in their
+`python -m n3d_ros bag_node --ros-args -p bag:=BAG`. Messages are published as they are stored: only the stamp in their
 header is written over, at its fixed place in CDR, so that an image is never decoded.
 """
 

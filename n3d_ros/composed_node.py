@@ -1,6 +1,6 @@
 """Camera and grounding node in one process: images go from one to the other by reference, not over DDS.
 
-`python -m n3d_ros.composed_node --ros-args -p folder:=FRAMES -p model:=n3d-tiny` (`ros2 run n3d_ros composed_node`).
+`python -m n3d_ros composed_node --ros-args -p folder:=FRAMES -p model:=n3d-tiny` (`ros2 run n3d_ros composed_node`).
 The camera publishes its topics all the same, for RViz and bags. A driver written in Python composes alike: it passes an
 `RgbdSource` to `GroundingNode`.
 """

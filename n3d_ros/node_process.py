@@ -23,7 +23,8 @@ class NodeProcess:
     """`python -m MODULE` with ROS arguments, for the length of a `with` block.
 
     Args:
-        module: as `n3d_ros.grounding_node`.
+        module: as `n3d_ros.grounding_node`; nodes of this package are started by `python -m n3d_ros NODE`, which lets
+            Ctrl-C end them well while they still import.
         parameters: name -> value.
         parameter_file: YAML that is read before them.
         remappings: from -> to, as `__ns` -> `/front`.
@@ -44,7 +45,9 @@ class NodeProcess:
         shared_memory: bool = True,
         log: IO[str] | None = None,
     ) -> None:
-        self.command = [sys.executable, "-m", module, *arguments, "--ros-args"]
+        package, _, name = module.rpartition(".")
+        program = ["n3d_ros", name] if package == "n3d_ros" else [module]
+        self.command = [sys.executable, "-m", *program, *arguments, "--ros-args"]
         if parameter_file is not None:
             self.command += ["--params-file", str(parameter_file)]
         for name, value in (parameters or {}).items():

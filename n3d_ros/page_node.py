@@ -1,6 +1,6 @@
 """The node `n3d_page`: a page in the browser with the camera's image, the 3D scene, the boxes and an ask box.
 
-`python -m n3d_ros.page_node` (`ros2 run n3d_ros page_node`), or `page:=true` of the launch file. It is a process of its
+`python -m n3d_ros page_node` (`ros2 run n3d_ros page_node`), or `page:=true` of the launch file. It is a process of its
 own: an HTTP server that a browser talks to has no place in the process that a robot depends on, and whatever becomes of
 it, the grounding node goes on. It asks that node as any client does.
 """
