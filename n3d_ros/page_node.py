@@ -12,11 +12,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import rclpy
-from rclpy.client import Client
 from rclpy.node import Node
 from vision_msgs.msg import Detection3D, Detection3DArray
 
@@ -27,14 +26,14 @@ from n3d_core.geometry.oriented_box import OrientedBox
 from n3d_core.live_scene import LiveScene
 from n3d_core.web_viewer import ViewerFile, fetch_viewer
 from n3d_ros.frame_assembly import Door, assemble_frame
-from n3d_ros.msg import Answer, Result
+from n3d_ros.msg import Result
 from n3d_ros.page_parameters import PageParameters
+from n3d_ros.page_query import PageQuery
 from n3d_ros.page_server import PageContent, PageServer, UnavailableError
 from n3d_ros.parameters import ParameterSet
 from n3d_ros.results import VERDICTS
 from n3d_ros.rgbd_topics import RgbdTopics
 from n3d_ros.running import leave, run_nodes
-from n3d_ros.srv import Ask, Ground
 from n3d_ros.stamps import nanoseconds_of
 from n3d_ros.transforms import Transforms
 
@@ -68,8 +67,7 @@ class PageNode(Node):
         self._transforms = Transforms(self)
         self._frame: Frame | None = None
         self.create_subscription(Detection3DArray, f"{settings.grounding}/detections", self._on_detections, 1)
-        self._ground = self.create_client(Ground, f"{settings.grounding}/ground")
-        self._ask = self.create_client(Ask, f"{settings.grounding}/ask")
+        self._query = PageQuery(self, settings.grounding, lambda: self._settings.value.answer_timeout)
         self._closing = threading.Event()
         self._viewer: Future[dict[str, ViewerFile]] = Future()
         self._scene = _scene()
@@ -137,7 +135,8 @@ class PageNode(Node):
 
     def _status(self) -> dict[str, Any]:
         """Runs in a thread of the server."""
-        return {"camera": self._camera, "sees": self._sees, "boxes": [_told(box) for box in self._boxes]}
+        boxes = [_told(box) for box in self._boxes]
+        return {"camera": self._camera, "sees": self._sees, "boxes": boxes, "progress": self._progress()}
 
     def _picture(self) -> bytes:
         """Runs in a thread of the server."""
@@ -163,13 +162,10 @@ class PageNode(Node):
 
     # What is asked
 
-    def _answer(self, text: str, mode: str) -> dict[str, Any]:
+    def _answer(self, text: str, mode: Literal["ground", "ask"]) -> dict[str, Any]:
         """Runs in a thread of the server, and waits for the executor's."""
         began = time.monotonic()
-        if mode == "ask":
-            reply = self._call(self._ask, Ask.Request(question=text)).answer
-        else:
-            reply = Answer(result=self._call(self._ground, Ground.Request(text=text)).result)
+        reply = self._query.ask(text, mode)
         result = reply.result
         return {
             "status": _STATUSES.get(result.status, str(result.status)),
@@ -183,23 +179,13 @@ class PageNode(Node):
             "corrected": reply.corrected,
         }
 
-    def _call(self, client: Client, request: Any) -> Any:
-        if not client.service_is_ready():
-            name = self.resolve_service_name(client.srv_name)
-            raise UnavailableError(
-                f"there is no service {name}: the grounding node is not running (yet), or has another name or "
-                "namespace (parameter grounding)"
-            )
-        done = threading.Event()
-        future = client.call_async(request)
-        future.add_done_callback(lambda _: done.set())
-        limit_s = self._settings.value.answer_timeout
-        if not done.wait(limit_s):
-            client.remove_pending_request(future)
-            raise UnavailableError(
-                f"{client.srv_name} did not answer within {limit_s:.0f} s (parameter answer_timeout)"
-            )
-        return future.result()
+    def _progress(self) -> dict[str, Any] | None:
+        """What the running query has told; None where none runs."""
+        progress = self._query.progress
+        if progress is None:
+            return None
+        boxes = [_told(_box(detection)) for detection in progress.detections]
+        return {"stage": progress.stage, "text": progress.text, "boxes": boxes}
 
     def _apply_settings(self, settings: PageParameters) -> None:
         self._ticker.timer_period_ns = round(1e9 / settings.rate)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 from n3d_core.errors import ConfigError, N3DError
@@ -44,7 +44,7 @@ class UnavailableError(N3DError):
 class Asked(Protocol):
     """Answers a text: `mode` is "ground" or "ask"."""
 
-    def __call__(self, text: str, mode: str) -> dict[str, Any]: ...
+    def __call__(self, text: str, mode: Literal["ground", "ask"]) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
         text, mode = self._question()
         self._send_json(self.server.content.ask(text, mode))
 
-    def _question(self) -> tuple[str, str]:
+    def _question(self) -> tuple[str, Literal["ground", "ask"]]:
         if self.headers.get_content_type() != "application/json":
             raise _RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "application/json is wanted")
         length = self.headers.get("Content-Length", "")

@@ -45,25 +45,48 @@ function showAnswer(reply) {
   say("reasoning", reply.reasoning);
 }
 
+let asking = false;
+
+// Boxes and text as they are decoded.
+async function followProgress() {
+  while (asking) {
+    const status = await (await fetch("/status")).json().catch(() => ({}));
+    if (asking && status.progress) {
+      say("state", `${status.progress.stage || "asking"} …`);
+      say("reasoning", status.progress.text);
+      byId("answer").hidden = !status.progress.text;
+      showBoxes(status.progress.boxes);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}
+
 async function ask(mode) {
   const buttons = document.querySelectorAll("button");
   buttons.forEach((button) => (button.disabled = true));
+  asking = true;
+  ["said", "verdict", "reasoning"].forEach((id) => say(id, ""));
+  byId("answer").hidden = true;
   say("state", "asking …");
+  followProgress().catch(() => {}); // the answer itself tells what is wrong
   try {
     const body = JSON.stringify({ text: byId("text").value, mode });
     const reply = await (
       await fetch("/ask", { method: "POST", headers: { "Content-Type": "application/json" }, body })
     ).json();
+    asking = false;
     if (reply.error) {
       say("state", reply.error, true);
     } else {
       const note = reply.message ? `: ${reply.message}` : "";
       say("state", `${reply.status}${note} (${Math.round(reply.milliseconds)} ms)`, reply.status !== "OK");
       showAnswer(reply);
+      showBoxes(reply.boxes);
     }
   } catch (problem) {
     say("state", `the page's node does not answer (${problem.message}): is it still running?`, true);
   }
+  asking = false;
   buttons.forEach((button) => (button.disabled = false));
 }
 
@@ -71,7 +94,7 @@ async function refresh() {
   try {
     const status = await (await fetch("/status")).json();
     say("camera", status.camera, !status.sees);
-    showBoxes(status.boxes);
+    if (!asking) showBoxes(status.boxes);
     if (status.sees && !byId("picture").hidden) byId("picture").src = `/image.jpg?${Date.now()}`;
   } catch {
     say("camera", "the page's node does not answer: is it still running?", true);

@@ -5,16 +5,21 @@ import json
 import socket
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 import pytest
 import rclpy
+from n3d_ros.action import Query
 from n3d_ros.msg import Answer, Result
-from n3d_ros.srv import Ask, Ground
+from rclpy.action import ActionServer, CancelResponse
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.task import Future
 from vision_msgs.msg import Detection3DArray
 
 from n3d_core.errors import ConfigError
@@ -34,28 +39,45 @@ OPTICAL = "camera_color_optical_frame"
 
 
 class Grounding(Node):
-    """Finds one box for every text, and publishes it as the grounding node does."""
+    """Finds one box for every text, and publishes it as the grounding node does; "slow" waits for `released`."""
 
     def __init__(self, **options):
         super().__init__("grounding", **options)
-        self.create_service(Ground, "~/ground", self.on_ground)
-        self.create_service(Ask, "~/ask", self.on_ask)
+        self.server = ActionServer(
+            self,
+            Query,
+            "~/query",
+            self.on_goal,
+            cancel_callback=lambda _: CancelResponse.ACCEPT,
+            callback_group=ReentrantCallbackGroup(),
+        )
         self.detections = self.create_publisher(Detection3DArray, "~/detections", 10)
         self.asked = []
+        self.cancelled = []
+        self.released = Future()
 
-    def on_ground(self, request, response):
-        self.asked.append(request.text)
-        header = header_message(7, OPTICAL)
-        found = detections_message([BOX], header)
+    async def on_goal(self, goal):
+        text = goal.request.text
+        self.asked.append(text)
+        found = detections_message([BOX], header_message(7, OPTICAL))
+        if text == "slow":
+            told = Query.Feedback(stage="decode", new_detections=found.detections, text_so_far="red mug(")
+            goal.publish_feedback(told)
+            await self.released
+        if goal.is_cancel_requested:
+            self.cancelled.append(text)
+        goal.succeed()
+        if goal.request.mode == Query.Goal.ASK:
+            result = Result(status=Result.OK, message="few pixels")
+            answer = Answer(result=result, answer="0.42 m", verdict=Answer.CONTRADICTED, corrected="0.50 m")
+            return Query.Result(answer=answer)
         self.detections.publish(found)
-        response.result = Result(header=header, status=Result.OK, detections=found)
-        return response
+        return Query.Result(answer=Answer(result=Result(header=found.header, status=Result.OK, detections=found)))
 
-    def on_ask(self, request, response):
-        self.asked.append(request.question)
-        result = Result(status=Result.OK, message="few pixels")
-        response.answer = Answer(result=result, answer="0.42 m", verdict=Answer.CONTRADICTED, corrected="0.50 m")
-        return response
+    def release(self):
+        waiting, self.released = self.released, Future()
+        waiting.set_result(None)
+        self.executor.wake()
 
 
 class Page:
@@ -129,6 +151,42 @@ def test_a_question_comes_back_with_its_verdict(page):
     status, reply = page.ask({"text": "How far?", "mode": "ask"})
     assert (status, reply["answer"], reply["verdict"], reply["corrected"]) == (200, "0.42 m", "contradicted", "0.50 m")
     assert reply["message"] == "few pixels"
+
+
+def until(condition, timeout_s=20.0):
+    end = time.monotonic() + timeout_s
+    while not (found := condition()):
+        assert time.monotonic() < end, f"nothing came within {timeout_s} s"
+        time.sleep(0.05)
+    return found
+
+
+def test_what_is_decoded_is_shown_before_the_answer_is_there(page):
+    def progress():
+        return json.loads(page.request("GET", "/status")[2])["progress"]
+
+    assert progress() is None
+    with ThreadPoolExecutor(1) as browser:
+        reply = browser.submit(page.ask, {"text": "slow", "mode": "ground"})
+        told = until(lambda: (now := progress()) and now["stage"] and now)
+        assert (told["stage"], told["text"]) == ("decode", "red mug(")
+        assert [box["label"] for box in told["boxes"]] == [BOX.label]
+        page.grounding.release()
+        assert reply.result()[1]["status"] == "OK"
+    assert progress() is None
+
+
+def test_a_query_that_takes_too_long_is_cancelled(page):
+    page.node.set_parameters([Parameter("answer_timeout", value=1.0)])
+    try:
+        status, reply = page.ask({"text": "slow", "mode": "ground"})
+        assert (status, reply["error"]) == (
+            503,
+            "/grounding/query did not answer within 1 s (parameter answer_timeout)",
+        )
+        until(lambda: page.grounding.release() or page.grounding.cancelled == ["slow"])
+    finally:
+        page.node.set_parameters([Parameter("answer_timeout", value=120.0)])
 
 
 def test_the_image_is_taken_while_the_page_is_open_and_shows_the_boxes(page):
@@ -240,7 +298,7 @@ def test_without_grounding_node_and_viewer_the_page_says_what_is_missing(page, m
 
     try:
         asked = error("POST", "/ask", json.dumps({"text": "mug", "mode": "ground"}))
-        assert "there is no service /nobody/ground" in asked
+        assert "there is no action /nobody/query" in asked
         for _ in range(50):
             if "starting" not in (missing := error("GET", "/viewer/")):
                 break
