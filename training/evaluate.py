@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start = time.monotonic()
     try:
         suite = _suite(args)
-        kept = None if args.fresh else _work(args, suite)
+        kept = None if args.fresh else work_file(args.work, args.checkpoint, suite, args.backend)
         records = run_suite(args.checkpoint, suite, args.workers, args.backend, kept)
         if args.html:
             from training.evaluation.pictures import write_page
@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--questions", type=int, default=4, help="spatial questions a frame")
     parser.add_argument("--marked", type=int, default=1, help="queries about a box drawn on the image, a frame")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--backend", default="torch")
+    parser.add_argument("--backend", default="torch", help="torch, onnx or tensorrt, also as onnx:int4")
     parser.add_argument("--work", type=Path, default=Path("~/.cache/n3d/evaluate"), help="folder of finished frames")
     parser.add_argument("--fresh", action="store_true", help="neither use nor keep finished frames")
     parser.add_argument("--html", type=Path, help="page with pictures of the best, the worst and random frames")
@@ -124,11 +124,11 @@ def _suite(args: argparse.Namespace) -> Suite:
     return SceneSuite(args.scenes, args.seed, args.shift, amount, held_out, vocabulary=taught)
 
 
-def _work(args: argparse.Namespace, suite: Suite) -> Path:
-    """The file of finished frames of this checkpoint and suite."""
-    about = json.dumps([fingerprint(args.checkpoint), suite.describe()])
+def work_file(folder: Path, checkpoint: str | Path, suite: Suite, backend: str) -> Path:
+    """The file below `folder` of a checkpoint's finished frames of a suite, as one backend and precision answered."""
+    about = json.dumps([fingerprint(checkpoint), suite.describe(), backend])
     name = hashlib.sha256(about.encode()).hexdigest()[:16]
-    return Path(args.work).expanduser() / f"{name}.jsonl"
+    return folder.expanduser() / f"{name}.jsonl"
 
 
 if __name__ == "__main__":
