@@ -3,8 +3,8 @@
     python -m training.precision_loss n3d-tiny --scenes 500 --seed 1
     python -m training.precision_loss DIR --backends torch,tensorrt:fp16,tensorrt:int4
 
-The table is Markdown on stdout, the last line JSON: figures of `training.evaluate`, and `loss`: the first row's less the
-row's own. A run that was stopped goes on where it was (`--work`).
+The table is Markdown on stdout, the last line JSON: figures of `training.evaluate`, and `loss`: the first row's less
+the row's own. A run that was stopped goes on where it was (`--work`).
 """
 
 from __future__ import annotations
