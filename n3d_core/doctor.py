@@ -74,6 +74,10 @@ class Finding:
     needed: bool = False
 
 
+class _AbsentError(Exception):
+    """Something that can be done without is not there."""
+
+
 def add_parser(subparsers: Any) -> None:
     """Adds `n3d doctor`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
@@ -147,7 +151,7 @@ def _backends() -> Iterator[Finding]:
 def _gpu() -> str:
     torch = importlib.import_module("torch")
     if not torch.cuda.is_available():
-        raise ImportError("none")
+        raise _AbsentError
     cards = []
     for i in range(torch.cuda.device_count()):
         card = torch.cuda.get_device_properties(i)
@@ -184,9 +188,10 @@ def _model(name: str) -> Iterator[Finding]:
             raise CheckpointError(f"{folder}: {weights:.1f} GB of weights do not fit {memory[1]:.1f} GB of free memory")
         start = time.monotonic()
         loaded = N3D.load(folder, "torch")
-    except (N3DError, ImportError) as error:
+    except Exception as error:  # whatever it is, the rest of the machine is still looked at
         advice = "see `n3d download` for published checkpoints, or name a folder with --model"
-        yield Finding("model", name, BROKEN, str(error), advice, needed=True)
+        found = str(error) if isinstance(error, N3DError) else f"{type(error).__name__}: {error}"
+        yield Finding("model", name, BROKEN, found, advice, needed=True)
         return
     size = f"{loaded.memory_bytes / 1e6:.0f} MB of weights and buffers"
     found = f"{folder}: {size}, loaded in {time.monotonic() - start:.1f} s on {loaded.backend.name}"
@@ -245,12 +250,11 @@ def _package(area: str, module: str, advice: str = "", needed: bool = False) -> 
 
 
 def _attempt(area: str, name: str, look: Callable[[], str], advice: str, needed: bool = False) -> Finding:
-    """What `look` finds; an ImportError means absent, any other error broken."""
+    """What `look` finds: absent where a module or device is not there, broken where it fails in another way."""
     try:
         return Finding(area, name, OK, look(), needed=needed)
-    except ImportError as missing:
-        found = "" if isinstance(missing, ModuleNotFoundError) or str(missing) == "none" else str(missing)
-        return Finding(area, name, BROKEN if needed or found else ABSENT, found, advice, needed)
+    except (ModuleNotFoundError, _AbsentError):
+        return Finding(area, name, BROKEN if needed else ABSENT, "", advice, needed)
     except N3DError as error:
         return Finding(area, name, ABSENT, "", str(error), needed)
     except Exception as error:  # a doctor reports whatever is wrong, and goes on

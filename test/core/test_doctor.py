@@ -61,3 +61,12 @@ def test_a_finding_says_absent_for_missing_and_broken_for_failing() -> None:
     assert doctor._attempt("backends", "x", missing, "install x") == Finding("backends", "x", ABSENT, "", "install x")
     assert doctor._attempt("backends", "x", missing, "install x", needed=True).status == BROKEN
     assert doctor._attempt("backends", "x", failing, "update").found == "RuntimeError: driver too old"
+
+
+def test_whatever_a_model_raises_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*args: object) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("n3d_core.pipeline.N3D.load", fails)
+    (finding,) = doctor._model("n3d-tiny")
+    assert (finding.status, finding.needed, finding.found) == (BROKEN, True, "MemoryError: no room")

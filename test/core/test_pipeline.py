@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import n3d_core.pipeline as pipeline
+import n3d_core.view as view_module
 from n3d_core import N3D
-from n3d_core.decoding import Decoder
+from n3d_core.decoding import Decoder, Sampling
 from n3d_core.errors import (
     CheckpointError,
     ConfigError,
@@ -22,11 +22,12 @@ from n3d_core.errors import (
     QueryTimeoutError,
     TextTooLongError,
 )
+from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder
 from n3d_core.language.structured import parse, serialise
-from n3d_core.results import BoxDecoded, Event, StageStarted, TextDecoded
+from n3d_core.results import AnswerFrom, BoxDecoded, Event, StageStarted, TextDecoded
 
 FRAMES = Path(__file__).parents[2] / "demo" / "frames"
 
@@ -64,10 +65,12 @@ def test_two_questions_encode_the_image_once_and_recompute_no_prefix(
     encode = model.backend.encode
     monkeypatch.setattr(model.backend, "encode", lambda image: runs.append(1) or encode(image))
     view = model.look(frame)
-    prefix = view._sequence.length
+    prefix = view._prefix.sequence.length
     fed: list[int] = []
-    extend = view._sequence.extend
-    monkeypatch.setattr(view._sequence, "extend", lambda ids, *a, **k: fed.append(len(ids)) or extend(ids, *a, **k))
+    extend = view._prefix.sequence.extend
+    monkeypatch.setattr(
+        view._prefix.sequence, "extend", lambda ids, *a, **k: fed.append(len(ids)) or extend(ids, *a, **k)
+    )
     first = view.ground(label)
     spent = sum(fed)
     view.ground("all objects")
@@ -83,9 +86,16 @@ def test_a_later_question_gets_the_answer_that_a_fresh_look_gives(model: N3D, fr
     assert used.ground(label).text == model.look(frame).ground(label).text
 
 
+def step_by_step(sampling: Sampling, draft: bool = False) -> Decoder:
+    """The plain decoder, whatever is asked for."""
+    return Decoder(sampling, jump=False, draft=False)
+
+
 def test_jumping_forward_changes_no_token(model: N3D, frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
     fast = model.look(frame).ground("all objects")
-    monkeypatch.setattr(pipeline, "Decoder", lambda sampling, draft=False: Decoder(sampling, jump=False, draft=False))
+    monkeypatch.setattr(
+        view_module, "Decoder", lambda sampling, draft=False: Decoder(sampling, jump=False, draft=False)
+    )
     plain = model.look(frame).ground("all objects")
     assert fast.text == plain.text
     assert fast.tokens == plain.tokens
@@ -98,7 +108,9 @@ def test_drafting_changes_no_token_of_an_answer(
 ) -> None:
     question = f"How tall is the {label}?"
     drafted = model.look(frame).ask(question)
-    monkeypatch.setattr(pipeline, "Decoder", lambda sampling, draft=False: Decoder(sampling, jump=False, draft=False))
+    monkeypatch.setattr(
+        view_module, "Decoder", lambda sampling, draft=False: Decoder(sampling, jump=False, draft=False)
+    )
     assert model.look(frame).ask(question).text == drafted.text
 
 
@@ -135,6 +147,35 @@ def test_about_boxes_found_before_only_the_named_ones_are_reasoned_over(model: N
 
 
 @pytest.mark.parametrize(
+    ("said", "verdict"),
+    [
+        ("The distance between 0_red mug and 1_blue can is 0.5 meters.", "verified"),
+        ("The distance between 0_red mug and 1_blue can is 0.9 meters.", "contradicted"),
+        ("It is blue.", "unverifiable"),
+    ],
+)
+def test_whose_answer_counts_is_the_callers_choice(
+    model: N3D, frame: Frame, monkeypatch: pytest.MonkeyPatch, said: str, verdict: str
+) -> None:
+    boxes = [Box3D("red mug", (0.0, 0.0, 1.0), (0.1,) * 3), Box3D("blue can", (0.3, 0.4, 1.0), (0.1,) * 3)]
+    right = "The distance between 0_red mug and 1_blue can is 0.5 meters."
+    view = model.look(frame)
+    monkeypatch.setattr(view, "_reason", lambda *args: f"<think>I look.</think>{said}")
+    question = "How far is 0_red mug from 1_blue can?"
+    ways: tuple[AnswerFrom, ...] = ("model", "geometry", "audited")
+    answers = {way: view.ask(question, about=boxes, answer_from=way) for way in ways}
+    assert {way: answer.answer for way, answer in answers.items()} == {
+        "model": said,
+        "geometry": right,
+        "audited": said,
+    }
+    assert {answer.verdict for answer in answers.values()} == {verdict}
+    corrected = right if verdict == "contradicted" else ""
+    assert [answers[way].corrected for way in ways] == ["", "", corrected]
+    assert {answer.reasoning for answer in answers.values()} == {"I look."}
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "bbox_0=Bbox(mug,1,2,3,500,4,5,6)\nbbox_1=Bbox(",
@@ -149,10 +190,10 @@ def test_about_boxes_found_before_only_the_named_ones_are_reasoned_over(model: N
 )
 def test_odd_text_is_data(model: N3D, frame: Frame, text: str) -> None:
     view = model.look(frame)
-    before = view._sequence.length
+    before = view._prefix.sequence.length
     parse(view.ground(text).text)
-    assert view._prefix.count(model.config.image_token_id) == 48
-    view._sequence.truncate(before)
+    assert view._prefix.ids.count(model.config.image_token_id) == 48
+    view._prefix.sequence.truncate(before)
     assert view.ask(text).verdict in ("verified", "contradicted", "unverifiable")
 
 
