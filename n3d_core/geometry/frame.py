@@ -58,10 +58,12 @@ class Frame:
 
     @property
     def height(self) -> int:
+        """Rows of the image."""
         return int(self.color.shape[0])
 
     @property
     def width(self) -> int:
+        """Columns of the image."""
         return int(self.color.shape[1])
 
     @cached_property

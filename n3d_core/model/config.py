@@ -77,6 +77,7 @@ class TextConfig:
 
     @property
     def head_size(self) -> int:
+        """Channels of one attention head."""
         return self.hidden_size // self.num_attention_heads
 
 

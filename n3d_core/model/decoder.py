@@ -32,6 +32,7 @@ class KVCache:
 
     @property
     def capacity(self) -> int:
+        """Tokens for which there is room."""
         return int(self.keys.shape[3])
 
     def write(self, layer: int, start: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,6 +59,7 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: KVCache | None, layer: int, start: int
     ) -> Tensor:
+        """[B, T, hidden] -> the same; see `Decoder.forward` for the rest."""
         batch, length, _ = x.shape
         q, k, v = (
             p(x).view(batch, length, -1, self.head_size).transpose(1, 2)
@@ -80,6 +82,7 @@ class MLP(nn.Module):
         self.down_proj = nn.Linear(c.intermediate_size, c.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[..., hidden] -> the same."""
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
@@ -96,6 +99,7 @@ class DecoderLayer(nn.Module):
     def forward(
         self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: KVCache | None, layer: int, start: int
     ) -> Tensor:
+        """[B, T, hidden] -> the same; see `Decoder.forward` for the rest."""
         x = x + self.self_attn(self.input_layernorm(x), cos, sin, mask, cache, layer, start)
         return x + self.mlp(self.post_attention_layernorm(x))
 

@@ -49,6 +49,7 @@ class ImagePlan:
 
     @property
     def patches(self) -> int:
+        """Patches before the merger: P."""
         return self.grid_h * self.grid_w
 
     @property

@@ -50,6 +50,7 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv3d(c.in_channels, c.hidden_size, shape, stride=shape, bias=False)
 
     def forward(self, patches: Tensor) -> Tensor:
+        """[..., P, C*T*S*S] -> [..., P, hidden]."""
         return F.linear(patches, self.proj.weight.flatten(1))
 
 
@@ -91,6 +92,7 @@ class VisionMLP(nn.Module):
         self.down_proj = nn.Linear(c.intermediate_size, c.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[..., hidden] -> the same."""
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
@@ -105,6 +107,7 @@ class VisionBlock(nn.Module):
         self.mlp = VisionMLP(c)
 
     def forward(self, x: Tensor, plan: PlanTensors, windowed: bool) -> Tensor:
+        """[B, P, hidden] in window order -> the same."""
         x = x + self.attn(self.norm1(x), plan, windowed)
         return x + self.mlp(self.norm2(x))
 
@@ -120,6 +123,7 @@ class PatchMerger(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, c.out_hidden_size))
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, P, hidden] -> [B, P/4, out], both in window order."""
         return self.mlp(self.ln_q(x).reshape(x.shape[0], -1, self.width))
 
 

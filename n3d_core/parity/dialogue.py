@@ -69,6 +69,7 @@ class Dialogue:
 
     @property
     def prompts(self) -> list[Prompt]:
+        """In the order in which they are asked."""
         return [self.first] if self.second is None else [self.first, self.second]
 
 
