@@ -10,12 +10,13 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock
 from rclpy.node import Node
 
+from n3d_ros.errors import STATUS_NAMES
 from n3d_ros.input_report import InputReport
 from n3d_ros.memory import gpu_memory, rss_bytes
 from n3d_ros.msg import Result
 from n3d_ros.query_log import QueryLog
 
-STATUS_NAMES = {value: name for name in dir(Result) if isinstance(value := getattr(Result, name), int)}
+_OF_THE_MODEL = (Result.MODEL_FAILURE, Result.UNPARSABLE)
 
 
 class DiagnosticsTopic:
@@ -61,7 +62,7 @@ def input_status(name: str, report: InputReport | None) -> DiagnosticStatus:
 
 
 def query_status(name: str, log: QueryLog, load: tuple[int, int]) -> DiagnosticStatus:
-    """Latencies, image ages, queue and the last error."""
+    """Latencies, image ages, queue and the last error; a warning while the last query is one that the model failed."""
     values = {"running": str(load[0]), "waiting": str(load[1]), "last_error": log.last_error}
     values |= {
         f"count {STATUS_NAMES.get(status, status)}": str(count) for status, count in sorted(log.statuses.items())
@@ -72,8 +73,8 @@ def query_status(name: str, log: QueryLog, load: tuple[int, int]) -> DiagnosticS
         values["latency_ms p95"] = f"{np.percentile(log.latencies_ms, 95):.1f}"
         values["image_age_ms p95"] = f"{np.percentile(log.ages_ms, 95):.1f}"
     total = sum(log.statuses.values())
-    failures = log.statuses[Result.MODEL_FAILURE] + log.statuses[Result.UNPARSABLE]
-    level = DiagnosticStatus.WARN if failures else DiagnosticStatus.OK
+    failures = sum(log.statuses[status] for status in _OF_THE_MODEL)
+    level = DiagnosticStatus.WARN if log.last_status in _OF_THE_MODEL else DiagnosticStatus.OK
     return _status(f"{name}: queries", level, f"{total} queries, {failures} failed in the model", values)
 
 

@@ -44,6 +44,8 @@ _STATUS: tuple[tuple[type[core.N3DError], int], ...] = (
     (core.UnparsableError, Result.UNPARSABLE),
 )
 
+STATUS_NAMES = {value: name for name in dir(Result) if isinstance(value := getattr(Result, name), int)}
+
 
 def status_of(error: Exception) -> int:
     """The status code of an error; MODEL_FAILURE for everything that is not the camera's or the caller's."""

@@ -143,7 +143,7 @@ class GroundingNode(LifecycleNode):
 
     def _statuses(self) -> Sequence[DiagnosticStatus]:
         name = self.get_fully_qualified_name()
-        state = self._state_machine.current_state[1]
+        state = self._state_machine.current_state[1]  # rclpy offers no public way (7.1, 9.1)
         model = self._shared.model if self._shared is not None else None
         report = self._watch.report(self._settings.value) if self._watch is not None else None
         return [

@@ -25,8 +25,8 @@ from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.oriented_box import OrientedBox
 from n3d_core.live_scene import LiveScene
 from n3d_core.web_viewer import ViewerFile, fetch_viewer
+from n3d_ros.errors import STATUS_NAMES
 from n3d_ros.frame_assembly import Door, assemble_frame
-from n3d_ros.msg import Result
 from n3d_ros.page_parameters import PageParameters
 from n3d_ros.page_query import PageQuery
 from n3d_ros.page_server import PageContent, PageServer, UnavailableError
@@ -40,9 +40,6 @@ from n3d_ros.transforms import Transforms
 PAIRING_NS = 50_000_000  # to be looked at, not measured
 _PATIENCE_S = 3.0  # after the subscription; what is silent then is named
 _TRANSFORM_S = 0.05  # it is looked up in the executor's thread
-_STATUSES = {
-    getattr(Result, name): name for name in dir(Result) if name.isupper() and isinstance(getattr(Result, name), int)
-}
 _VERDICTS = {code: name for name, code in VERDICTS.items()}
 
 
@@ -168,7 +165,7 @@ class PageNode(Node):
         reply = self._query.ask(text, mode)
         result = reply.result
         return {
-            "status": _STATUSES.get(result.status, str(result.status)),
+            "status": STATUS_NAMES.get(result.status, str(result.status)),
             "message": result.message,
             "milliseconds": 1000 * (time.monotonic() - began),
             "boxes": [_told(_box(detection)) for detection in result.detections.detections],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 import rclpy
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
@@ -15,20 +15,11 @@ from rclpy.node import Node
 from n3d_core.errors import N3DError
 
 
-class Startable(Protocol):
-    """A node that is started when it spins, and closed before the process ends."""
-
-    def start(self) -> None:
-        """Called once, before the executor spins."""
-        ...
-
-    def close(self) -> None:
-        """Called once, after it."""
-        ...
-
-
 def run_nodes(factories: Sequence[Callable[[], Node]]) -> int:
-    """Makes the nodes, spins them in one single-threaded executor and closes them; returns the exit code."""
+    """Makes the nodes, spins them in one single-threaded executor and closes them; returns the exit code.
+
+    Each node has `start()`, called once before the executor spins, and `close()`, called once after it.
+    """
     nodes: list[Node] = []
     try:
         nodes += [make() for make in factories]

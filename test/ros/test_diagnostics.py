@@ -1,0 +1,28 @@
+"""What the diagnostics say of queries."""
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from n3d_ros.msg import Result
+
+from n3d_ros.diagnostics import query_status
+from n3d_ros.query_log import QueryLog
+
+
+def test_a_failure_of_the_model_is_a_warning_until_a_query_is_answered():
+    log = QueryLog()
+
+    def level():
+        return query_status("/grounding", log.snapshot(), (0, 0)).level
+
+    assert level() == DiagnosticStatus.OK
+    log.failed(Result.MODEL_FAILURE, "out of memory")
+    assert level() == DiagnosticStatus.WARN
+    log.failed(Result.BUSY, "another query is running")  # says nothing of the model
+    assert level() == DiagnosticStatus.WARN
+    log.succeeded({"image": 2.0, "look": 40.0}, age_ms=12.0)
+    assert level() == DiagnosticStatus.OK
+    status = query_status("/grounding", log.snapshot(), (1, 2))
+    assert status.message == "3 queries, 1 failed in the model"
+    values = {pair.key: pair.value for pair in status.values}
+    assert values["count MODEL_FAILURE"] == values["count BUSY"] == values["count OK"] == "1"
+    assert (values["latency_ms p50"], values["image_age_ms p95"]) == ("42.0", "12.0")
+    assert (values["running"], values["waiting"]) == ("1", "2")
