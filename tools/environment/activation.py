@@ -4,17 +4,20 @@ The set-up copies this file into the .venv's site-packages, where a `.pth` line 
 is sourced keeps its place before what is recorded here. Importing this module does nothing.
 """
 
+from __future__ import annotations
+
 import functools
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 MARK = "N3D_ROS_ENVIRONMENT"
 PATHS = ("AMENT_PREFIX_PATH", "LD_LIBRARY_PATH")
 
 
-def completed(environ, recorded):
+def completed(environ: Mapping[str, str], recorded: dict) -> dict[str, str]:
     """The variables of `environ` that have to change for the recorded ROS 2 to be found, with their new values."""
     changes = {}
     for name in PATHS:
@@ -28,7 +31,7 @@ def completed(environ, recorded):
     return changes
 
 
-def foreign(environ, recorded):
+def foreign(environ: Mapping[str, str], recorded: dict) -> str | None:
     """The folder of a ROS 2 that PYTHONPATH puts before the recorded one; None if there is none."""
     entries = [entry for entry in environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     others = [entry for entry in entries if Path(entry, "rclpy").is_dir() and entry not in recorded["modules"]]
@@ -36,7 +39,7 @@ def foreign(environ, recorded):
 
 
 @functools.cache  # with --system-site-packages Python reads the `.pth` twice
-def activate():
+def activate() -> None:
     """Complete this process's environment; start the interpreter anew if the dynamic loader has to know of it."""
     recorded = json.loads(Path(__file__).with_suffix(".json").read_text())
     other = foreign(os.environ, recorded)

@@ -12,7 +12,7 @@ from ros_source import RosSource
 from venv_work import VenvWork
 
 BUILT = ("package.xml", "CMakeLists.txt", "msg", "srv", "action", "tools/vision_msgs", "tools/node.sh.in")
-LINKED = ("config", "demo", "launch", "models", "rviz")  # installed as links: only the names matter
+LINKED = ("config", "demo", "launch", "models", "rviz", "sros2")  # installed as links: only the names matter
 
 
 @dataclass(frozen=True)
