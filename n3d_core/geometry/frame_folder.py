@@ -7,6 +7,7 @@ millimetres, 0 invalid) and optionally `NNNNNN.truth.json`.
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.errors import DepthError, ImageError
+from n3d_core.errors import CameraError, DepthError, ImageError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
@@ -56,18 +57,25 @@ class Truth:
         return {"objects": objects, "groundings": self.groundings, "questions": self.questions}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Truth:
-        """Reads the form of `NNNNNN.truth.json`."""
-        objects = [
-            TrueObject(
-                Box3D(o["label"], _vector(o["center"]), _vector(o["size"])),
-                o.get("class", o["label"]),
-                o.get("color", ""),
-                float(o.get("visible", 1.0)),
-            )
-            for o in data["objects"]
-        ]
-        return cls(objects, list(data.get("groundings", [])), list(data.get("questions", [])))
+    def from_json(cls, data: Any) -> Truth:
+        """Reads the form of `NNNNNN.truth.json`.
+
+        Raises:
+            ValueError: if an entry is not of that form; the message names it.
+        """
+        _check(isinstance(data, dict) and isinstance(data.get("objects"), list), "objects", data, "a list of objects")
+        objects = [_true_object(o, f"objects[{i}]") for i, o in enumerate(data["objects"])]
+        asked: dict[str, list[dict[str, Any]]] = {}
+        for key in ("groundings", "questions"):
+            entries = data.get(key) or []
+            _check(isinstance(entries, list), key, entries, "a list")
+            for i, entry in enumerate(entries):
+                _check_asked(entry, len(objects), f"{key}[{i}]")
+            asked[key] = list(entries)
+        for i, entry in enumerate(asked["questions"]):
+            _check_text(entry.get("type"), f"questions[{i}].type")
+            _check_answer(entry.get("answer"), f"questions[{i}].answer")
+        return cls(objects, **asked)
 
 
 class FrameFolder:
@@ -95,7 +103,10 @@ class FrameFolder:
         millimetres = read_depth_png(self.path / f"{name}.depth.png")
         metres = millimetres.astype(np.float32) / np.float32(1000.0)
         metres[millimetres == 0] = np.nan
-        return Frame(color, metres, self.camera)
+        try:
+            return Frame(color, metres, self.camera)
+        except (ImageError, DepthError, CameraError) as error:
+            raise type(error)(f"{self.path / name}: {error}") from error
 
     def truth(self, index: int) -> Truth | None:
         """The truth of the frame at `index`, None where there is no such file."""
@@ -104,10 +115,8 @@ class FrameFolder:
             return None
         try:
             return Truth.from_json(json.loads(path.read_text()))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ImageError(
-                f"{path}: not a truth file ({type(error).__name__}: {error}); see docs/frame-folder.md"
-            ) from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise ImageError(f"{path}: not a truth file ({error}); see docs/frame-folder.md") from error
 
 
 def write_frame(folder: str | Path, index: int, frame: Frame, truth: Truth | None = None) -> None:
@@ -159,9 +168,61 @@ def read_depth_png(path: str | Path) -> NDArray[np.uint16]:
     return np.asarray(image, dtype=np.uint16)
 
 
-def _vector(values: Any) -> tuple[float, float, float]:
-    x, y, z = (float(v) for v in values)
-    return x, y, z
+def _true_object(entry: Any, where: str) -> TrueObject:
+    _check(isinstance(entry, dict), where, entry, "an object")
+    label, cls, color = (entry.get(key) for key in ("label", "class", "color"))
+    for key, text in (("label", label), ("class", label if cls is None else cls)):
+        _check_text(text, f"{where}.{key}")
+    _check(color is None or isinstance(color, str), f"{where}.color", color, "a text")
+    vectors = [entry.get(key) for key in ("center", "size")]
+    for key, vector in zip(("center", "size"), vectors, strict=True):
+        right = isinstance(vector, list) and len(vector) == 3 and all(map(_is_number, vector))
+        _check(right, f"{where}.{key}", vector, "three finite numbers in metres")
+    center, (w, h, length) = vectors[0], vectors[1]
+    _check(min(w, h, length) >= 0, f"{where}.size", vectors[1], "three lengths of at least 0")
+    visible = entry.get("visible", 1.0)
+    _check(_is_number(visible) and 0 <= visible <= 1, f"{where}.visible", visible, "a share from 0 to 1")
+    x, y, z = (float(v) for v in center)
+    return TrueObject(
+        Box3D(label, (x, y, z), (float(w), float(h), float(length))), cls or label, color or "", float(visible)
+    )
+
+
+def _check_asked(entry: Any, objects: int, where: str) -> None:
+    """What groundings and questions have in common: a text, and indices of objects."""
+    _check(isinstance(entry, dict), where, entry, "an object")
+    _check_text(entry.get("text"), f"{where}.text")
+    places = entry.get("objects")
+    right = isinstance(places, list) and all(type(p) is int and 0 <= p < objects for p in places)
+    _check(right, f"{where}.objects", places, f"a list of indices into the {objects} objects")
+    for key in ("kind", "form", "unit"):
+        value = entry.get(key)
+        _check(value is None or isinstance(value, str), f"{where}.{key}", value, "a text")
+    for mark in [entry["mark"]] if "mark" in entry else entry.get("marks") or []:
+        rect = mark.get("rect") if isinstance(mark, dict) else None
+        right = isinstance(rect, list) and len(rect) == 4 and all(map(_is_number, rect))
+        _check(
+            right and isinstance(mark.get("color"), str), f"{where}: mark", mark, "a color and a rect of four numbers"
+        )
+
+
+def _check_answer(answer: Any, where: str) -> None:
+    right = isinstance(answer, bool | str) or _is_number(answer)
+    right = right or (isinstance(answer, list) and len(answer) > 0 and all(isinstance(a, str) for a in answer))
+    _check(right, where, answer, "a number, true or false, a word, or a list of words")
+
+
+def _check_text(value: Any, where: str) -> None:
+    _check(isinstance(value, str) and value.strip() != "", where, value, "a text")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check(right: bool, where: str, value: Any, wanted: str) -> None:
+    if not right:
+        raise ValueError(f"{where} is {json.dumps(value)[:80]}: {wanted} is wanted")
 
 
 def _write_png(path: Path, image: NDArray[Any]) -> None:

@@ -96,9 +96,9 @@ def _groups(right: Sequence[tuple[Answered, bool]]) -> dict[str, Any]:
 
 def _median_report(answered: Sequence[Answered]) -> dict[str, Any]:
     """Always the same answer to a type and form: the median length, the most frequent word, the first object named."""
-    kinds: dict[tuple[str, Any], list[Answered]] = {}
-    for a in answered:
-        kinds.setdefault((a.entry["type"], a.entry.get("form")), []).append(a)
+    kinds: dict[tuple[str, Any, bool], list[Answered]] = {}
+    for a in answered:  # a file may leave out the form
+        kinds.setdefault((a.entry["type"], a.entry.get("form"), isinstance(a.entry["answer"], bool)), []).append(a)
     return _groups([(a, ok) for group in kinds.values() for a, ok in zip(group, _constant(group), strict=True)])
 
 

@@ -16,8 +16,15 @@ from training.questions.samples import Mark
 
 
 def interview(model: N3D, case: Case) -> dict[str, Any]:
-    """The record of one frame: objects, groundings with the boxes found, and questions with the answers given."""
-    view = model.look(case.frame)
+    """The record of one frame: objects, groundings with the boxes found, and questions with the answers given.
+
+    Raises:
+        N3DError: if the model cannot look at the frame, which the message names.
+    """
+    try:
+        view = model.look(case.frame)
+    except N3DError as error:
+        raise type(error)(f"frame {case.name}: {error}") from error
     return {
         "name": case.name,
         "camera": [case.frame.camera.width, case.frame.camera.height, *_intrinsics(case.frame)],

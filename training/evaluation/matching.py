@@ -29,6 +29,7 @@ class Pair:
 
 def same_class(label: str, cls: str) -> bool:
     """Whether a reply's label names a class: `mug`, `red mug`, `the mugs` all name `mug`."""
+    cls = cls.lower()
     return any(name == cls or name.endswith(f" {cls}") for name in singulars(strip_article(label).lower()))
 
 

@@ -6,6 +6,7 @@ or, where they hold no queries, what the generators make of its objects.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from typing import Any
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder, Truth
+from n3d_core.reasoning.question import NUMERICAL, TYPES
+from n3d_core.reasoning.units import UNITS
 from training.questions.fill import fill, groundable
 from training.questions.grounding import SceneObjects
-from training.questions.marks import marked_samples
+from training.questions.marks import MARK_COLORS, marked_samples
 from training.scenes.config import SceneConfig
 from training.scenes.scene import render
 from training.scenes.seeds import TEST_SEEDS, VALIDATION_SEEDS
@@ -98,8 +101,8 @@ class FolderSuite:
     """A frame folder with truth.
 
     Raises:
-        ImageError, CameraError: if it is not a frame folder.
-        ConfigError: if no frame has a truth file.
+        ImageError, CameraError: if it is not a frame folder, or a truth file is not of its form.
+        ConfigError: if no frame has a truth file, or one asks what cannot be judged.
     """
 
     def __init__(
@@ -109,6 +112,10 @@ class FolderSuite:
         self.indices = [i for i in range(len(self.folder)) if self.folder.truth(i) is not None]
         if not self.indices:
             raise ConfigError(f"{path}: no frame has a truth file (NNNNNN.truth.json): there is nothing to judge by")
+        for i in self.indices:
+            truth = self.folder.truth(i)
+            if truth is not None:
+                _check_judgeable(truth, f"{path}/{self.folder.names[i]}.truth.json")
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -127,9 +134,36 @@ class FolderSuite:
         return {
             "kind": "folder",
             "path": str(self.folder.path.resolve()),
+            "files": self._digest(),
             "seed": self.seed,
             "vocabulary": asdict(self.vocabulary),
         } | vars(self.amount)
+
+    def _digest(self) -> str:
+        """Changes with any file of the folder."""
+        files = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(self.folder.path.iterdir())]
+        return hashlib.sha256(repr(files).encode()).hexdigest()[:16]
+
+
+def _check_judgeable(truth: Truth, where: str) -> None:
+    """Refuses questions and marks that no answer could be compared with."""
+    for i, entry in enumerate(truth.questions):
+        kind, answer, unit = entry["type"], entry["answer"], entry.get("unit")
+        place = f"{where}: questions[{i}]"
+        if kind not in TYPES:
+            raise ConfigError(f"{place}.type is {kind!r}: one of {', '.join(TYPES)} is wanted")
+        number = isinstance(answer, int | float) and not isinstance(answer, bool)
+        if (kind in NUMERICAL) != number:
+            wanted = "a number" if kind in NUMERICAL else "true, false, a name or a list of names"
+            raise ConfigError(f"{place}.answer is {answer!r}: {wanted} is the answer to a question of type {kind!r}")
+        if unit and unit not in (*UNITS, "o'clock"):
+            raise ConfigError(f"{place}.unit is {unit!r}: one of {', '.join(UNITS)}, o'clock or none is wanted")
+    for entry in (*truth.groundings, *truth.questions):
+        for mark in [entry["mark"]] if "mark" in entry else entry.get("marks", []):
+            if mark["color"] not in MARK_COLORS:
+                raise ConfigError(
+                    f"{where}: a mark of color {mark['color']!r}: one of {', '.join(MARK_COLORS)} is wanted"
+                )
 
 
 def _asked(name: str, frame: Frame, truth: Truth, seed: int, amount: Amount, taught: Vocabulary) -> Case:
