@@ -54,7 +54,7 @@ def case_inputs(case: Case, backend: TorchBackend) -> CaseInputs:
     pixels = np.asarray(resize_for_model(case.image, config))
     patches, grid_h, grid_w = patchify(pixels, config.vision)
     cloud, _ = normalise(case.points, case.valid)
-    cloud, valid = (compat.laid_out(values, grid_h, grid_w) for values in (cloud, case.valid))
+    cloud, valid = compat.laid_out(cloud, grid_h, grid_w), compat.laid_out(case.valid, grid_h, grid_w)
     unrounded = coordinates_before_rounding(cloud, valid, grid_h, grid_w)
     plan = image_plan(config, grid_h, grid_w)
     arrays = {

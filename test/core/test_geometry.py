@@ -63,6 +63,12 @@ def test_fractions_of_the_image_and_pixels_agree(camera: Camera, point: tuple[fl
     assert [u / w * camera.width - 0.5, v / w * camera.height - 0.5] == pytest.approx(pixel.tolist(), abs=1e-6)
 
 
+@given(CAMERAS)
+def test_intrinsics_in_fractions_are_read_back(camera: Camera) -> None:
+    again = Camera.from_fractions(camera.fractions, camera.width, camera.height)
+    assert np.array(again.matrix) == pytest.approx(camera.matrix, rel=1e-12, abs=1e-9)
+
+
 @given(CAMERAS, st.integers(1, 200), st.integers(1, 200))
 def test_a_resized_camera_sees_the_same_fractions(camera: Camera, width: int, height: int) -> None:
     assert camera.resized(width, height).fractions == pytest.approx(camera.fractions, rel=1e-9, abs=1e-12)

@@ -1,5 +1,6 @@
 """Depth of one camera seen from another."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -42,6 +43,19 @@ def test_a_shifted_camera_sees_a_wall_where_geometry_says(size):
     np.testing.assert_allclose(inner[:18], 1.1, rtol=1e-5)
     np.testing.assert_allclose(inner[-18:], 2.1, rtol=1e-5)
     assert np.isfinite(inner[-18:]).all(), "a smaller depth image must not leave holes"
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_turned_camera_sees_each_point_where_the_transform_puts_it(axis):
+    turn, _ = cv2.Rodrigues(np.radians(8.0) * np.eye(3)[axis])
+    shift = np.array([0.03, -0.02, 0.05])
+    rows, columns = np.mgrid[:48, :64]
+    depth = (1.5 + 0.004 * columns + 0.006 * rows).astype(np.float32)  # no two surfaces behind one another
+    out = register_depth(depth, COLOR, COLOR, turn, shift)
+    points = COLOR.back_project(depth)[12:-12, 12:-12].reshape(-1, 3) @ turn.T + shift
+    u, v = np.rint(COLOR.project(points)).astype(int).T
+    np.testing.assert_allclose(out[v, u], points[:, 2], atol=0.02)
+    assert np.abs(out[v, u] - depth[12:-12, 12:-12].reshape(-1)).max() > 0.04  # which it is not without the transform
 
 
 def test_of_two_surfaces_in_one_pixel_the_nearer_is_seen():
