@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import n3d_core.pipeline as pipeline
+import n3d_core.view as view_module
 from n3d_core.decoding import Decoder, Limits, Sampling
 from n3d_core.errors import ConfigError, ImageError
 from n3d_core.geometry.boxes import Box3D
@@ -40,7 +41,7 @@ def model(folder: Path) -> N3D:
 @pytest.fixture(autouse=True)
 def short_replies(monkeypatch: pytest.MonkeyPatch) -> None:
     """Random weights do not come to an end by themselves."""
-    monkeypatch.setattr(pipeline, "Limits", lambda tokens=160, *more, **given: Limits(tokens, *more, **given))
+    monkeypatch.setattr(view_module, "Limits", lambda tokens=160, *more, **given: Limits(tokens, *more, **given))
     monkeypatch.setattr(pipeline, "MAX_THOUGHT", 24)
 
 
@@ -100,7 +101,7 @@ def test_with_a_penalty_jumps_and_drafts_give_the_tokens_of_single_steps(
     question = "How far is 0_red mug from 1_blue can?"
     fast = model.look(frame())
     found, answer = fast.ground("mug; can"), fast.ask(question, about=ABOUT)
-    monkeypatch.setattr(pipeline, "Decoder", lambda chosen, draft=False: Decoder(chosen, jump=False, draft=False))
+    monkeypatch.setattr(view_module, "Decoder", lambda chosen, draft=False: Decoder(chosen, jump=False, draft=False))
     plain = model.look(frame())
     assert plain.ground("mug; can").text == found.text
     assert plain.ask(question, about=ABOUT).text == answer.text

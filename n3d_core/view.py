@@ -1,0 +1,226 @@
+"""A frame that was looked at: what is found in it, and what is answered about it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from n3d_core.box_warnings import box_warnings
+from n3d_core.decoding import Decoder, Limits, Token, Work
+from n3d_core.depth import DepthLimits
+from n3d_core.errors import ConfigError, QueryError
+from n3d_core.geometry.boxes import Box3D
+from n3d_core.geometry.frame import Frame
+from n3d_core.kept_prefix import KeptPrefix
+from n3d_core.language import prompts
+from n3d_core.language.answer_grammar import split_reply
+from n3d_core.language.conditions import condition_names, first_sentence, mentioned, numbered_names, scene_condition
+from n3d_core.language.grammar import BoxGrammar, Grammar
+from n3d_core.language.structured import serialise
+from n3d_core.preparation import prepare
+from n3d_core.reading import BoxReader
+from n3d_core.reasoning.audit import audit
+from n3d_core.reasoning.solving import answer_by_geometry, answers_to
+from n3d_core.results import Answer, AnswerFrom, Event, Grounding, Listener, StageStarted, TextDecoded
+
+if TYPE_CHECKING:
+    from n3d_core.pipeline import N3D
+
+Cancel = Callable[[], bool]
+
+
+@dataclass
+class _Query:
+    """One query while it runs: when it must end, who listens, and what it has cost (milliseconds of each stage)."""
+
+    limits: Limits
+    listener: Listener | None
+    work: Work = field(default_factory=Work)
+    times: dict[str, float] = field(default_factory=dict)
+
+    def tell(self, event: Event) -> None:
+        if self.listener is not None:
+            self.listener(event)
+
+
+class View:
+    """An encoded frame, and the kept prefix of every question about it. One query runs at a time; others wait.
+
+    Attributes:
+        codec: between bins and metres in this view.
+        depth_report: what was found in the frame's depth.
+        times: milliseconds of the stages of looking.
+    """
+
+    def __init__(self, model: N3D, frame: Frame, limits: DepthLimits) -> None:
+        self.model, self.frame = model, frame
+        self.times: dict[str, float] = {}
+        self._lock = threading.Lock()
+        with _timed(self.times, "prepare"):
+            prepared = prepare(frame, limits, model.config, model.image_size)
+        self.codec, self.depth_report = prepared.codec, prepared.depth
+        with _timed(self.times, "vision"):
+            encoded = model.backend.encode(prepared.image)
+        with _timed(self.times, "prefill"):
+            self._prefix = KeptPrefix(model.backend, model.tokenizer, prepared.image.plan, encoded)
+
+    def ground(
+        self,
+        text: str,
+        *,
+        on_event: Listener | None = None,
+        cancel: Cancel | None = None,
+        deadline: float | None = None,
+    ) -> Grounding:
+        """Finds what a text names.
+
+        Args:
+            text: a noun phrase, several separated by `;`, or `all objects`.
+            on_event: told of stages, boxes and text as they come, on this thread.
+            cancel: asked between steps; True ends the query with `QueryCancelledError`.
+            deadline: `time.monotonic()` seconds; later the query ends with `QueryTimeoutError`.
+
+        Raises:
+            EmptyTextError, TextTooLongError, QueryCancelledError, QueryTimeoutError, BackendError.
+        """
+        phrases = prompts.phrases(text)
+        query = _Query(Limits(cancel=cancel, deadline=deadline), on_event)
+        with self._lock, _timed(query.times, "decode"):
+            query.tell(StageStarted("ground"))
+            readers = [self._read_boxes(prompts.grounding_prompt(phrase), query) for phrase in phrases]
+        boxes = [box for reader in readers for box in reader.boxes]
+        return Grounding(
+            text=serialise([code for reader in readers for code in reader.codes]),
+            boxes=boxes,
+            times=self.times | query.times,
+            depth_valid=self.depth_report.valid,
+            warnings=self._warnings(boxes),
+            steps=query.work.steps,
+            tokens=query.work.tokens,
+            forced=query.work.forced,
+        )
+
+    def ask(
+        self,
+        question: str,
+        *,
+        about: list[Box3D] | None = None,
+        answer_from: AnswerFrom = "audited",
+        on_event: Listener | None = None,
+        cancel: Cancel | None = None,
+        deadline: float | None = None,
+    ) -> Answer:
+        """Answers a spatial question: grounds what it speaks of, then reasons over the boxes.
+
+        Args:
+            about: boxes found before, which the question names as `{index}_{label}` or by label; None grounds first.
+            answer_from: `model` says what the model says, `geometry` what the boxes give, `audited` the model's answer
+                with the value of the boxes beside it where they contradict it.
+            on_event, cancel, deadline: as in `ground`.
+
+        Raises:
+            As `ground`; ConfigError for an unknown `answer_from`.
+        """
+        if answer_from not in ("model", "geometry", "audited"):
+            raise ConfigError(f"answer_from is {answer_from!r}: 'model', 'geometry' or 'audited' is wanted")
+        question = prompts.checked_text(question)
+        query = _Query(Limits(cancel=cancel, deadline=deadline), on_event)
+        with self._lock:
+            with _timed(query.times, "ground"):
+                boxes, names = self._spoken_of(question, about, query)
+            with _timed(query.times, "reason"):
+                reply = self._reason(question, boxes, names, query)
+        return self._audited(question, boxes, names, reply, answer_from, query)
+
+    def _spoken_of(self, question: str, about: list[Box3D] | None, query: _Query) -> tuple[list[Box3D], list[str]]:
+        """The boxes that a question is about, and what its second pass calls them.
+
+        Of boxes that were found before, those whose number stands in the question; all where none does.
+        """
+        if about is not None:
+            names = [prompts.harmless(name) for name in numbered_names(about)]
+            chosen = mentioned(question, names) or range(len(about))
+            return [about[i] for i in chosen], [names[i] for i in chosen]
+        query.tell(StageStarted("ground"))
+        boxes = self._read_boxes(prompts.locate_prompt(question), query).boxes
+        return boxes, condition_names(boxes)
+
+    def _reason(self, question: str, boxes: list[Box3D], names: list[str], query: _Query) -> str:
+        """The whole second reply: a chain of thought and an answer."""
+        query.tell(StageStarted("reason"))
+        prompt = first_sentence(question) + scene_condition(boxes, self.frame.camera, names)
+        grammar = self.model.answer_grammar(answers_to(question, boxes, names))
+        ids: list[int] = []
+        for token in self._reply(prompt, grammar, query, draft=True):
+            if token.id not in self.model.words.ends:
+                ids.append(token.id)
+                if query.listener is not None:
+                    query.tell(TextDecoded(self.model.tokenizer.decode(ids)))
+        return self.model.tokenizer.decode(ids)
+
+    def _audited(
+        self,
+        question: str,
+        boxes: list[Box3D],
+        names: list[str],
+        reply: str,
+        answer_from: AnswerFrom,
+        query: _Query,
+    ) -> Answer:
+        """A second reply with the audit's finding."""
+        reasoning, said = split_reply(reply)
+        with _timed(query.times, "audit"):
+            finding = audit(question, boxes, reasoning, said, names)
+        return Answer(
+            question=question,
+            answer=_geometric_answer(question, boxes, names) if answer_from == "geometry" else said,
+            reasoning=reasoning,
+            verdict=finding.verdict,
+            corrected=finding.corrected if answer_from == "audited" else "",
+            verdict_reason=finding.reason,
+            boxes=boxes,
+            times=self.times | query.times,
+            depth_valid=self.depth_report.valid,
+            warnings=self._warnings(boxes),
+            text=reply,
+            steps=query.work.steps,
+            tokens=query.work.tokens,
+            forced=query.work.forced,
+            drafted=query.work.drafted,
+        )
+
+    def _read_boxes(self, prompt: str, query: _Query) -> BoxReader:
+        reader = BoxReader(self.model.words, self.codec, self.model.calibration, query.listener)
+        for token in self._reply(prompt, BoxGrammar(self.model.words), query):
+            reader.add(token)
+        reader.finish()
+        return reader
+
+    def _reply(self, prompt: str, grammar: Grammar, query: _Query, draft: bool = False) -> Iterator[Token]:
+        decoder = Decoder(self.model.sampling, draft=draft)
+        return self._prefix.reply(prompt, grammar, decoder, query.limits, query.work)
+
+    def _warnings(self, boxes: list[Box3D]) -> list[str]:
+        return [*self.depth_report.warnings, *box_warnings(self.frame, boxes)]
+
+
+def _geometric_answer(question: str, boxes: list[Box3D], names: list[str]) -> str:
+    """What the boxes alone say; empty where geometry cannot read the question (the audit says why)."""
+    try:
+        return answer_by_geometry(question, boxes, names).text
+    except QueryError:
+        return ""
+
+
+@contextmanager
+def _timed(times: dict[str, float], stage: str) -> Iterator[None]:
+    """Adds the milliseconds of a block to a stage, also where it raises."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        times[stage] = times.get(stage, 0.0) + (time.perf_counter() - start) * 1000
