@@ -13,7 +13,7 @@ from rclpy.parameter import Parameter
 from n3d_core.errors import ConfigError, N3DError
 
 # When a new value takes effect. The first is read-only; the next two are refused while they could not take effect.
-AT_START, ON_CONFIGURE, ON_ACTIVATE, NEXT_QUERY = "at start (read-only)", "on configure", "on activate", "next query"
+AT_START, ON_CONFIGURE, ON_ACTIVATE, AT_ONCE = "at start (read-only)", "on configure", "on activate", "at once"
 
 
 def parameter(
@@ -23,7 +23,7 @@ def parameter(
     low: float | None = None,
     high: float | None = None,
     choices: Sequence[str] = (),
-    when: str = NEXT_QUERY,
+    when: str = AT_ONCE,
 ) -> Any:
     """A dataclass field that is a ROS parameter: its text, its range or choices, and when a new value takes effect."""
     return field(

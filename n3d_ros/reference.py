@@ -77,7 +77,8 @@ def parameter_table(kind: type[CheckedParameters]) -> str:
         rule = each.metadata
         allowed = ", ".join(f"`{choice}`" for choice in rule["choices"])
         if rule["low"] is not None:
-            allowed = f"{rule['low']:g} to {rule['high']:g}"
+            told = "{:g}".format if isinstance(each.default, float) else str
+            allowed = f"{told(rule['low'])} to {told(rule['high'])}"
         default = f'`"{each.default}"`' if isinstance(each.default, str) else f"`{str(each.default).lower()}`"
         rows.append((f"`{each.name}`", type(each.default).__name__, default, allowed, rule["when"], rule["text"]))
     return _table(("parameter", "type", "default", "allowed", "takes effect", "meaning"), rows)

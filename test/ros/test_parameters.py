@@ -51,7 +51,7 @@ def test_overrides_are_read_and_descriptors_tell_range_choices_and_moment(make_n
     described = node.describe_parameter("size")
     assert (described.integer_range[0].from_value, described.integer_range[0].to_value) == (1, 9)
     assert described.description == "How many."
-    assert node.describe_parameter("mode").additional_constraints == "one of fast, slow; takes effect: next query"
+    assert node.describe_parameter("mode").additional_constraints == "one of fast, slow; takes effect: at once"
     assert node.describe_parameter("fixed").read_only
 
 

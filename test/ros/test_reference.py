@@ -16,7 +16,7 @@ def test_the_tables_of_the_document_are_up_to_date():
 
 def test_a_parameter_is_told_with_its_range_default_and_moment():
     table = parameter_table(GroundingParameters)
-    assert "| `pairing_tolerance` | float | `0.02` | 0 to 1 | next query |" in table
+    assert "| `pairing_tolerance` | float | `0.02` | 0 to 1 | at once |" in table
     assert "| `autostart` | bool | `true` |  | at start (read-only) |" in table
 
 
