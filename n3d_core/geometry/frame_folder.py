@@ -7,7 +7,6 @@ millimetres, 0 invalid) and optionally `NNNNNN.truth.json`.
 from __future__ import annotations
 
 import json
-import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,8 @@ from n3d_core.errors import CameraError, DepthError, ImageError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
+
+MAX_NUMBER = 1e9  # in truth files: anything larger is no length, pixel or count
 
 
 @dataclass(frozen=True)
@@ -213,11 +214,12 @@ def _check_answer(answer: Any, where: str) -> None:
 
 
 def _check_text(value: Any, where: str) -> None:
-    _check(isinstance(value, str) and value.strip() != "", where, value, "a text")
+    right = isinstance(value, str) and value.strip() != "" and value.isprintable()
+    _check(right, where, value, "a text of one line")
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAX_NUMBER  # not so for NaN
 
 
 def _check(right: bool, where: str, value: Any, wanted: str) -> None:
