@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.model.config import N3DConfig
+from n3d_core.model.config import N3DConfig, TextConfig
 from n3d_core.model.preprocess import VisionInput
 
 
@@ -54,8 +54,16 @@ class Backend(Protocol):
     def memory_bytes(self) -> int:
         """Bytes that weights and buffers take."""
 
+    def step_bytes(self, context: int) -> int:
+        """Bytes that a single step behind `context` tokens must read: decoder and head once, their keys and values."""
+
     def encode(self, image: VisionInput) -> Any:
         """Image tokens, in whatever form `Sequence.extend` takes."""
 
     def start(self) -> Sequence:
         """An empty sequence."""
+
+
+def cached_numbers(text: TextConfig, context: int) -> int:
+    """How many numbers the keys and values of `context` tokens are, over all layers."""
+    return 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_size * context

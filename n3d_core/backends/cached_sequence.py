@@ -35,6 +35,7 @@ class Chunk:
 
     @property
     def length(self) -> int:
+        """Number of its tokens, T."""
         return len(self.embeddings)
 
     @property
@@ -70,6 +71,7 @@ class CachedSequence:
 
     @property
     def length(self) -> int:
+        """See `base.Sequence.length`."""
         return self._length
 
     def extend(

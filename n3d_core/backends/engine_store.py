@@ -32,6 +32,7 @@ class EngineStore:
         ahead: a folder that `n3d compile` wrote; None looks in `engines` of the checkpoint folder.
         build: whether an engine that is missing may be built here.
         workspace: bytes a build may use; see `build_engine`.
+        capacity: tokens that the decoder's cache holds.
     """
 
     def __init__(
@@ -100,13 +101,13 @@ class EngineStore:
         except (OSError, ValueError) as error:
             log.warning("%s: not used, it cannot be read (%s)", self._ahead / MANIFEST, error)
             return None
-        why = self._unfit(manifest, kind, plan)
-        if isinstance(why, Path):
-            return why
-        log.warning("%s: the %s engine there is not used: %s", self._ahead, kind, why)
+        found = self._fitting(manifest, kind, plan)
+        if isinstance(found, Path):
+            return found
+        log.warning("%s: the %s engine there is not used: %s", self._ahead, kind, found)
         return None
 
-    def _unfit(self, manifest: dict[str, Any], kind: str, plan: ImagePlan | None) -> Path | str:
+    def _fitting(self, manifest: dict[str, Any], kind: str, plan: ImagePlan | None) -> Path | str:
         """The engine's path, or why none fits."""
         module = f"{self.api.name} {self.api.version}"
         try:

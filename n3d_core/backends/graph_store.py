@@ -71,8 +71,7 @@ class GraphStore:
         return Graph(cached("graphs", key, build) / "decoder.onnx")
 
     def _key(self, kind: str) -> dict[str, object]:
-        key = {"kind": kind, "weights": self.weights_sha256, "version": GRAPH_VERSION, "lowered": self.lowered}
-        return dict(key)
+        return {"kind": kind, "weights": self.weights_sha256, "version": GRAPH_VERSION, "lowered": self.lowered}
 
     def _weights(self) -> NetworkWeights:
         return NetworkWeights(load_network(self.folder, dtype=None))

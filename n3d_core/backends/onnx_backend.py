@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from n3d_core.backends.base import cached_numbers
 from n3d_core.backends.cached_sequence import CachedSequence, Chunk
 from n3d_core.backends.graph_store import GraphStore
 from n3d_core.errors import BackendError, MissingDependencyError
@@ -55,6 +56,11 @@ class OnnxBackend:
         self.memory_bytes = decoder.weight_bytes
         self._towers: dict[tuple[int, int], Any] = {}
 
+    def step_bytes(self, context: int) -> int:
+        """See `base.Backend.step_bytes`."""
+        cached = cached_numbers(self.config.text, context) * np.dtype(self.cache_type).itemsize
+        return self.graphs.decoder().weight_bytes + cached
+
     def encode(self, image: VisionInput) -> NDArray[np.float32]:
         """Image tokens [tokens, hidden]."""
         feed = {"patches": image.patches[None], "coordinates": image.coordinates[None]}
@@ -97,16 +103,16 @@ class OnnxCache:
     """Keys and values of one sequence. Past and present are bound to the same memory, so that nothing is copied."""
 
     def __init__(self, backend: OnnxBackend) -> None:
-        self._backend = backend
+        self.backend = backend
         self._layers: list[tuple[str, NDArray[Any]]] = []
         self._step: _Binding | None = None  # kept: a step then costs the graph and a few small copies
 
     def reserve(self, bucket: int, used: int) -> None:
         """See `DecoderCache.reserve`."""
-        text, old = self._backend.config.text, self._layers
+        text, old = self.backend.config.text, self._layers
         shape = (1, text.num_key_value_heads, bucket, text.head_size)
         names = [f"{part}.{index}" for index in range(text.num_hidden_layers) for part in ("key", "value")]
-        self._layers = [(name, np.zeros(shape, self._backend.cache_type)) for name in names]
+        self._layers = [(name, np.zeros(shape, self.backend.cache_type)) for name in names]
         for (_, new), (_, values) in zip(self._layers, old, strict=False):
             new[:, :, :used] = values[:, :, :used]
         self._step = None
@@ -125,10 +131,6 @@ class OnnxCache:
             place = ("cpu", 0, values.dtype, values.shape, values.ctypes.data)
             binding.bind_input(f"past_{name}", *place)
             binding.bind_output(f"present_{name}", *place)
-
-    @property
-    def backend(self) -> OnnxBackend:
-        return self._backend
 
 
 class _Binding:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from n3d_core.backends.base import cached_numbers
 from n3d_core.backends.cached_sequence import CachedSequence, Chunk
 from n3d_core.backends.engine_store import EngineStore
 from n3d_core.backends.tensorrt_builder import MAX_CHUNK, MAX_ROWS
@@ -40,12 +41,16 @@ class TensorRTBackend:
         )
         file = engines.decoder()
         self.decoder = Engine(engines.api, file, engines.kernel_cache(file))
-        self.memory_bytes = file.stat().st_size
+        self.memory_bytes = self._decoder_bytes = file.stat().st_size
         self.cache_dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[
             engines.graphs.precision.compute
         ]
         self._towers: dict[tuple[int, int], _Tower] = {}
         self._free: list[TensorRTCache] = []
+
+    def step_bytes(self, context: int) -> int:
+        """See `base.Backend.step_bytes`; an engine's file is its weights and some kernels."""
+        return self._decoder_bytes + cached_numbers(self.config.text, context) * self.cache_dtype.itemsize
 
     def encode(self, image: VisionInput) -> NDArray[np.float32]:
         """Image tokens [tokens, hidden]."""

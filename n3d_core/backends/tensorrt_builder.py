@@ -80,27 +80,16 @@ def build_engine(
     Raises:
         EngineError: if the graph cannot be parsed or the engine not built; it repeats TensorRT's own words.
     """
-    started, trt, logger = time.monotonic(), api.module, api.logger()
-    builder = trt.Builder(logger)
-    network = builder.create_network(api.network_flags())
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(graph.path)):
-        raise EngineError(f"{api.name} {api.version} does not take {graph.path.name}: {_parser_errors(parser)}")
-    config = builder.create_builder_config()
-    api.set_target(config, target)
-    if workspace is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
+    started, logger = time.monotonic(), api.logger()
+    builder = api.module.Builder(logger)
+    network, _parser = _parsed(api, builder, graph, logger)
+    config = _builder_config(api, builder, target, workspace, output.name)
     for profile in profiles:
         config.add_optimization_profile(_trt_profile(builder, graph, profile))
-    monitor = _progress_monitor(trt, output.name)
-    if monitor is not None:
-        config.progress_monitor = monitor
     timings = _attach_timing_cache(config, timing_cache)
     serialized = builder.build_serialized_network(network, config)
-    if serialized is None:
-        said = (
-            "; ".join(e for e in logger.errors if "CUDA driver version" not in e) or "no reason given"
-        )  # there is none
+    if serialized is None:  # one of its complaints is that a machine without a GPU has no driver
+        said = "; ".join(e for e in logger.errors if "CUDA driver version" not in e) or "no reason given"
         raise EngineError(f"{api.name} {api.version} could not build {output.name} for {target}: {said}")
     with output.open("wb") as file:
         file.write(serialized)
@@ -116,6 +105,27 @@ def build_engine(
     )
     log.info("%s: %.1f MB in %.0f s, peak memory %.1f GB", output.name, built.bytes / 1e6, built.seconds, peak / 1e9)
     return built
+
+
+def _parsed(api: TensorRT, builder: Any, graph: Graph, logger: Any) -> tuple[Any, Any]:
+    """A network, and the parser, which owns the weights that the network refers to."""
+    network = builder.create_network(api.network_flags())
+    parser = api.module.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(graph.path)):
+        raise EngineError(f"{api.name} {api.version} does not take {graph.path.name}: {_parser_errors(parser)}")
+    return network, parser
+
+
+def _builder_config(api: TensorRT, builder: Any, target: str, workspace: int | None, name: str) -> Any:
+    """A builder's config for an architecture, that bounds its memory and tells its progress under `name`."""
+    config = builder.create_builder_config()
+    api.set_target(config, target)
+    if workspace is not None:
+        config.set_memory_pool_limit(api.module.MemoryPoolType.WORKSPACE, workspace)
+    monitor = _progress_monitor(api.module, name)
+    if monitor is not None:
+        config.progress_monitor = monitor
+    return config
 
 
 def shapes_of(graph: Graph, profile: Profile) -> dict[str, list[list[int]]]:

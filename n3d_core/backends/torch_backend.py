@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from n3d_core.backends.base import cached_numbers
 from n3d_core.backends.static_step import StaticStep
 from n3d_core.errors import TextTooLongError
 from n3d_core.model.decoder import KVCache, causal_mask, mrope_tables
@@ -44,6 +45,12 @@ class TorchBackend:
         self.compiled = compiled
         self._free: list[_Slot] = []
         self._plans: dict[tuple[int, int], PlanTensors] = {}
+
+    def step_bytes(self, context: int) -> int:
+        """See `base.Backend.step_bytes`."""
+        weights = [*self.network.model.layers.parameters(), self.network.head_weight]
+        cached = cached_numbers(self.config.text, context) * self.dtype.itemsize
+        return sum(w.numel() * w.element_size() for w in weights) + cached
 
     @torch.inference_mode()
     def encode(self, image: VisionInput) -> Tensor:
@@ -88,6 +95,7 @@ class TorchSequence:
 
     @property
     def length(self) -> int:
+        """See `base.Sequence.length`."""
         return self._length
 
     @torch.inference_mode()

@@ -12,7 +12,7 @@ from n3d_core.backends.weights import Weights
 from n3d_core.model.plan import ImagePlan
 from n3d_core.model.point_encoding import axis_divisors
 
-EPS = 1e-6
+_EPS = 1e-6  # of the tower's norms
 
 
 class VisionGraph:
@@ -104,7 +104,7 @@ class VisionGraph:
 
     def _norm(self, x: str, name: str) -> str:
         weight = self.g.weight(f"{name}.weight", self.weights.tensor(f"{name}.weight"), "fp32")
-        return self.g.cast(self.dialect.rms_norm(self.g, x, weight, EPS), "fp32", self.compute)
+        return self.g.cast(self.dialect.rms_norm(self.g, x, weight, _EPS), "fp32", self.compute)
 
     def _linear(self, x: str, name: str, dtype: FloatName) -> str:
         weight = self.g.weight(f"{name}.weight", self.weights.tensor(f"{name}.weight").T, dtype)

@@ -13,7 +13,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("model", nargs="?", default="n3d-tiny", help="a shipped model's name or a checkpoint folder")
     parser.add_argument("--frames", type=Path, help="a frame folder with questions (default: the demo's)")
     parser.add_argument("--backend", default="auto", help="as for `n3d ground` (default: %(default)s)")
-    parser.add_argument("--repeat", type=int, default=3, help="runs of which the median counts (default: %(default)s)")
+    parser.add_argument(
+        "--repeat",
+        type=int,
+        default=3,
+        help="runs of which the median counts, fewer of long ones (default: %(default)s)",
+    )
     parser.add_argument("--threads", type=int, help="of the CPU (default: all cores)")
     parser.add_argument(
         "--as-reference", action="store_true", help="also run the weights as the released scripts do, by transformers"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -50,10 +51,10 @@ def peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _seconds(work: object, device: str) -> float:
+def _seconds(work: Callable[[], object], device: str) -> float:
     _wait(device)
     started = time.perf_counter()
-    work()  # type: ignore[operator]
+    work()
     _wait(device)
     return time.perf_counter() - started
 

@@ -46,6 +46,7 @@ class ObservedBackend:
 
     @property
     def memory_bytes(self) -> int:
+        """See `base.Backend.memory_bytes`."""
         return self.inner.memory_bytes
 
     def forget(self) -> None:
@@ -55,6 +56,10 @@ class ObservedBackend:
     def prescribe(self, cue: list[int], replies: list[list[int]]) -> None:
         """Has the next replies behind `cue` be these, in order."""
         self.script = Script(cue, list(replies))
+
+    def step_bytes(self, context: int) -> int:
+        """See `base.Backend.step_bytes`."""
+        return self.inner.step_bytes(context)
 
     def encode(self, image: VisionInput) -> Any:
         """See `base.Backend.encode`."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from n3d_core.bench.observed import ObservedBackend
 from n3d_core.geometry.frame import Frame
+from n3d_core.language import prompts
 from n3d_core.language.structured import parse, serialise
 from n3d_core.pipeline import N3D, View
 from n3d_core.results import Answer, BoxDecoded
@@ -75,8 +76,6 @@ def ask_twice(
 
 def reply_cue(model: N3D) -> list[int]:
     """The tokens behind which a reply begins."""
-    from n3d_core.language import prompts
-
     return model.tokenizer.encode(prompts.SUFFIX)
 
 

@@ -35,6 +35,7 @@ def _sections(f: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
         ("passes saved in grounding", f"{f['grounding_steps_saved']:.0%}"),
     ]
     totals = [
+        ("runs of which these are medians", str(f["runs"])),
         ("first box after", _ms(f["first_box_ms"])),
         ("a question, both passes", _ms(f["question_ms"])),
         ("a second question on the frame", _ms(f["second_question_ms"])),

@@ -13,7 +13,6 @@ import pytest
 import n3d_core.bench.repeated as repeated_module
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.bench import suite
-from n3d_core.bench.decode import step_bytes
 from n3d_core.bench.machine import Machine, measure_machine
 from n3d_core.bench.observed import ObservedBackend, Script
 from n3d_core.bench.question import QuestionRun, saved_steps
@@ -72,7 +71,7 @@ def test_bytes_of_a_step_are_those_of_layers_head_and_context(checkpoint: Path) 
     layer = 2 * hidden * hidden + 2 * hidden * kv + 3 * hidden * wide + hidden + 2 * kv + 2 * hidden
     weights = text.num_hidden_layers * layer + text.vocab_size * hidden
     cached = 2 * text.num_hidden_layers * kv * 100
-    assert step_bytes(TorchBackend(load_network(checkpoint)), 100) == 4 * (weights + cached)
+    assert TorchBackend(load_network(checkpoint)).step_bytes(100) == 4 * (weights + cached)
 
 
 def test_bandwidths_are_positive_and_plausible() -> None:

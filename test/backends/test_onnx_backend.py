@@ -187,6 +187,15 @@ def test_integer_weights_run_as_integers(checkpoint: Path) -> None:
     assert "MatMul" not in kinds
 
 
+def test_a_step_reads_the_graphs_weights_once_and_the_keys_and_values_of_its_context(checkpoint: Path) -> None:
+    for precision, width in (("fp16", 2), ("int4", 4)):  # of the cache: integer weights are computed with in fp32
+        backend = OnnxBackend(GraphStore(checkpoint, Precision.named(precision)), threads=1)
+        text = backend.config.text
+        assert backend.step_bytes(0) == backend.graphs.decoder().path.with_suffix(".data").stat().st_size
+        cached = 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_size * 100
+        assert backend.step_bytes(100) - backend.step_bytes(0) == cached * width
+
+
 def test_graphs_are_exported_once_and_again_for_other_weights(
     checkpoint: Path, image: VisionInput, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

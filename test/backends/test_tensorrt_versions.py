@@ -16,6 +16,8 @@ from n3d_core.backends.precision import Precision
 from n3d_core.backends.tensorrt_api import TensorRT
 from n3d_core.backends.tensorrt_backend import TensorRTBackend
 from n3d_core.backends.torch_backend import TorchBackend
+from n3d_core.bench.decode import measure_decode
+from n3d_core.bench.machine import Machine
 from n3d_core.errors import BackendError, EngineError, MissingDependencyError, TextTooLongError
 from n3d_core.model.checkpoint import load_network
 from n3d_core.model.preprocess import VisionInput
@@ -267,3 +269,12 @@ def test_contexts_are_made_once_for_many_frames(
     monkeypatch.setattr(made.decoder, "context", lambda profile: count.append(profile) or plain(profile))
     np.testing.assert_array_equal(replies(made, image), first)
     assert (count == []) is (version != "10.3.0")  # a lowered cache that grew starts again in the first bucket
+
+
+def test_single_steps_are_measured_against_the_engines_bytes(checkpoint: Path) -> None:
+    made = backend(checkpoint, api("tensorrt", "10.16.1"))
+    text = made.config.text
+    cached = 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_size * 20 * 2  # fp16
+    found = measure_decode(made, Machine("cpu", 1, read_gb_s=10.0, copy_gb_s=10.0), context=20, steps=4)
+    assert found.bytes_per_step == made.engines.decoder().stat().st_size + cached
+    assert found.ceiling_share == pytest.approx(found.bytes_per_step / 10e9 / (found.step_ms / 1e3), abs=2e-3)

@@ -1,0 +1,41 @@
+"""The command line of n3d compile: its line of JSON, its options, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from n3d_core.cli import main
+
+pytest.importorskip("onnx", reason="writing graphs: pip install 'n3d-ros[export]'")
+
+
+def test_graphs_are_written_and_the_manifest_is_the_last_line(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--size", "96x80", "--precision", "int8", "--lower", "--cache", "512", "--output", str(tmp_path)]
+    assert main(["compile", str(checkpoint), *options]) == 0
+    manifest = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert manifest == json.loads((tmp_path / "manifest.json").read_text())
+    assert (manifest["size"], manifest["precision"], manifest["lowered"]) == ("96x80", "int8", True)
+    assert [entry["file"] for entry in manifest["graphs"]] == ["vision.onnx", "decoder.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--workspace", "0"], "--workspace is 0.0: a number of MiB above 0"),
+        (["--cache", "8"], "--cache is 8: at least 64"),
+        (["--size", "640"], "image size '640'"),
+    ],
+)
+def test_a_wrong_option_ends_with_one_line(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str
+) -> None:
+    assert main(["compile", str(checkpoint), "--output", str(tmp_path / "out"), *options]) == 1
+    said = capsys.readouterr().err
+    assert words in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "out").exists()
