@@ -18,7 +18,6 @@ from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.model.config import N3DConfig
 from training.camera_xy import CameraXYCodec
 from training.config import DataConfig, TrainConfig
-from training.errors import TrainingError
 from training.mixture import QuestionMixture
 from training.model import Batch, collate
 from training.samples import LabelledImage, Question, Sample, SampleMaker, augment, from_cache
@@ -79,6 +78,12 @@ class SceneSamples(Dataset[Sample]):
     def cache(self) -> Any:
         """The scenes of the first source; those of the others have the same size."""
         return self.sources[0].scenes
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Width and height of every image."""
+        height, width = self.cache[0].depth_mm.shape
+        return width, height
 
     def __getitem__(self, number: int) -> Sample:
         which, own = self.turns[number]
@@ -187,25 +192,11 @@ class Numbers:
 
 
 def batches(samples: SceneSamples, model: N3DConfig, pad: int, numbers: Numbers, workers: int) -> Iterator[Batch]:
-    """Batches of the numbered samples, made by `workers` processes.
-
-    Raises:
-        TrainingError: if the auxiliary heads are trained and a batch holds nothing that they know.
-    """
-
-    def collated(items: list[Sample]) -> Batch:
-        batch = collate(items, model, pad)
-        if samples.config.loss.dense > 0 and not (batch.classes > 0).any():
-            raise TrainingError(
-                "a batch of lifted images shows no class of the scenes, which are all that the auxiliary heads know: "
-                "set loss.dense=0, or give data.cache a larger share"
-            )
-        return batch
-
+    """Batches of the numbered samples, made by `workers` processes."""
     loader = DataLoader(
         samples,
         batch_sampler=numbers,  # type: ignore[arg-type]
-        collate_fn=collated,
+        collate_fn=lambda items: collate(items, model, pad),
         num_workers=workers,
         worker_init_fn=_one_thread,
         prefetch_factor=4 if workers else None,

@@ -140,7 +140,7 @@ class DenseHead(nn.Module):
         stride = -(-len(rows) // MOST_MEASURED) or 1  # spread over the batch, and the same when a step is repeated
         rows, patches = rows[::stride], patches[::stride]
         states = F.rms_norm(inside, inside.shape[-1:])[rows, patches // self.patches]
-        said = self.measure(states).view(len(rows), self.patches, MEASURED, -1)
+        said = self.measure(states).view(len(rows), self.patches, MEASURED, states.shape[-1])
         said = said[torch.arange(len(rows)), patches % self.patches]
         log_probability = F.log_softmax(said @ numbers.T * WORD_SCALE, dim=-1)
         bins = (boxes[rows, patches][:, PLACED:] * BINS).round().long().clamp(0, BINS - 1)

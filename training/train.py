@@ -91,7 +91,7 @@ class Trainer:
 
     def _plan(self) -> ImagePlan:
         """Of the one image size of the training."""
-        height, width = self.samples.cache[0].depth_mm.shape
+        width, height = self.samples.image_size
         vision = self.model_config.vision
         size = longest_side_size(width, height, self.model_config.image_longest_side)
         width, height = whole_token_size(*size, vision.pixels_per_token)
