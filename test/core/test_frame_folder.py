@@ -15,9 +15,8 @@ from n3d_core.geometry.frame_folder import FrameFolder, TrueObject, Truth, write
 
 CAMERA = Camera.from_fov(60.0, 8, 6)
 MUG = TrueObject(Box3D("red mug", (0.1, -0.05, 0.8), (0.1, 0.12, 0.09)), "mug", "red", 0.8)
-TRUTH = Truth(
-    [MUG], [{"text": "red mug", "objects": [0]}], [{"text": "How tall is it?", "type": "height", "answer": 0.12}]
-)
+HEIGHT = {"text": "How tall is it?", "type": "height", "form": "number", "objects": [0], "answer": 0.12, "unit": "m"}
+TRUTH = Truth([MUG], [{"text": "red mug", "objects": [0]}], [HEIGHT])
 
 
 def frame() -> Frame:
