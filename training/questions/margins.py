@@ -58,12 +58,7 @@ def _decided(question: Question, boxes: list[Box3D], m: Margins) -> bool:
         pairs = [(away[0], away[1])] if question.predicate == "closer" else [(away[-2], away[-1])]
         return all(near >= m.size and far >= m.distance_ratio * near and far - near >= m.offset for near, far in pairs)
     if kind in DISTANCES:
-        between = {
-            "distance": relations.distance,
-            "vertical_distance": relations.vertical_distance,
-            "horizontal_distance": relations.horizontal_distance,
-        }
-        return between[kind](boxes[0], boxes[1]) >= m.length
+        return relations.DISTANCE[kind](boxes[0], boxes[1]) >= m.length
     if kind == "direction":
         past = relations.direction_degrees(boxes[0], boxes[1]) % 30.0
         far = relations.horizontal_distance(boxes[0], boxes[1])
