@@ -43,11 +43,12 @@ def register_depth(
 def _look_up(depth: NDArray[np.float32], depth_camera: Camera, color_camera: Camera) -> NDArray[np.float32]:
     """One optical centre: each colour pixel's ray meets exactly one depth pixel; the nearest is taken, never a mean."""
     rays = color_camera.rays().astype(np.float64)
-    u = np.rint(rays[..., 0] * depth_camera.fx + depth_camera.cx).astype(np.int64)
-    v = np.rint(rays[..., 1] * depth_camera.fy + depth_camera.cy).astype(np.int64)
+    u = np.rint(rays[..., 0] * depth_camera.fx + depth_camera.cx)
+    v = np.rint(rays[..., 1] * depth_camera.fy + depth_camera.cy)
+    # judged before it is cast: what an infinite ray becomes as an integer depends on the processor
     inside = (u >= 0) & (u < depth_camera.width) & (v >= 0) & (v < depth_camera.height)
     out = np.full(u.shape, np.nan, np.float32)
-    out[inside] = depth[v[inside], u[inside]]
+    out[inside] = depth[v[inside].astype(np.int64), u[inside].astype(np.int64)]
     return out
 
 
