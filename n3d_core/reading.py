@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from n3d_core.decoding import Token
-from n3d_core.geometry.boxes import Box3D
+from n3d_core.geometry.boxes import Box3D, iou_3d
 from n3d_core.language.codec import BoxCodec
 from n3d_core.language.grammar import BoxVocabulary
 from n3d_core.language.structured import FIELDS, BoxCode, parse_line
@@ -11,8 +11,20 @@ from n3d_core.results import BoxDecoded, Listener
 from n3d_core.scores import BoxEvidence, Calibration, center_covariance
 
 
+SAME_OBJECT = 0.5
+"""3D IoU above which two boxes of one label are one object: solid things do not share half of their volume."""
+
+
 class BoxReader:
-    """Collects a reply; each finished line becomes a box with its score and covariance."""
+    """Collects a reply; each finished line becomes a box with its score and covariance.
+
+    A model may say an object twice, a few bins apart. The reply keeps both lines, the boxes the first of them.
+
+    Attributes:
+        codes: every line of the reply.
+        boxes: the objects, in the reply's order.
+        evidence: what the score of each of `boxes` was made of.
+    """
 
     def __init__(
         self, words: BoxVocabulary, codec: BoxCodec, calibration: Calibration, on_event: Listener | None
@@ -48,6 +60,8 @@ class BoxReader:
         covariance = center_covariance(self._codec, code, moments, self._calibration.covariance_scale)
         box = self._codec.decode(code, self._calibration.score(values), covariance)
         self.codes.append(code)
+        if any(other.label == box.label and iou_3d(other, box) >= SAME_OBJECT for other in self.boxes):
+            return
         self.boxes.append(box)
         self.evidence.append([float(v) for v in values])
         if self._on_event is not None:

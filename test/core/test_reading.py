@@ -1,0 +1,69 @@
+"""From the tokens of a grounding reply to boxes, as they come."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from n3d_core.decoding import Token
+from n3d_core.geometry.camera import Camera
+from n3d_core.geometry.points import Normalisation
+from n3d_core.language.codec import BoxCodec
+from n3d_core.language.grammar import BoxVocabulary, Kind
+from n3d_core.language.structured import BoxCode, serialise
+from n3d_core.reading import BoxReader
+from n3d_core.results import BoxDecoded, Event
+from n3d_core.scores import Calibration
+from test.core.vocabularies import whole_number_tokenizer
+
+CODEC = BoxCodec(Normalisation((0.0, 0.0, 0.5), 0.8), Camera.from_fov(70.0, 64, 48))
+MUG = BoxCode("mug", 400, 600, 300, 500, 80, 90, 70)
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> BoxVocabulary:
+    tokenizer = whole_number_tokenizer(tmp_path_factory.mktemp("vocabulary"))
+    return BoxVocabulary(tokenizer, tokenizer.size, frozenset({tokenizer.id_of("<|im_end|>")}))
+
+
+def read(words: BoxVocabulary, codes: list[BoxCode]) -> tuple[BoxReader, list[Event]]:
+    """A reader that was given a whole reply, sure of each of its numbers, and what it told."""
+    told: list[Event] = []
+    reader = BoxReader(words, CODEC, Calibration(), told.append)
+    for token in words.tokenizer.encode(serialise(codes)):
+        certain = np.zeros(words.size, np.float32)
+        certain[token] = 1.0
+        number = token in words.digits
+        reader.add(Token(token, Kind.NUMBER if number else None, 1.0, certain if number else None))
+    reader.finish()
+    return reader, told
+
+
+def test_each_line_is_told_as_a_box_when_it_ends(words: BoxVocabulary) -> None:
+    box = replace(MUG, label="box", u=100)
+    reader, told = read(words, [MUG, box])
+    assert reader.codes == [MUG, box]
+    assert [b.label for b in reader.boxes] == ["mug", "box"]
+    np.testing.assert_allclose(reader.boxes[0].center, CODEC.decode(MUG).center)
+    assert told == [BoxDecoded(b) for b in reader.boxes]
+
+
+def test_an_object_that_is_said_twice_is_one_box(words: BoxVocabulary) -> None:
+    again, beside, other = replace(MUG, u=MUG.u + 4), replace(MUG, u=MUG.u + 200), replace(MUG, label="bowl")
+    reader, told = read(words, [MUG, again, beside, other])
+    assert reader.codes == [MUG, again, beside, other]  # the reply is kept as it was written
+    assert [b.label for b in reader.boxes] == ["mug", "mug", "bowl"]
+    assert reader.boxes[0].center == CODEC.decode(MUG).center
+    assert reader.boxes[1].center == CODEC.decode(beside).center
+    assert len(told) == len(reader.evidence) == 3
+
+
+def test_a_line_cut_short_is_no_box(words: BoxVocabulary) -> None:
+    reader, told = read(words, [MUG])
+    for token in words.tokenizer.encode("\nbbox_1=Bbox(mug,400,600"):
+        reader.add(Token(token, None))
+    reader.finish()
+    assert len(reader.boxes) == len(told) == 1
