@@ -9,6 +9,7 @@ must not drift, and a status other than the one that a text must have is `unexpl
   back at times of its own.
 - `p95_ratio`: the latency p95 of the last third over that of the first, of one text. It compares the node with itself;
   a load on the machine that comes or goes during the run makes it void.
+- `medians_ms`: of the same text's latency in each tenth. They tell a drift from a load that came and went.
 """
 
 from __future__ import annotations
@@ -88,7 +89,9 @@ def soak(client: BenchClient, pid: int, seconds: float, chance: random.Random, t
     first, last = (
         np.percentile(_between(latencies, third * seconds / 3, (third + 1) * seconds / 3), 95) for third in (0, 2)
     )
+    tenths = [_between(latencies, k * seconds / 10, (k + 1) * seconds / 10) for k in range(10)]
     return {
+        "medians_ms": [round(float(np.median(tenth)), 1) for tenth in tenths],
         "minutes": round(seconds / 60, 2),
         "queries": queries,
         "unexplained": unexplained,
