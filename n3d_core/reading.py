@@ -10,7 +10,6 @@ from n3d_core.language.structured import FIELDS, BoxCode, parse_line
 from n3d_core.results import BoxDecoded, Listener
 from n3d_core.scores import BoxEvidence, Calibration, center_covariance
 
-
 SAME_OBJECT = 0.5
 """3D IoU above which two boxes of one label are one object: solid things do not share half of their volume."""
 
