@@ -22,11 +22,12 @@ from n3d_core.errors import (
     QueryTimeoutError,
     TextTooLongError,
 )
-from n3d_core.geometry.boxes import Box3D
+from n3d_core.geometry.boxes import Box3D, iou_3d
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder
 from n3d_core.language.structured import parse, serialise
+from n3d_core.reading import SAME_OBJECT
 from n3d_core.results import AnswerFrom, BoxDecoded, Event, StageStarted, TextDecoded
 
 FRAMES = Path(__file__).parents[2] / "demo" / "frames"
@@ -53,7 +54,11 @@ def test_boxes_are_what_the_text_says_in_metres(model: N3D, frame: Frame) -> Non
     view = model.look(frame)
     found = view.ground("all objects")
     codes = parse(found.text)
-    assert [b.center for b in found.boxes] == [view.codec.decode(c).center for c in codes]
+    objects: list[Box3D] = []
+    for box in map(view.codec.decode, codes):
+        if not any(box.label == other.label and iou_3d(box, other) >= SAME_OBJECT for other in objects):
+            objects.append(box)
+    assert [b.center for b in found.boxes] == [b.center for b in objects]
     assert all(0 <= b.score <= 1 and b.covariance is not None for b in found.boxes)
     assert serialise(codes) == found.text
 
