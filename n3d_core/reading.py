@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from n3d_core.decoding import Token
 from n3d_core.geometry.boxes import Box3D, iou_3d
 from n3d_core.language.codec import BoxCodec
@@ -21,8 +23,7 @@ class BoxReader:
 
     Attributes:
         codes: every line of the reply.
-        boxes: the objects, in the reply's order.
-        evidence: what the score of each of `boxes` was made of.
+        boxes: the objects, in the reply's order; each is scored, and nothing else is.
     """
 
     def __init__(
@@ -33,7 +34,6 @@ class BoxReader:
         self._evidence = BoxEvidence(words)
         self.codes: list[BoxCode] = []
         self.boxes: list[Box3D] = []
-        self.evidence: list[list[float]] = []
 
     def add(self, token: Token) -> None:
         """Takes the next token; the choice to write another line counts for that line."""
@@ -55,13 +55,13 @@ class BoxReader:
             return
         text = self._words.tokenizer.decode(ids)
         code = parse_line(text, len(self.codes))
+        self.codes.append(code)
+        plain = self._codec.decode(code)
+        if any(other.label == plain.label and iou_3d(other, plain) >= SAME_OBJECT for other in self.boxes):
+            return
         values, moments = evidence.finish()
         covariance = center_covariance(self._codec, code, moments, self._calibration.covariance_scale)
-        box = self._codec.decode(code, self._calibration.score(values), covariance)
-        self.codes.append(code)
-        if any(other.label == box.label and iou_3d(other, box) >= SAME_OBJECT for other in self.boxes):
-            return
+        box = replace(plain, score=self._calibration.score(values), covariance=covariance)
         self.boxes.append(box)
-        self.evidence.append([float(v) for v in values])
         if self._on_event is not None:
             self._on_event(BoxDecoded(box))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from n3d_core.decoding import Token
 from n3d_core.geometry.camera import Camera
@@ -28,10 +29,23 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> BoxVocabulary:
     return BoxVocabulary(tokenizer, tokenizer.size, frozenset({tokenizer.id_of("<|im_end|>")}))
 
 
-def read(words: BoxVocabulary, codes: list[BoxCode]) -> tuple[BoxReader, list[Event]]:
+@dataclass(frozen=True)
+class Counting(Calibration):
+    """Notes each score that it is asked for."""
+
+    given: list[float] = field(default_factory=list)
+
+    def score(self, evidence: NDArray[np.float64]) -> float:
+        self.given.append(super().score(evidence))
+        return self.given[-1]
+
+
+def read(
+    words: BoxVocabulary, codes: list[BoxCode], calibration: Calibration | None = None
+) -> tuple[BoxReader, list[Event]]:
     """A reader that was given a whole reply, sure of each of its numbers, and what it told."""
     told: list[Event] = []
-    reader = BoxReader(words, CODEC, Calibration(), told.append)
+    reader = BoxReader(words, CODEC, calibration or Calibration(), told.append)
     for token in words.tokenizer.encode(serialise(codes)):
         certain = np.zeros(words.size, np.float32)
         certain[token] = 1.0
@@ -52,12 +66,14 @@ def test_each_line_is_told_as_a_box_when_it_ends(words: BoxVocabulary) -> None:
 
 def test_an_object_that_is_said_twice_is_one_box(words: BoxVocabulary) -> None:
     again, beside, other = replace(MUG, u=MUG.u + 4), replace(MUG, u=MUG.u + 200), replace(MUG, label="bowl")
-    reader, told = read(words, [MUG, again, beside, other])
+    calibration = Counting()
+    reader, told = read(words, [MUG, again, beside, other], calibration)
     assert reader.codes == [MUG, again, beside, other]  # the reply is kept as it was written
     assert [b.label for b in reader.boxes] == ["mug", "mug", "bowl"]
     assert reader.boxes[0].center == CODEC.decode(MUG).center
     assert reader.boxes[1].center == CODEC.decode(beside).center
-    assert len(told) == len(reader.evidence) == 3
+    assert told == [BoxDecoded(b) for b in reader.boxes]
+    assert calibration.given == [b.score for b in reader.boxes]  # one for each, so that a log of them fits the boxes
 
 
 def test_a_line_cut_short_is_no_box(words: BoxVocabulary) -> None:

@@ -42,15 +42,16 @@ def _intrinsics(frame: Frame) -> list[float]:
 
 def _ground(model: N3D, view: View, frame: Frame, entry: dict[str, Any]) -> dict[str, Any]:
     view = _marked(model, view, frame, [entry["mark"]] if "mark" in entry else [])
-    log = model.calibration.seen if isinstance(model.calibration, EvidenceLog) else []
-    log.clear()
+    noted = model.calibration.seen if isinstance(model.calibration, EvidenceLog) else None
+    if noted is not None:
+        noted.clear()
     start = time.perf_counter()
     try:
         found = [_box(b) for b in view.ground(entry["text"]).boxes]
     except N3DError as error:
         return entry | {"found": [], "error": str(error)}
-    for box, evidence in zip(found, log, strict=False):
-        box["evidence"] = evidence
+    if noted is not None:
+        found = [box | {"evidence": evidence} for box, evidence in zip(found, noted, strict=True)]
     return entry | {"found": found, "ms": round((time.perf_counter() - start) * 1000, 1)}
 
 
