@@ -49,13 +49,26 @@ class BinSoftener(nn.Module):
         return -(self.kernel[bins] * log_probability).sum(-1) - self.entropy[bins]
 
 
+class NumberSofteners(nn.Module):
+    """Those of the numbers of a model's language.
+
+    Args:
+        number_ids, fraction_ids: ids of the tokens that say bins, and hundredths behind a point.
+        sigma: of the bins; 0 for none of either.
+    """
+
+    def __init__(self, number_ids: list[int], fraction_ids: list[int], sigma: float) -> None:
+        super().__init__()
+        self.bins = BinSoftener(number_ids, sigma)
+        self.fractions = BinSoftener(fraction_ids, FRACTION_SIGMA if sigma > 0 else 0.0)
+
+
 def language_loss(
     logits: Tensor,
     targets: Tensor,
     weights: Tensor,
     bins: Tensor,
-    softener: BinSoftener | None,
-    fractions: BinSoftener | None = None,
+    softeners: NumberSofteners | None,
 ) -> Tensor:
     """Weighted mean loss of the positions [N] that are to be predicted.
 
@@ -63,17 +76,15 @@ def language_loss(
         logits: [N, V].
         targets, weights: [N] ids and their weights.
         bins: [N] bin values, from `FRACTIONS` on hundredths of a text; negative where the token is neither.
-        softener, fractions: of the bins and of the hundredths; None where they are ordinary tokens.
+        softeners: of bins and hundredths; None where both are ordinary tokens.
     """
-    if softener is None:
+    if softeners is None:
         loss = F.cross_entropy(logits.float(), targets, reduction="none")
         return (loss * weights).sum() / weights.sum().clamp(min=1e-6)
-    is_bin = (bins >= 0) & (bins < FRACTIONS)
-    is_fraction = bins >= FRACTIONS
-    plain = ~is_bin if fractions is None else bins < 0
+    plain, is_fraction = bins < 0, bins >= FRACTIONS
+    is_bin = ~plain & ~is_fraction
     loss = torch.empty(len(targets), device=logits.device)
     loss[plain] = F.cross_entropy(logits[plain].float(), targets[plain], reduction="none")
-    loss[is_bin] = softener(logits[is_bin], bins[is_bin])
-    if fractions is not None:
-        loss[is_fraction] = fractions(logits[is_fraction], bins[is_fraction] - FRACTIONS)
+    loss[is_bin] = softeners.bins(logits[is_bin], bins[is_bin])
+    loss[is_fraction] = softeners.fractions(logits[is_fraction], bins[is_fraction] - FRACTIONS)
     return (loss * weights).sum() / weights.sum().clamp(min=1e-6)

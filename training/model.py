@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from n3d_core.errors import ConfigError
 from n3d_core.model.config import N3DConfig
 from n3d_core.model.decoder import mrope_tables
 from n3d_core.model.layers import rotate
@@ -21,7 +22,7 @@ from n3d_core.model.plan import ImagePlan
 from n3d_core.model.vision import PlanTensors
 from training.dense import DenseHead, PointerHead
 from training.lora import merged
-from training.losses import FRACTION_SIGMA, BinSoftener, language_loss
+from training.losses import NumberSofteners, language_loss
 from training.packing import IGNORE, Packed, attention_mask
 from training.samples import Sample
 
@@ -98,6 +99,9 @@ class TrainingModel(nn.Module):
         fraction_ids: ids of the tokens that stand for hundredths behind a point; empty where they are ordinary tokens.
         words: ids of the tokens that name each class and each colour, for the auxiliary heads; None for none.
         auxiliary: weight of their losses.
+
+    Raises:
+        ConfigError: if auxiliary heads are asked for where numbers are spelled by digits: they measure in bins.
     """
 
     def __init__(
@@ -111,18 +115,21 @@ class TrainingModel(nn.Module):
         auxiliary: float = 1.0,
     ) -> None:
         super().__init__()
+        if words and not number_ids:
+            raise ConfigError(
+                "loss.dense: the auxiliary heads measure in bins and need 0 to 999 as single tokens, but this "
+                "tokenizer spells numbers by digits; set loss.dense to 0"
+            )
         self.network = network
         self.plan = PlanTensors(plan)
         width = network.config.text.hidden_size
         self.register_buffer("number_ids", torch.tensor(number_ids), persistent=False)
-        self.softener: BinSoftener | None = None
-        self.fractions: BinSoftener | None = None
+        self.softeners: NumberSofteners | None = None
         if number_ids:
             self.register_buffer("features", _fourier(len(number_ids), 32), persistent=False)
             self.number_map = nn.Parameter(torch.zeros(self.features.shape[1], width))
             nn.init.normal_(self.number_map, std=0.02 / math.sqrt(self.features.shape[1]) * 4)
-            self.softener = BinSoftener(number_ids, sigma)
-            self.fractions = BinSoftener(fraction_ids, FRACTION_SIGMA if sigma > 0 else 0.0)
+            self.softeners = NumberSofteners(number_ids, fraction_ids, sigma)
         merge = network.config.vision.spatial_merge_size
         self.words = words
         self.dense = DenseHead(width, merge * merge) if words else None
@@ -132,7 +139,7 @@ class TrainingModel(nn.Module):
     def embedding_table(self) -> Tensor:
         """[vocab, hidden]: the rows of numbers are their own values plus a linear map of their Fourier features."""
         table = self.network.model.embed_tokens.weight
-        if self.softener is None:
+        if self.softeners is None:
             return table
         return table.index_add(0, self.number_ids, (self.features @ self.number_map).to(table.dtype))
 
@@ -141,7 +148,7 @@ class TrainingModel(nn.Module):
         """Parameters of this model, by name, in released form: adapters and number map folded in, the rest dropped."""
         inside = {k.removeprefix("network."): v for k, v in parameters.items() if k.startswith("network.")}
         state = merged(self.network, inside)
-        if self.softener is not None:
+        if self.softeners is not None:
             table = state["model.embed_tokens.weight"]
             rows = (self.features.cpu() @ parameters["number_map"]).to(table.dtype)
             state["model.embed_tokens.weight"] = table.index_add(0, self.number_ids.cpu(), rows)
@@ -176,16 +183,16 @@ class TrainingModel(nn.Module):
         head = table if network.config.text.tie_word_embeddings else network.lm_head.weight
         logits = F.linear(hidden[predicted], head)
         targets, bins = batch.targets[predicted], batch.bins[predicted]
-        text = language_loss(logits, targets, batch.weights[predicted], bins, self.softener, self.fractions)
+        text = language_loss(logits, targets, batch.weights[predicted], bins, self.softeners)
         with torch.no_grad():
             guess = logits.argmax(-1)
             is_bin = bins >= 0
             words = (guess == targets)[~is_bin & (batch.weights[predicted] >= 1)].float().mean()
         out = {"loss": text, "language": text.detach(), "decisions": words}
-        if self.dense is not None and self.pointer is not None and self.words is not None:
+        if self.dense and self.pointer and self.words and self.softeners:
             seen = middle[pads].unflatten(0, image.shape[:2])
             names = (_mean_rows(table, self.words[0]), _mean_rows(table, self.words[1]), table[self.number_ids])
-            dense = self.dense(image, seen, names, batch.classes, batch.colors, batch.boxes, self.softener)
+            dense = self.dense(image, seen, names, batch.classes, batch.colors, batch.boxes, self.softeners.bins)
             pointer = self.pointer(middle, pads, batch.pointed, batch.shares)
             fetch = self._fetching(middle, pads, batch)
             out |= {k: v.detach() for k, v in (dense | pointer).items() if k != "loss"}

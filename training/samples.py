@@ -153,8 +153,8 @@ class SampleMaker:
         self.open = tokenizer.encode("bbox_0=Bbox(")[-1]
         self.end = tokenizer.id_of(prompts.TURN_END)
         numbers = [tokenizer.encode(str(v)) for v in range(1000)]
-        self.whole_numbers = all(len(n) == 1 for n in numbers)
-        self.bin_of = {n[0]: v for v, n in enumerate(numbers)} if self.whole_numbers else {}
+        whole = all(len(n) == 1 for n in numbers)
+        self.bin_of = {n[0]: v for v, n in enumerate(numbers)} if whole else {}
         self.point = tokenizer.encode("0.1")[1]
         self.signs = {i for i in tokenizer.encode("0 < 1 > 0") if tokenizer.decode([i]).strip() in ("<", ">")}
         self.fraction_of = {n: FRACTIONS + v for v, n in enumerate(fraction_ids(tokenizer))} if self.bin_of else {}
@@ -244,7 +244,7 @@ class SampleMaker:
         it is made at the first token, and then at each newline. What the grammar forces weighs little. Where numbers
         are spelled by digits all tokens are alike.
         """
-        if not self.whole_numbers:
+        if not self.bin_of:
             return [1.0] * len(reply), [IGNORE] * len(reply), [IGNORE] * len(reply)
         weights: list[float] = []
         bins: list[int] = []

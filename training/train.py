@@ -30,7 +30,6 @@ from training.config import TrainConfig
 from training.data import Numbers, SceneSamples, batches
 from training.errors import TrainingError
 from training.lora import add_adapters
-from training.losses import fraction_ids
 from training.model import Batch, TrainingModel
 from training.optim import MovingAverage, Optimiser, initialise, parameter_count
 from training.parallel import Processes, half_precision, sharded_like, whole
@@ -76,14 +75,18 @@ class Trainer:
             initialise(network, self.model_config.text.num_hidden_layers, torch.Generator().manual_seed(config.seed))
         if config.train == "lora":
             add_adapters(network, config.lora)
-        numbers = [self.tokenizer.encode(str(v)) for v in range(1000)]
-        whole_numbers = [n[0] for n in numbers] if all(len(n) == 1 for n in numbers) else []
+        maker = self.samples.maker
         words = (self._word_ids(CLASSES), self._word_ids(COLORS)) if config.loss.dense > 0 else None
-        fractions = fraction_ids(self.tokenizer) if whole_numbers else []
         model = TrainingModel(
-            network, self._plan(), whole_numbers, fractions, config.loss.sigma, words, config.loss.dense
+            network,
+            self._plan(),
+            list(maker.bin_of),
+            list(maker.fraction_of),
+            config.loss.sigma,
+            words,
+            config.loss.dense,
         )
-        if loaded and whole_numbers:
+        if loaded and maker.bin_of:
             torch.nn.init.zeros_(model.number_map)  # it is part of the embedding table already
         if config.checkpointing:
             model.checkpoint_blocks()

@@ -15,7 +15,7 @@ from n3d_core.geometry.frame_folder import TrueObject
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.model.config import N3DConfig
 from n3d_core.reasoning.question import TYPES
-from training.losses import FRACTION_SIGMA, FRACTIONS, BinSoftener, fraction_ids, language_loss
+from training.losses import FRACTIONS, NumberSofteners, fraction_ids, language_loss
 from training.questions.grounding import SceneObjects
 from training.questions.spatial import spatial_samples
 from training.samples import Question, SampleMaker
@@ -96,16 +96,15 @@ def test_each_hundredth_has_its_token(tokenizer: Tokenizer) -> None:
 
 
 def test_a_near_hundredth_costs_less_than_a_far_one() -> None:
-    fractions = BinSoftener(list(range(20, 120)), FRACTION_SIGMA)
-    bins = BinSoftener(list(range(10)), 1.0)
+    softeners = NumberSofteners(list(range(10)), list(range(20, 120)), 1.0)
     target, value = torch.tensor([20 + 57]), torch.tensor([FRACTIONS + 57])
 
     def loss(said: int) -> float:
         logits = torch.zeros(1, 130)
         logits[0, 20 + said] = 5.0
-        return float(language_loss(logits, target, torch.ones(1), value, bins, fractions))
+        return float(language_loss(logits, target, torch.ones(1), value, softeners))
 
     assert loss(57) < loss(58) < loss(60) == pytest.approx(loss(99), abs=0.5)
     exact = torch.full((1, 130), -30.0)
-    exact[0, 20:120] = fractions.kernel[57].clamp(min=1e-12).log()
-    assert float(language_loss(exact, target, torch.ones(1), value, bins, fractions)) == pytest.approx(0, abs=1e-5)
+    exact[0, 20:120] = softeners.fractions.kernel[57].clamp(min=1e-12).log()
+    assert float(language_loss(exact, target, torch.ones(1), value, softeners)) == pytest.approx(0, abs=1e-5)
