@@ -23,6 +23,7 @@ from typing import Any
 from n3d_core.errors import ConfigError, N3DError
 from training.config import TrainConfig
 from training.evaluate import report_of
+from training.evaluation.headline import headline, markdown
 from training.evaluation.running import run_suite
 from training.evaluation.suite import Amount, SceneSuite
 from training.mixture import SPATIAL_PASSES
@@ -65,16 +66,6 @@ VARIANTS = {
     "no_auxiliary": Variant("without the auxiliary heads", ("loss.dense=0.0",)),
     "adamw": Variant("AdamW for all parameters", ("optim.name=adamw",)),
     "no_augmentation": Variant("without augmentation", ("data.augment=false",)),
-}
-
-COLUMNS = {
-    "f1_25": "F1@0.25",
-    "f1_50": "F1@0.5",
-    "mean_iou": "mean IoU",
-    "center_offset": "centre offset (m)",
-    "absent": "absent",
-    "open": "open answers",
-    "numerical": "numerical answers",
 }
 
 
@@ -157,30 +148,13 @@ def _measure(variant: Variant, config: TrainConfig, args: argparse.Namespace) ->
     taught = Vocabulary.of_model(model)
     suite = SceneSuite(args.scenes, _SEED, amount=amount, held_out="validation", vocabulary=taught)
     report = report_of(run_suite(model, suite, args.workers, kept=folder / "frames.jsonl", changes=variant.changes))
-    grounding, answers = report["grounding"], report[variant.answers]
-    return {
-        **{key: grounding[key] for key in ("f1_25", "f1_50", "mean_iou", "center_offset")},
-        "absent": report["absent"]["accuracy"],
-        **{key: answers[key] for key in ("open", "numerical")},
-        "steps": args.steps,
-        "scenes": args.scenes,
-    }
+    return {**headline(report, variant.answers), "steps": args.steps, "scenes": args.scenes}
 
 
 def _write(path: Path, data: dict[str, Any]) -> None:
     part = path.with_name(f"{path.name}.part")
     part.write_text(json.dumps(data) + "\n")
     os.replace(part, path)
-
-
-def table(rows: dict[str, dict[str, Any]]) -> str:
-    """Markdown, one row a variant; columns that no variant has a figure for are left out."""
-    shown = [key for key in COLUMNS if any(row[key] is not None for row in rows.values())]
-    lines = ["| variant | " + " | ".join(COLUMNS[key] for key in shown) + " |", "|---" * (len(shown) + 1) + "|"]
-    for name, row in rows.items():
-        figures = ["-" if row[key] is None else f"{row[key]:.3f}" for key in shown]
-        lines.append(f"| {VARIANTS[name].about} | " + " | ".join(figures) + " |")
-    return "\n".join(lines)
 
 
 def main() -> int:
@@ -204,7 +178,7 @@ def main() -> int:
     except (N3DError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(table(rows))
+    print(markdown("variant", {VARIANTS[name].about: row for name, row in rows.items()}))
     print(json.dumps(rows))
     return 0
 

@@ -20,19 +20,11 @@ from typing import Any
 from n3d_core.errors import ConfigError, N3DError
 from n3d_core.models import find_model
 from training.evaluate import report_of, work_file
+from training.evaluation.headline import headline, markdown
 from training.evaluation.running import run_suite
 from training.evaluation.suite import Amount, SceneSuite
 from training.scenes.vocabulary import Vocabulary
 
-COLUMNS = {
-    "f1_25": "F1@0.25",
-    "f1_50": "F1@0.5",
-    "absent": "absent",
-    "open": "open answers",
-    "numerical": "numerical answers",
-    "mean_iou": "mean IoU",
-    "center_offset": "centre offset (m)",
-}
 LOSSES = ("f1_25", "f1_50", "open", "numerical")
 
 
@@ -52,34 +44,16 @@ def measure(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     for name in names:
         print(name, file=sys.stderr, flush=True)
         kept = work_file(args.work, args.model, suite, name)
-        rows[name] = _figures(report_of(run_suite(args.model, suite, args.workers, name, kept)))
+        report = report_of(run_suite(args.model, suite, args.workers, name, kept))
+        rows[name] = {**headline(report), "errors": report["suite"]["errors"]}
     first = rows[names[0]]
     for row in rows.values():
         row["loss"] = {key: _less(first[key], row[key]) for key in LOSSES}
     return rows
 
 
-def _figures(report: dict[str, Any]) -> dict[str, Any]:
-    grounding, answers = report["grounding"], report["qa"]
-    return {
-        **{key: grounding[key] for key in ("f1_25", "f1_50", "mean_iou", "center_offset")},
-        "absent": report["absent"]["accuracy"],
-        **{key: answers[key] for key in ("open", "numerical")},
-        "errors": report["suite"]["errors"],
-    }
-
-
 def _less(first: float | None, other: float | None) -> float | None:
     return None if first is None or other is None else round(first - other, 4)
-
-
-def table(rows: dict[str, dict[str, Any]]) -> str:
-    """Markdown, one row a backend."""
-    lines = ["| backend | " + " | ".join(COLUMNS.values()) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
-    for name, row in rows.items():
-        figures = ["-" if row[key] is None else f"{row[key]:.3f}" for key in COLUMNS]
-        lines.append(f"| {name} | " + " | ".join(figures) + " |")
-    return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -101,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except N3DError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(table(rows))
+    print(markdown("backend", rows))
     print(json.dumps(rows))
     return 0
 

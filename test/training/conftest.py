@@ -8,11 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from n3d_core.model.config import N3DConfig
 from training.config import TrainConfig
+from training.parallel import Processes
 from training.tiny import tiny_config
 from training.tokenizer import build_tokenizer, save_tokenizer
+from training.train import Trainer
 
 _CORPUS = [
     "red mug, blue box: Identify the 3D boxes for all the in this scene. First locate the bbox of the object(s)."
@@ -69,15 +72,43 @@ def small_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def make_config(small_init: Path, small_cache: Path, tmp_path: Path) -> MakeConfig:
-    """Builds a config for the small model; overrides are `a.b=value`."""
+def config_maker(tmp_path: Path) -> Callable[[str, str], MakeConfig]:
+    """From the head and the data of a config: what makes configs of short trainings; overrides are `a.b=value`."""
 
-    def make(*overrides: str) -> TrainConfig:
-        path = tmp_path / "config.yaml"
-        path.write_text(
-            f"init: {small_init}\noutput: {tmp_path / 'out'}\nsteps: 6\nbatch: 2\nthreads: 1\nlog_every: 1\n"
-            f"data: {{cache: {small_cache}, tokens: 160, workers: 0}}\noptim: {{warmup_steps: 2}}\n"
-        )
-        return TrainConfig.from_yaml(path, list(overrides))
+    def maker(head: str, data: str) -> MakeConfig:
+        def make(*overrides: str) -> TrainConfig:
+            path = tmp_path / "config.yaml"
+            path.write_text(
+                f"{head}\noutput: {tmp_path / 'out'}\nbatch: 2\nthreads: 1\nlog_every: 1\ndata: {data}\n"
+                "optim: {warmup_steps: 2}\n"
+            )
+            return TrainConfig.from_yaml(path, list(overrides))
 
-    return make
+        return make
+
+    return maker
+
+
+@pytest.fixture
+def make_config(small_init: Path, small_cache: Path, config_maker: Callable[[str, str], MakeConfig]) -> MakeConfig:
+    """Makes configs for the small model."""
+    return config_maker(f"init: {small_init}\nsteps: 6", f"{{cache: {small_cache}, tokens: 160, workers: 0}}")
+
+
+@pytest.fixture
+def train_until_saved() -> Callable[[TrainConfig], None]:
+    """Trains until the first state is saved, and is stopped there as Ctrl-C stops it."""
+
+    def train(config: TrainConfig) -> None:
+        trainer = Trainer(config, Processes(0, 1, torch.device("cpu")))
+        save = trainer.save
+
+        def save_and_die() -> None:
+            save()
+            raise KeyboardInterrupt
+
+        trainer.save = save_and_die  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            trainer.run()
+
+    return train

@@ -13,6 +13,7 @@ from n3d_core.errors import ConfigError
 from training import ablate
 from training.config import TrainConfig
 from training.curves import _ticks, main, read_run
+from training.evaluation.headline import markdown
 from training.progress import Progress
 
 MakeConfig = Callable[..., TrainConfig]
@@ -80,7 +81,7 @@ ROW = {"f1_25": 0.5, "f1_50": 0.25, "mean_iou": None, "center_offset": None, "ab
 
 
 def test_the_table_of_ablations_leaves_out_what_nobody_measured() -> None:
-    text = ablate.table({"full": ROW, "no_depth": ROW | {"f1_25": None}})
+    text = markdown("variant", {"everything on": ROW, "without the 3D encoding": ROW | {"f1_25": None}})
     assert text.splitlines() == [
         "| variant | F1@0.25 | F1@0.5 | absent |",
         "|---|---|---|---|",

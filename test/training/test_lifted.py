@@ -90,19 +90,10 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def lifted_config(small_init: Path, shards: Path, tmp_path: Path) -> MakeConfig:
-    """A config that trains on the lifted folder alone, without augmentation."""
-
-    def make(*overrides: str) -> TrainConfig:
-        path = tmp_path / "config.yaml"
-        path.write_text(
-            f"init: {small_init}\noutput: {tmp_path / 'out'}\nsteps: 4\nbatch: 2\nthreads: 1\nlog_every: 1\n"
-            f"data: {{lifted: {{{shards}: 1.0}}, size: 64x48, tokens: 200, workers: 0, augment: false}}\n"
-            "optim: {warmup_steps: 2}\n"
-        )
-        return TrainConfig.from_yaml(path, list(overrides))
-
-    return make
+def lifted_config(small_init: Path, shards: Path, config_maker: Callable[[str, str], MakeConfig]) -> MakeConfig:
+    """Makes configs that train on the lifted folder alone, without augmentation."""
+    data = f"{{lifted: {{{shards}: 1.0}}, size: 64x48, tokens: 200, workers: 0, augment: false}}"
+    return config_maker(f"init: {small_init}\nsteps: 4", data)
 
 
 def samples_of(config: TrainConfig) -> SceneSamples:
@@ -199,22 +190,13 @@ def test_a_batch_without_a_class_that_the_auxiliary_heads_know_is_learnt_from(
 
 
 def test_a_killed_training_goes_on_with_the_same_samples(
-    lifted_config: MakeConfig, small_cache: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
+    lifted_config: MakeConfig, small_cache: Path, shards: Path, train_until_saved: Callable[[TrainConfig], None]
 ) -> None:
     mixed = [f"data.cache={small_cache}", f"data.lifted={{{shards}: 0.5}}", "data.augment=true", "save_every=2"]
     whole = lifted_config(*mixed, "output=" + lifted_config().output + "-whole")
     Trainer(whole, CPU).run()
     broken = lifted_config(*mixed)
-    save = Trainer.save
-
-    def save_and_die(self: Trainer) -> None:
-        save(self)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Trainer, "save", save_and_die)
-    with pytest.raises(KeyboardInterrupt):
-        Trainer(broken, CPU).run()
-    monkeypatch.undo()
+    train_until_saved(broken)
     Trainer(broken, CPU).run()
     curves = [
         [json.loads(line)["loss"] for line in (Path(c.output) / "metrics.jsonl").read_text().splitlines()]

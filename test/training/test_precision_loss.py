@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from training.evaluate import work_file
+from training.evaluation.headline import markdown
 from training.evaluation.suite import SceneSuite
-from training.precision_loss import main, table
+from training.precision_loss import main
 
 
 def test_finished_frames_of_one_precision_are_not_another_ones(tmp_path: Path) -> None:
@@ -27,8 +28,10 @@ def test_different_backends_are_wanted(backends: str, capsys: pytest.CaptureFixt
 
 def test_what_could_not_be_counted_is_a_dash() -> None:
     row = {"f1_25": 0.5, "f1_50": None, "absent": 1.0, "open": 0.25, "numerical": 0.0, "mean_iou": 0.7}
-    lines = table({"torch": {**row, "center_offset": None}}).splitlines()
-    assert lines[-1] == "| torch | 0.500 | - | 1.000 | 0.250 | 0.000 | 0.700 | - |"
+    rows = {"torch": {**row, "center_offset": None}, "onnx": {**row, "f1_50": 0.25, "center_offset": None}}
+    lines = markdown("backend", rows).splitlines()
+    assert lines[0] == "| backend | F1@0.25 | F1@0.5 | mean IoU | absent | open answers | numerical answers |"
+    assert lines[2] == "| torch | 0.500 | - | 0.700 | 1.000 | 0.250 | 0.000 |"
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from n3d_core.pipeline import N3D
 from training.config import TrainConfig
 from training.data import Numbers, SceneSamples
 from training.errors import TrainingError
+from training.model import TrainingModel
 from training.parallel import Processes
 from training.samples import from_cache
 from training.train import Trainer
@@ -39,27 +40,26 @@ def losses(config: TrainConfig) -> dict[int, float]:
 
 
 def test_a_killed_training_goes_on_with_the_same_loss_curve(
-    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+    make_config: MakeConfig, train_until_saved: Callable[[TrainConfig], None]
 ) -> None:
     whole = make_config("save_every=3", "output=" + str(make_config().output) + "-whole")
     Trainer(whole, CPU).run()
 
     broken = make_config("save_every=3")
-    save = Trainer.save
-
-    def save_and_die(self: Trainer) -> None:
-        save(self)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Trainer, "save", save_and_die)
-    with pytest.raises(KeyboardInterrupt):
-        Trainer(broken, CPU).run()
-    monkeypatch.undo()
+    train_until_saved(broken)
     assert max(losses(broken)) == 3
     Trainer(broken, CPU).run()
     assert losses(broken) == losses(whole)
     first, second = (load_file(Path(c.output) / "model/model.safetensors") for c in (whole, broken))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_auxiliary_heads_want_numbers_that_are_tokens(make_config: MakeConfig) -> None:
+    trainer = Trainer(make_config(), CPU)
+    words = trainer.model.words
+    assert words
+    with pytest.raises(ConfigError, match=r"loss.dense: .* spells numbers by digits; set loss.dense to 0"):
+        TrainingModel(trainer.model.network, trainer._plan(), [], [], 4.0, words)
 
 
 def test_the_exported_model_is_a_checkpoint_that_answers(make_config: MakeConfig) -> None:
