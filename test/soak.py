@@ -89,9 +89,9 @@ def soak(client: BenchClient, pid: int, seconds: float, chance: random.Random, t
     first, last = (
         np.percentile(_between(latencies, third * seconds / 3, (third + 1) * seconds / 3), 95) for third in (0, 2)
     )
-    tenths = [_between(latencies, k * seconds / 10, (k + 1) * seconds / 10) for k in range(10)]
+    tenths = [[ms for when, ms in latencies if int(10 * when / seconds) == k] for k in range(10)]
     return {
-        "medians_ms": [round(float(np.median(tenth)), 1) for tenth in tenths],
+        "medians_ms": [round(float(np.median(tenth)), 1) if tenth else None for tenth in tenths],
         "minutes": round(seconds / 60, 2),
         "queries": queries,
         "unexplained": unexplained,
