@@ -98,8 +98,9 @@ class LossConfig:
     Attributes:
         sigma: standard deviation, in bins, over which the targets of bins are softened; 0 for none.
         dense: of the auxiliary head's loss; 0 leaves the head out.
-        decision: of the choice between one more box and the end; that of a bin is 1.
-        text: of each token of a thought or an answer.
+        decision: of the choice between one more box and the end, and of what a thought compares and concludes; that of
+            a number is 1.
+        text: of each other word of a thought or an answer.
     """
 
     sigma: float = 4.0

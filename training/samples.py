@@ -31,6 +31,8 @@ from training.scenes.catalogue import CLASSES
 from training.scenes.colors import COLORS
 from training.scenes.scene import is_groundable
 
+_COMPARISON, _THOUGHT_END = " Since ", "</think>"
+
 
 @dataclass(frozen=True)
 class LabelledObject:
@@ -128,7 +130,7 @@ class SampleMaker:
 
     Args:
         tokens: longest packed sequence.
-        text_weight: weight of the loss of each token of a thought or answer; that of a bin is 1.
+        text_weight: weight of the loss of each word of a thought or answer; that of a number is 1.
         depth: whether the model sees the points.
         codec: how boxes are written.
     """
@@ -156,7 +158,6 @@ class SampleMaker:
         whole = all(len(n) == 1 for n in numbers)
         self.bin_of = {n[0]: v for v, n in enumerate(numbers)} if whole else {}
         self.point = tokenizer.encode("0.1")[1]
-        self.signs = {i for i in tokenizer.encode("0 < 1 > 0") if tokenizer.decode([i]).strip() in ("<", ">")}
         self.fraction_of = {n: FRACTIONS + v for v, n in enumerate(fraction_ids(tokenizer))} if self.bin_of else {}
         self.prefix = tokenizer.encode(prompts.PREFIX)
 
@@ -202,17 +203,38 @@ class SampleMaker:
     def _segment(self, question: Question, codes: list[BoxCode], decision: float) -> Segment:
         prompt = self.tokenizer.encode(f"{prompts.VISION_END}{question.prompt}{prompts.SUFFIX}")
         if question.reply is not None:
-            given = self.tokenizer.encode(question.given)
-            reply = [*given, *self.tokenizer.encode(question.reply), self.end]
-            weights = [decision if token in self.signs else self.text_weight for token in reply]
-            weights[: len(given)] = [0.0] * len(given)
+            reply, weights, bins = self._text_targets(question, question.reply, decision)
             silent: list[Pointer] = [None] * (len(prompt) + len(reply))
-            return Segment(prompt, reply, weights, self._value_bins(reply), silent)
+            return Segment(prompt, reply, weights, bins, silent)
         lines = [replace(codes[i], label=label) for i, label in question.boxes]
         objects = [i for i, _ in question.boxes]
         reply = [*self.tokenizer.encode(serialise(lines)), self.end]
         weights, bins, deciding = self._box_targets(reply, objects, decision)
         return Segment(prompt, reply, weights, bins, self._asking(prompt, objects)[:-1] + deciding + [None])
+
+    def _text_targets(self, question: Question, text: str, decision: float) -> tuple[list[int], list[float], list[int]]:
+        """Ids, weights and bins of a thought and answer.
+
+        Most words of a thought repeat or follow a pattern. What it can get wrong is what it compares and concludes,
+        which weighs as a decision does, and the numbers.
+        """
+        ids = self.tokenizer.encode(question.given)
+        weights = [question.given_weight] * len(ids)
+        given = len(ids)
+        thought, since, rest = text.partition(_COMPARISON)
+        conclusion, end, answer = rest.partition(_THOUGHT_END)
+        words = self.text_weight
+        for piece, weight in ((thought, words), (since + conclusion, decision), (end + answer, words)):
+            tokens = self.tokenizer.encode(piece)
+            ids += tokens
+            weights += [weight] * len(tokens)
+        ids.append(self.end)
+        weights.append(words)
+        bins = self._value_bins(ids)
+        for i in range(given, len(ids)):
+            if bins[i] != IGNORE:
+                weights[i] = max(weights[i], 1.0)
+        return ids, weights, bins
 
     def _value_bins(self, reply: list[int]) -> list[int]:
         """Bins of the numbers of a thought that a near one could stand for: hundredths behind a point, and integers
@@ -284,13 +306,15 @@ class Question:
         prompt: what follows the image in the user turn.
         boxes: objects in the order of the reply.
         reply: the reply's text, for questions that are not answered by boxes.
-        given: the beginning of the reply that is not asked for: `reply` goes on from it.
+        given: the beginning of the reply that only repeats what is known: `reply` goes on from it.
+        given_weight: of the loss of each of its tokens; 0 where it is not asked for.
     """
 
     prompt: str
     boxes: tuple[tuple[int, str], ...] = ()
     reply: str | None = None
     given: str = ""
+    given_weight: float = 0.0
 
 
 def from_cache(scene: CachedScene) -> LabelledImage:

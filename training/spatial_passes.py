@@ -17,12 +17,13 @@ from n3d_core.geometry.camera import Camera
 from n3d_core.language.conditions import condition_names, first_sentence, mentioned, scene_condition
 from n3d_core.reasoning.chain import Style
 from n3d_core.reasoning.roles import Roles
-from n3d_core.reasoning.solving import solve
+from n3d_core.reasoning.solving import Solution, solve
 from training.questions.samples import SpatialSample
 from training.samples import Question
 
 SHAKEN = 0.7  # share of pass-2 prompts with shaken boxes
 NUMBERED = 0.25  # share that speaks of boxes found before, as `3_red mug`
+REPEATED = 0.2  # weight of the words of a thought that repeat the boxes of its prompt
 _STATED = re.compile(
     r"<think>((The 3D (center|bbox) of [^\[]+ is \[[^]]+\]\. ?)+(?<! )|[XYZWHL]_A = [^ ]+ for .*?\.(?= Since))"
 )
@@ -46,11 +47,8 @@ def drill_question(sample: SpatialSample, rng: np.random.Generator) -> Question 
     count = len(sample.objects)
     boxes = (*_shaken(list(roles.boxes[:count]), rng), *roles.boxes[count:])
     solution = solve(sample.solution.question, Roles(roles.names, boxes))
-    thought = f"<think>{solution.reasoning}</think> {solution.text}"
-    stated = _STATED.match(thought)
-    if stated is None:
-        return None
-    return Question(first_sentence(sample.text), reply=thought[stated.end() :], given=stated[0])
+    given, reply = _parted(solution)
+    return Question(first_sentence(sample.text), reply=reply, given=given) if given else None
 
 
 def reason_question(
@@ -72,7 +70,16 @@ def reason_question(
     solution = solve(sample.solution.question, stated, style)
     order = mentioned(text, names) if numbered else range(count)
     condition = scene_condition([boxes[i] for i in order], camera, [names[i] for i in order])
-    return Question(text + condition, reply=f"<think>{solution.reasoning}</think> {solution.text}")
+    given, reply = _parted(solution)
+    return Question(text + condition, reply=reply, given=given, given_weight=REPEATED)
+
+
+def _parted(solution: Solution) -> tuple[str, str]:
+    """The beginning of thought and answer that states boxes (empty where none does), and the rest."""
+    text = f"<think>{solution.reasoning}</think> {solution.text}"
+    stated = _STATED.match(text)
+    end = stated.end() if stated else 0
+    return text[:end], text[end:]
 
 
 def _shaken(boxes: list[Box3D], rng: np.random.Generator) -> list[Box3D]:

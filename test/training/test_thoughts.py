@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,14 +71,28 @@ def test_a_drill_computes_from_the_numbers_that_it_states() -> None:
     assert metres == pytest.approx(abs(first - second), abs=1e-9)
 
 
-def test_what_is_given_has_no_loss_and_comparisons_weigh_more(maker: SampleMaker, tokenizer: Tokenizer) -> None:
-    question = Question("Is a above b?", reply=" Since Y_A = 0.2 < Y_B = 0.34, b is above a.", given="<think>0.2.")
-    segment = maker._segment(question, [], decision=2.0)
-    given = len(tokenizer.encode(question.given))
-    assert segment.weights[:given] == [0.0] * given
-    asked = dict(zip(segment.reply[given:], segment.weights[given:], strict=True))
-    assert asked.pop(tokenizer.encode("0 < 1")[2]) == 2.0
-    assert set(asked.values()) == {0.5}
+def test_comparison_and_conclusion_weigh_as_decisions_numbers_one_and_other_words_less(
+    maker: SampleMaker, tokenizer: Tokenizer
+) -> None:
+    pieces = ["<think>0.2.", " Since Y_A = 0.2 < Y_B = 0.34, b is above a.", "</think> b is"]
+    lengths = [len(tokenizer.encode(piece)) for piece in pieces]
+    question = Question("Is a above b?", reply="".join(pieces[1:]), given=pieces[0])
+    assert maker._segment(question, [], decision=2.0).weights == (
+        [0.0] * lengths[0] + [2.0] * lengths[1] + [0.5] * (lengths[2] + 1)
+    )
+    again = replace(question, given_weight=0.2)
+    assert maker._segment(again, [], decision=2.0).weights[: lengths[0]] == [0.2] * lengths[0]
+    computed = maker._segment(Question("How far?", reply="a = 0.57 meters."), [], decision=2.0)
+    assert [tokenizer.decode([i]) for i, w in zip(computed.reply, computed.weights, strict=True) if w == 1.0] == ["57"]
+    assert set(computed.weights) == {0.5, 1.0}
+
+
+def test_a_thought_in_pieces_is_the_same_words(maker: SampleMaker, tokenizer: Tokenizer) -> None:
+    rng = np.random.default_rng(0)
+    drills = [d for d in (drill_question(sample, rng) for sample in _SAMPLES) if d]
+    for drill in drills:
+        whole = tokenizer.encode(f"{drill.given}{drill.reply}")
+        assert maker._segment(drill, [], decision=2.0).reply == [*whole, maker.end]
 
 
 def test_hundredths_and_whole_numbers_of_a_thought_have_bins(maker: SampleMaker, tokenizer: Tokenizer) -> None:
