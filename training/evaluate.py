@@ -24,11 +24,13 @@ from n3d_core.errors import ConfigError, N3DError
 from n3d_core.models import find_model
 from training.evaluation.answer_metrics import answer_reports, answers_of
 from training.evaluation.grounding_metrics import absent_report, grounding_report, referring_report, replies_of
+from training.evaluation.judge import judge_report
 from training.evaluation.public_suite import PublicSuite
 from training.evaluation.running import Suite, fingerprint, run_suite
 from training.evaluation.score_metrics import score_report
 from training.evaluation.suite import Amount, FolderSuite, SceneSuite
 from training.evaluation.table import table
+from training.questions.language_model import add_options, chosen
 from training.scenes.vocabulary import Vocabulary
 
 
@@ -66,17 +68,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     start = time.monotonic()
     try:
-        suite = _suite(args)
+        suite, judge = _suite(args), chosen(args)
         kept = None if args.fresh else work_file(args.work, args.checkpoint, suite, args.backend)
         records = run_suite(args.checkpoint, suite, args.workers, args.backend, kept)
         if args.html:
             from training.evaluation.pictures import write_page
 
             write_page(args.html, suite, records)
+        report = {"checkpoint": str(args.checkpoint)} | report_of(records)
+        if judge is not None:
+            report["judge"] = judge_report(answers_of(records), judge)
     except N3DError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    report = {"checkpoint": str(args.checkpoint)} | report_of(records) | {"seconds": round(time.monotonic() - start, 1)}
+    report["seconds"] = round(time.monotonic() - start, 1)
     print(table(report), file=sys.stderr)
     if args.json:
         print(json.dumps(report))
@@ -106,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--backend", default="torch", help="torch, onnx or tensorrt, also as onnx:int4")
     parser.add_argument("--work", type=Path, default=Path("~/.cache/n3d/evaluate"), help="folder of finished frames")
     parser.add_argument("--fresh", action="store_true", help="neither use nor keep finished frames")
+    add_options(parser, "--judge", "language model that judges the answers too")
     parser.add_argument("--html", type=Path, help="page with pictures of the best, the worst and random frames")
     parser.add_argument("--json", action="store_true", help="print the report as one line of JSON")
     return parser

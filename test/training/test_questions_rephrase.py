@@ -1,22 +1,27 @@
 """Rewording and judging through a real endpoint of this test, and what is thrown away."""
 
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 from n3d_core.errors import BackendError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame_folder import TrueObject
+from training.evaluation.answer_metrics import Answered
+from training.evaluation.judge import judge_report, model_says_right
 from training.questions import SceneObjects, spatial_samples
-from training.questions.judge import agreement, model_says_right
+from training.questions.__main__ import main
 from training.questions.language_model import Endpoint
 from training.questions.rephrase import problem_with, rephrase
 
+FRAMES = Path(__file__).resolve().parents[2] / "demo" / "frames"
 OBJECTS = [
     TrueObject(Box3D("red mug", (-0.3, 0.0, 1.0), (0.1, 0.1, 0.1)), "mug", "red", 1.0),
     TrueObject(Box3D("blue can", (0.3, 0.2, 1.6), (0.2, 0.3, 0.2)), "can", "blue", 1.0),
@@ -127,13 +132,28 @@ def test_the_key_comes_from_the_named_variable_only(monkeypatch):
 
 
 def test_agreement_of_both_judges_is_counted(distance):
-    entry = distance.to_json()
-    labels = [o.box.label for o in OBJECTS]
+    objects = [{"label": o.box.label} for o in OBJECTS]
     answers = ["86 cm", "0.86 meters", "5 cm", "far away", "about a metre"]
+    answered = [Answered(distance.to_json() | {"said": a}, objects) for a in answers]
     with endpoint(lambda text: "wrong" if text.endswith((": 5 cm", "far away")) else "It is right.") as (model, _):
-        assert model_says_right(model, entry, "86 cm") is True
-        result = agreement(model, [(entry, labels, a) for a in answers])
-    assert (result.both_right, result.both_wrong, result.model_only, result.rule_only) == (2, 2, 1, 0)
-    assert result.share == 0.8
+        assert model_says_right(model, distance.to_json(), "86 cm") is True
+        report = judge_report(answered, model)
+    assert report == {
+        "both_right": 2, "both_wrong": 2, "rule_only": 0, "model_only": 1, "unread": 0, "agreement": 0.8,
+    }  # fmt: skip
     with endpoint(lambda _: "maybe") as (model, _):
-        assert agreement(model, [(entry, labels, "86 cm")]).unread == 1
+        report = judge_report(answered[:1], model)
+    assert (report["unread"], report["agreement"]) == (1, None)
+
+
+def test_the_command_rewords_the_questions_of_a_folder(tmp_path, capsys):
+    folder = shutil.copytree(FRAMES, tmp_path / "frames")
+    with endpoint(lambda text: f"Tell me, {text[0].lower()}{text[1:]}") as (model, requests):
+        said = ["--rephrase", "some-model", "--endpoint", model.url]
+        assert main([str(folder), "--seed", "3", "--questions", "3", *said]) == 0
+    counts = json.loads(capsys.readouterr().out)
+    assert counts["questions"] == len(requests)
+    asked = [q["text"] for p in folder.glob("*.truth.json") for q in json.loads(p.read_text())["questions"]]
+    assert sum(text.startswith("Tell me, ") for text in asked) == counts["reworded"] > 0
+    assert main([str(folder), *said]) == 1
+    assert "gives no chat completion" in capsys.readouterr().err

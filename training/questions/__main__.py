@@ -9,12 +9,16 @@ import argparse
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from n3d_core.errors import N3DError
 from n3d_core.geometry.frame_folder import FrameFolder
 from training.questions.fill import fill
+from training.questions.language_model import LanguageModel, add_options, chosen
+from training.questions.rephrase import rephrase
+from training.questions.samples import SpatialSample
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,31 +28,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="other seeds ask other things")
     parser.add_argument("--groundings", type=int, default=4, help="queries a frame at most")
     parser.add_argument("--questions", type=int, default=4, help="spatial questions a frame at most")
+    add_options(parser, "--rephrase", "language model that rewords the spatial questions")
     options = parser.parse_args(arguments)
     try:
-        print(json.dumps(ask(options.folder, options.seed, options.groundings, options.questions)))
+        counts = ask(options.folder, options.seed, options.groundings, options.questions, chosen(options))
+        print(json.dumps(counts))
     except N3DError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def ask(path: Path, seed: int, groundings: int = 4, questions: int = 4) -> dict[str, int]:
-    """Fills each truth file of a frame folder (written aside and renamed); how many frames and questions there were."""
+def ask(
+    path: Path, seed: int, groundings: int = 4, questions: int = 4, model: LanguageModel | None = None
+) -> dict[str, int]:
+    """Fills each truth file of a frame folder (written aside and renamed).
+
+    Args:
+        path: the folder.
+        seed: other seeds ask other things.
+        groundings, questions: how many a frame at most.
+        model: rewords the questions where that is safe; None leaves them as they are.
+
+    Returns:
+        How many frames and questions there were, and what became of the rewordings (see `rephrase`).
+
+    Raises:
+        BackendError: if the model cannot be reached; frames before that are filled.
+    """
+    outcome = Counter[str]()
+
+    def reword(samples: list[SpatialSample]) -> list[SpatialSample]:
+        if model is None:
+            return samples
+        kept, found = rephrase(samples, model)
+        outcome.update(found)
+        return kept
+
     folder = FrameFolder(path)
     counts = {"frames": 0, "groundings": 0, "questions": 0}
     for index, name in enumerate(folder.names):
         truth = folder.truth(index)
         if truth is None:
             continue
-        filled = fill(truth, seed + 1000 * index, folder.camera, groundings, questions)
+        filled = fill(truth, seed + 1000 * index, folder.camera, groundings, questions, reword=reword)
         part = path / f"{name}.truth.json.part"
         part.write_text(json.dumps(filled.to_json(), indent=1))
         os.replace(part, path / f"{name}.truth.json")
         counts["frames"] += 1
         counts["groundings"] += len(filled.groundings)
         counts["questions"] += len(filled.questions)
-    return counts
+    return counts | outcome
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame_folder import TrueObject, Truth
 from training.questions.grounding import SceneObjects, grounding_samples
+from training.questions.samples import SpatialSample
 from training.questions.spatial import spatial_samples
 from training.scenes.scene import GROUNDABLE_VISIBLE
 from training.scenes.vocabulary import Vocabulary
@@ -22,6 +23,7 @@ def fill(
     groundings: int = 4,
     questions: int = 4,
     vocabulary: Vocabulary | None = None,
+    reword: Callable[[list[SpatialSample]], list[SpatialSample]] | None = None,
 ) -> Truth:
     """A truth with groundings and questions, a pure function of its arguments.
 
@@ -31,11 +33,14 @@ def fill(
         camera: where given, an object's centre must project into the image.
         groundings, questions: how many of each at most; a poor view allows fewer.
         vocabulary: words for objects that are absent; the scene generator's by default.
+        reword: what becomes of the spatial questions before they are written down.
     """
     scene = SceneObjects.of(truth.objects, groundable(truth.objects, camera))
     words = vocabulary or Vocabulary()
     asked = grounding_samples(scene, groundings, seed, words)
     posed = spatial_samples(scene, questions, seed + 1)
+    if reword:
+        posed = reword(posed)
     return replace(truth, groundings=[s.to_json() for s in asked], questions=[s.to_json() for s in posed])
 
 

@@ -5,6 +5,7 @@ Nothing is contacted unless one of the two is made and asked; the endpoint is on
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import urllib.error
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 
 from n3d_core.errors import BackendError, CheckpointError, MissingDependencyError
 
+LOOPBACK = "http://127.0.0.1:8000/v1"
 MAX_REPLY = 1_000_000
 """Bytes of an endpoint's reply that are read."""
 
@@ -40,7 +42,7 @@ class Endpoint:
     """
 
     model: str
-    url: str = "http://127.0.0.1:8000/v1"
+    url: str = LOOPBACK
     key_variable: str = ""
     temperature: float = 0.7
     timeout: float = 60.0
@@ -102,3 +104,19 @@ class LocalModel:
         inputs = self.tokenizer(prompt, return_tensors="pt")
         ids = self.model.generate(**inputs, max_new_tokens=self.max_new_tokens, do_sample=False)
         return str(self.tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)).strip()
+
+
+def add_options(parser: argparse.ArgumentParser, option: str, purpose: str) -> None:
+    """Options of a command that may ask a language model; `chosen` reads them."""
+    parser.add_argument(option, metavar="MODEL", dest="language_model", default="",
+                        help=f"{purpose}: a local folder of transformers, or a model's name at --endpoint")  # fmt: skip
+    parser.add_argument("--endpoint", default=LOOPBACK, help="base of an OpenAI-compatible server")
+    parser.add_argument("--key-variable", default="", help="environment variable that holds the endpoint's key")
+
+
+def chosen(options: argparse.Namespace) -> LanguageModel | None:
+    """The model that the options of `add_options` name; None for none. Raises as the models do."""
+    name = options.language_model
+    if not name:
+        return None
+    return LocalModel(name) if Path(name).is_dir() else Endpoint(name, options.endpoint, options.key_variable)

@@ -15,8 +15,7 @@ from training.questions.samples import SpatialSample
 
 _SYSTEM = (
     "You reword questions about objects in an image. Keep the meaning, every number, every unit and every object's "
-    "name "
-    "exactly as they are. Reply with the reworded question alone: one sentence."
+    "name exactly as they are. Reply with the reworded question alone: one sentence."
 )
 _NUMBER = re.compile(rf"(?<![\w.]){NUMBER_PATTERN}")
 
