@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from n3d_core.atomic_write import atomic_write
 from n3d_core.errors import ConfigError, N3DError
 from n3d_core.geometry.frame_folder import Truth, write_frame
 from n3d_core.models import find_model
@@ -80,9 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except N3DError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    note = output.with_name("seeds.json.part")
-    note.write_text(json.dumps(about) + "\n")
-    os.replace(note, output.with_name("seeds.json"))
+    with atomic_write(output.with_name("seeds.json")) as part:
+        part.write_text(json.dumps(about) + "\n")
     print(f"{output}: {len(about['seeds'])} frames; demo/make_bag.py makes a bag of them")
     return 0
 

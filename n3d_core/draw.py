@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import colorsys
 import functools
-import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from n3d_core.atomic_write import atomic_write
 from n3d_core.errors import ImageError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
@@ -243,9 +243,8 @@ def save_picture(path: Path, image: NDArray[np.uint8]) -> None:
         raise ImageError(f"{path}: {path.suffix or 'no ending'} is not an image format; use .png or .jpg") from error
     if not ok:
         raise ImageError(f"{path}: an image of {image.shape[1]}x{image.shape[0]} cannot be written as {path.suffix}")
-    part = path.with_name(path.name + ".part")
     try:
-        part.write_bytes(data.tobytes())
-        os.replace(part, path)
+        with atomic_write(path) as part:
+            part.write_bytes(data.tobytes())
     except OSError as error:
         raise ImageError(f"{path}: cannot be written: {error.strerror}") from error

@@ -6,13 +6,13 @@ Open it with `rerun FILE`. It is the form in which the reference shows its resul
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from n3d_core.atomic_write import atomic_write
 from n3d_core.draw import AnyBox, caption, class_color
 from n3d_core.errors import ImageError, MissingDependencyError
 from n3d_core.geometry.boxes import Box3D
@@ -50,19 +50,18 @@ def write_recording(
         ImageError: if the file cannot be written.
     """
     rr = import_rerun()
-    part = path.with_name(f"{path.name}.part")
     recording = rr.RecordingStream("n3d")
     try:
-        recording.save(part, default_blueprint=_blueprint())
-        log_frame(rr, recording, frame)
-        if boxes:
-            log_boxes(rr, recording, "boxes", boxes, [class_color(box.label) for box in boxes])
-        if truth:
-            log_boxes(rr, recording, "truth", truth, [(1.0, 1.0, 1.0)] * len(truth))
-        recording.log("text", rr.TextDocument(text, media_type="text/plain"), static=True)
-        recording.flush()
-        recording.disconnect()
-        os.replace(part, path)
+        with atomic_write(path) as part:
+            recording.save(part, default_blueprint=_blueprint())
+            log_frame(rr, recording, frame)
+            if boxes:
+                log_boxes(rr, recording, "boxes", boxes, [class_color(box.label) for box in boxes])
+            if truth:
+                log_boxes(rr, recording, "truth", truth, [(1.0, 1.0, 1.0)] * len(truth))
+            recording.log("text", rr.TextDocument(text, media_type="text/plain"), static=True)
+            recording.flush()
+            recording.disconnect()
     except (OSError, RuntimeError) as error:
         raise ImageError(f"{path}: the recording cannot be written: {error}") from error
 

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from n3d_core.atomic_write import atomic_write
 from n3d_core.errors import ConfigError, N3DError
 from training.config import TrainConfig
 from training.evaluate import report_of
@@ -152,9 +153,8 @@ def _measure(variant: Variant, config: TrainConfig, args: argparse.Namespace) ->
 
 
 def _write(path: Path, data: dict[str, Any]) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(data) + "\n")
-    os.replace(part, path)
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(data) + "\n")
 
 
 def main() -> int:

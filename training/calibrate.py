@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from n3d_core.atomic_write import atomic_write
 from n3d_core.errors import ConfigError, N3DError
 from n3d_core.models import find_model
 from n3d_core.scores import CALIBRATION
@@ -109,9 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = find_model(args.checkpoint)
         suite = validation_suite(folder, args.scenes, args.seed)
         fitted = calibrate(run_suite(folder, suite, args.workers, changes=("evidence",)))
-        part = folder / f"{CALIBRATION}.part"
-        part.write_text(json.dumps(fitted, indent=1) + "\n")
-        os.replace(part, folder / CALIBRATION)
+        with atomic_write(folder / CALIBRATION) as part:
+            part.write_text(json.dumps(fitted, indent=1) + "\n")
     except (N3DError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from n3d_core.atomic_write import atomic_write
 from n3d_core.model.checkpoint import save_checkpoint
 from n3d_core.model.config import N3DConfig
 from training.errors import TrainingError
@@ -102,12 +102,10 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _whole(path: Path, write: Callable[[Path], None]) -> None:
-    part = path.with_name(f"{path.name}.part")
     try:
-        write(part)
-        os.replace(part, path)
+        with atomic_write(path) as part:
+            write(part)
     except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
         raise _unwritten(path, error) from error
 
 

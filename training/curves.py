@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from n3d_core.atomic_write import atomic_write
 from n3d_core.errors import ConfigError, N3DError
 
 _WIDTH, _HEIGHT, _LEFT, _TOP = 330, 190, 52, 30  # of a panel's frame, and the room beside and above it
@@ -173,9 +173,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ConfigError(f"no file holds any of {', '.join(empty)}")
         over = "images seen" if args.per_step or all('"images"' in p.read_text() for p in args.files) else "steps"
         args.output.parent.mkdir(parents=True, exist_ok=True)
-        part = args.output.with_name(f"{args.output.name}.part")
-        part.write_text(draw(runs, metrics, over))
-        os.replace(part, args.output)
+        with atomic_write(args.output) as part:
+            part.write_text(draw(runs, metrics, over))
     except (N3DError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

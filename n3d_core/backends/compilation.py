@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from n3d_core.atomic_write import atomic_write
 from n3d_core.backends.artifact_cache import sha256_of, writing
 from n3d_core.backends.engine_store import MANIFEST
 from n3d_core.backends.export import Graph, export_decoder, export_vision
@@ -138,9 +139,8 @@ class Compilation:
             "capacity": self.capacity,
             "lowered": self.lower,
         } | more
-        part = output / f"{MANIFEST}.part"
-        part.write_text(json.dumps(manifest, indent=1) + "\n")
-        os.replace(part, output / MANIFEST)
+        with atomic_write(output / MANIFEST) as part:
+            part.write_text(json.dumps(manifest, indent=1) + "\n")
         return manifest
 
     def _check_space(self, output: Path, targets: int) -> None:

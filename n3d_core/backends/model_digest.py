@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
+from n3d_core.atomic_write import atomic_write
 from n3d_core.backends.artifact_cache import cache_root, sha256_of
 
 
@@ -36,9 +36,8 @@ def _remembered(path: Path) -> str:
     digest = sha256_of(path)
     try:
         note.parent.mkdir(parents=True, exist_ok=True)
-        part = note.with_suffix(f".{os.getpid()}")
-        part.write_text(json.dumps({**known, "sha256": digest}))
-        os.replace(part, note)
+        with atomic_write(note) as part:
+            part.write_text(json.dumps({**known, "sha256": digest}))
     except OSError:
         pass
     return digest

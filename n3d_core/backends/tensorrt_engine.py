@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from n3d_core.atomic_write import atomic_write
 from n3d_core.backends.tensorrt_api import TensorRT
 from n3d_core.errors import EngineError
 
@@ -62,9 +62,8 @@ class Engine:
             return
         data = bytes(self._kernels.serialize())
         if data != self._saved:
-            part = self._cache_file.with_suffix(f".{os.getpid()}")
-            part.write_bytes(data)
-            os.replace(part, self._cache_file)
+            with atomic_write(self._cache_file) as part:
+                part.write_bytes(data)
             self._saved = data
 
     def _runtime_config(self) -> tuple[Any, Any]:

@@ -7,7 +7,6 @@ millimetres, 0 invalid) and optionally `NNNNNN.truth.json`.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from n3d_core.atomic_write import atomic_write
 from n3d_core.errors import CameraError, DepthError, ImageError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
@@ -235,6 +235,5 @@ def _write_png(path: Path, image: NDArray[Any]) -> None:
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)
+    with atomic_write(path) as part:
+        part.write_bytes(data)

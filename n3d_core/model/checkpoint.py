@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from n3d_core.atomic_write import atomic_write
 from n3d_core.errors import CheckpointError
 from n3d_core.model.config import N3DConfig
 from n3d_core.model.network import N3DNetwork
@@ -52,12 +52,11 @@ def save_checkpoint(
     """Writes `config.json` and `model.safetensors`, each whole or not at all. The tokenizer is the caller's."""
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
-    part = root / f"{WEIGHTS}.part"
-    save_file({k: v.contiguous() for k, v in state.items()}, str(part), metadata={"format": "pt", **(metadata or {})})
-    os.replace(part, root / WEIGHTS)
-    text = root / "config.json.part"
-    text.write_text(json.dumps(config.to_json(), indent=1) + "\n")
-    os.replace(text, root / "config.json")
+    whole = {k: v.contiguous() for k, v in state.items()}
+    with atomic_write(root / WEIGHTS) as part:
+        save_file(whole, str(part), metadata={"format": "pt", **(metadata or {})})
+    with atomic_write(root / "config.json") as part:
+        part.write_text(json.dumps(config.to_json(), indent=1) + "\n")
 
 
 def _sources(shards: Shards) -> dict[str, str]:

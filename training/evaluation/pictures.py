@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from n3d_core.atomic_write import atomic_write
 from n3d_core.draw import EDGES
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
@@ -44,10 +45,9 @@ def write_page(path: Path, suite: Suite, records: Sequence[dict[str, Any]]) -> N
     for title, chosen in kinds.items():
         parts.append(f"<h2>{title}</h2>")
         parts += [_frame(suite, i, records[i], scores[i]) for i in chosen]
-    part = path.with_name(f"{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
-    part.write_text("\n".join(parts))
-    part.replace(path)
+    with atomic_write(path) as part:
+        part.write_text("\n".join(parts))
 
 
 def _score(record: dict[str, Any]) -> float:

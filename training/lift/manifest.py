@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from n3d_core.atomic_write import atomic_write
 from training.lift.config import LiftConfig
 from training.lift.errors import ShardError
 from training.lift.plan import Plan
@@ -117,12 +117,6 @@ def _write_index(folder: Path, shards: list[int]) -> None:
             ("questions", pa.int32()),
         ]
     )
-    part = folder / f"{INDEX}.{os.getpid()}.part"
-    try:
-        with pq.ParquetWriter(part, schema, compression="zstd") as writer:
-            for shard in shards:
-                writer.write_table(pa.Table.from_pylist(read_rows(folder, shard), schema=schema))
-        os.replace(part, folder / INDEX)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with atomic_write(folder / INDEX) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
+        for shard in shards:
+            writer.write_table(pa.Table.from_pylist(read_rows(folder, shard), schema=schema))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from n3d_core.atomic_write import atomic_write
 from training.lift.config import LiftConfig
 from training.lift.errors import ShardError, SourceError
 from training.lift.record import Problems, Record
@@ -73,15 +73,10 @@ def make_plan(config: LiftConfig) -> Plan:
             "take another output.folder, or delete that one"
         )
     problems = Problems()
-    part = folder / f"{NAME}.part"
-    try:
+    with atomic_write(folder / NAME) as part:
         shards, images, digest = _write(part, read_source(config.source, problems), config, problems)
         if not images:
             raise SourceError(f"source {config.source.kind}: no image; what was left out: {dict(problems.counts)}")
-        os.replace(part, folder / NAME)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
     return Plan(folder / NAME, f"{config.fingerprint}-{digest}", shards, images, problems)
 
 

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from n3d_core.atomic_write import atomic_write
 from training.lift.errors import ShardError
 from training.lift.record import printable
 from training.lift.sample import Sample
@@ -213,16 +214,10 @@ def unpack(data: bytes, where: str) -> Iterator[Sample]:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Writes a file aside, flushes it to the disk and renames it; removes what it wrote if that fails."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with atomic_write(path) as part, part.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _row(sample: Sample) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from n3d_core.atomic_write import atomic_write
 from n3d_core.errors import N3DError
 from n3d_core.geometry.frame_folder import FrameFolder
 from training.questions.fill import fill
@@ -72,9 +72,8 @@ def ask(
         if truth is None:
             continue
         filled = fill(truth, seed + 1000 * index, folder.camera, groundings, questions, reword=reword)
-        part = path / f"{name}.truth.json.part"
-        part.write_text(json.dumps(filled.to_json(), indent=1))
-        os.replace(part, path / f"{name}.truth.json")
+        with atomic_write(path / f"{name}.truth.json") as part:
+            part.write_text(json.dumps(filled.to_json(), indent=1))
         counts["frames"] += 1
         counts["groundings"] += len(filled.groundings)
         counts["questions"] += len(filled.questions)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from n3d_core.atomic_write import atomic_write
 from n3d_core.errors import ConfigError, N3DError
 from n3d_core.geometry import Camera
 from training.scenes.catalogue import CLASSES
@@ -172,13 +172,11 @@ def write_shard(folder: Path, seeds: range, views: int, config: SceneConfig) -> 
             raise CacheError(f"{sidecar}: rendered with another config: choose another --output or delete it")
         return 0
     scenes = [scene for seed in seeds for scene in render_views(seed, config, views)]
-    part = data.with_name(data.name + ".part")
-    save_file(_arrays(scenes), str(part))
-    about |= {"frames": len(scenes), "bytes": part.stat().st_size, "sha256": _sha256(part)}
-    os.replace(part, data)
-    note = sidecar.with_name(sidecar.name + ".part")
-    note.write_text(json.dumps(about))
-    os.replace(note, sidecar)
+    with atomic_write(data) as part:
+        save_file(_arrays(scenes), str(part))
+        about |= {"frames": len(scenes), "bytes": part.stat().st_size, "sha256": _sha256(part)}
+    with atomic_write(sidecar) as part:
+        part.write_text(json.dumps(about))
     return len(scenes)
 
 

@@ -9,7 +9,6 @@ float32, so that the stored depth comes back to the step. What the form has no p
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from n3d_core.atomic_write import atomic_write
 from n3d_core.geometry import Box3D, Camera
 from training.lift.errors import ShardError
 from training.lift.reader import LiftedDataset
@@ -54,8 +54,12 @@ def export_sharegpt(data: LiftedDataset, folder: str | Path) -> int:
     root = Path(folder)
     (root / "data").mkdir(parents=True, exist_ok=True)
     count = 0
-    part, side = root / f"{JSON_NAME}.part", root / f"{SIDE_NAME}.part"
-    with part.open("w") as stream, side.open("w") as lines:
+    with (
+        atomic_write(root / JSON_NAME) as part,
+        atomic_write(root / SIDE_NAME) as side,
+        part.open("w") as stream,
+        side.open("w") as lines,
+    ):
         stream.write("[")
         for sample in data:
             image, points = f"data/{sample.key}.{sample.suffix}", f"data/{sample.key}.npz"
@@ -67,8 +71,6 @@ def export_sharegpt(data: LiftedDataset, folder: str | Path) -> int:
                 stream.write((",\n" if count else "\n") + text)
                 count += 1
         stream.write("\n]\n")
-    os.replace(side, root / SIDE_NAME)
-    os.replace(part, root / JSON_NAME)
     return count
 
 
@@ -167,10 +169,8 @@ def _write_points(path: Path, sample: Sample) -> None:
             [0, 0, 1],
         ]
     )
-    part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as stream:
+    with atomic_write(path) as part, part.open("wb") as stream:
         np.savez_compressed(stream, pcd=pcd.astype(np.float32), intr=intr)
-    os.replace(part, path)
 
 
 def _entries(sample: Sample) -> Iterator[dict[str, Any]]:
