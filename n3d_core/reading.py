@@ -21,15 +21,25 @@ class BoxReader:
 
     A model may say an object twice, a few bins apart. The reply keeps both lines, the boxes the first of them.
 
+    Args:
+        min_score: boxes with a score below it are left out of `boxes`, and nobody is told of them.
+
     Attributes:
         codes: every line of the reply.
-        boxes: the objects, in the reply's order; each is scored, and nothing else is.
+        boxes: the objects, in the reply's order.
     """
 
     def __init__(
-        self, words: BoxVocabulary, codec: BoxCodec, calibration: Calibration, on_event: Listener | None
+        self,
+        words: BoxVocabulary,
+        codec: BoxCodec,
+        calibration: Calibration,
+        min_score: float,
+        on_event: Listener | None,
     ) -> None:
         self._words, self._codec, self._calibration, self._on_event = words, codec, calibration, on_event
+        self._min_score = min_score
+        self._said: list[Box3D] = []
         self._line: list[int] = []
         self._evidence = BoxEvidence(words)
         self.codes: list[BoxCode] = []
@@ -57,11 +67,14 @@ class BoxReader:
         code = parse_line(text, len(self.codes))
         self.codes.append(code)
         plain = self._codec.decode(code)
-        if any(other.label == plain.label and iou_3d(other, plain) >= SAME_OBJECT for other in self.boxes):
+        if any(other.label == plain.label and iou_3d(other, plain) >= SAME_OBJECT for other in self._said):
             return
+        self._said.append(plain)
         values, moments = evidence.finish()
         covariance = center_covariance(self._codec, code, moments, self._calibration.covariance_scale)
         box = replace(plain, score=self._calibration.score(values), covariance=covariance)
+        if box.score < self._min_score:
+            return
         self.boxes.append(box)
         if self._on_event is not None:
             self._on_event(BoxDecoded(box))

@@ -42,8 +42,9 @@ class Grounding:
     """Boxes that a text names, in the model's order.
 
     Attributes:
-        text: the reply in the structured language.
-        boxes: in metres in the camera's optical frame; empty if the model says that there is none.
+        text: the whole reply in the structured language.
+        boxes: in metres in the camera's optical frame, without those said twice or of too low a score; empty if the
+            model finds none.
         times: milliseconds of each stage.
         depth_valid: share of pixels with a usable depth.
         warnings: what a user should know of this result, as sentences.

@@ -35,11 +35,19 @@ class BinMoments:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Logistic weights of one and of log p of decision, class and bins; and a factor on the covariance."""
+    """What turns evidence into scores and covariances.
+
+    Attributes:
+        weights: logistic, of one and of log p of decision, class and bins.
+        covariance_scale: a factor on the covariance.
+        fitted: whether scores are probabilities.
+        threshold: the score below which a grounding does better without a box; 0 leaves none out.
+    """
 
     weights: tuple[float, float, float, float] = (0.0, 1.0, 1.0, 1.0)
     covariance_scale: float = 1.0
     fitted: bool = False
+    threshold: float = 0.0
 
     @classmethod
     def from_folder(cls, folder: Path) -> Calibration:
@@ -55,10 +63,13 @@ class Calibration:
             data = json.loads(path.read_text())
             bias, decision, label, bins = (float(v) for v in data["weights"])
             scale = float(data["covariance_scale"])
+            threshold = float(data.get("threshold", 0.0))
             if not (all(map(math.isfinite, (bias, decision, label, bins, scale))) and scale > 0):
                 raise ValueError("finite weights and a positive covariance_scale are wanted")
-            return cls((bias, decision, label, bins), scale, True)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            if not 0 <= threshold < 1:
+                raise ValueError(f"threshold is {threshold}: at least 0 and below 1 is wanted")
+            return cls((bias, decision, label, bins), scale, True, threshold)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(
                 f"{path}: not a calibration ({type(error).__name__}: {error}); fit it again"
             ) from error

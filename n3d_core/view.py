@@ -72,6 +72,7 @@ class View:
         self,
         text: str,
         *,
+        min_score: float | None = None,
         on_event: Listener | None = None,
         cancel: Cancel | None = None,
         deadline: float | None = None,
@@ -80,6 +81,8 @@ class View:
 
         Args:
             text: a noun phrase, several separated by `;`, or `all objects`.
+            min_score: boxes with a score below it, 0..1, are left out; None takes the threshold that the model was
+                calibrated to (0 where it was not).
             on_event: told of stages, boxes and text as they come, on this thread.
             cancel: asked between steps; True ends the query with `QueryCancelledError`.
             deadline: `time.monotonic()` seconds; later the query ends with `QueryTimeoutError`.
@@ -88,10 +91,11 @@ class View:
             EmptyTextError, TextTooLongError, QueryCancelledError, QueryTimeoutError, BackendError.
         """
         phrases = prompts.phrases(text)
+        least = self.model.calibration.threshold if min_score is None else min_score
         query = _Query(Limits(cancel=cancel, deadline=deadline), on_event)
         with self._lock, _timed(query.times, "decode"):
             query.tell(StageStarted("ground"))
-            readers = [self._read_boxes(prompts.grounding_prompt(phrase), query) for phrase in phrases]
+            readers = [self._read_boxes(prompts.grounding_prompt(phrase), query, least) for phrase in phrases]
         boxes = [box for reader in readers for box in reader.boxes]
         return Grounding(
             text=serialise([code for reader in readers for code in reader.codes]),
@@ -137,7 +141,8 @@ class View:
         return self._audited(question, boxes, names, reply, answer_from, query)
 
     def _spoken_of(self, question: str, about: list[Box3D] | None, query: _Query) -> tuple[list[Box3D], list[str]]:
-        """The boxes that a question is about, and what its second pass calls them.
+        """The boxes that a question is about, and what its second pass calls them. What is asked about is taken to be
+        there: a doubtful box is better than none.
 
         Of boxes that were found before, those whose number stands in the question; all where none does.
         """
@@ -146,7 +151,7 @@ class View:
             chosen = mentioned(question, names) or range(len(about))
             return [about[i] for i in chosen], [names[i] for i in chosen]
         query.tell(StageStarted("ground"))
-        boxes = self._read_boxes(prompts.locate_prompt(question), query).boxes
+        boxes = self._read_boxes(prompts.locate_prompt(question), query, min_score=0.0).boxes
         return boxes, condition_names(boxes)
 
     def _reason(self, question: str, boxes: list[Box3D], names: list[str], query: _Query) -> str:
@@ -193,8 +198,8 @@ class View:
             drafted=query.work.drafted,
         )
 
-    def _read_boxes(self, prompt: str, query: _Query) -> BoxReader:
-        reader = BoxReader(self.model.words, self.codec, self.model.calibration, query.listener)
+    def _read_boxes(self, prompt: str, query: _Query, min_score: float) -> BoxReader:
+        reader = BoxReader(self.model.words, self.codec, self.model.calibration, min_score, query.listener)
         for token in self._reply(prompt, BoxGrammar(self.model.words), query):
             reader.add(token)
         reader.finish()

@@ -123,7 +123,13 @@ class GroundingParameters(CheckedParameters):
         "else of the largest level plane); off: axis-aligned in the optical frame.",
         choices=("off", "depth"),
     )
-    score_threshold: float = parameter(0.0, "Boxes with a score below this are left out.", low=0.0, high=1.0)
+    score_threshold: float = parameter(
+        -1.0,
+        "Boxes with a score below this are left out; below 0: the model's own threshold where it grounds, none where "
+        "it answers.",
+        low=-1.0,
+        high=1.0,
+    )
     target_frame: str = parameter("", "Frame of the output; empty is the image's optical frame. Needs tf2_ros.")
     transform_timeout: float = parameter(
         0.2, "How long a transform at the image's stamp is waited for, in seconds.", low=0.0, high=10.0

@@ -139,15 +139,16 @@ class QueryRunner:
             known = self._known(frame, parameters)
             view = known or self._look(frame, parameters, progress)
             refinement = Refinement.of(view.frame, placement, parameters.refine)
-            watch = _Watcher(frame, placement, refinement, parameters.score_threshold, progress)
+            own = parameters.score_threshold
+            watch = _Watcher(frame, placement, refinement, own, progress)
             options = {"on_event": watch, "cancel": job.cancelled, "deadline": deadline}
             reply: Grounding | Answer = (
                 view.ask(text, answer_from=parameters.answer_from, **options)
                 if mode == ASK
-                else view.ground(text, **options)
+                else view.ground(text, min_score=own if own >= 0 else None, **options)
             )
         spent = {stage: ms for stage, ms in reply.times.items() if known is None or stage not in view.times}
-        seen = [_shaped(box, refinement) for box in reply.boxes if box.score >= parameters.score_threshold]
+        seen = [_shaped(box, refinement) for box in reply.boxes if box.score >= own]
         warnings = list(reply.warnings)
         if refinement is not None and refinement.gravity is None:
             warnings.append("boxes are not refined: no level plane is seen, and target_frame names no frame with z up")

@@ -22,12 +22,18 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_query_arguments(parser, "TEXT", "what to find")
+    parser.add_argument(
+        "--min-score",
+        type=float,
+        metavar="SHARE",
+        help="leave out boxes that score below this, 0 to 1 (default: the model's)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Grounds one text in one frame."""
     asked = prepare(args)
-    result = asked.view.ground(args.text, on_event=asked.listen, deadline=asked.deadline)
+    result = asked.view.ground(args.text, min_score=args.min_score, on_event=asked.listen, deadline=asked.deadline)
     truth = true_boxes(asked.input.truth, args.text)
     overlaps = true_overlaps(result.boxes, truth)
     written = write_outputs(asked, result.boxes, truth, [args.text, "", result.text])

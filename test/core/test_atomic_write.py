@@ -23,9 +23,14 @@ def test_the_name_changes_hands_when_the_block_ends(tmp_path: Path) -> None:
 def test_what_failed_leaves_no_trace(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "a.json"
     path.write_text("before")
-    with pytest.raises(error), atomic_write(path) as part:
-        part.write_text("half")
-        raise error
+
+    def fail() -> None:
+        with atomic_write(path) as part:
+            part.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
 

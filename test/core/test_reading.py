@@ -41,11 +41,11 @@ class Counting(Calibration):
 
 
 def read(
-    words: BoxVocabulary, codes: list[BoxCode], calibration: Calibration | None = None
+    words: BoxVocabulary, codes: list[BoxCode], calibration: Calibration | None = None, min_score: float = 0.0
 ) -> tuple[BoxReader, list[Event]]:
     """A reader that was given a whole reply, sure of each of its numbers, and what it told."""
     told: list[Event] = []
-    reader = BoxReader(words, CODEC, calibration or Calibration(), told.append)
+    reader = BoxReader(words, CODEC, calibration or Calibration(), min_score, told.append)
     for token in words.tokenizer.encode(serialise(codes)):
         certain = np.zeros(words.size, np.float32)
         certain[token] = 1.0
@@ -74,6 +74,15 @@ def test_an_object_that_is_said_twice_is_one_box(words: BoxVocabulary) -> None:
     assert reader.boxes[1].center == CODEC.decode(beside).center
     assert told == [BoxDecoded(b) for b in reader.boxes]
     assert calibration.given == [b.score for b in reader.boxes]  # one for each, so that a log of them fits the boxes
+
+
+def test_a_box_of_too_low_a_score_is_left_out_and_nobody_is_told(words: BoxVocabulary) -> None:
+    beside = replace(MUG, u=MUG.u + 200)
+    reader, told = read(words, [MUG, beside], Calibration((1.0, 0.0, 0.0, 0.0), fitted=True), min_score=0.74)
+    assert (reader.codes, reader.boxes, told) == ([MUG, beside], [], [])  # both score 1 / (1 + exp(-1)) = 0.731
+    reader, told = read(words, [MUG, beside], Calibration((1.0, 0.0, 0.0, 0.0), fitted=True), min_score=0.73)
+    assert [b.score for b in reader.boxes] == pytest.approx([0.7310586] * 2)
+    assert told == [BoxDecoded(b) for b in reader.boxes]
 
 
 def test_a_line_cut_short_is_no_box(words: BoxVocabulary) -> None:

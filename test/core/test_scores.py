@@ -125,7 +125,9 @@ def test_the_covariance_is_that_of_centres_decoded_from_drawn_bins() -> None:
 @pytest.mark.parametrize(
     "content",
     ["", "[]", "{}", '{"weights": [1, 2], "covariance_scale": 1}', '{"weights": [1, 2, 3, NaN], "covariance_scale": 1}',
-     '{"weights": [1, 2, 3, 4], "covariance_scale": 0}'],
+     '{"weights": [1, 2, 3, 4], "covariance_scale": 0}',
+     '{"weights": [1, 2, 3, 4], "covariance_scale": 1, "threshold": 1}',
+     '{"weights": [1, 2, 3, 4], "covariance_scale": 1, "threshold": NaN}'],
 )  # fmt: skip
 def test_a_damaged_calibration_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / CALIBRATION).write_text(content)
@@ -136,4 +138,7 @@ def test_a_damaged_calibration_is_refused(tmp_path: Path, content: str) -> None:
 def test_a_folder_without_calibration_has_the_plain_product(tmp_path: Path) -> None:
     assert Calibration.from_folder(tmp_path) == Calibration()
     (tmp_path / CALIBRATION).write_text(json.dumps({"weights": [1, 2, 3, 4], "covariance_scale": 1.5}))
-    assert Calibration.from_folder(tmp_path) == Calibration((1.0, 2.0, 3.0, 4.0), 1.5, True)
+    assert Calibration.from_folder(tmp_path) == Calibration((1.0, 2.0, 3.0, 4.0), 1.5, True, 0.0)
+    about = {"weights": [1, 2, 3, 4], "covariance_scale": 1.5, "threshold": 0.35}
+    (tmp_path / CALIBRATION).write_text(json.dumps(about))
+    assert Calibration.from_folder(tmp_path).threshold == 0.35

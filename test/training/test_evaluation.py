@@ -12,7 +12,7 @@ import pytest
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame_folder import TrueObject
-from training.calibrate import calibrate, fit_scores
+from training.calibrate import calibrate, fit_scores, fit_threshold
 from training.evaluate import main, report_of
 from training.evaluation.answers import clock_error, is_right, meaning, names_of
 from training.evaluation.grounding_metrics import absent_report, grounding_report, replies_of
@@ -257,6 +257,19 @@ def test_fitted_scores_are_probabilities() -> None:
     chance = 1 / (1 + np.exp(-(2.0 + evidence @ [0.5, 1.0, 1.5])))
     weights = fit_scores(evidence, rng.random(4000) < chance)
     assert weights == pytest.approx([2.0, 0.5, 1.0, 1.5], abs=0.25)
+
+
+def test_a_threshold_leaves_out_what_costs_more_than_it_finds() -> None:
+    weights = np.array([0.0, 1.0, 0.0, 0.0])
+    logits = {0.72: 0.9445, 0.58: 0.3228, 0.32: -0.7538}
+
+    def found(score: float, x: float) -> dict[str, Any]:
+        return box("red mug", x, evidence=[logits[score], 0.0, 0.0])
+
+    right = {"kind": "label", "text": "red mug", "objects": [0], "found": [found(0.72, -0.5), found(0.32, 3.0)]}
+    absent = {"kind": "absent", "text": "blue can", "objects": [], "found": [found(0.58, 0.0)]}
+    assert fit_threshold([record([right])], weights) == 0.35  # only the wrong box goes
+    assert fit_threshold([record([right, absent])], weights) == 0.6
 
 
 def test_a_calibration_needs_right_and_wrong_boxes() -> None:
