@@ -5,8 +5,6 @@ It declares, subscribes, publishes and times. Queries run in a worker thread, so
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -14,8 +12,7 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.utilities import remove_ros_args
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from n3d_ros.continuous_query import ContinuousQuery
 from n3d_ros.diagnostics import DiagnosticsTopic, input_status, model_status, query_status
@@ -23,21 +20,22 @@ from n3d_ros.frame_source import FrameSource, RgbdSource
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.input_report import InputWatch
 from n3d_ros.input_source import subscribe_inputs
+from n3d_ros.lifecycle import ResponsiveLifecycleNode
 from n3d_ros.memory import give_back
 from n3d_ros.model_pool import ModelPool, SharedModel
 from n3d_ros.outputs import Outputs
 from n3d_ros.parameters import ON_ACTIVATE, ON_CONFIGURE, ParameterSet, refuse_frozen
 from n3d_ros.query import QueryRunner
-from n3d_ros.query_desk import QueryDesk, told
+from n3d_ros.query_desk import NOT_ACTIVE, QueryDesk, told
 from n3d_ros.query_server import QueryServer
 from n3d_ros.rgbd_topics import RgbdTopics
-from n3d_ros.running import leave, run_nodes
+from n3d_ros.running import camera_namespaces, leave, run_nodes
 from n3d_ros.transforms import Transforms
 
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
-class GroundingNode(LifecycleNode):
+class GroundingNode(ResponsiveLifecycleNode):
     """See docs/ros.md for its topics, services, action and parameters.
 
     Args:
@@ -53,6 +51,7 @@ class GroundingNode(LifecycleNode):
         self._topics: RgbdTopics | None = None
         self._watch: InputWatch | None = None
         self._shared: SharedModel | None = None
+        self._failure = ""  # of the last configure or activate
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # ticks under use_sim_time with a stopped clock too
         self._settings = ParameterSet(self, GroundingParameters, self._check_parameters, self._apply_parameters)
         self._transforms = Transforms(self)
@@ -65,8 +64,8 @@ class GroundingNode(LifecycleNode):
 
     def start(self) -> None:
         """Configures and activates, if the parameter `autostart` says so; a failure leaves the node unconfigured."""
-        if self._settings.value.autostart and self.trigger_configure() == _SUCCESS:
-            self.trigger_activate()
+        if self._settings.value.autostart:
+            self.move(lambda: self.trigger_configure() == _SUCCESS and self.trigger_activate())
 
     def close(self) -> None:
         """Ends the worker; a query that does not stop in time is left behind."""
@@ -77,22 +76,25 @@ class GroundingNode(LifecycleNode):
         wanted = self._settings.value
         self.get_logger().info(f"loading {wanted.model} (backend {wanted.backend})")
         load = partial(self._models.acquire, wanted.model_choice)
+        self._failure = ""
+        self._desk.closed_because = f"{wanted.model} is being loaded: ask again once the node is active"
         try:
             self._shared = self._desk.worker.call(load)
         except Exception as error:
             return self._fail("configure", error)
+        self._desk.closed_because = NOT_ACTIVE
         model = self._shared.model
         self._outputs.publish_info(f"N3D-VLM {model.name} on {model.backend.name}", wanted.model)
         self.get_logger().info(f"{model.name} runs on {model.backend.name}: {model.backend.reason}")
         if self._shared.monocular is not None:
             self.get_logger().info(f"depth is estimated by {self._shared.monocular.name}")
-        self._desk.failure = ""
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribes and takes queries."""
         now = self._settings.value
         assert self._shared is not None  # only a configured node is activated
+        self._failure, self._desk.closed_because = "", NOT_ACTIVE
         try:
             if now.target_frame:
                 self._transforms.listen()
@@ -130,8 +132,8 @@ class GroundingNode(LifecycleNode):
         return self.on_cleanup(state)
 
     def _check_parameters(self, now: GroundingParameters, wanted: GroundingParameters) -> None:
-        frozen = {ON_ACTIVATE: "deactivate the node first"} if self._desk.is_open else {}
-        if self._shared is not None:
+        frozen = {ON_ACTIVATE: "deactivate the node first"} if self.state in ("activating", "active") else {}
+        if self.state not in ("unconfigured", "finalized"):
             frozen[ON_CONFIGURE] = "deactivate and clean up the node first"
         refuse_frozen(now, wanted, frozen)
         if wanted.target_frame and self._desk.is_open:
@@ -143,17 +145,17 @@ class GroundingNode(LifecycleNode):
 
     def _statuses(self) -> Sequence[DiagnosticStatus]:
         name = self.get_fully_qualified_name()
-        state = self._state_machine.current_state[1]  # rclpy offers no public way (7.1, 9.1)
-        model = self._shared.model if self._shared is not None else None
-        report = self._watch.report(self._settings.value) if self._watch is not None else None
+        shared, watch = self._shared, self._watch  # a transition may end them meanwhile
+        model = shared.model if shared is not None else None
+        report = watch.report(self._settings.value) if watch is not None else None
         return [
-            model_status(name, state, model, self._desk.failure),
+            model_status(name, self.state, model, self._failure),
             input_status(name, report),
             query_status(name, self._desk.log.snapshot(), self._desk.worker.load),
         ]
 
     def _fail(self, transition: str, error: Exception) -> TransitionCallbackReturn:
-        self._desk.failure = f"{transition} failed: {error}"
+        self._failure = self._desk.closed_because = f"{transition} failed: {error}"
         self.get_logger().error(f"{transition} failed: {told(error)}")
         return _FAILURE
 
@@ -161,13 +163,8 @@ class GroundingNode(LifecycleNode):
 def main(args: list[str] | None = None) -> int:
     """Runs one node, or with `--cameras front,rear` one in each of these namespaces over one loaded model."""
     rclpy.init(args=args)
-    parser = argparse.ArgumentParser(prog="grounding_node")
-    parser.add_argument(
-        "--cameras", default="", help="namespaces, separated by commas; one node each, one model for all"
-    )
-    cameras = parser.parse_args(remove_ros_args(sys.argv if args is None else args)[1:]).cameras
-    models = ModelPool()
-    return run_nodes([partial(GroundingNode, models, namespace=name) for name in cameras.split(",")])
+    cameras, models = camera_namespaces("grounding_node", args), ModelPool()
+    return run_nodes([partial(GroundingNode, models, namespace=camera) for camera in cameras])
 
 
 if __name__ == "__main__":

@@ -98,14 +98,17 @@ class NewestTopic:
     @property
     def publishers(self) -> int:
         """How many publishers are matched."""
-        return int(self._subscription.get_publisher_count()) if self._subscription is not None else 0
+        with self._lock:
+            return int(self._subscription.get_publisher_count()) if self._subscription is not None else 0
 
     def incompatible(self) -> str:
         """Why publishers of this topic cannot be heard, as the middleware tells; empty where none is in that state."""
-        if self._subscription is None:
-            return ""
+        with self._lock:
+            if self._subscription is None:
+                return ""
+            wanted = self._subscription.qos_profile
         for endpoint in self._node.get_publishers_info_by_topic(self.name):
-            match, reason = qos_check_compatible(endpoint.qos_profile, self._subscription.qos_profile)
+            match, reason = qos_check_compatible(endpoint.qos_profile, wanted)
             if match == QoSCompatibility.ERROR:
                 return f"{endpoint.node_name}: {reason.strip().rstrip(';')}"
         return ""

@@ -21,6 +21,7 @@ from n3d_ros.results import answer_message, failure_message
 from n3d_ros.tracker import Tracker
 from n3d_ros.worker import Job, Worker
 
+NOT_ACTIVE = "the node is not active: configure and activate it"
 STOP_S = 1.0  # a query stops within a decoding step; one that takes longer than this is left behind
 
 
@@ -33,7 +34,7 @@ class QueryDesk:
         outputs: where answers are published.
 
     Attributes:
-        failure: why the last configure or activate failed, told to all who ask; empty where none did.
+        closed_because: why no queries are taken, told to all who ask while it is closed.
     """
 
     def __init__(self, node: Node, settings: ParameterSet[GroundingParameters], outputs: Outputs) -> None:
@@ -44,7 +45,7 @@ class QueryDesk:
         self._outputs = outputs
         self._tracker = Tracker()
         self._runner: QueryRunner | None = None
-        self.failure = ""
+        self.closed_because = NOT_ACTIVE
 
     @property
     def is_open(self) -> bool:
@@ -75,7 +76,7 @@ class QueryDesk:
         job = Job(run, partial(self._finish, future, text if mode == ASK else ""), **options)
         try:
             if not self.is_open:
-                raise NotActiveError(self.failure or "the node is not active: configure and activate it")
+                raise NotActiveError(self.closed_because)
             self.worker.submit(job)
         except N3DError as error:
             job.done(None, error)

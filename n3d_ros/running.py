@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import rclpy
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException, NameValidationException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.utilities import remove_ros_args
 
 from n3d_core.errors import N3DError
+
+_REFUSALS = (N3DError, InvalidParameterTypeException, InvalidParameterValueException, NameValidationException)
 
 
 def run_nodes(factories: Sequence[Callable[[], Node]]) -> int:
@@ -31,7 +35,7 @@ def run_nodes(factories: Sequence[Callable[[], Node]]) -> int:
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except (N3DError, InvalidParameterTypeException, InvalidParameterValueException) as error:
+    except _REFUSALS as error:
         print(f"cannot start: {error}", file=sys.stderr)
         return 1
     except Exception:  # Ctrl-C shuts ROS down under whatever is being made or told at that moment
@@ -42,6 +46,30 @@ def run_nodes(factories: Sequence[Callable[[], Node]]) -> int:
             node.close()  # type: ignore[attr-defined]
         rclpy.try_shutdown()
     return 0
+
+
+def camera_namespaces(program: str, args: Sequence[str] | None) -> list[str]:
+    """The namespaces of the argument `--cameras`; without it one, that of the process ("").
+
+    Exits with what is wrong, where the arguments that are not ROS's are others.
+    """
+    parser = argparse.ArgumentParser(prog=program)
+    parser.add_argument(
+        "--cameras",
+        type=_namespaces,
+        default=[""],
+        metavar="front,rear",
+        help="namespaces of several cameras, separated by commas: a node in each of them, in one process",
+    )
+    found: list[str] = parser.parse_args(remove_ros_args(sys.argv if args is None else args)[1:]).cameras
+    return found
+
+
+def _namespaces(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()] or [""]
+    if len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"{text!r} names a camera twice")
+    return names
 
 
 def leave(exit_code: int) -> NoReturn:

@@ -85,7 +85,7 @@ class Worker:
             other.done(None, QueryCancelledError(reason))
 
     def call(self, run: Callable[[], T]) -> T:
-        """Runs something long and waits for it, while this thread stays open to Ctrl-C; raises what it raises."""
+        """Runs something long and waits for it; raises what it raises."""
         outcome: list[tuple[Any, Exception | None]] = []
         self.submit(Job(lambda _job: run(), lambda result, error: outcome.append((result, error))))
         while not outcome:

@@ -1,0 +1,78 @@
+"""Transitions beside the executor: what clients see of a node that configures, and of a transition it refuses."""
+
+import threading
+
+import pytest
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.lifecycle import TransitionCallbackReturn
+
+from n3d_ros.lifecycle import ResponsiveLifecycleNode
+
+pytestmark = pytest.mark.ros
+
+WAIT_S = 30.0
+
+
+class Slow(ResponsiveLifecycleNode):
+    """Configures for as long as `loaded` is not set."""
+
+    def __init__(self, **options):
+        super().__init__("slow", **options)
+        self.loaded = threading.Event()
+
+    def on_configure(self, state):
+        return TransitionCallbackReturn.SUCCESS if self.loaded.wait(WAIT_S) else TransitionCallbackReturn.FAILURE
+
+
+@pytest.fixture
+def slow(client):
+    node = Slow(context=client.node.context)
+    client.executor.add_node(node)
+    yield node
+    node.loaded.set()
+    node.destroy_node()
+
+
+def state(client):
+    return client.call(GetState, "/slow/get_state").current_state.label
+
+
+def change(client, **transition):
+    """The future of a change of state."""
+    service = client.node.create_client(ChangeState, "/slow/change_state")
+    assert service.wait_for_service(WAIT_S)
+    return service.call_async(ChangeState.Request(transition=Transition(**transition)))
+
+
+def succeeds(client, future):
+    client.until(future.done, WAIT_S)
+    return future.result().success
+
+
+def test_a_node_that_configures_answers_and_makes_one_transition_at_a_time(client, slow):
+    configured = change(client, id=Transition.TRANSITION_CONFIGURE)
+    client.until(lambda: state(client) == "configuring", WAIT_S)
+    assert succeeds(client, change(client, id=Transition.TRANSITION_CONFIGURE)) is False
+    assert succeeds(client, change(client, id=Transition.TRANSITION_ON_CONFIGURE_SUCCESS)) is False
+    assert (state(client), configured.done()) == ("configuring", False)
+    slow.loaded.set()
+    assert succeeds(client, configured) is True
+    assert state(client) == "inactive"
+    assert succeeds(client, change(client, label="activate")) is True
+    assert state(client) == "active"
+
+
+def test_a_transition_that_the_state_does_not_allow_is_refused(client, slow):
+    for wrong in ({"id": Transition.TRANSITION_ACTIVATE}, {"id": 250}, {"label": "activate"}, {"label": "dance"}):
+        assert succeeds(client, change(client, **wrong)) is False
+    assert state(client) == "unconfigured"
+
+
+def test_who_moves_a_node_itself_is_told_that_it_moves_already(client, slow):
+    moved = slow.move(slow.trigger_configure)
+    with pytest.raises(RuntimeError, match="another transition is under way"):
+        slow.move(slow.trigger_shutdown)
+    slow.loaded.set()
+    client.until(moved.done, WAIT_S)
+    assert (moved.result(), slow.state) == (TransitionCallbackReturn.SUCCESS, "inactive")
