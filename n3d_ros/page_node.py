@@ -2,15 +2,14 @@
 
 `python -m n3d_ros page_node` (`ros2 run n3d_ros page_node`), or `page:=true` of the launch file. It is a process of its
 own: an HTTP server that a browser talks to has no place in the process that a robot depends on, and whatever becomes of
-it, the grounding node goes on. It asks that node as any client does.
+it, the grounding node goes on. It asks that node as any client does. With `--cameras front,rear` there is a node in
+each of these namespaces, and one page for all, on which a camera is chosen.
 """
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Literal
 
@@ -24,16 +23,16 @@ from n3d_core.errors import MissingDependencyError, N3DError
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.oriented_box import OrientedBox
 from n3d_core.live_scene import LiveScene
-from n3d_core.web_viewer import ViewerFile, fetch_viewer
 from n3d_ros.errors import STATUS_NAMES
 from n3d_ros.frame_assembly import Door, assemble_frame
+from n3d_ros.page_content import CameraContent, UnavailableError
 from n3d_ros.page_parameters import PageParameters
 from n3d_ros.page_query import PageQuery
-from n3d_ros.page_server import PageContent, PageServer, UnavailableError
+from n3d_ros.page_server import PageServer
 from n3d_ros.parameters import ParameterSet
 from n3d_ros.results import VERDICTS
 from n3d_ros.rgbd_topics import RgbdTopics
-from n3d_ros.running import leave, run_nodes
+from n3d_ros.running import camera_namespaces, leave, run_nodes
 from n3d_ros.stamps import nanoseconds_of
 from n3d_ros.transforms import Transforms
 
@@ -44,15 +43,19 @@ _VERDICTS = {code: name for name, code in VERDICTS.items()}
 
 
 class PageNode(Node):
-    """Serves the page; see docs/ros.md. Images are taken only while a page is open.
+    """Serves the page of the camera in its namespace; see docs/ros.md. Images are taken only while somebody looks.
 
     Without the Rerun SDK, or until its viewer has started, the page shows the image with its boxes and no 3D scene.
+
+    Args:
+        server: nodes that share one share a page, on the port of the first of them.
+        options: of `rclpy.node.Node`.
 
     Raises:
         ConfigError: if the port is taken.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, server: PageServer | None = None, **options: Any) -> None:
         super().__init__("n3d_page", **options)
         self._settings = ParameterSet(self, PageParameters, changed=self._apply_settings)
         settings = self._settings.value
@@ -65,25 +68,21 @@ class PageNode(Node):
         self._frame: Frame | None = None
         self.create_subscription(Detection3DArray, f"{settings.grounding}/detections", self._on_detections, 1)
         self._query = PageQuery(self, settings.grounding, lambda: self._settings.value.answer_timeout)
-        self._closing = threading.Event()
-        self._viewer: Future[dict[str, ViewerFile]] = Future()
         self._scene = _scene()
-        self._server = PageServer(
-            settings.port, PageContent(self._answer, self._status, self._picture, self._stream, self._viewer_files)
-        )
+        self._name = self.get_namespace().rstrip("/")
+        self._server = server or PageServer()
+        content = CameraContent(self._answer, self._status, self._picture, self._stream)
+        self._server.add(self._name, content, settings.port)
         self._ticker = self.create_timer(1 / settings.rate, self._look)
 
     def start(self) -> None:
         """Begins to serve."""
-        self._viewer = ThreadPoolExecutor(1, "viewer").submit(fetch_viewer, self._closing.is_set)
         self._server.start()
         self.get_logger().info(f"page at {self._server.url}")
 
     def close(self) -> None:
         """Ends the server."""
-        self._closing.set()
         self._server.close()
-        wait([self._viewer], timeout=1.0)
         if self._topics is not None:
             self._topics.close()
 
@@ -91,7 +90,7 @@ class PageNode(Node):
 
     def _look(self) -> None:
         """Shows the newest image; nothing is subscribed while nobody looks."""
-        if not self._server.is_watched:
+        if not self._server.is_watched(self._name):
             if self._topics is not None:
                 self._topics.close()
                 self._topics = None
@@ -147,15 +146,6 @@ class PageNode(Node):
         if self._scene is None:
             raise UnavailableError("the Rerun SDK is not installed")
         return self._scene.stream(gone)
-
-    def _viewer_files(self) -> Mapping[str, ViewerFile]:
-        """Runs in a thread of the server."""
-        if not self._viewer.done():
-            raise UnavailableError("the 3D view is starting")
-        try:
-            return self._viewer.result()
-        except MissingDependencyError as error:
-            raise UnavailableError(f"no 3D view: {error}") from error
 
     # What is asked
 
@@ -213,9 +203,10 @@ def _told(box: OrientedBox) -> dict[str, Any]:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Serves until Ctrl-C."""
+    """Serves until Ctrl-C; with `--cameras front,rear` one page for the cameras of these namespaces."""
     rclpy.init(args=args)
-    return run_nodes([PageNode])
+    cameras, server = camera_namespaces("page_node", args), PageServer()
+    return run_nodes([partial(PageNode, server, namespace=camera) for camera in cameras])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from vision_msgs.msg import Detection3D
 
 from n3d_ros.action import Query
 from n3d_ros.msg import Answer
-from n3d_ros.page_server import UnavailableError
+from n3d_ros.page_content import UnavailableError
 
 _MODES = {"ground": Query.Goal.GROUND, "ask": Query.Goal.ASK}
 

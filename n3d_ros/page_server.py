@@ -1,4 +1,6 @@
-"""The HTTP server of the page: its files, Rerun's viewer, the live scene, and the ask box. It knows no ROS.
+"""The HTTP server of the page: its files, Rerun's viewer, and of each camera scene and ask box. It knows no ROS.
+
+What belongs to a camera lies under its namespace, as `/front/status`; of a camera without one, it is `/status`.
 
 It listens on loopback only, and takes requests from its own page only: a web site that is open in the same browser, or
 that points a name of its own at 127.0.0.1, is refused by the headers `Host` and `Origin`, which it cannot forge.
@@ -12,22 +14,24 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from n3d_core.errors import ConfigError, N3DError
-from n3d_core.web_viewer import LOOPBACK, ViewerFile
+from n3d_core.errors import ConfigError
+from n3d_core.web_viewer import LOOPBACK
+from n3d_ros.page_content import CameraContent, UnavailableError
+from n3d_ros.page_viewer import PageViewer
 
 MOST_BYTES = 4096  # of a question; the model's own limit comes after it
 MOST_CONNECTIONS = 24
 WATCHED_S = 15.0  # a page asks every second, where its browser is not busy drawing
 _OWN_NAMES = (LOOPBACK, "localhost", "::1")
 _FILES = {"/": "page.html", "/page.js": "page.js", "/page.css": "page.css"}
+_OF_A_CAMERA = ("status", "image.jpg", "scene.rrd")
 _KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css"}
 _PAGE_POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 # The viewer's own page has inline scripts and compiles WebAssembly; it reaches nothing but this server either.
@@ -37,87 +41,76 @@ _VIEWER_POLICY = (
 )
 
 
-class UnavailableError(N3DError):
-    """There is nobody to ask, nothing to see, or no viewer to see it with; the message says why."""
-
-
-class Asked(Protocol):
-    """Answers a text: `mode` is "ground" or "ask"."""
-
-    def __call__(self, text: str, mode: Literal["ground", "ask"]) -> dict[str, Any]: ...
-
-
-@dataclass(frozen=True)
-class PageContent:
-    """What is behind the page.
-
-    Attributes:
-        ask: called in a thread of the server.
-        status: told to the page once a second.
-        image: the newest image with its boxes, as JPEG; for browsers without the viewer.
-        stream: the live scene for one viewer, until the function that it is given says that the viewer is gone.
-        viewer: the files of Rerun's web viewer by name.
-
-    Each raises `UnavailableError` with the reason, where it has nothing to give.
-    """
-
-    ask: Asked
-    status: Callable[[], dict[str, Any]]
-    image: Callable[[], bytes]
-    stream: Callable[[Callable[[], bool]], Iterator[bytes]]
-    viewer: Callable[[], Mapping[str, ViewerFile]]
-
-
 class PageServer:
-    """Serves one page on a port of 127.0.0.1; port 0 takes a free one.
+    """Serves one page for all cameras that are added."""
 
-    Raises:
-        ConfigError: if the port is taken, or not to be had.
-    """
+    def __init__(self) -> None:
+        self._viewer = PageViewer()
+        self._contents: dict[str, CameraContent] = {}
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
 
-    def __init__(self, port: int, content: PageContent) -> None:
-        try:
-            self._server = _Server((LOOPBACK, port), _Handler)
-        except OSError as error:
-            why = "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be used ({error})"
-            raise ConfigError(
-                f"port {port} of {LOOPBACK} {why}: set the parameter port to another (0 takes a free one), or end "
-                f"that program (ss -ltnp 'sport = :{port}' names it)"
-            ) from error
-        self._server.content = content
-        self._thread = threading.Thread(target=self._server.serve_forever, name="page", daemon=True)
+    def add(self, camera: str, content: CameraContent, port: int) -> None:
+        """Adds the camera of a namespace ("/front", or "" of none); with the first one its port of 127.0.0.1 is opened.
+
+        Raises:
+            ConfigError: if the port is taken, or not to be had. Port 0 takes a free one.
+        """
+        self._contents[camera] = content
+        if self._server is None:
+            self._server = _open(port, self._contents, self._viewer)
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """Where the page is, once it has a camera."""
+        assert self._server is not None
         return f"http://{LOOPBACK}:{self._server.server_address[1]}/"
 
-    @property
-    def is_watched(self) -> bool:
-        """Whether a page has asked for the status in the last seconds."""
-        return time.monotonic() - self._server.asked_at < WATCHED_S
+    def is_watched(self, camera: str) -> bool:
+        """Whether a page has asked for the camera's status in the last seconds."""
+        asked_at = self._server.asked_at.get(camera, float("-inf")) if self._server is not None else float("-inf")
+        return time.monotonic() - asked_at < WATCHED_S
 
     def start(self) -> None:
-        """Begins to serve."""
-        self._thread.start()
+        """Begins to serve; what is served already goes on."""
+        if self._thread is None:
+            assert self._server is not None
+            self._viewer.start()
+            self._thread = threading.Thread(target=self._server.serve_forever, name="page", daemon=True)
+            self._thread.start()
 
     def close(self) -> None:
-        """Ends it; streams end by themselves."""
+        """Ends it for all cameras; streams end by themselves."""
+        if self._server is None or self._server.closing:
+            return
         self._server.closing = True
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._server.shutdown()
         self._server.server_close()
+        self._viewer.close()
+
+
+def _open(port: int, contents: Mapping[str, CameraContent], viewer: PageViewer) -> _Server:
+    try:
+        return _Server(port, contents, viewer)
+    except OSError as error:
+        why = "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be used ({error})"
+        raise ConfigError(
+            f"port {port} of {LOOPBACK} {why}: set the parameter port to another (0 takes a free one), or end "
+            f"that program (ss -ltnp 'sport = :{port}' names it)"
+        ) from error
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    content: PageContent
 
-    def __init__(self, *arguments: Any) -> None:
-        self.asked_at = float("-inf")
+    def __init__(self, port: int, contents: Mapping[str, CameraContent], viewer: PageViewer) -> None:
+        self.contents = contents
+        self.viewer = viewer
+        self.asked_at: dict[str, float] = {}
         self.closing = False
         self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
-        super().__init__(*arguments)
+        super().__init__((LOOPBACK, port), _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._free.acquire(blocking=False):
@@ -181,29 +174,38 @@ class _Handler(BaseHTTPRequestHandler):
             raise _RefusedError(HTTPStatus.FORBIDDEN, f"requests from {origin!r} are not taken, only the page's own")
 
     def _get(self, path: str) -> None:
+        camera, _, name = path.rpartition("/")
         if path in _FILES:
             file = Path(__file__).with_name("page") / _FILES[path]
             self._send(file.read_bytes(), {"Content-Type": _KINDS[file.suffix]}, _PAGE_POLICY)
-        elif path == "/status":
-            self.server.asked_at = time.monotonic()
-            self._send_json(self.server.content.status())
-        elif path == "/image.jpg":
-            self._send(self.server.content.image(), {"Content-Type": "image/jpeg"}, _PAGE_POLICY)
-        elif path == "/scene.rrd":
-            self._send_scene()
+        elif path == "/cameras":
+            self._send_json({"cameras": list(self.server.contents)})
+        elif camera in self.server.contents and name in _OF_A_CAMERA:
+            self._get_of_camera(camera, name)
         elif path.startswith("/viewer/"):
-            file = self.server.content.viewer().get(path.removeprefix("/viewer/") or "index.html")
-            if file is None:
+            viewed = self.server.viewer.files().get(path.removeprefix("/viewer/") or "index.html")
+            if viewed is None:
                 raise _RefusedError(HTTPStatus.NOT_FOUND, f"the viewer has no {path}")
-            self._send(file.data, file.headers, _VIEWER_POLICY)
+            self._send(viewed.data, viewed.headers, _VIEWER_POLICY)
         else:
             raise _RefusedError(HTTPStatus.NOT_FOUND, f"there is no {path}")
 
+    def _get_of_camera(self, camera: str, name: str) -> None:
+        content = self.server.contents[camera]
+        if name == "status":
+            self.server.asked_at[camera] = time.monotonic()
+            self._send_json(content.status())
+        elif name == "image.jpg":
+            self._send(content.image(), {"Content-Type": "image/jpeg"}, _PAGE_POLICY)
+        else:
+            self._send_scene(content)
+
     def _post(self, path: str) -> None:
-        if path != "/ask":
+        camera, _, name = path.rpartition("/")
+        if camera not in self.server.contents or name != "ask":
             raise _RefusedError(HTTPStatus.NOT_FOUND, f"there is no {path}")
         text, mode = self._question()
-        self._send_json(self.server.content.ask(text, mode))
+        self._send_json(self.server.contents[camera].ask(text, mode))
 
     def _question(self) -> tuple[str, Literal["ground", "ask"]]:
         if self.headers.get_content_type() != "application/json":
@@ -224,8 +226,8 @@ class _Handler(BaseHTTPRequestHandler):
             raise _RefusedError(HTTPStatus.BAD_REQUEST, 'text must be a string, and mode "ground" or "ask"')
         return text.encode(errors="replace").decode(), mode  # half a surrogate pair is no text
 
-    def _send_scene(self) -> None:
-        pieces = self.server.content.stream(self._is_gone)
+    def _send_scene(self, content: CameraContent) -> None:
+        pieces = content.stream(self._is_gone)
         self.close_connection = True  # the end of the stream is the end of the connection
         self._head(HTTPStatus.OK, {"Content-Type": "application/octet-stream", "Connection": "close"}, _VIEWER_POLICY)
         for piece in pieces:

@@ -2,6 +2,7 @@
 "use strict";
 
 const byId = (id) => document.getElementById(id);
+const GONE = "the page's node does not answer: is it still running?";
 const numbers = (values) => values.map((value) => value.toFixed(2)).join(", ");
 
 function say(id, text, problem = false) {
@@ -9,19 +10,43 @@ function say(id, text, problem = false) {
   byId(id).classList.toggle("problem", problem);
 }
 
+let camera = ""; // the namespace of the one that is shown and asked, as "/front"
+const at = (name) => `${camera}/${name}`;
+
+function showViewer() {
+  // The viewer follows the stream of this server; its address must be absolute.
+  byId("viewer").src = "/viewer/?url=" + encodeURIComponent(location.origin + at("scene.rrd"));
+  byId("viewer").hidden = false;
+  byId("picture").hidden = true;
+}
+
 // Until the viewer is there, or where there is none, the picture takes its place.
 async function seekViewer() {
   const reply = await fetch("/viewer/").catch(() => null);
   if (reply && reply.ok) {
-    // The viewer follows the stream of this server; its address must be absolute.
-    byId("viewer").src = "/viewer/?url=" + encodeURIComponent(location.origin + "/scene.rrd");
-    byId("viewer").hidden = false;
-    byId("picture").hidden = true;
+    showViewer();
     say("why", "");
     return;
   }
   if (reply) say("why", (await reply.json()).error);
   setTimeout(seekViewer, 3000);
+}
+
+function chooseCamera(name) {
+  camera = name;
+  say("state", "");
+  say("camera", "");
+  byId("answer").hidden = true;
+  byId("picture").removeAttribute("src");
+  showBoxes([]);
+  if (!byId("viewer").hidden) showViewer();
+}
+
+async function listCameras() {
+  const { cameras } = await (await fetch("/cameras")).json();
+  byId("cameras").replaceChildren(...cameras.map((name) => new Option(name, name)));
+  byId("cameras").hidden = cameras.length < 2;
+  chooseCamera(cameras[0]);
 }
 
 function showBoxes(boxes) {
@@ -50,7 +75,7 @@ let asking = false;
 // Boxes and text as they are decoded.
 async function followProgress() {
   while (asking) {
-    const status = await (await fetch("/status")).json().catch(() => ({}));
+    const status = await (await fetch(at("status"))).json().catch(() => ({}));
     if (asking && status.progress) {
       say("state", `${status.progress.stage || "asking"} …`);
       say("reasoning", status.progress.text);
@@ -62,8 +87,8 @@ async function followProgress() {
 }
 
 async function ask(mode) {
-  const buttons = document.querySelectorAll("button");
-  buttons.forEach((button) => (button.disabled = true));
+  const controls = document.querySelectorAll("button, select");
+  controls.forEach((control) => (control.disabled = true));
   asking = true;
   ["said", "verdict", "reasoning"].forEach((id) => say(id, ""));
   byId("answer").hidden = true;
@@ -72,7 +97,7 @@ async function ask(mode) {
   try {
     const body = JSON.stringify({ text: byId("text").value, mode });
     const reply = await (
-      await fetch("/ask", { method: "POST", headers: { "Content-Type": "application/json" }, body })
+      await fetch(at("ask"), { method: "POST", headers: { "Content-Type": "application/json" }, body })
     ).json();
     asking = false;
     if (reply.error) {
@@ -87,24 +112,41 @@ async function ask(mode) {
     say("state", `the page's node does not answer (${problem.message}): is it still running?`, true);
   }
   asking = false;
-  buttons.forEach((button) => (button.disabled = false));
+  controls.forEach((control) => (control.disabled = false));
 }
 
 async function refresh() {
+  const shown = camera;
   try {
-    const status = await (await fetch("/status")).json();
-    say("camera", status.camera, !status.sees);
-    if (!asking) showBoxes(status.boxes);
-    if (status.sees && !byId("picture").hidden) byId("picture").src = `/image.jpg?${Date.now()}`;
+    const status = await (await fetch(at("status"))).json();
+    if (shown === camera) showStatus(status);
   } catch {
-    say("camera", "the page's node does not answer: is it still running?", true);
+    say("camera", GONE, true);
   }
   setTimeout(refresh, 1000);
+}
+
+function showStatus(status) {
+  say("camera", status.camera, !status.sees);
+  if (!asking) showBoxes(status.boxes);
+  if (status.sees && !byId("picture").hidden) byId("picture").src = `${at("image.jpg")}?${Date.now()}`;
+}
+
+async function begin() {
+  try {
+    await listCameras();
+  } catch {
+    say("camera", GONE, true);
+    setTimeout(begin, 1000);
+    return;
+  }
+  seekViewer();
+  refresh();
 }
 
 byId("form").addEventListener("submit", (event) => {
   event.preventDefault();
   ask(event.submitter ? event.submitter.value : "ground");
 });
-seekViewer();
-refresh();
+byId("cameras").addEventListener("change", () => chooseCamera(byId("cameras").value));
+begin();

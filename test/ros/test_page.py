@@ -1,4 +1,4 @@
-"""The page's node over HTTP, with a camera and a grounding service that are real nodes of this process."""
+"""The page over HTTP: what it shows, what it asks, and whom it refuses."""
 
 import http.client
 import json
@@ -11,119 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 import pytest
-import rclpy
-from n3d_ros.action import Query
-from n3d_ros.msg import Answer, Result
-from rclpy.action import ActionServer, CancelResponse
-from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.task import Future
-from vision_msgs.msg import Detection3DArray
 
 from n3d_core.errors import ConfigError
-from n3d_core.geometry.camera import Camera
-from n3d_core.geometry.frame import Frame
-from n3d_core.geometry.frame_folder import write_frame
-from n3d_core.geometry.oriented_box import OrientedBox
-from n3d_ros.camera_node import CameraNode
 from n3d_ros.page_node import PageNode
 from n3d_ros.page_server import MOST_BYTES
-from n3d_ros.results import detections_message, header_message
+from test.ros.served_page import BOX, OPTICAL, Page, write_plain_frame
 
 pytestmark = pytest.mark.ros
-
-BOX = OrientedBox("red <b>mug</b>", (0.0, 0.0, 1.0), (0.2, 0.3, 0.25), score=0.75)
-OPTICAL = "camera_color_optical_frame"
-
-
-class Grounding(Node):
-    """Finds one box for every text, and publishes it as the grounding node does; "slow" waits for `released`."""
-
-    def __init__(self, **options):
-        super().__init__("grounding", **options)
-        self.server = ActionServer(
-            self,
-            Query,
-            "~/query",
-            self.on_goal,
-            cancel_callback=lambda _: CancelResponse.ACCEPT,
-            callback_group=ReentrantCallbackGroup(),
-        )
-        self.detections = self.create_publisher(Detection3DArray, "~/detections", 10)
-        self.asked = []
-        self.cancelled = []
-        self.released = Future()
-
-    async def on_goal(self, goal):
-        text = goal.request.text
-        self.asked.append(text)
-        found = detections_message([BOX], header_message(7, OPTICAL))
-        if text == "slow":
-            told = Query.Feedback(stage="decode", new_detections=found.detections, text_so_far="red mug(")
-            goal.publish_feedback(told)
-            await self.released
-        if goal.is_cancel_requested:
-            self.cancelled.append(text)
-        goal.succeed()
-        if goal.request.mode == Query.Goal.ASK:
-            result = Result(status=Result.OK, message="few pixels")
-            answer = Answer(result=result, answer="0.42 m", verdict=Answer.CONTRADICTED, corrected="0.50 m")
-            return Query.Result(answer=answer)
-        self.detections.publish(found)
-        return Query.Result(answer=Answer(result=Result(header=found.header, status=Result.OK, detections=found)))
-
-    def release(self):
-        waiting, self.released = self.released, Future()
-        waiting.set_result(None)
-        self.executor.wake()
-
-
-class Page:
-    """The page's node and what it talks to, in an executor of their own."""
-
-    def __init__(self, frames):
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context)
-        port = [Parameter("port", value=0)]
-        folder = [Parameter("folder", value=str(frames)), Parameter("rate", value=10.0)]
-        self.grounding = Grounding(context=self.context)
-        self.camera = CameraNode(context=self.context, parameter_overrides=folder)
-        self.node = PageNode(context=self.context, parameter_overrides=port)
-        self.executor = SingleThreadedExecutor(context=self.context)
-        for node in (self.grounding, self.camera, self.node):
-            self.executor.add_node(node)
-        self.node.start()
-        self.port = int(self.node._server.url.rsplit(":", 1)[1].strip("/"))
-        self.thread = threading.Thread(target=self.executor.spin, daemon=True)
-        self.thread.start()
-
-    def close(self):
-        self.node.close()
-        self.executor.shutdown()
-        self.thread.join(5)
-        rclpy.shutdown(context=self.context)
-
-    def request(self, method, path, body=None, headers=None):
-        """Status, headers and body of one request."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        connection.request(method, path, body, headers or {})
-        reply = connection.getresponse()
-        return reply.status, dict(reply.headers), reply.read()
-
-    def ask(self, body, **headers):
-        sent = {"Content-Type": "application/json", **{name.replace("_", "-"): text for name, text in headers.items()}}
-        status, _, data = self.request("POST", "/ask", body if isinstance(body, bytes) else json.dumps(body), sent)
-        return status, json.loads(data)
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    frames = tmp_path_factory.mktemp("frames")
-    color = np.full((48, 64, 3), (10, 200, 30), np.uint8)
-    write_frame(frames, 0, Frame(color, np.full((48, 64), 1.5, np.float32), Camera.from_fov(60, 64, 48)))
-    page = Page(frames)
+    page = Page({"": (write_plain_frame(tmp_path_factory.mktemp("frames"), (10, 200, 30)), BOX)})
     yield page
     page.close()
 
