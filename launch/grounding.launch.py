@@ -76,13 +76,17 @@ ARGUMENTS = [
         "(true).",
     ),
     DeclareLaunchArgument(
-        "use_sim_time", default_value="false", description="Take the time from /clock (bags, simulators)."
+        "use_sim_time",
+        default_value="",
+        description="Take the time from /clock (bags, simulators); empty: as in params_file (false).",
     ),
     DeclareLaunchArgument(
         "demo", default_value="false", description="Start a camera node that plays the shipped frames."
     ),
     DeclareLaunchArgument(
-        "frames", default_value="", description="Frame folder for demo:=true; empty: the shipped frames."
+        "frames",
+        default_value="",
+        description="Frame folder for demo:=true; empty: as in params_file (the shipped frames).",
     ),
     DeclareLaunchArgument(
         "bag",
@@ -93,7 +97,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "page",
         default_value="false",
-        description="Serve image, 3D scene and an ask box on http://127.0.0.1:8190 (of several cameras, the first's).",
+        description="Serve image, 3D scene and an ask box on http://127.0.0.1:8190, for all cameras.",
     ),
     DeclareLaunchArgument("rviz", default_value="false", description="Start RViz with image, point cloud and boxes."),
     DeclareLaunchArgument(
@@ -126,7 +130,8 @@ def nodes(context: LaunchContext) -> list:
     settings = {name: text(name) for name in names if value(name)}
     settings |= {"continuous_query": text("query")} if value("query") else {}
     settings |= {"autostart": switch("autostart")} if value("autostart") else {}
-    settings["use_sim_time"] = switch("use_sim_time")
+    clock = {"use_sim_time": switch("use_sim_time")} if value("use_sim_time") else {}
+    settings |= clock
     inputs = {
         "color/image_raw": value("color"),
         "color/camera_info": value("color_info"),
@@ -141,13 +146,14 @@ def nodes(context: LaunchContext) -> list:
         "remappings": list(inputs.items()),
     }
     cameras = [name.strip() for name in value("cameras").split(",") if name.strip()]
+    several = ["--cameras", ",".join(cameras)]
     if cameras:  # one process of several nodes: no name here, it would name them all
-        grounding = Node(arguments=["--cameras", ",".join(cameras)], **common)
+        grounding = Node(arguments=several, **common)
     else:
         grounding = LifecycleNode(name="grounding", namespace=value("namespace"), **common)
     namespaces = cameras or [value("namespace")]
 
-    def beside(namespace: str, executable: str, name: str, settings: dict, **options: object) -> Node:
+    def beside(namespace: str | None, executable: str, name: str | None, settings: dict, **options: object) -> Node:
         """A node that goes with the grounding node of a namespace."""
         return Node(
             package="n3d_ros",
@@ -162,15 +168,16 @@ def nodes(context: LaunchContext) -> list:
     def wanted(argument: str) -> IfCondition:
         return IfCondition(LaunchConfiguration(argument))
 
-    frames = {"folder": text("frames")}
+    frames = {"folder": text("frames")} if value("frames") else {}
     players = [beside(each, "camera_node", "n3d_camera", frames, condition=wanted("demo")) for each in namespaces]
     if value("bag"):
-        recording = {"bag": text("bag"), "clock": switch("use_sim_time")}
+        recording = {"bag": text("bag")} | ({"clock": switch("use_sim_time")} if clock else {})
         players += [beside(each, "bag_node", "n3d_bag", recording) for each in namespaces]
-    clock = {"use_sim_time": switch("use_sim_time")}
-    page = beside(
-        namespaces[0], "page_node", "n3d_page", clock, remappings=list(inputs.items()), condition=wanted("page")
-    )
+    shown = {"remappings": list(inputs.items()), "condition": wanted("page")}
+    if cameras:
+        page = beside(None, "page_node", None, clock, arguments=several, **shown)
+    else:
+        page = beside(value("namespace"), "page_node", "n3d_page", clock, **shown)
     rviz = Node(
         package="rviz2",
         executable="rviz2",
