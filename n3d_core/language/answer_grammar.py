@@ -6,8 +6,9 @@ on. A token may reach across the marks of the thought, as tokens of Qwen's do.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,27 +21,59 @@ THINK, END_THINK = "<think>", "</think>"
 LEADS = ("", " ", "\n", "\n\n")  # what may stand between a thought and its answer
 MAX_THOUGHT = 768  # tokens; then the thought is closed, so that its answer still fits the reply
 _DIGITS = frozenset("0123456789")
+_ANY_DIGIT = re.compile("[0-9]")
+
+
+class _Lexicon:
+    """Texts in their order, each with its tokens, to find those that fit without trying them all."""
+
+    def __init__(self, pairs: Iterable[tuple[str, int]]) -> None:
+        tokens: dict[str, list[int]] = {}
+        for text, token in pairs:
+            tokens.setdefault(text, []).append(token)
+        self.texts = sorted(tokens)
+        self.tokens = [tokens[text] for text in self.texts]
+
+    def starting_with(self, beginning: str) -> range:
+        """Places of the texts that begin so."""
+        return range(bisect_left(self.texts, beginning), bisect_left(self.texts, beginning + chr(0x10FFFF)))
+
+    def fitting(self, rests: frozenset[str], said: str = "") -> Iterator[int]:
+        """Tokens that begin with what was said, and go on as one of the rests does."""
+        place = bisect_left(self.texts, said)
+        if place == len(self.texts) or not self.texts[place].startswith(said):
+            return
+        if said and self.texts[place] == said:
+            yield from self.tokens[place]
+        heads = {rest[0] for rest in rests if rest}
+        for head in heads | (_DIGITS if DIGIT in heads else set()):
+            yield from self.fitting(after(rests, head), said + head)
 
 
 class Spelling:
-    """The tokens of a vocabulary in the order of their texts, to find those that fit without trying them all."""
+    """The tokens of a vocabulary by their texts, and by their shapes: the texts with `DIGIT` for each digit.
+
+    Where any number will do, its shapes are few and its texts are many.
+    """
 
     def __init__(self, words: BoxVocabulary) -> None:
         self.words, self.texts = words, words.texts
-        ordered = sorted((text, i) for i, text in enumerate(self.texts) if text and i not in words.ends)
-        self._sorted, self._ids = [text for text, _ in ordered], [i for _, i in ordered]
-        self._closing = [i for i in self._ids if ">" in self.texts[i]]
+        spoken = [(text, i) for i, text in enumerate(self.texts) if text and i not in words.ends]
+        self._by_text = _Lexicon(spoken)
+        self._by_shape = _Lexicon((_ANY_DIGIT.sub(DIGIT, text), i) for text, i in spoken)
+        self._closing = [i for text, i in spoken if ">" in text]
         self._silent = [i for i, text in enumerate(self.texts) if not text]
 
     def spells(self, texts: Iterable[str]) -> bool:
         """Whether each character of some texts is a token of its own, so that none of their spellings ends nowhere."""
-        return set("".join(texts)) - {DIGIT} <= {text for text in self._sorted if len(text) == 1}
+        return set("".join(texts)) - {DIGIT} <= {text for text in self._by_text.texts if len(text) == 1}
 
     def text_mask(self, rests: frozenset[str], opening: str | None) -> NDArray[np.bool_]:
         """[vocab] tokens with which one of the rests goes on (or ends), or a thought that is still to be opened."""
-        fitting = self._fitting(rests, "", set())
+        lexicon = self._by_text if any(map(_ANY_DIGIT.search, rests)) else self._by_shape
+        fitting = set(lexicon.fitting(rests))
         if opening is not None:
-            fitting |= self._fitting(frozenset({opening}), "", set()) | self._opening(opening)
+            fitting |= set(self._by_text.fitting(frozenset({opening}))) | self._opening(opening)
         mask = np.zeros(self.words.size, dtype=bool)
         mask[list(fitting | (self.words.ends if "" in rests else set()))] = True
         return mask
@@ -58,20 +91,9 @@ class Spelling:
 
     def _opening(self, opening: str) -> set[int]:
         """Tokens that open a thought and may begin it."""
-        places = range(bisect_left(self._sorted, opening), bisect_left(self._sorted, opening + chr(0x10FFFF)))
-        return {self._ids[p] for p in places if END_THINK not in self._sorted[p]}
-
-    def _fitting(self, rests: frozenset[str], said: str, found: set[int]) -> set[int]:
-        place = bisect_left(self._sorted, said)
-        if place == len(self._sorted) or not self._sorted[place].startswith(said):
-            return found
-        while said and place < len(self._sorted) and self._sorted[place] == said:
-            found.add(self._ids[place])
-            place += 1
-        heads = {rest[0] for rest in rests if rest}
-        for head in (heads - {DIGIT}) | (_DIGITS if DIGIT in heads else set()):
-            self._fitting(after(rests, head), said + head, found)
-        return found
+        lexicon = self._by_text
+        places = (p for p in lexicon.starting_with(opening) if END_THINK not in lexicon.texts[p])
+        return {token for p in places for token in lexicon.tokens[p]}
 
 
 def after(texts: frozenset[str], said: str) -> frozenset[str]:

@@ -95,6 +95,20 @@ def test_jumps_and_drafts_give_the_tokens_of_single_steps(spelling: Spelling, te
     assert work.steps <= slow.steps
 
 
+@pytest.mark.parametrize("text", QUESTIONS)
+def test_shapes_allow_the_tokens_that_texts_allow(spelling: Spelling, text: str) -> None:
+    grammar = ThoughtThenAnswer.answering(spelling, answers_to(text, BOXES, NAMES))
+    rests, seen = grammar.answers, 0
+    for said in ("", " ", " The", " 0.", " 1", " 12.", " There are ", " 3 o'clock"):
+        left = after(rests, said)
+        plain = {i for i, token in enumerate(spelling.texts)
+                 if token and i not in spelling.words.ends and after(left, token)}  # fmt: skip
+        mask = spelling.text_mask(left, None)
+        assert set(np.flatnonzero(mask).tolist()) == plain | (spelling.words.ends if "" in left else set())
+        seen += len(plain)
+    assert seen
+
+
 def walk(grammar: ThoughtThenAnswer, ids: list[int]) -> ThoughtThenAnswer:
     for place, token in enumerate(ids):
         assert grammar.mask()[token], place
