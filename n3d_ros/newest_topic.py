@@ -16,11 +16,13 @@ from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
-from rclpy.qos_overriding_options import QosCallbackResult, QoSOverridingOptions
+from rclpy.qos_overriding_options import InvalidQosOverridesError, QosCallbackResult, QoSOverridingOptions
 from rclpy.subscription import Subscription
 
+from n3d_core.errors import ConfigError
 from n3d_ros.stamps import nanoseconds_of
 from n3d_ros.topic_statistics import TopicStatistics
 
@@ -70,7 +72,11 @@ class NewestTopic:
         self._subscription: Subscription | None = None
 
     def open(self) -> None:
-        """Subscribes; does nothing where that is done already."""
+        """Subscribes; does nothing where that is done already.
+
+        Raises:
+            ConfigError: if its `qos_overrides` are not usable.
+        """
         with self._lock:
             if self._subscription is None:
                 self._begin(self._subscribe(_never_called, UnwaitedGroup()))
@@ -79,16 +85,22 @@ class NewestTopic:
         self._opened, self._subscription = time.monotonic(), subscription
 
     def _subscribe(self, callback: Callable[..., None], group: CallbackGroup | None = None) -> Subscription:
-        return self._node.create_subscription(
-            self.message_type,
-            self._relative_name,
-            callback,
-            _copy(SENSOR_INPUT),
-            callback_group=group,
-            # Events would be waited on, and with them (in rmw_fastrtps) the arrival of data: 90 wake-ups a second.
-            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(callback=_check_qos),
-        )
+        try:
+            return self._node.create_subscription(
+                self.message_type,
+                self._relative_name,
+                callback,
+                _copy(SENSOR_INPUT),
+                callback_group=group,
+                # Events would be waited on, and with them (in rmw_fastrtps) the arrival of data: 90 wake-ups a second.
+                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(callback=_check_qos),
+            )
+        except (InvalidQosOverridesError, InvalidParameterTypeException, RuntimeError) as error:  # rclpy has three
+            raise ConfigError(
+                f"{self.name} cannot be subscribed: {error}; parameters qos_overrides.{self.name}.subscription.* are "
+                "read at start only: start the node with others"
+            ) from error
 
     @property
     def open_for_s(self) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from n3d_core.errors import ConfigError
 from n3d_ros.errors import NoImageError
 from n3d_ros.frame_assembly import RgbdMessages, needs_depth_info
 from n3d_ros.newest_topic import Arrival, NewestTopic
@@ -32,6 +33,9 @@ class RgbdTopics:
         color_transport, depth_transport: parameters of these names; `raw` or a transport's name, which is the last
             part of the topic's name as image_transport has it.
         has_depth: False of a camera without; then no depth topic is subscribed.
+
+    Raises:
+        ConfigError: if the `qos_overrides` of a topic are not usable; then none is subscribed.
     """
 
     topic_type = NewestTopic
@@ -39,13 +43,18 @@ class RgbdTopics:
     def __init__(
         self, node: Node, color_transport: str = "raw", depth_transport: str = "raw", has_depth: bool = True
     ) -> None:
-        self.color = self.topic_type(node, *_image_topic("color", color_transport))
-        self.depth = self.topic_type(node, *_image_topic("depth", depth_transport))
+        self.color = self.topic_type(node, *_image_topic(node, "color", color_transport))
+        self.depth = self.topic_type(node, *_image_topic(node, "depth", depth_transport))
         self.info = self.topic_type(node, CameraInfo, "color/camera_info")
         self.depth_info = self.topic_type(node, CameraInfo, "depth/camera_info")
         self.has_depth = has_depth
-        for topic in self.required:
-            topic.open()
+        try:
+            for topic in (*self.required, self.depth_info):
+                topic.open()
+        except ConfigError:
+            self.close()
+            raise
+        self.depth_info.close()  # QoS that it cannot have is refused here, and not when a query first wants it
 
     @property
     def required(self) -> tuple[NewestTopic, ...]:
@@ -107,11 +116,12 @@ class RgbdTopics:
             topic.close()
 
 
-def _image_topic(stream: str, transport: str) -> tuple[type, str]:
-    """Message type and name of an image topic, as image_transport has them."""
-    return (
-        (Image, f"{stream}/image_raw") if transport == "raw" else (CompressedImage, f"{stream}/image_raw/{transport}")
-    )
+def _image_topic(node: Node, stream: str, transport: str) -> tuple[type, str]:
+    """Message type and name of an image topic, as image_transport has them: remapping `image_raw` moves them all."""
+    name = f"{stream}/image_raw"
+    if transport == "raw":
+        return Image, name
+    return CompressedImage, f"{node.resolve_topic_name(name)}/{transport}"
 
 
 def _nearest_message(to: Arrival, among: list[Arrival]) -> CameraInfo | None:
@@ -130,8 +140,8 @@ def explain_silence(topics: Sequence[NewestTopic]) -> str:
 def _cause(topic: NewestTopic) -> str:
     if reason := topic.incompatible():
         return (
-            f"nothing on {topic.name}: QoS cannot match ({reason}); set the parameter "
-            f"qos_overrides.{topic.name}.subscription.reliability (or durability) to what is offered"
+            f"nothing on {topic.name}: QoS cannot match ({reason}); start the node with the parameter "
+            f"qos_overrides.{topic.name}.subscription.reliability as it is offered"
         )
     if topic.publishers == 0:
         return f"nothing on {topic.name}: it has no publisher; check the camera and how the topic is remapped"

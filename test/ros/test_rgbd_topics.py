@@ -2,9 +2,12 @@
 
 import pytest
 import rclpy.time
+from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from n3d_core.errors import ConfigError
 from n3d_ros.camera_node import frame_messages, stamped
 from n3d_ros.errors import NoImageError
 from n3d_ros.frame_assembly import needs_depth_info
@@ -62,6 +65,47 @@ def test_the_camera_info_of_depth_is_subscribed_when_depth_turns_out_not_to_be_r
     assert (found.depth.width, found.depth_info.width) == (32, 64)
     topics.close()
     client.until(lambda: not any(publisher.get_subscription_count() for publisher in publishers))
+
+
+@pytest.fixture
+def make_node(client):
+    """Makes nodes as a command line does."""
+    nodes = []
+
+    def make(*arguments, **overrides):
+        values = [Parameter(name, value=value) for name, value in overrides.items()]
+        options = {"cli_args": ["--ros-args", *arguments], "parameter_overrides": values}
+        nodes.append(Node("inputs", context=client.node.context, **options))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+
+
+@pytest.mark.ros
+def test_a_remapped_image_takes_its_compressed_form_along_and_that_can_be_remapped_too(make_node):
+    node = make_node("-r", "color/image_raw:=/cam/rgb", "-r", "depth/image_raw/compressedDepth:=/cam/packed")
+    topics = RgbdTopics(node, "compressed", "compressedDepth")
+    assert [topic.name for topic in (topics.color, topics.depth)] == ["/cam/rgb/compressed", "/cam/packed"]
+    assert node.count_subscribers("/cam/rgb/compressed") == node.count_subscribers("/cam/packed") == 1
+    topics.close()
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize(
+    ("policy", "value", "words"),
+    [("depth", 1000, "1 to 100"), ("depth", "many", "'STRING'"), ("reliability", "sometimes", "`sometimes`")],
+)
+@pytest.mark.parametrize("topic", ["/color/camera_info", "/depth/camera_info"])
+def test_qos_that_an_input_cannot_have_is_refused_by_name_and_nothing_stays_subscribed(
+    make_node, topic, policy, value, words
+):
+    node = make_node(**{f"qos_overrides.{topic}.subscription.{policy}": value})
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=rf"{topic} cannot be subscribed: .*{words}.*qos_overrides.{topic}"):
+            RgbdTopics(node)
+    assert [node.count_subscribers(f"/{name}") for name in NAMES] == [0, 0, 0, 0]
 
 
 def test_a_new_stamp_leaves_the_messages_that_a_query_may_be_reading_alone(frame):
