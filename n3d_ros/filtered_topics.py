@@ -5,6 +5,7 @@ Every message is received and deserialised, whether a query comes or not; `rgbd_
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rclpy.duration import Duration
@@ -15,16 +16,18 @@ from n3d_ros.errors import NoImageError
 from n3d_ros.frame_assembly import RgbdMessages
 from n3d_ros.newest_topic import Arrival, NewestTopic
 from n3d_ros.rgbd_topics import RgbdTopics
+from n3d_ros.stamps import is_sound, nanoseconds_of
 
 QUEUE = 10  # messages of each topic that wait for their partners
 
 
 class FilteredTopic(NewestTopic):
-    """A topic whose every message an executor takes and gives to `filter`."""
+    """A topic whose every message an executor takes and gives to `filter`; `rewound` is told when stamps go back."""
 
     def __init__(self, node: Node, message_type: type, name: str) -> None:
         super().__init__(node, message_type, name)
         self.filter = _message_filters().SimpleFilter()
+        self.rewound: Callable[[], None] = lambda: None
 
     def open(self) -> None:
         """Subscribes; does nothing where that is done already."""
@@ -38,8 +41,13 @@ class FilteredTopic(NewestTopic):
             return list(self.arrivals)
 
     def _on_message(self, message: Any, info: dict[str, Any]) -> None:
+        before = self.arrivals[-1].stamp_ns if self.arrivals else 0
         with self._lock:
             self._keep([(message, info)], QUEUE)
+        if not is_sound(message.header.stamp):
+            return  # rclpy cannot hold it: the synchronizer would raise in the executor, which ends the process
+        if nanoseconds_of(message.header.stamp) < before:
+            self.rewound()
         self.filter.signalMessage(message)
 
 
@@ -58,6 +66,8 @@ class FilteredTopics(RgbdTopics):
         filters = [topic.filter for topic in self.required if isinstance(topic, FilteredTopic)]
         self._synchronizer = _message_filters().ApproximateTimeSynchronizer(filters, QUEUE, slop=0.02)
         self._synchronizer.registerCallback(self._on_set)
+        for topic in self.required:
+            topic.rewound = self._forget
 
     def newest(self, bound_ns: int, registration: str) -> RgbdMessages:
         """The last set of the synchronizer, whose slop is `bound_ns`.
@@ -72,14 +82,27 @@ class FilteredTopics(RgbdTopics):
         if self._set is None:
             raise NoImageError(
                 f"message_filters has paired no set of {', '.join(topic.name for topic in self.required)} yet: "
-                f"pairing_tolerance (its slop) is {bound_ns / 1e6:.1f} ms; raise it, or use synchronizer:=newest"
+                + self._why_none(bound_ns)
             )
         found = self._set
         depth_image = found[1] if self.has_depth else None
         return RgbdMessages(found[0], depth_image, found[-1], depth_info[-1].message if depth_info else None)
 
+    def _why_none(self, bound_ns: int) -> str:
+        broken = [t.name for t in self.required if t.arrivals and not is_sound(t.arrivals[-1].message.header.stamp)]
+        if broken:
+            return f"the stamps on {', '.join(broken)} are broken (before 1970, or with a second of nanoseconds)"
+        return f"pairing_tolerance (its slop) is {bound_ns / 1e6:.1f} ms; raise it, or use synchronizer:=newest"
+
     def _on_set(self, *messages: Any) -> None:
         self._set = messages
+
+    def _forget(self) -> None:
+        """The clock was set back (a bag began again): the synchronizer drops the oldest first, so all that is new."""
+        self._set = None
+        with self._synchronizer.lock:
+            for queue in self._synchronizer.queues:
+                queue.clear()
 
 
 def _message_filters() -> Any:

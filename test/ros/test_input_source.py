@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from n3d_ros.msg import Result
 from n3d_ros.srv import Ground
 from rclpy.parameter import Parameter
@@ -123,6 +124,43 @@ def test_message_filters_pairs_by_its_policy_and_every_message_is_counted(client
     for _ in range(10):
         camera.show(messages)
     client.until(lambda: topics.color.statistics._total("received") >= before + 10)
+    topics.close()
+
+
+@pytest.mark.ros
+def test_message_filters_survives_a_broken_stamp_and_pairs_again_after_the_clock_was_set_back(client, frame):
+    pytest.importorskip("message_filters", reason="message_filters is not installed (it is no package of PyPI)")
+    topics = subscribe_inputs(client.node, GroundingParameters(synchronizer="message_filters"))
+    camera = Camera(client, "color", "depth", "info")
+    messages = frame_messages(frame, "optical")
+    client.until(lambda: all(topic.get_subscription_count() for topic in camera.topics.values()))
+
+    def taken(begin_s):
+        """Seconds of the newest set, after 24 colour images of which every second one has a depth image."""
+        for index in range(24):
+            for name in camera.topics if index % 2 == 0 else ("color", "info"):
+                message = getattr(messages, name)
+                message.header.stamp = Time(sec=begin_s, nanosec=index * 30_000_000)
+                camera.topics[name].publish(message)
+            for _ in range(6):
+                client.executor.spin_once(0.01)
+        with suppress(NoImageError):
+            return topics.newest(BOUND_NS, "auto").color.header.stamp.sec
+
+    def show_broken():
+        messages.color.header.stamp = messages.depth.header.stamp = messages.info.header.stamp = Time(sec=-1)
+        for name, topic in camera.topics.items():
+            topic.publish(getattr(messages, name))
+        client.executor.spin_once(0.05)
+        return all(topic.arrivals for topic in topics.required)
+
+    client.until(show_broken)
+    with pytest.raises(NoImageError, match=r"paired no set.*stamps on /color/image_raw.* are broken"):
+        topics.newest(BOUND_NS, "auto")
+    client.until(lambda: taken(2000) == 2000)
+    assert taken(1000) == 1000
+    show_broken()
+    assert taken(3000) == 3000
     topics.close()
 
 
