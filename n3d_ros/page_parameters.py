@@ -13,7 +13,7 @@ class PageParameters(CheckedParameters):
 
     port: int = parameter(
         8190,
-        "Port of the page on 127.0.0.1; 0 takes a free one, which the log names.",
+        "Port of the page on 127.0.0.1; 0 takes a free one, which the log names. Of several cameras the first decides.",
         low=0,
         high=65535,
         when=AT_START,

@@ -1,9 +1,14 @@
-"""A browser opens the page, asks, and shows the answer: camera, grounding node and page as processes."""
+"""A browser opens the page, asks, and shows the answer: camera, grounding node and page as processes.
+
+The choice between two cameras is tried with nodes of this process.
+"""
 
 import json
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -15,6 +20,7 @@ from n3d_ros.node_process import NodeProcess
 from n3d_ros.results import VERDICTS
 from n3d_ros.shipped import demo_frames
 from test.ros.chromium import Chromium, find_chromium, until
+from test.ros.served_page import BOX, Page, write_plain_frame
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 pytest.importorskip("rerun", reason="the page's 3D view needs rerun-sdk (make test installs it)")
@@ -41,6 +47,7 @@ def test_a_browser_shows_the_scene_asks_and_shows_the_boxes(client, model, tmp_p
         client.until(lambda: is_active(client), 300)
         with Chromium(program, f"http://127.0.0.1:{port}/", tmp_path / "profile") as browser:
             until(lambda: browser.text("#camera").startswith("640x480"), 120)
+            assert browser.evaluate("document.getElementById('cameras').hidden") is True
             browser.evaluate(f"document.getElementById('text').value = {json.dumps(question)}")
             browser.evaluate("document.querySelector('button[value=ask]').click()")
             until(lambda: browser.text("#state") and not browser.text("#state").endswith("…"), 300)
@@ -52,6 +59,30 @@ def test_a_browser_shows_the_scene_asks_and_shows_the_boxes(client, model, tmp_p
             assert not [error for error in browser.errors if "page.js" in error]  # the viewer's log is its makers'
         for node in (page, camera, grounding):
             assert node.interrupt() == 0
+
+
+def test_a_browser_shows_and_asks_the_camera_that_is_chosen(tmp_path):
+    program = find_chromium()
+    if program is None:
+        pytest.skip("there is no Chromium (apt install chromium)")
+    front, rear = (write_plain_frame(tmp_path / name, (9, 9, 9)) for name in ("front", "rear"))
+    page = Page({"/front": (front, BOX), "/rear": (rear, replace(BOX, label="green car"))})
+    try:
+        with Chromium(program, f"http://127.0.0.1:{page.port}/", tmp_path / "profile") as browser:
+            choice = "document.getElementById('cameras')"
+            assert until(lambda: browser.evaluate(f"[...{choice}.options].map((o) => o.text)"), 120) == list(page.nodes)
+            assert browser.evaluate(f"{choice}.hidden") is False
+            for name, label in (("/front", "red <b>mug</b>"), ("/rear", "green car")):
+                browser.evaluate(f"{choice}.value = '{name}'; {choice}.dispatchEvent(new Event('change'))")
+                assert (browser.text("#state"), browser.text("#boxes")) == ("", "")
+                browser.evaluate("document.querySelector('button[value=ground]').click()")
+                until(lambda: browser.text("#state").startswith("OK"), 120)
+                assert browser.text("#boxes").split("\t")[0] == label
+            until(lambda: browser.evaluate("!document.getElementById('viewer').hidden"), 180)
+            shown = browser.evaluate("document.getElementById('viewer').src")
+            assert shown.endswith(quote("/rear/scene.rrd", safe=""))
+    finally:
+        page.close()
 
 
 def is_active(client) -> bool:
