@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from rclpy.node import Node
@@ -11,9 +12,10 @@ from rclpy.node import Node
 from n3d_core.errors import QueryCancelledError
 from n3d_core.geometry.frame import Frame
 from n3d_ros.errors import NoImageError, StaleImageError
-from n3d_ros.frame_assembly import DepthEstimator, Door, RgbdMessages, TransformLookup, assemble_frame
+from n3d_ros.frame_assembly import DepthEstimator, Door, RgbdMessages, assemble_frame
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.stamps import nanoseconds_of
+from n3d_ros.transforms import Transforms
 
 _POLL_S = 0.004
 _FUTURE_S = 0.5  # a stamp further ahead than this is another clock, not a late one
@@ -36,16 +38,16 @@ class FrameSource:
     Args:
         node: for its clock.
         source: where messages come from.
-        look_up: transforms between the cameras of unregistered depth.
+        transforms: between the cameras of unregistered depth.
         estimate: depth of a camera without; None where depth is measured.
     """
 
     def __init__(
-        self, node: Node, source: RgbdSource, look_up: TransformLookup, estimate: DepthEstimator | None = None
+        self, node: Node, source: RgbdSource, transforms: Transforms, estimate: DepthEstimator | None = None
     ) -> None:
         self._clock = node.get_clock()
         self._source = source
-        self._look_up = look_up
+        self._transforms = transforms
         self._estimate = estimate
 
     def newest(self, parameters: GroundingParameters, cancelled: Callable[[], bool]) -> RgbdMessages:
@@ -75,7 +77,8 @@ class FrameSource:
             ImageError, DepthError, CameraError, TransformError: see `assemble_frame`.
         """
         door = Door(parameters.distortion, parameters.depth_registration, self._estimate)
-        return assemble_frame(messages, door, self._look_up)
+        look_up = partial(self._transforms.look_up, timeout_s=parameters.transform_timeout)
+        return assemble_frame(messages, door, look_up)
 
     def age_ms(self, messages: RgbdMessages) -> float:
         """How old a colour image is by the node's clock, in milliseconds."""

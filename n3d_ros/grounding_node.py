@@ -102,10 +102,10 @@ class GroundingNode(ResponsiveLifecycleNode):
                 self._topics = subscribe_inputs(self, now)
                 self._watch = InputWatch(self._topics)
         except Exception as error:
+            self._transforms.close()
             return self._fail("activate", error)
-        look_up = partial(self._transforms.look_up, timeout_s=now.transform_timeout)
         estimate = self._shared.estimate if self._shared.monocular is not None else None
-        frames = FrameSource(self, self._source or self._topics, look_up, estimate)
+        frames = FrameSource(self, self._source or self._topics, self._transforms, estimate)
         self._desk.open(QueryRunner(self._shared, frames, self._transforms))
         self.get_logger().info("active: ready for queries")
         return super().on_activate(state)
@@ -116,6 +116,7 @@ class GroundingNode(ResponsiveLifecycleNode):
         if self._topics is not None:
             self._topics.close()
             self._topics = self._watch = None
+        self._transforms.close()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:

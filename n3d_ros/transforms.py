@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ from n3d_ros.errors import TransformError
 
 
 class Transforms:
-    """Looks transforms up; /tf is subscribed from the first call of `listen` on."""
+    """Looks transforms up; /tf is subscribed from the first call of `listen` to `close`."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._lock = threading.Lock()
         self._buffer: Any = None
         self._listener: Any = None
 
@@ -28,8 +30,11 @@ class Transforms:
         Raises:
             TransformError: if tf2_ros is not installed.
         """
-        if self._buffer is not None:
-            return
+        with self._lock:
+            if self._listener is None:
+                self._listener = self._subscribe()
+
+    def _subscribe(self) -> Any:
         try:
             from tf2_ros import Buffer, TransformListener
         except ImportError as missing:
@@ -37,8 +42,16 @@ class Transforms:
                 "tf2_ros is not installed and a transform is wanted (target_frame, or depth that is not registered): "
                 "apt install ros-$ROS_DISTRO-tf2-ros-py, or leave target_frame empty and use aligned depth"
             ) from missing
-        self._buffer = Buffer(node=self._node)
-        self._listener = TransformListener(self._buffer, self._node, spin_thread=False)
+        self._buffer = self._buffer or Buffer(node=self._node)  # one for good: each would leave a service behind
+        return TransformListener(self._buffer, self._node, spin_thread=False)
+
+    def close(self) -> None:
+        """Ends the subscriptions; what was heard is forgotten, but for static transforms, which do not age."""
+        with self._lock:
+            if self._listener is not None:
+                self._listener.unregister()
+                self._listener = None
+                self._buffer.clear()
 
     def look_up(self, target: str, source: str, stamp_ns: int, timeout_s: float) -> tuple[NDArray[Any], NDArray[Any]]:
         """Rotation [3, 3] and translation [3] that take points of `source` to `target` at `stamp_ns`.

@@ -1,0 +1,121 @@
+"""Transforms from a real tf2_ros: where boxes and unregistered depth go, and what is subscribed for it, and when."""
+
+import threading
+from contextlib import suppress
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
+
+from n3d_ros.camera_node import frame_messages
+from n3d_ros.errors import TransformError
+from n3d_ros.frame_source import FrameSource
+from n3d_ros.grounding_node import GroundingNode
+from n3d_ros.grounding_parameters import GroundingParameters
+from n3d_ros.model_pool import ModelPool, SharedModel
+from n3d_ros.transforms import Transforms
+
+pytest.importorskip("tf2_ros", reason="tf2_ros is not installed (it is no package of PyPI)")
+
+from geometry_msgs.msg import TransformStamped
+from tf2_msgs.msg import TFMessage
+
+pytestmark = pytest.mark.ros
+OF_TF = {"/tf", "/tf_static"}
+
+
+def heard(node):
+    """Topics of transforms that a node subscribes."""
+    return {subscription.topic_name for subscription in node.subscriptions} & OF_TF
+
+
+def place(client, parent, child, x):
+    """Publishes a static transform."""
+    publisher = client.node.create_publisher(
+        TFMessage, "/tf_static", QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    )
+    transform = TransformStamped(child_frame_id=child)
+    transform.header.frame_id = parent
+    transform.transform.translation.x, transform.transform.rotation.w = x, 1.0
+    publisher.publish(TFMessage(transforms=[transform]))
+
+
+def from_a_thread(client, work):
+    """What `work` returned or raised in a thread, as in the worker's, while the executor spins."""
+    outcome = []
+
+    def run():
+        try:
+            outcome.append((work(), None))
+        except TransformError as error:
+            outcome.append((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    result, error = client.until(lambda: outcome)[0]
+    if error is not None:
+        raise error
+    return result
+
+
+def test_a_transform_is_heard_until_it_is_closed_and_again_after_that(client):
+    transforms = Transforms(client.node)
+    place(client, "map", "optical", 0.5)
+    for _ in range(3):
+        rotation, shift = from_a_thread(client, lambda: transforms.look_up("map", "optical", 7, 10.0))
+        np.testing.assert_allclose(shift, [0.5, 0, 0])
+        np.testing.assert_allclose(rotation, np.eye(3))
+        assert heard(client.node) == OF_TF
+        transforms.close()
+        assert heard(client.node) == set()
+    assert [service.srv_name for service in client.node.services].count("tf2_frames") == 1
+
+
+def test_the_time_that_unregistered_depth_waits_for_its_transform_is_the_parameter_at_that_moment(client, frame):
+    messages = frame_messages(frame, "optical")
+    messages.depth.header.frame_id = "depth_optical"
+    source = FrameSource(client.node, SimpleNamespace(), Transforms(client.node))
+    for wait_s in (0.0, 0.3):
+        with pytest.raises(TransformError, match=rf"'depth_optical' to 'optical' .* within {wait_s} s"):
+            source.frame(messages, GroundingParameters(transform_timeout=wait_s))
+
+
+class Pool(ModelPool):
+    """Models without weights: what is subscribed is looked at, and no query is asked."""
+
+    def acquire(self, choice):
+        backend = SimpleNamespace(name="none", reason="a test")
+        return SharedModel(SimpleNamespace(name="none", backend=backend, memory_bytes=0), users=1)
+
+
+@pytest.fixture
+def node(client):
+    made = GroundingNode(Pool(), context=client.node.context)
+    made.set_parameters([Parameter("target_frame", value="map")])
+    yield made
+    with suppress(Exception):
+        made.trigger_shutdown()
+    made.close()
+    made.destroy_node()
+
+
+def test_the_node_hears_transforms_only_while_it_is_active(node):
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    for _ in range(2):
+        assert heard(node) == set()
+        assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+        assert heard(node) == OF_TF
+        assert node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
+    assert heard(node) == set()
+
+
+def test_a_node_that_cannot_be_activated_hears_none(node, monkeypatch):
+    def refuse(*_arguments):
+        raise TransformError("no topics today")
+
+    monkeypatch.setattr("n3d_ros.grounding_node.subscribe_inputs", refuse)
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert node.trigger_activate() == TransitionCallbackReturn.FAILURE
+    assert heard(node) == set()
