@@ -57,7 +57,7 @@ class GroundingNode(ResponsiveLifecycleNode):
         self._transforms = Transforms(self)
         self._outputs = Outputs(self)
         self._desk = QueryDesk(self, self._settings, self._outputs)
-        self._server = QueryServer(self, self._desk.ask)
+        self._server = QueryServer(self, self._desk.ask, self._desk.worker.drop_cancelled)
         self._continuous = ContinuousQuery(self, self._desk, steady)
         self._diagnostics = DiagnosticsTopic(self, self._statuses, steady)
         self._apply_parameters(self._settings.value)

@@ -5,6 +5,7 @@ Their callbacks are coroutines that wait for the worker, so that a single-thread
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
@@ -34,10 +35,12 @@ class AskFunction(Protocol):
 
 
 class QueryServer:
-    """Takes queries from clients of `node` and hands them to `ask`."""
+    """Takes queries from clients of `node` and hands them to `ask`; `drop_cancelled` ends those that wait in vain."""
 
-    def __init__(self, node: Node, ask: AskFunction) -> None:
+    def __init__(self, node: Node, ask: AskFunction, drop_cancelled: Callable[[], None]) -> None:
         self._ask = ask
+        self._drop_cancelled = drop_cancelled
+        self._cancelled: set[bytes] = set()  # ids of goals that have not ended yet
         self._logger = node.get_logger()
         # A coroutine that waits holds its group: in the node's own one it would hold up timers and parameters.
         group = ReentrantCallbackGroup()
@@ -49,7 +52,7 @@ class QueryServer:
             "~/query",
             self._on_goal,
             goal_callback=self._accept,
-            cancel_callback=lambda _goal: CancelResponse.ACCEPT,
+            cancel_callback=self._on_cancel,
             callback_group=group,
             goal_service_qos_profile=_MANY,
             result_service_qos_profile=_MANY,
@@ -71,11 +74,17 @@ class QueryServer:
         self._logger.warning(f"a goal of mode {goal.mode} is rejected: GROUND ({GROUND}) or ASK ({ASK}) is wanted")
         return GoalResponse.REJECT
 
+    def _on_cancel(self, goal: ServerGoalHandle) -> CancelResponse:
+        self._cancelled.add(_identity(goal))
+        self._drop_cancelled()
+        return CancelResponse.ACCEPT
+
     async def _on_goal(self, goal: ServerGoalHandle) -> Query.Result:
-        request = goal.request
+        request, identity = goal.request, _identity(goal)
         answer = await self._ask(
-            request.text, request.mode, GoalFeedback(goal), wants_cancel=lambda: bool(goal.is_cancel_requested)
+            request.text, request.mode, GoalFeedback(goal), wants_cancel=lambda: identity in self._cancelled
         )
+        self._cancelled.discard(identity)
         if answer.result.status == Result.OK:
             goal.succeed()
         elif goal.is_cancel_requested:
@@ -83,3 +92,7 @@ class QueryServer:
         else:
             goal.abort()
         return Query.Result(answer=answer)
+
+
+def _identity(goal: ServerGoalHandle) -> bytes:
+    return bytes(goal.goal_id.uuid)

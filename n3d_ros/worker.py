@@ -95,6 +95,15 @@ class Worker:
             raise error
         return result
 
+    def drop_cancelled(self) -> None:
+        """Ends the jobs that wait and are cancelled, so that their clients need not wait for what runs before them."""
+        with self._changed:
+            dropped = [job for job in self._waiting if job.cancelled()]
+            for job in dropped:
+                self._waiting.remove(job)
+        for job in dropped:
+            job.done(None, QueryCancelledError(job.reason))
+
     def cancel_all(self, reason: str, timeout_s: float) -> bool:
         """Drops what waits, cancels what runs and waits for its end; False if it has not ended in time."""
         with self._changed:

@@ -166,6 +166,21 @@ def test_an_action_is_cancelled_at_the_next_step(active):
     assert ground(active).status == Result.OK
 
 
+def test_a_goal_that_waits_is_cancelled_at_once(active):
+    settled(active)
+    first, _ = send_goal(active, "; ".join(["all objects"] * 16))
+    second, _ = send_goal(active, "mug")
+    running, waiting = first.get_result_async(), second.get_result_async()
+    active.until(second.cancel_goal_async().done)
+    active.until(waiting.done)
+    assert not running.done()
+    assert waiting.result().status == GoalStatus.STATUS_CANCELED
+    assert waiting.result().result.answer.result.status == Result.CANCELLED
+    active.until(first.cancel_goal_async().done)
+    active.until(running.done)
+    assert running.result().status == GoalStatus.STATUS_CANCELED
+
+
 def test_an_unknown_mode_is_rejected(active):
     assert send_goal(active, mode=7) == (None, [])
 

@@ -95,6 +95,22 @@ def test_wait_serves_in_order_up_to_its_capacity(worker):
     assert order == [1, 2]
 
 
+def test_a_waiting_job_that_is_cancelled_is_dropped_at_once_and_makes_room(worker):
+    worker.capacity = 2
+    first, second, third = running(worker), Probe(), Probe(value=3)
+    third.go.set()
+    second.job.wants_cancel = lambda: True
+    worker.submit(second.job)
+    worker.submit(third.job)
+    worker.drop_cancelled()
+    assert second.ended.is_set()
+    assert str(second.error) == "cancelled by the client"
+    assert (worker.load, first.ended.is_set()) == ((1, 1), False)
+    first.go.set()
+    assert third.ended.wait(2)
+    assert (first.error, third.result) == (None, 3)
+
+
 @pytest.mark.parametrize("policy", ["reject", "replace", "wait"])
 def test_a_background_query_gives_way_to_a_client_under_every_policy(worker, policy):
     worker.policy = policy
