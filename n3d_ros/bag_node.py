@@ -33,6 +33,7 @@ _DRIVER = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 _LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _CLOCK_PERIOD_S = 0.02
 _STILL_NS = 33_333_333  # a bag of one image shows it thirty times a second
+_STAMPS_END_NS = 2**31 * 10**9  # seconds are int32
 _STAMP_OFFSET = 4  # after CDR's own header; every message that begins with a std_msgs/Header has its stamp there
 
 
@@ -152,14 +153,26 @@ class BagNode(Node):
 
 @dataclass(frozen=True)
 class PassTimes:
-    """Takes the stamps of a bag to those of one pass: `zero_ns` becomes `begin_ns`."""
+    """Takes the stamps of a bag to those of one pass: `zero_ns` becomes `begin_ns`, and 0, which is no time, stays.
+
+    Raises:
+        BagError: if a stamp is so far from the others that no message can hold what it becomes.
+    """
 
     zero_ns: int
     begin_ns: int
     rate: float = 1.0
 
     def __call__(self, stamp_ns: int) -> int:
-        return self.begin_ns + round((stamp_ns - self.zero_ns) / self.rate)
+        if stamp_ns == 0:
+            return 0
+        became_ns = self.begin_ns + round((stamp_ns - self.zero_ns) / self.rate)
+        if not 0 <= became_ns < _STAMPS_END_NS:
+            raise BagError(
+                f"a message is stamped {(stamp_ns - self.zero_ns) / 1e9:.0f} s from the first image: their publishers "
+                "had different clocks; clock:=true plays the stamps as they are"
+            )
+        return became_ns
 
 
 def _restamped(packet: Packet, times: PassTimes, kind: str) -> Any:

@@ -150,6 +150,17 @@ def test_stamps_of_a_faster_pass_keep_their_ratio():
     assert [times(stamp) for stamp in (1_000, 1_200, 900)] == [5_000, 5_100, 4_950]
 
 
+def test_a_message_that_was_never_stamped_stays_so_and_one_of_another_clock_is_named():
+    now_ns, recorded_ns = 1_800_000_000 * 10**9, 1_767_225_600 * 10**9
+    for rate in (1.0, 0.1):
+        assert PassTimes(recorded_ns, now_ns, rate)(0) == 0
+    assert PassTimes(recorded_ns, recorded_ns + 5)(0) == 0
+    with pytest.raises(BagError, match=r"1767220600 s from the first image.*clock:=true"):
+        PassTimes(5_000 * 10**9, now_ns)(recorded_ns)
+    with pytest.raises(BagError, match=r"-1767220600 s from the first image"):
+        PassTimes(recorded_ns, now_ns, 0.5)(5_000 * 10**9)
+
+
 def test_only_plain_cdr_is_restamped():
     assert _stamp(b"\x00\x01\x00\x00" + struct.pack("<iI", 3, 7)) == 3_000_000_007
     assert _stamp(b"\x00\x00\x00\x00" + struct.pack(">iI", 3, 7)) == 3_000_000_007
