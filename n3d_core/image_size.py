@@ -12,7 +12,6 @@ import numpy as np
 from n3d_core.errors import ConfigError, ImageError
 from n3d_core.geometry.frame import Frame
 from n3d_core.model.config import N3DConfig
-from n3d_core.model.preprocess import patch_grid
 
 OnOtherSize = Literal["recompile", "resize", "error"]
 
@@ -61,6 +60,8 @@ class ImageSize:
         Raises:
             ImageError: if it is refused; the message names both sizes.
         """
+        from n3d_core.model.preprocess import patch_grid  # brings torch, which reading a size does without
+
         here, there = patch_grid(frame.width, frame.height, config), patch_grid(self.width, self.height, config)
         if here == there or self.on_other == "recompile":
             return frame

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from n3d_core.depth.cleaning import DepthLimits
 from n3d_core.errors import ConfigError
+from n3d_core.image_size import ImageSize
 from n3d_ros.camera_info import DISTORTION_POLICIES
 from n3d_ros.frame_assembly import REGISTRATION_POLICIES
 from n3d_ros.model_pool import ModelChoice
@@ -142,8 +143,6 @@ class GroundingParameters(CheckedParameters):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.image_size:
-            from n3d_core.image_size import ImageSize  # brings torch, which an unconfigured node does without
-
             ImageSize.parse(self.image_size)
         if not self.min_depth < self.max_depth:
             raise ConfigError(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from n3d_core.depth.monocular import DepthEstimate, MonocularDepth, load_monocular
 from n3d_core.geometry.camera import Camera
+from n3d_core.image_size import ImageSize
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,6 @@ class ModelPool:
 
 def _load(choice: ModelChoice) -> SharedModel:
     from n3d_core import N3D  # brings torch: only a node that is configured pays for it
-    from n3d_core.image_size import ImageSize
 
     depth = load_monocular(choice.monocular_depth) if choice.monocular_depth else None
     size = ImageSize.parse(choice.image_size, cast(Any, choice.on_other_size)) if choice.image_size else None

@@ -1,5 +1,7 @@
 """Parameters: what is declared, refused and applied."""
 
+import subprocess
+import sys
 from dataclasses import dataclass, fields
 from typing import get_args
 
@@ -102,6 +104,13 @@ def test_an_image_size_is_read_before_a_model_is_loaded_for_it():
     assert GroundingParameters(image_size="1280x720", on_other_size="error").model_choice.image_size == "1280x720"
     with pytest.raises(ConfigError, match=r"image size '1280': WIDTHxHEIGHT"):
         GroundingParameters(image_size="1280")
+
+
+def test_parameters_are_checked_without_torch():
+    told = "from n3d_ros.grounding_node import *; import sys; GroundingParameters(image_size='64x48')"
+    told += "; print([name for name in ('torch', 'transformers', 'onnxruntime') if name in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "[]"
 
 
 def test_a_model_is_shared_by_those_who_want_the_same_of_it(monkeypatch):
