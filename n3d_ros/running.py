@@ -44,6 +44,8 @@ def run_nodes(factories: Sequence[Callable[[], Node]]) -> int:
     finally:
         for node in nodes:
             node.close()  # type: ignore[attr-defined]
+        for node in nodes:
+            node.destroy_node()  # says goodbye: else others see it for its lease's length, and wait for its answers
         rclpy.try_shutdown()
     return 0
 

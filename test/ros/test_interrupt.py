@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from n3d_ros.node_process import NodeProcess
 from test.bench_client import cpu_seconds
 
 pytestmark = pytest.mark.ros
@@ -72,6 +73,15 @@ def test_a_node_ends_well_while(model, tmp_path, moment, number):
     finally:
         node.process.kill()
     assert "Traceback" not in node.log.read_text()
+
+
+def test_a_node_that_has_ended_is_gone_from_the_graph(client):
+    with NodeProcess("n3d_ros.camera_node") as camera:
+        client.until(lambda: "n3d_camera" in client.node.get_node_names(), 120.0)
+        client.until(lambda: client.node.count_publishers("/color/image_raw"))
+        assert camera.interrupt() == 0
+        client.until(lambda: "n3d_camera" not in client.node.get_node_names(), 5.0)
+        assert client.node.count_publishers("/color/image_raw") == 0
 
 
 def test_an_unknown_node_is_refused_with_the_names_of_all():
