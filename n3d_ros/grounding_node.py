@@ -130,6 +130,7 @@ class GroundingNode(ResponsiveLifecycleNode):
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Lets everything go, from any state."""
         self.on_deactivate(state)
+        self._desk.closed_because = "the node was shut down for good: start it again"
         return self.on_cleanup(state)
 
     def _check_parameters(self, now: GroundingParameters, wanted: GroundingParameters) -> None:
