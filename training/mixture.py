@@ -15,6 +15,7 @@ import numpy as np
 
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.frame_folder import TrueObject
+from n3d_core.reasoning.question import COMPARISONS
 from training.questions.grounding import DEFAULT_MIXTURE, SceneObjects, Vocabulary, grounding_samples
 from training.questions.marks import draw_marks, marked_samples
 from training.questions.samples import GroundingSample
@@ -25,8 +26,10 @@ from training.spatial_passes import direct_question, drill_question, locate_ques
 SPATIAL_PASSES = ("locate", "reason", "drill", "direct")
 MARKED = "marked"
 KINDS = (*DEFAULT_MIXTURE, MARKED, *SPATIAL_PASSES)
-_MANY = {"depth_order": 2.0, "extreme": 2.0, "relative_distance": 2.0}  # objects that have to be found
-_COMPUTED = {"distance": 2.0, "horizontal_distance": 3.0, "vertical_distance": 3.0, "direction": 3.0, "big_small": 2.0}
+_MANY = {"depth_order": 3.0, "extreme": 3.0, "relative_distance": 2.0}  # objects that have to be found
+_COMPUTED = dict.fromkeys(COMPARISONS, 1.5) | {
+    "distance": 2.0, "horizontal_distance": 3.0, "vertical_distance": 2.0, "direction": 3.0, "big_small": 2.0,
+}  # fmt: skip
 _READ = {"width": 0.5, "height": 0.5, "length": 0.5}
 EMPHASIS = {
     "locate": UNIFORM | _MANY | {"count": 2.0},

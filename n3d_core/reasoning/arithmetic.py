@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from n3d_core.reasoning.equations import Chain, Operand, read_chain
 from n3d_core.reasoning.expressions import (
+    QUANTITY,
     UnreadableError,
     Value,
     evaluate,
@@ -22,7 +23,6 @@ from n3d_core.reasoning.units import UNITS
 
 _HYPOTHESIS = re.compile(r"\((?:If|if) [^)]*\)")
 _CLAUSE = re.compile(r"[.;:](?:\s+|$)|\s+(?=Step \d)|\s+and\s+")
-_LETTERED = re.compile(r"(?:[XYZWHLV]|vector|distance|horizontal_distance|vertical_distance)_[A-Z]{1,2}")
 _EPSILON = 1e-6
 
 
@@ -89,7 +89,7 @@ class _Check:
         truths = self._truths(run)
         name = run[0].text
         for variable in (v for operand in run for v in variables_in(operand.node)):
-            if _LETTERED.fullmatch(variable) and variable not in self.known[0] and variable not in self.defined:
+            if QUANTITY.fullmatch(variable) and variable not in self.known[0] and variable not in self.defined:
                 yield Finding(self.chain.text, f"{variable} stands for no quantity of the question's objects")
         before: tuple[Value, float] | None = (
             None  # the value and tolerance of the operand before, where it was computed

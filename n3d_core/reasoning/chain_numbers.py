@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 
 from n3d_core.reasoning import relations
-from n3d_core.reasoning.chain_parts import bboxes, centers, difference, root_text, vector_text
+from n3d_core.reasoning.chain_parts import bboxes, centers, difference, root_text, subtraction, vector_text
 from n3d_core.reasoning.names import plural, singulars
 from n3d_core.reasoning.question import SIZES, Question
 from n3d_core.reasoning.relations import stated_numbers
 from n3d_core.reasoning.roles import Roles
 from n3d_core.reasoning.sentences import count_answer, direction_answer, distance_answer, size_answer
 from n3d_core.reasoning.units import length_text, number_text
+
+GROUND_PLANE = (0, 2)  # x and z
 
 
 def size_chain(question: Question, roles: Roles) -> tuple[list[str], str]:
@@ -56,16 +58,18 @@ def _vertical(roles: Roles) -> tuple[float, str, str]:
 
 def _along_vector(question: Question, roles: Roles, published: bool) -> tuple[float, str, str]:
     """Metres, the vector's line, and the formula."""
-    dx, dy, dz = difference(roles.boxes[0], roles.boxes[1])
-    parts = [dx, dy, dz] if question.type == "distance" else [dx, dz]
-    from_to = "B_pos - A_pos = " if published else ""
-    formula = root_text(parts) if published else "|vector_AB|"
-    return math.hypot(*parts), f"vector_AB = {from_to}{vector_text(parts)}.", formula
+    a, b = roles.boxes
+    axes = (0, 1, 2) if question.type == "distance" else GROUND_PLANE
+    parts = [difference(a, b)[i] for i in axes]
+    if published:
+        return math.hypot(*parts), f"vector_AB = B_pos - A_pos = {vector_text(parts)}.", root_text(parts)
+    return math.hypot(*parts), f"vector_AB = {subtraction(a, b, axes)}.", "|vector_AB|"
 
 
 def direction_chain(roles: Roles, published: bool) -> tuple[list[str], str]:
     """State the centres, the vector in the ground plane, its angle, the hour."""
-    dx, _, dz = difference(*roles.boxes)
+    a, b = roles.boxes
+    dx, _, dz = difference(a, b)
     radians = math.atan2(dx, dz)
     degrees = math.degrees(radians)
     normalized = round(degrees % 360.0, 2) % 360.0
@@ -75,7 +79,7 @@ def direction_chain(roles: Roles, published: bool) -> tuple[list[str], str]:
     if not published:
         return [
             centers(roles, published),
-            f"vector_AB = {vector}.",
+            f"vector_AB = {subtraction(a, b, GROUND_PLANE)}.",
             f"angle_deg = degrees(atan2{vector}) % 360 = {normalized}.",
             f"clock_position = 12 - ({normalized} // 30) = {clock}.",
         ], text

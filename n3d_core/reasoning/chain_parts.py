@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import combinations
 from typing import Literal
 
 from n3d_core.geometry.boxes import Box3D
@@ -81,10 +83,27 @@ def ascending(variables: list[str], texts: list[str], order: list[int]) -> str:
     return " ".join(parts)
 
 
+def ranked(variables: list[str], texts: list[str], order: list[int]) -> str:
+    """`Z_A > Z_B, Z_B = 0.6 < Z_A = 0.8`: how each pair compares, then all in an order.
+
+    A small network cannot sort in its head, but can compare two numbers, and read an order off its comparisons.
+    """
+    pairs = [
+        f"{variables[i]} {sign(texts[i], texts[j])} {variables[j]}" for i, j in combinations(range(len(variables)), 2)
+    ]
+    return ", ".join([*pairs, ascending(variables, texts, order)])
+
+
 def difference(a: Box3D, b: Box3D) -> list[float]:
     """From a's stated centre to b's, without negative zeros."""
     pairs = zip(stated_numbers(a)[:3], stated_numbers(b)[:3], strict=True)
     return [round(q - p, 2) + 0.0 for p, q in pairs]
+
+
+def subtraction(a: Box3D, b: Box3D, axes: Sequence[int]) -> str:
+    """`(0.22 - -0.82, 3.33 - 2.89) = (1.04, 0.44)`: from a's stated centre to b's along some axes (0 x, 1 y, 2 z)."""
+    start, end, vector = stated_numbers(a), stated_numbers(b), difference(a, b)
+    return f"({', '.join(f'{end[i]} - {start[i]}' for i in axes)}) = {vector_text([vector[i] for i in axes])}"
 
 
 def vector_text(values: list[float]) -> str:

@@ -14,9 +14,10 @@ from n3d_core.reasoning.chain_parts import (
     difference,
     listed_measures,
     measures,
+    ranked,
     root_text,
     sign,
-    vector_text,
+    subtraction,
     volumes,
 )
 from n3d_core.reasoning.question import Question
@@ -45,8 +46,16 @@ def comparison_chain(question: Question, roles: Roles, published: bool) -> tuple
     if published:
         first, second = p.phrase.removesuffix(" than"), PREDICATES[p.converse].phrase
         steps.append(f"Step 2: Determine if {roles.names[0]} is {first} or {second} {roles.names[1]}.")
-    steps.append(f"Since {p.measure}_A = {a} {sign(a, b)} {p.measure}_B = {b}, {view}{claim}.")
+    steps.append(f"Since {_compared(question, a, b, published)}, {view}{claim}.")
     return steps, text
+
+
+def _compared(question: Question, a: str, b: str, published: bool) -> str:
+    """Both measures; in their order where one object is to be chosen in `compact`: it is the first or the last."""
+    measure = PREDICATES[question.predicate].measure
+    if published or question.form != "choice":
+        return f"{measure}_A = {a} {sign(a, b)} {measure}_B = {b}"
+    return ranked([f"{measure}_A", f"{measure}_B"], [a, b], [0, 1] if float(a) <= float(b) else [1, 0])
 
 
 def _comparison_claim(question: Question, roles: Roles) -> tuple[str, str]:
@@ -83,7 +92,8 @@ def relative_distance_chain(question: Question, roles: Roles, published: bool) -
     farther = question.predicate == "farther"
     lines, texts = _distances(roles, published)
     order = sorted(range(len(rest)), key=lambda i: (float(texts[i]), relations.distance(anchor, rest[i])))
-    compared = ascending([f"distance_A{roles.letter(i + 1)}" for i in range(len(rest))], texts, order)
+    in_order = ascending if published else ranked
+    compared = in_order([f"distance_A{roles.letter(i + 1)}" for i in range(len(rest))], texts, order)
     answer = _distance_claim(roles, order, farther)
     steps = [centers(roles, published), *lines, f"Since {compared}, {answer}"]
     if published:
@@ -111,12 +121,13 @@ def _distances(roles: Roles, published: bool) -> tuple[list[str], list[str]]:
         decimals = 4
     texts = [number_text(math.hypot(*d), decimals) for d in differences]
     lines = []
-    for i, (d, text) in enumerate(zip(differences, texts, strict=True)):
+    for i, (box, d, text) in enumerate(zip(rest, differences, texts, strict=True)):
         pair = f"A{roles.letter(i + 1)}"
         if published:
             lines.append(f"distance_{pair} = {root_text(d)} = {text}.")
         else:
-            lines.append(f"vector_{pair} = {vector_text(d)}. distance_{pair} = |vector_{pair}| = {text}.")
+            vector = subtraction(anchor, box, (0, 1, 2))
+            lines.append(f"vector_{pair} = {vector}. distance_{pair} = |vector_{pair}| = {text}.")
     return lines, texts
 
 
@@ -125,7 +136,8 @@ def order_chain(question: Question, roles: Roles, published: bool) -> tuple[list
     measure = PREDICATES[question.predicate].measure
     texts = measures(measure, roles.boxes)
     order = sorted(range(len(roles)), key=lambda i: MEASURES[measure](roles.boxes[i]))
-    compared = ascending([f"{measure}_{roles.letter(i)}" for i in range(len(roles))], texts, order)
+    in_order = ascending if published else ranked
+    compared = in_order([f"{measure}_{roles.letter(i)}" for i in range(len(roles))], texts, order)
     claim, text = _order_claim(question, roles, order)
     since = f"Since {compared}, {claim}."
     if published:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from n3d_core.reasoning.expressions import QUANTITY
 from n3d_core.reasoning.names import normal, strip_article
 from n3d_core.reasoning.units import NUMBER_PATTERN, UNIT_PATTERN, Length, find_lengths
 from n3d_core.reasoning.wording import (
@@ -163,7 +164,7 @@ def find_claims(text: str, names: dict[str, str], question_opposite: bool = Fals
         for clause in _CLAUSE.split(sentence):
             clause = clause.strip().rstrip(".!?").strip()
             order = _ORDER.fullmatch(clause)
-            if order:
+            if order and not QUANTITY.match(order["order"]):  # of quantities: a comparison, see `arithmetic`
                 yield _order(order["order"], names)
             elif _VERB.search(clause):
                 yield from _claims_of(clause, names, opposite)

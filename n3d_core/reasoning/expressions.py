@@ -6,10 +6,14 @@ Only the operations below exist; nothing is executed. Values are numbers or tupl
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 Value = float | tuple[float, ...]
+
+QUANTITY = re.compile(r"(?:[XYZWHLV]|vector|distance|horizontal_distance|vertical_distance)_[A-Z]{1,2}")
+"""What a thought calls a quantity of its lettered objects."""
 
 
 class UnreadableError(ValueError):

@@ -81,6 +81,37 @@ def test_published_direction_is_verified_and_its_slip_found():
     assert "31.83" in verdict.reason
 
 
+@pytest.mark.parametrize(
+    ("question", "right", "wrong", "problem"),
+    [
+        (
+            "Sort the red mug, the blue can and the green box from near to far.",
+            "Z_A > Z_B,",
+            "Z_A < Z_B,",
+            "Z_A is 0.8 and Z_B is 0.6: Z_A < Z_B is wrong",
+        ),
+        (
+            "Sort the red mug, the blue can and the green box from near to far.",
+            "Z_A > Z_B,",
+            "Z_A > Z_D,",
+            "Z_D stands for no quantity of the question's objects",
+        ),
+        (
+            "How far is the red mug from the blue can?",
+            "0.6 - 0.8)",
+            "0.6 - 0.9)",
+            "0.9 in (-0.2 - 0.1, -0.06 - -0.05, 0.6 - 0.9) is no number of these boxes",
+        ),
+    ],
+)
+def test_pairs_and_operands_of_compact_reasoning_are_checked(question, right, wrong, problem):
+    solution = answer_by_geometry(question, [MUG, CAN, BOX])
+    assert right in solution.reasoning
+    verdict = audit(question, [MUG, CAN, BOX], solution.reasoning.replace(right, wrong), solution.text)
+    assert verdict.verdict == "verified"
+    assert problem in [f.problem for f in verdict.findings]
+
+
 @pytest.mark.parametrize("k", [2, 3])
 def test_published_view_and_size_are_verified_without_findings(k):
     assert audit(*published(k)) == Verdict("verified", "", "", ())

@@ -71,6 +71,23 @@ def test_reasoning_states_boxes_rule_computation_and_conclusion():
     )
 
 
+def test_compact_reasoning_compares_each_pair_before_it_orders_all():
+    order = answer_by_geometry("Sort the red mug, the can and the green box from far to near.", SCENE)
+    assert order.reasoning == (
+        "Z_A = 0.8 for red mug, Z_B = 0.6 for blue can, Z_C = 1.1 for green box. "
+        "Since Z_A > Z_B, Z_A < Z_C, Z_B < Z_C, Z_B = 0.6 < Z_A = 0.8 < Z_C = 1.1, green box > red mug > blue can."
+    )
+    choice = answer_by_geometry("Which is farther back, the blue can or the red mug?", SCENE)
+    assert choice.reasoning.endswith("Since Z_A < Z_B, Z_A = 0.6 < Z_B = 0.8, red mug is behind blue can.")
+
+
+def test_compact_reasoning_writes_down_what_it_subtracts():
+    solution = answer_by_geometry("What is the horizontal distance between the red mug and the blue can?", SCENE)
+    assert solution.reasoning.split(". ", 2)[2] == (
+        "vector_AB = (-0.2 - 0.1, 0.6 - 0.8) = (-0.3, -0.2). horizontal_distance_AB = |vector_AB| = 0.36 meters."
+    )
+
+
 def test_published_style_has_the_published_words():
     person = Box3D("person", (0.04, 0.13, 2.75), (0.37, 0.34, 0.27))
     fruit = Box3D("orange/tangerine", (0.25, 0.27, 1.37), (0.22, 0.07, 0.11))

@@ -20,6 +20,8 @@ from n3d_core.language.prompts import ALL_OBJECTS
 from training.evaluation.interview import box_of
 from training.evaluation.matching import Pair, assign, same_class
 
+NAMED = ("class", "label", "classes", "labels", "color")
+"""Kinds that name what they ask for."""
 PHRASES = ("superlative", "relation")
 """Kinds whose words must be compared with the scene, beyond naming an object."""
 
@@ -79,7 +81,7 @@ def _reply(record: dict[str, Any], entry: dict[str, Any]) -> Reply:
 
 def grounding_report(replies: Sequence[Reply]) -> dict[str, Any]:
     """The `grounding` part of the report."""
-    named = [r for r in replies if r.kind in ("class", "label", "classes", "labels", "color")]
+    named = [r for r in replies if r.kind in NAMED]
     report: dict[str, Any] = _micro(named) | _overlaps(named) | {"queries": len(named)}
     report["macro_image"] = _macro(named, sorted({r.frame for r in named}), lambda r, f: r.frame == f)
     report["per_class"] = {
@@ -100,6 +102,11 @@ def absent_report(replies: Sequence[Reply]) -> dict[str, Any]:
     """The `absent` part of the report: how often the reply to an absent object holds no box."""
     absent = [r for r in replies if r.kind == "absent"]
     return {"accuracy": _mean([not r.found for r in absent]), "queries": len(absent)}
+
+
+def f1_with_absent(replies: Sequence[Reply]) -> float | None:
+    """F1@0.25 of all that is asked by name, there or not: each box said of an absent object is a wrong one."""
+    return _f1([r for r in replies if r.kind in (*NAMED, "absent")], 0.25)
 
 
 def referring_report(records: Iterable[dict[str, Any]]) -> dict[str, Any]:

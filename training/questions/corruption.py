@@ -143,7 +143,13 @@ def _steps(text: str, solution: Solution) -> list[_Edit]:
     boxes = [as_stated(b) for b in solution.roles.boxes]
     flips = {"<": ">", ">": "<"}
     edits = [_Edit(m.start(1), m.end(1), flips[m[1]]) for m in re.finditer(r"[\w.\]] ([<>]) [\w(]", text)]
-    for before, after in ((r"12 (-) \(", "+"), (r" (//) 30", "*"), (r"(degrees)\(", "radians"), (r"\* (1000)", "10")):
+    # at 12 o'clock nothing is taken from 12
+    for before, after in (
+        (r"12 (-) \((?![^)]*\) = 12\b)", "+"),
+        (r"(?<!\(0\.0) (//) 30", "*"),
+        (r"(degrees)\(", "radians"),
+        (r"\* (1000)", "10"),
+    ):
         edits += [_Edit(m.start(1), m.end(1), after) for m in re.finditer(before, text)]
     for match in re.finditer(r"(?<!\w)([XYZWH])_([A-Z])(?= = -?\d)", text):
         at = ord(match[2]) - ord("A")
