@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -10,8 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n3d_core.depth.monocular import DepthEstimate, MonocularDepth, load_monocular
+from n3d_core.errors import QueryCancelledError, QueryTimeoutError
 from n3d_core.geometry.camera import Camera
 from n3d_core.image_size import ImageSize
+
+_POLL_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -35,17 +41,41 @@ class ModelChoice:
 
 @dataclass
 class SharedModel:
-    """A loaded model, the depth model of cameras without depth, and the lock that lets one query at a time use them."""
+    """A loaded model, and the depth model of cameras without depth; one query at a time uses them."""
 
     model: Any
     monocular: MonocularDepth | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
     users: int = 0
+    _busy: threading.RLock = field(default_factory=threading.RLock, init=False)
+
+    @contextmanager
+    def turn(self, cancelled: Callable[[], bool], deadline: float | None) -> Iterator[bool]:
+        """Holds the models for a query; yields whether it had to wait for those of other cameras.
+
+        Args:
+            cancelled: polled while it waits.
+            deadline: `time.monotonic()` seconds until which it waits.
+
+        Raises:
+            QueryCancelledError, QueryTimeoutError: while it waits.
+        """
+        free = self._busy.acquire(blocking=False)
+        while not free and not self._busy.acquire(timeout=_POLL_S):
+            if cancelled():
+                raise QueryCancelledError("cancelled while the model answered for another camera")
+            if deadline is not None and time.monotonic() >= deadline:
+                raise QueryTimeoutError(
+                    "the time of the query (query_timeout) ended while the model answered for another camera"
+                )
+        try:
+            yield not free
+        finally:
+            self._busy.release()
 
     def estimate(self, color: NDArray[np.uint8], camera: Camera) -> DepthEstimate:
         """Depth of an RGB image [H, W, 3] by the monocular model."""
         assert self.monocular is not None
-        with self.lock:
+        with self._busy:
             return self.monocular.estimate(color, camera)
 
     def warm_up(self) -> None:

@@ -134,8 +134,10 @@ class QueryRunner:
         began = time.monotonic()
         deadline = began + parameters.query_timeout if parameters.query_timeout > 0 else None
         taken = self._take(parameters, job, progress)
-        frame, placement = taken.frame, taken.placement
-        with self.shared.lock:
+        with self.shared.turn(job.cancelled, deadline) as waited:
+            if waited:  # the frame aged meanwhile
+                taken = self._take(parameters, job, progress)
+            frame, placement = taken.frame, taken.placement
             known = self._known(frame, parameters)
             view = known or self._look(frame, parameters, progress)
             refinement = Refinement.of(view.frame, placement, parameters.refine)

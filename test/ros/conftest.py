@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from n3d_core.errors import CheckpointError
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import write_frame
+from n3d_ros.model_pool import SharedModel
 from n3d_ros.node_process import NodeProcess, dds_profile
 
 os.environ.update(dds_profile())
@@ -132,3 +134,10 @@ def active(client: Client, grounding: NodeProcess) -> Client:
 
     client.until(is_active, 180.0)
     return client
+
+
+@pytest.fixture
+def weightless() -> SharedModel:
+    """A model without weights, for nodes that are asked nothing."""
+    backend = SimpleNamespace(name="none", reason="a test")
+    return SharedModel(SimpleNamespace(name="none", backend=backend, memory_bytes=0), users=1)

@@ -5,9 +5,13 @@ import threading
 import pytest
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from n3d_ros.msg import Result
+from n3d_ros.srv import Ground
 from rclpy.lifecycle import TransitionCallbackReturn
 
+from n3d_ros.grounding_node import GroundingNode
 from n3d_ros.lifecycle import ResponsiveLifecycleNode
+from n3d_ros.model_pool import ModelPool
 
 pytestmark = pytest.mark.ros
 
@@ -76,3 +80,40 @@ def test_who_moves_a_node_itself_is_told_that_it_moves_already(client, slow):
     slow.loaded.set()
     client.until(moved.done, WAIT_S)
     assert (moved.result(), slow.state) == (TransitionCallbackReturn.SUCCESS, "inactive")
+
+
+class SlowPool(ModelPool):
+    """Loads for as long as `loaded` is not set."""
+
+    def __init__(self, shared):
+        super().__init__()
+        self.shared = shared
+        self.loaded = threading.Event()
+
+    def acquire(self, choice):
+        assert self.loaded.wait(WAIT_S)
+        return self.shared
+
+
+def test_who_asks_while_the_model_is_loaded_is_told_so(client, weightless):
+    pool = SlowPool(weightless)
+    node = GroundingNode(pool, context=client.node.context)
+    client.executor.add_node(node)
+    try:
+        configured = node.move(node.trigger_configure)
+
+        def ask():
+            return client.call(Ground, "/grounding/ground", text="mug").result
+
+        told = "n3d-tiny is being loaded: ask again once the node is active"
+        client.until(lambda: ask().message == told, WAIT_S)
+        assert ask().status == Result.NOT_ACTIVE
+        pool.loaded.set()
+        client.until(configured.done, WAIT_S)
+        assert ask().message == "the node is not active: configure and activate it"
+    finally:
+        pool.loaded.set()
+        client.until(configured.done, WAIT_S)
+        node.trigger_shutdown()
+        node.close()
+        node.destroy_node()

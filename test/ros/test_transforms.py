@@ -15,7 +15,7 @@ from n3d_ros.errors import TransformError
 from n3d_ros.frame_source import FrameSource
 from n3d_ros.grounding_node import GroundingNode
 from n3d_ros.grounding_parameters import GroundingParameters
-from n3d_ros.model_pool import ModelPool, SharedModel
+from n3d_ros.model_pool import ModelPool
 from n3d_ros.transforms import Transforms
 
 pytest.importorskip("tf2_ros", reason="tf2_ros is not installed (it is no package of PyPI)")
@@ -82,17 +82,11 @@ def test_the_time_that_unregistered_depth_waits_for_its_transform_is_the_paramet
             source.frame(messages, GroundingParameters(transform_timeout=wait_s))
 
 
-class Pool(ModelPool):
-    """Models without weights: what is subscribed is looked at, and no query is asked."""
-
-    def acquire(self, choice):
-        backend = SimpleNamespace(name="none", reason="a test")
-        return SharedModel(SimpleNamespace(name="none", backend=backend, memory_bytes=0), users=1)
-
-
 @pytest.fixture
-def node(client):
-    made = GroundingNode(Pool(), context=client.node.context)
+def node(client, weightless, monkeypatch):
+    pool = ModelPool()
+    monkeypatch.setattr(pool, "acquire", lambda _choice: weightless)
+    made = GroundingNode(pool, context=client.node.context)
     made.set_parameters([Parameter("target_frame", value="map")])
     yield made
     with suppress(Exception):
