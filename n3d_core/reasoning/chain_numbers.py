@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from n3d_core.reasoning import relations
-from n3d_core.reasoning.chain_parts import bboxes, centers, difference, root_text, subtraction, vector_text
+from n3d_core.reasoning.chain_parts import bboxes, centers, difference, length_of, root_text, subtractions, vector_text
 from n3d_core.reasoning.names import plural, singulars
 from n3d_core.reasoning.question import SIZES, Question
 from n3d_core.reasoning.relations import stated_numbers
@@ -13,7 +13,8 @@ from n3d_core.reasoning.roles import Roles
 from n3d_core.reasoning.sentences import count_answer, direction_answer, distance_answer, size_answer
 from n3d_core.reasoning.units import length_text, number_text
 
-GROUND_PLANE = (0, 2)  # x and z
+_GROUND_PLANE = (0, 2)  # x and z
+_AXES = {"distance": (0, 1, 2), "horizontal_distance": _GROUND_PLANE, "vertical_distance": (1,)}
 
 
 def size_chain(question: Question, roles: Roles) -> tuple[list[str], str]:
@@ -30,40 +31,34 @@ def _converted(metres: float, question: Question) -> str:
 
 def distance_chain(question: Question, roles: Roles, published: bool) -> tuple[list[str], str]:
     """State the centres, take their difference, its length, convert it."""
-    kind = question.type.replace("_", " ")
-    if question.type == "vertical_distance":
-        first = "Compare the Y coordinates of the centers."
-        metres, rule, formula = _vertical(roles)
-    else:
-        plane = " in the ground plane (x and z)" if question.type == "horizontal_distance" else ""
-        first = f"Calculate the vector from A to B{plane}:"
-        metres, rule, formula = _along_vector(question, roles, published)
-    metres = metres if published else round(metres, 2)
-    result = f"{question.type}_AB = {formula} = {round(metres, 4)} meters{_converted(metres, question)}."
+    a, b = roles.boxes
+    axes = _AXES[question.type]
+    parts = [difference(a, b)[i] for i in axes]
+    metres = math.hypot(*parts) if published else round(math.hypot(*parts), 2)
     text = distance_answer(question.type, roles.names, length_text(metres, question.unit))
+    if published:
+        first, formula = _published_rule(question, roles, parts)
+    else:
+        first, formula = subtractions(a, b, axes, "AB"), length_of(parts)
+    result = f"{question.type}_AB = {formula} = {round(metres, 4)} meters{_converted(metres, question)}."
     if not published:
-        return [centers(roles, published), rule, result], text
+        return [centers(roles, published), first, result], text
+    kind = question.type.replace("_", " ")
     return [
         f"1. {centers(roles, published)} 2. We can calculate the {kind} as follows:",
-        f"Step 1: {first} {rule}",
+        f"Step 1: {first}",
         f"Step 2: Calculate the {kind}: {result}",
     ], text
 
 
-def _vertical(roles: Roles) -> tuple[float, str, str]:
-    """Metres, what is stated, and the formula."""
-    y_a, y_b = (stated_numbers(box)[1] + 0.0 for box in roles.boxes)
-    return abs(round(y_b - y_a, 2)), f"Y_A = {y_a}, Y_B = {y_b}.", "|Y_A - Y_B|"
-
-
-def _along_vector(question: Question, roles: Roles, published: bool) -> tuple[float, str, str]:
-    """Metres, the vector's line, and the formula."""
-    a, b = roles.boxes
-    axes = (0, 1, 2) if question.type == "distance" else GROUND_PLANE
-    parts = [difference(a, b)[i] for i in axes]
-    if published:
-        return math.hypot(*parts), f"vector_AB = B_pos - A_pos = {vector_text(parts)}.", root_text(parts)
-    return math.hypot(*parts), f"vector_AB = {subtraction(a, b, axes)}.", "|vector_AB|"
+def _published_rule(question: Question, roles: Roles, parts: list[float]) -> tuple[str, str]:
+    """The rule with its numbers, and the formula."""
+    if question.type == "vertical_distance":
+        y_a, y_b = (stated_numbers(box)[1] + 0.0 for box in roles.boxes)
+        return f"Compare the Y coordinates of the centers. Y_A = {y_a}, Y_B = {y_b}.", "|Y_A - Y_B|"
+    plane = " in the ground plane (x and z)" if question.type == "horizontal_distance" else ""
+    rule = f"Calculate the vector from A to B{plane}: vector_AB = B_pos - A_pos = {vector_text(parts)}."
+    return rule, root_text(parts)
 
 
 def direction_chain(roles: Roles, published: bool) -> tuple[list[str], str]:
@@ -79,7 +74,7 @@ def direction_chain(roles: Roles, published: bool) -> tuple[list[str], str]:
     if not published:
         return [
             centers(roles, published),
-            f"vector_AB = {subtraction(a, b, GROUND_PLANE)}.",
+            subtractions(a, b, _GROUND_PLANE, "AB"),
             f"angle_deg = degrees(atan2{vector}) % 360 = {normalized}.",
             f"clock_position = 12 - ({normalized} // 30) = {clock}.",
         ], text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Literal
 
 from n3d_core.geometry.boxes import Box3D
@@ -83,15 +83,32 @@ def ascending(variables: list[str], texts: list[str], order: list[int]) -> str:
     return " ".join(parts)
 
 
-def ranked(variables: list[str], texts: list[str], order: list[int]) -> str:
-    """`Z_A > Z_B, Z_B = 0.6 < Z_A = 0.8`: how each pair compares, then all in an order.
+def best(variables: list[str], texts: list[str], largest: bool) -> str:
+    """`Z_A = 0.8 > Z_B = 0.6, min(Z_A, Z_B) = Z_B` and so on against each further one: the last is the best.
 
-    A small network cannot sort in its head, but can compare two numbers, and read an order off its comparisons.
+    A small network cannot choose among several numbers, nor turn a comparison round, in one step.
     """
-    pairs = [
-        f"{variables[i]} {sign(texts[i], texts[j])} {variables[j]}" for i, j in combinations(range(len(variables)), 2)
-    ]
-    return ", ".join([*pairs, ascending(variables, texts, order)])
+    steps, leader = [], 0
+    for rival in range(1, len(variables)):
+        compared = _compared(variables, texts, leader, rival)
+        pair = f"{'max' if largest else 'min'}({variables[leader]}, {variables[rival]})"
+        if (float(texts[rival]) > float(texts[leader])) == largest and texts[rival] != texts[leader]:
+            leader = rival
+        steps.append(f"{compared}, {pair} = {variables[leader]}")
+    return ", ".join(steps)
+
+
+def in_order(variables: list[str], texts: list[str], order: list[int]) -> str:
+    """`Z_A = 0.8 > Z_B = 0.6, Z_B < Z_A`: how each pair compares, then all in an order, up or down."""
+    pairs = [_compared(variables, texts, i, j) for i, j in combinations(range(len(variables)), 2)]
+    ordered = variables[order[0]]
+    for i, j in pairwise(order):
+        ordered += f" {sign(texts[i], texts[j])} {variables[j]}"
+    return ", ".join([*pairs, ordered])
+
+
+def _compared(variables: list[str], texts: list[str], i: int, j: int) -> str:
+    return f"{variables[i]} = {texts[i]} {sign(texts[i], texts[j])} {variables[j]} = {texts[j]}"
 
 
 def difference(a: Box3D, b: Box3D) -> list[float]:
@@ -100,10 +117,18 @@ def difference(a: Box3D, b: Box3D) -> list[float]:
     return [round(q - p, 2) + 0.0 for p, q in pairs]
 
 
-def subtraction(a: Box3D, b: Box3D, axes: Sequence[int]) -> str:
-    """`(0.22 - -0.82, 3.33 - 2.89) = (1.04, 0.44)`: from a's stated centre to b's along some axes (0 x, 1 y, 2 z)."""
+def subtractions(a: Box3D, b: Box3D, axes: Sequence[int], letters: str) -> str:
+    """`X_AB = 0.22 - -0.82 = 1.04, Z_AB = 3.33 - 2.89 = 0.44.`: from a's stated centre to b's along axes.
+
+    Axes are 0 (x), 1 (y), 2 (z); `letters` are those of a and b.
+    """
     start, end, vector = stated_numbers(a), stated_numbers(b), difference(a, b)
-    return f"({', '.join(f'{end[i]} - {start[i]}' for i in axes)}) = {vector_text([vector[i] for i in axes])}"
+    return ", ".join(f"{'XYZ'[i]}_{letters} = {end[i]} - {start[i]} = {vector[i]}" for i in axes) + "."
+
+
+def length_of(values: list[float]) -> str:
+    """`hypot(1.04, 0.44)`, or `|-0.44|` of one value."""
+    return f"hypot{vector_text(values)}" if len(values) > 1 else f"|{values[0]}|"
 
 
 def vector_text(values: list[float]) -> str:

@@ -10,14 +10,16 @@ from n3d_core.reasoning.chain_parts import (
     OPPOSITE_VIEW,
     ascending,
     bboxes,
+    best,
     centers,
     difference,
+    in_order,
+    length_of,
     listed_measures,
     measures,
-    ranked,
     root_text,
     sign,
-    subtraction,
+    subtractions,
     volumes,
 )
 from n3d_core.reasoning.question import Question
@@ -51,11 +53,17 @@ def comparison_chain(question: Question, roles: Roles, published: bool) -> tuple
 
 
 def _compared(question: Question, a: str, b: str, published: bool) -> str:
-    """Both measures; in their order where one object is to be chosen in `compact`: it is the first or the last."""
-    measure = PREDICATES[question.predicate].measure
+    """Both measures; in `compact`, where one object is to be chosen, also which measure decides for it."""
+    p = PREDICATES[question.predicate]
     if published or question.form != "choice":
-        return f"{measure}_A = {a} {sign(a, b)} {measure}_B = {b}"
-    return ranked([f"{measure}_A", f"{measure}_B"], [a, b], [0, 1] if float(a) <= float(b) else [1, 0])
+        return f"{p.measure}_A = {a} {sign(a, b)} {p.measure}_B = {b}"
+    return best([f"{p.measure}_A", f"{p.measure}_B"], [a, b], _largest_wins(question))
+
+
+def _largest_wins(question: Question) -> bool:
+    """Whether the predicate holds of what has the largest measure, in the view that is asked for."""
+    p = PREDICATES[question.predicate]
+    return (p.sign > 0) != (question.opposite and p.measure in _FLIPPED)
 
 
 def _comparison_claim(question: Question, roles: Roles) -> tuple[str, str]:
@@ -92,8 +100,8 @@ def relative_distance_chain(question: Question, roles: Roles, published: bool) -
     farther = question.predicate == "farther"
     lines, texts = _distances(roles, published)
     order = sorted(range(len(rest)), key=lambda i: (float(texts[i]), relations.distance(anchor, rest[i])))
-    in_order = ascending if published else ranked
-    compared = in_order([f"distance_A{roles.letter(i + 1)}" for i in range(len(rest))], texts, order)
+    variables = [f"distance_A{roles.letter(i + 1)}" for i in range(len(rest))]
+    compared = ascending(variables, texts, order) if published else best(variables, texts, farther)
     answer = _distance_claim(roles, order, farther)
     steps = [centers(roles, published), *lines, f"Since {compared}, {answer}"]
     if published:
@@ -126,8 +134,7 @@ def _distances(roles: Roles, published: bool) -> tuple[list[str], list[str]]:
         if published:
             lines.append(f"distance_{pair} = {root_text(d)} = {text}.")
         else:
-            vector = subtraction(anchor, box, (0, 1, 2))
-            lines.append(f"vector_{pair} = {vector}. distance_{pair} = |vector_{pair}| = {text}.")
+            lines.append(f"{subtractions(anchor, box, (0, 1, 2), pair)} distance_{pair} = {length_of(d)} = {text}.")
     return lines, texts
 
 
@@ -136,8 +143,13 @@ def order_chain(question: Question, roles: Roles, published: bool) -> tuple[list
     measure = PREDICATES[question.predicate].measure
     texts = measures(measure, roles.boxes)
     order = sorted(range(len(roles)), key=lambda i: MEASURES[measure](roles.boxes[i]))
-    in_order = ascending if published else ranked
-    compared = in_order([f"{measure}_{roles.letter(i)}" for i in range(len(roles))], texts, order)
+    variables = [f"{measure}_{roles.letter(i)}" for i in range(len(roles))]
+    if published:
+        compared = ascending(variables, texts, order)
+    elif question.type == "depth_order":
+        compared = in_order(variables, texts, _as_asked(question, order))
+    else:
+        compared = best(variables, texts, _largest_wins(question))
     claim, text = _order_claim(question, roles, order)
     since = f"Since {compared}, {claim}."
     if published:
@@ -153,14 +165,18 @@ def order_chain(question: Question, roles: Roles, published: bool) -> tuple[list
     return [", ".join(f"{measure}_{roles.letter(i)} = {t} for {name}" for i, (t, name) in pairs) + ".", since], text
 
 
+def _as_asked(question: Question, ascending_order: list[int]) -> list[int]:
+    """Near to far, or far to near."""
+    return ascending_order if PREDICATES[question.predicate].sign < 0 else ascending_order[::-1]
+
+
 def _order_claim(question: Question, roles: Roles, order: list[int]) -> tuple[str, str]:
     """What the reasoning concludes, and the answer."""
     p = PREDICATES[question.predicate]
     if question.type == "depth_order":
-        near_first = p.sign < 0
-        claim = order_answer(question.predicate, [roles.names[i] for i in (order if near_first else reversed(order))])
+        claim = order_answer(question.predicate, [roles.names[i] for i in _as_asked(question, order)])
         return claim, claim
     flipped = question.opposite and p.measure in _FLIPPED
-    winner = roles.names[order[-1] if (p.sign > 0) != flipped else order[0]]
+    winner = roles.names[order[-1] if _largest_wins(question) else order[0]]
     answer = extreme_answer(question.predicate, winner)
     return f"{OPPOSITE_VIEW if flipped else ''}{answer.removesuffix('.')}", answer

@@ -100,6 +100,9 @@ class Facts:
         signed = degrees - 360.0 if degrees > 180.0 else degrees
         values: dict[str, Value] = {
             "vector": (dx, dz) if flat else (dx, dy, dz),
+            "X": dx,
+            "Y": dy,
+            "Z": dz,
             "distance": relations.distance(a, b),
             "d": relations.distance(a, b),
             "horizontal_distance": relations.horizontal_distance(a, b),

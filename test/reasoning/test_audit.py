@@ -86,21 +86,27 @@ def test_published_direction_is_verified_and_its_slip_found():
     [
         (
             "Sort the red mug, the blue can and the green box from near to far.",
-            "Z_A > Z_B,",
-            "Z_A < Z_B,",
+            "Z_A = 0.8 > Z_B",
+            "Z_A = 0.8 < Z_B",
             "Z_A is 0.8 and Z_B is 0.6: Z_A < Z_B is wrong",
         ),
         (
             "Sort the red mug, the blue can and the green box from near to far.",
-            "Z_A > Z_B,",
-            "Z_A > Z_D,",
+            "Z_B < Z_A < Z_C",
+            "Z_B < Z_A < Z_D",
             "Z_D stands for no quantity of the question's objects",
         ),
         (
             "How far is the red mug from the blue can?",
-            "0.6 - 0.8)",
-            "0.6 - 0.9)",
-            "0.9 in (-0.2 - 0.1, -0.06 - -0.05, 0.6 - 0.9) is no number of these boxes",
+            "0.6 - 0.8",
+            "0.6 - 0.9",
+            "0.9 in 0.6 - 0.9 is no number of these boxes",
+        ),
+        (
+            "Which is nearer, the red mug or the blue can?",
+            "min(Z_A, Z_B) = Z_B",
+            "min(Z_A, Z_B) = Z_A",
+            "Z_A gives 0.8, but min(Z_A, Z_B) is 0.6",
         ),
     ],
 )

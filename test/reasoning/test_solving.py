@@ -71,20 +71,26 @@ def test_reasoning_states_boxes_rule_computation_and_conclusion():
     )
 
 
-def test_compact_reasoning_compares_each_pair_before_it_orders_all():
+def test_compact_reasoning_compares_pairs_before_it_orders_or_chooses():
     order = answer_by_geometry("Sort the red mug, the can and the green box from far to near.", SCENE)
     assert order.reasoning == (
         "Z_A = 0.8 for red mug, Z_B = 0.6 for blue can, Z_C = 1.1 for green box. "
-        "Since Z_A > Z_B, Z_A < Z_C, Z_B < Z_C, Z_B = 0.6 < Z_A = 0.8 < Z_C = 1.1, green box > red mug > blue can."
+        "Since Z_A = 0.8 > Z_B = 0.6, Z_A = 0.8 < Z_C = 1.1, Z_B = 0.6 < Z_C = 1.1, Z_C > Z_A > Z_B, "
+        "green box > red mug > blue can."
     )
     choice = answer_by_geometry("Which is farther back, the blue can or the red mug?", SCENE)
-    assert choice.reasoning.endswith("Since Z_A < Z_B, Z_A = 0.6 < Z_B = 0.8, red mug is behind blue can.")
+    assert choice.reasoning.endswith("Since Z_A = 0.6 < Z_B = 0.8, max(Z_A, Z_B) = Z_B, red mug is behind blue can.")
+    extreme = answer_by_geometry("Which is the nearest, the red mug, the green box or the blue can?", SCENE)
+    assert extreme.reasoning.endswith(
+        "Since Z_A = 0.8 < Z_B = 1.1, min(Z_A, Z_B) = Z_A, Z_A = 0.8 > Z_C = 0.6, min(Z_A, Z_C) = Z_C, "
+        "blue can is the nearest."
+    )
 
 
 def test_compact_reasoning_writes_down_what_it_subtracts():
     solution = answer_by_geometry("What is the horizontal distance between the red mug and the blue can?", SCENE)
     assert solution.reasoning.split(". ", 2)[2] == (
-        "vector_AB = (-0.2 - 0.1, 0.6 - 0.8) = (-0.3, -0.2). horizontal_distance_AB = |vector_AB| = 0.36 meters."
+        "X_AB = -0.2 - 0.1 = -0.3, Z_AB = 0.6 - 0.8 = -0.2. horizontal_distance_AB = hypot(-0.3, -0.2) = 0.36 meters."
     )
 
 

@@ -67,7 +67,7 @@ def test_a_drill_computes_from_the_numbers_that_it_states() -> None:
     drill = drill_question(sample, np.random.default_rng(1))
     assert drill is not None
     first, second = (float(y) for y in re.findall(r"\[[^,]+, ([^,]+), [^]]+\]", drill.given))
-    metres = float(re.search(r"\|Y_A - Y_B\| = ([0-9.]+) meters", drill.reply)[1])  # type: ignore[index]
+    metres = float(re.search(r"vertical_distance_AB = \|[-0-9.]+\| = ([0-9.]+) meters", drill.reply)[1])  # type: ignore[index]
     assert metres == pytest.approx(abs(first - second), abs=1e-9)
 
 

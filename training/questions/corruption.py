@@ -112,7 +112,7 @@ def _least_change(match: re.Match[str], text: str) -> float:
 def _signs(text: str) -> list[_Edit]:
     edits = []
     for match in _places(text):
-        squared = re.match(r"\)?\^2", text[match.end() :])
+        squared = re.match(r"\)?\^2", text[match.end() :]) or re.search(r"hypot\([^()]*$", text[: match.start()])
         in_list = re.match(r"[\])]|, ", text[match.end() :]) and re.search(r"[\[(,] ?$", text[: match.start()])
         if float(match[0]) != 0 and not squared and in_list and "(" not in text[match.end() : match.end() + 1]:
             if re.search(r"\w \($", text[: match.start()]):
@@ -149,6 +149,8 @@ def _steps(text: str, solution: Solution) -> list[_Edit]:
         (r"(?<!\(0\.0) (//) 30", "*"),
         (r"(degrees)\(", "radians"),
         (r"\* (1000)", "10"),
+        (r"\b(min)\(", "max"),
+        (r"\b(max)\(", "min"),
     ):
         edits += [_Edit(m.start(1), m.end(1), after) for m in re.finditer(before, text)]
     for match in re.finditer(r"(?<!\w)([XYZWH])_([A-Z])(?= = -?\d)", text):
