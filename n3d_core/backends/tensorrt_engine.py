@@ -35,7 +35,8 @@ class Engine:
             raise EngineError(
                 f"{path.name}: {api.name} {api.version} cannot load it on this GPU: {said}; compile it again"
             )
-        self._cache_file = runtime_cache if hasattr(self.engine, "create_runtime_config") else None
+        # Classic TensorRT has runtime configs too, from 10.14 on; but its kernels are in the engine, and no cache is.
+        self._cache_file = runtime_cache if api.is_rtx else None
         self._config, self._kernels = self._runtime_config()
         self._saved = b""
 

@@ -82,6 +82,7 @@ class StandIn:
         self.rtx = name == "tensorrt_rtx"
         numbers = tuple(int(n) for n in version.split("."))
         self.new = self.rtx or numbers >= (10, 15, 1)
+        self.engine = RtxEngine if self.rtx else ConfigurableEngine if numbers >= (10, 14) else Engine
         self.eleven = not self.rtx and numbers >= (11,)
         self.ILogger, self.IProgressMonitor, self.TensorIOMode = ILogger, IProgressMonitor, TensorIOMode
         self.MemoryPoolType = SimpleNamespace(WORKSPACE="workspace")
@@ -121,7 +122,7 @@ class StandIn:
             except ValueError:
                 logger.log(Severity.ERROR, "magic number does not match")
                 return None
-            return RtxEngine(self, made) if self.rtx else Engine(self, made)
+            return self.engine(self, made)
 
         return SimpleNamespace(deserialize_cuda_engine=deserialize)
 
@@ -160,6 +161,16 @@ class Engine:
         return TensorIOMode.INPUT if name in self.inputs else TensorIOMode.OUTPUT
 
     def create_execution_context(self) -> Context:
+        return Context(self)
+
+
+class ConfigurableEngine(Engine):
+    """Of classic TensorRT from 10.14 on, whose runtime configs keep no kernels."""
+
+    def create_runtime_config(self) -> Any:
+        return SimpleNamespace()
+
+    def create_execution_context(self, config: Any = None) -> Context:
         return Context(self)
 
 

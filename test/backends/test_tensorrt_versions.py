@@ -101,6 +101,19 @@ def test_workspace_and_target_reach_the_builder(checkpoint: Path) -> None:
         assert [p["embeddings"][2][1] for p in config.profiles] == [1024, 1]
 
 
+@pytest.mark.parametrize(("name", "version"), VERSIONS, ids=[f"{n}-{v}" for n, v in VERSIONS])
+def test_only_tensorrt_for_rtx_keeps_kernels(
+    checkpoint: Path, image: VisionInput, tmp_path: Path, name: str, version: str
+) -> None:
+    from n3d_core.backends.tensorrt_engine import Engine
+
+    engines = EngineStore(checkpoint, api(name, version), TARGET, Precision.named("fp16"))
+    engine = Engine(engines.api, engines.vision(image.plan), tmp_path / "kernels")
+    assert engine.context(0) is not None
+    engine.save_kernels()
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == ([b"kernels"] if name == "tensorrt_rtx" else [])
+
+
 def test_an_engine_is_built_once_and_again_when_damaged(checkpoint: Path, caplog: pytest.LogCaptureFixture) -> None:
     trt = api("tensorrt", "10.16.2")
     first = EngineStore(checkpoint, trt, TARGET, Precision.named("bf16")).decoder()
