@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -26,7 +27,8 @@ def run_nodes(factories: Sequence[Callable[[], Node]]) -> int:
     """
     nodes: list[Node] = []
     try:
-        nodes += [make() for make in factories]
+        for make in factories:
+            nodes.append(make())
         executor = SingleThreadedExecutor()
         for node in nodes:
             executor.add_node(node)
@@ -46,6 +48,7 @@ def run_nodes(factories: Sequence[Callable[[], Node]]) -> int:
             node.close()  # type: ignore[attr-defined]
         for node in nodes:
             node.destroy_node()  # says goodbye: else others see it for its lease's length, and wait for its answers
+        gc.collect()  # so does one that was stopped while it was made: nothing holds it but its own callbacks
         rclpy.try_shutdown()
     return 0
 

@@ -84,6 +84,37 @@ def test_a_node_that_has_ended_is_gone_from_the_graph(client):
         assert client.node.count_publishers("/color/image_raw") == 0
 
 
+HALF_MADE = """
+import sys
+from n3d_ros.camera_node import CameraNode
+from n3d_ros.running import leave, run_nodes
+import rclpy
+
+class Interrupted(CameraNode):
+    def __init__(self):
+        super().__init__(namespace="rear")
+        print("made", flush=True)
+        sys.stdin.readline()
+        raise KeyboardInterrupt
+
+rclpy.init()
+leave(run_nodes([lambda: CameraNode(namespace="front"), Interrupted]))
+"""
+
+
+def test_a_node_that_is_stopped_while_it_is_made_is_gone_from_the_graph_too(client):
+    def cameras():
+        return {space for name, space in client.node.get_node_names_and_namespaces() if name == "n3d_camera"}
+
+    command = [sys.executable, "-c", HALF_MADE]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "made\n"
+        client.until(lambda: cameras() == {"/front", "/rear"})
+        process.communicate("\n", timeout=20)
+    assert process.returncode == 0
+    client.until(lambda: not cameras(), 5.0)
+
+
 def test_an_unknown_node_is_refused_with_the_names_of_all():
     ran = subprocess.run([sys.executable, "-m", "n3d_ros", "nothing"], capture_output=True, text=True)
     assert ran.returncode == 2
