@@ -54,28 +54,35 @@ class FilteredTopic(NewestTopic):
 class FilteredTopics(RgbdTopics):
     """Subscribes as `RgbdTopics` does, and takes sets from an `ApproximateTimeSynchronizer`.
 
+    Args:
+        node, options: as of `RgbdTopics`.
+        bound_ns: furthest apart that stamps of a set are, until `newest` is given another bound; 0: equal.
+
     Raises:
         MissingDependencyError: if message_filters is not installed.
     """
 
     topic_type = FilteredTopic
 
-    def __init__(self, node: Node, *options: Any) -> None:
+    def __init__(self, node: Node, bound_ns: int, *options: Any) -> None:
         super().__init__(node, *options)
         self._set: tuple[Any, ...] | None = None
         filters = [topic.filter for topic in self.required if isinstance(topic, FilteredTopic)]
-        self._synchronizer = _message_filters().ApproximateTimeSynchronizer(filters, QUEUE, slop=0.02)
+        self._synchronizer = _message_filters().ApproximateTimeSynchronizer(filters, QUEUE, slop=0.0)
+        self._synchronizer.slop = _slop(bound_ns)
         self._synchronizer.registerCallback(self._on_set)
         for topic in self.required:
             topic.rewound = self._forget
 
     def newest(self, bound_ns: int, registration: str) -> RgbdMessages:
-        """The last set of the synchronizer, whose slop is `bound_ns`.
+        """The last set that the synchronizer paired with this bound.
 
         Raises:
             NoImageError: naming each silent topic, or that nothing was paired yet.
         """
-        self._synchronizer.slop = Duration(nanoseconds=bound_ns)
+        if self._synchronizer.slop != _slop(bound_ns):
+            self._synchronizer.slop = _slop(bound_ns)
+            self._set = None  # it was paired by another rule
         color, depth, info, depth_info = self.drain(registration)
         self._refuse_silence(color, depth, info)
         self._await_depth_info(depth_info)
@@ -103,6 +110,11 @@ class FilteredTopics(RgbdTopics):
         with self._synchronizer.lock:
             for queue in self._synchronizer.queues:
                 queue.clear()
+
+
+def _slop(bound_ns: int) -> Duration:
+    """The synchronizer wants stamps to be less than its slop apart: as it stands, 0 would pair nothing."""
+    return Duration(nanoseconds=bound_ns + 1)
 
 
 def _message_filters() -> Any:

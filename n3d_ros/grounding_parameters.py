@@ -89,7 +89,7 @@ class GroundingParameters(CheckedParameters):
         when=ON_ACTIVATE,
     )
     pairing_tolerance: float = parameter(
-        0.02, "Largest difference of the stamps of colour and depth in seconds.", low=0.0, high=1.0
+        0.02, "Largest difference of the stamps of colour and depth in seconds; 0: they are equal.", low=0.0, high=1.0
     )
     max_image_age: float = parameter(
         1.0,

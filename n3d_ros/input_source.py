@@ -15,5 +15,7 @@ def subscribe_inputs(node: Node, parameters: GroundingParameters) -> RgbdTopics:
     Raises:
         MissingDependencyError: if message_filters is asked for and not installed.
     """
-    kind = FilteredTopics if parameters.synchronizer == "message_filters" else RgbdTopics
-    return kind(node, parameters.color_transport, parameters.depth_transport, not parameters.monocular_depth)
+    options = (parameters.color_transport, parameters.depth_transport, not parameters.monocular_depth)
+    if parameters.synchronizer == "message_filters":
+        return FilteredTopics(node, round(parameters.pairing_tolerance * 1e9), *options)
+    return RgbdTopics(node, *options)

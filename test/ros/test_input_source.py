@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import suppress
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -124,6 +125,33 @@ def test_message_filters_pairs_by_its_policy_and_every_message_is_counted(client
     for _ in range(10):
         camera.show(messages)
     client.until(lambda: topics.color.statistics._total("received") >= before + 10)
+    topics.close()
+
+
+@pytest.mark.ros
+def test_message_filters_pairs_with_the_tolerance_from_the_first_message_on_and_0_means_equal_stamps(client, frame):
+    pytest.importorskip("message_filters", reason="message_filters is not installed (it is no package of PyPI)")
+    parameters = GroundingParameters(synchronizer="message_filters", pairing_tolerance=0.0)
+    topics = subscribe_inputs(client.node, parameters)
+    messages = frame_messages(frame, "optical")
+
+    def show(number, lag_ns):
+        for topic, name in ((topics.color, "color"), (topics.info, "info"), (topics.depth, "depth")):
+            message = getattr(messages, name)
+            message.header.stamp = Time(sec=number, nanosec=lag_ns if name == "depth" else 0)
+            topic._on_message(deepcopy(message), {"received_timestamp": number, "publication_sequence_number": number})
+
+    show(1, 5_000_000)
+    with pytest.raises(NoImageError, match=r"is 0\.0 ms"):
+        topics.newest(0, "auto")
+    show(2, 0)
+    assert topics.newest(0, "auto").depth.header.stamp.sec == 2
+    with pytest.raises(NoImageError, match=r"is 20\.0 ms"):
+        topics.newest(BOUND_NS, "auto")  # what 0 had paired is not what 20 ms would
+    show(3, 5_000_000)
+    assert topics.newest(BOUND_NS, "auto").depth.header.stamp.nanosec == 5_000_000
+    with pytest.raises(NoImageError, match=r"is 0\.0 ms"):
+        topics.newest(0, "auto")
     topics.close()
 
 
