@@ -58,7 +58,7 @@ class GroundingNode(ResponsiveLifecycleNode):
         self._outputs = Outputs(self)
         self._desk = QueryDesk(self, self._settings, self._outputs)
         self._server = QueryServer(self, self._desk.ask, self._desk.worker.drop_cancelled)
-        self._continuous = ContinuousQuery(self, self._desk, steady)
+        self._continuous = ContinuousQuery(self, self._desk, self._outputs, steady)
         self._diagnostics = DiagnosticsTopic(self, self._statuses, steady)
         self._apply_parameters(self._settings.value)
 
@@ -111,12 +111,13 @@ class GroundingNode(ResponsiveLifecycleNode):
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Cancels queries and ends the subscriptions."""
+        """Cancels queries, ends the subscriptions and takes back the boxes that are shown."""
         self._desk.shut()
         if self._topics is not None:
             self._topics.close()
             self._topics = self._watch = None
         self._transforms.close()
+        self._outputs.clear()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:

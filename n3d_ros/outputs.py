@@ -35,6 +35,7 @@ class Outputs:
         self._annotated = make(Image, "~/annotated_image", 1)
         self._clouds = make(PointCloud2, "~/object_clouds", 1)
         self._info = node.create_publisher(VisionInfo, "~/vision_info", LATCHED)
+        self._shown_in = ""  # frame of the result that is shown; empty where none is
 
     def publish_info(self, method: str, location: str) -> None:
         """Tells which model answers, to those who come later too."""
@@ -49,6 +50,7 @@ class Outputs:
         detections = detections_message(outcome.boxes, header, ids)
         result: Result = result_message(header, detections, outcome.times, outcome.warnings)
         answer = answer_message(result, question, outcome.answer)
+        self._shown_in = outcome.frame_id
         self._detections.publish(detections)
         if self._markers.get_subscription_count():
             self._markers.publish(marker_array(outcome.boxes, header, parameters.marker_lifetime))
@@ -56,6 +58,15 @@ class Outputs:
             self._answers.publish(answer)
         self._publish_images(outcome, parameters)
         return answer
+
+    def clear(self) -> None:
+        """Takes back the result that is shown, if any: boxes of what nobody sees any more must not stay in RViz."""
+        if not self._shown_in:
+            return
+        header = Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._shown_in)
+        self._shown_in = ""
+        self._detections.publish(detections_message([], header))
+        self._markers.publish(marker_array([], header))
 
     def _publish_images(self, outcome: Outcome, parameters: GroundingParameters) -> None:
         frame = outcome.frame
