@@ -125,11 +125,9 @@ class BoxEvidence:
         self._digits = []
 
     def _whole(self, value: int, distribution: NDArray[np.float32]) -> BinMoments:
-        ids = list(self._words.digits)
-        values = np.array([int(self._words.digits[i]) for i in ids])
-        shares = distribution[ids].astype(np.float64)
+        shares = distribution[self._words.digit_ids].astype(np.float64)
         shares /= max(shares.sum(), 1e-12)
-        distance = values - value
+        distance = self._words.digit_values - value
         return BinMoments(float((shares * distance**2).sum()), float(shares[np.abs(distance) <= _NEAR].sum()))
 
     def _by_digits(self, text: str) -> BinMoments:

@@ -17,7 +17,9 @@ class EmbeddingTable:
     """Looks up tokens and puts image tokens in the places of image pads."""
 
     def __init__(self, table: Tensor, image_token_id: int) -> None:
-        self._table = table.detach()
+        table = table.detach()
+        self._bits_only = table.dtype == torch.bfloat16  # which numpy lacks: its bits are the upper half of a float32
+        self._table = (table.view(torch.uint16) if self._bits_only else table).numpy()
         self._image_token_id = image_token_id
 
     @classmethod
@@ -32,13 +34,19 @@ class EmbeddingTable:
         Raises:
             BackendError: if the chunk has more or fewer image pads than the image has tokens.
         """
-        tokens = torch.tensor(ids)
-        rows = self._table[tokens].float().numpy()
+        tokens = np.array(ids, np.int64)
+        rows = self._rows(tokens)
         if image is not None:
-            pads = (tokens == self._image_token_id).numpy()
+            pads = tokens == self._image_token_id
             if pads.sum() != len(image):
                 raise BackendError(
                     f"the chunk has {pads.sum()} image pads and the image {len(image)} tokens: they must be equal"
                 )
             rows[pads] = image
         return rows
+
+    def _rows(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        rows = self._table[tokens]
+        if self._bits_only:
+            return (rows.astype(np.uint32) << 16).view(np.float32)
+        return rows.astype(np.float32)

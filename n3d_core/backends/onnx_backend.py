@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +9,15 @@ from numpy.typing import NDArray
 
 from n3d_core.backends.base import cached_numbers
 from n3d_core.backends.cached_sequence import CachedSequence, Chunk
+from n3d_core.backends.export import Graph
 from n3d_core.backends.graph_store import GraphStore
 from n3d_core.errors import BackendError, MissingDependencyError
 from n3d_core.model.plan import ImagePlan
 from n3d_core.model.preprocess import VisionInput
 
 _NO_LIMIT = 1 << 30
+_SMALL = 64 << 20  # bytes of weights: so little to do that waiting for a second thread costs more than it computes
+_KEPT = 32  # tokens; steps, forced tokens and drafts come in such lengths again and again, prompts do not
 
 
 def import_onnxruntime() -> Any:
@@ -39,7 +41,7 @@ class OnnxBackend:
 
     Args:
         graphs: of the checkpoint, with a cache of symbolic length.
-        threads: 0 lets ONNX Runtime choose: one a core.
+        threads: of each graph; 0 takes one a core, and a single one for a small graph.
 
     Raises:
         MissingDependencyError: if ONNX Runtime is not installed.
@@ -52,7 +54,7 @@ class OnnxBackend:
         self._threads = threads
         self.cache_type = np.float16 if graphs.precision.compute == "fp16" else np.float32
         decoder = graphs.decoder()
-        self.decoder = self._session(decoder.path)
+        self.decoder = self._session(decoder)
         self.memory_bytes = decoder.weight_bytes
         self._towers: dict[tuple[int, int], Any] = {}
 
@@ -78,14 +80,14 @@ class OnnxBackend:
         key = (plan.grid_h, plan.grid_w)
         if key not in self._towers:
             graph = self.graphs.vision(plan)
-            self._towers[key] = self._session(graph.path)
+            self._towers[key] = self._session(graph)
             self.memory_bytes += graph.weight_bytes
         return self._towers[key]
 
-    def _session(self, path: Path) -> Any:
-        ort = import_onnxruntime()
+    def _session(self, graph: Graph) -> Any:
+        ort, path = import_onnxruntime(), graph.path
         options = ort.SessionOptions()
-        options.intra_op_num_threads = self._threads
+        options.intra_op_num_threads = self._threads or (1 if graph.weight_bytes < _SMALL else 0)
         options.log_severity_level = 3
         disabled = []
         if self.graphs.precision.weight_bits is not None:
@@ -105,7 +107,7 @@ class OnnxCache:
     def __init__(self, backend: OnnxBackend) -> None:
         self.backend = backend
         self._layers: list[tuple[str, NDArray[Any]]] = []
-        self._step: _Binding | None = None  # kept: a step then costs the graph and a few small copies
+        self._bindings: dict[tuple[int, int], _Binding] = {}  # kept: a pass then costs the graph and a few small copies
 
     def reserve(self, bucket: int, used: int) -> None:
         """See `DecoderCache.reserve`."""
@@ -115,15 +117,15 @@ class OnnxCache:
         self._layers = [(name, np.zeros(shape, self.backend.cache_type)) for name in names]
         for (_, new), (_, values) in zip(self._layers, old, strict=False):
             new[:, :, :used] = values[:, :, :used]
-        self._step = None
+        self._bindings.clear()
 
     def run(self, chunk: Chunk, bucket: int) -> NDArray[np.float32]:
         """See `DecoderCache.run`."""
-        if chunk.length == 1:
-            if self._step is None:
-                self._step = _Binding(self, 1, 1, bucket)
-            return self._step.run(chunk)
-        return _Binding(self, chunk.length, len(chunk.rows), bucket).run(chunk)
+        shape = (chunk.length, len(chunk.rows))
+        binding = self._bindings.get(shape) or _Binding(self, *shape, bucket)
+        if chunk.length <= _KEPT:
+            self._bindings[shape] = binding
+        return binding.run(chunk)
 
     def bind(self, binding: Any) -> None:
         """Binds every layer's memory as past and as present."""

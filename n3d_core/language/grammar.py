@@ -80,6 +80,7 @@ class BoxVocabulary:
         open_text: what of `=Bbox(` cannot be forced since it may join with the class; empty or "(".
         size: ids in the network's vocabulary, of which the last may be of no token.
         texts: of each token; empty for special ones and for parts of a character.
+        digit_ids, digit_values: [N] tokens that are digits alone, and the numbers that they say.
     """
 
     def __init__(self, tokenizer: Tokenizer, vocab_size: int, ends: frozenset[int]) -> None:
@@ -93,6 +94,8 @@ class BoxVocabulary:
         self.size = vocab_size
         self.texts = [tokenizer.text_of(i) for i in range(min(vocab_size, tokenizer.size))]
         self.digits = {i: t for i, t in enumerate(self.texts) if t.isascii() and t.isdigit() and len(t) <= 3}
+        self.digit_ids = np.array(list(self.digits), np.int64)
+        self.digit_values = np.array([int(t) for t in self.digits.values()], np.int64)
         self.open_text = self._open_text()
         self._label = self._mask_where(lambda t: bool(t) and not set(t) & set(",\n\r"))
         self._opening = self._mask_where(lambda t: t.startswith(self.open_text) and not set(t) & set(",\n\r"))

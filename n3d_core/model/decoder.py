@@ -5,6 +5,8 @@ Parameter names are those of the released checkpoint under `model.`.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -151,14 +153,19 @@ class Decoder(nn.Module):
 
 def mrope_tables(c: TextConfig, positions: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """cos, sin [T, head_size] of M-RoPE positions [3, T]: each section of frequencies turns with one of the axes."""
-    half = c.head_size // 2
-    inverse = (
-        1.0 / (np.float32(c.rope_theta) ** (np.arange(0, c.head_size, 2, dtype=np.float32) / np.float32(c.head_size)))
-    ).astype(np.float32)
-    axis = np.repeat(np.arange(3), c.mrope_section)
-    angles = positions.astype(np.float32)[axis].T * inverse[:half]
+    inverse, axis = _mrope_frequencies(c.head_size, c.rope_theta, tuple(c.mrope_section))
+    angles = positions.astype(np.float32)[axis].T * inverse
     angles = np.concatenate([angles, angles], axis=1).astype(np.float32)
     return np.cos(angles), np.sin(angles)
+
+
+@lru_cache(maxsize=8)
+def _mrope_frequencies(
+    size: int, theta: float, sections: tuple[int, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """[size / 2] each: by how much a frequency turns per position, and which of the three axes turns it."""
+    steps = np.arange(0, size, 2, dtype=np.float32) / np.float32(size)
+    return (1.0 / (np.float32(theta) ** steps)).astype(np.float32), np.repeat(np.arange(3), sections)
 
 
 def causal_mask(length: int, start: int, device: torch.device | str = "cpu") -> Tensor | None:

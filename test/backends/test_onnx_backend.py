@@ -210,6 +210,33 @@ def test_graphs_are_exported_once_and_again_for_other_weights(
     assert "exporting the decoder in fp32" in caplog.text
 
 
+def test_kept_bindings_give_what_new_ones_give(onnx_backend: OnnxBackend) -> None:
+    random = np.random.default_rng(0)
+    lengths = [3, 1, 3, 3, 1, 200, 3, 1, 200, 3]  # beyond the first bucket of the cache, and back into it
+    chunks = [random.integers(0, 500, n).tolist() for n in lengths]
+    kept, begin = onnx_backend.start(), 0
+    for index, chunk in enumerate(chunks):
+        text = [token for before in chunks[:index] for token in before]
+        fresh = onnx_backend.start()
+        if text:
+            fresh.extend(text, np.tile(np.arange(begin), (3, 1)))
+        places = np.tile(np.arange(begin, begin + len(chunk)), (3, 1))
+        expected = fresh.extend(chunk, places)
+        assert kept.extend(chunk, places) == pytest.approx(expected, abs=1e-5)
+        begin += len(chunk)
+    kept.truncate(3)
+    places = np.arange(3, 6) + np.zeros((3, 1), np.int64)
+    fresh = onnx_backend.start()
+    fresh.extend(chunks[0], places - 3)
+    assert kept.extend(chunks[2], places) == pytest.approx(fresh.extend(chunks[2], places), abs=1e-5)
+
+
+@pytest.mark.parametrize(("asked", "threads"), [(0, 1), (2, 2)])
+def test_small_graphs_run_in_one_thread_unless_told(checkpoint: Path, asked: int, threads: int) -> None:
+    backend = OnnxBackend(GraphStore(checkpoint, Precision.named("fp32")), threads=asked)
+    assert backend.decoder.get_session_options().intra_op_num_threads == threads
+
+
 def test_too_long_a_sequence_and_a_wrong_number_of_pads_are_refused(
     onnx_backend: OnnxBackend, image: VisionInput
 ) -> None:
