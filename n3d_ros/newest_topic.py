@@ -83,6 +83,7 @@ class NewestTopic:
 
     def _begin(self, subscription: Subscription) -> None:
         self._opened, self._subscription = time.monotonic(), subscription
+        self.arrivals = deque(maxlen=max(KEPT, subscription.qos_profile.depth))  # more, where depth lags by more frames
 
     def _subscribe(self, callback: Callable[..., None], group: CallbackGroup | None = None) -> Subscription:
         try:
@@ -131,7 +132,7 @@ class NewestTopic:
             if self._subscription is None:
                 return []
             batch = []
-            for _ in range(4 * KEPT):  # a publisher faster than this loop must not hold it
+            for _ in range(4 * (self.arrivals.maxlen or KEPT)):  # a publisher faster than this loop must not hold it
                 taken = _take(self._subscription)
                 if taken is None:
                     break

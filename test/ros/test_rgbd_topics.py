@@ -108,6 +108,30 @@ def test_qos_that_an_input_cannot_have_is_refused_by_name_and_nothing_stays_subs
     assert [node.count_subscribers(f"/{name}") for name in NAMES] == [0, 0, 0, 0]
 
 
+@pytest.mark.ros
+@pytest.mark.parametrize(("overrides", "pairs"), [({}, False), ({"color/image_raw": 8}, True)], ids=["3", "8"])
+def test_depth_that_lags_pairs_with_colour_that_is_kept_as_long(client, make_node, frame, overrides, pairs):
+    node = make_node(**{f"qos_overrides./{name}.subscription.depth": depth for name, depth in overrides.items()})
+    topics = RgbdTopics(node)
+    published = {name: client.node.create_publisher(INPUTS[name], NAMES[i], 10) for i, name in enumerate(INPUTS)}
+    client.until(lambda: all(published[name].get_subscription_count() for name in ("color", "depth", "info")))
+    messages = frame_messages(frame, "optical")
+    for second in range(1, 9):
+        now = stamped(messages, rclpy.time.Time(seconds=second))
+        for name in ("color", "info") if second > 3 else ("color", "info", "depth"):
+            published[name].publish(getattr(now, name))
+    client.until(lambda: topics.color.drain() and topics.color.arrivals[-1].stamp_ns == 8_000_000_000)
+    client.until(lambda: topics.depth.drain() and topics.depth.arrivals[-1].stamp_ns == 3_000_000_000)
+    client.until(topics.info.drain)
+    if pairs:
+        found = topics.newest(0, "aligned")
+        assert (found.color.header.stamp.sec, found.depth.header.stamp.sec) == (3, 3)
+    else:
+        with pytest.raises(NoImageError, match="their nearest stamps are 3000.0 ms apart"):
+            topics.newest(0, "aligned")
+    topics.close()
+
+
 def test_a_new_stamp_leaves_the_messages_that_a_query_may_be_reading_alone(frame):
     old = frame_messages(frame, "optical")
     new = stamped(old, rclpy.time.Time(seconds=7))
