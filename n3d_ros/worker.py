@@ -85,9 +85,17 @@ class Worker:
             other.done(None, QueryCancelledError(reason))
 
     def call(self, run: Callable[[], T]) -> T:
-        """Runs something long and waits for it; raises what it raises."""
+        """Runs something long before all that waits, whatever the policy, and waits for it; raises what it raises.
+
+        Raises:
+            BusyError: if the worker is closed.
+        """
         outcome: list[tuple[Any, Exception | None]] = []
-        self.submit(Job(lambda _job: run(), lambda result, error: outcome.append((result, error))))
+        with self._changed:
+            if self._closed:
+                raise BusyError("the node shuts down")
+            self._waiting.appendleft(Job(lambda _job: run(), lambda result, error: outcome.append((result, error))))
+            self._changed.notify_all()
         while not outcome:
             time.sleep(0.02)
         result, error = outcome[0]

@@ -166,3 +166,25 @@ def test_a_call_returns_or_raises_what_the_work_did_and_the_thread_keeps_nothing
         time.sleep(0.01)
     with pytest.raises(BusyError, match="no room"):
         worker.call(lambda: (_ for _ in ()).throw(BusyError("no room")))
+
+
+@pytest.mark.parametrize("policy", ["reject", "replace", "wait"])
+def test_a_transition_is_no_query_so_no_policy_refuses_it_or_lets_it_end_one(worker, policy):
+    worker.policy, worker.capacity = policy, 0
+    left_behind = running(worker, value=3)
+    loaded = []
+    transition = threading.Thread(target=lambda: loaded.append(worker.call(lambda: "model")))
+    transition.start()
+    end = time.monotonic() + 5
+    while worker.load != (1, 1):
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    left_behind.go.set()
+    transition.join(5)
+    assert (left_behind.ended.wait(2), left_behind.result, loaded) == (True, 3, ["model"])
+
+
+def test_a_closed_worker_refuses_a_transition(worker):
+    worker.close(1.0)
+    with pytest.raises(BusyError, match="the node shuts down"):
+        worker.call(lambda: None)
