@@ -15,6 +15,7 @@ from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 SHARE = get_package_share_directory("n3d_ros")
+PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 ARGUMENTS = [
     DeclareLaunchArgument(
@@ -108,8 +109,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "dds_profile",
         default_value="shm",
-        description="Fast DDS profile: shm (shared memory, without which images are lost), none, or a file; the "
-        "camera driver needs the same one.",
+        description="Fast DDS profile: shm (shared memory, without which images are lost; one that the environment "
+        "names already stays), none, or a file; the camera driver needs the same one.",
     ),
 ]
 
@@ -191,11 +192,15 @@ def nodes(context: LaunchContext) -> list:
 
 
 def environment(python: str, profile: str) -> list:
-    """Variables for the nodes' interpreter and for Fast DDS (its name up to Jazzy, and from Kilted on)."""
+    """Variables for the nodes' interpreter and for Fast DDS (its name up to Jazzy, and from Kilted on).
+
+    A profile that the robot has set already stays, unless another is named.
+    """
     variables = {"N3D_PYTHON": python} if python else {}
-    if profile != "none":
+    has_own = any(name in os.environ for name in PROFILES)
+    if profile != "none" and not (profile == "shm" and has_own):
         path = os.path.join(SHARE, "config", "fastdds_shm.xml") if profile == "shm" else profile
-        variables |= {"FASTRTPS_DEFAULT_PROFILES_FILE": path, "FASTDDS_DEFAULT_PROFILES_FILE": path}
+        variables |= dict.fromkeys(PROFILES, path)
     return [SetEnvironmentVariable(name, content) for name, content in variables.items()]
 
 

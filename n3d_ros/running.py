@@ -66,7 +66,13 @@ def camera_namespaces(program: str, args: Sequence[str] | None) -> list[str]:
         metavar="front,rear",
         help="namespaces of several cameras, separated by commas: a node in each of them, in one process",
     )
-    found: list[str] = parser.parse_args(remove_ros_args(sys.argv if args is None else args)[1:]).cameras
+    given = sys.argv if args is None else args
+    found: list[str] = parser.parse_args(remove_ros_args(given)[1:]).cameras
+    outer = [word.partition(":=")[2] for word in given if word.startswith("__ns:=")]
+    if outer and found != [""]:
+        # ROS would put every node of the process into that one namespace, each under the same name.
+        whole = ",".join(f"{outer[-1].rstrip('/')}/{name.lstrip('/')}" for name in found)
+        parser.error(f"__ns:={outer[-1]} and --cameras cannot be had together: write --cameras {whole}")
     return found
 
 
