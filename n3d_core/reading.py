@@ -61,7 +61,7 @@ class BoxReader:
         """Closes the line that is being written; a line cut short by the token limit is dropped."""
         ids, self._line = self._line + (extra or []), []
         evidence, self._evidence = self._evidence, BoxEvidence(self._words)
-        if ids.count(self._words.comma) < len(FIELDS):
+        if ids.count(self._words.comma) < len(FIELDS) or ids[-1] != self._words.close:
             return
         text = self._words.tokenizer.decode(ids)
         code = parse_line(text, len(self.codes))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from n3d_core.errors import EmptyTextError, TextTooLongError
+from n3d_core.errors import EmptyTextError, QueryError, TextTooLongError
 from n3d_core.language.structured import CODE_TEMPLATE
 
 SYSTEM = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
@@ -20,6 +20,7 @@ SEPARATOR = ";"  # between the phrases of one grounding query
 MOST_PHRASES = 16
 MAX_TEXT = 2000  # characters: more than any question, less than any context
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SPECIAL = re.compile(r"<\|([A-Za-z_]{1,40})\|>")
 
 
@@ -53,7 +54,11 @@ def checked_text(text: str) -> str:
 
     Raises:
         EmptyTextError, TextTooLongError: if nothing is left, or more than `MAX_TEXT` characters.
+        QueryError: if it holds halves of characters, which no tokenizer takes.
     """
+    half = _SURROGATE.search(text)
+    if half is not None:
+        raise QueryError(f"the query text has U+{ord(half.group()):04X} at {half.start()}, half of a character: send UTF-8")
     clean = harmless(text)
     if not clean:
         raise EmptyTextError("the query text is empty: name what to look for, for example 'red mug', or 'all objects'")

@@ -29,6 +29,16 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> BoxVocabulary:
     return BoxVocabulary(tokenizer, tokenizer.size, frozenset({tokenizer.id_of("<|im_end|>")}))
 
 
+@pytest.mark.parametrize("cut", range(1, 22))
+def test_a_line_that_is_cut_short_anywhere_leaves_the_boxes_before_it(words: BoxVocabulary, cut: int) -> None:
+    first, second = (words.tokenizer.encode(line) for line in serialise([MUG, replace(MUG, u=100)]).splitlines())
+    reader = BoxReader(words, CODEC, Calibration(), 0.0, None)
+    for token in [*first, words.newline, *second[:-cut]]:
+        reader.add(Token(token, None))
+    reader.finish()
+    assert reader.codes == [MUG]
+
+
 @dataclass(frozen=True)
 class Counting(Calibration):
     """Notes each score that it is asked for."""
