@@ -63,7 +63,7 @@ class GroundingNode(ResponsiveLifecycleNode):
         self._apply_parameters(self._settings.value)
 
     def start(self) -> None:
-        """Configures and activates, if the parameter `autostart` says so; a failure leaves the node unconfigured."""
+        """Configures and activates, if the parameter `autostart` says so; a failure leaves the node where it was."""
         if self._settings.value.autostart:
             self.move(lambda: self.trigger_configure() == _SUCCESS and self.trigger_activate())
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import cv2
 import rclpy
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from vision_msgs.msg import Detection3D, Detection3DArray
 
@@ -73,7 +74,8 @@ class PageNode(Node):
         self._server = server or PageServer()
         content = CameraContent(self._answer, self._status, self._picture, self._stream)
         self._server.add(self._name, content, settings.port)
-        self._ticker = self.create_timer(1 / settings.rate, self._look)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # ticks under use_sim_time with a stopped clock too
+        self._ticker = self.create_timer(1 / settings.rate, self._look, clock=steady)
 
     def start(self) -> None:
         """Begins to serve."""
