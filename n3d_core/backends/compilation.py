@@ -13,12 +13,13 @@ from typing import Any
 
 from n3d_core.atomic_write import atomic_write
 from n3d_core.backends.artifact_cache import sha256_of, writing
-from n3d_core.backends.engine_store import MANIFEST
+from n3d_core.backends.engine_manifest import MANIFEST, damaged, entries_of, kept_entries
 from n3d_core.backends.export import Graph, export_decoder, export_vision
+from n3d_core.backends.graph_store import GRAPH_VERSION
 from n3d_core.backends.model_digest import model_digest
 from n3d_core.backends.precision import Precision
 from n3d_core.backends.tensorrt_api import TensorRT, local_architecture
-from n3d_core.backends.tensorrt_builder import Profile, build_engine, decoder_profiles
+from n3d_core.backends.tensorrt_builder import build_engine, decoder_profiles, profile_entries
 from n3d_core.backends.tensorrt_operators import refusals
 from n3d_core.backends.weights import NetworkWeights
 from n3d_core.errors import ConfigError, EngineError
@@ -52,37 +53,50 @@ class Compilation:
             raise ConfigError(f"--workspace is {workspace}: a number of MiB above 0 is wanted")
         self.workspace = None if workspace is None else int(workspace * 2**20)
         self.network = load_network(folder, dtype=None)
+        self.weights_sha256 = model_digest(folder)
         self.plan = plan_of_size(self.network.config, size)
 
     def graphs(self, output: Path) -> dict[str, Any]:
-        """Writes `vision.onnx`, `decoder.onnx`, their `.data` files and the manifest."""
+        """Writes `vision.onnx`, `decoder.onnx`, their `.data` files and the manifest, which goes on listing engines."""
         with writing(output), _exclusive(output):
             with tempfile.TemporaryDirectory(dir=output, prefix=".part-") as place:
                 graphs = self._export(Path(place), self.lower, None)
                 entries = [self._graph_entry(kind, graph) for kind, graph in graphs.items()]
+                engines = kept_entries(output, "engines", self.weights_sha256)
                 for file in sorted(Path(place).iterdir()):
                     os.replace(file, output / file.name)
-            return self._write_manifest(output, {"graphs": entries})
+            others = {"engines": engines} if engines else {}
+            return self._write_manifest(output, self.lower, {"graphs": entries} | others)
 
     def engines(self, output: Path, targets: list[str]) -> dict[str, Any]:
-        """Writes `{vision,decoder}-{precision}-{target}.engine` and the manifest; engines that still fit are kept."""
+        """Writes `{vision,decoder}-{precision}-{target}.engine` and the manifest.
+
+        Engines that still fit are kept, and so are the entries of other precisions and targets.
+        """
         api = TensorRT.installed()
+        targets = list(dict.fromkeys(targets))
         for target in targets:
             api.check_target(target, local_architecture())
         reason = "--lower was given" if self.lower else api.needs_lowering(self.precision)
         if reason:
             log.info("the graph is lowered to opset 19: %s", reason)
+        lowered, tensorrt = bool(reason), {"name": api.name, "version": api.version}
         with writing(output), _exclusive(output), tempfile.TemporaryDirectory(dir=output, prefix=".part-") as place:
             self._check_space(output, len(targets))
-            graphs = self._export(Path(place), bool(reason), None if reason else self.capacity)
-            known = _entries_of(output)
-            entries = [
-                self._engine_entry(api, kind, graph, target, output, known)
-                for target in targets
-                for kind, graph in graphs.items()
-            ]
-            tensorrt = {"name": api.name, "version": api.version}
-            return self._write_manifest(output, {"tensorrt": tensorrt, "lowered": bool(reason), "engines": entries})
+            graphs = self._export(Path(place), lowered, None if lowered else self.capacity)
+            renewed = [self._engine_name(kind, target) for target in targets for kind in graphs]
+            known = {str(e["file"]): e for e in entries_of(output, "engines", self.weights_sha256)}
+            written = kept_entries(output, "graphs", self.weights_sha256)
+            more = {"tensorrt": tensorrt} | ({"graphs": written} if written else {})
+            others = kept_entries(output, "engines", self.weights_sha256, renewed)
+            done: list[dict[str, Any]] = []
+            for target in targets:
+                for kind, graph in graphs.items():
+                    done.append(self._engine_entry(api, kind, graph, target, output, known, lowered))
+                    # After each, so that a build that is stopped loses none of those before it.
+                    yet = [known[name] for name in renewed[len(done) :] if name in known]
+                    manifest = self._write_manifest(output, lowered, more | {"engines": done + yet + others})
+            return manifest
 
     def _export(self, place: Path, lowered: bool, capacity: int | None) -> dict[str, Graph]:
         weights = NetworkWeights(self.network)
@@ -105,20 +119,35 @@ class Compilation:
             "tensorrt_10_3": not refused,
         }
 
+    def _engine_name(self, kind: str, target: str) -> str:
+        return f"{kind}-{self.precision.name}-{target}.engine"
+
     def _engine_entry(
-        self, api: TensorRT, kind: str, graph: Graph, target: str, output: Path, known: dict[str, dict[str, Any]]
+        self,
+        api: TensorRT,
+        kind: str,
+        graph: Graph,
+        target: str,
+        output: Path,
+        known: dict[str, dict[str, Any]],
+        lowered: bool,
     ) -> dict[str, Any]:
-        profiles: tuple[Profile, ...] = decoder_profiles(self.capacity) if kind == "decoder" else ()
-        name = f"{kind}-{self.precision.name}-{target}.engine"
+        decoder = kind == "decoder"
+        profiles = decoder_profiles(self.capacity) if decoder else ()
+        name = self._engine_name(kind, target)
         made_from = {
             "graph": kind,
             "precision": self.precision.name,
             "target": target,
+            **({"capacity": self.capacity} if decoder else {"patch_grid": [self.plan.grid_h, self.plan.grid_w]}),
+            "lowered": lowered,
+            "graph_version": GRAPH_VERSION,
             "graph_sha256": graph.sha256,
             "built_by": f"{api.name} {api.version}",
             "workspace": self.workspace,
+            "profiles": profile_entries(graph, profiles),
         }
-        why = _stale(output / name, known.get(name), made_from)
+        why = _stale(output, name, known.get(name), made_from)
         if why is None:
             log.info("%s is kept: nothing that it depends on has changed", name)
             return known[name]
@@ -127,17 +156,19 @@ class Compilation:
         built = build_engine(api, graph, part, target, profiles, self.workspace)
         digest = sha256_of(part)
         os.replace(part, output / name)
-        return made_from | {"file": name, "sha256": digest} | built.to_json()
+        size = {} if decoder else {"size": self.size}
+        return made_from | size | {"file": name, "sha256": digest} | built.to_json()
 
-    def _write_manifest(self, output: Path, more: dict[str, Any]) -> dict[str, Any]:
+    def _write_manifest(self, output: Path, lowered: bool, more: dict[str, Any]) -> dict[str, Any]:
         manifest = {
             "model": self.folder.name,
-            "weights_sha256": model_digest(self.folder),
+            "weights_sha256": self.weights_sha256,
             "precision": self.precision.name,
             "size": self.size,
             "patch_grid": [self.plan.grid_h, self.plan.grid_w],
             "capacity": self.capacity,
-            "lowered": self.lower,
+            "lowered": lowered,
+            "graph_version": GRAPH_VERSION,
         } | more
         with atomic_write(output / MANIFEST) as part:
             part.write_text(json.dumps(manifest, indent=1) + "\n")
@@ -161,26 +192,18 @@ def plan_of_size(config: N3DConfig, size: str) -> ImagePlan:
     return image_plan(config, *patch_grid(image.width, image.height, config))
 
 
-def _entries_of(output: Path) -> dict[str, dict[str, Any]]:
-    """Engines of an earlier manifest by file name; nothing if there is none that can be read."""
-    try:
-        return {e["file"]: e for e in json.loads((output / MANIFEST).read_text())["engines"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def _stale(file: Path, entry: dict[str, Any] | None, made_from: dict[str, Any]) -> str | None:
+def _stale(folder: Path, name: str, entry: dict[str, Any] | None, made_from: dict[str, Any]) -> str | None:
     """Why an engine must be built; None if it may be kept."""
-    if entry is None or not file.exists():
+    if entry is None or not (folder / name).exists():
         return "it is not there yet"
     for key, value in made_from.items():
         if entry.get(key) != value:
-            return f"its {key} was {entry.get(key)} and is {value}"
-    return (
-        None
-        if sha256_of(file) == entry.get("sha256")
-        else "the file there is damaged: its sha256 is not the manifest's"
-    )
+            return (
+                "the shapes of its profiles have changed"
+                if key == "profiles"
+                else f"its {key} was {entry.get(key)} and is {value}"
+            )
+    return damaged(folder, entry) and "the file there is damaged: its sha256 is not the manifest's"
 
 
 class _exclusive:  # noqa: N801 - reads as a statement

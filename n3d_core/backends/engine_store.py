@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
-from typing import Any
 
-from n3d_core.backends.artifact_cache import cache_root, cached, sha256_of
+from n3d_core.backends.artifact_cache import cache_root, cached
+from n3d_core.backends.engine_manifest import MANIFEST, WantedEngine, damaged, find_engine
 from n3d_core.backends.export import Graph
 from n3d_core.backends.graph_store import GraphStore
 from n3d_core.backends.precision import Precision
@@ -17,8 +16,6 @@ from n3d_core.errors import EngineError
 from n3d_core.model.plan import ImagePlan
 
 log = logging.getLogger("n3d.tensorrt")
-
-MANIFEST = "manifest.json"
 
 
 class EngineStore:
@@ -32,7 +29,8 @@ class EngineStore:
         ahead: a folder that `n3d compile` wrote; None looks in `engines` of the checkpoint folder.
         build: whether an engine that is missing may be built here.
         workspace: bytes a build may use; see `build_engine`.
-        capacity: tokens that the decoder's cache holds.
+        capacity: tokens that the decoder's cache holds; None takes those of an engine that was built ahead and fits
+            otherwise (`n3d compile --cache`), `CAPACITY` without one.
     """
 
     def __init__(
@@ -44,14 +42,16 @@ class EngineStore:
         ahead: Path | None = None,
         build: bool = True,
         workspace: int | None = None,
-        capacity: int = CAPACITY,
+        capacity: int | None = None,
     ) -> None:
-        self.api, self.target, self.capacity = api, target, capacity
+        self.api, self.target = api, target
         lowering = api.needs_lowering(precision)
         if lowering:
             log.info("%s: the graph lowered to opset 19 is used", lowering)
-        self.graphs = GraphStore(folder, precision, lowering is not None, None if lowering else capacity)
+        self.graphs = GraphStore(folder, precision, lowering is not None)
         self._ahead, self._may_build, self._workspace = ahead or folder / "engines", build, workspace
+        self.capacity = capacity or self._capacity_ahead() or CAPACITY
+        self.graphs.capacity = None if lowering else self.capacity
 
     def decoder(self) -> Path:
         """The decoder's engine file."""
@@ -94,43 +94,30 @@ class EngineStore:
 
     def _built_ahead(self, kind: str, plan: ImagePlan | None) -> Path | None:
         """The engine of the `ahead` folder, if there is one that fits; one line says why not."""
-        try:
-            manifest = json.loads((self._ahead / MANIFEST).read_text())
-        except FileNotFoundError:
+        found = find_engine(self._ahead, self._wanted(kind, plan))
+        if found is None:
             return None
-        except (OSError, ValueError) as error:
-            log.warning("%s: not used, it cannot be read (%s)", self._ahead / MANIFEST, error)
-            return None
-        found = self._fitting(manifest, kind, plan)
-        if isinstance(found, Path):
-            return found
-        log.warning("%s: the %s engine there is not used: %s", self._ahead, kind, found)
+        why = found if isinstance(found, str) else damaged(self._ahead, found)
+        if why is None and isinstance(found, dict):
+            return self._ahead / str(found["file"])
+        log.warning("%s: the %s engine there is not used: %s", self._ahead, kind, why)
         return None
 
-    def _fitting(self, manifest: dict[str, Any], kind: str, plan: ImagePlan | None) -> Path | str:
-        """The engine's path, or why none fits."""
-        module = f"{self.api.name} {self.api.version}"
-        try:
-            builder = f"{manifest['tensorrt']['name']} {manifest['tensorrt']['version']}"
-            if manifest["weights_sha256"] != self.graphs.weights_sha256:
-                return "it was compiled from other weights"
-            if builder != module:
-                return f"it was built by {builder}, and {module} is installed"
-            if manifest["capacity"] != self.capacity:
-                return f"its cache holds {manifest['capacity']} tokens, and {self.capacity} are wanted"
-            if plan is not None and manifest["patch_grid"] != [plan.grid_h, plan.grid_w]:
-                there, here = manifest["patch_grid"], [plan.grid_h, plan.grid_w]
-                return (
-                    f"it was compiled for {manifest['size']} ({there[1]}x{there[0]} patches), "
-                    f"and the image gives {here[1]}x{here[0]}"
-                )
-            wanted = (kind, self.graphs.precision.name, self.target)
-            for entry in manifest["engines"]:
-                if (entry["graph"], entry["precision"], entry["target"]) == wanted:
-                    file = self._ahead / str(entry["file"])
-                    if not file.exists() or sha256_of(file) != entry["sha256"]:
-                        return f"{file.name} is missing or damaged: its sha256 is not the manifest's"
-                    return file
-        except (KeyError, TypeError) as error:
-            return f"its manifest is not one of n3d compile's ({type(error).__name__}: {error})"
-        return f"none for {self.target} in {self.graphs.precision.name}"
+    def _capacity_ahead(self) -> int | None:
+        """Tokens that the cache of a decoder built ahead holds, where one fits in all else."""
+        if not (self._ahead / MANIFEST).exists():
+            return None  # nothing to compare the weights with: they need not be hashed
+        found = find_engine(self._ahead, self._wanted("decoder", None, any_capacity=True))
+        return int(found["capacity"]) if isinstance(found, dict) else None
+
+    def _wanted(self, kind: str, plan: ImagePlan | None, any_capacity: bool = False) -> WantedEngine:
+        return WantedEngine(
+            kind,
+            self.graphs.precision.name,
+            self.target,
+            self.graphs.weights_sha256,
+            f"{self.api.name} {self.api.version}",
+            self.graphs.lowered,
+            capacity=None if any_capacity or kind != "decoder" else self.capacity,
+            patch_grid=None if plan is None else (plan.grid_h, plan.grid_w),
+        )

@@ -101,7 +101,7 @@ def build_engine(
         layers=int(network.num_layers),
         seconds=round(time.monotonic() - started, 2),
         peak_memory_bytes=peak,
-        profiles=[{"name": p.name, "shapes": shapes_of(graph, p)} for p in profiles],
+        profiles=profile_entries(graph, profiles),
     )
     log.info("%s: %.1f MB in %.0f s, peak memory %.1f GB", output.name, built.bytes / 1e6, built.seconds, peak / 1e9)
     return built
@@ -138,6 +138,11 @@ def shapes_of(graph: Graph, profile: Profile) -> dict[str, list[list[int]]]:
                 [profile.sizes[d.dim_param][i] if d.dim_param else d.dim_value for d in dims] for i in range(3)
             ]
     return shapes
+
+
+def profile_entries(graph: Graph, profiles: tuple[Profile, ...]) -> list[dict[str, Any]]:
+    """Profiles as they stand in a manifest."""
+    return [{"name": p.name, "shapes": shapes_of(graph, p)} for p in profiles]
 
 
 def _trt_profile(builder: Any, graph: Graph, profile: Profile) -> Any:

@@ -2,12 +2,13 @@
 """A stand-in for TensorRT's Python module: the calls of three versions and of TensorRT for RTX, run by ONNX Runtime.
 
 It is strict where versions differ (a flag that 11 dropped, operators that 10.3 does not parse, a cache that must be
-updated in place or must not), and it computes: an engine is a reference to its graph, a context reads and writes raw
-addresses as TensorRT does.
+updated in place or must not), and it computes: an engine holds its graph, a context reads and writes raw addresses as
+TensorRT does.
 """
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import json
 from enum import IntEnum
@@ -103,7 +104,8 @@ class StandIn:
             config.progress_monitor.phase_start("Building", None, 1)
             assert config.progress_monitor.step_complete("Building", 0)
             config.progress_monitor.phase_finish("Building")
-            return json.dumps({"graph": network.graph, "profiles": config.profiles, "by": self.__version__}).encode()
+            whole = base64.b64encode(onnx.load(network.graph).SerializeToString()).decode()
+            return json.dumps({"graph": whole, "profiles": config.profiles, "by": self.__version__}).encode()
 
         return SimpleNamespace(
             create_network=create_network,
@@ -154,7 +156,8 @@ class Parser:
 class Engine:
     def __init__(self, module: StandIn, made: dict[str, Any]) -> None:
         self.module, self.made = module, made
-        self.session = onnxruntime.InferenceSession(made["graph"], providers=["CPUExecutionProvider"])
+        graph = base64.b64decode(made["graph"])
+        self.session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
         self.inputs = {i.name: i for i in self.session.get_inputs()}
 
     def get_tensor_mode(self, name: str) -> TensorIOMode:

@@ -182,16 +182,11 @@ class TestEnginesBuiltAhead:
         ("change", "words"),
         [
             ({"weights_sha256": "0"}, "it was compiled from other weights"),
-            (
-                {"tensorrt": {"name": "tensorrt_rtx", "version": "1.2"}},
-                "it was built by tensorrt_rtx 1.2, and tensorrt_rtx 1.7.1.116 is",
-            ),
-            ({"capacity": 64}, "its cache holds 64 tokens, and 512 are wanted"),
             ({"engines": []}, "none for sm_89 in fp16"),
             ({"engines": 3}, "its manifest is not one of n3d compile's"),
         ],
     )
-    def test_one_that_does_not_fit_is_built_here(
+    def test_a_manifest_that_does_not_fit_is_not_used(
         self, checkpoint: Path, trt: TensorRT, ahead: Path, caplog: pytest.LogCaptureFixture, change: dict, words: str
     ) -> None:
         manifest = json.loads((ahead / "manifest.json").read_text())
@@ -200,12 +195,176 @@ class TestEnginesBuiltAhead:
         assert found.parent != ahead
         assert words in caplog.text
 
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (
+                {"built_by": "tensorrt_rtx 1.2"},
+                "it was built by tensorrt_rtx 1.2, and tensorrt_rtx 1.7.1.116 is installed",
+            ),
+            ({"capacity": 64}, "its cache holds 64 tokens, and 512 are wanted"),
+            (
+                {"lowered": True},
+                "its graph is lowered to opset 19, and tensorrt_rtx 1.7.1.116 runs the one that is canonical: "
+                "compile it again without --lower",
+            ),
+            (
+                {"graph_version": 0},
+                "it was compiled from graphs of version 0, and this package writes version 1: compile it again",
+            ),
+        ],
+    )
+    def test_an_engine_that_does_not_fit_is_built_here_and_one_line_says_why(
+        self, checkpoint: Path, trt: TensorRT, ahead: Path, caplog: pytest.LogCaptureFixture, change: dict, words: str
+    ) -> None:
+        manifest = json.loads((ahead / "manifest.json").read_text())
+        manifest["engines"] = [entry | change for entry in manifest["engines"]]
+        (ahead / "manifest.json").write_text(json.dumps(manifest))
+        found = self.store(checkpoint, trt, ahead).decoder()
+        assert found.parent != ahead
+        lines = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+        assert lines == [f"{ahead}: the decoder engine there is not used: {words}"]
+
+    def test_a_lowered_one_is_refused_where_the_canonical_graph_runs_and_the_other_way_round(
+        self, checkpoint: Path, trt: TensorRT, ahead: Path, image: VisionInput, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        from n3d_core.backends.compilation import Compilation
+
+        manifest = Compilation(checkpoint, "96x80", "fp16", lower=True, capacity=512).engines(ahead, [TARGET])
+        assert [entry["lowered"] for entry in manifest["engines"]] == [True, True]
+        store = self.store(checkpoint, trt, ahead)
+        assert store.decoder().parent != ahead
+        assert store.vision(image.plan).parent != ahead
+        assert caplog.text.count("compile it again without --lower") == 2
+        old = api("tensorrt_rtx", "1.7.1.116")  # as another version that knows no fused operators
+        del old.module.IKVCacheUpdateLayer
+        assert self.store(checkpoint, old, ahead, build=False).decoder() == ahead / "decoder-fp16-sm_89.engine"
+
+    def test_the_cache_is_as_long_as_the_engine_was_compiled_for(
+        self, checkpoint: Path, trt: TensorRT, ahead: Path, image: VisionInput
+    ) -> None:
+        engines = EngineStore(checkpoint, trt, TARGET, Precision.named("fp16"), ahead, build=False)
+        assert (engines.capacity, engines.graphs.capacity) == (512, 512)
+        made = TensorRTBackend(engines, device="cpu")
+        assert engines.decoder() == ahead / "decoder-fp16-sm_89.engine"
+        reference = replies(TorchBackend(load_network(checkpoint)), image)
+        assert np.linalg.norm(replies(made, image) - reference) < 0.01 * np.linalg.norm(reference)
+        with pytest.raises(TextTooLongError, match="would have 513 tokens: 512 fit"):
+            made.start().extend([1] * 513, np.zeros((3, 513), np.int64))
+        assert trt.module.builds == []
+
+    def test_without_an_engine_that_fits_the_cache_has_its_usual_length(
+        self, checkpoint: Path, trt: TensorRT, ahead: Path
+    ) -> None:
+        for store in (
+            EngineStore(checkpoint, trt, TARGET, Precision.named("bf16"), ahead),
+            EngineStore(checkpoint, trt, "sm_86", Precision.named("fp16"), ahead),
+            EngineStore(checkpoint, trt, TARGET, Precision.named("fp16"), ahead / "nowhere"),
+        ):
+            assert store.capacity == store.graphs.capacity == 2048
+
     def test_a_damaged_one_is_built_here(
         self, checkpoint: Path, trt: TensorRT, ahead: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         (ahead / "decoder-fp16-sm_89.engine").write_bytes(b"x")
         assert self.store(checkpoint, trt, ahead).decoder().parent != ahead
         assert "decoder-fp16-sm_89.engine is missing or damaged: its sha256 is not the manifest's" in caplog.text
+
+
+class TestOneFolderForMany:
+    """Several runs of `n3d compile` with one `--output`."""
+
+    @pytest.fixture(autouse=True)
+    def trt(self, monkeypatch: pytest.MonkeyPatch) -> TensorRT:
+        made = api("tensorrt_rtx", "1.7.1.116")
+        monkeypatch.setitem(sys.modules, "tensorrt", None)
+        monkeypatch.setitem(sys.modules, "tensorrt_rtx", made.module)
+        return made
+
+    def compiled(self, checkpoint: Path, output: Path, precision: str, *targets: str, capacity: int = 512) -> dict:
+        from n3d_core.backends.compilation import Compilation
+
+        job = Compilation(checkpoint, "96x80", precision, lower=False, capacity=capacity)
+        return job.engines(output, list(targets)) if targets else job.graphs(output)
+
+    def test_other_precisions_targets_and_graphs_stay_listed_and_usable(
+        self, checkpoint: Path, tmp_path: Path, trt: TensorRT, image: VisionInput
+    ) -> None:
+        self.compiled(checkpoint, tmp_path, "fp16", "sm_86", "sm_89")
+        graphs = self.compiled(checkpoint, tmp_path, "fp16")
+        assert len(graphs["engines"]) == 4
+        manifest = self.compiled(checkpoint, tmp_path, "bf16", "sm_89", capacity=1024)
+        assert json.loads((tmp_path / "manifest.json").read_text()) == manifest
+        listed = {e["file"]: e.get("capacity") for e in manifest["engines"]}
+        assert listed == {
+            "vision-bf16-sm_89.engine": None,
+            "decoder-bf16-sm_89.engine": 1024,
+            "vision-fp16-sm_86.engine": None,
+            "decoder-fp16-sm_86.engine": 512,
+            "vision-fp16-sm_89.engine": None,
+            "decoder-fp16-sm_89.engine": 512,
+        }
+        assert [e["file"] for e in manifest["graphs"]] == ["vision.onnx", "decoder.onnx"]
+        built = len(trt.module.builds)
+        for target, precision, capacity in (("sm_86", "fp16", 512), ("sm_89", "fp16", 512), ("sm_89", "bf16", 1024)):
+            store = EngineStore(checkpoint, trt, target, Precision.named(precision), tmp_path, build=False)
+            assert store.capacity == capacity
+            assert store.decoder() == tmp_path / f"decoder-{precision}-{target}.engine"
+            assert store.vision(image.plan) == tmp_path / f"vision-{precision}-{target}.engine"
+        assert self.compiled(checkpoint, tmp_path, "fp16", "sm_86")["engines"][0]["file"] == "vision-fp16-sm_86.engine"
+        assert len(trt.module.builds) == built
+
+    def test_what_is_gone_damaged_or_of_other_weights_is_no_longer_listed(
+        self, checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        from .conftest import small_config, write_checkpoint
+
+        output = tmp_path / "engines"
+        self.compiled(checkpoint, output, "fp16", "sm_86", "sm_89")
+        (output / "vision-fp16-sm_86.engine").unlink()
+        (output / "decoder-fp16-sm_86.engine").write_bytes(b"rubbish")
+        manifest = self.compiled(checkpoint, output, "bf16", "sm_89")
+        files = [e["file"] for e in manifest["engines"]]
+        assert files == [f"{kind}-{of}-sm_89.engine" for of in ("bf16", "fp16") for kind in ("vision", "decoder")]
+        assert "decoder-fp16-sm_86.engine is missing or damaged" in caplog.text
+        other = write_checkpoint(tmp_path / "other", small_config(rms_norm_eps=1e-5))
+        manifest = self.compiled(other, output, "int8", "sm_89")
+        assert [e["file"] for e in manifest["engines"]] == ["vision-int8-sm_89.engine", "decoder-int8-sm_89.engine"]
+        assert "its engines are of other weights and are no longer listed" in caplog.text
+
+    def test_a_build_that_fails_loses_none_of_those_before_it(
+        self, checkpoint: Path, tmp_path: Path, trt: TensorRT, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from n3d_core.backends import compilation
+
+        self.compiled(checkpoint, tmp_path, "bf16", "sm_89")
+        plain = compilation.build_engine
+
+        def failing(api: TensorRT, graph: object, output: Path, *rest: object) -> object:
+            if output.name == "decoder-fp16-sm_89.engine":
+                raise EngineError("out of memory")
+            return plain(api, graph, output, *rest)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(compilation, "build_engine", failing)
+            with pytest.raises(EngineError, match="out of memory"):
+                self.compiled(checkpoint, tmp_path, "fp16", "sm_86", "sm_89")
+        built = len(trt.module.builds)
+        manifest = self.compiled(checkpoint, tmp_path, "fp16", "sm_86", "sm_89")
+        assert len(trt.module.builds) == built + 1
+        assert len(manifest["engines"]) == 6
+
+    def test_a_lowered_decoder_of_another_cache_is_built_again(
+        self, checkpoint: Path, tmp_path: Path, trt: TensorRT, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Its graph does not depend on the cache's length, its profiles do."""
+        self.compiled(checkpoint, tmp_path, "fp32", "sm_89")
+        built = len(trt.module.builds)
+        with caplog.at_level(logging.INFO, "n3d.compile"):
+            manifest = self.compiled(checkpoint, tmp_path, "fp32", "sm_89", capacity=1024)
+        assert len(trt.module.builds) == built + 1
+        assert "building decoder-fp32-sm_89.engine: its capacity was 512 and is 1024" in caplog.text
+        assert manifest["engines"][1]["profiles"][0]["shapes"]["past_key.0"][2][2] == 1024
 
 
 def test_no_tensorrt_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
