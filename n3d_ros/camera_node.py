@@ -68,6 +68,11 @@ class CameraNode(Node):
     def close(self) -> None:
         """Nothing runs beside the executor."""
 
+    @property
+    def newest_header(self) -> Header | None:
+        """That of the messages published last (`RgbdSource`)."""
+        return None if self._newest is None else self._newest.color.header
+
     def newest(self, bound_ns: int, registration: str) -> RgbdMessages:
         """The messages published last (`RgbdSource`)."""
         if self._newest is None:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Protocol
 
 from rclpy.node import Node
+from std_msgs.msg import Header
 
 from n3d_core.errors import QueryCancelledError
 from n3d_core.geometry.frame import Frame
@@ -23,6 +24,11 @@ _FUTURE_S = 0.5  # a stamp further ahead than this is another clock, not a late 
 
 class RgbdSource(Protocol):
     """Where the newest messages come from: topics, or a camera node in the same process."""
+
+    @property
+    def newest_header(self) -> Header | None:
+        """Of the newest colour image that is known, whatever it lacks; nothing is taken for it."""
+        ...
 
     def newest(self, bound_ns: int, registration: str) -> RgbdMessages:
         """The newest complete set of messages; NoImageError where there is none.
@@ -49,6 +55,11 @@ class FrameSource:
         self._source = source
         self._transforms = transforms
         self._estimate = estimate
+
+    @property
+    def newest_header(self) -> Header | None:
+        """Of the newest colour image that is known, whatever it lacks; None before the first."""
+        return self._source.newest_header
 
     def newest(self, parameters: GroundingParameters, cancelled: Callable[[], bool]) -> RgbdMessages:
         """The newest messages that are not stale; waits up to `image_timeout` for them.

@@ -96,7 +96,7 @@ class GroundingNode(ResponsiveLifecycleNode):
         assert self._shared is not None  # only a configured node is activated
         self._failure, self._desk.closed_because = "", NOT_ACTIVE
         try:
-            if now.target_frame:
+            if now.needs_transforms:
                 self._transforms.listen()
             if self._source is None:
                 self._topics = subscribe_inputs(self, now)
@@ -139,7 +139,7 @@ class GroundingNode(ResponsiveLifecycleNode):
         if self.state not in ("unconfigured", "finalized"):
             frozen[ON_CONFIGURE] = "deactivate and clean up the node first"
         refuse_frozen(now, wanted, frozen)
-        if wanted.target_frame and self._desk.is_open:
+        if wanted.needs_transforms and self._desk.is_open:
             self._transforms.listen()
 
     def _apply_parameters(self, now: GroundingParameters) -> None:

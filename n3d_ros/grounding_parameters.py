@@ -120,9 +120,14 @@ class GroundingParameters(CheckedParameters):
     )
     refine: str = parameter(
         "off",
-        "depth: turn and fit each box to the points inside it, upright by gravity (of a target_frame with z up, "
-        "else of the largest level plane); off: axis-aligned in the optical frame.",
+        "depth: turn and fit each box to the points inside it, upright by gravity (see gravity_frame); off: "
+        "axis-aligned in the optical frame.",
         choices=("off", "depth"),
+    )
+    gravity_frame: str = parameter(
+        "",
+        "For refine:=depth, a frame whose z axis points up, as odom; empty: target_frame where that is a map, odom, "
+        "base_link or base_footprint, else the largest level plane in view. Needs tf2_ros.",
     )
     score_threshold: float = parameter(
         -1.0,
@@ -162,6 +167,11 @@ class GroundingParameters(CheckedParameters):
             on_other_size=self.on_other_size,
             monocular_depth=self.monocular_depth,
         )
+
+    @property
+    def needs_transforms(self) -> bool:
+        """Whether every query looks a transform up."""
+        return bool(self.target_frame or (self.refine != "off" and self.gravity_frame))
 
     @property
     def depth_limits(self) -> DepthLimits:

@@ -52,8 +52,9 @@ def input_report(topics: RgbdTopics, parameters: GroundingParameters) -> InputRe
     values: dict[str, str] = {}
     for topic in (topic for topic in topics.all if topic.open_for_s > 0):
         statistics = topic.statistics
-        values[f"{topic.name} published_hz"] = f"{statistics.published_hz():.1f}"
-        values[f"{topic.name} received_share"] = f"{statistics.received_share():.3f}"
+        if statistics.is_numbered:
+            values[f"{topic.name} published_hz"] = f"{statistics.published_hz():.1f}"
+            values[f"{topic.name} received_share"] = f"{statistics.received_share():.3f}"
         values[f"{topic.name} age_s"] = f"{_age(topic):.2f}"
         values[f"{topic.name} publishers"] = str(topic.publishers)
     return InputReport(problems, values)

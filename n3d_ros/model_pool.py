@@ -46,20 +46,25 @@ class SharedModel:
     model: Any
     monocular: MonocularDepth | None = None
     users: int = 0
-    _busy: threading.RLock = field(default_factory=threading.RLock, init=False)
+    _busy: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @contextmanager
-    def turn(self, cancelled: Callable[[], bool], deadline: float | None) -> Iterator[bool]:
+    def turn(
+        self, cancelled: Callable[[], bool], deadline: float | None, waits: Callable[[], None] = lambda: None
+    ) -> Iterator[bool]:
         """Holds the models for a query; yields whether it had to wait for those of other cameras.
 
         Args:
             cancelled: polled while it waits.
             deadline: `time.monotonic()` seconds until which it waits.
+            waits: told once, if it has to wait.
 
         Raises:
             QueryCancelledError, QueryTimeoutError: while it waits.
         """
         free = self._busy.acquire(blocking=False)
+        if not free:
+            waits()
         while not free and not self._busy.acquire(timeout=_POLL_S):
             if cancelled():
                 raise QueryCancelledError("cancelled while the model answered for another camera")
@@ -73,10 +78,9 @@ class SharedModel:
             self._busy.release()
 
     def estimate(self, color: NDArray[np.uint8], camera: Camera) -> DepthEstimate:
-        """Depth of an RGB image [H, W, 3] by the monocular model."""
+        """Depth of an RGB image [H, W, 3] by the monocular model; called within a `turn`."""
         assert self.monocular is not None
-        with self._busy:
-            return self.monocular.estimate(color, camera)
+        return self.monocular.estimate(color, camera)
 
     def warm_up(self) -> None:
         """One query of each network, so that the first real one finds memory taken and kernels chosen."""

@@ -21,6 +21,7 @@ from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
 from rclpy.qos_overriding_options import InvalidQosOverridesError, QosCallbackResult, QoSOverridingOptions
 from rclpy.subscription import Subscription
+from std_msgs.msg import Header
 
 from n3d_core.errors import ConfigError
 from n3d_ros.stamps import nanoseconds_of
@@ -47,7 +48,10 @@ class UnwaitedGroup(CallbackGroup):
 
 @dataclass(frozen=True)
 class Arrival:
-    """One message with its source stamp and the time at which the middleware received it (nanoseconds)."""
+    """One message with its source stamp and the time at which the middleware received it (nanoseconds).
+
+    Where the middleware does not tell, that is the time at which the message was taken from it.
+    """
 
     message: Any
     stamp_ns: int
@@ -126,6 +130,12 @@ class NewestTopic:
                 return f"{endpoint.node_name}: {reason.strip().rstrip(';')}"
         return ""
 
+    @property
+    def newest_header(self) -> Header | None:
+        """That of the newest message that was taken; None where none was."""
+        with self._lock:
+            return self.arrivals[-1].message.header if self.arrivals else None
+
     def drain(self) -> list[Arrival]:
         """Takes what has come since the last call; returns the newest messages known, oldest first."""
         with self._lock:
@@ -150,14 +160,15 @@ class NewestTopic:
 
     def _keep(self, batch: list[tuple[Any, dict[str, Any]]], queue_depth: int) -> None:
         overflow = len(batch) >= queue_depth
-        self.statistics.record(
-            [(info["received_timestamp"], info.get("publication_sequence_number")) for _, info in batch], overflow
-        )
-        for message, info in batch:
+        now = time.time_ns()
+        received = [info.get("received_timestamp") or now for _, info in batch]  # Cyclone DDS tells no such time
+        numbers = [info.get("publication_sequence_number") for _, info in batch]
+        self.statistics.record(list(zip(received, numbers, strict=True)), overflow)
+        for (message, _), received_ns in zip(batch, received, strict=True):
             stamp_ns = nanoseconds_of(message.header.stamp)
             if self.arrivals and stamp_ns < self.arrivals[-1].stamp_ns:
                 self.arrivals.clear()  # the clock was set back (a bag started again): the older world is gone
-            self.arrivals.append(Arrival(message, stamp_ns, info["received_timestamp"]))
+            self.arrivals.append(Arrival(message, stamp_ns, received_ns))
 
 
 def _take(subscription: Subscription) -> tuple[Any, dict[str, Any]] | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from std_msgs.msg import Header
 
 from n3d_core.depth.cleaning import DepthLimits
 from n3d_core.errors import EmptyTextError
@@ -18,6 +20,7 @@ from n3d_core.geometry.gravity import gravity_from_points
 from n3d_core.geometry.oriented_box import OrientedBox
 from n3d_core.geometry.upright_box import upright_box
 from n3d_core.results import Answer, BoxDecoded, Event, Grounding, StageStarted, TextDecoded
+from n3d_ros.frame_assembly import RgbdMessages
 from n3d_ros.frame_source import FrameSource
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.model_pool import SharedModel
@@ -25,6 +28,10 @@ from n3d_ros.transforms import Transforms
 from n3d_ros.worker import Job
 
 GROUND, ASK = 0, 1  # as in Query.action
+WAIT = "wait"  # the stage of a query that waits for its turn
+# Frames that have z up by REP 105 and REP 120, with or without a prefix ("robot1/odom"). All others may be tilted: a
+# camera's link is as the camera is, a tool's as the arm is.
+LEVEL_FRAMES = ("map", "odom", "base_link", "base_footprint")
 
 
 @dataclass(frozen=True)
@@ -37,8 +44,8 @@ class Placement:
 
     @property
     def gravity(self) -> NDArray[Any] | None:
-        """Unit vector along gravity in the optical frame: of an output frame that has z up (REP 103), else None."""
-        if self.rotation is None or self.frame_id.endswith("_optical_frame"):
+        """Unit vector along gravity in the optical frame, where the output frame has z up by its name, else None."""
+        if self.rotation is None or self.frame_id.rpartition("/")[2] not in LEVEL_FRAMES:
             return None
         return -np.asarray(self.rotation)[2]
 
@@ -57,13 +64,12 @@ class Refinement:
     gravity: NDArray[Any] | None
 
     @classmethod
-    def of(cls, frame: Frame, placement: Placement, mode: str) -> Refinement | None:
-        """None where parameter `refine` is off; gravity is the output frame's, else that of the largest level plane."""
+    def of(cls, frame: Frame, gravity: NDArray[Any] | None, mode: str) -> Refinement | None:
+        """None where parameter `refine` is off; gravity that is not known is that of the largest level plane."""
         if mode == "off":
             return None
         points = frame.points[frame.valid]
-        known = placement.gravity
-        return cls(points, gravity_from_points(points) if known is None else known)
+        return cls(points, gravity_from_points(points) if gravity is None else gravity)
 
     def refine(self, box: OrientedBox) -> OrientedBox:
         """The upright box of the same object (`n3d_core.geometry.upright_box`)."""
@@ -95,7 +101,13 @@ class Outcome:
 
 
 class Progress:
-    """What a query tells while it runs, in the worker's thread; this one tells nobody."""
+    """What a query tells while it waits and runs; this one tells nobody.
+
+    Attributes:
+        image: header of the newest image that the query has taken; None before the first.
+    """
+
+    image: Header | None = None
 
     def on_stage(self, stage: str) -> None:
         """A stage has begun."""
@@ -134,13 +146,17 @@ class QueryRunner:
         began = time.monotonic()
         deadline = began + parameters.query_timeout if parameters.query_timeout > 0 else None
         taken = self._take(parameters, job, progress)
-        with self.shared.turn(job.cancelled, deadline) as waited:
-            if waited:  # the frame aged meanwhile
+        with self.shared.turn(job.cancelled, deadline, partial(progress.on_stage, WAIT)) as waited:
+            if waited:  # the image aged meanwhile
                 taken = self._take(parameters, job, progress)
-            frame, placement = taken.frame, taken.placement
+            frame, times = self._read(taken, parameters, progress)
+            began_to_place = time.monotonic()
+            placement = self._placement(frame, parameters)
+            gravity = self._gravity(frame, placement, parameters)
+            times["image"] += 1000 * (time.monotonic() - began_to_place)
             known = self._known(frame, parameters)
             view = known or self._look(frame, parameters, progress)
-            refinement = Refinement.of(view.frame, placement, parameters.refine)
+            refinement = Refinement.of(view.frame, gravity, parameters.refine)
             own = parameters.score_threshold
             watch = _Watcher(frame, placement, refinement, own, progress)
             options = {"on_event": watch, "cancel": job.cancelled, "deadline": deadline}
@@ -153,34 +169,39 @@ class QueryRunner:
         seen = [_shaped(box, refinement) for box in reply.boxes if box.score >= own]
         warnings = list(reply.warnings)
         if refinement is not None and refinement.gravity is None:
-            warnings.append("boxes are not refined: no level plane is seen, and target_frame names no frame with z up")
+            warnings.append("boxes are not refined: no level plane is seen, and no gravity_frame is named")
         return Outcome(
             frame,
             seen,
             [placement.place(box) for box in seen],
             placement.frame_id,
-            {**taken.times, **spent},
+            {**times, **spent},
             taken.age_ms,
             warnings,
             reply if isinstance(reply, Answer) else None,
         )
 
     def _take(self, parameters: GroundingParameters, job: Job, progress: Progress) -> _Taken:
-        """The newest frame; depth that is estimated is a stage of its own."""
+        """The newest messages. No network runs for it, so that a camera that is slow does not hold the model up."""
         progress.on_stage("image")
         began = time.monotonic()
         messages = self.frames.newest(parameters, job.cancelled)
-        age_ms, came = self.frames.age_ms(messages), time.monotonic()
-        estimated = messages.depth is None
+        progress.image = messages.color.header
+        return _Taken(messages, self.frames.age_ms(messages), 1000 * (time.monotonic() - began))
+
+    def _read(
+        self, taken: _Taken, parameters: GroundingParameters, progress: Progress
+    ) -> tuple[Frame, dict[str, float]]:
+        """The frame that was taken, and what that took; depth that is estimated is a stage of its own."""
+        estimated = taken.messages.depth is None
         if estimated:
             progress.on_stage("depth")
-        frame = self.frames.frame(messages, parameters)
-        made = time.monotonic()
-        placement = self._placement(frame, parameters)
-        times = {"image": 1000 * (time.monotonic() - began)}
+        began = time.monotonic()
+        frame = self.frames.frame(taken.messages, parameters)
+        spent = 1000 * (time.monotonic() - began)
         if estimated:
-            times = {"image": times["image"] - 1000 * (made - came), "depth": 1000 * (made - came)}
-        return _Taken(frame, placement, age_ms, times)
+            return frame, {"image": taken.milliseconds, "depth": spent}
+        return frame, {"image": taken.milliseconds + spent}
 
     def _placement(self, frame: Frame, parameters: GroundingParameters) -> Placement:
         if parameters.target_frame in ("", frame.frame_id):
@@ -189,6 +210,17 @@ class QueryRunner:
             parameters.target_frame, frame.frame_id, frame.stamp_ns, parameters.transform_timeout
         )
         return Placement(parameters.target_frame, *found)
+
+    def _gravity(self, frame: Frame, placement: Placement, parameters: GroundingParameters) -> NDArray[Any] | None:
+        """Unit vector along gravity in the optical frame: of `gravity_frame`, else of the output frame, else None."""
+        if parameters.refine == "off":
+            return None
+        if not parameters.gravity_frame:
+            return placement.gravity
+        rotation, _ = self.transforms.look_up(
+            parameters.gravity_frame, frame.frame_id, frame.stamp_ns, parameters.transform_timeout
+        )
+        return -np.asarray(rotation)[2]
 
     def _known(self, frame: Frame, parameters: GroundingParameters) -> Any:
         """The kept view, where it is of this frame and these depth limits."""
@@ -206,12 +238,11 @@ class QueryRunner:
 
 @dataclass(frozen=True)
 class _Taken:
-    """A frame, where its boxes go, how old it was when it was taken, and what the stages took (milliseconds)."""
+    """The messages of a frame, how old they were when they were taken, and what that took (milliseconds)."""
 
-    frame: Frame
-    placement: Placement
+    messages: RgbdMessages
     age_ms: float
-    times: dict[str, float]
+    milliseconds: float
 
 
 def _same(a: Frame, b: Frame) -> bool:

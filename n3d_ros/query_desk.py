@@ -8,6 +8,7 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.task import Future
+from std_msgs.msg import Header
 
 from n3d_core.errors import N3DError
 from n3d_ros.errors import NotActiveError
@@ -15,7 +16,7 @@ from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.msg import Answer, Result
 from n3d_ros.outputs import Outputs
 from n3d_ros.parameters import ParameterSet
-from n3d_ros.query import ASK, Progress, QueryRunner
+from n3d_ros.query import ASK, WAIT, Progress, QueryRunner
 from n3d_ros.query_log import QueryLog
 from n3d_ros.results import answer_message, failure_message
 from n3d_ros.tracker import Tracker
@@ -72,8 +73,10 @@ class QueryDesk:
         `options`: of `Job`.
         """
         future: Future = Future()
-        run = partial(self._answer, text, mode, progress or Progress())
-        job = Job(run, partial(self._finish, future, text if mode == ASK else ""), **options)
+        progress = progress or Progress()
+        run = partial(self._answer, text, mode, progress)
+        done = partial(self._finish, future, text if mode == ASK else "", progress)
+        job = Job(run, done, waits=partial(progress.on_stage, WAIT), **options)
         try:
             if not self.is_open:
                 raise NotActiveError(self.closed_because)
@@ -92,14 +95,22 @@ class QueryDesk:
         self.log.succeeded(outcome.times, outcome.age_ms)
         return self._outputs.publish(outcome, now, text if mode == ASK else "", ids)
 
-    def _finish(self, future: Future, question: str, answer: Answer | None, error: Exception | None) -> None:
+    def _finish(
+        self, future: Future, question: str, progress: Progress, answer: Answer | None, error: Exception | None
+    ) -> None:
         """Runs in the worker, or where a job was refused."""
         if error is not None:
-            answer = answer_message(failure_message(error), question)
+            answer = answer_message(failure_message(error, self._header(progress)), question)
             self._note(error, answer.result)
         future.set_result(answer)
         if self._node.executor is not None:
             self._node.executor.wake()  # a future does not wake the executor whose coroutine waits for it
+
+    def _header(self, progress: Progress) -> Header:
+        """Of a failed query: that of its image, else of the newest image that is known, else the time and no frame."""
+        runner = self._runner
+        known = progress.image or (runner.frames.newest_header if runner is not None else None)
+        return known or Header(stamp=self._node.get_clock().now().to_msg())
 
     def _note(self, error: Exception, result: Result) -> None:
         self.log.failed(result.status, result.message)

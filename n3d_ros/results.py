@@ -56,9 +56,8 @@ def result_message(
     return Result(header=header, status=Result.OK, message="; ".join(warnings), detections=detections, times=stages)
 
 
-def failure_message(error: Exception, header: Header | None = None) -> Result:
+def failure_message(error: Exception, header: Header) -> Result:
     """A result that says what went wrong."""
-    header = header or Header()
     text = str(error) or type(error).__name__
     return Result(header=header, status=status_of(error), message=text, detections=Detection3DArray(header=header))
 

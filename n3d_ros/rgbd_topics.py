@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
 
 from n3d_core.errors import ConfigError
 from n3d_ros.errors import NoImageError
@@ -72,6 +73,11 @@ class RgbdTopics:
         if color and depth and needs_depth_info(color[-1].message, depth[-1].message, registration):
             self.depth_info.open()
         return color, depth, info, self.depth_info.drain()
+
+    @property
+    def newest_header(self) -> Header | None:
+        """Of the newest colour image that was taken; those that wait in the middleware stay there."""
+        return self.color.newest_header
 
     def newest(self, bound_ns: int, registration: str) -> RgbdMessages:
         """The newest colour image with a depth image within `bound_ns` of it, and the camera infos nearest to them.

@@ -42,6 +42,7 @@ class TopicStatistics:
         self._last_sequence: int | None = None
         self._since = time.monotonic()
         self.last_received_ns = 0
+        self.is_numbered = True  # False once a message came without a number: then neither rate nor loss is known
 
     def record(self, batch: Sequence[tuple[int, int | None]], overflow: bool, now: float | None = None) -> None:
         """Adds a batch of (received nanoseconds, sequence number), oldest first.
@@ -56,7 +57,8 @@ class TopicStatistics:
             return
         self.last_received_ns = batch[-1][0]
         numbers = [number for _, number in batch if number is not None]
-        if not numbers:  # this middleware does not number messages
+        self.is_numbered = bool(numbers)
+        if not numbers:  # this middleware (Cyclone DDS) does not number messages
             self._samples.append(Sample(now, len(batch), len(batch), len(batch)))
             return
         restarted = any(b <= a for a, b in pairwise(numbers))

@@ -39,8 +39,8 @@ class Transforms:
             from tf2_ros import Buffer, TransformListener
         except ImportError as missing:
             raise TransformError(
-                "tf2_ros is not installed and a transform is wanted (target_frame, or depth that is not registered): "
-                "apt install ros-$ROS_DISTRO-tf2-ros-py, or leave target_frame empty and use aligned depth"
+                "tf2_ros is not installed and a transform is wanted (target_frame, gravity_frame, or depth that is not "
+                "registered): apt install ros-$ROS_DISTRO-tf2-ros-py, or leave them empty and use aligned depth"
             ) from missing
         self._buffer = self._buffer or Buffer(node=self._node)  # one for good: each would leave a service behind
         return TransformListener(self._buffer, self._node, spin_thread=False)

@@ -25,12 +25,14 @@ class Job:
         done: called once, in the worker or in the thread that drops the job, with the result or the error.
         background: gives way to every other job (continuous queries).
         wants_cancel: a further reason to stop, polled with `cancelled` (an action client's request).
+        waits: told, before `run` can begin, that others come first; under the worker's lock, so it may not ask it.
     """
 
     run: Callable[[Job], Any]
     done: Callable[[Any, Exception | None], None]
     background: bool = False
     wants_cancel: Callable[[], bool] = lambda: False
+    waits: Callable[[], None] = lambda: None
     _reason: str = field(default="", init=False)
 
     def cancel(self, reason: str) -> None:
@@ -79,6 +81,8 @@ class Worker:
         """
         with self._changed:
             dropped = self._make_room(job)
+            if self._running is not None or self._waiting:
+                job.waits()
             self._waiting.append(job)
             self._changed.notify_all()
         for other, reason in dropped:

@@ -1,5 +1,7 @@
 """What is subscribed, and when: the camera info of depth only for depth that is not registered."""
 
+import time
+
 import pytest
 import rclpy.time
 from rclpy.node import Node
@@ -8,9 +10,12 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from n3d_core.errors import ConfigError
+from n3d_ros import newest_topic
 from n3d_ros.camera_node import frame_messages, stamped
 from n3d_ros.errors import NoImageError
 from n3d_ros.frame_assembly import needs_depth_info
+from n3d_ros.grounding_parameters import GroundingParameters
+from n3d_ros.input_report import input_report
 from n3d_ros.rgbd_topics import RgbdTopics
 
 INPUTS = {"color": Image, "depth": Image, "info": CameraInfo, "depth_info": CameraInfo}
@@ -127,9 +132,41 @@ def test_depth_that_lags_pairs_with_colour_that_is_kept_as_long(client, make_nod
         found = topics.newest(0, "aligned")
         assert (found.color.header.stamp.sec, found.depth.header.stamp.sec) == (3, 3)
     else:
-        with pytest.raises(NoImageError, match="their nearest stamps are 3000.0 ms apart"):
+        with pytest.raises(NoImageError, match=r"their nearest stamps are 3000\.0 ms apart"):
             topics.newest(0, "aligned")
     topics.close()
+
+
+@pytest.mark.ros
+def test_where_the_middleware_tells_neither_time_nor_number_messages_count_as_received_when_they_are_taken(
+    client, frame, monkeypatch
+):
+    def take(subscription):  # as rmw_cyclonedds_cpp
+        taken = newest_topic_take(subscription)
+        return taken and (taken[0], {"received_timestamp": 0, "publication_sequence_number": None})
+
+    newest_topic_take = newest_topic._take
+    monkeypatch.setattr(newest_topic, "_take", take)
+    topics = RgbdTopics(client.node)
+    published = {name: client.node.create_publisher(INPUTS[name], NAMES[i], 10) for i, name in enumerate(INPUTS)}
+    client.until(lambda: all(published[name].get_subscription_count() for name in ("color", "depth", "info")))
+    assert (topics.newest_header, input_report(topics, GroundingParameters()).values["/color/image_raw age_s"]) == (
+        None,
+        "-1.00",
+    )
+    messages = frame_messages(frame, "optical")
+    for name in ("color", "depth", "info"):
+        published[name].publish(getattr(messages, name))
+    client.until(lambda: sum(1 for topic in topics.required if topic.drain()) == 3)
+    report = input_report(topics, GroundingParameters())
+    ages = [float(report.values[f"{topic.name} age_s"]) for topic in topics.required]
+    assert all(0 <= age < 30 for age in ages), report.values
+    assert abs(topics.color.arrivals[-1].received_ns - time.time_ns()) < 30e9
+    assert not any("published_hz" in name or "received_share" in name for name in report.values)
+    assert report.problems == []
+    assert topics.newest_header == messages.color.header
+    topics.close()
+    assert topics.newest_header is None
 
 
 def test_a_new_stamp_leaves_the_messages_that_a_query_may_be_reading_alone(frame):

@@ -1,50 +1,16 @@
 """Boxes that nobody sees any more are taken back, so that they do not stay in RViz."""
 
-import threading
-from types import SimpleNamespace
-
 import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.parameter import Parameter
 from std_msgs.msg import String
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import Marker, MarkerArray
 
-from n3d_core.geometry.boxes import Box3D
-from n3d_core.results import Grounding
-from n3d_ros.camera_node import frame_messages
-from n3d_ros.errors import NoImageError
-from n3d_ros.grounding_node import GroundingNode
-from n3d_ros.model_pool import ModelPool
+from test.ros.ready_node import Source, end, make_ready
 
 pytestmark = pytest.mark.ros
 
 WAIT_S = 60.0
-
-
-class Source:
-    """One image, for as long as it is `there`."""
-
-    def __init__(self, frame):
-        self.messages = frame_messages(frame, "optical")
-        self.there = threading.Event()
-        self.there.set()
-
-    def newest(self, _bound_ns, _registration):
-        if not self.there.is_set():
-            raise NoImageError("the camera stopped")
-        return self.messages
-
-
-class ReadyPool(ModelPool):
-    """Has the model already."""
-
-    def __init__(self, shared):
-        super().__init__()
-        self.shared = shared
-
-    def acquire(self, choice):
-        return self.shared
 
 
 @pytest.fixture
@@ -55,17 +21,9 @@ def source(frame):
 @pytest.fixture
 def node(client, weightless, source):
     """An active node that sees one mug in every image."""
-    reply = Grounding("mug", [Box3D("mug", (0.0, 0.0, 1.5), (0.2, 0.2, 0.2), 0.9)], {}, 1.0)
-    weightless.model.look = lambda frame, _limits: SimpleNamespace(frame=frame, times={}, ground=lambda *_, **__: reply)
-    values = {"max_image_age": 0.0, "image_timeout": 0.0, "continuous_rate": 20.0}
-    overrides = [Parameter(name, value=value) for name, value in values.items()]
-    node = GroundingNode(ReadyPool(weightless), source, context=client.node.context, parameter_overrides=overrides)
-    client.executor.add_node(node)
-    assert node.trigger_configure() == node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    node = make_ready(client, weightless, source, continuous_rate=20.0)
     yield node
-    node.trigger_shutdown()
-    node.close()
-    node.destroy_node()
+    end(node)
 
 
 @pytest.fixture

@@ -95,6 +95,26 @@ def test_wait_serves_in_order_up_to_its_capacity(worker):
     assert order == [1, 2]
 
 
+def test_who_waits_is_told_so_before_it_runs_and_who_does_not_wait_is_told_nothing(worker):
+    told = []
+
+    def probe(name):
+        made = Probe()
+        made.job.waits = lambda: told.append(f"{name} waits")
+        made.job.run = lambda job, go=made.go: told.append(f"{name} runs") or made.started.set() or go.wait(5)
+        worker.submit(made.job)
+        return made
+
+    first = probe("first")
+    assert first.started.wait(2)
+    second = probe("second")
+    assert told == ["first runs", "second waits"]
+    second.go.set()
+    first.go.set()
+    assert second.ended.wait(2)
+    assert told == ["first runs", "second waits", "second runs"]
+
+
 def test_a_waiting_job_that_is_cancelled_is_dropped_at_once_and_makes_room(worker):
     worker.capacity = 2
     first, second, third = running(worker), Probe(), Probe(value=3)
