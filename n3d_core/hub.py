@@ -74,6 +74,14 @@ def local_folder(name: str) -> Path:
     return downloads() / name.replace("/", "--")
 
 
+def downloaded(name: str) -> list[Path]:
+    """Where `download` puts `owner/repository`: under that name, and under the published name that it may have."""
+    published = [known for known, one in PUBLISHED.items() if one.repository == name]
+    owner, slash, repository = name.partition("/")
+    is_repository = bool(slash) and not any(part in ("", ".", "..") or "/" in part for part in (owner, repository))
+    return [local_folder(one) for one in ([name] if is_repository else []) + published]
+
+
 def download(
     name: str, folder: Path | None = None, revision: str = "main", log: Callable[[str], None] = lambda line: None
 ) -> Path:

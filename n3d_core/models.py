@@ -1,4 +1,4 @@
-"""Where models are: a folder that is named, or one that ships with the package."""
+"""Where models are: a folder that is named, one that ships with the package, or one that was downloaded."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import os
 from pathlib import Path
 
 from n3d_core.errors import CheckpointError
-from n3d_core.hub import downloads
+from n3d_core.hub import downloaded, downloads
 
 
 def find_model(name: str | Path) -> Path:
-    """The checkpoint folder of a path, or of the name of a shipped model.
+    """The checkpoint folder of a path, of the name of a shipped model, or of a downloaded one (`owner/repository` too).
 
     Raises:
         CheckpointError: if there is no such folder; the message lists what there is.
     """
     try:
         path = Path(name).expanduser()
-        places = [path, *(shelf / path for shelf in shelves() if path.name == str(name))]
+        places = [path, *(shelf / path for shelf in shelves() if path.name == str(name)), *downloaded(str(name))]
         for place in places:
             if (place / "config.json").exists():
                 return place
     except (OSError, RuntimeError) as error:  # a name that is too long, or of a home that is not there
         raise CheckpointError(f"model {str(name)[:80]!r}: no folder can have this name ({error})") from error
-    shipped = sorted({p.parent.name for shelf in shelves() for p in shelf.glob("*/config.json")})
+    here = sorted({p.parent.name for shelf in shelves() for p in shelf.glob("*/config.json")})
     raise CheckpointError(
-        f"model {str(name)!r}: no such folder with a config.json, and no shipped model of that name; "
-        f"shipped: {', '.join(shipped) or 'none'}"
+        f"model {str(name)!r}: no such folder with a config.json, and no shipped or downloaded model of that name; "
+        f"here are: {', '.join(here) or 'none'}; `n3d download` lists what can be fetched"
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from n3d_core.models import find_model
 from test.core.hub_server import COMMIT, Repository, serving
 
 pytest.importorskip("huggingface_hub")
@@ -28,7 +29,9 @@ def download(endpoint: str, *arguments: str, cache: Path) -> subprocess.Complete
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=120, check=False)
 
 
-def test_a_repository_is_fetched_without_code_and_pickles_and_every_file_is_checked(tmp_path: Path) -> None:
+def test_a_repository_is_fetched_without_code_and_pickles_and_every_file_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hub = repository()
     with serving(hub) as endpoint:
         done = download(endpoint, "someone/model", cache=tmp_path)
@@ -39,6 +42,8 @@ def test_a_repository_is_fetched_without_code_and_pickles_and_every_file_is_chec
     assert (folder / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
     assert f"someone/model at {COMMIT}: 2 files" in done.stderr
     assert "model.safetensors: 1.0 MB, hash is right" in done.stderr
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert find_model("someone/model") == folder
 
 
 def test_a_download_that_broke_off_goes_on_where_it_stopped(tmp_path: Path) -> None:
