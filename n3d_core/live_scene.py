@@ -9,15 +9,29 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from n3d_core.draw import AnyBox, class_color
+from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
-from n3d_core.recording import import_rerun, log_boxes, log_frame
+from n3d_core.recording import import_rerun, log_boxes, log_frame, log_image
 
 _POLL_S = 1.0  # how often a stream without news looks whether its viewer is still there
 _EYE, _LOOKED_AT = (-0.8, -1.2, -0.6), (0.0, 0.3, 2.0)  # over the camera's left shoulder (x right, y down, z forward)
 _MOST_POINTS = 20_000  # two clouds a second of this size are shown smoothly by a browser without a GPU too
+
+
+class Picture(Protocol):
+    """A colour image RGB uint8 [H, W, 3] with its intrinsics, and no depth."""
+
+    @property
+    def color(self) -> NDArray[np.uint8]: ...
+
+    @property
+    def camera(self) -> Camera: ...
 
 
 class LiveScene:
@@ -30,11 +44,11 @@ class LiveScene:
     def __init__(self) -> None:
         self._rr = import_rerun()
         self._news = threading.Condition()
-        self._frame: Frame | None = None
+        self._frame: Frame | Picture | None = None
         self._boxes: Sequence[AnyBox] = ()
 
-    def show_frame(self, frame: Frame) -> None:
-        """Shows another image and point cloud."""
+    def show_frame(self, frame: Frame | Picture) -> None:
+        """Shows another image and point cloud; of a picture there is no cloud."""
         with self._news:
             self._frame = frame
             self._news.notify_all()
@@ -53,19 +67,28 @@ class LiveScene:
         recording = self._rr.RecordingStream("n3d")
         sink = recording.binary_stream()
         recording.send_blueprint(_blueprint())
-        frame: Frame | None = None
+        frame: Frame | Picture | None = None
         boxes: Sequence[AnyBox] | None = None
         while not gone():
             newest_frame, newest_boxes = self._wait(frame, boxes)
             if newest_frame is not None and newest_frame is not frame:
-                log_frame(self._rr, recording, newest_frame, _MOST_POINTS)
+                self._log(recording, newest_frame)
             if newest_boxes is not boxes:
                 log_boxes(self._rr, recording, "boxes", newest_boxes, [class_color(box.label) for box in newest_boxes])
             frame, boxes = newest_frame, newest_boxes
             if data := sink.read(flush=True):
                 yield data
 
-    def _wait(self, frame: Frame | None, boxes: Sequence[AnyBox] | None) -> tuple[Frame | None, Sequence[AnyBox]]:
+    def _log(self, recording: Any, frame: Frame | Picture) -> None:
+        if isinstance(frame, Frame):
+            log_frame(self._rr, recording, frame, _MOST_POINTS)
+            return
+        log_image(self._rr, recording, frame.color, frame.camera)
+        recording.log("cloud", self._rr.Points3D([]), static=True)  # that of an image before
+
+    def _wait(
+        self, frame: Frame | Picture | None, boxes: Sequence[AnyBox] | None
+    ) -> tuple[Frame | Picture | None, Sequence[AnyBox]]:
         """What is shown, once that is something else than `frame` and `boxes`, or after a second."""
         with self._news:
             self._news.wait_for(lambda: self._frame is not frame or self._boxes is not boxes, _POLL_S)

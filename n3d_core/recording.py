@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from n3d_core.atomic_write import atomic_write
 from n3d_core.draw import AnyBox, caption, class_color
 from n3d_core.errors import ImageError, MissingDependencyError
 from n3d_core.geometry.boxes import Box3D
+from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.oriented_box import OrientedBox
 
@@ -80,19 +82,24 @@ def _blueprint() -> Any:
 
 def log_frame(rr: Any, recording: Any, frame: Frame, most_points: int = _MOST_POINTS) -> None:
     """Logs `camera`, `camera/color` and `cloud` (about `most_points`) in the place of those logged before."""
-    recording.log("/", rr.ViewCoordinates.RDF, static=True)
-    pinhole = rr.Pinhole(
-        image_from_camera=frame.camera.matrix,
-        width=frame.width,
-        height=frame.height,
-        image_plane_distance=_PLANE_DISTANCE,
-    )
-    recording.log("camera", pinhole, static=True)
-    recording.log("camera/color", rr.Image(frame.color).compress(jpeg_quality=92), static=True)
+    log_image(rr, recording, frame.color, frame.camera)
     stride = max(1, int(np.ceil(np.sqrt(frame.valid.sum() / most_points))))
     kept = frame.valid[::stride, ::stride]
     points = rr.Points3D(frame.points[::stride, ::stride][kept], colors=frame.color[::stride, ::stride][kept])
     recording.log("cloud", points, static=True)
+
+
+def log_image(rr: Any, recording: Any, color: NDArray[np.uint8], camera: Camera) -> None:
+    """Logs `camera` and `camera/color`, an RGB image [H, W, 3], in the place of those logged before."""
+    recording.log("/", rr.ViewCoordinates.RDF, static=True)
+    pinhole = rr.Pinhole(
+        image_from_camera=camera.matrix,
+        width=camera.width,
+        height=camera.height,
+        image_plane_distance=_PLANE_DISTANCE,
+    )
+    recording.log("camera", pinhole, static=True)
+    recording.log("camera/color", rr.Image(color).compress(jpeg_quality=92), static=True)
 
 
 def log_boxes(

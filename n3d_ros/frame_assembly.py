@@ -52,13 +52,32 @@ class TransformLookup(Protocol):
     def __call__(self, target: str, source: str, stamp_ns: int) -> tuple[NDArray[Any], NDArray[Any]]: ...
 
 
-def assemble_frame(messages: RgbdMessages, door: Door, look_up: TransformLookup) -> Frame:
-    """The frame that the messages hold, rectified, with depth registered to colour.
+@dataclass(frozen=True)
+class ColorImage:
+    """The colour half of a frame.
+
+    Attributes:
+        color: RGB uint8 [H, W, 3], rectified.
+        lens: of the image before that.
+        stamp_ns, frame_id: as of `Frame`.
+    """
+
+    color: NDArray[np.uint8]
+    lens: Lens
+    stamp_ns: int
+    frame_id: str
+
+    @property
+    def camera(self) -> Camera:
+        """The pinhole camera of the rectified image."""
+        return self.lens.camera
+
+
+def assemble_color(messages: RgbdMessages, door: Door) -> ColorImage:
+    """The colour image that the messages hold, rectified.
 
     Raises:
-        ImageError, DepthError, CameraError: naming what does not fit, and the two values that disagree.
-        N3DError: of the model that estimates depth.
-        TransformError: if depth must be registered and the transform between the cameras is not known.
+        ImageError, CameraError: naming what does not fit, and the two values that disagree.
     """
     lens = read_camera_info(messages.info, door.distortion)
     color = color_array(messages.color)
@@ -73,15 +92,27 @@ def assemble_frame(messages: RgbdMessages, door: Door, look_up: TransformLookup)
             f"colour image is stamped {header.stamp.sec} s and {header.stamp.nanosec} ns: a time from 1970 on with "
             "less than a second of nanoseconds is wanted; the driver's stamps are broken"
         )
-    pixels = lens.rectify(color)
+    return ColorImage(lens.rectify(color), lens, nanoseconds_of(header.stamp), header.frame_id)
+
+
+def assemble_frame(messages: RgbdMessages, door: Door, look_up: TransformLookup) -> Frame:
+    """The frame that the messages hold, rectified, with depth registered to colour.
+
+    Raises:
+        ImageError, DepthError, CameraError: naming what does not fit, and the two values that disagree.
+        N3DError: of the model that estimates depth.
+        TransformError: if depth must be registered and the transform between the cameras is not known.
+    """
+    image = assemble_color(messages, door)
     if messages.depth is not None:
-        depth, camera = _measured(messages, messages.depth, color.shape[:2], lens, door, look_up), lens.camera
+        depth = _measured(messages, messages.depth, image.color.shape[:2], image.lens, door, look_up)
+        camera = image.camera
     elif door.estimate is not None:
-        seen = door.estimate(pixels, lens.camera)
+        seen = door.estimate(image.color, image.camera)
         depth, camera = seen.depth, seen.camera
     else:
         raise DepthError("there is no depth image and no model that estimates depth: set monocular_depth")
-    return Frame(pixels, depth, camera, nanoseconds_of(header.stamp), header.frame_id)
+    return Frame(image.color, depth, camera, image.stamp_ns, image.frame_id)
 
 
 def _measured(

@@ -13,7 +13,7 @@ from std_msgs.msg import Header
 from n3d_core.errors import QueryCancelledError
 from n3d_core.geometry.frame import Frame
 from n3d_ros.errors import NoImageError, StaleImageError
-from n3d_ros.frame_assembly import DepthEstimator, Door, RgbdMessages, assemble_frame
+from n3d_ros.frame_assembly import ColorImage, DepthEstimator, Door, RgbdMessages, assemble_color, assemble_frame
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.stamps import nanoseconds_of
 from n3d_ros.transforms import Transforms
@@ -87,9 +87,19 @@ class FrameSource:
         Raises:
             ImageError, DepthError, CameraError, TransformError: see `assemble_frame`.
         """
-        door = Door(parameters.distortion, parameters.depth_registration, self._estimate)
         look_up = partial(self._transforms.look_up, timeout_s=parameters.transform_timeout)
-        return assemble_frame(messages, door, look_up)
+        return assemble_frame(messages, self._door(parameters), look_up)
+
+    def color(self, messages: RgbdMessages, parameters: GroundingParameters) -> ColorImage:
+        """The colour image that they hold.
+
+        Raises:
+            ImageError, CameraError: see `assemble_color`.
+        """
+        return assemble_color(messages, self._door(parameters))
+
+    def _door(self, parameters: GroundingParameters) -> Door:
+        return Door(parameters.distortion, parameters.depth_registration, self._estimate)
 
     def age_ms(self, messages: RgbdMessages) -> float:
         """How old a colour image is by the node's clock, in milliseconds."""

@@ -25,21 +25,19 @@ from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.oriented_box import OrientedBox
 from n3d_core.live_scene import LiveScene
 from n3d_ros.errors import STATUS_NAMES
-from n3d_ros.frame_assembly import Door, assemble_frame
+from n3d_ros.frame_assembly import ColorImage
 from n3d_ros.page_content import CameraContent, UnavailableError
+from n3d_ros.page_input import TRANSFORM_S, PageInput
 from n3d_ros.page_parameters import PageParameters
 from n3d_ros.page_query import PageQuery
 from n3d_ros.page_server import PageServer
 from n3d_ros.parameters import ParameterSet
 from n3d_ros.results import VERDICTS
-from n3d_ros.rgbd_topics import RgbdTopics
 from n3d_ros.running import camera_namespaces, leave, run_nodes
 from n3d_ros.stamps import nanoseconds_of
 from n3d_ros.transforms import Transforms
 
-PAIRING_NS = 50_000_000  # to be looked at, not measured
 _PATIENCE_S = 3.0  # after the subscription; what is silent then is named
-_TRANSFORM_S = 0.05  # it is looked up in the executor's thread
 _VERDICTS = {code: name for name, code in VERDICTS.items()}
 
 
@@ -64,9 +62,9 @@ class PageNode(Node):
         self._seen: list[OrientedBox] = []  # in that of the image
         self._camera = "no image yet"
         self._sees = False
-        self._topics: RgbdTopics | None = None
         self._transforms = Transforms(self)
-        self._frame: Frame | None = None
+        self._input = PageInput(self, settings.grounding, self._transforms)
+        self._frame: Frame | ColorImage | None = None
         self.create_subscription(Detection3DArray, f"{settings.grounding}/detections", self._on_detections, 1)
         self._query = PageQuery(self, settings.grounding, lambda: self._settings.value.answer_timeout)
         self._scene = _scene()
@@ -85,30 +83,24 @@ class PageNode(Node):
     def close(self) -> None:
         """Ends the server."""
         self._server.close()
-        if self._topics is not None:
-            self._topics.close()
+        self._input.close()
 
     # What is seen
 
     def _look(self) -> None:
         """Shows the newest image; nothing is subscribed while nobody looks."""
         if not self._server.is_watched(self._name):
-            if self._topics is not None:
-                self._topics.close()
-                self._topics = None
+            self._input.close()
             return
-        if self._topics is None:
-            self._topics = RgbdTopics(self)
         try:
-            messages = self._topics.newest(PAIRING_NS, "auto")
-            look_up = partial(self._transforms.look_up, timeout_s=_TRANSFORM_S)
-            frame = self._frame = assemble_frame(messages, Door(), look_up)
+            frame = self._frame = self._input.newest()
         except N3DError as error:
-            waits = self._topics.color.open_for_s < _PATIENCE_S
+            waits = self._input.open_for_s < _PATIENCE_S
             self._camera, self._sees = "waiting for an image" if waits else str(error), False
             return
         age_s = (self.get_clock().now().nanoseconds - frame.stamp_ns) / 1e9
-        self._camera, self._sees = f"{frame.width}x{frame.height} in {frame.frame_id!r}, {age_s:.1f} s old", True
+        size = f"{frame.camera.width}x{frame.camera.height}"
+        self._camera, self._sees = f"{size} in {frame.frame_id!r}, {age_s:.1f} s old{_lacks(frame)}", True
         if self._scene is not None:
             self._scene.show_frame(frame)
 
@@ -125,7 +117,7 @@ class PageNode(Node):
             return self._boxes
         stamp_ns = nanoseconds_of(header.stamp)
         try:
-            turn, shift = self._transforms.look_up(self._frame.frame_id, header.frame_id, stamp_ns, _TRANSFORM_S)
+            turn, shift = self._transforms.look_up(self._frame.frame_id, header.frame_id, stamp_ns, TRANSFORM_S)
         except N3DError as error:
             self.get_logger().warning(f"boxes are not shown in the scene: {error}", throttle_duration_sec=10.0)
             return []
@@ -178,6 +170,13 @@ class PageNode(Node):
 
     def _apply_settings(self, settings: PageParameters) -> None:
         self._ticker.timer_period_ns = round(1e9 / settings.rate)
+
+
+def _lacks(frame: Frame | ColorImage) -> str:
+    """What is not shown of it, and why."""
+    if isinstance(frame, Frame):
+        return ""
+    return "; no point cloud: its depth is estimated where it is asked about (monocular_depth)"
 
 
 def _scene() -> LiveScene | None:

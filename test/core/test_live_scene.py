@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -90,3 +91,15 @@ def test_the_viewer_comes_out_of_the_wheel_and_leaves_no_program_behind() -> Non
 def test_a_viewer_that_nobody_wants_any_more_is_not_waited_for() -> None:
     with pytest.raises(MissingDependencyError, match="does not start"):
         fetch_viewer(unwanted=lambda: True)
+
+
+def test_a_picture_without_depth_takes_the_place_of_image_and_cloud(tmp_path: Path) -> None:
+    scene = LiveScene()
+    scene.show_frame(frame(1.0))
+    viewer = scene.stream(lambda: False)
+    first = next(viewer)
+    color = np.full((24, 32, 3), 60, np.uint8)
+    scene.show_frame(SimpleNamespace(color=color, camera=Camera.from_fov(60.0, 32, 24)))
+    seen = logged(first + next(viewer), tmp_path / "a.rrd")
+    assert seen["/cloud Points3D:positions"][-1] == []
+    assert seen["/camera Pinhole:resolution"][-1] == [[32.0, 24.0]]
