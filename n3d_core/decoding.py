@@ -23,8 +23,9 @@ from n3d_core.model.plan import text_positions
 
 SamplingName = Literal["greedy", "released"]
 
-DRAFT_MATCH = 3  # tokens that must repeat before what followed them is tried again
-DRAFT_LENGTH = 8
+DRAFT_LENGTH = 3  # tokens of a draft; twice as many each time that a whole draft was right
+LONGEST_DRAFT = 24
+LONGEST_MATCH = 24  # tokens before a draft that are compared
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ class Token:
     Attributes:
         id: of the token.
         kind: what it decided; None where the grammar forced it.
-        probability: of the token among those that the grammar allowed; 1 where forced.
+        probability: of the token among those that the grammar allowed, where it says something of a box; 1 where it is
+            forced, or free text.
         distribution: [vocab] probabilities among those allowed where it is part of a number, else None.
     """
 
@@ -173,10 +175,11 @@ class _Run:
         self, decoder: Decoder, sequence: Sequence, position: int, known: list[int], limits: Limits, work: Work
     ) -> None:
         self.decoder, self.sequence, self.position = decoder, sequence, position
-        self.known, self.limits, self.work = known, limits, work
+        self.known, self.limits, self.work = np.array(known, np.int64), limits, work
         self.pending: list[int] = []
         self.ahead: list[int] = []
         self.rows: list[NDArray[np.float32]] = []
+        self.draft_length = DRAFT_LENGTH
         self.random = np.random.default_rng(decoder.sampling.seed)
 
     def tokens(self, logits: NDArray[np.float32], grammar: Grammar) -> Iterator[Token]:
@@ -202,17 +205,20 @@ class _Run:
 
     def _settle(self, token: int) -> None:
         """Brings the sequence in line with a decided token: a draft that guessed it stays, another is forgotten."""
-        self.known.append(token)
+        self.known = np.append(self.known, token)
         self.rows = self.rows[1:]
         if self.ahead and self.ahead[0] == token:
             self.ahead.pop(0)
             self.work.drafted += 1
+            if not self.ahead:
+                self.draft_length = min(2 * self.draft_length, LONGEST_DRAFT)
             return
         self._forget_draft()
         self.pending.append(token)
 
     def _forget_draft(self) -> None:
         if self.ahead:
+            self.draft_length = DRAFT_LENGTH
             self.sequence.truncate(self.sequence.length - len(self.ahead))
             self.position -= len(self.ahead)
             self.ahead, self.rows = [], []
@@ -229,17 +235,23 @@ class _Run:
         self.work.steps += 1
 
     def _draft(self) -> list[int]:
-        """What followed the last place in the context that ends as the reply does now."""
-        known = np.asarray(self.known)
-        tail = known[-DRAFT_MATCH:]
-        if len(known) <= DRAFT_MATCH:
+        """What followed the place in the context that shares most with what was said last; of several the last one.
+
+        A wrong guess costs a few rows of a pass that is made anyway, so a single shared token is enough to try.
+        """
+        known = self.known
+        ends = np.flatnonzero(known[:-1] == known[-1])
+        if len(ends) == 0:
             return []
-        windows = np.lib.stride_tricks.sliding_window_view(known[:-1], DRAFT_MATCH)
-        places = np.flatnonzero((windows == tail).all(axis=1))
-        if len(places) == 0:
-            return []
-        start = int(places[-1]) + DRAFT_MATCH
-        return self.known[start : start + DRAFT_LENGTH]
+        for back in range(1, min(LONGEST_MATCH, len(known) - 1)):
+            longer = ends[ends >= back]
+            longer = longer[known[longer - back] == known[-1 - back]]
+            if len(longer) == 0:
+                break
+            ends = longer
+        start = int(ends[-1]) + 1
+        found: list[int] = known[start : start + self.draft_length].tolist()
+        return found
 
     def _forced(self, token: int) -> Token:
         self.work.forced += 1
@@ -247,19 +259,20 @@ class _Run:
 
     def _choose(self, grammar: Grammar) -> Token:
         self.work.free += 1
-        scores = self._penalised(self.rows[0])
+        kind, scores = grammar.kind, self._penalised(self.rows[0])
         mask = grammar.mask()
         if mask is not None:
             scores = np.where(mask, scores, -np.inf)
-        probabilities = _softmax(scores)
         sampling = self.decoder.sampling
         if sampling.temperature == 0:
             token = int(scores.argmax())
         else:
             shares = _truncated(scores / sampling.temperature, sampling)
             token = int(self.random.choice(len(shares), p=shares))
-        number = grammar.kind is Kind.NUMBER
-        return Token(token, grammar.kind, float(probabilities[token]), probabilities if number else None)
+        if kind is Kind.TEXT:
+            return Token(token, kind)  # nobody asks how sure a word of a thought is, and a large vocabulary is long
+        probabilities = _softmax(scores)
+        return Token(token, kind, float(probabilities[token]), probabilities if kind is Kind.NUMBER else None)
 
     def _penalised(self, row: NDArray[np.float32]) -> NDArray[np.float32]:
         penalty = self.decoder.sampling.repetition_penalty

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from n3d_core.decoding import Decoder, Limits, Sampling, Work
+from n3d_core.decoding import DRAFT_LENGTH, LONGEST_DRAFT, Decoder, Limits, Sampling, Work, _Run
 from n3d_core.errors import ConfigError, QueryCancelledError, QueryTimeoutError
 from n3d_core.language.grammar import BoxGrammar, BoxVocabulary, FreeText, Grammar
 from n3d_core.language.tokenizer import Tokenizer
@@ -24,7 +24,7 @@ class HashSequence:
         self.vocab, self.end, self.loop = vocab, end, loop
         self.ids: list[int] = []
         self.positions: list[int] = []
-        self.calls = 0
+        self.chunks: list[int] = []
 
     @property
     def length(self) -> int:
@@ -33,13 +33,17 @@ class HashSequence:
     def extend(
         self, ids: list[int], positions: NDArray[np.int64], image: object = None, rows: int = 1
     ) -> NDArray[np.float32]:
-        self.calls += 1
+        self.chunks.append(len(ids))
         out = []
         for token, position in zip(ids, positions[0], strict=True):
             self.ids.append(int(token))
             self.positions.append(int(position))
             out.append(self._logits())
         return np.stack(out[-rows:])
+
+    @property
+    def calls(self) -> int:
+        return len(self.chunks)
 
     def truncate(self, length: int) -> None:
         del self.ids[length:], self.positions[length:]
@@ -99,6 +103,32 @@ def test_drafting_gives_the_tokens_of_single_steps(tokenizer: Tokenizer, samplin
         assert work.steps < 60
 
 
+def test_drafts_grow_while_they_are_right_and_begin_anew_where_one_was_wrong(tokenizer: Tokenizer) -> None:
+    _, sequence, _ = decode(Decoder(draft=True), text(tokenizer), tokenizer, loop=40)
+    grown = [1 + DRAFT_LENGTH * 2**i for i in range(3)] + [1 + LONGEST_DRAFT]
+    chunks = sequence.chunks[1:]  # behind the prompt
+    assert grown in [chunks[i : i + 4] for i in range(len(chunks))]
+    run = _Run(Decoder(draft=True), sequence, 0, [1], Limits(), Work())
+    run.draft_length, run.ahead = LONGEST_DRAFT, [2, 3]
+    run._settle(4)
+    assert (run.draft_length, run.pending, run.ahead) == (DRAFT_LENGTH, [4], [])
+
+
+def test_a_draft_follows_the_place_that_shares_most_with_what_was_said_last() -> None:
+    known = [7, 1, 2, 3, 50, 51, 52, 9, 2, 3, 60, 61, 62, 3, 70, 71, 72, 8, 1, 2, 3]
+    run = _Run(Decoder(draft=True), HashSequence(100, 99), 0, known, Limits(), Work())
+    assert run._draft() == [50, 51, 52]  # behind 1 2 3, though 3 alone, and 2 3, stand nearer
+    run.known = np.append(run.known, 4)
+    assert run._draft() == []
+    run.known = np.append(run.known, [9, 2, 3])
+    assert run._draft() == [60, 61, 62]
+
+
+def test_of_several_places_alike_the_last_is_drafted_from() -> None:
+    run = _Run(Decoder(draft=True), HashSequence(100, 99), 0, [5, 30, 31, 6, 5, 40, 41, 8, 5], Limits(), Work())
+    assert run._draft() == [40, 41, 8]
+
+
 def test_drafting_under_the_box_grammar_gives_the_same_boxes(tokenizer: Tokenizer) -> None:
     plain, _, _ = decode(Decoder(jump=False), boxes(tokenizer), tokenizer, loop=17)
     drafted, _, _ = decode(Decoder(draft=True), boxes(tokenizer), tokenizer, loop=17)
@@ -116,7 +146,9 @@ def test_forced_tokens_carry_no_probability_and_free_ones_do(tokenizer: Tokenize
     logits = sequence.extend([1], np.zeros((3, 1), dtype=np.int64))[0]
     tokens = list(Decoder().reply(sequence, logits, 1, boxes(tokenizer), limits=Limits(60)))
     assert all(t.probability == 1.0 for t in tokens if t.kind is None)
-    assert all(0 < t.probability <= 1 for t in tokens)
+    chosen = [t.probability for t in tokens if t.kind is not None]
+    assert 0 < min(chosen) < 0.5
+    assert max(chosen) <= 1
     free = [t for t in tokens if t.distribution is not None]
     assert free
     assert all(abs(float(t.distribution.sum()) - 1) < 1e-5 for t in free)
