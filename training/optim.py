@@ -11,20 +11,27 @@ from torch import Tensor, nn
 
 from n3d_core.errors import ConfigError
 from training.config import OptimConfig
+from training.muon import Float32Muon
 from training.parallel import sharded_like, whole
 
 
 class Optimiser:
-    """One or two torch optimisers behind one schedule: linear warm-up, then a cosine to `min_lr_share`."""
+    """One or two torch optimisers behind one schedule: linear warm-up, then a cosine to `min_lr_share`.
 
-    def __init__(self, model: nn.Module, config: OptimConfig, steps: int) -> None:
+    Args:
+        steps: of the whole training.
+        precision: of its products, `fp32` or `bf16`; Muon's follow it.
+    """
+
+    def __init__(self, model: nn.Module, config: OptimConfig, steps: int, precision: str = "fp32") -> None:
         self.config, self.steps = config, steps
         matrices, others = _split(model, config.name)
         decay = config.weight_decay
         self.parts: list[torch.optim.Optimizer] = []
         if matrices:
             groups = self._groups(matrices, config.matrix_lr)
-            self.parts.append(torch.optim.Muon(groups, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+            muon = torch.optim.Muon if precision == "bf16" else Float32Muon
+            self.parts.append(muon(groups, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
         self.parts.append(torch.optim.AdamW(self._groups(others, config.lr), betas=(0.9, 0.95), weight_decay=decay))
         self.parameters = [*matrices.values(), *others.values()]
 

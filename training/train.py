@@ -59,7 +59,7 @@ class Trainer:
         self.step = 0
         if config.start_from:
             self._load_weights(Path(config.start_from))
-        self.optimiser = Optimiser(self.model, config.optim, config.steps)
+        self.optimiser = Optimiser(self.model, config.optim, config.steps, config.precision)
         self.average = MovingAverage(self.model, config.optim.ema)
         if (self.output / RESUME).exists():
             self._resume(self.output / RESUME)
