@@ -58,7 +58,8 @@ def checked_text(text: str) -> str:
     """
     half = _SURROGATE.search(text)
     if half is not None:
-        raise QueryError(f"the query text has U+{ord(half.group()):04X} at {half.start()}, half of a character: send UTF-8")
+        found = f"U+{ord(half.group()):04X} at {half.start()}"
+        raise QueryError(f"the query text has {found}, half of a character: send UTF-8")
     clean = harmless(text)
     if not clean:
         raise EmptyTextError("the query text is empty: name what to look for, for example 'red mug', or 'all objects'")
