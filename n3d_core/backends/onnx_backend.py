@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from n3d_core.backends.artifact_cache import cache_root
 from n3d_core.backends.base import cached_numbers
 from n3d_core.backends.cached_sequence import CachedSequence, Chunk
 from n3d_core.backends.export import Graph
+from n3d_core.backends.finite import require_finite
 from n3d_core.backends.graph_store import GraphStore
 from n3d_core.errors import BackendError, MissingDependencyError
 from n3d_core.model.plan import ImagePlan
 from n3d_core.model.preprocess import VisionInput
 
 _NO_LIMIT = 1 << 30
-_SMALL = 64 << 20  # bytes of weights: so little to do that waiting for a second thread costs more than it computes
+_SMALL = (
+    64 << 20
+)  # bytes of weights: a step does so little that waiting for a second thread costs more than it computes
 _KEPT = 32  # tokens; steps, forced tokens and drafts come in such lengths again and again, prompts do not
 
 
@@ -41,7 +47,7 @@ class OnnxBackend:
 
     Args:
         graphs: of the checkpoint, with a cache of symbolic length.
-        threads: of each graph; 0 takes one a core, and a single one for a small graph.
+        threads: of each graph; 0 takes one a core, and a single one for a small decoder.
 
     Raises:
         MissingDependencyError: if ONNX Runtime is not installed.
@@ -54,7 +60,7 @@ class OnnxBackend:
         self._threads = threads
         self.cache_type = np.float16 if graphs.precision.compute == "fp16" else np.float32
         decoder = graphs.decoder()
-        self.decoder = self._session(decoder)
+        self.decoder = self._session(decoder, threads or (1 if decoder.weight_bytes < _SMALL else 0))
         self.memory_bytes = decoder.weight_bytes
         self._towers: dict[tuple[int, int], Any] = {}
 
@@ -66,8 +72,23 @@ class OnnxBackend:
     def encode(self, image: VisionInput) -> NDArray[np.float32]:
         """Image tokens [tokens, hidden]."""
         feed = {"patches": image.patches[None], "coordinates": image.coordinates[None]}
-        tokens: NDArray[np.float32] = self._tower(image.plan).run(["tokens"], feed)[0][0]
+        tower = self._tower(image.plan)
+        with self.running("vision"):
+            tokens: NDArray[np.float32] = tower.run(["tokens"], feed)[0][0]
         return tokens
+
+    @contextmanager
+    def running(self, graph: str) -> Iterator[None]:
+        """Turns what ONNX Runtime raises while it runs the `vision` or `decoder` graph into a BackendError."""
+        try:
+            yield
+        except Exception as error:  # its own types, which derive from Exception alone
+            version, said = import_onnxruntime().__version__, " ".join(str(error).split())
+            raise BackendError(
+                f"ONNX Runtime {version} failed to run the {graph} graph ({self.graphs.precision.name}) of "
+                f"{self.graphs.folder}: {said}; free memory, or use --backend torch; if it happens again, delete "
+                f"{cache_root() / 'graphs'}, so that the graph is written anew"
+            ) from error
 
     def start(self) -> CachedSequence:
         """An empty sequence."""
@@ -80,14 +101,16 @@ class OnnxBackend:
         key = (plan.grid_h, plan.grid_w)
         if key not in self._towers:
             graph = self.graphs.vision(plan)
-            self._towers[key] = self._session(graph)
+            self._towers[key] = self._session(graph, self._threads)
             self.memory_bytes += graph.weight_bytes
         return self._towers[key]
 
-    def _session(self, graph: Graph) -> Any:
+    def _session(self, graph: Graph, threads: int) -> Any:
         ort, path = import_onnxruntime(), graph.path
         options = ort.SessionOptions()
-        options.intra_op_num_threads = self._threads or (1 if graph.weight_bytes < _SMALL else 0)
+        options.intra_op_num_threads = threads
+        # Threads that wait in a loop take the cores from torch and numpy, which prepare the next frame on them.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0" if graph.weight_bytes < _SMALL else "1")
         options.log_severity_level = 3
         disabled = []
         if self.graphs.precision.weight_bits is not None:
@@ -125,7 +148,14 @@ class OnnxCache:
         binding = self._bindings.get(shape) or _Binding(self, *shape, bucket)
         if chunk.length <= _KEPT:
             self._bindings[shape] = binding
-        return binding.run(chunk)
+        logits = binding.run(chunk)
+        try:
+            require_finite(logits, self.backend.name, self.backend.graphs.precision.compute)
+        except BackendError:
+            for _, values in self._layers:  # masked, yet a NaN there would spoil whatever comes later
+                values[:, :, chunk.start : chunk.end] = 0
+            raise
+        return logits
 
     def bind(self, binding: Any) -> None:
         """Binds every layer's memory as past and as present."""
@@ -140,7 +170,7 @@ class _Binding:
 
     def __init__(self, cache: OnnxCache, length: int, rows: int, bucket: int) -> None:
         text, half = cache.backend.config.text, cache.backend.config.text.head_size // 2
-        self._session = cache.backend.decoder
+        self._session, self._running = cache.backend.decoder, cache.backend.running
         self.inputs: dict[str, NDArray[Any]] = {
             "embeddings": np.empty((1, length, text.hidden_size), np.float32),
             "cos": np.empty((1, length, half), np.float32),
@@ -162,5 +192,6 @@ class _Binding:
         inputs["embeddings"][0], inputs["cos"][0], inputs["sin"][0] = chunk.embeddings, chunk.cos, chunk.sin
         inputs["mask"][0, 0] = chunk.mask(inputs["mask"].shape[-1])
         inputs["write_indices"][0], inputs["rows"][:] = chunk.start, chunk.rows
-        self._session.run_with_iobinding(self._binding)
+        with self._running("decoder"):
+            self._session.run_with_iobinding(self._binding)
         return self._logits.copy()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from n3d_core.backends.base import cached_numbers
+from n3d_core.backends.finite import require_finite
 from n3d_core.backends.static_step import StaticStep
-from n3d_core.errors import TextTooLongError
+from n3d_core.errors import BackendError, TextTooLongError
 from n3d_core.model.decoder import KVCache, causal_mask, mrope_tables
 from n3d_core.model.network import N3DNetwork
 from n3d_core.model.plan import ImagePlan
@@ -43,6 +46,8 @@ class TorchBackend:
         self.memory_bytes = sum(p.numel() * p.element_size() for p in network.parameters())
         self.static_steps = self.device.type == "cuda" if static_steps is None else static_steps
         self.compiled = compiled
+        # While one thread captures a CUDA graph, no other may use the device.
+        self.lock: AbstractContextManager[object] = threading.RLock() if self.device.type == "cuda" else nullcontext()
         self._free: list[_Slot] = []
         self._plans: dict[tuple[int, int], PlanTensors] = {}
 
@@ -55,14 +60,18 @@ class TorchBackend:
     @torch.inference_mode()
     def encode(self, image: VisionInput) -> Tensor:
         """Image tokens [tokens, hidden]."""
-        patches = torch.from_numpy(image.patches)[None].to(self.device, self.dtype)
-        coordinates = torch.from_numpy(image.coordinates)[None].to(self.device)
-        tokens: Tensor = self.network.visual(patches, coordinates, self._plan(image.plan))[0]
-        return tokens
+        with self.lock:
+            patches = torch.from_numpy(image.patches)[None].to(self.device, self.dtype)
+            coordinates = torch.from_numpy(image.coordinates)[None].to(self.device)
+            tokens: Tensor = self.network.visual(patches, coordinates, self._plan(image.plan))[0]
+            return tokens
 
     def start(self) -> TorchSequence:
         """An empty sequence, in the memory of one that is no longer used if there is one."""
-        slot = self._free.pop() if self._free else _Slot(self.allocate(FIRST_CAPACITY))
+        try:
+            slot = self._free.pop()
+        except IndexError:
+            slot = _Slot(self.allocate(FIRST_CAPACITY))
         sequence = TorchSequence(self, slot)
         weakref.finalize(sequence, self._free.append, slot)
         return sequence
@@ -103,6 +112,12 @@ class TorchSequence:
         self, ids: list[int], positions: NDArray[np.int64], image: Tensor | None = None, rows: int = 1
     ) -> NDArray[np.float32]:
         """See `Sequence.extend`."""
+        with self._backend.lock:
+            return self._extend(ids, positions, image, rows)
+
+    def _extend(
+        self, ids: list[int], positions: NDArray[np.int64], image: Tensor | None, rows: int
+    ) -> NDArray[np.float32]:
         backend, network = self._backend, self._backend.network
         end = self._length + len(ids)
         self._reserve(end)
@@ -115,8 +130,7 @@ class TorchSequence:
         cos, sin = (torch.from_numpy(t).to(backend.device) for t in mrope_tables(backend.config.text, positions))
         mask = causal_mask(len(ids), self._length, backend.device)
         hidden = network.model(embeddings[None], cos[None, None], sin[None, None], mask, self._slot.cache, self._length)
-        self._length = end
-        return network.logits(hidden[0, -rows:]).float().cpu().numpy()
+        return self._kept(network.logits(hidden[0, -rows:]).float().cpu().numpy(), end)
 
     def truncate(self, length: int) -> None:
         """See `Sequence.truncate`."""
@@ -128,8 +142,18 @@ class TorchSequence:
         backend, slot = self._backend, self._slot
         if slot.step is None:
             slot.step = StaticStep(backend.network, slot.cache, backend.device.type == "cuda", backend.compiled)
-        logits = slot.step.run(token, position, self._length)
-        self._length += 1
+        return self._kept(slot.step.run(token, position, self._length), self._length + 1)
+
+    def _kept(self, logits: NDArray[np.float32], end: int) -> NDArray[np.float32]:
+        """Takes a chunk in that ends at `end`, unless its logits are not finite."""
+        cache, start = self._slot.cache, self._length
+        try:
+            require_finite(logits, self._backend.name, str(self._backend.dtype).removeprefix("torch."))
+        except BackendError:
+            for values in (cache.keys, cache.values):  # masked, yet a NaN there would spoil whatever comes later
+                values[..., start:end, :] = 0
+            raise
+        self._length = end
         return logits
 
     def _reserve(self, length: int) -> None:

@@ -28,7 +28,7 @@ def load_network(folder: str | Path, dtype: torch.dtype | None = torch.float32, 
     and in the file's own type they stay in the mapped file.
 
     Args:
-        dtype: of the parameters; None keeps the file's.
+        dtype: of the parameters, but see `N3DNetwork.type_of`; None keeps the file's.
 
     Raises:
         CheckpointError: if a file is missing or damaged, or tensors are missing, surplus or misshapen.
@@ -42,7 +42,8 @@ def load_network(folder: str | Path, dtype: torch.dtype | None = torch.float32, 
     _check_names(network, shards, sources)
     for name in [name for name, _ in network.named_parameters()]:
         value = shards.read(sources[name])
-        _assign(network, name, value.to(device=device, dtype=dtype or value.dtype))
+        wanted = value.dtype if dtype is None else network.type_of(name, dtype)
+        _assign(network, name, value.to(device=device, dtype=wanted))
     return network.eval().requires_grad_(False)
 
 

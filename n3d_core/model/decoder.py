@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from n3d_core.model.config import TextConfig
-from n3d_core.model.layers import RMSNorm, rotate
+from n3d_core.model.layers import RMSNorm, gated, residual, rotate
 
 
 class KVCache:
@@ -85,7 +85,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., hidden] -> the same."""
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return gated(self.gate_proj(x), self.up_proj(x), self.down_proj)
 
 
 class DecoderLayer(nn.Module):
@@ -136,7 +136,7 @@ class Decoder(nn.Module):
             mask: boolean [.., T, S], True where a query may look; None if it may look at everything.
             cache: holds the keys and values before the chunk; the chunk's are stored at `start`.
         """
-        x = embeddings
+        x = residual(embeddings)
         for index, layer in enumerate(self.layers):
             x = layer(x, cos, sin, mask, cache, index, start)
         return self.norm(x)

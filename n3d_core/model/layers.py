@@ -1,9 +1,10 @@
-"""The two pieces that tower and decoder share."""
+"""The pieces that tower and decoder share."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class RMSNorm(nn.Module):
@@ -15,10 +16,23 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., width] -> the same; scaled by the weight in the type of both."""
+        """[..., width] -> the same, in the weight's type."""
         wide = x.float()
         wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
-        return self.weight * wide.to(x.dtype)
+        return self.weight * wide.to(self.weight.dtype)
+
+
+def residual(x: Tensor) -> Tensor:
+    """What enters the residual stream: fp32 where the network computes in fp16, whose 65,504 the stream's sums pass."""
+    return x.float() if x.dtype == torch.float16 else x
+
+
+def gated(gate: Tensor, up: Tensor, down: nn.Linear) -> Tensor:
+    """SwiGLU's down projection. In an fp16 network one whose weight is fp32 gets products that are computed in fp32."""
+    if gate.dtype == torch.float16:
+        gate, up = gate.to(down.weight.dtype), up.to(down.weight.dtype)
+    out: Tensor = down(F.silu(gate) * up)
+    return out
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,6 +26,14 @@ class N3DNetwork(nn.Module):
     def head_weight(self) -> Tensor:
         """[vocab, hidden]: the output head, which is the embedding table where the two are tied."""
         return self.model.embed_tokens.weight if self.config.text.tie_word_embeddings else self.lm_head.weight
+
+    def type_of(self, name: str, dtype: torch.dtype) -> torch.dtype:
+        """The type of a parameter in a network that computes in `dtype`.
+
+        Products of the tower's last MLP pass 65,504 in the released weights: its down projection is fp32 beside fp16.
+        """
+        wide = f"visual.blocks.{self.config.vision.depth - 1}.mlp.down_proj."
+        return torch.float32 if dtype == torch.float16 and name.startswith(wide) else dtype
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., hidden] -> [..., vocab]."""

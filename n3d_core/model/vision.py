@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from n3d_core.model.config import VisionConfig
-from n3d_core.model.layers import RMSNorm, rotate
+from n3d_core.model.layers import RMSNorm, gated, residual, rotate
 from n3d_core.model.plan import ImagePlan
 from n3d_core.model.point_encoding import sinusoid
 
@@ -93,7 +93,7 @@ class VisionMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., hidden] -> the same."""
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return gated(self.gate_proj(x), self.up_proj(x), self.down_proj)
 
 
 class VisionBlock(nn.Module):
@@ -139,7 +139,7 @@ class VisionTower(nn.Module):
 
     def features(self, patches: Tensor, plan: PlanTensors) -> Tensor:
         """Patches [B, P, values] in merge-group order -> features [B, P, hidden] in window order, not yet encoded."""
-        x = self.patch_embed(patches)[:, plan.order]
+        x = residual(self.patch_embed(patches)[:, plan.order])
         for index, block in enumerate(self.blocks):
             x = block(x, plan, windowed=index not in self.config.fullatt_block_indexes)
         return x

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from n3d_core.backends.base import Backend
-from n3d_core.backends.cached_sequence import FIRST_BUCKET
+from n3d_core.backends.cached_sequence import FIRST_BUCKET, Chunk
 from n3d_core.backends.graph_store import GraphStore
 from n3d_core.backends.onnx_backend import OnnxBackend, OnnxCache
 from n3d_core.backends.precision import Precision
@@ -133,8 +134,6 @@ def scatter_seconds(backend: OnnxBackend, cache: OnnxCache, length: int) -> floa
     """Time that the cache's updates take in one step at token 100, by the runtime's profile."""
     import onnxruntime
 
-    from n3d_core.backends.cached_sequence import Chunk
-
     options = onnxruntime.SessionOptions()
     options.enable_profiling = True
     options.log_severity_level = 3
@@ -246,3 +245,22 @@ def test_too_long_a_sequence_and_a_wrong_number_of_pads_are_refused(
     pad = onnx_backend.config.image_token_id
     with pytest.raises(BackendError, match="the chunk has 2 image pads and the image 30 tokens"):
         onnx_backend.start().extend([pad, pad], np.zeros((3, 2), np.int64), onnx_backend.encode(image))
+
+
+def test_what_onnx_runtime_raises_in_a_run_names_the_graph_the_version_and_what_to_do(
+    onnx_backend: OnnxBackend, image: VisionInput
+) -> None:
+    import onnxruntime
+
+    version = onnxruntime.__version__
+    said = rf"ONNX Runtime {version} failed to run the %s graph \(fp32\) of .*%s.*; free memory, or use .*; .* delete "
+    short = replace(image, patches=image.patches[:-4])
+    with pytest.raises(BackendError, match=said % ("vision", "dimension")):
+        onnx_backend.encode(short)
+    cache = OnnxCache(onnx_backend)
+    cache.reserve(FIRST_BUCKET, 0)
+    text = onnx_backend.config.text
+    turn = np.ones((1, text.head_size // 2), np.float32)
+    chunk = Chunk(np.zeros((1, text.hidden_size), np.float32), turn, turn, 0, np.array([5]))  # it has no sixth token
+    with pytest.raises(BackendError, match=said % ("decoder", "indices")):
+        cache.run(chunk, FIRST_BUCKET)
