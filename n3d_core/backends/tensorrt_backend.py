@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from n3d_core.backends.base import cached_numbers
 from n3d_core.backends.cached_sequence import CachedSequence, Chunk
 from n3d_core.backends.engine_store import EngineStore
+from n3d_core.backends.finite import require_finite
 from n3d_core.backends.tensorrt_builder import MAX_CHUNK, MAX_ROWS
 from n3d_core.backends.tensorrt_engine import BoundContext, Engine
 from n3d_core.errors import BackendError
@@ -28,6 +30,11 @@ class TensorRTBackend:
     Args:
         engines: of the checkpoint.
         device: of the buffers; `cuda` but in tests with a stand-in for TensorRT.
+
+    Attributes:
+        lock: held by whoever touches a context or an engine. TensorRT's objects are for one thread at a time, a tower
+            has one context and one set of buffers, and while one thread captures a CUDA graph no other may use the
+            device. Nothing is lost: all threads share one stream.
 
     Raises:
         EngineError: if an engine cannot be built or loaded.
@@ -45,6 +52,7 @@ class TensorRTBackend:
         self.cache_dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[
             engines.graphs.precision.compute
         ]
+        self.lock = threading.RLock()
         self._towers: dict[tuple[int, int], _Tower] = {}
         self._free: list[TensorRTCache] = []
 
@@ -54,23 +62,28 @@ class TensorRTBackend:
 
     def encode(self, image: VisionInput) -> NDArray[np.float32]:
         """Image tokens [tokens, hidden]."""
-        key = (image.plan.grid_h, image.plan.grid_w)
-        if key not in self._towers:
-            file = self.engines.vision(image.plan)
-            self._towers[key] = _Tower(
-                self, Engine(self.engines.api, file, self.engines.kernel_cache(file)), image.plan
-            )
-            self.memory_bytes += file.stat().st_size
-        return self._towers[key].run(image)
+        with self.lock:
+            return self._tower(image.plan).run(image)
 
     def start(self) -> CachedSequence:
         """An empty sequence, in the memory and with the contexts of one that is no longer used if there is one."""
         limit = min(self.engines.capacity, self.config.text.max_position_embeddings)
         longest = min(MAX_CHUNK, self.engines.capacity)
-        cache = self._free.pop() if self._free else TensorRTCache(self)
+        try:
+            cache = self._free.pop()
+        except IndexError:
+            cache = TensorRTCache(self)
         sequence = CachedSequence(self.config.text, self.engines.graphs.table, cache, limit, longest)
         weakref.finalize(sequence, self._free.append, cache)
         return sequence
+
+    def _tower(self, plan: ImagePlan) -> _Tower:
+        key = (plan.grid_h, plan.grid_w)
+        if key not in self._towers:
+            file = self.engines.vision(plan)
+            self._towers[key] = _Tower(self, Engine(self.engines.api, file, self.engines.kernel_cache(file)), plan)
+            self.memory_bytes += file.stat().st_size
+        return self._towers[key]
 
 
 class _Tower:
@@ -117,6 +130,10 @@ class TensorRTCache:
 
     def reserve(self, bucket: int, used: int) -> None:
         """See `DecoderCache.reserve`."""
+        with self.backend.lock:
+            self._reserve(bucket, used)
+
+    def _reserve(self, bucket: int, used: int) -> None:
         old, length = self._past, self.backend.engines.graphs.capacity or bucket
         if old and next(iter(old.values())).shape[2] == length:
             return  # long enough: a buffer that is updated in place has its full length from the start
@@ -132,6 +149,10 @@ class TensorRTCache:
             raise BackendError(
                 f"logits of {len(chunk.rows)} tokens were asked for in one pass: the engine gives {MAX_ROWS}"
             )
+        with self.backend.lock:
+            return self._run(chunk, bucket)
+
+    def _run(self, chunk: Chunk, bucket: int) -> NDArray[np.float32]:
         if chunk.length == 1:
             key = (bucket, self._turn)
             if key not in self._steps:
@@ -141,6 +162,12 @@ class TensorRTCache:
             if self._chunk_context is None:
                 self._chunk_context = self.backend.decoder.context(CHUNK)
             logits = _Pass(self, self._chunk_context, chunk.length, len(chunk.rows), bucket).run(chunk)
+        try:
+            require_finite(logits, self.backend.name, self.backend.engines.graphs.precision.compute)
+        except BackendError:
+            for values in self._past.values():  # masked, yet a NaN there would spoil whatever comes later
+                values[:, :, chunk.start : chunk.end] = 0
+            raise
         if not self.in_place:
             self._past, self._present = self._present, self._past
             self._turn = 1 - self._turn

@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -450,3 +455,56 @@ def test_single_steps_are_measured_against_the_engines_bytes(checkpoint: Path) -
     found = measure_decode(made, Machine("cpu", 1, read_gb_s=10.0, copy_gb_s=10.0), context=20, steps=4)
     assert found.bytes_per_step == made.engines.decoder().stat().st_size + cached
     assert found.ceiling_share == pytest.approx(found.bytes_per_step / 10e9 / (found.step_ms / 1e3), abs=2e-3)
+
+
+def in_threads(*work: Callable[[], object]) -> list[object]:
+    with ThreadPoolExecutor(len(work)) as pool:
+        return [future.result() for future in [pool.submit(w) for w in work]]
+
+
+@pytest.mark.parametrize(("name", "version"), [VERSIONS[0], VERSIONS[3]], ids=["lowered", "rtx"])
+def test_threads_that_share_a_backend_do_not_share_a_run(
+    checkpoint: Path, image: VisionInput, name: str, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each gets what it gets alone, and no two are in TensorRT at once: its objects are for one thread at a time."""
+    from .stand_in_tensorrt import Context
+
+    made = backend(checkpoint, api(name, version))
+    other = replace(image, patches=-image.patches)
+    alone = [(made.encode(one), replies(made, one)) for one in (image, other)]
+    plain, inside = Context.execute_async_v3, threading.Lock()
+    overlaps: list[str] = []
+
+    def slow(context: Context, stream: int) -> bool:
+        if not inside.acquire(blocking=False):
+            overlaps.append("two threads in TensorRT at once")
+            return plain(context, stream)
+        try:
+            time.sleep(0.003)  # another thread has the time to write its input
+            return plain(context, stream)
+        finally:
+            inside.release()
+
+    monkeypatch.setattr(Context, "execute_async_v3", slow)
+    for _ in range(3):
+        tokens = in_threads(lambda: made.encode(image), lambda: made.encode(other))
+        logits = in_threads(lambda: replies(made, image), lambda: replies(made, other))
+        for found, expected in zip(zip(tokens, logits, strict=True), alone, strict=True):
+            np.testing.assert_array_equal(found[0], expected[0])
+            np.testing.assert_array_equal(found[1], expected[1])
+    assert overlaps == []
+
+
+@pytest.mark.parametrize("kind", ["torch", "tensorrt"])
+def test_a_cache_that_another_thread_took_meanwhile_is_no_error(checkpoint: Path, kind: str) -> None:
+    class TakenMeanwhile(list):
+        def __bool__(self) -> bool:
+            return True  # as it was when it was asked
+
+    made = (
+        backend(checkpoint, api("tensorrt", "10.16.1"))
+        if kind == "tensorrt"
+        else TorchBackend(load_network(checkpoint))
+    )
+    made._free = TakenMeanwhile()
+    assert made.start().length == 0
