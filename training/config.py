@@ -158,7 +158,7 @@ class TrainConfig:
         steps: optimiser steps of the whole schedule.
         batch: images of a micro-batch of one process; `accumulate` micro-batches make a step.
         precision: `fp32`, or `bf16` for the forward and backward passes (parameters and optimiser stay fp32; frozen
-            parameters of `lora` are bf16 then).
+            parameters of `lora` are bf16 then); `auto` takes the one that is faster here.
         compiled: whether the blocks run through `torch.compile` (a minute at the start; half as long a step on a CPU).
         sharding: of many processes: `fsdp` shards parameters and optimiser over them, `ddp` keeps all in each, which
             is faster where the model is small.
@@ -195,7 +195,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name, allowed in (
-            ("precision", ("fp32", "bf16")),
+            ("precision", ("fp32", "bf16", "auto")),
             ("train", ("full", "lora")),
             ("sharding", ("fsdp", "ddp")),
         ):

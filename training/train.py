@@ -12,7 +12,7 @@ import argparse
 import math
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -32,7 +32,7 @@ from training.errors import TrainingError
 from training.lora import add_adapters
 from training.model import Batch, TrainingModel
 from training.optim import MovingAverage, Optimiser, initialise, parameter_count
-from training.parallel import Processes, half_precision, sharded_like, whole
+from training.parallel import Processes, fastest_precision, half_precision, sharded_like, whole
 from training.progress import Progress
 from training.scenes.catalogue import CLASSES
 from training.scenes.colors import COLORS
@@ -42,6 +42,8 @@ class Trainer:
     """Model, optimiser, average and step of one training, in one process or in one of many."""
 
     def __init__(self, config: TrainConfig, processes: Processes) -> None:
+        if config.precision == "auto":
+            config = replace(config, precision=fastest_precision(processes.device))
         self.config, self.processes = config, processes
         self.output = Path(config.output)
         self.output.mkdir(parents=True, exist_ok=True)
@@ -110,7 +112,8 @@ class Trainer:
         stream = self._batches()
         progress = Progress(self.output, config.steps, config.tensorboard) if self.processes.first else None
         self._say(
-            f"{parameter_count(self.model.network.parameters()) / 1e6:.2f} M parameters, {self.samples.size} images"
+            f"{parameter_count(self.model.network.parameters()) / 1e6:.2f} M parameters in {config.precision}, "
+            f"{self.samples.size} images"
         )
         images = config.batch * config.accumulate * self.processes.world
         while self.step < config.steps:
