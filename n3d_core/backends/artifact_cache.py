@@ -71,6 +71,12 @@ def cached(kind: str, key: Mapping[str, Any], build: Callable[[Path], None], roo
     return folder
 
 
+def discard(folder: Path) -> None:
+    """Removes an artifact that turned out to be of no use, once nobody builds it: the next `cached` builds it again."""
+    with writing(folder.parent), _locked(folder.with_suffix(".lock")):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def damage(folder: Path, key: Mapping[str, Any]) -> str | None:
     """Why an artifact cannot be used; None if it can.
 

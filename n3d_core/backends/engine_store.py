@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
-from n3d_core.backends.artifact_cache import cache_root, cached
+from n3d_core.backends.artifact_cache import cache_root, cached, discard
 from n3d_core.backends.engine_manifest import MANIFEST, WantedEngine, damaged, find_engine
 from n3d_core.backends.export import Graph
 from n3d_core.backends.graph_store import GraphStore
 from n3d_core.backends.precision import Precision
 from n3d_core.backends.tensorrt_api import TensorRT
 from n3d_core.backends.tensorrt_builder import CAPACITY, Profile, build_engine, decoder_profiles
+from n3d_core.backends.tensorrt_engine import Engine
 from n3d_core.errors import EngineError
 from n3d_core.model.plan import ImagePlan
 
@@ -55,8 +58,7 @@ class EngineStore:
 
     def decoder(self) -> Path:
         """The decoder's engine file."""
-        found = self._built_ahead("decoder", None)
-        return found or self._built_here("decoder", self.graphs.decoder(), decoder_profiles(self.capacity))
+        return self._built_ahead("decoder", None) or self._decoder_here()
 
     def vision(self, plan: ImagePlan) -> Path:
         """The vision tower's engine file for a patch grid.
@@ -64,14 +66,42 @@ class EngineStore:
         Raises:
             EngineError: if it was compiled for another image size and may not be built here.
         """
-        found = self._built_ahead("vision", plan)
-        return found or self._built_here("vision", self.graphs.vision(plan), ())
+        return self._built_ahead("vision", plan) or self._vision_here(plan)
+
+    def open_decoder(self) -> Engine:
+        """The decoder's engine, loaded; see `open_vision`."""
+        return self._opened(self.decoder(), self._decoder_here)
+
+    def open_vision(self, plan: ImagePlan) -> Engine:
+        """The vision tower's engine, loaded. One that TensorRT cannot load is built here; one line says why.
+
+        Raises:
+            EngineError: if that one cannot be loaded either, there is no memory for it, or it may not be built here.
+        """
+        return self._opened(self.vision(plan), lambda: self._vision_here(plan))
 
     def kernel_cache(self, engine: Path) -> Path:
         """Where an engine's just-in-time kernels are kept."""
-        folder = cache_root() / "kernels"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{engine.parent.name}-{engine.stem}.kernels"
+        place = hashlib.sha256(str(engine.resolve()).encode()).hexdigest()[:12]
+        return cache_root() / "kernels" / f"{place}-{engine.stem}.kernels"
+
+    def _opened(self, file: Path, build: Callable[[], Path]) -> Engine:
+        try:
+            return Engine(self.api, file, self.kernel_cache(file))
+        except EngineError as error:
+            if not self._may_build or "memory" in str(error).lower():
+                raise
+            log.warning("%s is built again: %s", file, error)
+        if file.parent != self._ahead:
+            discard(file.parent)
+        again = build()
+        return Engine(self.api, again, self.kernel_cache(again))
+
+    def _decoder_here(self) -> Path:
+        return self._built_here("decoder", self.graphs.decoder(), decoder_profiles(self.capacity))
+
+    def _vision_here(self, plan: ImagePlan) -> Path:
+        return self._built_here("vision", self.graphs.vision(plan), ())
 
     def _built_here(self, kind: str, graph: Graph, profiles: tuple[Profile, ...]) -> Path:
         if not self._may_build:
@@ -87,7 +117,7 @@ class EngineStore:
 
         def build(folder: Path) -> None:
             log.info("building %s; this happens once and takes minutes for a large model", name)
-            timings = None if self.api.is_rtx else self.kernel_cache(Path(self.target) / "all").with_suffix(".timings")
+            timings = None if self.api.is_rtx else cache_root() / "kernels" / f"{self.target}.timings"
             build_engine(self.api, graph, folder / name, self.target, profiles, self._workspace, timings)
 
         return cached("engines", key, build) / name

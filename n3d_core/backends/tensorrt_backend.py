@@ -46,9 +46,8 @@ class TensorRTBackend:
         self.name = (
             f"tensorrt ({engines.api.name} {engines.api.version}, {engines.target}, {engines.graphs.precision.name})"
         )
-        file = engines.decoder()
-        self.decoder = Engine(engines.api, file, engines.kernel_cache(file))
-        self.memory_bytes = self._decoder_bytes = file.stat().st_size
+        self.decoder = engines.open_decoder()
+        self.memory_bytes = self._decoder_bytes = self.decoder.bytes
         self.cache_dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[
             engines.graphs.precision.compute
         ]
@@ -80,9 +79,9 @@ class TensorRTBackend:
     def _tower(self, plan: ImagePlan) -> _Tower:
         key = (plan.grid_h, plan.grid_w)
         if key not in self._towers:
-            file = self.engines.vision(plan)
-            self._towers[key] = _Tower(self, Engine(self.engines.api, file, self.engines.kernel_cache(file)), plan)
-            self.memory_bytes += file.stat().st_size
+            engine = self.engines.open_vision(plan)
+            self._towers[key] = _Tower(self, engine, plan)
+            self.memory_bytes += engine.bytes
         return self._towers[key]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import onnx
 
+from n3d_core.atomic_write import atomic_write
 from n3d_core.backends.cached_sequence import FIRST_BUCKET
 from n3d_core.backends.export import Graph
 from n3d_core.backends.tensorrt_api import TensorRT
@@ -94,7 +95,7 @@ def build_engine(
     with output.open("wb") as file:
         file.write(serialized)
     if timings is not None and timing_cache is not None:
-        timing_cache.write_bytes(bytes(timings.serialize()))
+        _keep_timings(timing_cache, bytes(timings.serialize()))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     built = BuiltEngine(
         bytes=output.stat().st_size,
@@ -170,6 +171,15 @@ def _attach_timing_cache(config: Any, path: Path | None) -> Any:
         cache = config.create_timing_cache(b"")  # of another TensorRT or GPU, or damaged
         config.set_timing_cache(cache, ignore_mismatch=False)
     return cache
+
+
+def _keep_timings(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as part:
+            part.write_bytes(data)
+    except OSError as error:  # the engine is built; the next one takes longer
+        log.warning("%s: timings are not kept for the next build (%s)", path, error.strerror)
 
 
 def _progress_monitor(trt: Any, name: str) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from n3d_core.atomic_write import atomic_write
 from n3d_core.backends.tensorrt_api import TensorRT
 from n3d_core.errors import EngineError
 
+log = logging.getLogger("n3d.tensorrt")
+
 
 class Engine:
     """A deserialised engine.
@@ -20,6 +24,9 @@ class Engine:
     Args:
         path: of the engine file.
         runtime_cache: a file that TensorRT for RTX keeps its just-in-time kernels in; unused by classic TensorRT.
+
+    Attributes:
+        bytes: of the file.
 
     Raises:
         EngineError: if this TensorRT or GPU cannot load the engine.
@@ -29,7 +36,9 @@ class Engine:
         self.api, self.path = api, path
         self._logger = api.logger()
         self._runtime = api.module.Runtime(self._logger)
-        self.engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
+        data = path.read_bytes()
+        self.bytes = len(data)
+        self.engine = self._runtime.deserialize_cuda_engine(data)
         if self.engine is None:
             said = "; ".join(self._logger.errors[-2:]) or "no reason given"
             raise EngineError(
@@ -58,21 +67,27 @@ class Engine:
         return made
 
     def save_kernels(self) -> None:
-        """Keeps the kernels that were compiled so far for the next start."""
+        """Keeps the kernels that were compiled so far for the next start, where there is room for them."""
         if self._cache_file is None or self._kernels is None:
             return
         data = bytes(self._kernels.serialize())
-        if data != self._saved:
+        if data == self._saved:
+            return
+        try:
+            self._cache_file.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(self._cache_file) as part:
                 part.write_bytes(data)
-            self._saved = data
+        except OSError as error:  # an answer is worth more than a quicker start
+            log.warning("%s: kernels are not kept for the next start (%s)", self._cache_file, error.strerror)
+            self._cache_file = None
+        self._saved = data
 
     def _runtime_config(self) -> tuple[Any, Any]:
         if self._cache_file is None:
             return None, None
         config = self.engine.create_runtime_config()
         kernels = config.create_runtime_cache()
-        if self._cache_file.exists():
+        with suppress(OSError):  # not there yet, or not readable: filled anew
             kernels.deserialize(self._cache_file.read_bytes())  # of another version: refused, and filled anew
         config.set_runtime_cache(kernels)
         return config, kernels

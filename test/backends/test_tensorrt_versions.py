@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import threading
 import time
@@ -11,11 +12,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from n3d_core.backends.artifact_cache import sha256_of
 from n3d_core.backends.engine_store import EngineStore
 from n3d_core.backends.precision import Precision
 from n3d_core.backends.tensorrt_api import TensorRT
@@ -145,6 +149,67 @@ def test_an_engine_that_cannot_be_loaded_says_what_to_do(checkpoint: Path, tmp_p
         Engine(api("tensorrt", "10.16.1"), file)
 
 
+def test_an_engine_of_the_cache_that_cannot_be_loaded_is_built_again(
+    checkpoint: Path, image: VisionInput, caplog: pytest.LogCaptureFixture
+) -> None:
+    trt = api("tensorrt", "10.16.4")
+    first = replies(backend(checkpoint, trt), image)
+    store = EngineStore(checkpoint, trt, TARGET, Precision.named("fp16"))
+    for file in (store.decoder(), store.vision(image.plan)):
+        stat = file.stat()
+        file.write_bytes(b"x" * stat.st_size)
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # its seal is whole
+    built = len(trt.module.builds)
+    np.testing.assert_array_equal(replies(backend(checkpoint, trt), image), first)
+    assert len(trt.module.builds) == built + 2
+    for kind in ("decoder", "vision"):
+        assert f"{kind}-fp16-sm_89.engine is built again: {kind}-fp16-sm_89.engine: tensorrt 10.16.4 cannot load" in (
+            caplog.text
+        )
+    np.testing.assert_array_equal(replies(backend(checkpoint, trt), image), first)
+    assert len(trt.module.builds) == built + 2
+
+
+def test_an_engine_that_finds_no_memory_is_not_built_again(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trt = api("tensorrt", "10.16.5")
+    backend(checkpoint, trt)
+
+    def out_of_memory(logger: Any) -> Any:
+        def fail(_: bytes) -> None:
+            logger.log(logger.ERROR, "CUDA out of memory")
+
+        return SimpleNamespace(deserialize_cuda_engine=fail)
+
+    monkeypatch.setattr(trt.module, "Runtime", out_of_memory)
+    with pytest.raises(EngineError, match="cannot load it on this GPU: CUDA out of memory"):
+        backend(checkpoint, trt)
+    assert len(trt.module.builds) == 1
+
+
+def test_kernels_that_cannot_be_kept_cost_no_answer(
+    checkpoint: Path,
+    image: VisionInput,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trt = api("tensorrt_rtx", "1.7.1.116")
+    expected = replies(backend(checkpoint, trt), image)
+    (tmp_path / "full").write_text("not a folder")
+    monkeypatch.setattr(EngineStore, "kernel_cache", lambda self, engine: tmp_path / "full" / engine.stem)
+    np.testing.assert_array_equal(replies(backend(checkpoint, trt), image), expected)
+    assert "decoder-fp16-sm_89: kernels are not kept for the next start" in caplog.text
+
+
+def test_engines_of_one_name_in_two_folders_keep_kernels_of_their_own(checkpoint: Path, tmp_path: Path) -> None:
+    store = EngineStore(checkpoint, api("tensorrt_rtx", "1.7.1.116"), TARGET, Precision.named("fp16"))
+    files = [tmp_path / model / "engines" / "decoder-fp16-sm_89.engine" for model in ("one", "other")]
+    assert store.kernel_cache(files[0]) != store.kernel_cache(files[1])
+    assert store.kernel_cache(files[0]) == store.kernel_cache(
+        tmp_path / "other" / ".." / "one" / "engines" / files[0].name
+    )
+
+
 class TestEnginesBuiltAhead:
     """A folder of `n3d compile` is used if it fits; if not, one line says why."""
 
@@ -267,6 +332,22 @@ class TestEnginesBuiltAhead:
             EngineStore(checkpoint, trt, TARGET, Precision.named("fp16"), ahead / "nowhere"),
         ):
             assert store.capacity == store.graphs.capacity == 2048
+
+    def test_one_that_cannot_be_loaded_is_built_here_and_left_where_it_is(
+        self, checkpoint: Path, trt: TensorRT, ahead: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        file = ahead / "decoder-fp16-sm_89.engine"
+        file.write_bytes(b"of another GPU")
+        manifest = json.loads((ahead / "manifest.json").read_text())
+        for entry in manifest["engines"]:
+            if entry["file"] == file.name:
+                entry["sha256"] = sha256_of(file)
+        (ahead / "manifest.json").write_text(json.dumps(manifest))
+        with pytest.raises(EngineError, match="cannot load it on this GPU"):
+            self.store(checkpoint, trt, ahead, build=False).open_decoder()
+        assert self.store(checkpoint, trt, ahead).open_decoder().path.parent != ahead
+        assert file.read_bytes() == b"of another GPU"
+        assert f"{file} is built again: " in caplog.text
 
     def test_a_damaged_one_is_built_here(
         self, checkpoint: Path, trt: TensorRT, ahead: Path, caplog: pytest.LogCaptureFixture
