@@ -68,6 +68,7 @@ class N3D:
         sampling: SamplingName = "greedy",
         seed: int = 0,
         image_size: ImageSize | None = None,
+        threads: int = 0,
     ) -> N3D:
         """Loads a shipped model by name, or a checkpoint folder.
 
@@ -78,6 +79,7 @@ class N3D:
                 file count in both.
             seed: of the sampling.
             image_size: that a compiled backend is made for, and what becomes of images of another size.
+            threads: of ONNX Runtime; 0 leaves it to the backend. Torch's are the process's (`torch.set_num_threads`).
 
         Raises:
             CheckpointError: if the folder is missing, incomplete or damaged.
@@ -89,7 +91,7 @@ class N3D:
         tokenizer, defaults = load_tokenizer(folder, config), GenerationDefaults.from_folder(folder, config)
         chosen = Sampling.named(sampling, defaults, seed)
         return cls(
-            load_backend(folder, backend),
+            load_backend(folder, backend, threads),
             tokenizer,
             Calibration.from_folder(folder),
             folder.name,

@@ -73,10 +73,8 @@ class Compilation:
 
         Engines that still fit are kept, and so are the entries of other precisions and targets.
         """
-        api = TensorRT.installed()
         targets = list(dict.fromkeys(targets))
-        for target in targets:
-            api.check_target(target, local_architecture())
+        api = TensorRT.that_builds(targets, local_architecture())
         reason = "--lower was given" if self.lower else api.needs_lowering(self.precision)
         if reason:
             log.info("the graph is lowered to opset 19: %s", reason)
@@ -175,8 +173,9 @@ class Compilation:
         return manifest
 
     def _check_space(self, output: Path, targets: int) -> None:
-        """Two bytes a parameter and engine, and the graphs on the way."""
-        needed = 2 * sum(p.numel() for p in self.network.parameters()) * (targets + 1)
+        """The weights in each engine, and in the graphs on the way; integers are counted as fp16."""
+        width = 4 if self.precision.name == "fp32" else 2
+        needed = width * sum(p.numel() for p in self.network.parameters()) * (targets + 1)
         free = shutil.disk_usage(output).free
         if free < needed:
             raise EngineError(f"{output}: {free / 1e9:.1f} GB are free and about {needed / 1e9:.1f} GB are needed")

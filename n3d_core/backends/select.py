@@ -8,42 +8,45 @@ from n3d_core.backends.base import Backend
 from n3d_core.errors import BackendError, ConfigError, MissingDependencyError
 
 NAMES = ("torch", "onnx", "tensorrt")  # each may be followed by a precision, as in `onnx:int4`
+COMPILED = "+compile"  # may end torch's precision
 
 
-def load_backend(folder: Path, backend: str = "auto") -> Backend:
+def load_backend(folder: Path, backend: str = "auto", threads: int = 0) -> Backend:
     """Loads a checkpoint folder on a backend.
 
     `auto` takes the fastest that works here: TensorRT where there is a GPU that it supports, torch on another GPU, ONNX
     Runtime on a CPU, torch where that is missing. The backend's `reason` says what decided.
 
     Args:
-        backend: `auto`, `torch`, `onnx`, `tensorrt`, or one of these with a precision: `onnx:int4`.
+        backend: `auto`, `torch`, `onnx`, `tensorrt`, or one of these with a precision: `onnx:int4`. On a GPU
+            `torch:bf16+compile` has `torch.compile` fuse the single step, which takes a minute.
+        threads: of ONNX Runtime; 0 leaves it to the backend. Torch's are the process's.
 
     Raises:
         ConfigError: if the name or precision is unknown.
-        BackendError, MissingDependencyError: if the backend cannot run here.
+        BackendError, MissingDependencyError: if the backend cannot run here, for want of memory too.
         CheckpointError: if the folder cannot be loaded.
     """
     name, _, precision = backend.partition(":")
     if name == "auto" and not precision:
-        return _fastest(folder)
+        return _fastest(folder, threads)
     if name not in NAMES:
         raise ConfigError(
             f"backend is {backend!r}: 'auto' or one of {', '.join(NAMES)} is wanted, with a precision as in 'onnx:int4'"
         )
-    return _load(folder, name, precision or None, "asked for")
+    return _load(folder, name, precision or None, "asked for", threads)
 
 
-def _fastest(folder: Path) -> Backend:
+def _fastest(folder: Path, threads: int) -> Backend:
     import torch
 
     refused: list[str] = []
     for name in ("tensorrt",) if torch.cuda.is_available() else ("onnx",):
         try:
-            return _load(folder, name, None, _why(name, refused))
+            return _load(folder, name, None, _why(name, refused), threads)
         except (BackendError, MissingDependencyError) as error:
             refused.append(f"{name} cannot run here ({error})")
-    return _load(folder, "torch", None, _why("torch", refused))
+    return _load(folder, "torch", None, _why("torch", refused), threads)
 
 
 def _why(name: str, refused: list[str]) -> str:
@@ -51,29 +54,38 @@ def _why(name: str, refused: list[str]) -> str:
     return "; ".join([f"auto: {places[name]}", *refused])
 
 
-def _load(folder: Path, name: str, precision: str | None, reason: str) -> Backend:
-    if name == "torch":
-        return _torch(folder, precision, reason)
-    if name == "onnx":
-        return _onnx(folder, precision or "fp32", reason)
-    return _tensorrt(folder, precision or "fp16", reason)
+def _load(folder: Path, name: str, precision: str | None, reason: str, threads: int) -> Backend:
+    from n3d_core.backends.memory import enough_memory
+
+    with enough_memory(name):
+        if name == "torch":
+            return _torch(folder, precision, reason)
+        if name == "onnx":
+            return _onnx(folder, precision or "fp32", reason, threads)
+        return _tensorrt(folder, precision or "fp16", reason)
 
 
 def _torch(folder: Path, precision: str | None, reason: str) -> Backend:
     import torch
 
+    from n3d_core.backends.memory import check_host_memory
     from n3d_core.backends.torch_backend import TorchBackend
     from n3d_core.model.checkpoint import load_network
 
     types = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    chosen = precision or ("bf16" if device == "cuda" else "fp32")
+    compiled = (precision or "").endswith(COMPILED)
+    chosen = (precision or "").removesuffix(COMPILED) or ("bf16" if device == "cuda" else "fp32")
+    if compiled and device == "cpu":
+        raise BackendError(f"torch:{precision} fuses single steps on a GPU, and torch sees none: use torch:{chosen}")
     if chosen not in types:
         raise BackendError(f"the torch backend runs {', '.join(types)}, and {chosen} was asked for: use onnx:{chosen}")
-    return TorchBackend(load_network(folder, types[chosen], device), reason)
+    if device == "cpu":
+        check_host_memory(folder, types[chosen], f"torch:{chosen}")
+    return TorchBackend(load_network(folder, types[chosen], device), reason, compiled=compiled)
 
 
-def _onnx(folder: Path, precision: str, reason: str) -> Backend:
+def _onnx(folder: Path, precision: str, reason: str, threads: int) -> Backend:
     from n3d_core.backends.onnx_backend import OnnxBackend, import_onnxruntime
 
     import_onnxruntime()  # before a graph is exported for nothing
@@ -84,7 +96,7 @@ def _onnx(folder: Path, precision: str, reason: str) -> Backend:
     chosen = Precision.named(precision)
     if chosen.compute == "bf16":
         raise BackendError("ONNX Runtime computes no bf16 on a CPU: use onnx:fp32 or onnx:int4")
-    return OnnxBackend(GraphStore(folder, chosen), reason=reason)
+    return OnnxBackend(GraphStore(folder, chosen), threads, reason)
 
 
 def _tensorrt(folder: Path, precision: str, reason: str) -> Backend:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from n3d_core.errors import EngineError, MissingDependencyError
 log = logging.getLogger("n3d.tensorrt")
 
 MODULES = ("tensorrt", "tensorrt_rtx")
+_OLDEST = (10, 3)  # strongly typed networks, and what the lowered graphs need
 _ROTARY_PARSED = (10, 15, 1)  # Attention is parsed from 10.14, RotaryEmbedding and TensorScatter from 10.15.1
 _BUILT_THERE = {
     "sm_87": "a Jetson Orin builds its own: run this command there, with JetPack 6 and its TensorRT 10.3 (--lower)",
@@ -40,16 +42,53 @@ class TensorRT:
         """The module that is there; `tensorrt` before `tensorrt_rtx`.
 
         Raises:
-            MissingDependencyError: if there is none.
+            MissingDependencyError: if there is none that can be used.
         """
+        return cls.all_installed()[0]
+
+    @classmethod
+    def all_installed(cls) -> list[TensorRT]:
+        """Every module that is there, one at least; see `installed`."""
+        found, refused = [], []
         for name in MODULES:
             try:
-                return cls(importlib.import_module(name), name)
-            except ImportError:
+                made = cls(importlib.import_module(name), name)
+            except ModuleNotFoundError as error:
+                if error.name not in (name, None):  # else it is simply not installed
+                    refused.append(f"{name} cannot be imported ({error})")
+            except (ImportError, OSError) as error:  # its libraries are missing, or another driver's
+                refused.append(f"{name} cannot be imported ({error})")
+            else:
+                if made.is_rtx or made.release >= _OLDEST:
+                    found.append(made)
+                else:
+                    refused.append(f"{name} {made.version} is too old: 10.3 (JetPack 6.1) or newer is wanted")
+        if not found:
+            raise MissingDependencyError(
+                f"TensorRT {'cannot be used: ' + '; '.join(refused) if refused else 'is not installed'}: pip install "
+                "'n3d-ros[tensorrt]' (RTX cards); on a Jetson it comes with JetPack"
+            )
+        return found
+
+    @classmethod
+    def that_builds(cls, targets: Sequence[str], local: str | None) -> TensorRT:
+        """The first module that builds for all of some architectures; see `check_target`.
+
+        Raises:
+            MissingDependencyError, EngineError: of the last module, if none does.
+        """
+        refused: list[EngineError] = []
+        for made in cls.all_installed():
+            try:
+                for target in targets:
+                    made.check_target(target, local)
+            except EngineError as error:
+                refused.append(error)
                 continue
-        raise MissingDependencyError(
-            "TensorRT is not installed: pip install 'n3d-ros[tensorrt]' (RTX cards); on a Jetson it comes with JetPack"
-        )
+            if refused:
+                log.warning("%s %s builds: %s", made.name, made.version, refused[0])
+            return made
+        raise refused[-1]
 
     @property
     def version(self) -> str:

@@ -15,6 +15,7 @@ from n3d_core.backends.base import cached_numbers
 from n3d_core.backends.cached_sequence import CachedSequence, Chunk
 from n3d_core.backends.engine_store import EngineStore
 from n3d_core.backends.finite import require_finite
+from n3d_core.backends.memory import enough_memory
 from n3d_core.backends.tensorrt_builder import MAX_CHUNK, MAX_ROWS
 from n3d_core.backends.tensorrt_engine import BoundContext, Engine
 from n3d_core.errors import BackendError
@@ -61,7 +62,7 @@ class TensorRTBackend:
 
     def encode(self, image: VisionInput) -> NDArray[np.float32]:
         """Image tokens [tokens, hidden]."""
-        with self.lock:
+        with self.lock, enough_memory(self.name):
             return self._tower(image.plan).run(image)
 
     def start(self) -> CachedSequence:
@@ -129,7 +130,7 @@ class TensorRTCache:
 
     def reserve(self, bucket: int, used: int) -> None:
         """See `DecoderCache.reserve`."""
-        with self.backend.lock:
+        with self.backend.lock, enough_memory(self.backend.name):
             self._reserve(bucket, used)
 
     def _reserve(self, bucket: int, used: int) -> None:
@@ -148,7 +149,7 @@ class TensorRTCache:
             raise BackendError(
                 f"logits of {len(chunk.rows)} tokens were asked for in one pass: the engine gives {MAX_ROWS}"
             )
-        with self.backend.lock:
+        with self.backend.lock, enough_memory(self.backend.name):
             return self._run(chunk, bucket)
 
     def _run(self, chunk: Chunk, bucket: int) -> NDArray[np.float32]:

@@ -64,7 +64,7 @@ def refusals(path: Path) -> list[str]:
             found.add(f"operator {node.op_type} is not known")
             continue
         names = {TensorProto.DataType.Name(types[v]) for v in [*node.input, *node.output] if types.get(v)}
-        for name in sorted(names - OPERATORS[node.op_type] - {"INT64", "BOOL"}):
+        for name in sorted(names - OPERATORS[node.op_type]):
             found.add(f"operator {node.op_type} is not known for {name}")
         untyped = [v for v in [*node.input, *node.output] if v and not types.get(v)]
         found.update(f"operator {node.op_type}: the type of {v} is not known" for v in untyped)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from n3d_core.backends.base import cached_numbers
 from n3d_core.backends.finite import require_finite
+from n3d_core.backends.memory import enough_memory
 from n3d_core.backends.static_step import StaticStep
 from n3d_core.errors import BackendError, TextTooLongError
 from n3d_core.model.decoder import KVCache, causal_mask, mrope_tables
@@ -60,7 +61,7 @@ class TorchBackend:
     @torch.inference_mode()
     def encode(self, image: VisionInput) -> Tensor:
         """Image tokens [tokens, hidden]."""
-        with self.lock:
+        with self.lock, enough_memory(self.name):
             patches = torch.from_numpy(image.patches)[None].to(self.device, self.dtype)
             coordinates = torch.from_numpy(image.coordinates)[None].to(self.device)
             tokens: Tensor = self.network.visual(patches, coordinates, self._plan(image.plan))[0]
@@ -77,8 +78,13 @@ class TorchBackend:
         return sequence
 
     def allocate(self, capacity: int) -> KVCache:
-        """A cache for `capacity` tokens."""
-        return KVCache(self.config.text, capacity, device=self.device, dtype=self.dtype)
+        """A cache for `capacity` tokens.
+
+        Raises:
+            BackendError: if there is no memory for it.
+        """
+        with enough_memory(self.name):
+            return KVCache(self.config.text, capacity, device=self.device, dtype=self.dtype)
 
     def _plan(self, plan: ImagePlan) -> PlanTensors:
         key = (plan.grid_h, plan.grid_w)
@@ -112,7 +118,7 @@ class TorchSequence:
         self, ids: list[int], positions: NDArray[np.int64], image: Tensor | None = None, rows: int = 1
     ) -> NDArray[np.float32]:
         """See `Sequence.extend`."""
-        with self._backend.lock:
+        with self._backend.lock, enough_memory(self._backend.name):
             return self._extend(ids, positions, image, rows)
 
     def _extend(

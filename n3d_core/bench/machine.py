@@ -51,6 +51,14 @@ def peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def peak_gpu_memory() -> dict[str, int]:
+    """`peak_gpu_memory_bytes`: most that this process's tensors took of a GPU; nothing without one.
+
+    Engines of TensorRT and its contexts take theirs besides.
+    """
+    return {"peak_gpu_memory_bytes": torch.cuda.max_memory_allocated()} if torch.cuda.is_available() else {}
+
+
 def _seconds(work: Callable[[], object], device: str) -> float:
     _wait(device)
     started = time.perf_counter()

@@ -17,7 +17,7 @@ import torch
 
 from n3d_core.backends.select import load_backend
 from n3d_core.bench.decode import DecodeSpeed, measure_decode
-from n3d_core.bench.machine import Machine, measure_machine, peak_memory_bytes
+from n3d_core.bench.machine import Machine, measure_machine, peak_gpu_memory, peak_memory_bytes
 from n3d_core.bench.observed import ObservedBackend
 from n3d_core.bench.prescribed import QUESTION, prescribed_replies
 from n3d_core.bench.question import QuestionRun, ask_twice, median_stages, parse_ms, reply_cue, saved_steps
@@ -51,7 +51,7 @@ class Suite:
     decode: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.repeat < 1 or (self.layers is not None and self.layers < 1) or (self.threads or 1) < 1:
+        if any(number is not None and number < 1 for number in (self.repeat, self.layers, self.threads)):
             raise ConfigError("--repeat, --layers and --threads are at least 1")
         if self.layers is not None and self.random_weights is None:
             raise ConfigError("--layers goes with --random-weights: a checkpoint has the layers that it has")
@@ -92,7 +92,7 @@ def _cache_at(place: str) -> Iterator[None]:
 
 def _measure_folder(suite: Suite, folder: Path, machine: Machine) -> dict[str, Any]:
     figures, ours = _ours(suite, folder, machine)  # its backend is given back: the others need its memory
-    decode = [figures.pop("own_decode"), *(_decode_of(folder, name, machine) for name in suite.decode)]
+    decode = [figures.pop("own_decode"), *(_decode_of(folder, name, machine, suite) for name in suite.decode)]
     figures |= {"ceiling_share": decode[-1].ceiling_share, "decode": [asdict(speed) for speed in decode]}
     if suite.random_weights is None:
         figures |= _onnx_over_torch(folder, suite)
@@ -100,13 +100,13 @@ def _measure_folder(suite: Suite, folder: Path, machine: Machine) -> dict[str, A
         figures |= compare(folder, ours, suite.repeat)
         if suite.random_weights is not None:
             figures["real_shape_speedup"] = figures["question_speedup"]
-    return figures | {"machine": asdict(machine), "peak_memory_bytes": peak_memory_bytes()}
+    return figures | {"machine": asdict(machine), "peak_memory_bytes": peak_memory_bytes()} | peak_gpu_memory()
 
 
 def _ours(suite: Suite, folder: Path, machine: Machine) -> tuple[dict[str, Any], OurWay]:
     """Two questions about a frame on the backend that was asked for."""
     read_ms, frame, questions = _frame(suite)
-    model, backend = _observed(folder, suite.backend)
+    model, backend = _observed(folder, suite.backend, suite)
     log.info("warming %s up", backend.name)
     view, replies = model.look(frame), None
     if suite.random_weights is not None:
@@ -155,8 +155,8 @@ def _our_way(
     )
 
 
-def _observed(folder: Path, name: str) -> tuple[N3D, ObservedBackend]:
-    model = N3D.load(folder, name)
+def _observed(folder: Path, name: str, suite: Suite) -> tuple[N3D, ObservedBackend]:
+    model = N3D.load(folder, name, threads=suite.threads or 0)
     watched = ObservedBackend(model.backend)
     model.backend = watched
     return model, watched
@@ -197,9 +197,9 @@ def _asked(
     return repeated(lambda: ask_twice(model, frame, questions, replies), repeat)
 
 
-def _decode_of(folder: Path, name: str, machine: Machine) -> DecodeSpeed:
+def _decode_of(folder: Path, name: str, machine: Machine, suite: Suite) -> DecodeSpeed:
     log.info("single steps of %s", name)
-    return measure_decode(load_backend(folder, name), machine)
+    return measure_decode(load_backend(folder, name, suite.threads or 0), machine)
 
 
 def _onnx_over_torch(folder: Path, suite: Suite) -> dict[str, Any]:
@@ -208,7 +208,7 @@ def _onnx_over_torch(folder: Path, suite: Suite) -> dict[str, Any]:
     times = {}
     for name in ("torch:fp32", "onnx:fp32"):
         try:
-            model, _ = _observed(folder, name)
+            model, _ = _observed(folder, name, suite)
         except (BackendError, MissingDependencyError) as error:
             log.info("%s is not compared: %s", name, error)
             return {"onnx_over_torch": None}

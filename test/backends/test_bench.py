@@ -23,7 +23,7 @@ from n3d_core.errors import ConfigError
 from n3d_core.model.checkpoint import load_network
 from n3d_core.model.config import N3DConfig
 from n3d_core.model.preprocess import VisionInput
-from n3d_core.models import shelves
+from n3d_core.models import find_model, shelves
 from n3d_core.results import Answer
 
 from .conftest import small_config
@@ -104,11 +104,22 @@ def test_a_random_checkpoint_loads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"repeat": 0}, {"layers": 2}, {"layers": 0, "random_weights": "3b"}, {"threads": 0, "repeat": 0}]
+    "options", [{"repeat": 0}, {"layers": 2}, {"layers": 0, "random_weights": "3b"}, {"threads": 0}]
 )
 def test_wrong_options_are_refused(options: dict) -> None:
     with pytest.raises(ConfigError):
         Suite(**options)
+
+
+@shipped
+def test_the_threads_of_the_benchmark_are_those_of_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bandwidth is measured with as many: a step that runs on others has another ceiling."""
+    pytest.importorskip("onnxruntime", reason="the backend: pip install 'n3d-ros[onnxruntime,export]'")
+    folder, asked = find_model("n3d-tiny"), Suite(threads=2)
+    machine = Machine("cpu", 2, read_gb_s=10.0, copy_gb_s=10.0)
+    monkeypatch.setattr(suite, "measure_decode", lambda backend, machine: backend)
+    for backend in (suite._observed(folder, "onnx", asked)[1].inner, suite._decode_of(folder, "onnx", machine, asked)):
+        assert backend.decoder.get_session_options().intra_op_num_threads == 2
 
 
 def test_an_unknown_size_is_refused() -> None:

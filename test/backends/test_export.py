@@ -124,6 +124,21 @@ def test_the_canonical_graph_is_refused_by_the_list_of_tensorrt_10_3(tmp_path: P
     assert any(line.startswith("opset 24") for line in found)
 
 
+def test_the_list_of_tensorrt_10_3_looks_at_integers_and_booleans_too(tmp_path: Path) -> None:
+    """It holds a product of int64 and a sine of booleans for what they are: not taken."""
+    helper = onnx.helper
+    nodes = [helper.make_node("MatMul", ["a", "a"], ["b"]), helper.make_node("Sin", ["c"], ["d"])]
+    values = {
+        name: helper.make_tensor_value_info(name, kind, [2, 2])
+        for name, kind in {"a": 7, "b": 7, "c": 9, "d": 9}.items()
+    }
+    graph = helper.make_graph(nodes, "g", [values["a"], values["c"]], [values["b"], values["d"]])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)])
+    (tmp_path / "g.onnx").write_bytes(model.SerializeToString())
+    found = refusals(tmp_path / "g.onnx")
+    assert found == ["operator MatMul is not known for INT64", "operator Sin is not known for BOOL"]
+
+
 def test_the_last_vision_mlp_stays_finite_where_fp16_overflows(tmp_path: Path, image: VisionInput) -> None:
     """A product beyond 65,504 before the last down-projection, as the released tower has."""
     network = random_network(small_config())

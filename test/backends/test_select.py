@@ -63,11 +63,34 @@ def test_a_named_backend_that_is_missing_says_how_to_install_it(
         ("onnx:fp8", ConfigError, "precision is 'fp8'"),
         ("onnx:bf16", BackendError, "computes no bf16 on a CPU"),
         ("torch:int4", BackendError, "use onnx:int4"),
+        pytest.param(
+            "torch:fp32+compile",
+            BackendError,
+            r"torch:fp32\+compile fuses single steps on a GPU, and torch sees none: use torch:fp32",
+            marks=no_gpu,
+        ),
+        ("torch:fp32+fast", BackendError, r"fp32\+fast was asked for"),
     ],
 )
 def test_names_that_are_wrong(checkpoint: Path, backend: str, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         load_backend(checkpoint, backend)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch.compile fuses steps on an NVIDIA GPU")
+@pytest.mark.parametrize(("name", "compiled"), [("torch:bf16+compile", True), ("torch:bf16", False)])
+def test_torch_compile_is_asked_for_by_name(checkpoint: Path, name: str, compiled: bool) -> None:
+    backend = load_backend(checkpoint, name)
+    assert isinstance(backend, TorchBackend)
+    assert (backend.compiled, backend.dtype) == (compiled, torch.bfloat16)
+
+
+def test_threads_reach_onnx_runtime(checkpoint: Path) -> None:
+    for threads, expected in ((0, 1), (2, 2)):  # of a small decoder, one unless told
+        backend = load_backend(checkpoint, "onnx", threads)
+        assert isinstance(backend, OnnxBackend)
+        assert backend.decoder.get_session_options().intra_op_num_threads == expected
 
 
 def test_a_broken_checkpoint_is_not_hidden_by_a_fallback(tmp_path: Path, checkpoint: Path) -> None:

@@ -15,6 +15,7 @@ from n3d_core.backends.compilation import Compilation
 from n3d_core.backends.tensorrt_builder import build_engine, decoder_profiles
 from n3d_core.errors import ConfigError, EngineError
 from n3d_core.model.config import N3DConfig, TextConfig, VisionConfig
+from n3d_core.models import find_model
 
 from .conftest import write_checkpoint
 
@@ -79,6 +80,18 @@ def test_the_lowered_graphs_are_built_too(checkpoint: Path, tmp_path: Path) -> N
     assert manifest["lowered"] is True
     step = manifest["engines"][1]["profiles"][1]
     assert step["shapes"]["past_key.0"] == [[1, 2, 256, 32], [1, 2, 512, 32], [1, 2, 512, 32]]
+
+
+@pytest.mark.slow
+def test_the_shipped_model_builds_for_every_target(tmp_path: Path) -> None:
+    targets = ["sm_86", "sm_89", "sm_120"]
+    manifest = Compilation(find_model("n3d-tiny"), "640x480", "fp16", lower=False, capacity=2048).engines(
+        tmp_path, targets
+    )
+    files = [f"{kind}-fp16-{target}.engine" for target in targets for kind in ("vision", "decoder")]
+    assert [e["file"] for e in manifest["engines"]] == files
+    assert all((tmp_path / e["file"]).stat().st_size == e["bytes"] for e in manifest["engines"])
+    assert manifest["model"] == "n3d-tiny"
 
 
 @pytest.mark.slow

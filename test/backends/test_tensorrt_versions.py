@@ -460,6 +460,45 @@ def test_no_tensorrt_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> 
         TensorRT.installed()
 
 
+@pytest.mark.parametrize(
+    "error", ["ImportError('libnvinfer.so.10: no such file')", "OSError('libnvinfer.so.10: no such file')"]
+)
+def test_one_whose_libraries_are_missing_gives_way_and_is_named_where_there_is_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str
+) -> None:
+    (tmp_path / "tensorrt.py").write_text(f"raise {error}")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", StandIn("tensorrt_rtx", "1.7.1"))
+    assert TensorRT.installed().name == "tensorrt_rtx"
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    with pytest.raises(
+        MissingDependencyError, match=r"cannot be used: tensorrt cannot be imported \(libnvinfer\.so\.10.*pip install"
+    ):
+        TensorRT.installed()
+
+
+def test_one_that_is_too_old_is_named_with_what_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", StandIn("tensorrt", "8.6.2"))
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    with pytest.raises(MissingDependencyError, match=r"tensorrt 8\.6\.2 is too old: 10\.3 \(JetPack 6\.1\) or newer"):
+        TensorRT.installed()
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", StandIn("tensorrt_rtx", "1.7.1"))
+    assert TensorRT.installed().name == "tensorrt_rtx"
+
+
+def test_the_module_that_can_build_a_target_builds_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, version in (("tensorrt", "10.16.1"), ("tensorrt_rtx", "1.7.1")):
+        monkeypatch.setitem(sys.modules, name, StandIn(name, version))
+    assert TensorRT.that_builds(["sm_89", "sm_120"], None).name == "tensorrt_rtx"
+    assert "tensorrt_rtx 1.7.1 builds: target sm_89: tensorrt 10.16.1 builds nothing without a GPU here" in caplog.text
+    assert TensorRT.that_builds(["sm_89"], "sm_89").name == "tensorrt"
+    with pytest.raises(EngineError, match="Jetson Orin builds its own"):
+        TensorRT.that_builds(["sm_89", "sm_87"], None)
+
+
 def test_classic_tensorrt_is_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, version in (("tensorrt", "10.3.0"), ("tensorrt_rtx", "1.7.1")):
         monkeypatch.setitem(sys.modules, name, StandIn(name, version))
