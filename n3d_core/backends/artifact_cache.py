@@ -100,18 +100,18 @@ def damage(folder: Path, key: Mapping[str, Any]) -> str | None:
 
 
 @contextmanager
-def writing(place: Path) -> Iterator[None]:
-    """Turns failures to write below `place` into errors that say what to do."""
+def writing(place: Path, setting: str = "XDG_CACHE_HOME") -> Iterator[None]:
+    """Turns failures to write below `place`, which `setting` decides, into errors that say what to do."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise EngineError(
-                f"{place}: the disk is full; free space there or set XDG_CACHE_HOME to another disk"
+                f"{place}: the disk is full; free space there or set {setting} to another disk"
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
             raise EngineError(
-                f"{place}: cannot be written ({error.strerror}); set XDG_CACHE_HOME to a folder that can"
+                f"{place}: cannot be written ({error.strerror}); set {setting} to a folder that can"
             ) from error
         raise
 

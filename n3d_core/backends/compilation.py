@@ -58,7 +58,7 @@ class Compilation:
 
     def graphs(self, output: Path) -> dict[str, Any]:
         """Writes `vision.onnx`, `decoder.onnx`, their `.data` files and the manifest, which goes on listing engines."""
-        with writing(output), _exclusive(output):
+        with writing(output, "--output"), _exclusive(output):
             with tempfile.TemporaryDirectory(dir=output, prefix=".part-") as place:
                 graphs = self._export(Path(place), self.lower, None)
                 entries = [self._graph_entry(kind, graph) for kind, graph in graphs.items()]
@@ -79,7 +79,11 @@ class Compilation:
         if reason:
             log.info("the graph is lowered to opset 19: %s", reason)
         lowered, tensorrt = bool(reason), {"name": api.name, "version": api.version}
-        with writing(output), _exclusive(output), tempfile.TemporaryDirectory(dir=output, prefix=".part-") as place:
+        with (
+            writing(output, "--output"),
+            _exclusive(output),
+            tempfile.TemporaryDirectory(dir=output, prefix=".part-") as place,
+        ):
             self._check_space(output, len(targets))
             graphs = self._export(Path(place), lowered, None if lowered else self.capacity)
             renewed = [self._engine_name(kind, target) for target in targets for kind in graphs]

@@ -82,6 +82,17 @@ def test_bandwidths_are_positive_and_plausible() -> None:
     assert 0.01 < found.copy_gb_s < 2000
 
 
+def test_the_read_bandwidth_is_that_of_the_faster_of_two_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ceiling that a step can pass is none."""
+    from n3d_core.bench import machine
+
+    monkeypatch.setattr(machine, "_BYTES", 1 << 20)
+    clock = iter([5e-4, 2.5e-4] * 5 + [2e-3] * 5)
+    monkeypatch.setattr(machine, "_seconds", lambda work, device: (work(), next(clock))[1])
+    found = measure_machine("cpu", 1)
+    assert (found.read_gb_s, found.copy_gb_s) == (4.19, 1.05)  # a MiB in 0.25 ms; read and written in 2 ms
+
+
 @pytest.mark.parametrize(("size", "parameters"), [("3b", 3.754e9), ("7b", 8.292e9)])
 def test_random_models_have_the_released_sizes(size: str, parameters: float) -> None:
     import torch

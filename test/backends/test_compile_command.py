@@ -23,6 +23,17 @@ def test_graphs_are_written_and_the_manifest_is_the_last_line(
     assert [entry["file"] for entry in manifest["graphs"]] == ["vision.onnx", "decoder.onnx"]
 
 
+def test_an_output_that_cannot_be_written_is_named_with_its_option(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    for output in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert main(["compile", str(checkpoint), "--size", "96x80", "--output", str(output)]) == 1
+        said = capsys.readouterr().err.strip().splitlines()[-1]
+        assert said.startswith(f"n3d: {output}: cannot be written (")
+        assert said.endswith("); set --output to a folder that can")
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
