@@ -42,7 +42,9 @@ ARGUMENTS = [
         default_value="depth/camera_info",
         description="Topic of depth's camera info; needed only for depth that is not registered to colour.",
     ),
-    DeclareLaunchArgument("namespace", default_value="", description="Namespace of the nodes (one camera)."),
+    DeclareLaunchArgument(
+        "namespace", default_value="", description="Namespace of the nodes; stands before those of several cameras."
+    ),
     DeclareLaunchArgument(
         "cameras",
         default_value="",
@@ -127,8 +129,8 @@ def nodes(context: LaunchContext) -> list:
     def switch(name: str) -> ParameterValue:
         return ParameterValue(LaunchConfiguration(name), value_type=bool)
 
-    names = ["model", "backend", "image_size", "target_frame", "monocular_depth"]
-    settings = {name: text(name) for name in names if value(name)}
+    texts = ["model", "backend", "image_size", "target_frame", "monocular_depth"]
+    settings = {name: text(name) for name in texts if value(name)}
     settings |= {"continuous_query": text("query")} if value("query") else {}
     settings |= {"autostart": switch("autostart")} if value("autostart") else {}
     clock = {"use_sim_time": switch("use_sim_time")} if value("use_sim_time") else {}
@@ -146,7 +148,9 @@ def nodes(context: LaunchContext) -> list:
         "parameters": [value("params_file"), settings],
         "remappings": list(inputs.items()),
     }
-    cameras = [name.strip() for name in value("cameras").split(",") if name.strip()]
+    outer = f"{value('namespace').rstrip('/')}/" if value("namespace") else ""
+    names = [name.strip() for name in value("cameras").split(",") if name.strip()]
+    cameras = [name if name.startswith("/") else outer + name for name in names]
     several = ["--cameras", ",".join(cameras)]
     if cameras:  # one process of several nodes: no name here, it would name them all
         grounding = Node(arguments=several, **common)

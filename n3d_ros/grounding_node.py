@@ -118,6 +118,7 @@ class GroundingNode(ResponsiveLifecycleNode):
             self._topics = self._watch = None
         self._transforms.close()
         self._outputs.clear()
+        self.get_logger().info("inactive: queries are not taken")
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -126,6 +127,7 @@ class GroundingNode(ResponsiveLifecycleNode):
             self._models.release(self._shared)
             self._shared = None
             give_back()
+            self.get_logger().info("cleaned up: the model is let go")
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -80,6 +80,7 @@ class ParameterSet(Generic[P]):
                 for each in fields(kind)
             }
         )
+        _warn_of_unknown(node)
         node.add_on_set_parameters_callback(self._on_set)
         node.add_post_set_parameters_callback(self._after_set)
 
@@ -98,6 +99,17 @@ class ParameterSet(Generic[P]):
         before, self.value = self.value, self._with(parameters)
         if self.value != before:
             self._changed(self.value)
+
+
+def _warn_of_unknown(node: Node) -> None:
+    """Names parameters that were given at start and that the node does not have: ROS ignores them without a word."""
+    given: Sequence[str] = list(getattr(node, "_parameter_overrides", {}))  # rclpy offers no public way (7.1, 9.1)
+    unknown = [name for name in given if not node.has_parameter(name) and not name.startswith("qos_overrides.")]
+    if unknown:
+        node.get_logger().warning(
+            f"there is no parameter {', '.join(sorted(unknown))}: what was given for it is not used; see "
+            f"`ros2 param list {node.get_fully_qualified_name()}`"
+        )
 
 
 def refuse_frozen(now: CheckedParameters, wanted: CheckedParameters, frozen: dict[str, str]) -> None:

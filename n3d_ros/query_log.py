@@ -42,7 +42,8 @@ class QueryLog:
             self.statuses[status] += 1
             if status not in (Result.CANCELLED, Result.BUSY, Result.NOT_ACTIVE):
                 self.last_status = status
-            self.last_error = message
+            if status != Result.CANCELLED:
+                self.last_error = message
 
     def snapshot(self) -> QueryLog:
         """A copy that does not change while it is read."""

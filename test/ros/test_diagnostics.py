@@ -26,3 +26,10 @@ def test_a_failure_of_the_model_is_a_warning_until_a_query_is_answered():
     assert values["count MODEL_FAILURE"] == values["count BUSY"] == values["count OK"] == "1"
     assert (values["latency_ms p50"], values["image_age_ms p95"]) == ("42.0", "12.0")
     assert (values["running"], values["waiting"]) == ("1", "2")
+
+
+def test_what_a_client_cancels_is_no_error():
+    log = QueryLog()
+    log.failed(Result.NO_IMAGE, "nothing on /color/image_raw")
+    log.failed(Result.CANCELLED, "cancelled by the client")
+    assert (log.last_error, log.statuses[Result.CANCELLED]) == ("nothing on /color/image_raw", 1)

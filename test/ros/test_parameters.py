@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import dataclass, fields
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -147,3 +148,12 @@ def test_text_stays_text_on_a_command_line(value):
     import yaml
 
     assert yaml.safe_load(_yaml(value)) == value
+
+
+def test_a_parameter_that_does_not_exist_is_named_at_start(make_node, monkeypatch):
+    told = []
+    for overrides in ({"sise": 7, "qos_overrides./x.subscription.depth": 2, "use_sim_time": False, "mode": "slow"}, {}):
+        node = make_node(**overrides)
+        monkeypatch.setattr(node, "get_logger", lambda: SimpleNamespace(warning=told.append))
+        ParameterSet(node, Settings)
+    assert told == ["there is no parameter sise: what was given for it is not used; see `ros2 param list /settings`"]
