@@ -38,10 +38,7 @@ class EmbeddingTable:
         rows = self._rows(tokens)
         if image is not None:
             pads = tokens == self._image_token_id
-            if pads.sum() != len(image):
-                raise BackendError(
-                    f"the chunk has {pads.sum()} image pads and the image {len(image)} tokens: they must be equal"
-                )
+            require_pads(int(pads.sum()), len(image))
             rows[pads] = image
         return rows
 
@@ -50,3 +47,9 @@ class EmbeddingTable:
         if self._bits_only:
             return (rows.astype(np.uint32) << 16).view(np.float32)
         return rows.astype(np.float32)
+
+
+def require_pads(pads: int, tokens: int) -> None:
+    """Refuses a chunk that has more or fewer image pads than the image has tokens (BackendError)."""
+    if pads != tokens:
+        raise BackendError(f"the chunk has {pads} image pads and the image {tokens} tokens: they must be equal")

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from n3d_core.backends.base import cached_numbers
+from n3d_core.backends.embedding_table import require_pads
 from n3d_core.backends.finite import require_finite
 from n3d_core.backends.memory import enough_memory
 from n3d_core.backends.static_step import StaticStep
@@ -132,7 +133,9 @@ class TorchSequence:
         tokens = torch.tensor(ids, device=backend.device)
         embeddings = F.embedding(tokens, network.model.embed_tokens.weight)
         if image is not None:
-            embeddings[tokens == backend.config.image_token_id] = image.to(embeddings.dtype)
+            pads = tokens == backend.config.image_token_id
+            require_pads(int(pads.sum()), len(image))
+            embeddings[pads] = image.to(embeddings.dtype)
         cos, sin = (torch.from_numpy(t).to(backend.device) for t in mrope_tables(backend.config.text, positions))
         mask = causal_mask(len(ids), self._length, backend.device)
         hidden = network.model(embeddings[None], cos[None, None], sin[None, None], mask, self._slot.cache, self._length)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import onnxruntime
 import pytest
 
 from n3d_core.backends.export import Graph, export_decoder, export_vision
+from n3d_core.backends.graph_store import GRAPH_VERSION
 from n3d_core.backends.precision import Precision
 from n3d_core.backends.tensorrt_operators import refusals
 from n3d_core.backends.torch_backend import TorchBackend
@@ -159,6 +161,24 @@ def test_equal_weights_give_equal_graphs_and_other_weights_others(tmp_path: Path
         weights = NetworkWeights(random_network(small_config(), seed))
         hashes.append(export_decoder(weights, tmp_path, Precision.named("fp32")).sha256)
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+@pytest.mark.parametrize("lowered", [False, True], ids=["opset24", "opset19"])
+def test_the_graphs_are_those_of_their_version(tmp_path: Path, image: VisionInput, lowered: bool) -> None:
+    """Graphs and engines are kept by this version: who changes what is written raises `GRAPH_VERSION`, then this."""
+    weights, chosen = NetworkWeights(random_network(small_config())), Precision.named("fp16")
+    spelled = []
+    for graph in (
+        export_vision(weights, image.plan, tmp_path, chosen, lowered),
+        export_decoder(weights, tmp_path, chosen, lowered, None if lowered else CAPACITY),
+    ):
+        model = onnx.load(str(graph.path), load_external_data=False).graph
+        spelled += [
+            (n.op_type, *n.input, "", *n.output, *(a.SerializeToString() for a in n.attribute)) for n in model.node
+        ]
+        spelled += [(value.name, value.type.SerializeToString()) for value in [*model.input, *model.output]]
+    digest = hashlib.sha256(repr(spelled).encode()).hexdigest()[:12]
+    assert (GRAPH_VERSION, digest) == (1, "16dea685505c" if lowered else "6bc31f206d24")
 
 
 def test_an_untied_head_is_exported_as_itself(tmp_path: Path) -> None:

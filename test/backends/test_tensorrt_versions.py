@@ -440,6 +440,26 @@ class TestOneFolderForMany:
         assert len(trt.module.builds) == built + 1
         assert len(manifest["engines"]) == 6
 
+    def test_two_that_compile_to_it_at_once_take_turns_and_both_are_listed(
+        self, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        from n3d_core.backends import compilation
+
+        plain, inside = compilation.build_engine, threading.Lock()
+
+        def slow(*args: Any) -> object:
+            assert inside.acquire(blocking=False)
+            time.sleep(0.2)
+            inside.release()
+            return plain(*args)
+
+        monkeypatch.setattr(compilation, "build_engine", slow)
+        with caplog.at_level(logging.INFO, "n3d.compile"):
+            in_threads(*(lambda p=p: self.compiled(checkpoint, tmp_path, p, "sm_89") for p in ("fp16", "bf16", "int8")))
+        listed = {e["file"] for e in json.loads((tmp_path / "manifest.json").read_text())["engines"]}
+        assert listed == {f"{k}-{p}-sm_89.engine" for k in ("vision", "decoder") for p in ("fp16", "bf16", "int8")}
+        assert f"waiting for another process that compiles to {tmp_path}" in caplog.text
+
     def test_a_lowered_decoder_of_another_cache_is_built_again(
         self, checkpoint: Path, tmp_path: Path, trt: TensorRT, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from n3d_core.backends.torch_backend import FIRST_CAPACITY, TorchBackend
+from n3d_core.errors import BackendError
 from n3d_core.model.checkpoint import load_network
 from n3d_core.model.preprocess import VisionInput
 
@@ -60,3 +61,13 @@ def test_a_new_sequence_takes_over_the_memory_of_a_finished_one_but_none_of_its_
     for sequence in (second, third):
         sequence.extend(ids[20:40], positions[:, :20])
     np.testing.assert_array_equal(second.extend([9], step), third.extend([9], step))
+
+
+@pytest.mark.parametrize("pads", [2, 40])
+def test_a_wrong_number_of_pads_is_refused_as_by_the_graphs(checkpoint: Path, image: VisionInput, pads: int) -> None:
+    backend = TorchBackend(load_network(checkpoint))
+    ids = [backend.config.image_token_id] * pads
+    with pytest.raises(
+        BackendError, match=f"the chunk has {pads} image pads and the image 30 tokens: they must be equal"
+    ):
+        backend.start().extend(ids, np.zeros((3, pads), np.int64), backend.encode(image))
