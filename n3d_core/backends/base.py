@@ -31,6 +31,10 @@ class Sequence(Protocol):
 
         Returns:
             logits [rows, vocab] float32: row i predicts the token after the chunk's i-th of the last `rows`.
+
+        Raises:
+            TextTooLongError: if the tokens do not fit.
+            BackendError: if the run fails, finds no memory or overflows (see `finite`): the chunk is not taken in.
         """
 
     def truncate(self, length: int) -> None:
@@ -38,7 +42,7 @@ class Sequence(Protocol):
 
 
 class Backend(Protocol):
-    """A loaded network that can run.
+    """A loaded network that can run. Threads may share one, each with sequences of its own.
 
     Attributes:
         name: `torch`, `onnx` or `tensorrt`, with the device, for people to read.
