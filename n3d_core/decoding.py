@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from n3d_core.backends.base import Sequence
 from n3d_core.errors import ConfigError, QueryCancelledError, QueryTimeoutError
 from n3d_core.language.grammar import Grammar, Kind
-from n3d_core.model.generation import GenerationDefaults
+from n3d_core.model.generation import BoxNumbers, GenerationDefaults
 from n3d_core.model.plan import text_positions
 
-SamplingName = Literal["greedy", "released"]
+SamplingName = Literal["checkpoint", "greedy", "released"]
 
 DRAFT_LENGTH = 3  # tokens of a draft; twice as many each time that a whole draft was right
 LONGEST_DRAFT = 24
@@ -33,6 +33,7 @@ class Sampling:
     """How a free token is chosen. The default is greedy; `released` is what the reference's script asks for.
 
     Attributes:
+        box_numbers: how the numbers of boxes are chosen at temperature 0.
         temperature: 0 for greedy.
         top_p, top_k: nucleus and count limits, as transformers applies them (k first, then p); 0 or 1 for none.
         repetition_penalty: divides positive and multiplies negative logits of ids in the context; 1 for none.
@@ -44,6 +45,7 @@ class Sampling:
     top_k: int = 0
     repetition_penalty: float = 1.0
     seed: int = 0
+    box_numbers: BoxNumbers = "likeliest"
 
     def __post_init__(self) -> None:
         if self.temperature < 0 or not 0 < self.top_p <= 1 or self.top_k < 0 or self.repetition_penalty <= 0:
@@ -53,14 +55,20 @@ class Sampling:
 
     @classmethod
     def named(cls, name: str, defaults: GenerationDefaults, seed: int = 0) -> Sampling:
-        """`greedy`, or `released`: as the released scripts run a checkpoint with these defaults.
+        """How a checkpoint with these defaults is decoded.
+
+        Args:
+            name: `greedy`; `checkpoint`: greedy but for the numbers of boxes, which are chosen as it asks for; or
+                `released`: as the released scripts run it.
 
         Raises:
-            ConfigError: if it is neither.
+            ConfigError: if it is none of them.
         """
         if name not in get_args(SamplingName):
             raise ConfigError(f"sampling is {name!r}: one of {', '.join(get_args(SamplingName))} is wanted")
-        return cls.released(defaults.repetition_penalty, seed) if name == "released" else cls(seed=seed)
+        if name == "released":
+            return cls.released(defaults.repetition_penalty, seed)
+        return cls(seed=seed, box_numbers=defaults.box_numbers if name == "checkpoint" else "likeliest")
 
     @classmethod
     def released(cls, repetition_penalty: float = 1.05, seed: int = 0) -> Sampling:
@@ -263,16 +271,21 @@ class _Run:
         mask = grammar.mask()
         if mask is not None:
             scores = np.where(mask, scores, -np.inf)
+        if kind is Kind.TEXT:
+            return Token(self._drawn(scores), kind)  # nobody asks how sure it is, and a large vocabulary is long
+        probabilities, sampling, ladder = _softmax(scores), self.decoder.sampling, grammar.ladder
+        if ladder is not None and sampling.box_numbers == "median" and sampling.temperature == 0:
+            token = _median(probabilities, ladder)
+        else:
+            token = self._drawn(scores)
+        return Token(token, kind, float(probabilities[token]), probabilities if kind is Kind.NUMBER else None)
+
+    def _drawn(self, scores: NDArray[np.float32]) -> int:
         sampling = self.decoder.sampling
         if sampling.temperature == 0:
-            token = int(scores.argmax())
-        else:
-            shares = _truncated(scores / sampling.temperature, sampling)
-            token = int(self.random.choice(len(shares), p=shares))
-        if kind is Kind.TEXT:
-            return Token(token, kind)  # nobody asks how sure a word of a thought is, and a large vocabulary is long
-        probabilities = _softmax(scores)
-        return Token(token, kind, float(probabilities[token]), probabilities if kind is Kind.NUMBER else None)
+            return int(scores.argmax())
+        shares = _truncated(scores / sampling.temperature, sampling)
+        return int(self.random.choice(len(shares), p=shares))
 
     def _penalised(self, row: NDArray[np.float32]) -> NDArray[np.float32]:
         penalty = self.decoder.sampling.repetition_penalty
@@ -287,6 +300,12 @@ class _Run:
 def _softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     shares = np.exp(scores - scores.max())
     return shares / shares.sum()
+
+
+def _median(probabilities: NDArray[np.float32], ladder: NDArray[np.int64]) -> int:
+    """The id on a ladder up to which half of the ladder's probability lies."""
+    upto = np.cumsum(probabilities[ladder], dtype=np.float64)
+    return int(ladder[np.searchsorted(upto, upto[-1] / 2)])
 
 
 def _truncated(scores: NDArray[np.float32], sampling: Sampling) -> NDArray[np.float64]:

@@ -65,7 +65,7 @@ class N3D:
         cls,
         model: str | Path = "n3d-tiny",
         backend: str = "auto",
-        sampling: SamplingName = "greedy",
+        sampling: SamplingName = "checkpoint",
         seed: int = 0,
         image_size: ImageSize | None = None,
         threads: int = 0,
@@ -74,9 +74,10 @@ class N3D:
 
         Args:
             backend: `auto`, `torch`, `onnx` or `tensorrt`.
-            sampling: `greedy`, or `released`: as the released scripts ask for it (temperature 0.6, top-p 0.95, top-k
-                10), with the repetition penalty of the checkpoint's `generation_config.json`. The end tokens of that
-                file count in both.
+            sampling: `greedy`: the likeliest token each time; `checkpoint`: the same, but for the numbers of boxes,
+                which are chosen as the checkpoint's `generation_config.json` asks for (`box_numbers`); or `released`:
+                as the released scripts ask for it (temperature 0.6, top-p 0.95, top-k 10), with the repetition
+                penalty of that file. Its end tokens count in all.
             seed: of the sampling.
             image_size: that a compiled backend is made for, and what becomes of images of another size.
             threads: of ONNX Runtime; 0 leaves it to the backend. Torch's are the process's (`torch.set_num_threads`).

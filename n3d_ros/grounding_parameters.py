@@ -28,10 +28,11 @@ class GroundingParameters(CheckedParameters):
         when=ON_CONFIGURE,
     )
     sampling: str = parameter(
-        "greedy",
-        "How replies are decoded; greedy: the likeliest word each time, so one image gives one answer; released: drawn "
-        "as the released scripts do (temperature 0.6, top-p 0.95, top-k 10).",
-        choices=("greedy", "released"),
+        "checkpoint",
+        "How replies are decoded; greedy: the likeliest word each time, so one image gives one answer; checkpoint: the "
+        "same, with the numbers of boxes chosen as the model's generation_config.json asks for; released: drawn as the "
+        "released scripts do (temperature 0.6, top-p 0.95, top-k 10).",
+        choices=("checkpoint", "greedy", "released"),
         when=ON_CONFIGURE,
     )
     sampling_seed: int = parameter(0, "Seed of sampling:=released.", low=0, high=2**31 - 1, when=ON_CONFIGURE)

@@ -18,8 +18,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, get_args
 
+from n3d_core.decoding import SamplingName
 from n3d_core.errors import ConfigError, N3DError
 from n3d_core.models import find_model
 from training.evaluation.answer_metrics import answer_reports, answers_of
@@ -69,8 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start = time.monotonic()
     try:
         suite, judge = _suite(args), chosen(args)
-        kept = None if args.fresh else work_file(args.work, args.checkpoint, suite, args.backend)
-        records = run_suite(args.checkpoint, suite, args.workers, args.backend, kept)
+        kept = None if args.fresh else work_file(args.work, args.checkpoint, suite, args.backend, args.sampling)
+        records = run_suite(args.checkpoint, suite, args.workers, args.backend, kept, sampling=args.sampling)
         if args.html:
             from training.evaluation.pictures import write_page
 
@@ -109,6 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--marked", type=int, default=1, help="queries about a box drawn on the image, a frame")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--backend", default="torch", help="torch, onnx or tensorrt, also as onnx:int4")
+    parser.add_argument(
+        "--sampling", default="checkpoint", choices=get_args(SamplingName), help="how it is decoded (checkpoint)"
+    )
     parser.add_argument("--work", type=Path, default=Path("~/.cache/n3d/evaluate"), help="folder of finished frames")
     parser.add_argument("--fresh", action="store_true", help="neither use nor keep finished frames")
     add_options(parser, "--judge", "language model that judges the answers too")
@@ -130,9 +134,11 @@ def _suite(args: argparse.Namespace) -> Suite:
     return SceneSuite(args.scenes, args.seed, args.shift, amount, held_out, vocabulary=taught)
 
 
-def work_file(folder: Path, checkpoint: str | Path, suite: Suite, backend: str) -> Path:
-    """The file below `folder` of a checkpoint's finished frames of a suite, as one backend and precision answered."""
-    about = json.dumps([fingerprint(checkpoint), suite.describe(), backend])
+def work_file(
+    folder: Path, checkpoint: str | Path, suite: Suite, backend: str, sampling: SamplingName = "checkpoint"
+) -> Path:
+    """The file below `folder` of a checkpoint's finished frames of a suite, as one backend answered in one way."""
+    about = json.dumps([fingerprint(checkpoint), suite.describe(), backend, sampling])
     name = hashlib.sha256(about.encode()).hexdigest()[:16]
     return folder.expanduser() / f"{name}.jsonl"
 

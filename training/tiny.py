@@ -1,4 +1,7 @@
-"""Writes config, tokenizer and vocabulary that a training of n3d-tiny starts from: `python -m training.tiny OUTPUT`."""
+"""Writes what a training of n3d-tiny starts from: config, tokenizer, vocabulary and way of decoding.
+
+python -m training.tiny OUTPUT
+"""
 
 from __future__ import annotations
 
@@ -90,7 +93,7 @@ def corpus() -> Iterator[str]:
 
 def main() -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
@@ -106,6 +109,9 @@ def main() -> int:
     ):
         config[key] = tokenizer.token_to_id(token)
     (args.output / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    # Its numbers are taught that near is nearly right, so each is best said by the median of its distribution.
+    generation = {"eos_token_id": config["eos_token_id"], "box_numbers": "median"}
+    (args.output / "generation_config.json").write_text(json.dumps(generation, indent=1) + "\n")
     print(json.dumps({"vocabulary": tokenizer.get_vocab_size(), "output": str(args.output)}))
     return 0
 

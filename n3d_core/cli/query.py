@@ -28,7 +28,7 @@ def add_query_arguments(parser: argparse.ArgumentParser, words: str, help_text: 
     group = parser.add_argument_group("model")
     group.add_argument("--model", default="n3d-tiny", help="a shipped or downloaded model, or a folder (n3d-tiny)")
     group.add_argument("--backend", default="auto", help="auto, torch, onnx or tensorrt (auto)")
-    group.add_argument("--sampling", default="greedy", help="greedy, or released: as the released scripts (greedy)")
+    group.add_argument("--sampling", default="checkpoint", help="checkpoint, greedy or released (checkpoint)")
     group.add_argument("--seed", type=int, default=0, help="of the sampling (0)")
     group.add_argument("--image-size", metavar="WxH", help="size of images that the model is compiled for")
     group.add_argument(

@@ -131,6 +131,7 @@ class ThoughtThenAnswer:
     opening: str | None
     finished: bool = False
     kind: Kind = Kind.TEXT
+    ladder: None = None
     masks: dict[object, NDArray[np.bool_]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod

@@ -46,6 +46,10 @@ class Grammar(Protocol):
     def kind(self) -> Kind:
         """What the choice decides."""
 
+    @property
+    def ladder(self) -> NDArray[np.int64] | None:
+        """[N] the ids that may come, ordered by what they say, where each is a whole number of a box; else None."""
+
     def mask(self) -> NDArray[np.bool_] | None:
         """[vocab] True for the ids that may come; None if all may."""
 
@@ -61,6 +65,7 @@ class FreeText:
     finished: bool = False
     forced: tuple[int, ...] = ()
     kind: Kind = Kind.TEXT
+    ladder: None = None
 
     def mask(self) -> None:
         """Everything may come."""
@@ -81,6 +86,7 @@ class BoxVocabulary:
         size: ids in the network's vocabulary, of which the last may be of no token.
         texts: of each token; empty for special ones and for parts of a character.
         digit_ids, digit_values: [N] tokens that are digits alone, and the numbers that they say.
+        number_ids: [1000] tokens of 0 to 999, where `whole_numbers`; else empty.
     """
 
     def __init__(self, tokenizer: Tokenizer, vocab_size: int, ends: frozenset[int]) -> None:
@@ -96,6 +102,8 @@ class BoxVocabulary:
         self.digits = {i: t for i, t in enumerate(self.texts) if t.isascii() and t.isdigit() and len(t) <= 3}
         self.digit_ids = np.array(list(self.digits), np.int64)
         self.digit_values = np.array([int(t) for t in self.digits.values()], np.int64)
+        spelled = {int(t): i for i, t in self.digits.items() if self.whole_numbers and str(int(t)) == t}
+        self.number_ids = np.array([spelled[v] for v in sorted(spelled)], np.int64)
         self.open_text = self._open_text()
         self._label = self._mask_where(lambda t: bool(t) and not set(t) & set(",\n\r"))
         self._opening = self._mask_where(lambda t: t.startswith(self.open_text) and not set(t) & set(",\n\r"))
@@ -196,6 +204,12 @@ class BoxGrammar:
         if self.part == "label":
             return Kind.LABEL
         return Kind.NUMBER if self.part == "number" else Kind.DECISION
+
+    @property
+    def ladder(self) -> NDArray[np.int64] | None:
+        """See `Grammar.ladder`."""
+        whole = self.part == "number" and not self.digits and self.words.whole_numbers
+        return self.words.number_ids if whole else None
 
     def mask(self) -> NDArray[np.bool_]:
         """See `Grammar.mask`."""

@@ -226,9 +226,19 @@ def test_generation_defaults_are_read(tmp_path: Path) -> None:
     path = tmp_path / "generation_config.json"
     path.write_text('{"eos_token_id": [291, 290], "do_sample": true, "temperature": 1e-06, "repetition_penalty": 1.05}')
     assert GenerationDefaults.from_folder(tmp_path, CONFIG) == GenerationDefaults((291, 290), 1.05)
+    path.write_text('{"box_numbers": "median"}')
+    assert GenerationDefaults.from_folder(tmp_path, CONFIG).box_numbers == "median"
     path.write_text('{"eos_token_id": null, "repetition_penalty": null}')
     assert GenerationDefaults.from_folder(tmp_path, CONFIG) == GenerationDefaults((CONFIG.eos_token_id,))
-    for damaged in ("{", "[]", '{"eos_token_id": []}', '{"eos_token_id": Infinity}', *penalties(-1, 0, "NaN", '"x"')):
+    for damaged in (
+        "{",
+        "[]",
+        '{"box_numbers": "mean"}',
+        '{"box_numbers": [1]}',
+        '{"eos_token_id": []}',
+        '{"eos_token_id": Infinity}',
+        *penalties(-1, 0, "NaN", '"x"'),
+    ):
         path.write_text(damaged)
         with pytest.raises(CheckpointError, match=r"generation_config.json"):
             GenerationDefaults.from_folder(tmp_path, CONFIG)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from n3d_core.decoding import DRAFT_LENGTH, LONGEST_DRAFT, Decoder, Limits, Sampling, Work, _Run
 from n3d_core.errors import ConfigError, QueryCancelledError, QueryTimeoutError
-from n3d_core.language.grammar import BoxGrammar, BoxVocabulary, FreeText, Grammar
+from n3d_core.language.grammar import BoxGrammar, BoxVocabulary, FreeText, Grammar, Kind
 from n3d_core.language.tokenizer import Tokenizer
 from test.core.vocabularies import joining_tokenizer, whole_number_tokenizer
 
@@ -80,7 +80,10 @@ def decode(
     return [t.id for t in reply], sequence, work
 
 
-@pytest.mark.parametrize("sampling", [Sampling(), Sampling.released(), Sampling(repetition_penalty=1.3)])
+@pytest.mark.parametrize(
+    "sampling",
+    [Sampling(), Sampling(box_numbers="median"), Sampling.released(), Sampling(repetition_penalty=1.3)],
+)
 def test_jump_forward_gives_the_tokens_of_single_steps_in_fewer_passes(
     tokenizer: Tokenizer, sampling: Sampling
 ) -> None:
@@ -152,6 +155,49 @@ def test_forced_tokens_carry_no_probability_and_free_ones_do(tokenizer: Tokenize
     free = [t for t in tokens if t.distribution is not None]
     assert free
     assert all(abs(float(t.distribution.sum()) - 1) < 1e-5 for t in free)
+
+
+class Shares:
+    """A sequence whose logits are always the same."""
+
+    def __init__(self, vocab: int, shares: dict[int, float]) -> None:
+        self.length, self.row = 0, np.full(vocab, -50.0, np.float32)
+        for token, share in shares.items():
+            self.row[token] = np.log(share)
+
+    def extend(
+        self, ids: list[int], positions: NDArray[np.int64], image: object = None, rows: int = 1
+    ) -> NDArray[np.float32]:
+        self.length += len(ids)
+        return np.stack([self.row] * rows)
+
+    def truncate(self, length: int) -> None:
+        self.length = length
+
+
+@pytest.mark.parametrize(
+    ("sampling", "expected"),
+    [(Sampling(), "30"), (Sampling(box_numbers="median"), "412"), (Sampling(0.001, box_numbers="median"), "30")],
+)
+def test_a_number_of_a_box_is_the_likeliest_one_or_the_median_where_that_is_asked_for(
+    tmp_path: Path, sampling: Sampling, expected: str
+) -> None:
+    tokenizer = whole_number_tokenizer(tmp_path)
+    shares = {"30": 0.3, "410": 0.15, "412": 0.25, "415": 0.2, "7": 0.05, "990": 0.05}
+    of = {tokenizer.encode(text)[0]: share for text, share in shares.items()}
+    words = (tokenizer.encode(text)[0] for text in ("bbox_0", "red"))  # one box, of a class that never ends by itself
+    sequence = Shares(tokenizer.size, of | dict.fromkeys(words, 1e-3))
+    reply = Decoder(sampling).reply(sequence, sequence.row, 1, boxes(tokenizer), limits=Limits(60))
+    numbers = [t for t in reply if t.kind is Kind.NUMBER]
+    assert {tokenizer.decode([t.id]) for t in numbers} == {expected}
+    assert numbers[0].probability == pytest.approx(shares[expected], rel=1e-2)
+
+
+def test_numbers_that_are_spelled_by_digits_have_no_median(tmp_path: Path) -> None:
+    tokenizer = joining_tokenizer(tmp_path)
+    plain, _, _ = decode(Decoder(), boxes(tokenizer), tokenizer)
+    asked, _, _ = decode(Decoder(Sampling(box_numbers="median")), boxes(tokenizer), tokenizer)
+    assert asked == plain
 
 
 def test_cancelling_ends_the_reply_between_two_steps(tokenizer: Tokenizer) -> None:

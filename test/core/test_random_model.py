@@ -80,10 +80,10 @@ def test_the_released_way_is_what_the_checkpoint_and_the_scripts_ask_for(folder:
     released = N3D.load(other, "torch", sampling="released", seed=5)
     assert released.sampling == Sampling(0.6, 0.95, 10, 1.3, seed=5)
     assert released.words.ends == {end, 65}
-    greedy = N3D.load(other, "torch")
-    assert greedy.sampling == Sampling()
-    assert greedy.words.ends == {end, 65}
-    with pytest.raises(ConfigError, match="sampling is 'beam': one of greedy, released"):
+    for plain in (N3D.load(other, "torch", sampling="greedy"), N3D.load(other, "torch")):
+        assert plain.sampling == Sampling()
+        assert plain.words.ends == {end, 65}
+    with pytest.raises(ConfigError, match="sampling is 'beam': one of checkpoint, greedy, released"):
         N3D.load(other, "torch", sampling="beam")  # type: ignore[arg-type]
 
 

@@ -123,7 +123,7 @@ def test_a_model_is_shared_by_those_who_want_the_same_of_it(monkeypatch):
     assert pool.acquire(GroundingParameters(sampling="released").model_choice) is not first
     pool.release(first)
     assert pool.acquire(one) is first
-    assert [choice.sampling for choice in loaded] == ["greedy", "released"]
+    assert [choice.sampling for choice in loaded] == ["checkpoint", "released"]
 
 
 class Loaded(SharedModel):

@@ -64,7 +64,7 @@ def changed(model: N3D, changes: tuple[str, ...]) -> N3D:
         elif change == "no_depth":
             model.backend = WithoutDepth(model.backend)  # type: ignore[assignment]
         elif change == "camera_xy":
-            model = _CameraXY(model.backend, model.tokenizer, model.calibration, model.name)
+            model = _CameraXY(model.backend, model.tokenizer, model.calibration, model.name, model.sampling)
         else:
             raise ConfigError(f"change {change!r}: evidence, no_depth or camera_xy is wanted")
     return model

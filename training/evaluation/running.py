@@ -7,12 +7,14 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from n3d_core.decoding import SamplingName
 from n3d_core.errors import N3DError
 from n3d_core.models import find_model
 from training.evaluation.public_suite import PublicSuite
@@ -69,6 +71,7 @@ def run_suite(
     backend: str = "torch",
     kept: Path | None = None,
     changes: tuple[str, ...] = (),
+    sampling: SamplingName = "checkpoint",
 ) -> list[dict[str, Any]]:
     """The records of all frames of a suite, in their order.
 
@@ -77,6 +80,7 @@ def run_suite(
         workers: processes; each renders, and asks with one thread.
         kept: JSON-lines file of finished records to go on from and add to; None keeps nothing.
         changes: how the model is measured otherwise than it is used, see `training.evaluation.changes`.
+        sampling: how it is decoded, see `N3D.load`.
 
     Raises:
         EvaluationError: if a worker was killed; what is finished is kept.
@@ -84,7 +88,7 @@ def run_suite(
     file = None if kept is None else RecordFile(kept, {"checkpoint": fingerprint(checkpoint), **suite.describe()})
     done = {i: r for i, r in file.records.items() if i < len(suite)} if file else {}
     left = [i for i in range(len(suite)) if i not in done]
-    asked = _asked((checkpoint, suite, backend, changes), workers, left)
+    asked = _asked(_Work(checkpoint, suite, backend, changes, sampling), workers, left)
     for index, record in tqdm(asked, total=len(left), unit="frame", file=sys.stderr):
         done[index] = record
         if file:
@@ -93,14 +97,23 @@ def run_suite(
 
 
 def fingerprint(checkpoint: str | Path) -> str:
-    """Tells one state of a checkpoint folder from another."""
-    weights = sorted(find_model(checkpoint).glob("*.safetensors"))
-    return ";".join(f"{p.name}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in weights)
+    """Tells one state of a checkpoint folder from another: weights, way of decoding and calibration."""
+    files = sorted(p for p in find_model(checkpoint).iterdir() if p.suffix in (".safetensors", ".json"))
+    return ";".join(f"{p.name}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in files)
 
 
-def _asked(
-    work: tuple[str | Path, Suite, str, tuple[str, ...]], workers: int, indices: list[int]
-) -> Iterator[tuple[int, dict[str, Any]]]:
+@dataclass(frozen=True)
+class _Work:
+    """What the processes of a run are told."""
+
+    checkpoint: str | Path
+    suite: Suite
+    backend: str
+    changes: tuple[str, ...]
+    sampling: SamplingName
+
+
+def _asked(work: _Work, workers: int, indices: list[int]) -> Iterator[tuple[int, dict[str, Any]]]:
     _STATE.clear()
     if workers <= 1:
         yield from (_interview(work, i) for i in indices)
@@ -128,13 +141,13 @@ def _one_thread() -> None:
     torch.set_num_threads(1)  # one frame a process is the parallel part
 
 
-def _interview(work: tuple[str | Path, Suite, str, tuple[str, ...]], index: int) -> tuple[int, dict[str, Any]]:
+def _interview(work: _Work, index: int) -> tuple[int, dict[str, Any]]:
     """The record of one frame; the first one of a process loads the model."""
     from n3d_core.pipeline import N3D
     from training.evaluation.changes import changed
     from training.evaluation.interview import interview
 
-    checkpoint, suite, backend, changes = work
     if not _STATE:
-        _STATE.update(model=changed(N3D.load(checkpoint, backend), changes), suite=suite)
+        model = N3D.load(work.checkpoint, work.backend, work.sampling)
+        _STATE.update(model=changed(model, work.changes), suite=work.suite)
     return index, interview(_STATE["model"], _STATE["suite"][index])
