@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -141,8 +142,9 @@ def active(client: Client, grounding: NodeProcess) -> Client:
 
     def is_active() -> bool:
         assert grounding.exit_code is None, "the grounding node ended"
-        state = client.call(GetState, "/grounding/get_state", 120.0).current_state.label
-        return state == "active"
+        with suppress(AssertionError):  # DDS loses an answer where the server has not discovered the client yet
+            return client.call(GetState, "/grounding/get_state", 20.0).current_state.label == "active"
+        return False
 
     client.until(is_active, 180.0)
     return client
