@@ -85,7 +85,7 @@ def augment(image: LabelledImage, rng: np.random.Generator) -> LabelledImage:
         image = _mirrored(image)
     if rng.random() < 0.5:
         image = _cropped(image, rng)
-    gain, offset = rng.uniform(0.75, 1.25) * rng.uniform(0.95, 1.05, size=3), rng.uniform(-12, 12)
+    gain, offset = rng.uniform(0.7, 1.3) * rng.uniform(0.91, 1.09, size=3), rng.uniform(-12, 12)
     curves = np.clip(np.arange(256)[:, None] * gain + offset, 0, 255).astype(np.uint8)
     return replace(image, color=cv2.LUT(image.color, curves[None]))
 
