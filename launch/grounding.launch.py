@@ -15,7 +15,7 @@ from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 SHARE = get_package_share_directory("n3d_ros")
-PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # up to Jazzy, and from Kilted on
 
 ARGUMENTS = [
     DeclareLaunchArgument(
@@ -196,7 +196,7 @@ def nodes(context: LaunchContext) -> list:
 
 
 def environment(python: str, profile: str) -> list:
-    """Variables for the nodes' interpreter and for Fast DDS (its name up to Jazzy, and from Kilted on).
+    """Variables for the nodes' interpreter and for Fast DDS, which warns on Kilted of the name that it had on Jazzy.
 
     A profile that the robot has set already stays, unless another is named.
     """
@@ -204,7 +204,8 @@ def environment(python: str, profile: str) -> list:
     has_own = any(name in os.environ for name in PROFILES)
     if profile != "none" and not (profile == "shm" and has_own):
         path = os.path.join(SHARE, "config", "fastdds_shm.xml") if profile == "shm" else profile
-        variables |= dict.fromkeys(PROFILES, path)
+        old, new = PROFILES
+        variables[old if os.environ.get("ROS_DISTRO") == "jazzy" else new] = path
     return [SetEnvironmentVariable(name, content) for name, content in variables.items()]
 
 

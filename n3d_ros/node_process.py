@@ -92,9 +92,12 @@ class NodeProcess:
 
 
 def dds_profile() -> dict[str, str]:
-    """Environment variables that make Fast DDS use the shipped shared-memory profile (old and new name)."""
-    path = str(shipped("config/fastdds_shm.xml"))
-    return {"FASTRTPS_DEFAULT_PROFILES_FILE": path, "FASTDDS_DEFAULT_PROFILES_FILE": path}
+    """The environment variable that makes Fast DDS use the shipped shared-memory profile.
+
+    Kilted's Fast DDS warns in every process of the name that it had up to Jazzy.
+    """
+    vendor = "FASTRTPS" if os.environ.get("ROS_DISTRO") == "jazzy" else "FASTDDS"
+    return {f"{vendor}_DEFAULT_PROFILES_FILE": str(shipped("config/fastdds_shm.xml"))}
 
 
 def _yaml(value: Value) -> str:
