@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,17 +31,6 @@ from n3d_ros.model_pool import SharedModel
 from n3d_ros.node_process import NodeProcess, dds_profile
 
 os.environ.update(dds_profile())
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
-    """Keeps launch_testing's plugin, which comes with a ROS distribution, to the launch tests.
-
-    It imports every test module outside of pytest's own collector, where an `importorskip` skips the whole folder.
-    """
-    if "@pytest.mark.launch_test" in module_path.read_text():
-        return None
-    return pytest.Module.from_parent(parent, path=module_path)
 
 
 class Client:
