@@ -108,7 +108,10 @@ class CachedSequence:
 
     def _reserve(self, length: int) -> None:
         if length > self._limit:
-            raise TextTooLongError(f"the sequence would have {length} tokens: {self._limit} fit; shorten the text")
+            raise TextTooLongError(
+                f"the sequence would have {length} tokens: {self._limit} fit; shorten the text (an engine has room for as "
+                "many as n3d compile --cache says)"
+            )
         bucket = max(self._bucket, FIRST_BUCKET)
         while bucket < length:
             bucket *= 2

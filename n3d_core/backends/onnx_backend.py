@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -63,6 +64,7 @@ class OnnxBackend:
         self.decoder = self._session(decoder, threads or (1 if decoder.weight_bytes < _SMALL else 0))
         self.memory_bytes = decoder.weight_bytes
         self._towers: dict[tuple[int, int], Any] = {}
+        self._opening = threading.Lock()  # of a tower that two threads want at once
 
     def step_bytes(self, context: int) -> int:
         """See `base.Backend.step_bytes`."""
@@ -99,11 +101,12 @@ class OnnxBackend:
 
     def _tower(self, plan: ImagePlan) -> Any:
         key = (plan.grid_h, plan.grid_w)
-        if key not in self._towers:
-            graph = self.graphs.vision(plan)
-            self._towers[key] = self._session(graph, self._threads)
-            self.memory_bytes += graph.weight_bytes
-        return self._towers[key]
+        with self._opening:
+            if key not in self._towers:
+                graph = self.graphs.vision(plan)
+                self._towers[key] = self._session(graph, self._threads)
+                self.memory_bytes += graph.weight_bytes
+            return self._towers[key]
 
     def _session(self, graph: Graph, threads: int) -> Any:
         ort, path = import_onnxruntime(), graph.path
