@@ -26,7 +26,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "backend",
         default_value="",
-        description="What runs the network: auto, torch, onnx or tensorrt; empty: as in params_file (auto).",
+        description="What runs the network: auto, torch, onnx or tensorrt, also with a precision (tensorrt:int4); "
+        "empty: as in params_file (auto).",
     ),
     DeclareLaunchArgument(
         "image_size",
@@ -176,8 +177,13 @@ def nodes(context: LaunchContext) -> list:
     frames = {"folder": text("frames")} if value("frames") else {}
     players = [beside(each, "camera_node", "n3d_camera", frames, condition=wanted("demo")) for each in namespaces]
     if value("bag"):
-        recording = {"bag": text("bag")} | ({"clock": switch("use_sim_time")} if clock else {})
-        players += [beside(each, "bag_node", "n3d_bag", recording) for each in namespaces]
+        recording = {"bag": text("bag")}
+        first = recording | ({"clock": switch("use_sim_time")} if clock else {})
+        others = recording | clock | {"clock": False}  # two clocks would jump to and fro: these stamp by the first's
+        settings_of = [first, *[others] * (len(namespaces) - 1)]
+        players += [
+            beside(each, "bag_node", "n3d_bag", given) for each, given in zip(namespaces, settings_of, strict=True)
+        ]
     shown = {"remappings": list(inputs.items()), "condition": wanted("page")}
     if cameras:
         page = beside(None, "page_node", None, clock, arguments=several, **shown)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from n3d_core.backends.names import SPELLINGS
 from n3d_core.depth.cleaning import DepthLimits
 from n3d_core.errors import ConfigError
 from n3d_core.image_size import ImageSize
@@ -23,8 +24,9 @@ class GroundingParameters(CheckedParameters):
     )
     backend: str = parameter(
         "auto",
-        "What runs the network; auto takes the fastest that runs here.",
-        choices=("auto", "torch", "onnx", "tensorrt"),
+        "What runs the network, and in which precision (as 'tensorrt:int4', of engines that n3d compile built with "
+        "--precision int4); auto takes the fastest that runs here.",
+        choices=SPELLINGS,
         when=ON_CONFIGURE,
     )
     sampling: str = parameter(

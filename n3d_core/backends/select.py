@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from n3d_core.backends.base import Backend
+from n3d_core.backends.names import COMPILED, PRECISIONS
 from n3d_core.errors import BackendError, ConfigError, MissingDependencyError
-
-NAMES = ("torch", "onnx", "tensorrt")  # each may be followed by a precision, as in `onnx:int4`
-COMPILED = "+compile"  # may end torch's precision
 
 
 def load_backend(folder: Path, backend: str = "auto", threads: int = 0) -> Backend:
@@ -30,9 +28,10 @@ def load_backend(folder: Path, backend: str = "auto", threads: int = 0) -> Backe
     name, _, precision = backend.partition(":")
     if name == "auto" and not precision:
         return _fastest(folder, threads)
-    if name not in NAMES:
+    if name not in PRECISIONS:
+        known = ", ".join(PRECISIONS)
         raise ConfigError(
-            f"backend is {backend!r}: 'auto' or one of {', '.join(NAMES)} is wanted, with a precision as in 'onnx:int4'"
+            f"backend is {backend!r}: 'auto' or one of {known} is wanted, with a precision as in 'onnx:int4'"
         )
     return _load(folder, name, precision or None, "asked for", threads)
 

@@ -3,11 +3,13 @@
 import subprocess
 import sys
 from dataclasses import dataclass, fields
+from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
 
 import pytest
 import rclpy
+import yaml
 from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -18,7 +20,15 @@ from n3d_core.image_size import OnOtherSize
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.model_pool import ModelPool, SharedModel
 from n3d_ros.node_process import _yaml
-from n3d_ros.parameters import AT_START, ON_CONFIGURE, CheckedParameters, ParameterSet, parameter, refuse_frozen
+from n3d_ros.parameters import (
+    AT_START,
+    ON_CONFIGURE,
+    CheckedParameters,
+    ParameterSet,
+    parameter,
+    refuse_frozen,
+    warn_of_unknown,
+)
 
 
 @dataclass(frozen=True)
@@ -99,6 +109,15 @@ def test_what_the_node_offers_is_what_the_core_knows():
     offered = {each.name: each.metadata["choices"] for each in fields(GroundingParameters)}
     assert offered["sampling"] == get_args(SamplingName)
     assert offered["on_other_size"] == get_args(OnOtherSize)
+    assert {"auto", "torch", "onnx", "onnx:int4", "tensorrt:int4", "torch:bf16+compile"} <= set(offered["backend"])
+
+
+def test_the_shipped_parameter_file_says_the_defaults_but_for_what_a_start_wants():
+    path = Path(__file__).parents[2] / "config" / "grounding.yaml"
+    given = yaml.safe_load(path.read_text())["/**"]["grounding"]["ros__parameters"]
+    defaults = GroundingParameters()
+    others = {name: value for name, value in given.items() if value != getattr(defaults, name)}
+    assert others == {"image_timeout": 2.0}  # the camera of a launch starts beside the node
 
 
 def test_an_image_size_is_read_before_a_model_is_loaded_for_it():
@@ -156,4 +175,21 @@ def test_a_parameter_that_does_not_exist_is_named_at_start(make_node, monkeypatc
         node = make_node(**overrides)
         monkeypatch.setattr(node, "get_logger", lambda: SimpleNamespace(warning=told.append))
         ParameterSet(node, Settings)
+        warn_of_unknown([node])
     assert told == ["there is no parameter sise: what was given for it is not used; see `ros2 param list /settings`"]
+
+
+@dataclass(frozen=True)
+class Others(CheckedParameters):
+    folder: str = parameter("", "Where.")
+
+
+def test_a_parameter_that_another_node_of_the_process_has_is_not_named(make_node, monkeypatch):
+    told, nodes = [], []
+    for kind in (Settings, Others):
+        nodes.append(make_node(folder="frames", size=7, sise=7))
+        monkeypatch.setattr(nodes[-1], "get_logger", lambda: SimpleNamespace(warning=told.append))
+        ParameterSet(nodes[-1], kind)
+    assert told == []
+    warn_of_unknown(nodes)
+    assert [words.partition(":")[0] for words in told] == ["there is no parameter sise"] * 2
