@@ -175,8 +175,8 @@ class Decoder:
 class _Run:
     """One reply.
 
-    `pending` ids are decided but not yet in the sequence, `ahead` ids are in the sequence but not yet decided (a
-    draft); `rows` are the logits at hand, the first of which predicts the next token.
+    `written` tokens are decided. Of them the `pending` ids are not yet in the sequence; `ahead` ids are in the sequence
+    but not yet decided (a draft); `rows` are the logits at hand, the first of which predicts the next token.
     """
 
     def __init__(
@@ -187,6 +187,7 @@ class _Run:
         self.pending: list[int] = []
         self.ahead: list[int] = []
         self.rows: list[NDArray[np.float32]] = []
+        self.written = 0
         self.draft_length = DRAFT_LENGTH
         self.random = np.random.default_rng(decoder.sampling.seed)
 
@@ -200,6 +201,7 @@ class _Run:
 
     def _tokens(self, grammar: Grammar) -> Iterator[Token]:
         for written in range(self.limits.tokens):
+            self.written = written
             self.limits.check(written)
             forced = grammar.forced
             if not self.rows and not (forced and self.decoder.jump):
@@ -257,8 +259,8 @@ class _Run:
             if len(longer) == 0:
                 break
             ends = longer
-        start = int(ends[-1]) + 1
-        found: list[int] = known[start : start + self.draft_length].tolist()
+        start, left = int(ends[-1]) + 1, self.limits.tokens - self.written - 1
+        found: list[int] = known[start : start + min(self.draft_length, left)].tolist()
         return found
 
     def _forced(self, token: int) -> Token:

@@ -35,7 +35,7 @@ class KeptPrefix:
         text = tokenizer.encode(prompts.PREFIX)
         image_positions, self._position = plan.mrope_positions(len(text))
         positions = np.concatenate([text_positions(0, len(text)), image_positions], axis=1)
-        self._tokenizer, self._longest = tokenizer, backend.config.text.max_position_embeddings
+        self._tokenizer = tokenizer
         self.ids = text + [backend.config.image_token_id] * plan.tokens
         self.sequence = backend.start()
         self.sequence.extend(self.ids, positions, image=encoded)
@@ -52,11 +52,11 @@ class KeptPrefix:
             QueryCancelledError, QueryTimeoutError: by `limits`, between steps.
         """
         ids = self._tokenizer.encode(f"{prompts.VISION_END}{prompt}{prompts.SUFFIX}")
-        room = self._longest - len(self.ids) - len(ids)
+        room = self.sequence.limit - len(self.ids) - len(ids)
         if room < _LEAST_REPLY:
             raise TextTooLongError(
-                f"the query needs {len(ids)} tokens besides the image's {len(self.ids)}: the model takes "
-                f"{self._longest} in all; shorten the text"
+                f"the query needs {len(ids)} tokens besides the image's {len(self.ids)}: {self.sequence.limit} fit in "
+                "all; shorten the text (an engine holds as many as n3d compile --cache says)"
             )
         self.sequence.truncate(len(self.ids))
         logits = self.sequence.extend(ids, text_positions(self._position, len(ids)))[0]

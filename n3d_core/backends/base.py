@@ -18,6 +18,10 @@ class Sequence(Protocol):
     def length(self) -> int:
         """Number of tokens in the cache."""
 
+    @property
+    def limit(self) -> int:
+        """Most tokens that it can hold."""
+
     def extend(
         self, ids: list[int], positions: NDArray[np.int64], image: Any = None, rows: int = 1
     ) -> NDArray[np.float32]:

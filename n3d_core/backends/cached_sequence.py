@@ -59,13 +59,13 @@ class DecoderCache(Protocol):
 
 
 class CachedSequence:
-    """See `base.Sequence`. Chunks that are longer than `max_chunk` enter in several passes."""
+    """See `base.Sequence`; `limit` tokens fit. Chunks that are longer than `max_chunk` enter in several passes."""
 
     def __init__(
         self, config: TextConfig, table: EmbeddingTable, cache: DecoderCache, limit: int, max_chunk: int
     ) -> None:
         self._config, self._table, self._cache = config, table, cache
-        self._limit, self._max_chunk = limit, max_chunk
+        self.limit, self._max_chunk = limit, max_chunk
         self._length = 0
         self._bucket = 0
 
@@ -107,15 +107,15 @@ class CachedSequence:
         self._length = length
 
     def _reserve(self, length: int) -> None:
-        if length > self._limit:
+        if length > self.limit:
             raise TextTooLongError(
-                f"the sequence would have {length} tokens: {self._limit} fit; shorten the text (an engine has room for as "
-                "many as n3d compile --cache says)"
+                f"the sequence would have {length} tokens: {self.limit} fit; shorten the text (an engine holds as many "
+                "as n3d compile --cache says)"
             )
         bucket = max(self._bucket, FIRST_BUCKET)
         while bucket < length:
             bucket *= 2
-        bucket = min(bucket, self._limit)
+        bucket = min(bucket, self.limit)
         if bucket != self._bucket:
             self._cache.reserve(bucket, self._length)
             self._bucket = bucket

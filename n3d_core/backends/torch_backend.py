@@ -114,6 +114,11 @@ class TorchSequence:
         """See `base.Sequence.length`."""
         return self._length
 
+    @property
+    def limit(self) -> int:
+        """See `base.Sequence.limit`."""
+        return self._backend.config.text.max_position_embeddings
+
     @torch.inference_mode()
     def extend(
         self, ids: list[int], positions: NDArray[np.int64], image: Tensor | None = None, rows: int = 1
@@ -166,10 +171,9 @@ class TorchSequence:
         return logits
 
     def _reserve(self, length: int) -> None:
-        limit = self._backend.config.text.max_position_embeddings
-        if length > limit:
+        if length > self.limit:
             raise TextTooLongError(
-                f"the sequence would have {length} tokens: the model takes {limit}; shorten the text"
+                f"the sequence would have {length} tokens: the model takes {self.limit}; shorten the text"
             )
         slot = self._slot
         capacity = slot.cache.capacity

@@ -84,6 +84,10 @@ class _ObservedSequence:
     def length(self) -> int:
         return self.inner.length
 
+    @property
+    def limit(self) -> int:
+        return self.inner.limit
+
     def truncate(self, length: int) -> None:
         self.inner.truncate(length)
         del self._ids[length:]

@@ -25,6 +25,7 @@ class HashSequence:
         self.ids: list[int] = []
         self.positions: list[int] = []
         self.chunks: list[int] = []
+        self.longest = 0
 
     @property
     def length(self) -> int:
@@ -39,6 +40,7 @@ class HashSequence:
             self.ids.append(int(token))
             self.positions.append(int(position))
             out.append(self._logits())
+        self.longest = max(self.longest, len(self.ids))
         return np.stack(out[-rows:])
 
     @property
@@ -125,6 +127,14 @@ def test_a_draft_follows_the_place_that_shares_most_with_what_was_said_last() ->
     assert run._draft() == []
     run.known = np.append(run.known, [9, 2, 3])
     assert run._draft() == [60, 61, 62]
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 3, 60, 61, 62, 75, 90])
+def test_no_draft_goes_beyond_the_budget_that_the_sequence_has_room_for(tokenizer: Tokenizer, tokens: int) -> None:
+    plain, _, _ = decode(Decoder(), text(tokenizer), tokenizer, loop=12, tokens=tokens)
+    drafted, sequence, _ = decode(Decoder(draft=True), text(tokenizer), tokenizer, loop=12, tokens=tokens)
+    assert drafted == plain
+    assert sequence.longest <= 5 + tokens  # behind a prompt of five
 
 
 def test_of_several_places_alike_the_last_is_drafted_from() -> None:
