@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +15,13 @@ from torch import Tensor
 from n3d_core.atomic_write import atomic_write
 from n3d_core.model.checkpoint import save_checkpoint
 from n3d_core.model.config import N3DConfig
+from n3d_core.scores import CALIBRATION
 from training.errors import TrainingError
 from training.scenes.vocabulary import VOCABULARY
 
 RESUME = "resume.safetensors"
-_COMPANIONS = ("tokenizer.json", "tokenizer_config.json", "generation_config.json", VOCABULARY)
+COMPANIONS = ("tokenizer.json", "tokenizer_config.json", "generation_config.json", VOCABULARY)
+"""Files of a checkpoint folder that belong to all states of a model; `calibration.json` belongs to its weights."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,19 @@ def export(folder: Path, config: N3DConfig, weights: Mapping[str, Tensor], sourc
     """
     try:
         save_checkpoint(folder, config, weights, {"step": str(step)})
-        for name in _COMPANIONS:
-            if (source / name).exists():
-                shutil.copyfile(source / name, folder / name)
+        bring_along(COMPANIONS, source, folder)
+        (folder / CALIBRATION).unlink(missing_ok=True)  # of other weights: it would give these false scores
     except (OSError, SafetensorError) as error:
         raise _unwritten(folder, error) from error
+
+
+def bring_along(names: Sequence[str], source: Path, target: Path) -> None:
+    """Copies files of a folder; those that it lacks are removed from the target, where another model left them."""
+    for name in names:
+        if (source / name).exists():
+            shutil.copyfile(source / name, target / name)
+        else:
+            (target / name).unlink(missing_ok=True)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

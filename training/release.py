@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -17,9 +16,7 @@ import torch
 from n3d_core.errors import CheckpointError, N3DError
 from n3d_core.model.checkpoint import WEIGHTS, load_network, save_checkpoint
 from n3d_core.scores import CALIBRATION
-from training.scenes.vocabulary import VOCABULARY
-
-_COMPANIONS = ("tokenizer.json", "tokenizer_config.json", "generation_config.json", VOCABULARY, CALIBRATION)
+from training.checkpoints import COMPANIONS, bring_along
 
 
 def release(source: Path, target: Path) -> dict[str, float]:
@@ -38,11 +35,7 @@ def release(source: Path, target: Path) -> dict[str, float]:
             raise CheckpointError(f"{source}: {name} does not fit fp16: ship it in fp32")
     worst = max(float((half[name].float() - value).abs().max()) for name, value in state.items())
     save_checkpoint(target, network.config, half)
-    for name in _COMPANIONS:
-        if (source / name).exists():
-            shutil.copyfile(source / name, target / name)
-        else:  # what an earlier model left belongs to that one: its calibration would give false scores
-            (target / name).unlink(missing_ok=True)
+    bring_along((*COMPANIONS, CALIBRATION), source, target)
     return {"megabytes": (target / WEIGHTS).stat().st_size / 1e6, "largest_rounding": worst}
 
 

@@ -11,6 +11,7 @@ import torch
 
 from n3d_core.errors import CheckpointError
 from n3d_core.model.checkpoint import load_network, save_checkpoint
+from n3d_core.scores import CALIBRATION
 from training.average import average
 from training.config import TrainConfig
 from training.parallel import Processes
@@ -31,6 +32,10 @@ def test_each_weight_lies_between_those_of_the_two(make_config: MakeConfig, tmp_
     assert not torch.equal(before[name], after[name])
     torch.testing.assert_close(found[name], 0.75 * before[name] + 0.25 * after[name])
     assert (tmp_path / "average" / "tokenizer.json").read_bytes() == (folders[0] / "tokenizer.json").read_bytes()
+
+    (tmp_path / "average" / CALIBRATION).write_text("{}")
+    average(*folders, tmp_path / "average", 0.5)
+    assert not (tmp_path / "average" / CALIBRATION).exists()  # it was fitted to other weights
 
     with pytest.raises(CheckpointError, match=r"--share is 1.5: from 0 .* to 1 .* is wanted"):
         average(*folders, tmp_path / "other", 1.5)

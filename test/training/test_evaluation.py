@@ -293,6 +293,23 @@ def test_finished_frames_are_kept_and_a_line_cut_short_is_dropped(tmp_path: Path
         RecordFile(path, {"suite": 2})
 
 
+def test_a_first_line_that_was_cut_short_is_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    path.write_text('{"sui')
+    RecordFile(path, {"suite": 1}).add(0, {"name": "a"})
+    assert RecordFile(path, {"suite": 1}).records == {0: {"name": "a"}}
+
+
+def test_a_record_that_cannot_be_written_is_named_and_those_before_it_stay(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    RecordFile(path, {"suite": 1}).add(0, {"name": "a"})
+    full = RecordFile(path, {"suite": 1})
+    full.path = Path("/dev/full")
+    with pytest.raises(EvaluationError, match=r"/dev/full: cannot be written .*No space left.* make room"):
+        full.add(1, {"name": "b"})
+    assert RecordFile(path, {"suite": 1}).records == {0: {"name": "a"}}
+
+
 def test_a_run_of_a_suite_is_known_again(tmp_path: Path) -> None:
     about = SceneSuite(3).describe()
     RecordFile(tmp_path / "run.jsonl", about).add(0, {"name": "a"})

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,27 +32,32 @@ class RecordFile:
     """The finished records of one run: a JSON-lines file whose first line says what the run is.
 
     Raises:
-        EvaluationError: if the file belongs to another checkpoint or suite.
+        EvaluationError: if the file belongs to another checkpoint or suite, or cannot be written.
     """
 
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
         self.path = path
         about = json.loads(json.dumps(about))  # as a file gives it back: tuples become lists
         self.records: dict[int, dict[str, Any]] = {}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and path.stat().st_size:
-            self._read(about)
-        else:
-            path.write_text(json.dumps(about) + "\n")
+        with _written(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lines = path.read_text().split("\n") if path.exists() else []
+            if len(lines) > 1:
+                self._read(lines, about)
+            else:  # none, or a first line that was cut short
+                path.write_text(json.dumps(about) + "\n")
 
     def add(self, index: int, record: dict[str, Any]) -> None:
-        """Keeps the record of frame `index`."""
+        """Keeps the record of frame `index`.
+
+        Raises:
+            EvaluationError: if it cannot be written; what was written before stays.
+        """
         self.records[index] = record
-        with self.path.open("a") as file:
+        with _written(self.path), self.path.open("a") as file:
             file.write(json.dumps({"index": index, "record": record}) + "\n")
 
-    def _read(self, about: dict[str, Any]) -> None:
-        lines = self.path.read_text().split("\n")
+    def _read(self, lines: list[str], about: dict[str, Any]) -> None:
         if json.loads(lines[0]) != about:
             raise EvaluationError(
                 f"{self.path}: holds another run ({lines[0]}): choose another --work folder or delete it"
@@ -62,6 +68,17 @@ class RecordFile:
             self.records[entry["index"]] = entry["record"]
         if lines[-1]:
             self.path.write_text("\n".join([lines[0], *whole]) + "\n")
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EvaluationError(
+            f"{path}: cannot be written ({error}): make room, or choose another --work folder, and run again; what is "
+            "finished is kept"
+        ) from error
 
 
 def run_suite(
