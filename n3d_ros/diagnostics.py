@@ -38,10 +38,10 @@ class DiagnosticsTopic:
 
 
 def model_status(name: str, state: str, model: Any, error: str) -> DiagnosticStatus:
-    """Which model runs on which backend, and the memory that it takes."""
+    """Which model runs on which backend, and the memory that it takes; `error`: why the last transition failed."""
     values = {"state": state, "memory_rss_mb": f"{rss_bytes() / 1e6:.0f}", **gpu_memory()}
+    level = DiagnosticStatus.ERROR if error else DiagnosticStatus.OK
     if model is None:
-        level = DiagnosticStatus.ERROR if error else DiagnosticStatus.OK
         return _status(f"{name}: model", level, error or f"no model is loaded ({state})", values)
     values |= {
         "model": model.name,
@@ -49,7 +49,7 @@ def model_status(name: str, state: str, model: Any, error: str) -> DiagnosticSta
         "backend_reason": model.backend.reason,
         "memory_model_mb": f"{model.memory_bytes / 1e6:.0f}",
     }
-    return _status(f"{name}: model", DiagnosticStatus.OK, f"{model.name} on {model.backend.name}", values)
+    return _status(f"{name}: model", level, error or f"{model.name} on {model.backend.name}", values)
 
 
 def input_status(name: str, report: InputReport | None) -> DiagnosticStatus:

@@ -1,10 +1,27 @@
-"""What the diagnostics say of queries."""
+"""What the diagnostics say of the model and of queries."""
+
+from types import SimpleNamespace
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from n3d_ros.msg import Result
 
-from n3d_ros.diagnostics import query_status
+from n3d_ros.diagnostics import model_status, query_status
 from n3d_ros.query_log import QueryLog
+
+
+def test_a_failed_activation_is_an_error_with_its_reason_though_the_model_is_loaded():
+    backend = SimpleNamespace(name="torch", reason="a test")
+    model = SimpleNamespace(name="n3d-tiny", backend=backend, memory_bytes=3_000_000)
+    reason = "activate failed: /color/image_raw cannot be subscribed"
+
+    def told(state, loaded, error):
+        status = model_status("/grounding", state, loaded, error)
+        return status.level, status.message, {pair.key: pair.value for pair in status.values}.get("memory_model_mb")
+
+    assert told("inactive", model, reason) == (DiagnosticStatus.ERROR, reason, "3")
+    assert told("active", model, "") == (DiagnosticStatus.OK, "n3d-tiny on torch", "3")
+    assert told("unconfigured", None, "configure failed: x") == (DiagnosticStatus.ERROR, "configure failed: x", None)
+    assert told("unconfigured", None, "") == (DiagnosticStatus.OK, "no model is loaded (unconfigured)", None)
 
 
 def test_a_failure_of_the_model_is_a_warning_until_a_query_is_answered():
