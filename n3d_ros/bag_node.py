@@ -65,9 +65,13 @@ class BagNode(Node):
         """Begins to play."""
         self._thread.start()
 
+    def stop(self) -> None:
+        """Asks it to end; waits for nothing."""
+        self._stop.set()
+
     def close(self) -> None:
         """Ends it."""
-        self._stop.set()
+        self.stop()
         if self._thread.is_alive():
             self._thread.join(1.0)
 

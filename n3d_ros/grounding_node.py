@@ -67,6 +67,10 @@ class GroundingNode(ResponsiveLifecycleNode):
         if self._settings.value.autostart:
             self.move(lambda: self.trigger_configure() == _SUCCESS and self.trigger_activate())
 
+    def stop(self) -> None:
+        """Cancels its queries; waits for nothing."""
+        self._desk.stop()
+
     def close(self) -> None:
         """Ends the worker; a query that does not stop in time is left behind."""
         self._desk.close()

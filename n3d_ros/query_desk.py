@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from functools import partial
 from typing import Any
@@ -46,6 +47,7 @@ class QueryDesk:
         self._outputs = outputs
         self._tracker = Tracker()
         self._runner: QueryRunner | None = None
+        self._stopped: float | None = None
         self.closed_because = NOT_ACTIVE
 
     @property
@@ -63,9 +65,16 @@ class QueryDesk:
         if not self.worker.cancel_all("the node was deactivated", STOP_S):
             self._node.get_logger().warning(f"the running query did not stop within {STOP_S} s: its result is dropped")
 
+    def stop(self) -> None:
+        """Takes no more queries for good and cancels those that are there; waits for nothing."""
+        self._stopped = self._stopped or time.monotonic()
+        self.worker.stop()
+
     def close(self) -> None:
-        """Ends the worker; a query that does not stop within `STOP_S` is left behind."""
-        self.worker.close(STOP_S)
+        """Ends the worker; a query that does not end within `STOP_S` of the first `stop` is left behind."""
+        self.stop()
+        assert self._stopped is not None
+        self.worker.close(max(0.0, self._stopped + STOP_S - time.monotonic()))
 
     def ask(self, text: str, mode: int, progress: Progress | None = None, **options: Any) -> Future:
         """Gives a query to the worker; the future's result is an `Answer` message, of failures too.

@@ -23,7 +23,9 @@ _REFUSALS = (N3DError, InvalidParameterTypeException, InvalidParameterValueExcep
 def run_nodes(factories: Sequence[Callable[[], Node]]) -> int:
     """Makes the nodes, spins them in one single-threaded executor and closes them; returns the exit code.
 
-    Each node has `start()`, called once before the executor spins, and `close()`, called once after it.
+    Each node has `start()`, called once before the executor spins, and `close()`, called once after it. One whose
+    `close` waits for work of its own has `stop()` too, which asks that work to end and waits for nothing: all are
+    stopped before the first is closed, so that they end side by side.
     """
     nodes: list[Node] = []
     try:
@@ -45,12 +47,18 @@ def run_nodes(factories: Sequence[Callable[[], Node]]) -> int:
             raise
     finally:
         for node in nodes:
+            getattr(node, "stop", _nothing)()
+        for node in nodes:
             node.close()  # type: ignore[attr-defined]
         for node in nodes:
             node.destroy_node()  # says goodbye: else others see it for its lease's length, and wait for its answers
         gc.collect()  # so does one that was stopped while it was made: nothing holds it but its own callbacks
         rclpy.try_shutdown()
     return 0
+
+
+def _nothing() -> None:
+    """Of a node that has no work to stop."""
 
 
 def camera_namespaces(program: str, args: Sequence[str] | None) -> list[str]:

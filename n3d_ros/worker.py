@@ -118,6 +118,28 @@ class Worker:
 
     def cancel_all(self, reason: str, timeout_s: float) -> bool:
         """Drops what waits, cancels what runs and waits for its end; False if it has not ended in time."""
+        self._cancel(reason)
+        with self._changed:
+            return self._changed.wait_for(lambda: self._running is None, timeout_s)
+
+    def stop(self) -> None:
+        """Takes no more, drops what waits and asks what runs to end; waits for nothing."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._cancel("the node shuts down")
+
+    def close(self, timeout_s: float) -> bool:
+        """Ends the thread; False if the running job has not ended in time."""
+        until = time.monotonic() + timeout_s
+        self.stop()
+        with self._changed:
+            ended = self._changed.wait_for(lambda: self._running is None, timeout_s)
+        if ended and self._thread is not threading.current_thread():
+            self._thread.join(max(0.0, until - time.monotonic()))
+        return ended
+
+    def _cancel(self, reason: str) -> None:
         with self._changed:
             dropped = list(self._waiting)
             self._waiting.clear()
@@ -125,18 +147,6 @@ class Worker:
                 self._running.cancel(reason)
         for job in dropped:
             job.done(None, QueryCancelledError(reason))
-        with self._changed:
-            return self._changed.wait_for(lambda: self._running is None, timeout_s)
-
-    def close(self, timeout_s: float) -> bool:
-        """Ends the thread; False if the running job has not ended in time."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        ended = self.cancel_all("the node shuts down", timeout_s)
-        if ended and self._thread is not threading.current_thread():
-            self._thread.join(timeout_s)
-        return ended
 
     def _make_room(self, job: Job) -> list[tuple[Job, str]]:
         """Applies the policy; returns jobs that were dropped from the queue, to be told outside the lock."""

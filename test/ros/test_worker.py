@@ -175,6 +175,26 @@ def test_a_closed_worker_takes_nothing():
         worker.submit(Probe().job)
 
 
+def test_workers_that_are_stopped_together_end_together():
+    workers = [Worker() for _ in range(3)]
+    deaf, stubborn = threading.Event(), [Probe() for _ in range(3)]
+    for worker, probe in zip(workers, stubborn, strict=True):
+        probe.job.run = lambda job, probe=probe: probe.started.set() or deaf.wait(20)
+        worker.submit(probe.job)
+        assert probe.started.wait(2)
+    waiting = Probe()
+    workers[2].submit(waiting.job)
+    for worker in workers:
+        worker.stop()
+    assert [probe.job.reason for probe in stubborn] == ["the node shuts down"] * 3
+    assert str(waiting.error) == "the node shuts down"
+    with pytest.raises(BusyError, match="shuts down"):
+        workers[0].submit(Probe().job)
+    assert [probe.ended.is_set() for probe in stubborn] == [False] * 3
+    deaf.set()
+    assert [worker.close(5.0) for worker in workers] == [True] * 3
+
+
 def test_a_call_returns_or_raises_what_the_work_did_and_the_thread_keeps_nothing_of_it(worker):
     class Model:
         pass
