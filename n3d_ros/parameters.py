@@ -80,7 +80,6 @@ class ParameterSet(Generic[P]):
                 for each in fields(kind)
             }
         )
-        _warn_of_unknown(node)
         node.add_on_set_parameters_callback(self._on_set)
         node.add_post_set_parameters_callback(self._after_set)
 
@@ -101,11 +100,17 @@ class ParameterSet(Generic[P]):
             self._changed(self.value)
 
 
-def _warn_of_unknown(node: Node) -> None:
-    """Names parameters that were given at start and that the node does not have: ROS ignores them without a word."""
-    given: Sequence[str] = list(getattr(node, "_parameter_overrides", {}))  # rclpy offers no public way (7.1, 9.1)
-    unknown = [name for name in given if not node.has_parameter(name) and not name.startswith("qos_overrides.")]
-    if unknown:
+def warn_of_unknown(nodes: Sequence[Node]) -> None:
+    """Names parameters that were given at start and that no node of the process has: ROS ignores them without a word.
+
+    What is given on a command line goes to all nodes of a process; each takes what it knows.
+    """
+    for node in nodes:
+        given: Sequence[str] = list(getattr(node, "_parameter_overrides", {}))  # rclpy offers no public way (7.1, 9.1)
+        unknown = [name for name in given if not name.startswith("qos_overrides.")]
+        unknown = [name for name in unknown if not any(each.has_parameter(name) for each in nodes)]
+        if not unknown:
+            continue
         node.get_logger().warning(
             f"there is no parameter {', '.join(sorted(unknown))}: what was given for it is not used; see "
             f"`ros2 param list {node.get_fully_qualified_name()}`"

@@ -16,6 +16,7 @@ from rclpy.node import Node
 from rclpy.utilities import remove_ros_args
 
 from n3d_core.errors import N3DError
+from n3d_ros.parameters import warn_of_unknown
 
 _REFUSALS = (N3DError, InvalidParameterTypeException, InvalidParameterValueException, NameValidationException)
 
@@ -31,6 +32,7 @@ def run_nodes(factories: Sequence[Callable[[], Node]]) -> int:
     try:
         for make in factories:
             nodes.append(make())
+        warn_of_unknown(nodes)
         executor = SingleThreadedExecutor()
         for node in nodes:
             executor.add_node(node)
