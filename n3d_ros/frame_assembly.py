@@ -115,6 +115,17 @@ def assemble_frame(messages: RgbdMessages, door: Door, look_up: TransformLookup)
     return Frame(image.color, depth, camera, image.stamp_ns, image.frame_id)
 
 
+def transform_of_depth(messages: RgbdMessages, registration: str) -> tuple[str, str] | None:
+    """Target and source of the transform that `assemble_frame` looks up for these messages; None where it needs none.
+
+    `registration`: the parameter depth_registration.
+    """
+    if messages.depth is None or messages.depth_info is None or registration == "aligned":
+        return None
+    source, target = messages.depth.header.frame_id, messages.color.header.frame_id
+    return None if source in ("", target) else (target, source)
+
+
 def _measured(
     messages: RgbdMessages,
     image: Image | CompressedImage,

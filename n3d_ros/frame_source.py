@@ -105,6 +105,14 @@ class FrameSource:
         """How old a colour image is by the node's clock, in milliseconds."""
         return (self._clock.now().nanoseconds - nanoseconds_of(messages.color.header.stamp)) / 1e6
 
+    def is_fresh(self, messages: RgbdMessages, parameters: GroundingParameters) -> bool:
+        """Whether they are not too old by now (`max_image_age`)."""
+        try:
+            self._refuse_stale(messages, parameters.max_image_age)
+        except StaleImageError:
+            return False
+        return True
+
     def _refuse_stale(self, messages: RgbdMessages, limit_s: float) -> None:
         if limit_s <= 0:
             return

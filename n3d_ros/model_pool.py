@@ -50,7 +50,11 @@ class SharedModel:
 
     @contextmanager
     def turn(
-        self, cancelled: Callable[[], bool], deadline: float | None, waits: Callable[[], None] = lambda: None
+        self,
+        cancelled: Callable[[], bool],
+        deadline: float | None,
+        waits: Callable[[], None] = lambda: None,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> Iterator[bool]:
         """Holds the models for a query; yields whether it had to wait for those of other cameras.
 
@@ -58,6 +62,7 @@ class SharedModel:
             cancelled: polled while it waits.
             deadline: `time.monotonic()` seconds until which it waits.
             waits: told once, if it has to wait.
+            meanwhile: called again and again while it waits; what takes time there does not hold the models.
 
         Raises:
             QueryCancelledError, QueryTimeoutError: while it waits.
@@ -72,6 +77,7 @@ class SharedModel:
                 raise QueryTimeoutError(
                     "the time of the query (query_timeout) ended while the model answered for another camera"
                 )
+            meanwhile()
         try:
             yield not free
         finally:

@@ -24,6 +24,7 @@ from n3d_ros.frame_assembly import RgbdMessages
 from n3d_ros.frame_source import FrameSource
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.model_pool import SharedModel
+from n3d_ros.query_image import QueryImage, Taken
 from n3d_ros.transforms import Transforms
 from n3d_ros.worker import Job
 
@@ -109,6 +110,10 @@ class Progress:
 
     image: Header | None = None
 
+    def on_messages(self, messages: RgbdMessages) -> None:
+        """The messages of a frame have been taken."""
+        self.image = messages.color.header
+
     def on_stage(self, stage: str) -> None:
         """A stage has begun."""
 
@@ -145,14 +150,22 @@ class QueryRunner:
             )
         began = time.monotonic()
         deadline = began + parameters.query_timeout if parameters.query_timeout > 0 else None
-        taken = self._take(parameters, job, progress)
-        with self.shared.turn(job.cancelled, deadline, partial(progress.on_stage, WAIT)) as waited:
+        image = QueryImage(self.frames, self.transforms, parameters, job.cancelled, progress.on_messages)
+        progress.on_stage("image")
+        taken = image.wait()
+
+        def renew() -> None:
+            nonlocal taken
+            taken = image.renewed(taken)
+
+        with self.shared.turn(job.cancelled, deadline, partial(progress.on_stage, WAIT), renew) as waited:
             if waited:  # the image aged meanwhile
-                taken = self._take(parameters, job, progress)
-            frame, times = self._read(taken, parameters, progress)
+                progress.on_stage("image")
+                taken = image.newest(taken)
+            frame, times = self._read(taken, image.at_once, progress)
             began_to_place = time.monotonic()
-            placement = self._placement(frame, parameters)
-            gravity = self._gravity(frame, placement, parameters)
+            placement = self._placement(frame, image.at_once)
+            gravity = self._gravity(frame, placement, image.at_once)
             times["image"] += 1000 * (time.monotonic() - began_to_place)
             known = self._known(frame, parameters)
             view = known or self._look(frame, parameters, progress)
@@ -181,16 +194,8 @@ class QueryRunner:
             reply if isinstance(reply, Answer) else None,
         )
 
-    def _take(self, parameters: GroundingParameters, job: Job, progress: Progress) -> _Taken:
-        """The newest messages. No network runs for it, so that a camera that is slow does not hold the model up."""
-        progress.on_stage("image")
-        began = time.monotonic()
-        messages = self.frames.newest(parameters, job.cancelled)
-        progress.image = messages.color.header
-        return _Taken(messages, self.frames.age_ms(messages), 1000 * (time.monotonic() - began))
-
     def _read(
-        self, taken: _Taken, parameters: GroundingParameters, progress: Progress
+        self, taken: Taken, parameters: GroundingParameters, progress: Progress
     ) -> tuple[Frame, dict[str, float]]:
         """The frame that was taken, and what that took; depth that is estimated is a stage of its own."""
         estimated = taken.messages.depth is None
@@ -234,15 +239,6 @@ class QueryRunner:
         self._limits = parameters.depth_limits
         self._view = self.shared.model.look(frame, self._limits)
         return self._view
-
-
-@dataclass(frozen=True)
-class _Taken:
-    """The messages of a frame, how old they were when they were taken, and what that took (milliseconds)."""
-
-    messages: RgbdMessages
-    age_ms: float
-    milliseconds: float
 
 
 def _same(a: Frame, b: Frame) -> bool:

@@ -1,0 +1,152 @@
+"""The image of a query: what is waited for before its turn, and what is not waited for in it."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from n3d_core.errors import QueryCancelledError
+from n3d_ros import query_image
+from n3d_ros.errors import NoImageError, StaleImageError, TransformError
+from n3d_ros.frame_assembly import RgbdMessages
+from n3d_ros.grounding_parameters import GroundingParameters
+from n3d_ros.model_pool import SharedModel
+from n3d_ros.query import GROUND, Progress, QueryRunner
+from n3d_ros.query_image import QueryImage
+from n3d_ros.worker import Job
+
+WAITS = GroundingParameters(image_timeout=1.5, transform_timeout=0.3, target_frame="map")
+WANTED = [("optical", "depth"), ("map", "optical"), ("odom", "optical")]
+
+
+class Camera:
+    """Shows another image each second, and knows the transforms of those up to the second `placed`.
+
+    `waits`: for how long images and transforms would have been waited for, each with whether the model was held.
+    """
+
+    def __init__(self, placed=100):
+        self.second, self.placed, self.fresh, self.error = 0, placed, True, None
+        self.shared, self.waits, self.asked = SharedModel(None), [], []
+
+    def _note(self, what, timeout_s):
+        self.waits.append((what, timeout_s, self.shared._busy.locked()))
+
+    def newest(self, parameters, _cancelled):
+        self._note("image", parameters.image_timeout)
+        if self.error is not None:
+            raise self.error
+        self.second += 1
+        header = Header(stamp=Time(sec=self.second), frame_id="optical")
+        return RgbdMessages(Image(header=header), Image(header=header), CameraInfo())
+
+    def frame(self, messages, parameters):
+        self._note("frame", parameters.transform_timeout)
+        return SimpleNamespace(frame_id="optical", stamp_ns=messages.color.header.stamp.sec * 10**9)
+
+    def age_ms(self, messages):
+        return 1000.0 * messages.color.header.stamp.sec
+
+    def is_fresh(self, _messages, _parameters):
+        return self.fresh
+
+    def look_up(self, target, source, stamp_ns, timeout_s):
+        self._note("transform", timeout_s)
+        self.asked.append((target, source, stamp_ns))
+        if stamp_ns > self.placed * 10**9:
+            raise TransformError(f"no transform to {target}")
+        return np.eye(3), np.zeros(3)
+
+
+def image_of(camera, parameters=WAITS):
+    return QueryImage(camera, camera, parameters, lambda: False, lambda _messages: None)
+
+
+def test_the_transforms_of_an_image_are_those_that_its_frame_will_need():
+    camera = Camera()
+    header = Header(stamp=Time(sec=7), frame_id="optical")
+    messages = RgbdMessages(Image(header=header), Image(header=Header(frame_id="depth")), CameraInfo(), CameraInfo())
+    camera.newest = lambda _parameters, _cancelled: messages
+    leveled = replace(WAITS, refine="depth", gravity_frame="odom")
+    assert image_of(camera, leveled).wait().is_placed
+    assert camera.asked == [(name, source, 7 * 10**9) for name, source in WANTED]
+    camera.asked.clear()
+    plain = replace(WAITS, target_frame="optical", depth_registration="aligned", gravity_frame="odom")
+    assert not image_of(camera, plain).wait().is_placed
+    messages.color.header.stamp.sec = -1  # which tf2 cannot hold: the frame is refused for it
+    assert not image_of(camera, leveled).wait().is_placed
+    assert camera.asked == []
+
+
+def test_an_image_that_waits_for_its_turn_is_renewed_now_and_then_if_that_needs_no_image_to_be_waited_for(monkeypatch):
+    camera = Camera()
+    image = image_of(camera)
+    first = image.wait()
+    assert image.renewed(first) is first
+    monkeypatch.setattr(query_image, "RENEW_S", 0.0)
+    second = image.renewed(first)
+    assert (first.messages.color.header.stamp.sec, second.messages.color.header.stamp.sec) == (1, 2)
+    for error in (NoImageError("none"), StaleImageError("old")):
+        camera.error = error
+        kept = image.renewed(second)
+        assert kept.messages is second.messages
+        assert kept.tried > second.tried
+    assert {timeout for what, timeout, _ in camera.waits[2:] if what == "image"} == {0.0}
+
+
+def test_in_its_turn_a_query_keeps_its_image_where_the_newest_has_no_transform_yet_and_it_is_fresh():
+    camera = Camera(placed=1)
+    seen = []
+    image = replace(image_of(camera), seen=lambda messages: seen.append(messages.color.header.stamp.sec))
+    first = image.wait()
+    assert image.newest(first) is first
+    assert seen == [1, 2, 1]
+    camera.fresh = False
+    with pytest.raises(TransformError, match="no transform to map"):
+        image.newest(first)
+    camera.fresh, camera.error = True, NoImageError("they do not pair")
+    assert image.newest(first) is first
+    camera.error = StaleImageError("the camera stopped")
+    with pytest.raises(StaleImageError, match="the camera stopped"):
+        image.newest(first)
+
+
+def test_while_a_query_holds_the_model_it_waits_neither_for_images_nor_for_transforms():
+    camera = Camera()
+    assert camera.shared._busy.acquire(blocking=False)  # another camera's query
+
+    def polled():
+        if camera.shared._busy.locked() and len(camera.waits) == 2:
+            camera.waits.append("the other query ends")
+            camera.shared._busy.release()
+        return False
+
+    def look(_frame, _limits):
+        raise QueryCancelledError("far enough")
+
+    camera.shared.model = SimpleNamespace(look=look)
+    runner = QueryRunner(camera.shared, camera, camera)
+    with pytest.raises(QueryCancelledError, match="far enough"):
+        runner.run("mug", GROUND, WAITS, Job(print, print, wants_cancel=polled), Progress())
+    assert camera.waits == [
+        ("image", 1.5, True),  # the other query holds it
+        ("transform", 0.3, True),
+        "the other query ends",
+        ("image", 0.0, True),
+        ("transform", 0.0, True),
+        ("frame", 0.0, True),
+        ("transform", 0.0, True),
+    ]
+    camera.waits.clear()
+    with pytest.raises(QueryCancelledError, match="far enough"):
+        runner.run("mug", GROUND, WAITS, Job(print, print), Progress())
+    assert camera.waits == [
+        ("image", 1.5, False),
+        ("transform", 0.3, False),
+        ("frame", 0.0, True),
+        ("transform", 0.0, True),
+    ]
