@@ -47,6 +47,12 @@ class SharedModel:
     monocular: MonocularDepth | None = None
     users: int = 0
     _busy: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _waiting: set[object] = field(default_factory=set, init=False)  # queries of clients
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a query that is not in the background waits for its turn: one that is should stop."""
+        return bool(self._waiting)
 
     @contextmanager
     def turn(
@@ -55,6 +61,7 @@ class SharedModel:
         deadline: float | None,
         waits: Callable[[], None] = lambda: None,
         meanwhile: Callable[[], None] = lambda: None,
+        background: bool = False,
     ) -> Iterator[bool]:
         """Holds the models for a query; yields whether it had to wait for those of other cameras.
 
@@ -63,25 +70,43 @@ class SharedModel:
             deadline: `time.monotonic()` seconds until which it waits.
             waits: told once, if it has to wait.
             meanwhile: called again and again while it waits; what takes time there does not hold the models.
+            background: whether it gives way to others; its `cancelled` asks `is_wanted`, in its turn too.
 
         Raises:
             QueryCancelledError, QueryTimeoutError: while it waits.
         """
-        free = self._busy.acquire(blocking=False)
+        free = not (background and self.is_wanted) and self._busy.acquire(blocking=False)
         if not free:
             waits()
-        while not free and not self._busy.acquire(timeout=_POLL_S):
-            if cancelled():
-                raise QueryCancelledError("cancelled while the model answered for another camera")
-            if deadline is not None and time.monotonic() >= deadline:
-                raise QueryTimeoutError(
-                    "the time of the query (query_timeout) ended while the model answered for another camera"
-                )
-            meanwhile()
+            self._wait(cancelled, deadline, meanwhile, background)
         try:
             yield not free
         finally:
             self._busy.release()
+
+    def _wait(
+        self,
+        cancelled: Callable[[], bool],
+        deadline: float | None,
+        meanwhile: Callable[[], None],
+        background: bool,
+    ) -> None:
+        waiter = object()
+        if not background:
+            self._waiting.add(waiter)
+        try:
+            while True:
+                if cancelled():
+                    raise QueryCancelledError("cancelled while the model answered for another camera")
+                if self._busy.acquire(timeout=_POLL_S):
+                    return
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise QueryTimeoutError(
+                        "the time of the query (query_timeout) ended while the model answered for another camera"
+                    )
+                meanwhile()
+        finally:
+            self._waiting.discard(waiter)
 
     def estimate(self, color: NDArray[np.uint8], camera: Camera) -> DepthEstimate:
         """Depth of an RGB image [H, W, 3] by the monocular model; called within a `turn`."""

@@ -158,7 +158,8 @@ class QueryRunner:
             nonlocal taken
             taken = image.renewed(taken)
 
-        with self.shared.turn(job.cancelled, deadline, partial(progress.on_stage, WAIT), renew) as waited:
+        cancelled, waits = partial(self._is_cancelled, job), partial(progress.on_stage, WAIT)
+        with self.shared.turn(cancelled, deadline, waits, renew, job.background) as waited:
             if waited:  # the image aged meanwhile
                 progress.on_stage("image")
                 taken = image.newest(taken)
@@ -172,7 +173,7 @@ class QueryRunner:
             refinement = Refinement.of(view.frame, gravity, parameters.refine)
             own = parameters.score_threshold
             watch = _Watcher(frame, placement, refinement, own, progress)
-            options = {"on_event": watch, "cancel": job.cancelled, "deadline": deadline}
+            options = {"on_event": watch, "cancel": cancelled, "deadline": deadline}
             reply: Grounding | Answer = (
                 view.ask(text, answer_from=parameters.answer_from, **options)
                 if mode == ASK
@@ -193,6 +194,12 @@ class QueryRunner:
             warnings,
             reply if isinstance(reply, Answer) else None,
         )
+
+    def _is_cancelled(self, job: Job) -> bool:
+        """Whether the job should stop now; one in the background does for every other, of other cameras too."""
+        if job.background and self.shared.is_wanted:
+            job.cancel("a query of another camera came first")
+        return job.cancelled()
 
     def _read(
         self, taken: Taken, parameters: GroundingParameters, progress: Progress

@@ -63,6 +63,72 @@ def test_who_waits_for_a_turn_keeps_to_its_time(busy):
         pytest.fail("the model is in use")
 
 
+def test_a_query_in_the_background_stops_for_one_of_another_camera_and_never_goes_before_it():
+    shared, order = SharedModel(None), []
+    holds, begun, served = threading.Event(), threading.Event(), threading.Event()
+
+    def background():
+        with shared.turn(lambda: shared.is_wanted, None, background=True):
+            holds.set()
+            while not shared.is_wanted:
+                time.sleep(0.002)
+            order.append("gave way")
+
+    def client():
+        with shared.turn(lambda: False, time.monotonic() + 20, begun.set) as waited:
+            order.append(f"client waited: {waited}")
+        served.set()
+
+    threads = [threading.Thread(target=background), threading.Thread(target=client)]
+    threads[0].start()
+    assert holds.wait(10)
+    assert not shared.is_wanted
+    threads[1].start()
+    assert begun.wait(10)
+    assert served.wait(10)
+    for thread in threads:
+        thread.join(10)
+    assert order == ["gave way", "client waited: True"]
+    assert not shared.is_wanted
+    shared._waiting.add("a client")
+    with (
+        pytest.raises(QueryCancelledError),
+        shared.turn(lambda: shared.is_wanted, None, background=True),
+    ):
+        pytest.fail("the model is free, and a client waits for it")
+
+
+@pytest.mark.parametrize("background", [True, False], ids=["continuous", "of a client"])
+def test_only_a_continuous_query_is_cancelled_by_a_query_of_another_camera(background):
+    shared = SharedModel(None)
+    asked, thread = [], threading.Thread(target=lambda: waits_for(shared))
+
+    def ground(_text, cancel, **_options):
+        asked.append(cancel())
+        thread.start()
+        end = time.monotonic() + 10
+        while not shared.is_wanted:
+            assert time.monotonic() < end
+            time.sleep(0.002)
+        asked.append(cancel())
+        raise QueryCancelledError("far enough")
+
+    shared.model = SimpleNamespace(look=lambda frame, _limits: SimpleNamespace(frame=frame, times={}, ground=ground))
+    job = Job(print, print, background=background)
+    runner = QueryRunner(shared, Frames(threading.Event()), SimpleNamespace())
+    with pytest.raises(QueryCancelledError, match="far enough"):
+        runner.run("mug", GROUND, GroundingParameters(), job, Progress())
+    thread.join(10)
+    assert asked == [False, background]
+    assert job.reason == ("a query of another camera came first" if background else "cancelled by the client")
+
+
+def waits_for(shared):
+    """Another camera's query."""
+    with shared.turn(lambda: False, time.monotonic() + 20):
+        pass
+
+
 class Frames:
     """A camera that shows another image each time it is asked; it remembers what was taken and what was read."""
 
