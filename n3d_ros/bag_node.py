@@ -41,6 +41,8 @@ class BagNode(Node):
     """Publishes `color/image_raw`, `color/camera_info`, `depth/image_raw`, `depth/camera_info`, and TF of the bag.
 
     A pass begins where the one before ended: stamps (and /clock) never jump back when the bag is played in a loop.
+    With `use_sim_time`, as beside another player that has the clock, messages are stamped with the time of that clock,
+    which is waited for.
 
     Raises:
         BagError: if there is no such bag, or it holds no RGB-D camera.
@@ -97,8 +99,9 @@ class BagNode(Node):
 
     def _play(self) -> None:
         """Runs in a thread of its own, which reads from disk and waits; publishing is safe from any thread."""
-        begin_s, offset_ns = time.monotonic(), 0
         try:
+            self._await_clock()
+            begin_s, offset_ns = time.monotonic(), 0
             while not self._stop.is_set():
                 length_ns = self._play_once(begin_s, offset_ns)
                 begin_s += length_ns / 1e9 / self._settings.value.rate
@@ -111,6 +114,14 @@ class BagNode(Node):
         except Exception:
             if self.context.ok():  # else the context was shut down while a message was on its way
                 raise
+
+    def _await_clock(self) -> None:
+        """Under `use_sim_time` the time is 0, and no stamp, until somebody has published /clock."""
+        if self._settings.value.clock or self.get_clock().now().nanoseconds:
+            return
+        self.get_logger().info("use_sim_time is true: waiting for /clock, to stamp by it")
+        while not self.get_clock().now().nanoseconds and not self._stop.wait(_CLOCK_PERIOD_S):
+            pass
 
     def _play_once(self, begin_s: float, offset_ns: int) -> int:
         """Plays the bag from `begin_s` (monotonic) on; returns its length, the step to the next pass included.
@@ -137,8 +148,10 @@ class BagNode(Node):
             return PassTimes(first_ns, first_ns + offset_ns)
         # By the stamps, not by when they were recorded: the first image is stamped with the moment it is due.
         color = next(self._bag.packets((self._names.color,)))
-        due_ns = self.get_clock().now().nanoseconds + round((color.log_ns - first_ns) / settings.rate)
-        return PassTimes(_stamp(color.cdr), due_ns, settings.rate)
+        # A /clock is played as fast as the bag: by it all is as slow as it was recorded.
+        rate = 1.0 if self.get_parameter("use_sim_time").value else settings.rate
+        due_ns = self.get_clock().now().nanoseconds + round((color.log_ns - first_ns) / rate)
+        return PassTimes(_stamp(color.cdr), due_ns, rate)
 
     def _wait(self, begin_s: float, first_ns: int, due_ns: int, offset_ns: int) -> bool:
         """Waits until a message is due, /clock ticking meanwhile; False if the node is closed before."""

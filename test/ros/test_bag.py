@@ -7,6 +7,8 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
+from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -15,7 +17,7 @@ from n3d_core.errors import BagError
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder, write_frame
-from n3d_ros.bag_node import PassTimes, _stamp
+from n3d_ros.bag_node import BagNode, PassTimes, _stamp
 from n3d_ros.images import color_array, depth_array
 from n3d_ros.node_process import NodeProcess
 from n3d_ros.shipped import demo_frames, shipped
@@ -137,6 +139,28 @@ def test_with_a_clock_the_recorded_time_goes_on_and_never_back(bag, client, make
     clock = [nanoseconds(tick.clock) for tick in ticks]
     assert clock == sorted(clock)
     assert stamps[0] <= clock[-1]
+
+
+def test_a_player_beside_the_one_that_has_the_clock_waits_for_it_and_stamps_by_it(bag, client):
+    images, ticks = client.listen(Image, "/color/image_raw"), client.node.create_publisher(Clock, "/clock", 1)
+    values = {"bag": str(bag), "use_sim_time": True, "rate": 2.0}
+    given = [Parameter(name, value=value) for name, value in values.items()]
+    player = BagNode(context=client.node.context, parameter_overrides=given)
+    client.executor.add_node(player)
+    player.start()
+    try:
+        client.until(lambda: ticks.get_subscription_count() and client.node.count_publishers("/color/image_raw"))
+        for _ in range(10):
+            client.executor.spin_once(0.05)
+        assert images == []
+        client.until(lambda: ticks.publish(Clock(clock=Time(sec=1000))) or len(images) >= 4)
+        assert client.node.count_publishers("/clock") == 1
+    finally:
+        player.close()
+        player.destroy_node()
+    stamps = sorted({nanoseconds(image.header.stamp) - 1000 * 10**9 for image in images})
+    assert 0 <= stamps[0] < 100_000_000
+    assert [stamp - stamps[0] for stamp in stamps] == [0, 100_000_000, 200_000_000]
 
 
 def test_a_node_without_a_bag_says_what_is_wrong(tmp_path, capfd):
