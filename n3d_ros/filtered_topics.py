@@ -86,12 +86,12 @@ class FilteredTopics(RgbdTopics):
         color, depth, info, depth_info = self.drain(registration)
         self._refuse_silence(color, depth, info)
         self._await_depth_info(depth_info)
-        if self._set is None:
+        found = self._set  # read once: the executor may forget it meanwhile
+        if found is None:
             raise NoImageError(
                 f"message_filters has paired no set of {', '.join(topic.name for topic in self.required)} yet: "
                 + self._why_none(bound_ns)
             )
-        found = self._set
         depth_image = found[1] if self.has_depth else None
         return RgbdMessages(found[0], depth_image, found[-1], depth_info[-1].message if depth_info else None)
 
