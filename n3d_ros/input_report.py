@@ -8,7 +8,7 @@ from typing import Any
 
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.newest_topic import NewestTopic
-from n3d_ros.rgbd_topics import LOSS_CURE, LOSS_SHARE, RgbdTopics, explain_silence
+from n3d_ros.rgbd_topics import LOSS_SHARE, RgbdTopics, explain_silence, loss_cure
 
 SILENT_S = 3.0
 LOOK_EVERY_S = 2.0  # a look takes the newest images out of the middleware, which costs what a query's look does
@@ -72,7 +72,7 @@ def _silences_and_losses(topics: RgbdTopics) -> list[str]:
     lossy = [topic for topic in came if topic.statistics.received_share() < LOSS_SHARE]
     if lossy:
         shares = ", ".join(f"{100 * topic.statistics.received_share():.0f} % of {topic.name}" for topic in lossy)
-        found.append(f"only {shares} is received: {LOSS_CURE}")
+        found.append(f"only {shares} is received: {loss_cure()}")
     return found
 
 

@@ -92,12 +92,17 @@ class NodeProcess:
 
 
 def dds_profile() -> dict[str, str]:
-    """The environment variable that makes Fast DDS use the shipped shared-memory profile.
+    """The environment variable that makes Fast DDS use the shipped shared-memory profile."""
+    return {profile_variable(): str(shipped("config/fastdds_shm.xml"))}
+
+
+def profile_variable() -> str:
+    """The name under which Fast DDS looks for its profile.
 
     Kilted's Fast DDS warns in every process of the name that it had up to Jazzy.
     """
     vendor = "FASTRTPS" if os.environ.get("ROS_DISTRO") == "jazzy" else "FASTDDS"
-    return {f"{vendor}_DEFAULT_PROFILES_FILE": str(shipped("config/fastdds_shm.xml"))}
+    return f"{vendor}_DEFAULT_PROFILES_FILE"
 
 
 def _yaml(value: Value) -> str:

@@ -12,15 +12,11 @@ from n3d_core.errors import ConfigError
 from n3d_ros.errors import NoImageError
 from n3d_ros.frame_assembly import RgbdMessages, needs_depth_info
 from n3d_ros.newest_topic import Arrival, NewestTopic
+from n3d_ros.node_process import profile_variable
 from n3d_ros.pairing import nearest, newest_pair
 
 DISCOVERY_S = 0.5  # a camera info that is published arrives within this time after it is subscribed
 LOSS_SHARE = 0.9  # below this share of received messages, loss is named
-LOSS_CURE = (
-    "the transport loses images: use the shared-memory profile (launch argument dds_profile:=shm, or "
-    "FASTRTPS_DEFAULT_PROFILES_FILE=config/fastdds_shm.xml for camera and node), or a reliable subscription"
-)
-
 NO_DEPTH_CURE = "of a camera without depth, set the parameter monocular_depth"
 
 
@@ -139,8 +135,16 @@ def explain_silence(topics: Sequence[NewestTopic]) -> str:
     """Why nothing has come on some topics, as far as the middleware tells, and what to do about it."""
     causes = [_cause(topic) for topic in topics]
     if any(topic.publishers and not topic.incompatible() for topic in topics):
-        causes.append(f"if the camera does publish: {LOSS_CURE}")
+        causes.append(f"if the camera does publish: {loss_cure()}")
     return "; ".join(causes)
+
+
+def loss_cure() -> str:
+    """What to do about images that get lost on their way, under this distribution's names."""
+    return (
+        "the transport loses images: use the shared-memory profile (launch argument dds_profile:=shm, or "
+        f"{profile_variable()}=config/fastdds_shm.xml for camera and node), or a reliable subscription"
+    )
 
 
 def _cause(topic: NewestTopic) -> str:

@@ -1,6 +1,7 @@
 """What is subscribed, and when: the camera info of depth only for depth that is not registered."""
 
 import time
+from types import SimpleNamespace
 
 import pytest
 import rclpy.time
@@ -16,7 +17,7 @@ from n3d_ros.errors import NoImageError
 from n3d_ros.frame_assembly import needs_depth_info
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.input_report import input_report
-from n3d_ros.rgbd_topics import RgbdTopics
+from n3d_ros.rgbd_topics import RgbdTopics, explain_silence
 
 INPUTS = {"color": Image, "depth": Image, "info": CameraInfo, "depth_info": CameraInfo}
 NAMES = ("color/image_raw", "depth/image_raw", "color/camera_info", "depth/camera_info")
@@ -42,6 +43,15 @@ def test_the_camera_info_of_depth_is_needed_where_size_frame_or_parameter_say_so
 
 def test_of_compressed_images_the_sizes_are_not_known():
     assert needs_depth_info(Image(), CompressedImage(), "auto")
+
+
+@pytest.mark.parametrize(("distribution", "vendor"), [("jazzy", "FASTRTPS"), ("kilted", "FASTDDS")])
+def test_the_cure_of_lost_images_names_the_profile_as_the_distribution_does(monkeypatch, distribution, vendor):
+    monkeypatch.setenv("ROS_DISTRO", distribution)
+    silent = SimpleNamespace(name="/color/image_raw", publishers=1, incompatible=lambda: "")
+    told = explain_silence([silent])
+    assert told.startswith("nothing on /color/image_raw yet from 1 publisher(s); if the camera does publish: ")
+    assert f"or {vendor}_DEFAULT_PROFILES_FILE=config/fastdds_shm.xml for camera and node" in told
 
 
 @pytest.mark.ros
