@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection3DArray, VisionInfo
 from visualization_msgs.msg import MarkerArray
 
 from n3d_core.draw import draw_boxes
+from n3d_core.errors import ConfigError
 from n3d_ros.clouds import object_clouds
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.images import image_message
@@ -20,22 +24,38 @@ from n3d_ros.msg import Answer, Result
 from n3d_ros.query import Outcome
 from n3d_ros.results import answer_message, detections_message, header_message, result_message
 
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-
 
 class Outputs:
-    """The node's publishers; what nobody listens to is not computed."""
+    """The node's publishers; what nobody listens to is not computed.
+
+    Raises:
+        ConfigError: if the `qos_overrides` of a topic are not usable.
+    """
 
     def __init__(self, node: LifecycleNode) -> None:
         self._node = node
         make = node.create_lifecycle_publisher
-        self._detections = make(Detection3DArray, "~/detections", 10)
-        self._markers = make(MarkerArray, "~/markers", 10)
-        self._answers = make(Answer, "~/answers", 10)
-        self._annotated = make(Image, "~/annotated_image", 1)
-        self._clouds = make(PointCloud2, "~/object_clouds", 1)
-        self._info = node.create_publisher(VisionInfo, "~/vision_info", LATCHED)
+        self._detections = self._publisher(make, Detection3DArray, "detections", QoSProfile(depth=10))
+        self._markers = self._publisher(make, MarkerArray, "markers", QoSProfile(depth=10))
+        self._answers = self._publisher(make, Answer, "answers", QoSProfile(depth=10))
+        self._annotated = self._publisher(make, Image, "annotated_image", QoSProfile(depth=1))
+        self._clouds = self._publisher(make, PointCloud2, "object_clouds", QoSProfile(depth=1))
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._info = self._publisher(node.create_publisher, VisionInfo, "vision_info", latched)
         self._shown_in = ""  # frame of the result that is shown; empty where none is
+
+    def _publisher(self, make: Callable[..., Any], kind: type, name: str, qos: QoSProfile) -> Any:
+        """A publisher of `~/name`; overrides are written into `qos`."""
+        try:
+            return make(kind, f"~/{name}", qos, qos_overriding_options=QoSOverridingOptions.with_default_policies())
+        except (InvalidParameterTypeException, RuntimeError) as error:  # rclpy has both
+            if not self._node.context.ok():
+                raise  # Ctrl-C came meanwhile
+            topic = self._node.resolve_topic_name(f"~/{name}")
+            raise ConfigError(
+                f"{topic} cannot be published: {error}; start the node with other parameters "
+                f"qos_overrides.{topic}.publisher.*"
+            ) from error
 
     def publish_info(self, method: str, location: str) -> None:
         """Tells which model answers, to those who come later too."""

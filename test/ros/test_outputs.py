@@ -1,14 +1,21 @@
 """Boxes as markers, pictures and clouds."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from rclpy.lifecycle import LifecycleNode
+from rclpy.parameter import Parameter
+from rclpy.qos import ReliabilityPolicy
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
 from n3d_core.draw import class_color, draw_boxes
+from n3d_core.errors import ConfigError
 from n3d_core.geometry.oriented_box import OrientedBox
 from n3d_ros.clouds import object_clouds
 from n3d_ros.markers import marker_array
+from n3d_ros.outputs import Outputs
 from n3d_ros.results import detections_message
 
 BOX = OrientedBox("mug", (0.1, 0.0, 1.5), (0.2, 0.1, 0.3), 0.87)
@@ -64,3 +71,53 @@ def test_boxes_behind_and_around_the_camera_are_drawn_without_trouble(frame):
     around = OrientedBox("around", (0, 0, 0), (1, 1, 1))
     assert draw_boxes(frame.color, frame.camera, [behind, around]).shape == frame.color.shape
     np.testing.assert_array_equal(draw_boxes(frame.color, frame.camera, [behind]), frame.color)
+
+
+@pytest.fixture
+def make_node(client):
+    """Makes nodes with parameters that were given at start."""
+    nodes = []
+
+    def make(**overrides):
+        values = [Parameter(name, value=value) for name, value in overrides.items()]
+        nodes.append(LifecycleNode("shown", context=client.node.context, parameter_overrides=values))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+
+
+@pytest.mark.ros
+def test_the_qos_of_an_output_is_what_its_parameters_say_and_that_of_the_others_stays(make_node):
+    image = "qos_overrides./shown/annotated_image.publisher"
+    info = "qos_overrides./shown/vision_info.publisher"
+    for overrides in ({f"{image}.reliability": "best_effort", f"{image}.depth": 5, f"{info}.depth": 3}, {}):
+        node = make_node(**overrides)
+        Outputs(node)
+        profiles = {each.topic_name: each.qos_profile for each in node.publishers}
+        shown, told = profiles["/shown/annotated_image"], profiles["/shown/vision_info"]
+        wanted = (ReliabilityPolicy.BEST_EFFORT, 5, 3) if overrides else (ReliabilityPolicy.RELIABLE, 1, 1)
+        assert (shown.reliability, shown.depth, told.depth) == wanted
+        assert told.durability.name == "TRANSIENT_LOCAL"
+        assert (profiles["/shown/detections"].reliability, profiles["/shown/detections"].depth) == (
+            ReliabilityPolicy.RELIABLE,
+            10,
+        )
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize(("policy", "value", "words"), [("depth", "many", "STRING"), ("reliability", "often", "often")])
+def test_qos_that_an_output_cannot_have_is_refused_by_name(make_node, policy, value, words):
+    node = make_node(**{f"qos_overrides./shown/markers.publisher.{policy}": value})
+    with pytest.raises(ConfigError, match=rf"/shown/markers cannot be published: .*{words}.*/shown/markers.publisher"):
+        Outputs(node)
+
+
+def test_what_ctrl_c_breaks_while_the_outputs_are_made_is_no_refusal():
+    def make(*_arguments, **_options):
+        raise RuntimeError("the context is not valid")
+
+    node = SimpleNamespace(create_lifecycle_publisher=make, context=SimpleNamespace(ok=lambda: False))
+    with pytest.raises(RuntimeError, match="the context is not valid"):
+        Outputs(node)
