@@ -13,7 +13,7 @@ def pytest_pycollect_makemodule(module_path):  # as launch_testing's plugin: imp
 
 def test_a_module_that_skips_itself_does_not_take_its_folder_along(tmp_path):
     (tmp_path / "eager.py").write_text(EAGER)
-    (tmp_path / "conftest.py").write_text("from test.ros.conftest import pytest_pycollect_makemodule\n")
+    (tmp_path / "conftest.py").write_text("from test.conftest import pytest_pycollect_makemodule\n")
     (tmp_path / "test_a.py").write_text("import pytest\npytest.importorskip('nothing_of_this_name')\n")
     (tmp_path / "test_b.py").write_text("def test_b():\n    pass\n")
     command = [sys.executable, "-m", "pytest", "-p", "eager", "-q", "--rootdir", str(tmp_path), str(tmp_path)]
