@@ -14,7 +14,7 @@ RUN := .venv/bin/python
 .DEFAULT_GOAL := demo
 
 demo: setup
-	@$(RUN) -m n3d_ros.demo $(if $(SEED),--seed $(SEED)) $(if $(MODEL),--model $(MODEL))
+	@$(RUN) -m n3d_ros.demo.run $(if $(SEED),--seed $(SEED)) $(if $(MODEL),--model $(MODEL))
 
 test: setup
 	@$(RUN) -m pytest

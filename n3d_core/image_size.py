@@ -11,7 +11,7 @@ import numpy as np
 
 from n3d_core.errors import ConfigError, ImageError
 from n3d_core.geometry.frame import Frame
-from n3d_core.model.config import N3DConfig
+from n3d_core.network.config import N3DConfig
 
 OnOtherSize = Literal["recompile", "resize", "error"]
 
@@ -60,7 +60,7 @@ class ImageSize:
         Raises:
             ImageError: if it is refused; the message names both sizes.
         """
-        from n3d_core.model.preprocess import patch_grid  # brings torch, which reading a size does without
+        from n3d_core.network.preprocess import patch_grid  # brings torch, which reading a size does without
 
         here, there = patch_grid(frame.width, frame.height, config), patch_grid(self.width, self.height, config)
         if here == there or self.on_other == "recompile":

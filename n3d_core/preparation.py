@@ -11,8 +11,8 @@ from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.points import normalise, to_model_frame
 from n3d_core.image_size import ImageSize
 from n3d_core.language.codec import BoxCodec
-from n3d_core.model.config import N3DConfig
-from n3d_core.model.preprocess import VisionInput, vision_input
+from n3d_core.network.config import N3DConfig
+from n3d_core.network.preprocess import VisionInput, vision_input
 
 _LONGEST_POINT_MAP = 640  # pixels: the cloud is pooled to some dozens of patches a side
 

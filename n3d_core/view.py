@@ -10,25 +10,25 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from n3d_core.box_warnings import box_warnings
-from n3d_core.decoding import Decoder, Limits, Token, Work
+from n3d_core.decoding.box_decoder import BoxReader
+from n3d_core.decoding.kept_prefix import KeptPrefix
+from n3d_core.decoding.loop import Decoder, Limits, Token, Work
 from n3d_core.depth import DepthLimits
 from n3d_core.errors import ConfigError, QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame import Frame
-from n3d_core.kept_prefix import KeptPrefix
 from n3d_core.language import prompts
 from n3d_core.language.answer_grammar import split_reply
+from n3d_core.language.box_grammar import BoxGrammar, Grammar
 from n3d_core.language.conditions import condition_names, first_sentence, mentioned, numbered_names, scene_condition
-from n3d_core.language.grammar import BoxGrammar, Grammar
 from n3d_core.language.structured import serialise
 from n3d_core.preparation import prepare
-from n3d_core.reading import BoxReader
 from n3d_core.reasoning.audit import audit
 from n3d_core.reasoning.solving import answer_by_geometry, answers_to
 from n3d_core.results import Answer, AnswerFrom, Event, Grounding, Listener, StageStarted, TextDecoded
 
 if TYPE_CHECKING:
-    from n3d_core.pipeline import N3D
+    from n3d_core.n3d import N3D
 
 Cancel = Callable[[], bool]
 

@@ -16,14 +16,15 @@ from pathlib import Path
 def main(arguments: Sequence[str]) -> int:
     """Runs the node that the first argument names, and ends the process; returns only where there is no such node."""
     name = arguments[0] if arguments else ""
-    nodes = sorted(file.stem for file in Path(__file__).parent.glob("*_node.py"))
+    root = Path(__file__).parent
+    nodes = {file.stem: file.relative_to(root.parent).with_suffix("") for file in sorted(root.rglob("*_node.py"))}
     if name not in nodes:
         print(f"{name!r} is no node: python -m n3d_ros {'|'.join(nodes)} [ARGUMENTS]", file=sys.stderr)
         return 2
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))  # nothing is open yet that would have to be closed
-    node = importlib.import_module(f"n3d_ros.{name}")
-    running = importlib.import_module("n3d_ros.running")
+    node = importlib.import_module(".".join(nodes[name].parts))
+    running = importlib.import_module("n3d_ros.node.running")
     for number in (signal.SIGINT, signal.SIGTERM):  # both stop what the main thread does, be it an import of torch
         signal.signal(number, signal.default_int_handler)
     try:

@@ -14,23 +14,23 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
-from n3d_ros.continuous_query import ContinuousQuery
-from n3d_ros.diagnostics import DiagnosticsTopic, input_status, model_status, query_status
-from n3d_ros.frame_source import FrameSource, RgbdSource
+from n3d_ros.frames.transforms import Transforms
 from n3d_ros.grounding_parameters import GroundingParameters
-from n3d_ros.input_report import InputWatch
-from n3d_ros.input_source import subscribe_inputs
-from n3d_ros.lifecycle import ResponsiveLifecycleNode
-from n3d_ros.memory import give_back
-from n3d_ros.model_pool import ModelPool, SharedModel
-from n3d_ros.outputs import Outputs
-from n3d_ros.parameters import ON_ACTIVATE, ON_CONFIGURE, ParameterSet, refuse_frozen
-from n3d_ros.query import QueryRunner
-from n3d_ros.query_desk import NOT_ACTIVE, QueryDesk, told
-from n3d_ros.query_server import QueryServer
-from n3d_ros.rgbd_topics import RgbdTopics
-from n3d_ros.running import camera_namespaces, leave, run_nodes
-from n3d_ros.transforms import Transforms
+from n3d_ros.inputs.health import InputWatch
+from n3d_ros.inputs.input_source import subscribe_inputs
+from n3d_ros.inputs.rgbd_topics import RgbdTopics
+from n3d_ros.node.lifecycle import ResponsiveLifecycleNode
+from n3d_ros.node.parameters import ON_ACTIVATE, ON_CONFIGURE, ParameterSet, refuse_frozen
+from n3d_ros.node.running import camera_namespaces, leave, run_nodes
+from n3d_ros.outputs.diagnostics import DiagnosticsTopic, input_status, model_status, query_status
+from n3d_ros.outputs.publishers import Outputs
+from n3d_ros.queries.continuous import ContinuousQuery
+from n3d_ros.queries.desk import NOT_ACTIVE, QueryDesk, told
+from n3d_ros.queries.frame_source import FrameSource, RgbdSource
+from n3d_ros.queries.memory import give_back
+from n3d_ros.queries.models import ModelPool, SharedModel
+from n3d_ros.queries.runner import QueryRunner
+from n3d_ros.queries.servers import QueryServer
 
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 

@@ -8,11 +8,11 @@ from n3d_core.backends.names import SPELLINGS
 from n3d_core.depth.cleaning import DepthLimits
 from n3d_core.errors import ConfigError
 from n3d_core.image_size import ImageSize
-from n3d_ros.camera_info import DISTORTION_POLICIES
-from n3d_ros.frame_assembly import REGISTRATION_POLICIES
-from n3d_ros.model_pool import ModelChoice
-from n3d_ros.parameters import AT_START, ON_ACTIVATE, ON_CONFIGURE, CheckedParameters, parameter
-from n3d_ros.worker import QUEUE_POLICIES
+from n3d_ros.frames.assembly import REGISTRATION_POLICIES
+from n3d_ros.frames.camera_info import DISTORTION_POLICIES
+from n3d_ros.node.parameters import AT_START, ON_ACTIVATE, ON_CONFIGURE, CheckedParameters, parameter
+from n3d_ros.queries.models import ModelChoice
+from n3d_ros.queries.queue import QUEUE_POLICIES
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
-from n3d_ros.camera_node import frame_messages
 from n3d_ros.errors import TransformError
-from n3d_ros.frame_assembly import RgbdMessages, TransformLookup
+from n3d_ros.frames.assembly import RgbdMessages, TransformLookup
+from n3d_ros.playback.camera_node import frame_messages
 
 ENCODINGS = [
     "rgb8",

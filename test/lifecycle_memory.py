@@ -19,8 +19,8 @@ import rclpy
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
+from bench.client import resident_bytes
 from n3d_ros.grounding_node import GroundingNode
-from test.bench_client import resident_bytes
 
 SETTLED = 3  # cycles
 MOST_GROWTH_MB = 15.0  # of allocators and DDS, in no relation to the number of cycles: one leaked model is 35 a cycle

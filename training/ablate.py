@@ -22,12 +22,12 @@ from typing import Any
 
 from n3d_core.atomic_write import atomic_write
 from n3d_core.errors import ConfigError, N3DError
-from training.config import TrainConfig
 from training.evaluate import report_of
 from training.evaluation.headline import headline, markdown
 from training.evaluation.running import run_suite
 from training.evaluation.suite import Amount, SceneSuite
-from training.mixture import SPATIAL_PASSES
+from training.learn.config import TrainConfig
+from training.questions.mixture import SPATIAL_PASSES
 from training.scenes.cache import SceneCache
 from training.scenes.vocabulary import Vocabulary
 

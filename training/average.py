@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 from n3d_core.errors import CheckpointError, N3DError
-from n3d_core.model.checkpoint import load_network
-from training.checkpoints import export
+from n3d_core.network.checkpoint import load_network
+from training.learn.checkpoints import export
 
 
 def average(before: Path, after: Path, output: Path, share: float) -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import torch
 
+from n3d_core.decoding.scores import CALIBRATION
 from n3d_core.errors import CheckpointError, N3DError
-from n3d_core.model.checkpoint import WEIGHTS, load_network, save_checkpoint
-from n3d_core.scores import CALIBRATION
-from training.checkpoints import COMPANIONS, bring_along
+from n3d_core.network.checkpoint import WEIGHTS, load_network, save_checkpoint
+from training.learn.checkpoints import COMPANIONS, bring_along
 
 
 def release(source: Path, target: Path) -> dict[str, float]:

@@ -11,11 +11,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from n3d_core.model.config import N3DConfig, TextConfig, VisionConfig
+from n3d_core.network.config import N3DConfig, TextConfig, VisionConfig
 from training.scenes.catalogue import CLASSES
 from training.scenes.colors import COLORS
 from training.scenes.vocabulary import Vocabulary
-from training.tokenizer import build_tokenizer, save_tokenizer
+from training.small.tokenizer import build_tokenizer, save_tokenizer
 
 VOCABULARY = 2432  # 256 bytes, 1,110 numbers, and the words of the questions
 

@@ -19,21 +19,21 @@ import torch
 
 from n3d_core.errors import N3DError
 from n3d_core.language.tokenizer import Tokenizer
-from n3d_core.model.checkpoint import load_network
-from n3d_core.model.config import N3DConfig
-from n3d_core.model.network import N3DNetwork
-from n3d_core.model.plan import ImagePlan, image_plan
-from n3d_core.model.preprocess import longest_side_size, whole_token_size
-from n3d_core.model.shards import INDEX, WEIGHTS
-from training.checkpoints import RESUME, State, export, load_state, save_state, save_tensors
-from training.config import TrainConfig
-from training.data import Numbers, SceneSamples, batches
+from n3d_core.network.checkpoint import load_network
+from n3d_core.network.config import N3DConfig
+from n3d_core.network.model import N3DNetwork
+from n3d_core.network.plan import ImagePlan, image_plan
+from n3d_core.network.preprocess import longest_side_size, whole_token_size
+from n3d_core.network.shards import INDEX, WEIGHTS
+from training.data.stream import Numbers, SceneSamples, batches
 from training.errors import TrainingError
-from training.lora import add_adapters
-from training.model import Batch, TrainingModel
-from training.optim import MovingAverage, Optimiser, initialise, parameter_count
-from training.parallel import Processes, fastest_precision, half_precision, sharded_like, whole
-from training.progress import Progress
+from training.learn.checkpoints import RESUME, State, export, load_state, save_state, save_tensors
+from training.learn.config import TrainConfig
+from training.learn.lora import add_adapters
+from training.learn.model import Batch, TrainingModel
+from training.learn.optim import MovingAverage, Optimiser, initialise, parameter_count
+from training.learn.parallel import Processes, fastest_precision, half_precision, sharded_like, whole
+from training.learn.progress import Progress
 from training.scenes.catalogue import CLASSES
 from training.scenes.colors import COLORS
 
@@ -211,7 +211,7 @@ class Trainer:
         every = self.config.validation.every
         if every and self.step % every == 0:
             if progress:
-                from training.validation import validate
+                from training.learn.validation import validate
 
                 found = validate(self.output / "model", self.config.validation)
                 self._say(" ".join(f"{k} {v:.3f}" for k, v in found.items()))

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.model.config import N3DConfig, TextConfig
-from n3d_core.model.preprocess import VisionInput
+from n3d_core.network.config import N3DConfig, TextConfig
+from n3d_core.network.preprocess import VisionInput
 
 
 class Sequence(Protocol):

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from n3d_core.backends.embedding_table import EmbeddingTable
 from n3d_core.errors import TextTooLongError
-from n3d_core.model.config import TextConfig
-from n3d_core.model.decoder import mrope_tables
+from n3d_core.network.config import TextConfig
+from n3d_core.network.decoder import mrope_tables
 
 FIRST_BUCKET = 256  # tokens; attention reads the whole bucket, so each further one is twice as long
 

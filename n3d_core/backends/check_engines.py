@@ -19,10 +19,10 @@ from n3d_core.backends.tensorrt_api import TensorRT, local_architecture
 from n3d_core.backends.tensorrt_backend import TensorRTBackend
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.errors import BackendError, N3DError
-from n3d_core.model.checkpoint import load_network
-from n3d_core.model.plan import ImagePlan, text_positions
-from n3d_core.model.preprocess import VisionInput
 from n3d_core.models import find_model
+from n3d_core.network.checkpoint import load_network
+from n3d_core.network.plan import ImagePlan, text_positions
+from n3d_core.network.preprocess import VisionInput
 
 LIMITS = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 6e-2, "int8": 8e-2, "int4": 0.4}  # relative, in norm
 

@@ -24,10 +24,10 @@ from n3d_core.backends.tensorrt_operators import refusals
 from n3d_core.backends.weights import NetworkWeights
 from n3d_core.errors import ConfigError, EngineError
 from n3d_core.image_size import ImageSize
-from n3d_core.model.checkpoint import load_network
-from n3d_core.model.config import N3DConfig
-from n3d_core.model.plan import ImagePlan, image_plan
-from n3d_core.model.preprocess import patch_grid
+from n3d_core.network.checkpoint import load_network
+from n3d_core.network.config import N3DConfig
+from n3d_core.network.plan import ImagePlan, image_plan
+from n3d_core.network.preprocess import patch_grid
 
 log = logging.getLogger("n3d.compile")
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from n3d_core.errors import BackendError
-from n3d_core.model.checkpoint import load_network
+from n3d_core.network.checkpoint import load_network
 
 
 class EmbeddingTable:

@@ -16,7 +16,7 @@ from n3d_core.backends.tensorrt_api import TensorRT
 from n3d_core.backends.tensorrt_builder import CAPACITY, Profile, build_engine, decoder_profiles
 from n3d_core.backends.tensorrt_engine import Engine
 from n3d_core.errors import EngineError
-from n3d_core.model.plan import ImagePlan
+from n3d_core.network.plan import ImagePlan
 
 log = logging.getLogger("n3d.tensorrt")
 

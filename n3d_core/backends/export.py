@@ -14,7 +14,7 @@ from n3d_core.backends.graph_builder import GraphBuilder
 from n3d_core.backends.precision import Precision
 from n3d_core.backends.vision_graph import VisionGraph
 from n3d_core.backends.weights import Weights
-from n3d_core.model.plan import ImagePlan
+from n3d_core.network.plan import ImagePlan
 
 
 @dataclass(frozen=True)

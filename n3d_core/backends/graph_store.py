@@ -12,9 +12,9 @@ from n3d_core.backends.export import Graph, export_decoder, export_vision
 from n3d_core.backends.model_digest import model_digest
 from n3d_core.backends.precision import BLOCK, Precision
 from n3d_core.backends.weights import NetworkWeights
-from n3d_core.model.checkpoint import load_network
-from n3d_core.model.config import N3DConfig
-from n3d_core.model.plan import ImagePlan
+from n3d_core.network.checkpoint import load_network
+from n3d_core.network.config import N3DConfig
+from n3d_core.network.plan import ImagePlan
 
 log = logging.getLogger("n3d.export")
 

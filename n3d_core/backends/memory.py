@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from n3d_core.errors import BackendError
-from n3d_core.model.shards import Shards
+from n3d_core.network.shards import Shards
 
 _LESS = "onnx:int4 on a CPU and tensorrt:int4 on a GPU need least; or end other programs"
 _SAID = ("can't allocate memory", "not enough memory", "out of memory")  # torch's words on a CPU, in a RuntimeError

@@ -17,8 +17,8 @@ from n3d_core.backends.export import Graph
 from n3d_core.backends.finite import require_finite
 from n3d_core.backends.graph_store import GraphStore
 from n3d_core.errors import BackendError, MissingDependencyError
-from n3d_core.model.plan import ImagePlan
-from n3d_core.model.preprocess import VisionInput
+from n3d_core.network.plan import ImagePlan
+from n3d_core.network.preprocess import VisionInput
 
 _NO_LIMIT = 1 << 30
 _SMALL = (

@@ -69,7 +69,7 @@ def _torch(folder: Path, precision: str | None, reason: str) -> Backend:
 
     from n3d_core.backends.memory import check_host_memory
     from n3d_core.backends.torch_backend import TorchBackend
-    from n3d_core.model.checkpoint import load_network
+    from n3d_core.network.checkpoint import load_network
 
     types = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from n3d_core.model.decoder import KVCache, mrope_tables
-from n3d_core.model.network import N3DNetwork
+from n3d_core.network.decoder import KVCache, mrope_tables
+from n3d_core.network.model import N3DNetwork
 
 _WARM_UP = 3  # runs before a capture, in which libraries choose kernels and allocate
 

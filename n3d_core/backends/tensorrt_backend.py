@@ -19,8 +19,8 @@ from n3d_core.backends.memory import enough_memory
 from n3d_core.backends.tensorrt_builder import MAX_CHUNK, MAX_ROWS
 from n3d_core.backends.tensorrt_engine import BoundContext, Engine
 from n3d_core.errors import BackendError
-from n3d_core.model.plan import ImagePlan
-from n3d_core.model.preprocess import VisionInput
+from n3d_core.network.plan import ImagePlan
+from n3d_core.network.preprocess import VisionInput
 
 CHUNK, STEP = 0, 1  # optimisation profiles, as `decoder_profiles` orders them
 

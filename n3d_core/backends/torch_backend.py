@@ -19,11 +19,11 @@ from n3d_core.backends.finite import require_finite
 from n3d_core.backends.memory import enough_memory
 from n3d_core.backends.static_step import StaticStep
 from n3d_core.errors import BackendError, TextTooLongError
-from n3d_core.model.decoder import KVCache, causal_mask, mrope_tables
-from n3d_core.model.network import N3DNetwork
-from n3d_core.model.plan import ImagePlan
-from n3d_core.model.preprocess import VisionInput
-from n3d_core.model.vision import PlanTensors
+from n3d_core.network.decoder import KVCache, causal_mask, mrope_tables
+from n3d_core.network.model import N3DNetwork
+from n3d_core.network.plan import ImagePlan
+from n3d_core.network.preprocess import VisionInput
+from n3d_core.network.vision import PlanTensors
 
 FIRST_CAPACITY = 512
 

@@ -9,8 +9,8 @@ from n3d_core.backends.dialect import Dialect, Heads, swish
 from n3d_core.backends.graph_builder import GraphBuilder
 from n3d_core.backends.precision import FloatName
 from n3d_core.backends.weights import Weights
-from n3d_core.model.plan import ImagePlan
-from n3d_core.model.point_encoding import axis_divisors
+from n3d_core.network.plan import ImagePlan
+from n3d_core.network.point_encoding import axis_divisors
 
 _EPS = 1e-6  # of the tower's norms
 

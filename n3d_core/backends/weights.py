@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.model.config import N3DConfig
-from n3d_core.model.network import N3DNetwork
+from n3d_core.network.config import N3DConfig
+from n3d_core.network.model import N3DNetwork
 
 
 class Weights(Protocol):

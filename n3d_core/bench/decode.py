@@ -10,7 +10,7 @@ import numpy as np
 
 from n3d_core.backends.base import Backend
 from n3d_core.bench.machine import Machine
-from n3d_core.model.plan import text_positions
+from n3d_core.network.plan import text_positions
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n3d_core.backends.base import Backend, Sequence
-from n3d_core.model.preprocess import VisionInput
+from n3d_core.network.preprocess import VisionInput
 
 
 @dataclass

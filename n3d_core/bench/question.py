@@ -11,7 +11,7 @@ from n3d_core.bench.observed import ObservedBackend
 from n3d_core.geometry.frame import Frame
 from n3d_core.language import prompts
 from n3d_core.language.structured import parse, serialise
-from n3d_core.pipeline import N3D, View
+from n3d_core.n3d import N3D, View
 from n3d_core.results import Answer, BoxDecoded
 
 

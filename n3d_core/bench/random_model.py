@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from n3d_core.errors import ConfigError
-from n3d_core.model.config import N3DConfig, TextConfig, VisionConfig
-from n3d_core.model.network import N3DNetwork
+from n3d_core.network.config import N3DConfig, TextConfig, VisionConfig
+from n3d_core.network.model import N3DNetwork
 
 _INDEX = "model.safetensors.index.json"
 _POOL = (1 << 22) + 1  # odd, so that rows differ

@@ -19,10 +19,10 @@ from n3d_core.language.codec import BoxCodec
 from n3d_core.language.conditions import condition_names, first_sentence, scene_condition
 from n3d_core.language.structured import parse
 from n3d_core.language.tokenizer import Tokenizer
-from n3d_core.model.config import N3DConfig
-from n3d_core.model.plan import ImagePlan
-from n3d_core.model.point_encoding import sinusoid
-from n3d_core.model.preprocess import VisionInput
+from n3d_core.network.config import N3DConfig
+from n3d_core.network.plan import ImagePlan
+from n3d_core.network.point_encoding import sinusoid
+from n3d_core.network.preprocess import VisionInput
 
 LONGEST_REPLY = 1024
 

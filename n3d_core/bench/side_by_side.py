@@ -13,7 +13,7 @@ from n3d_core.bench.reference import ReferenceModel
 from n3d_core.bench.repeated import median_of, repeated
 from n3d_core.language.codec import BoxCodec
 from n3d_core.language.tokenizer import Tokenizer
-from n3d_core.model.preprocess import VisionInput
+from n3d_core.network.preprocess import VisionInput
 
 log = logging.getLogger("n3d.bench")
 

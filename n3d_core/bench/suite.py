@@ -27,9 +27,9 @@ from n3d_core.bench.side_by_side import OurWay, compare
 from n3d_core.errors import BackendError, ConfigError, MissingDependencyError
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder
-from n3d_core.model.config import N3DConfig
 from n3d_core.models import find_model
-from n3d_core.pipeline import N3D, View
+from n3d_core.n3d import N3D, View
+from n3d_core.network.config import N3DConfig
 
 log = logging.getLogger("n3d.bench")
 

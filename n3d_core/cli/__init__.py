@@ -22,9 +22,8 @@ from n3d_core.errors import N3DError
 COMMANDS = {
     "ground": ("n3d_core.cli.ground", "find what a text names, as 3D boxes in metres"),
     "ask": ("n3d_core.cli.ask", "answer a spatial question, with the answer checked against geometry"),
-    "doctor": ("n3d_core.doctor", "say what this machine can run, and what to do about what is missing"),
+    "doctor": ("n3d_core.cli.doctor", "say what this machine can run, and what to do about what is missing"),
     "download": ("n3d_core.cli.download", "fetch a published checkpoint and check it"),
-    "parity": ("n3d_core.parity.__main__", "compare with golden vectors of the reference"),
     "compile": ("n3d_core.backends.compile_command", "build engines ahead of time"),
     "bench": ("n3d_core.bench", "measure this machine"),
 }
@@ -52,8 +51,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     chosen = arguments[0] if arguments else ""
-    if chosen == "parity":  # has a command line of its own: `python -m n3d_core.parity`
-        return int(importlib.import_module(COMMANDS[chosen][0]).main(arguments[1:]))
     parser = argparse.ArgumentParser(prog="n3d", description=_DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"n3d {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)

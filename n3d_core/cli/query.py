@@ -12,7 +12,7 @@ from typing import Any
 
 from n3d_core.cli.inputs import CommandInput, add_frame_arguments, read_input
 from n3d_core.cli.tables import times_line
-from n3d_core.draw import draw_boxes, enlarged, save_picture
+from n3d_core.display.draw import draw_boxes, enlarged, save_picture
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.boxes import Box3D, pairwise_iou_3d
 from n3d_core.geometry.frame_folder import Truth
@@ -80,7 +80,7 @@ def prepare(args: argparse.Namespace) -> Asked:
     found = read_input(args)
     tell(args, f"depth from {found.source}")
     from n3d_core.image_size import ImageSize
-    from n3d_core.pipeline import N3D  # torch takes seconds; wrong input should not have to wait for it
+    from n3d_core.n3d import N3D  # torch takes seconds; wrong input should not have to wait for it
 
     start = time.monotonic()
     size = None if args.image_size is None else ImageSize.parse(args.image_size, args.on_other_size)
@@ -139,7 +139,7 @@ def write_outputs(
         save_picture(args.output, draw_boxes(color, camera, boxes, truth=truth))
         written["picture"] = str(args.output)
     if args.rrd is not None:
-        from n3d_core.recording import write_recording
+        from n3d_core.display.recording import write_recording
 
         write_recording(args.rrd, frame, boxes, "\n".join(lines), truth=truth)
         written["recording"] = str(args.rrd)
@@ -163,6 +163,6 @@ def _check_outputs(args: argparse.Namespace) -> None:
     if args.timeout is not None and not args.timeout > 0:
         raise ConfigError(f"--timeout {args.timeout}: more than 0 seconds are wanted")
     if args.rrd is not None:
-        from n3d_core.recording import import_rerun
+        from n3d_core.display.recording import import_rerun
 
         import_rerun()

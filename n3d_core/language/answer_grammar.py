@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.language.grammar import BoxVocabulary, Kind
+from n3d_core.language.box_grammar import BoxVocabulary, Kind
 from n3d_core.reasoning.sentences import DIGIT
 
 THINK, END_THINK = "<think>", "</think>"

@@ -7,7 +7,7 @@ from pathlib import Path
 from tokenizers import Tokenizer as _Backend
 
 from n3d_core.errors import CheckpointError
-from n3d_core.model.config import N3DConfig
+from n3d_core.network.config import N3DConfig
 
 
 class Tokenizer:

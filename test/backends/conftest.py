@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from n3d_core.model.checkpoint import save_checkpoint
-from n3d_core.model.config import N3DConfig
-from n3d_core.model.network import N3DNetwork
-from n3d_core.model.plan import image_plan
-from n3d_core.model.preprocess import VisionInput
+from n3d_core.network.checkpoint import save_checkpoint
+from n3d_core.network.config import N3DConfig
+from n3d_core.network.model import N3DNetwork
+from n3d_core.network.plan import image_plan
+from n3d_core.network.preprocess import VisionInput
 from test.core import checkpoints
 
 

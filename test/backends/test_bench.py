@@ -20,10 +20,10 @@ from n3d_core.bench.random_model import released_config, write_random_checkpoint
 from n3d_core.bench.suite import Suite
 from n3d_core.cli import main
 from n3d_core.errors import ConfigError
-from n3d_core.model.checkpoint import load_network
-from n3d_core.model.config import N3DConfig
-from n3d_core.model.preprocess import VisionInput
 from n3d_core.models import find_model, shelves
+from n3d_core.network.checkpoint import load_network
+from n3d_core.network.config import N3DConfig
+from n3d_core.network.preprocess import VisionInput
 from n3d_core.results import Answer
 
 from .conftest import small_config
@@ -97,7 +97,7 @@ def test_the_read_bandwidth_is_that_of_the_faster_of_two_readers(monkeypatch: py
 def test_random_models_have_the_released_sizes(size: str, parameters: float) -> None:
     import torch
 
-    from n3d_core.model.network import N3DNetwork
+    from n3d_core.network.model import N3DNetwork
 
     with torch.device("meta"):
         network = N3DNetwork(released_config(size, None, small_config()))

@@ -16,7 +16,7 @@ from n3d_core.backends.precision import Precision
 from n3d_core.backends.tensorrt_operators import refusals
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.backends.weights import NetworkWeights
-from n3d_core.model.preprocess import VisionInput
+from n3d_core.network.preprocess import VisionInput
 
 from .conftest import random_network, small_config
 
@@ -54,7 +54,7 @@ def decoder_feed(graph: Graph, capacity: int = CAPACITY, visible: int = CAPACITY
 def test_the_vision_graph_gives_torchs_tokens(tmp_path: Path, image: VisionInput, lowered: bool, pe_order: str) -> None:
     from dataclasses import replace
 
-    from n3d_core.model.plan import image_plan
+    from n3d_core.network.plan import image_plan
 
     network = random_network(replace(small_config(), pe_order=pe_order))
     plan = image_plan(network.config, 10, 12)

@@ -12,8 +12,8 @@ from n3d_core.backends import memory, torch_backend
 from n3d_core.backends.select import load_backend
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.errors import BackendError
-from n3d_core.model.checkpoint import load_network
-from n3d_core.model.preprocess import VisionInput
+from n3d_core.network.checkpoint import load_network
+from n3d_core.network.preprocess import VisionInput
 
 from .conftest import small_config, write_checkpoint
 

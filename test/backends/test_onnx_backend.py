@@ -18,8 +18,8 @@ from n3d_core.backends.onnx_backend import OnnxBackend, OnnxCache
 from n3d_core.backends.precision import Precision
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.errors import BackendError, TextTooLongError
-from n3d_core.model.checkpoint import load_network
-from n3d_core.model.preprocess import VisionInput
+from n3d_core.network.checkpoint import load_network
+from n3d_core.network.preprocess import VisionInput
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from n3d_core.backends.precision import Precision
 from n3d_core.backends.tensorrt_backend import TensorRTBackend
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.errors import BackendError
-from n3d_core.model.checkpoint import load_network, save_checkpoint
-from n3d_core.model.preprocess import VisionInput
+from n3d_core.network.checkpoint import load_network, save_checkpoint
+from n3d_core.network.preprocess import VisionInput
 
 from .conftest import random_network, small_config
 from .stand_in_tensorrt import StandIn

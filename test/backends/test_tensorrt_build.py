@@ -14,8 +14,8 @@ import torch
 from n3d_core.backends.compilation import Compilation
 from n3d_core.backends.tensorrt_builder import build_engine, decoder_profiles
 from n3d_core.errors import ConfigError, EngineError
-from n3d_core.model.config import N3DConfig, TextConfig, VisionConfig
 from n3d_core.models import find_model
+from n3d_core.network.config import N3DConfig, TextConfig, VisionConfig
 
 from .conftest import write_checkpoint
 

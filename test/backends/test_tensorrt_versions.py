@@ -28,8 +28,8 @@ from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.bench.decode import measure_decode
 from n3d_core.bench.machine import Machine
 from n3d_core.errors import BackendError, EngineError, MissingDependencyError, TextTooLongError
-from n3d_core.model.checkpoint import load_network
-from n3d_core.model.preprocess import VisionInput
+from n3d_core.network.checkpoint import load_network
+from n3d_core.network.preprocess import VisionInput
 
 from .stand_in_tensorrt import StandIn
 from .test_onnx_backend import replies
@@ -239,7 +239,7 @@ class TestEnginesBuiltAhead:
     def test_another_image_size_names_both(
         self, checkpoint: Path, trt: TensorRT, ahead: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        from n3d_core.model.plan import image_plan
+        from n3d_core.network.plan import image_plan
 
         from .conftest import small_config
 
@@ -552,7 +552,7 @@ def test_targets_that_can_be_built() -> None:
 
 def test_the_check_of_engines_sees_equal_and_unequal_weights(checkpoint: Path) -> None:
     from n3d_core.backends.check_engines import LIMITS, compare
-    from n3d_core.model.plan import image_plan
+    from n3d_core.network.plan import image_plan
 
     made = backend(checkpoint, api("tensorrt", "10.16.1"))
     reference = TorchBackend(load_network(checkpoint))

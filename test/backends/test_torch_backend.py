@@ -10,8 +10,8 @@ import torch
 
 from n3d_core.backends.torch_backend import FIRST_CAPACITY, TorchBackend
 from n3d_core.errors import BackendError
-from n3d_core.model.checkpoint import load_network
-from n3d_core.model.preprocess import VisionInput
+from n3d_core.network.checkpoint import load_network
+from n3d_core.network.preprocess import VisionInput
 
 from .test_onnx_backend import replies
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from n3d_core.language import prompts
 from n3d_core.language.tokenizer import Tokenizer
-from n3d_core.model.config import N3DConfig
+from n3d_core.network.config import N3DConfig
 from test.core.checkpoints import random_state, small_config, write_checkpoint
 from test.core.vocabularies import joining_tokenizer
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from n3d_core.decoding import Decoder, Limits, Sampling, Work
+from n3d_core.decoding.loop import Decoder, Limits, Sampling, Work
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.language.answer_grammar import END_THINK, THINK, Spelling, ThoughtThenAnswer, after
-from n3d_core.language.grammar import BoxVocabulary
+from n3d_core.language.box_grammar import BoxVocabulary
 from n3d_core.reasoning.answers import read_answer
 from n3d_core.reasoning.reading import read_question
 from n3d_core.reasoning.roles import resolve

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from n3d_core.model.config import N3DConfig
-from n3d_core.model.network import N3DNetwork
+from n3d_core.network.config import N3DConfig
+from n3d_core.network.model import N3DNetwork
 from test.core.checkpoints import small_config, write_checkpoint
 
 MEASURE = """
 import json, sys, torch
-from n3d_core.model.checkpoint import load_network
+from n3d_core.network.checkpoint import load_network
 
 def status(key):
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(key))

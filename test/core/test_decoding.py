@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from n3d_core.decoding import DRAFT_LENGTH, LONGEST_DRAFT, Decoder, Limits, Sampling, Work, _Run
+from n3d_core.decoding.loop import DRAFT_LENGTH, LONGEST_DRAFT, Decoder, Limits, Sampling, Work, _Run
 from n3d_core.errors import ConfigError, QueryCancelledError, QueryTimeoutError
-from n3d_core.language.grammar import BoxGrammar, BoxVocabulary, FreeText, Grammar, Kind
+from n3d_core.language.box_grammar import BoxGrammar, BoxVocabulary, FreeText, Grammar, Kind
 from n3d_core.language.tokenizer import Tokenizer
 from test.core.vocabularies import joining_tokenizer, whole_number_tokenizer
 
@@ -245,7 +245,7 @@ def test_sampling_settings_out_of_range_are_refused() -> None:
 def test_released_sampling_agrees_with_transformers(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     logits_process = pytest.importorskip("transformers.generation.logits_process")
-    from n3d_core.decoding import _truncated
+    from n3d_core.decoding.loop import _truncated
 
     row = np.random.default_rng(0).standard_normal(300).astype(np.float32) * 4
     scores = torch.tensor(row)[None] / 0.6

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import n3d_core.doctor as doctor
+import n3d_core.cli.doctor as doctor
 from n3d_core.cli import main
-from n3d_core.doctor import ABSENT, BROKEN, OK, Finding
+from n3d_core.cli.doctor import ABSENT, BROKEN, OK, Finding
 
 
 def test_this_machine_is_examined_and_the_shipped_model_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,6 +67,6 @@ def test_whatever_a_model_raises_is_a_finding(monkeypatch: pytest.MonkeyPatch) -
     def fails(*args: object) -> None:
         raise MemoryError("no room")
 
-    monkeypatch.setattr("n3d_core.pipeline.N3D.load", fails)
+    monkeypatch.setattr("n3d_core.n3d.N3D.load", fails)
     (finding,) = doctor._model("n3d-tiny")
     assert (finding.status, finding.needed, finding.found) == (BROKEN, True, "MemoryError: no room")

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from n3d_core.draw import EDGES, caption, class_color, draw_boxes, enlarged, save_picture
+from n3d_core.display.draw import EDGES, caption, class_color, draw_boxes, enlarged, save_picture
 from n3d_core.errors import ImageError
 from n3d_core.geometry import Box3D, Camera
 from n3d_core.geometry.oriented_box import OrientedBox, quaternion_of

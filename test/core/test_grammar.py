@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from n3d_core.language.grammar import BoxGrammar, BoxVocabulary
+from n3d_core.language.box_grammar import BoxGrammar, BoxVocabulary
 from n3d_core.language.structured import BoxCode, parse, serialise
 from n3d_core.language.tokenizer import Tokenizer
 from test.core.vocabularies import joining_tokenizer, whole_number_tokenizer

@@ -11,13 +11,13 @@ from torch.nn import functional as F
 
 from n3d_core.backends.torch_backend import FIRST_CAPACITY, TorchBackend
 from n3d_core.errors import TextTooLongError
-from n3d_core.model.layers import RMSNorm, rotate
-from n3d_core.model.plan import ImagePlan, image_plan
-from n3d_core.model.point_encoding import sinusoid
-from n3d_core.model.preprocess import VisionInput, merge_group_tiles
-from n3d_core.model.vision import PlanTensors, VisionAttention
-from n3d_core.parity.forward import prompt_positions
+from n3d_core.network.layers import RMSNorm, rotate
+from n3d_core.network.plan import ImagePlan, image_plan
+from n3d_core.network.point_encoding import sinusoid
+from n3d_core.network.preprocess import VisionInput, merge_group_tiles
+from n3d_core.network.vision import PlanTensors, VisionAttention
 from test.core.checkpoints import random_network, small_config
+from test.parity.forward import prompt_positions
 
 CONFIG = small_config()
 # One window; windows that are full; windows cut at the right, below, and both; portrait.

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from n3d_core.backends.torch_backend import TorchBackend
-from n3d_core.model.checkpoint import load_network
-from n3d_core.model.config import N3DConfig
-from n3d_core.model.network import N3DNetwork
-from n3d_core.model.plan import image_plan
-from n3d_core.parity.forward import prompt_positions
+from n3d_core.network.checkpoint import load_network
+from n3d_core.network.config import N3DConfig
+from n3d_core.network.model import N3DNetwork
+from n3d_core.network.plan import image_plan
 from test.core.checkpoints import hub_config, in_newer_spelling, small_config
+from test.parity.forward import prompt_positions
 
 transformers = pytest.importorskip("transformers", reason="the oracle: pip install 'n3d-ros[oracle]'")
 

@@ -12,7 +12,8 @@ import pytest
 
 import n3d_core.view as view_module
 from n3d_core import N3D
-from n3d_core.decoding import Decoder, Sampling
+from n3d_core.decoding.box_decoder import SAME_OBJECT
+from n3d_core.decoding.loop import Decoder, Sampling
 from n3d_core.errors import (
     CheckpointError,
     ConfigError,
@@ -28,7 +29,6 @@ from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder
 from n3d_core.language.structured import parse, serialise
-from n3d_core.reading import SAME_OBJECT
 from n3d_core.results import AnswerFrom, BoxDecoded, Event, StageStarted, TextDecoded
 
 FRAMES = Path(__file__).parents[2] / "demo" / "frames"

@@ -13,8 +13,8 @@ from n3d_core.depth import DepthLimits
 from n3d_core.depth.cleaning import flying_pixels
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.points import normalise, to_model_frame
-from n3d_core.model.point_encoding import coordinates_before_rounding
-from n3d_core.model.preprocess import DEVIATION, MEAN, merge_group_tiles, patchify
+from n3d_core.network.point_encoding import coordinates_before_rounding
+from n3d_core.network.preprocess import DEVIATION, MEAN, merge_group_tiles, patchify
 from test.core.checkpoints import small_config
 
 VISION = small_config().vision

@@ -8,11 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from n3d_core.compat import laid_out
 from n3d_core.errors import DepthError, ImageError
-from n3d_core.model.plan import image_plan
-from n3d_core.model.point_encoding import coordinates_before_rounding, pooled_coordinates
-from n3d_core.model.preprocess import (
+from n3d_core.network.plan import image_plan
+from n3d_core.network.point_encoding import coordinates_before_rounding, pooled_coordinates
+from n3d_core.network.preprocess import (
     DEVIATION,
     MEAN,
     longest_side_size,
@@ -23,6 +22,7 @@ from n3d_core.model.preprocess import (
     whole_token_size,
 )
 from test.core.checkpoints import small_config
+from test.parity.compat import laid_out
 
 CONFIG = small_config()
 

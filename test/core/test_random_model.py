@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import n3d_core.pipeline as pipeline
+import n3d_core.n3d as pipeline
 import n3d_core.view as view_module
-from n3d_core.decoding import Decoder, Limits, Sampling
+from n3d_core.decoding.loop import Decoder, Limits, Sampling
 from n3d_core.errors import ConfigError, ImageError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.image_size import ImageSize
 from n3d_core.language.structured import BoxCode, parse
-from n3d_core.pipeline import N3D
+from n3d_core.n3d import N3D
 from n3d_core.reasoning.answers import read_answer
 from n3d_core.reasoning.reading import read_question
 from test.core.random_model import write_random_model

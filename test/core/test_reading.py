@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from n3d_core.decoding import Token
+from n3d_core.decoding.box_decoder import BoxReader
+from n3d_core.decoding.loop import Token
+from n3d_core.decoding.scores import Calibration
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.points import Normalisation
+from n3d_core.language.box_grammar import BoxVocabulary, Kind
 from n3d_core.language.codec import BoxCodec
-from n3d_core.language.grammar import BoxVocabulary, Kind
 from n3d_core.language.structured import BoxCode, serialise
-from n3d_core.reading import BoxReader
 from n3d_core.results import BoxDecoded, Event
-from n3d_core.scores import Calibration
 from test.core.vocabularies import whole_number_tokenizer
 
 CODEC = BoxCodec(Normalisation((0.0, 0.0, 0.5), 0.8), Camera.from_fov(70.0, 64, 48))

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from n3d_core.decoding import Token
+from n3d_core.decoding.loop import Token
+from n3d_core.decoding.scores import CALIBRATION, BinMoments, BoxEvidence, Calibration, center_covariance
 from n3d_core.errors import CheckpointError
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.points import Normalisation
+from n3d_core.language.box_grammar import BoxVocabulary, Kind
 from n3d_core.language.codec import BoxCodec
-from n3d_core.language.grammar import BoxVocabulary, Kind
 from n3d_core.language.structured import BINS, BoxCode
-from n3d_core.scores import CALIBRATION, BinMoments, BoxEvidence, Calibration, center_covariance
 from test.core.vocabularies import joining_tokenizer, whole_number_tokenizer
 
 CODEC = BoxCodec(Normalisation((0.0, 0.0, 0.5), 0.8), Camera.from_fov(70.0, 64, 48))

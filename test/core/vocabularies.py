@@ -41,7 +41,7 @@ def joining_tokenizer(folder: Path) -> Tokenizer:
 @lru_cache
 def whole_number_tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer of n3d-tiny on a small corpus: numbers and boilerplate are single tokens."""
-    from training.tokenizer import build_tokenizer, save_tokenizer
+    from training.small.tokenizer import build_tokenizer, save_tokenizer
 
     save_tokenizer(build_tokenizer(["red mug, blue can, the red mug"] * 20, 1500), folder)
     return Tokenizer(folder / "tokenizer.json")

@@ -16,15 +16,15 @@ from safetensors.numpy import save_file
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.geometry.points import normalise
 from n3d_core.language.tokenizer import Tokenizer
-from n3d_core.model.config import N3DConfig
-from n3d_core.model.network import N3DNetwork
-from n3d_core.parity.dialogue import build_dialogue
-from n3d_core.parity.forward import case_inputs, language_arrays, vision_arrays
-from n3d_core.parity.golden import Case, sha256
-from n3d_core.parity.report import Report
-from n3d_core.parity.weights import rebuilt, rebuilt_network
+from n3d_core.network.config import N3DConfig
+from n3d_core.network.model import N3DNetwork
 from test.core.checkpoints import small_config
 from test.core.vocabularies import whole_number_tokenizer
+from test.parity.dialogue import build_dialogue
+from test.parity.forward import case_inputs, language_arrays, vision_arrays
+from test.parity.golden import Case, sha256
+from test.parity.report import Report
+from test.parity.weights import rebuilt, rebuilt_network
 
 SEED, STEPS = 7, 6
 REPLY = "\n".join(f"bbox_{i}=Bbox({name},{u},400,300,500,20,25,2{i})" for i, (name, u) in enumerate(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from n3d_core import compat
-from n3d_core.compat import ReferenceBox
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.points import Normalisation
 from n3d_core.language import conditions, structured
 from n3d_core.language.structured import BoxCode
 from n3d_core.reasoning.relations import stated_numbers
+from test.parity import compat
+from test.parity.compat import ReferenceBox
 
 UNIT = Normalisation((0.0, 0.0, 0.0), 1.0)
 K = np.array([[1.0, 0, 0.5], [0, 1.0, 0.5], [0, 0, 1]], dtype=np.float32)

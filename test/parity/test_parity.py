@@ -16,15 +16,15 @@ from safetensors.numpy import load_file, save_file
 
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.language.tokenizer import Tokenizer
-from n3d_core.model.config import N3DConfig
-from n3d_core.parity import check_folder
-from n3d_core.parity.__main__ import main
-from n3d_core.parity.case_checks import check_prompts, check_tensor, check_tensors
-from n3d_core.parity.forward import case_inputs, language_arrays, vision_arrays, with_ties_settled
-from n3d_core.parity.golden import Arrays, Case, read_case, read_json
-from n3d_core.parity.report import Report
-from n3d_core.parity.weights import rebuilt_network
+from n3d_core.network.config import N3DConfig
+from test.parity import check_folder
+from test.parity.__main__ import main
+from test.parity.case_checks import check_prompts, check_tensor, check_tensors
+from test.parity.forward import case_inputs, language_arrays, vision_arrays, with_ties_settled
+from test.parity.golden import Arrays, Case, read_case, read_json
 from test.parity.golden_folder import write_golden_folder
+from test.parity.report import Report
+from test.parity.weights import rebuilt_network
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "golden"
 needs_reference = pytest.mark.skipif(not SHARED.exists(), reason="the reference's golden vectors are not in ../shared")

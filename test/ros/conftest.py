@@ -27,8 +27,8 @@ from n3d_core.errors import CheckpointError
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import write_frame
-from n3d_ros.model_pool import SharedModel
-from n3d_ros.node_process import NodeProcess, dds_profile
+from n3d_ros.demo.node_process import NodeProcess, dds_profile
+from n3d_ros.queries.models import SharedModel
 
 os.environ.update(dds_profile())
 
@@ -119,7 +119,7 @@ def camera(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
     for index in range(2):
         color = random.integers(0, 256, (120, 160, 3), dtype=np.uint8)
         write_frame(folder, index, Frame(color, np.full((120, 160), 1.0 + index, np.float32), pinhole))
-    with NodeProcess("n3d_ros.camera_node", {"folder": str(folder)}) as node:
+    with NodeProcess("n3d_ros.playback.camera_node", {"folder": str(folder)}) as node:
         yield node
         assert node.interrupt() == 0
 

@@ -8,10 +8,10 @@ from rclpy.parameter import Parameter
 
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.results import Grounding
-from n3d_ros.camera_node import frame_messages
 from n3d_ros.errors import NoImageError
 from n3d_ros.grounding_node import GroundingNode
-from n3d_ros.model_pool import ModelPool
+from n3d_ros.playback.camera_node import frame_messages
+from n3d_ros.queries.models import ModelPool
 
 MUG = Grounding("mug", [Box3D("mug", (0.0, 0.0, 1.5), (0.2, 0.2, 0.2), 0.9)], {}, 1.0)
 

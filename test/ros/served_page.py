@@ -24,10 +24,10 @@ from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import write_frame
 from n3d_core.geometry.oriented_box import OrientedBox
-from n3d_ros.camera_node import CameraNode
-from n3d_ros.page_node import PageNode
-from n3d_ros.page_server import PageServer
-from n3d_ros.results import detections_message, header_message
+from n3d_ros.outputs.messages import detections_message, header_message
+from n3d_ros.page.page_node import PageNode
+from n3d_ros.page.server import PageServer
+from n3d_ros.playback.camera_node import CameraNode
 
 BOX = OrientedBox("red <b>mug</b>", (0.0, 0.0, 1.0), (0.2, 0.3, 0.25), score=0.75)
 OPTICAL = "camera_color_optical_frame"

@@ -12,11 +12,11 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
 from n3d_core.errors import CameraError, DepthError, ImageError
-from n3d_ros.camera_node import frame_messages
 from n3d_ros.errors import TransformError, status_of
-from n3d_ros.frame_assembly import Door, RgbdMessages, assemble_frame
-from n3d_ros.images import image_message
-from n3d_ros.transforms import Transforms
+from n3d_ros.frames.assembly import Door, RgbdMessages, assemble_frame
+from n3d_ros.frames.images import image_message
+from n3d_ros.frames.transforms import Transforms
+from n3d_ros.playback.camera_node import frame_messages
 
 
 def no_transform(target, source, stamp_ns):
@@ -132,7 +132,7 @@ def test_depth_of_another_size_in_the_same_frame_needs_only_its_own_camera_info(
     messages = frame_messages(frame, "optical")
     small = frame.camera.resized(32, 24)
     depth = image_message(np.full((24, 32), 1500, np.uint16), "16UC1", Time(), "optical")
-    from n3d_ros.camera_info import camera_info_message
+    from n3d_ros.frames.camera_info import camera_info_message
 
     back = assemble_frame(
         RgbdMessages(messages.color, depth, messages.info, camera_info_message(small)), Door(), no_transform

@@ -17,10 +17,10 @@ from n3d_core.errors import BagError
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder, write_frame
-from n3d_ros.bag_node import BagNode, PassTimes, _stamp
-from n3d_ros.images import color_array, depth_array
-from n3d_ros.node_process import NodeProcess
-from n3d_ros.shipped import demo_frames, shipped
+from n3d_ros.demo.node_process import NodeProcess
+from n3d_ros.frames.images import color_array, depth_array
+from n3d_ros.node.shipped import demo_frames, shipped
+from n3d_ros.playback.bag_node import BagNode, PassTimes, _stamp
 
 pytest.importorskip("rosbags", reason="bags need rosbags (make test installs it)")
 pytestmark = pytest.mark.ros
@@ -106,7 +106,7 @@ def test_a_bag_is_played_in_a_loop_stamped_with_now(bag, frames, client):
     images = client.listen(Image, "/color/image_raw")
     depths = client.listen(Image, "/depth/image_raw")
     infos = client.listen(CameraInfo, "/color/camera_info")
-    with NodeProcess("n3d_ros.bag_node", {"bag": str(bag)}) as player:
+    with NodeProcess("n3d_ros.playback.bag_node", {"bag": str(bag)}) as player:
         client.until(lambda: len(images) >= 8 and len(depths) >= 8 and len(infos) >= 8, 60)
         before = client.node.get_clock().now().nanoseconds
         images.clear()
@@ -131,7 +131,7 @@ def test_a_bag_is_played_in_a_loop_stamped_with_now(bag, frames, client):
 
 def test_with_a_clock_the_recorded_time_goes_on_and_never_back(bag, client, make_bag):
     images, ticks = client.listen(Image, "/color/image_raw"), client.listen(Clock, "/clock", 1000)
-    with NodeProcess("n3d_ros.bag_node", {"bag": str(bag), "clock": True, "rate": 2.0}):
+    with NodeProcess("n3d_ros.playback.bag_node", {"bag": str(bag), "clock": True, "rate": 2.0}):
         client.until(lambda: len(images) >= 8 and len(ticks) > 20, 60)
     stamps = [nanoseconds(image.header.stamp) for image in images]
     assert {(stamp - make_bag.START_NS) % 100_000_000 for stamp in stamps} == {0}
@@ -164,7 +164,7 @@ def test_a_player_beside_the_one_that_has_the_clock_waits_for_it_and_stamps_by_i
 
 
 def test_a_node_without_a_bag_says_what_is_wrong(tmp_path, capfd):
-    with NodeProcess("n3d_ros.bag_node", {"bag": str(tmp_path / "none")}) as player:
+    with NodeProcess("n3d_ros.playback.bag_node", {"bag": str(tmp_path / "none")}) as player:
         assert player._process.wait(60) == 1
     assert f"cannot start: {tmp_path / 'none'}: cannot be read as a bag" in capfd.readouterr().err
 

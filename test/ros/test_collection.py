@@ -24,7 +24,7 @@ def test_a_module_that_skips_itself_does_not_take_its_folder_along(tmp_path):
 def _with_path(folder):
     import os
 
-    from n3d_ros.shipped import shipped
+    from n3d_ros.node.shipped import shipped
 
     root = str(shipped("docs").parent)
     return os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), root, os.environ.get("PYTHONPATH", "")])}

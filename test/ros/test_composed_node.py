@@ -6,8 +6,8 @@ from n3d_ros.msg import Result
 from n3d_ros.srv import Ground
 
 from n3d_core.geometry.frame_folder import FrameFolder
-from n3d_ros.node_process import NodeProcess
-from n3d_ros.shipped import demo_frames
+from n3d_ros.demo.node_process import NodeProcess
+from n3d_ros.node.shipped import demo_frames
 
 pytestmark = pytest.mark.ros
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.ros
 def test_a_composed_camera_is_asked_without_a_subscription(client, model):
     text = FrameFolder(demo_frames()).truth(0).objects[0].box.label
     settings = {"model": model, "backend": "torch", "frame": 0, "refine": "depth"}
-    with NodeProcess("n3d_ros.composed_node", settings) as node:
+    with NodeProcess("n3d_ros.playback.composed_node", settings) as node:
 
         def is_active():
             assert node.exit_code is None, "the process ended"

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 from diagnostic_msgs.msg import DiagnosticStatus
 from n3d_ros.msg import Result
 
-from n3d_ros.diagnostics import model_status, query_status
-from n3d_ros.query_log import QueryLog
+from n3d_ros.outputs.diagnostics import model_status, query_status
+from n3d_ros.outputs.query_log import QueryLog
 
 
 def test_a_failed_activation_is_an_error_with_its_reason_though_the_model_is_loaded():

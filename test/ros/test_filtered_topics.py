@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from n3d_ros.errors import NoImageError
-from n3d_ros.filtered_topics import FilteredTopics, _slop
+from n3d_ros.inputs.synchronized_topics import FilteredTopics, _slop
 
 TOLERANCE_NS = 20_000_000
 

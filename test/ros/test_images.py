@@ -10,7 +10,7 @@ from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image
 
 from n3d_core.errors import DepthError, ImageError
-from n3d_ros.images import color_array, depth_array, image_message
+from n3d_ros.frames.images import color_array, depth_array, image_message
 
 RGB = np.random.default_rng(1).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 

@@ -95,8 +95,8 @@ def test_modules_and_generated_interfaces_live_in_one_package():
     import n3d_ros.msg
 
     import n3d_ros
-    import n3d_ros.shipped
+    import n3d_ros.node.shipped
 
-    assert n3d_ros.shipped.__name__.startswith(n3d_ros.__name__)
-    assert n3d_ros.msg.__file__ != n3d_ros.shipped.__file__
+    assert n3d_ros.node.shipped.__name__.startswith(n3d_ros.__name__)
+    assert n3d_ros.msg.__file__ != n3d_ros.node.shipped.__file__
     assert len(set(n3d_ros.__path__)) == len(list(n3d_ros.__path__))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from n3d_ros.node_process import NodeProcess
-from test.bench_client import cpu_seconds
+from bench.client import cpu_seconds
+from n3d_ros.demo.node_process import NodeProcess
 
 pytestmark = pytest.mark.ros
 
@@ -76,7 +76,7 @@ def test_a_node_ends_well_while(model, tmp_path, moment, number):
 
 
 def test_a_node_that_has_ended_is_gone_from_the_graph(client):
-    with NodeProcess("n3d_ros.camera_node") as camera:
+    with NodeProcess("n3d_ros.playback.camera_node") as camera:
         client.until(lambda: "n3d_camera" in client.node.get_node_names(), 120.0)
         client.until(lambda: client.node.count_publishers("/color/image_raw"))
         assert camera.interrupt() == 0
@@ -86,8 +86,8 @@ def test_a_node_that_has_ended_is_gone_from_the_graph(client):
 
 HALF_MADE = """
 import sys
-from n3d_ros.camera_node import CameraNode
-from n3d_ros.running import leave, run_nodes
+from n3d_ros.playback.camera_node import CameraNode
+from n3d_ros.node.running import leave, run_nodes
 import rclpy
 
 class Interrupted(CameraNode):

@@ -27,7 +27,7 @@ from n3d_ros.srv import Ground
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection3DArray
 
-from n3d_ros.shipped import shipped
+from n3d_ros.node.shipped import shipped
 
 START_S = 240.0
 

@@ -10,7 +10,7 @@ from launch import LaunchContext
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.utilities import evaluate_parameters
 
-from n3d_ros.shipped import shipped
+from n3d_ros.node.shipped import shipped
 
 
 def nodes(**arguments):

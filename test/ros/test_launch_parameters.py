@@ -31,7 +31,7 @@ from rclpy.parameter import parameter_value_to_python
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import write_frame
-from n3d_ros.shipped import shipped
+from n3d_ros.node.shipped import shipped
 
 START_S = 240.0
 FOLDER = Path(tempfile.mkdtemp(prefix="n3d_launch_"))

@@ -10,8 +10,8 @@ from n3d_ros.srv import Ground
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from n3d_ros.grounding_node import GroundingNode
-from n3d_ros.lifecycle import ResponsiveLifecycleNode
-from n3d_ros.model_pool import ModelPool
+from n3d_ros.node.lifecycle import ResponsiveLifecycleNode
+from n3d_ros.queries.models import ModelPool
 
 pytestmark = pytest.mark.ros
 

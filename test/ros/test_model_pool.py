@@ -9,11 +9,11 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from n3d_core.errors import QueryCancelledError, QueryTimeoutError
-from n3d_ros.frame_assembly import RgbdMessages
+from n3d_ros.frames.assembly import RgbdMessages
 from n3d_ros.grounding_parameters import GroundingParameters
-from n3d_ros.model_pool import SharedModel
-from n3d_ros.query import GROUND, Progress, QueryRunner
-from n3d_ros.worker import Job
+from n3d_ros.queries.models import SharedModel
+from n3d_ros.queries.queue import Job
+from n3d_ros.queries.runner import GROUND, Progress, QueryRunner
 
 pytestmark = pytest.mark.ros
 

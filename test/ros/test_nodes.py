@@ -26,7 +26,7 @@ from vision_msgs.msg import Detection3DArray, VisionInfo
 from visualization_msgs.msg import Marker, MarkerArray
 
 from n3d_core.geometry.frame_folder import FrameFolder
-from n3d_ros.shipped import demo_frames
+from n3d_ros.node.shipped import demo_frames
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("camera")]
 
@@ -293,7 +293,7 @@ def test_a_thousand_queries_at_once_are_all_answered(active):
 @pytest.fixture(scope="module")
 def demo_report(model, tmp_path_factory):
     """The JSON line of the demo on the shipped frames, as processes in a domain without other cameras."""
-    command = [sys.executable, "-m", "n3d_ros.demo", "--model", model, "--backend", "torch"]
+    command = [sys.executable, "-m", "n3d_ros.demo.run", "--model", model, "--backend", "torch"]
     command += ["--output", str(tmp_path_factory.mktemp("demo"))]
     domain = str((int(os.environ.get("ROS_DOMAIN_ID", "0")) + 37) % 101)
     ran = subprocess.run(
@@ -317,7 +317,7 @@ def test_the_demo_finds_at_least_half_of_the_true_boxes(demo_report):
 
 def test_a_box_on_the_wire_is_the_box_that_was_decoded():
     from n3d_core.geometry.oriented_box import OrientedBox
-    from n3d_ros.results import detection_message, header_message
+    from n3d_ros.outputs.messages import detection_message, header_message
 
     box = OrientedBox("red mug", (0.1, 0.2, 0.9), (0.08, 0.1, 0.09), 0.75, tuple(np.diag([1.0, 2.0, 3.0]).reshape(-1)))
     out = detection_message(box, header_message(2_000_000_005, "optical"), "7")

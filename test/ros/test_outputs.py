@@ -10,13 +10,13 @@ from rclpy.qos import ReliabilityPolicy
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
-from n3d_core.draw import class_color, draw_boxes
+from n3d_core.display.draw import class_color, draw_boxes
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.oriented_box import OrientedBox
-from n3d_ros.clouds import object_clouds
-from n3d_ros.markers import marker_array
-from n3d_ros.outputs import Outputs
-from n3d_ros.results import detections_message
+from n3d_ros.outputs.clouds import object_clouds
+from n3d_ros.outputs.markers import marker_array
+from n3d_ros.outputs.messages import detections_message
+from n3d_ros.outputs.publishers import Outputs
 
 BOX = OrientedBox("mug", (0.1, 0.0, 1.5), (0.2, 0.1, 0.3), 0.87)
 

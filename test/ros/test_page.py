@@ -14,8 +14,8 @@ import pytest
 from rclpy.parameter import Parameter
 
 from n3d_core.errors import ConfigError
-from n3d_ros.page_node import PageNode
-from n3d_ros.page_server import MOST_BYTES
+from n3d_ros.page.page_node import PageNode
+from n3d_ros.page.server import MOST_BYTES
 from test.ros.served_page import BOX, OPTICAL, Page, write_plain_frame
 
 pytestmark = pytest.mark.ros
@@ -162,7 +162,7 @@ def test_a_request_that_is_no_question_is_refused_with_its_reason(page, body, he
 
 
 def test_there_is_nothing_else_to_be_had(page):
-    for path in ("/../n3d_ros/page_node.py", "/page.html", "/viewer/../page.js", "/etc/passwd"):
+    for path in ("/../n3d_ros/page/page_node.py", "/page.html", "/viewer/../page.js", "/etc/passwd"):
         assert page.request("GET", path)[0] in (404, 503)
     assert page.request("POST", "/status")[0] == 404
     assert page.request("DELETE", "/")[0] == 501

@@ -16,9 +16,9 @@ import pytest
 from lifecycle_msgs.srv import GetState
 
 from n3d_core.geometry.frame_folder import FrameFolder
-from n3d_ros.node_process import NodeProcess
-from n3d_ros.results import VERDICTS
-from n3d_ros.shipped import demo_frames
+from n3d_ros.demo.node_process import NodeProcess
+from n3d_ros.node.shipped import demo_frames
+from n3d_ros.outputs.messages import VERDICTS
 from test.ros.chromium import Chromium, find_chromium, until
 from test.ros.served_page import BOX, Page, write_plain_frame
 
@@ -41,8 +41,8 @@ def test_a_browser_shows_the_scene_asks_and_shows_the_boxes(client, model, tmp_p
     pictures = Path(os.environ.get("N3D_SCREENSHOTS", tmp_path))
     # The browser draws on the CPU that the model needs: little is shown, and old images will do.
     grounding = NodeProcess("n3d_ros.grounding_node", {"model": model, "backend": "torch", "max_image_age": 0.0})
-    camera = NodeProcess("n3d_ros.camera_node", {"frame": 0, "rate": 2.0})
-    page = NodeProcess("n3d_ros.page_node", {"port": port, "rate": 0.2})
+    camera = NodeProcess("n3d_ros.playback.camera_node", {"frame": 0, "rate": 2.0})
+    page = NodeProcess("n3d_ros.page.page_node", {"port": port, "rate": 0.2})
     with grounding, camera, page:
         client.until(lambda: is_active(client), 300)
         with Chromium(program, f"http://127.0.0.1:{port}/", tmp_path / "profile") as browser:

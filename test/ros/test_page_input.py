@@ -11,13 +11,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from n3d_core.errors import DepthError, N3DError
 from n3d_core.geometry.frame import Frame
-from n3d_ros.camera_node import frame_messages
-from n3d_ros.frame_assembly import ColorImage
+from n3d_ros.frames.assembly import ColorImage
+from n3d_ros.frames.transforms import Transforms
 from n3d_ros.grounding_parameters import GroundingParameters
-from n3d_ros.page_input import READ_BY, PageInput
-from n3d_ros.page_node import PageNode
-from n3d_ros.parameters import ParameterSet
-from n3d_ros.transforms import Transforms
+from n3d_ros.node.parameters import ParameterSet
+from n3d_ros.page.input import READ_BY, PageInput
+from n3d_ros.page.page_node import PageNode
+from n3d_ros.playback.camera_node import frame_messages
 from test.ros.test_images import compressed_depth
 
 pytestmark = pytest.mark.ros
@@ -29,7 +29,7 @@ TOPICS["depth_info"] = "depth/camera_info"
 @pytest.fixture
 def make(client, monkeypatch):
     """Makes the node that decides how images are read, and what the page reads them by."""
-    monkeypatch.setattr("n3d_ros.page_input.ASK_EVERY_S", 0.2)
+    monkeypatch.setattr("n3d_ros.page.input.ASK_EVERY_S", 0.2)
     nodes, inputs = [], []
 
     def make(**parameters):

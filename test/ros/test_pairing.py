@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from n3d_ros.pairing import nearest, newest_pair
-from n3d_ros.topic_statistics import TopicStatistics
+from n3d_ros.inputs.pairing import nearest, newest_pair
+from n3d_ros.inputs.topic_statistics import TopicStatistics
 
 MS = 1_000_000
 

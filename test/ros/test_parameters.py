@@ -14,13 +14,12 @@ from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from n3d_core.decoding import SamplingName
+from n3d_core.decoding.loop import SamplingName
 from n3d_core.errors import ConfigError
 from n3d_core.image_size import OnOtherSize
+from n3d_ros.demo.node_process import _yaml
 from n3d_ros.grounding_parameters import GroundingParameters
-from n3d_ros.model_pool import ModelPool, SharedModel
-from n3d_ros.node_process import _yaml
-from n3d_ros.parameters import (
+from n3d_ros.node.parameters import (
     AT_START,
     ON_CONFIGURE,
     CheckedParameters,
@@ -29,6 +28,7 @@ from n3d_ros.parameters import (
     refuse_frozen,
     warn_of_unknown,
 )
+from n3d_ros.queries.models import ModelPool, SharedModel
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def test_parameters_are_checked_without_torch():
 
 def test_a_model_is_shared_by_those_who_want_the_same_of_it(monkeypatch):
     loaded = []
-    monkeypatch.setattr("n3d_ros.model_pool._load", lambda choice: loaded.append(choice) or Loaded())
+    monkeypatch.setattr("n3d_ros.queries.models._load", lambda choice: loaded.append(choice) or Loaded())
     pool, one = ModelPool(), GroundingParameters().model_choice
     first, second = pool.acquire(one), pool.acquire(GroundingParameters().model_choice)
     assert first is second

@@ -10,14 +10,14 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from n3d_core.errors import QueryCancelledError
-from n3d_ros import query_image
 from n3d_ros.errors import NoImageError, StaleImageError, TransformError
-from n3d_ros.frame_assembly import RgbdMessages
+from n3d_ros.frames.assembly import RgbdMessages
 from n3d_ros.grounding_parameters import GroundingParameters
-from n3d_ros.model_pool import SharedModel
-from n3d_ros.query import GROUND, Progress, QueryRunner
-from n3d_ros.query_image import QueryImage
-from n3d_ros.worker import Job
+from n3d_ros.queries import query_image
+from n3d_ros.queries.models import SharedModel
+from n3d_ros.queries.query_image import QueryImage
+from n3d_ros.queries.queue import Job
+from n3d_ros.queries.runner import GROUND, Progress, QueryRunner
 
 WAITS = GroundingParameters(image_timeout=1.5, transform_timeout=0.3, target_frame="map")
 WANTED = [("optical", "depth"), ("map", "optical"), ("odom", "optical")]

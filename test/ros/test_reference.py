@@ -6,14 +6,14 @@ from n3d_ros.msg import Result
 from n3d_core.errors import ConfigError
 from n3d_ros.errors import TransformError, status_of
 from n3d_ros.grounding_parameters import GroundingParameters
-from n3d_ros.reference import DOCUMENT, filled, parameter_table, tables
-from n3d_ros.shipped import shipped
+from n3d_ros.node.shipped import shipped
+from tools.ros_reference import DOCUMENT, filled, parameter_table, tables
 
 
 @pytest.mark.ros
 def test_the_tables_of_the_document_are_up_to_date():
     document = shipped(DOCUMENT).read_text()
-    assert filled(document, tables()) == document, "run python -m n3d_ros.reference"
+    assert filled(document, tables()) == document, "run python -m tools.ros_reference"
 
 
 def test_a_parameter_is_told_with_its_range_default_and_moment():

@@ -9,7 +9,7 @@ import pytest
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.oriented_box import OrientedBox
 from n3d_ros.grounding_parameters import GroundingParameters
-from n3d_ros.query import Placement, QueryRunner, Refinement
+from n3d_ros.queries.runner import Placement, QueryRunner, Refinement
 
 LEVEL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # optical frame of a level camera to base_link (z up)
 

@@ -11,13 +11,13 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from n3d_core.errors import ConfigError
-from n3d_ros import newest_topic
-from n3d_ros.camera_node import frame_messages, stamped
 from n3d_ros.errors import NoImageError
-from n3d_ros.frame_assembly import needs_depth_info
+from n3d_ros.frames.assembly import needs_depth_info
 from n3d_ros.grounding_parameters import GroundingParameters
-from n3d_ros.input_report import input_report
-from n3d_ros.rgbd_topics import RgbdTopics, explain_silence
+from n3d_ros.inputs import newest_topic
+from n3d_ros.inputs.health import input_report
+from n3d_ros.inputs.rgbd_topics import RgbdTopics, explain_silence
+from n3d_ros.playback.camera_node import frame_messages, stamped
 
 INPUTS = {"color": Image, "depth": Image, "info": CameraInfo, "depth_info": CameraInfo}
 NAMES = ("color/image_raw", "depth/image_raw", "color/camera_info", "depth/camera_info")

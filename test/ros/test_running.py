@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from n3d_ros import query_desk
 from n3d_ros.grounding_parameters import GroundingParameters
-from n3d_ros.parameters import ParameterSet
-from n3d_ros.query_desk import QueryDesk
-from n3d_ros.running import run_nodes
-from n3d_ros.worker import Job
+from n3d_ros.node.parameters import ParameterSet
+from n3d_ros.node.running import run_nodes
+from n3d_ros.queries import desk as query_desk
+from n3d_ros.queries.desk import QueryDesk
+from n3d_ros.queries.queue import Job
 
 pytestmark = pytest.mark.ros
 

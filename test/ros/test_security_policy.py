@@ -6,8 +6,8 @@ import pytest
 import rclpy
 
 from n3d_ros.grounding_node import GroundingNode
-from n3d_ros.rgbd_topics import RgbdTopics
-from n3d_ros.shipped import shipped
+from n3d_ros.inputs.rgbd_topics import RgbdTopics
+from n3d_ros.node.shipped import shipped
 
 pytestmark = pytest.mark.ros
 

@@ -10,7 +10,7 @@ from n3d_ros.srv import Ground
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import write_frame
-from n3d_ros.node_process import NodeProcess
+from n3d_ros.demo.node_process import NodeProcess
 
 pytestmark = pytest.mark.ros
 
@@ -25,7 +25,9 @@ def cameras(tmp_path_factory):
     write_frame(folder, 0, Frame(color, np.full((120, 160), 1.5, np.float32), Camera.from_fov(60, 160, 120)))
     settings = {"folder": str(folder), "rate": 5.0}
     front, rear = (
-        NodeProcess("n3d_ros.camera_node", {**settings, "frame_id": f"{name}_optical"}, remappings={"__ns": f"/{name}"})
+        NodeProcess(
+            "n3d_ros.playback.camera_node", {**settings, "frame_id": f"{name}_optical"}, remappings={"__ns": f"/{name}"}
+        )
         for name in CAMERAS
     )
     with front, rear:

@@ -10,13 +10,13 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
-from n3d_ros.camera_node import frame_messages
 from n3d_ros.errors import TransformError
-from n3d_ros.frame_source import FrameSource
+from n3d_ros.frames.transforms import Transforms
 from n3d_ros.grounding_node import GroundingNode
 from n3d_ros.grounding_parameters import GroundingParameters
-from n3d_ros.model_pool import ModelPool
-from n3d_ros.transforms import Transforms
+from n3d_ros.playback.camera_node import frame_messages
+from n3d_ros.queries.frame_source import FrameSource
+from n3d_ros.queries.models import ModelPool
 
 pytest.importorskip("tf2_ros", reason="tf2_ros is not installed (it is no package of PyPI)")
 

@@ -8,7 +8,7 @@ import pytest
 
 from n3d_core.errors import QueryCancelledError
 from n3d_ros.errors import BusyError
-from n3d_ros.worker import Job, Worker
+from n3d_ros.queries.queue import Job, Worker
 
 
 class Probe:

@@ -31,9 +31,9 @@ def test_messages_and_modules_come_from_the_prefix_and_need_no_torch(prefix, tmp
     (site,) = {path.parents[2] for path in prefix.glob("**/n3d_ros/msg/__init__.py") if "site-packages" in str(path)}
     program = (
         "import sys\n"
-        "import n3d_ros.action, n3d_ros.msg, n3d_ros.srv, n3d_ros.results, n3d_core.errors\n"
+        "import n3d_ros.action, n3d_ros.msg, n3d_ros.srv, n3d_ros.outputs.messages, n3d_core.errors\n"
         "assert 'torch' not in sys.modules\n"
-        "print(n3d_ros.msg.__file__, n3d_ros.results.__file__, n3d_core.__file__, sep='\\n')"
+        "print(n3d_ros.msg.__file__, n3d_ros.outputs.messages.__file__, n3d_core.__file__, sep='\\n')"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-c", program]

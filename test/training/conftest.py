@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from n3d_core.model.config import N3DConfig
-from training.config import TrainConfig
-from training.parallel import Processes
+from n3d_core.network.config import N3DConfig
+from training.learn.config import TrainConfig
+from training.learn.parallel import Processes
+from training.small.tokenizer import build_tokenizer, save_tokenizer
 from training.tiny import tiny_config
-from training.tokenizer import build_tokenizer, save_tokenizer
 from training.train import Trainer
 
 _CORPUS = [

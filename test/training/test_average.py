@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from n3d_core.decoding.scores import CALIBRATION
 from n3d_core.errors import CheckpointError
-from n3d_core.model.checkpoint import load_network, save_checkpoint
-from n3d_core.scores import CALIBRATION
+from n3d_core.network.checkpoint import load_network, save_checkpoint
 from training.average import average
-from training.config import TrainConfig
-from training.parallel import Processes
+from training.learn.config import TrainConfig
+from training.learn.parallel import Processes
 from training.train import Trainer
 
 MakeConfig = Callable[..., TrainConfig]

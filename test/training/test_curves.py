@@ -11,10 +11,10 @@ import pytest
 
 from n3d_core.errors import ConfigError
 from training import ablate
-from training.config import TrainConfig
-from training.curves import _ticks, main, read_run
 from training.evaluation.headline import markdown
-from training.progress import Progress
+from training.learn.config import TrainConfig
+from training.learn.curves import _ticks, main, read_run
+from training.learn.progress import Progress
 
 MakeConfig = Callable[..., TrainConfig]
 

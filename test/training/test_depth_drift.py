@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
+from bench.depth_drift import HOLES, OUTLIERS, Damage, drifts, main, measure
 from n3d_core.errors import ConfigError
 from n3d_core.geometry import Box3D, Camera, Frame
 from n3d_core.geometry.frame_folder import TrueObject, Truth
-from training.depth_drift import HOLES, OUTLIERS, Damage, drifts, main, measure
 
 CAMERA = Camera.from_fov(60.0, 160, 120)
 BOX = Box3D("red box", (0.1, 0.2, 1.2), (0.2, 0.1, 0.15))
@@ -55,8 +55,8 @@ def test_frames_without_truth_are_refused() -> None:
 
 
 def test_the_last_line_is_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.depth_drift.HOLES", (0.0,))
-    monkeypatch.setattr("training.depth_drift.OUTLIERS", (0.0, 1e-4))
+    monkeypatch.setattr("bench.depth_drift.HOLES", (0.0,))
+    monkeypatch.setattr("bench.depth_drift.OUTLIERS", (0.0, 1e-4))
     assert main(["--json"]) == 0
     shown = capsys.readouterr()
     record = json.loads(shown.out)

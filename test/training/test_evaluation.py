@@ -357,7 +357,7 @@ def test_a_small_model_is_measured_end_to_end(
 ) -> None:
     import torch
 
-    from training.parallel import Processes
+    from training.learn.parallel import Processes
     from training.train import Trainer
 
     config = make_config("steps=1", "loss.dense=0.0")

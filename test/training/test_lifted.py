@@ -21,24 +21,24 @@ from n3d_core.geometry.points import normalise, to_model_frame
 from n3d_core.language.codec import BoxCodec
 from n3d_core.language.structured import parse
 from n3d_core.language.tokenizer import Tokenizer
-from n3d_core.model.config import N3DConfig
-from training.config import TrainConfig
-from training.data import SceneSamples, Turns
-from training.model import collate
-from training.parallel import Processes
-from training.samples import Sample
+from n3d_core.network.config import N3DConfig
+from training.data.sequences import Sample
+from training.data.stream import SceneSamples, Turns
+from training.learn.config import TrainConfig
+from training.learn.model import collate
+from training.learn.parallel import Processes
 from training.train import Trainer
 
 pytest.importorskip("pycocotools", reason="lifting reads masks through pycocotools")
 pytest.importorskip("pyarrow", reason="lifting writes an index through pyarrow")
 
+from training.data.lifted import NO_CLASS, LiftedScenes, from_lifted
 from training.lift.config import LiftConfig, OutputConfig, SourceConfig
 from training.lift.errors import ShardError
 from training.lift.manifest import INDEX
 from training.lift.primitives import PrimitiveScene, render_primitives
 from training.lift.reader import LiftedDataset
 from training.lift.run import run
-from training.lifted import NO_CLASS, LiftedScenes, from_lifted
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = Processes(0, 1, torch.device("cpu"))

@@ -9,13 +9,13 @@ import torch
 
 from n3d_core.depth import clean_depth
 from n3d_core.geometry.points import normalise, to_model_frame
-from n3d_core.model.preprocess import vision_input
-from training.config import TrainConfig
-from training.data import SceneSamples
-from training.model import TrainingModel, collate
-from training.packing import IGNORE, Segment, attention_mask, pack
-from training.parallel import Processes
-from training.samples import Question, from_cache
+from n3d_core.network.preprocess import vision_input
+from training.data.packing import IGNORE, Segment, attention_mask, pack
+from training.data.sequences import Question, from_cache
+from training.data.stream import SceneSamples
+from training.learn.config import TrainConfig
+from training.learn.model import TrainingModel, collate
+from training.learn.parallel import Processes
 from training.train import Trainer
 
 MakeConfig = Callable[..., TrainConfig]

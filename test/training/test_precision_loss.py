@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.precision import main
 from training.evaluate import work_file
 from training.evaluation.headline import markdown
 from training.evaluation.suite import SceneSuite
-from training.precision_loss import main
 
 
 def test_finished_frames_of_one_precision_are_not_another_ones(tmp_path: Path) -> None:

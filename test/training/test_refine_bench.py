@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.refine import hull, measure, oriented_iou, real_cases, synthetic_cases
 from n3d_core.geometry.oriented_box import OrientedBox
-from training.refine_bench import hull, measure, oriented_iou, real_cases, synthetic_cases
 from training.scenes.config import SceneConfig
 
 REAL = Path(__file__).parents[3] / "shared/data/sunrgbd_bed"

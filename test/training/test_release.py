@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from n3d_core.decoding.scores import CALIBRATION
 from n3d_core.errors import CheckpointError
-from n3d_core.model.checkpoint import load_network
-from n3d_core.scores import CALIBRATION
-from training.config import TrainConfig
-from training.parallel import Processes
+from n3d_core.network.checkpoint import load_network
+from training.learn.config import TrainConfig
+from training.learn.parallel import Processes
 from training.release import release
 from training.scenes.vocabulary import VOCABULARY, Vocabulary
 from training.train import Trainer

@@ -14,13 +14,13 @@ import torch
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame_folder import TrueObject
 from n3d_core.language.tokenizer import Tokenizer
-from n3d_core.model.config import N3DConfig
+from n3d_core.network.config import N3DConfig
 from n3d_core.reasoning.question import TYPES
-from training.losses import FRACTIONS, NumberSofteners, fraction_ids, language_loss
+from training.data.sequences import Question, SampleMaker
+from training.learn.losses import FRACTIONS, NumberSofteners, fraction_ids, language_loss
 from training.questions.grounding import SceneObjects
+from training.questions.passes import drill_question
 from training.questions.spatial import spatial_samples
-from training.samples import Question, SampleMaker
-from training.spatial_passes import drill_question
 
 _OBJECTS = [
     TrueObject(Box3D(label, center, size), label.split()[1], label.split()[0], 1.0)

@@ -18,15 +18,15 @@ from n3d_core.errors import ConfigError, N3DError
 from n3d_core.geometry.boxes import pairwise_iou_3d
 from n3d_core.geometry.frame import Frame
 from n3d_core.language.prompts import ALL_OBJECTS
-from n3d_core.model.checkpoint import load_network
-from n3d_core.pipeline import N3D
-from training.config import TrainConfig
-from training.data import Numbers, SceneSamples
+from n3d_core.n3d import N3D
+from n3d_core.network.checkpoint import load_network
+from training.data.sequences import from_cache
+from training.data.stream import Numbers, SceneSamples
 from training.errors import TrainingError
-from training.model import TrainingModel
-from training.muon import Float32Muon
-from training.parallel import Processes
-from training.samples import from_cache
+from training.learn.config import TrainConfig
+from training.learn.model import TrainingModel
+from training.learn.muon import Float32Muon
+from training.learn.parallel import Processes
 from training.train import Trainer
 
 MakeConfig = Callable[..., TrainConfig]
@@ -199,7 +199,7 @@ def test_a_full_disk_keeps_what_was_saved(make_config: MakeConfig, monkeypatch: 
         Path(path).write_bytes(b"cut short")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("training.checkpoints.save_file", full)
+    monkeypatch.setattr("training.learn.checkpoints.save_file", full)
     with pytest.raises(TrainingError, match=r"resume.safetensors: cannot be written .*No space left.*free the disk"):
         Trainer(make_config("steps=2"), CPU).run()
     assert (Path(config.output) / "resume.safetensors").read_bytes() == kept

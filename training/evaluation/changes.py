@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from n3d_core.decoding.scores import Calibration
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.frame import Frame
-from n3d_core.model.preprocess import VisionInput
-from n3d_core.pipeline import N3D, View
-from n3d_core.scores import Calibration
-from training.camera_xy import CameraXYCodec
+from n3d_core.n3d import N3D, View
+from n3d_core.network.preprocess import VisionInput
+from training.learn.camera_xy import CameraXYCodec
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 from n3d_core.errors import N3DError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame import Frame
-from n3d_core.pipeline import N3D, View
+from n3d_core.n3d import N3D, View
 from training.evaluation.changes import EvidenceLog
 from training.evaluation.suite import Case
 from training.questions.marks import draw_marks

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n3d_core.atomic_write import atomic_write
-from n3d_core.draw import EDGES
+from n3d_core.display.draw import EDGES
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from training.evaluation.answer_metrics import Answered

@@ -15,7 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from n3d_core.decoding import SamplingName
+from n3d_core.decoding.loop import SamplingName
 from n3d_core.errors import N3DError
 from n3d_core.models import find_model
 from training.evaluation.public_suite import PublicSuite
@@ -160,7 +160,7 @@ def _one_thread() -> None:
 
 def _interview(work: _Work, index: int) -> tuple[int, dict[str, Any]]:
     """The record of one frame; the first one of a process loads the model."""
-    from n3d_core.pipeline import N3D
+    from n3d_core.n3d import N3D
     from training.evaluation.changes import changed
     from training.evaluation.interview import interview
 

@@ -12,7 +12,7 @@ import yaml
 
 from n3d_core.depth import DepthUnit
 from n3d_core.errors import ConfigError
-from training.config import build
+from training.learn.config import build
 from training.lift.cleaning import CleanConfig
 from training.lift.completion import CompletionConfig
 from training.lift.rules import RulesConfig

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.draw import draw_boxes
+from n3d_core.display.draw import draw_boxes
 from training.lift.observation import IMAGE_REASONS
 from training.lift.reader import LiftedDataset
 from training.lift.record import Problems

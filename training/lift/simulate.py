@@ -1,7 +1,7 @@
 """What a large run costs: `python -m training.lift.simulate --bench bench.json --images 1700000 --cpus 8 32 128`.
 
 A discrete-event simulation of the pipeline of `ray_run.py`: shards pass readers, networks and lifters with bounded
-queues between them, and share the storage's bandwidth. Stage times come from `training.lift.bench --json`; times of the
+queues between them, and share the storage's bandwidth. Stage times come from `bench.lift --json`; times of the
 networks are assumptions unless they are given.
 """
 
@@ -110,7 +110,7 @@ def _run(
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; prints a table over cluster sizes, and one JSON line last."""
     parser = argparse.ArgumentParser(prog="python -m training.lift.simulate", description=__doc__.split("\n")[0])
-    parser.add_argument("--bench", required=True, help="file with the JSON line of training.lift.bench")
+    parser.add_argument("--bench", required=True, help="file with the JSON line of bench.lift")
     parser.add_argument("--images", type=int, default=1_700_000)
     parser.add_argument("--per-shard", type=int, default=128)
     parser.add_argument("--gpu-ms", type=float, default=120.0, help="networks' time an image (assumed); 0: none")

@@ -1,0 +1,1 @@
+"""One program per published figure: `python -m bench.NAME --json`."""

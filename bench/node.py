@@ -1,0 +1,122 @@
+"""What the grounding node costs at camera rate: `python bench/node.py [--sizes 640x480,1280x720] [--json]`.
+
+Plays RGB-D at 30 Hz to the idle grounding node and to a plain rclpy node (`bench/plain_node.py`) side by side, and
+compares their CPU time; then asks the node, and measures how old its images are and what a service call adds to the
+bare pipeline call. The last line is JSON; with several sizes its targets are those of the first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bench.client import BenchClient, cpu_seconds
+from n3d_core.geometry.camera import Camera
+from n3d_core.geometry.frame import Frame
+from n3d_core.geometry.frame_folder import write_frame
+from n3d_ros.demo.node_process import NodeProcess
+
+RATE = 30.0
+TARGETS = {"idle_cpu_ratio": 0.15, "frame_age_p95_periods": 1.5, "service_overhead_ms": 10.0}
+LEAST_RECEIVED = 0.98  # below it the comparison says nothing
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one image size. CPU in percent of one core; ages in periods of the camera; times in milliseconds."""
+
+    size: str
+    idle_cpu_percent: float
+    plain_cpu_percent: float
+    idle_cpu_ratio: float
+    received_share: float
+    frame_age_p95_periods: float
+    service_overhead_ms: float
+    service_latency_ms: float
+
+    @property
+    def void(self) -> bool:
+        """Whether too many images were lost for a comparison."""
+        return self.received_share < LEAST_RECEIVED
+
+
+def main() -> int:
+    """Measures, prints a table and a JSON line; exit code 1 where a target is missed, 2 where too much was lost."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", default="640x480,1280x720")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of the idle comparison, each size")
+    parser.add_argument("--queries", type=int, default=50)
+    parser.add_argument("--model", default="n3d-tiny")
+    parser.add_argument("--json", action="store_true", help="only the JSON line")
+    options = parser.parse_args()
+    all_figures = [measure(size, options) for size in options.sizes.split(",")]
+    if not options.json:
+        for figures in all_figures:
+            print("  ".join(f"{name} {value}" for name, value in asdict(figures).items()))
+    first = all_figures[0]
+    missed = [name for name, target in TARGETS.items() if getattr(first, name) > target]
+    report = {**asdict(first), "void": first.void, "missed": missed, "sizes": [asdict(f) for f in all_figures]}
+    print(json.dumps(report))
+    return 2 if first.void else int(bool(missed))
+
+
+def measure(size: str, options: argparse.Namespace) -> Figures:
+    """All figures of one image size."""
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
+        write_scene(Path(scratch), size)
+        log = stack.enter_context(open(Path(scratch) / "plain.log", "w+"))
+        camera = NodeProcess("n3d_ros.playback.camera_node", {"folder": scratch, "rate": RATE})
+        settings = {"model": options.model, "image_timeout": 5.0}
+        stack.enter_context(camera)
+        node = stack.enter_context(NodeProcess("n3d_ros.grounding_node", settings))
+        client = stack.enter_context(BenchClient(node))
+        client.wait_until_answered()
+        plain = stack.enter_context(NodeProcess("bench.plain_node", log=log))
+        time.sleep(5.0)  # discovery and imports are over
+        idle, busy = share_of_cpu((node, plain), options.seconds)
+        received = client.received_share("/color/image_raw")
+        plain.interrupt()
+        log.seek(0)
+        plain_report = json.loads(log.readlines()[-1])
+        asked = [client.timed_query("mug", random.uniform(0, 2 / RATE)) for _ in range(options.queries)]
+        return Figures(
+            size,
+            round(100 * idle, 2),
+            round(100 * busy, 2),
+            round(idle / busy, 4),
+            round(min(received, plain_report["received_share"]), 4),
+            round(float(np.percentile([query.age_s for query in asked], 95)) * RATE, 3),
+            round(statistics.median(query.overhead_ms for query in asked), 2),
+            round(statistics.median(query.latency_ms for query in asked), 1),
+        )
+
+
+def write_scene(folder: Path, size: str) -> None:
+    """One textured frame before a wall."""
+    width, height = (int(part) for part in size.split("x"))
+    color = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    write_frame(folder, 0, Frame(color, np.full((height, width), 1.2, np.float32), Camera.from_fov(60, width, height)))
+
+
+def share_of_cpu(nodes: tuple[NodeProcess, ...], seconds: float) -> list[float]:
+    """Cores that each process used over the same span."""
+    before, began = [cpu_seconds(node.pid) for node in nodes], time.monotonic()
+    time.sleep(seconds)
+    spent = time.monotonic() - began
+    return [(cpu_seconds(node.pid) - start) / spent for node, start in zip(nodes, before, strict=True)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

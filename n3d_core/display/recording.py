@@ -1,0 +1,116 @@
+"""A result as a Rerun recording (`.rrd`): image, coloured point cloud, boxes and text, to be turned in 3D.
+
+Open it with `rerun FILE`. It is the form in which the reference shows its results.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.atomic_write import atomic_write
+from n3d_core.display.draw import AnyBox, caption, class_color
+from n3d_core.errors import ImageError, MissingDependencyError
+from n3d_core.geometry.boxes import Box3D
+from n3d_core.geometry.camera import Camera
+from n3d_core.geometry.frame import Frame
+from n3d_core.geometry.oriented_box import OrientedBox
+
+_MOST_POINTS = 300_000
+_UNTURNED = (0.0, 0.0, 0.0, 1.0)
+_PLANE_DISTANCE = 0.3  # metres before the camera at which the viewer hangs the image
+
+
+def import_rerun() -> Any:
+    """The rerun SDK.
+
+    Raises:
+        MissingDependencyError: if it is not installed.
+    """
+    try:
+        return importlib.import_module("rerun")
+    except ImportError as missing:
+        raise MissingDependencyError(
+            f"recordings and 3D views need the Rerun SDK ({missing}): pip install 'n3d-ros[rerun]'"
+        ) from missing
+
+
+def write_recording(
+    path: Path, frame: Frame, boxes: Sequence[Box3D], text: str, *, truth: Sequence[Box3D] | None = None
+) -> None:
+    """Writes one recording; the file appears whole or not at all.
+
+    Entities: `camera` (pinhole, with `camera/color`), `cloud`, `boxes`, `truth` and `text`, all in the optical frame.
+
+    Raises:
+        MissingDependencyError: if the SDK is not installed.
+        ImageError: if the file cannot be written.
+    """
+    rr = import_rerun()
+    recording = rr.RecordingStream("n3d")
+    try:
+        with atomic_write(path) as part:
+            recording.save(part, default_blueprint=_blueprint())
+            log_frame(rr, recording, frame)
+            if boxes:
+                log_boxes(rr, recording, "boxes", boxes, [class_color(box.label) for box in boxes])
+            if truth:
+                log_boxes(rr, recording, "truth", truth, [(1.0, 1.0, 1.0)] * len(truth))
+            recording.log("text", rr.TextDocument(text, media_type="text/plain"), static=True)
+            recording.flush()
+            recording.disconnect()
+    except (OSError, RuntimeError) as error:
+        raise ImageError(f"{path}: the recording cannot be written: {error}") from error
+
+
+def _blueprint() -> Any:
+    """What the viewer shows first: the scene at the left, image and text at the right."""
+    rrb = importlib.import_module("rerun.blueprint")
+    right = rrb.Vertical(
+        rrb.Spatial2DView(origin="camera", contents=["camera/**", "boxes"], name="image"),
+        rrb.TextDocumentView(origin="text", name="text"),
+        row_shares=[2, 1],
+    )
+    scene = rrb.Spatial3DView(origin="/", contents=["+ /**"], name="scene")
+    return rrb.Blueprint(rrb.Horizontal(scene, right, column_shares=[3, 2]))
+
+
+def log_frame(rr: Any, recording: Any, frame: Frame, most_points: int = _MOST_POINTS) -> None:
+    """Logs `camera`, `camera/color` and `cloud` (about `most_points`) in the place of those logged before."""
+    log_image(rr, recording, frame.color, frame.camera)
+    stride = max(1, int(np.ceil(np.sqrt(frame.valid.sum() / most_points))))
+    kept = frame.valid[::stride, ::stride]
+    points = rr.Points3D(frame.points[::stride, ::stride][kept], colors=frame.color[::stride, ::stride][kept])
+    recording.log("cloud", points, static=True)
+
+
+def log_image(rr: Any, recording: Any, color: NDArray[np.uint8], camera: Camera) -> None:
+    """Logs `camera` and `camera/color`, an RGB image [H, W, 3], in the place of those logged before."""
+    recording.log("/", rr.ViewCoordinates.RDF, static=True)
+    pinhole = rr.Pinhole(
+        image_from_camera=camera.matrix,
+        width=camera.width,
+        height=camera.height,
+        image_plane_distance=_PLANE_DISTANCE,
+    )
+    recording.log("camera", pinhole, static=True)
+    recording.log("camera/color", rr.Image(color).compress(jpeg_quality=92), static=True)
+
+
+def log_boxes(
+    rr: Any, recording: Any, name: str, boxes: Sequence[AnyBox], colors: Sequence[tuple[float, float, float]]
+) -> None:
+    """Logs boxes of the optical frame as the entity `name`; they take the place of those logged before."""
+    shown = rr.Boxes3D(
+        centers=[box.center for box in boxes],
+        sizes=[box.size for box in boxes],
+        quaternions=[box.quaternion if isinstance(box, OrientedBox) else _UNTURNED for box in boxes],
+        colors=[[round(255 * part) for part in color] for color in colors],
+        labels=[caption(box) for box in boxes],
+    )
+    recording.log(name, shown, static=True)

@@ -1,1 +1,0 @@
-"""The network: vision tower with 3D positional encoding, decoder, preprocessing and checkpoint loading."""

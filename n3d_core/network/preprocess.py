@@ -1,0 +1,139 @@
+"""From an RGB image and a point map to what the vision tower takes: patches, coordinates and their plan.
+
+Follows the Qwen2-VL image processor and N3D-VLM's demo: Lanczos to the longest side, bicubic to multiples of a
+token's pixels, CLIP's mean and deviation. All in fp32 on the host.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from n3d_core.errors import ImageError
+from n3d_core.network.config import N3DConfig, VisionConfig
+from n3d_core.network.plan import ImagePlan, image_plan
+from n3d_core.network.point_encoding import pooled_coordinates
+
+MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
+DEVIATION = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
+_SCALED = (np.arange(256, dtype=np.uint8) * (1 / 255)).astype(np.float32)
+_NORMALISED = ((_SCALED[:, None] - MEAN) / DEVIATION)[None]  # [1, 256, 3]: what each value of a pixel becomes
+
+
+@dataclass(frozen=True)
+class VisionInput:
+    """What one image gives the vision tower.
+
+    Attributes:
+        patches: float32 [P, C*T*S*S] normalised pixels in merge-group order.
+        coordinates: float32 [P, 3] rounded point coordinates in row-major patch order.
+        plan: constants of that patch grid.
+    """
+
+    patches: NDArray[np.float32]
+    coordinates: NDArray[np.float32]
+    plan: ImagePlan
+
+
+def vision_input(
+    color: NDArray[np.uint8],
+    points: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    config: N3DConfig,
+) -> VisionInput:
+    """Prepares RGB [H, W, 3] and a normalised point map [h, w, 3] of the same view for the vision tower.
+
+    Args:
+        valid: [h, w], which points were measured.
+
+    Raises:
+        ImageError: if the image is too elongated. DepthError: if no point is valid, or a valid one is not finite.
+    """
+    image = resize_for_model(Image.fromarray(color), config)
+    patches, grid_h, grid_w = patchify(np.asarray(image), config.vision)
+    return VisionInput(patches, pooled_coordinates(points, valid, grid_h, grid_w), image_plan(config, grid_h, grid_w))
+
+
+def resize_for_model(image: Image.Image, config: N3DConfig) -> Image.Image:
+    """RGB image of the size the vision tower takes: the longest side first (Lanczos), then whole tokens (bicubic).
+
+    Raises:
+        ImageError: if a side is shorter than one token after the first step.
+    """
+    final = model_size(image.width, image.height, config)
+    return _resize(resize_longest_side(image, config.image_longest_side), final, Image.Resampling.BICUBIC)
+
+
+def model_size(width: int, height: int, config: N3DConfig) -> tuple[int, int]:
+    """(width, height) at which the vision tower takes an image.
+
+    Raises:
+        ImageError: as `whole_token_size`.
+    """
+    scaled = longest_side_size(width, height, config.image_longest_side)
+    return whole_token_size(*scaled, config.vision.pixels_per_token)
+
+
+def patch_grid(width: int, height: int, config: N3DConfig) -> tuple[int, int]:
+    """(rows, columns) of patches that an image gives."""
+    columns, rows = (side // config.vision.patch_size for side in model_size(width, height, config))
+    return rows, columns
+
+
+def resize_longest_side(image: Image.Image, longest: int) -> Image.Image:
+    """RGB image whose longest side is `longest` pixels, resized in the image's own mode (no EXIF rotation)."""
+    size = longest_side_size(image.width, image.height, longest)
+    return _resize(image, size, Image.Resampling.LANCZOS).convert("RGB")
+
+
+def _resize(image: Image.Image, size: tuple[int, int], method: Image.Resampling) -> Image.Image:
+    """`Image.resize` with the horizontal pass first, whatever Pillow is installed.
+
+    Each pass rounds to 8 bits, so the order shows (by up to 5 levels); Pillow 13 changes it for some sizes.
+    """
+    if image.mode in ("1", "P"):  # nearest neighbour, as Pillow does with these
+        return image.resize(size, method)
+    if image.mode in ("LA", "RGBA"):  # colours are weighted by their alpha
+        return _resize(image.convert({"LA": "La", "RGBA": "RGBa"}[image.mode]), size, method).convert(image.mode)
+    return image.resize((size[0], image.height), method).resize(size, method)
+
+
+def longest_side_size(width: int, height: int, longest: int) -> tuple[int, int]:
+    """(width, height) scaled so that the longest side is `longest`; the other is cut to an integer, at least 1."""
+    if width >= height:
+        return longest, max(1, int(height * longest / width))
+    return max(1, int(width * longest / height)), longest
+
+
+def whole_token_size(width: int, height: int, token: int) -> tuple[int, int]:
+    """(width, height) rounded (half to even) to multiples of `token` pixels."""
+    if min(width, height) < token:
+        raise ImageError(
+            f"image is {width}x{height} at the model's resolution: each side must have at least {token} pixels; "
+            "use an image that is less elongated"
+        )
+    return round(width / token) * token, round(height / token) * token
+
+
+def patchify(image: NDArray[np.uint8], vision: VisionConfig) -> tuple[NDArray[np.float32], int, int]:
+    """RGB [H, W, 3] -> normalised patches [P, C*T*S*S] in merge-group order, and the patch grid's height and width."""
+    side = vision.patch_size
+    grid_h, grid_w = image.shape[0] // side, image.shape[1] // side
+    tiles = merge_group_tiles(cv2.LUT(image, _NORMALISED), vision)
+    frames = np.repeat(tiles[:, :, None], vision.temporal_patch_size, axis=2)  # a still image: equal frames
+    return np.ascontiguousarray(frames.reshape(grid_h * grid_w, -1)), grid_h, grid_w
+
+
+def merge_group_tiles(pixels: NDArray[Any], vision: VisionConfig) -> NDArray[Any]:
+    """Cuts [H, W, C] into patches [P, C, S, S]; those of one image token stand together."""
+    side, merge = vision.patch_size, vision.spatial_merge_size
+    height, width, channels = pixels.shape
+    group = side * merge
+    tiles = pixels.reshape(height // group, merge, side, width // group, merge, side, channels)
+    tiles = tiles.transpose(0, 3, 1, 4, 6, 2, 5)  # token row, token col, row and col in the token, C, S, S
+    return np.ascontiguousarray(tiles.reshape(-1, channels, side, side))

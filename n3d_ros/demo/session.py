@@ -1,0 +1,137 @@
+"""A grounding node, a camera node and a client of them, for the length of the demo."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+
+import rclpy
+from lifecycle_msgs.msg import State
+from lifecycle_msgs.srv import GetState
+from rcl_interfaces.srv import SetParameters
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.task import Future
+
+from n3d_core.errors import N3DError
+from n3d_core.geometry.boxes import Box3D
+from n3d_ros.demo.node_process import NodeProcess, dds_profile
+from n3d_ros.msg import Result
+from n3d_ros.node.shipped import shipped
+from n3d_ros.node.stamps import nanoseconds_of
+from n3d_ros.srv import Ground
+
+START_S, QUERY_S = 300.0, 120.0
+
+
+class DemoError(N3DError):
+    """A node did not do what the demo asked of it."""
+
+
+class DemoSession:
+    """Starts both nodes as processes, with the parameters of config/grounding.yaml.
+
+    Args:
+        folder: the frame folder that the camera plays.
+        model, backend: parameters of the grounding node.
+    """
+
+    def __init__(self, folder: Path, model: str, backend: str) -> None:
+        # a DDS domain of its own: a robot on this machine must not see the demo's images
+        os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+        os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        os.environ.update(dds_profile())
+        file = shipped("config/grounding.yaml")
+        self._grounding = NodeProcess("n3d_ros.grounding_node", {"model": model, "backend": backend}, file)
+        self._camera = NodeProcess("n3d_ros.playback.camera_node", {"folder": str(folder)}, file)
+        self._shown_since_ns = 0
+
+    def __enter__(self) -> DemoSession:
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self._node = Node("n3d_demo", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._state = self._node.create_client(GetState, "/grounding/get_state")
+        self._ground = self._node.create_client(Ground, "/grounding/ground")
+        self._camera_settings = self._node.create_client(SetParameters, "/n3d_camera/set_parameters")
+        self._grounding.__enter__()
+        self._camera.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._grounding.interrupt()
+        self._camera.interrupt()
+        self._node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+    def wait_until_active(self) -> None:
+        """Waits until the model is loaded and the node takes queries.
+
+        Raises:
+            DemoError: if the node ends, or stays inactive (its log says why).
+        """
+        end = time.monotonic() + START_S
+        while time.monotonic() < end:
+            if self._grounding.exit_code is not None:
+                raise DemoError(f"the grounding node ended with code {self._grounding.exit_code}; see its log above")
+            if not self._state.wait_for_service(0.5):
+                continue
+            state = self._result(self._state.call_async(GetState.Request()), START_S).current_state
+            if state.id == State.PRIMARY_STATE_ACTIVE:
+                return
+            if state.id == State.PRIMARY_STATE_UNCONFIGURED:
+                raise DemoError("the grounding node could not be configured; see its log above")
+        raise DemoError(f"the grounding node was not active after {START_S:.0f} s")
+
+    def show(self, index: int) -> None:
+        """Has the camera show one frame of the folder; `ground` answers for images taken after this.
+
+        Raises:
+            DemoError: if the camera refuses.
+        """
+        if not self._camera_settings.wait_for_service(START_S):
+            raise DemoError("the camera node did not start; see its log above")
+        request = SetParameters.Request(parameters=[Parameter("frame", value=index).to_parameter_msg()])
+        (answer,) = self._result(self._camera_settings.call_async(request), QUERY_S).results
+        if not answer.successful:
+            raise DemoError(f"frame {index}: {answer.reason}")
+        self._shown_since_ns = time.time_ns()
+
+    def ground(self, text: str) -> tuple[list[Box3D], dict[str, float]]:
+        """The boxes that the node finds in the frame that is shown, and its times in milliseconds.
+
+        Raises:
+            DemoError: with the status and message of a result that is not OK.
+        """
+        end = time.monotonic() + QUERY_S
+        while True:
+            result = self._result(self._ground.call_async(Ground.Request(text=text)), QUERY_S).result
+            too_early = nanoseconds_of(result.header.stamp) < self._shown_since_ns
+            waits = result.status == Result.NO_IMAGE or (result.status == Result.OK and too_early)
+            if not waits or time.monotonic() > end:
+                break
+        if result.status != Result.OK:
+            raise DemoError(f"{text!r}: status {result.status}: {result.message}")
+        if result.message:
+            print(f"{text!r}: {result.message}", file=sys.stderr)
+        boxes = [_box(detection) for detection in result.detections.detections]
+        return boxes, {stage.stage: stage.milliseconds for stage in result.times}
+
+    def _result(self, future: Future, timeout_s: float):  # type: ignore[no-untyped-def]
+        self._executor.spin_until_future_complete(future, timeout_s)
+        if not future.done():
+            raise DemoError(f"no answer from the grounding node within {timeout_s:.0f} s")
+        return future.result()
+
+
+def _box(detection) -> Box3D:  # type: ignore[no-untyped-def]
+    position, size = detection.bbox.center.position, detection.bbox.size
+    hypothesis = detection.results[0].hypothesis
+    return Box3D(hypothesis.class_id, (position.x, position.y, position.z), (size.x, size.y, size.z), hypothesis.score)

@@ -1,0 +1,1 @@
+"""From messages to a `Frame`: encodings, camera info, registration, transforms."""

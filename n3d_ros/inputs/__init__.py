@@ -1,0 +1,1 @@
+"""Camera topics: the newest messages, paired, and what is wrong when there are none."""

@@ -1,0 +1,108 @@
+"""What comes in, and what is wrong with it: rates, ages, losses and mismatches of the input topics."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from n3d_ros.grounding_parameters import GroundingParameters
+from n3d_ros.inputs.newest_topic import NewestTopic
+from n3d_ros.inputs.rgbd_topics import LOSS_SHARE, RgbdTopics, explain_silence, loss_cure
+
+SILENT_S = 3.0
+LOOK_EVERY_S = 2.0  # a look takes the newest images out of the middleware, which costs what a query's look does
+
+
+@dataclass
+class InputReport:
+    """Problems in words, each with its cure, and figures by name.
+
+    Attributes:
+        problems: empty where all is well.
+        values: name -> figure.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
+
+
+class InputWatch:
+    """Looks at the input topics at most every `LOOK_EVERY_S`, and remembers what it saw."""
+
+    def __init__(self, topics: RgbdTopics) -> None:
+        self._topics = topics
+        self._report = InputReport()
+        self._looked = float("-inf")
+
+    def report(self, parameters: GroundingParameters) -> InputReport:
+        """What is known of the inputs."""
+        if time.monotonic() - self._looked >= LOOK_EVERY_S - 0.1:  # a timer is never quite on time
+            self._looked = time.monotonic()
+            self._report = input_report(self._topics, parameters)
+        return self._report
+
+
+def input_report(topics: RgbdTopics, parameters: GroundingParameters) -> InputReport:
+    """Takes what has come, and says what of it is wrong."""
+    arrivals = dict(zip(topics.all, topics.drain(parameters.depth_registration), strict=True))
+    problems = _silences_and_losses(topics)
+    if topics.has_depth and all(arrivals[topic] for topic in topics.required):
+        problems += _mismatches(topics, arrivals, parameters.pairing_tolerance)
+    values: dict[str, str] = {}
+    for topic in (topic for topic in topics.all if topic.open_for_s > 0):
+        statistics = topic.statistics
+        if statistics.is_numbered:
+            values[f"{topic.name} published_hz"] = f"{statistics.published_hz():.1f}"
+            values[f"{topic.name} received_share"] = f"{statistics.received_share():.3f}"
+        values[f"{topic.name} age_s"] = f"{_age(topic):.2f}"
+        values[f"{topic.name} publishers"] = str(topic.publishers)
+    return InputReport(problems, values)
+
+
+def _silences_and_losses(topics: RgbdTopics) -> list[str]:
+    never = [topic for topic in topics.required if not topic.arrivals and topic.open_for_s > SILENT_S]
+    found = [explain_silence(never)] if never else []
+    came = [topic for topic in topics.required if topic.arrivals]
+    found += [
+        f"{topic.name} has been silent for {_age(topic):.0f} s ({topic.publishers} publishers)"
+        for topic in came
+        if _age(topic) > SILENT_S
+    ]
+    lossy = [topic for topic in came if topic.statistics.received_share() < LOSS_SHARE]
+    if lossy:
+        shares = ", ".join(f"{100 * topic.statistics.received_share():.0f} % of {topic.name}" for topic in lossy)
+        found.append(f"only {shares} is received: {loss_cure()}")
+    return found
+
+
+def _mismatches(topics: RgbdTopics, arrivals: dict[NewestTopic, list[Any]], tolerance_s: float) -> list[str]:
+    """What would keep the newest messages from becoming a frame, as far as headers tell."""
+    color, depth, info = (arrivals[topic][-1].message for topic in topics.required)
+    found = []
+    gap = min(abs(c.stamp_ns - d.stamp_ns) for c in arrivals[topics.color] for d in arrivals[topics.depth]) / 1e9
+    if gap > tolerance_s:
+        found.append(
+            f"colour and depth do not pair: nearest stamps are {gap:.3f} s apart, pairing_tolerance is {tolerance_s} s"
+        )
+    size, depth_size = ((m.width, m.height) if hasattr(m, "width") else None for m in (color, depth))
+    if size and size != (info.width, info.height) and not (info.roi.width or info.binning_x):
+        found.append(f"colour is {size[0]}x{size[1]} and its camera info {info.width}x{info.height}")
+    registered = bool(topics.depth_info.arrivals) or topics.depth_info.open_for_s < SILENT_S
+    if size and depth_size and size != depth_size and not registered:
+        found.append(
+            f"depth is {depth_size[0]}x{depth_size[1]} and colour {size[0]}x{size[1]}, and "
+            f"{topics.depth_info.name} is silent: depth cannot be registered"
+        )
+    if depth.header.frame_id not in ("", color.header.frame_id) and not registered:
+        found.append(
+            f"depth is in frame {depth.header.frame_id!r} and colour in {color.header.frame_id!r}, and "
+            f"{topics.depth_info.name} is silent"
+        )
+    return found
+
+
+def _age(topic: NewestTopic) -> float:
+    """Seconds since a message was received, -1 if none ever was."""
+    received = topic.statistics.last_received_ns
+    return time.time() - received / 1e9 if received else -1.0

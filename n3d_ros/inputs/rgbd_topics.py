@@ -1,0 +1,158 @@
+"""The input topics of the grounding node, and the newest complete set of messages on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+
+from n3d_core.errors import ConfigError
+from n3d_ros.demo.node_process import profile_variable
+from n3d_ros.errors import NoImageError
+from n3d_ros.frames.assembly import RgbdMessages, needs_depth_info
+from n3d_ros.inputs.newest_topic import Arrival, NewestTopic
+from n3d_ros.inputs.pairing import nearest, newest_pair
+
+DISCOVERY_S = 0.5  # a camera info that is published arrives within this time after it is subscribed
+LOSS_SHARE = 0.9  # below this share of received messages, loss is named
+NO_DEPTH_CURE = "of a camera without depth, set the parameter monocular_depth"
+
+
+class RgbdTopics:
+    """Subscribes colour, depth and camera info; nothing is received until `newest` asks for it.
+
+    The camera info of depth is subscribed once images come whose depth may have to be registered: a driver that aligns
+    depth costs nothing for it.
+
+    Args:
+        color_transport, depth_transport: parameters of these names; `raw` or a transport's name, which is the last
+            part of the topic's name as image_transport has it.
+        has_depth: False of a camera without; then no depth topic is subscribed.
+
+    Raises:
+        ConfigError: if the `qos_overrides` of a topic are not usable; then none is subscribed.
+    """
+
+    topic_type = NewestTopic
+
+    def __init__(
+        self, node: Node, color_transport: str = "raw", depth_transport: str = "raw", has_depth: bool = True
+    ) -> None:
+        self.color = self.topic_type(node, *_image_topic(node, "color", color_transport))
+        self.depth = self.topic_type(node, *_image_topic(node, "depth", depth_transport))
+        self.info = self.topic_type(node, CameraInfo, "color/camera_info")
+        self.depth_info = self.topic_type(node, CameraInfo, "depth/camera_info")
+        self.has_depth = has_depth
+        try:
+            for topic in (*self.required, self.depth_info):
+                topic.open()
+        except ConfigError:
+            self.close()
+            raise
+        self.depth_info.close()  # QoS that it cannot have is refused here, and not when a query first wants it
+
+    @property
+    def required(self) -> tuple[NewestTopic, ...]:
+        """The topics without which there is no frame."""
+        return (self.color, self.depth, self.info) if self.has_depth else (self.color, self.info)
+
+    @property
+    def all(self) -> tuple[NewestTopic, ...]:
+        """All input topics; those that are not open are not subscribed."""
+        return self.color, self.depth, self.info, self.depth_info
+
+    def drain(self, registration: str) -> tuple[list[Arrival], list[Arrival], list[Arrival], list[Arrival]]:
+        """What is known of `all`, oldest first; `registration`: the parameter depth_registration."""
+        color, depth, info = self.color.drain(), self.depth.drain(), self.info.drain()
+        if color and depth and needs_depth_info(color[-1].message, depth[-1].message, registration):
+            self.depth_info.open()
+        return color, depth, info, self.depth_info.drain()
+
+    @property
+    def newest_header(self) -> Header | None:
+        """Of the newest colour image that was taken; those that wait in the middleware stay there."""
+        return self.color.newest_header
+
+    def newest(self, bound_ns: int, registration: str) -> RgbdMessages:
+        """The newest colour image with a depth image within `bound_ns` of it, and the camera infos nearest to them.
+
+        Raises:
+            NoImageError: naming each silent topic and what is known of it, or the two stamps that do not pair.
+        """
+        color, depth, info, depth_info = self.drain(registration)
+        self._refuse_silence(color, depth, info)
+        if not self.has_depth:
+            return RgbdMessages(color[-1].message, None, _nearest_message(color[-1], info))
+        pair = self._pair(color, depth, bound_ns)
+        self._await_depth_info(depth_info)
+        first, second = pair
+        return RgbdMessages(
+            first.message, second.message, _nearest_message(first, info), _nearest_message(second, depth_info)
+        )
+
+    def _refuse_silence(self, *arrivals: list[Arrival]) -> None:
+        heard = zip((self.color, self.depth, self.info), arrivals, strict=True)
+        silent = [topic for topic, messages in heard if topic in self.required and not messages]
+        if silent:
+            raise NoImageError(explain_silence(silent) + (f"; {NO_DEPTH_CURE}" if silent == [self.depth] else ""))
+
+    def _await_depth_info(self, arrivals: list[Arrival]) -> None:
+        if not arrivals and 0 < self.depth_info.open_for_s < DISCOVERY_S:
+            raise NoImageError(f"{self.depth_info.name} was subscribed a moment ago: depth is not registered to colour")
+
+    def _pair(self, color: list[Arrival], depth: list[Arrival], bound_ns: int) -> tuple[Arrival, Arrival]:
+        pair = newest_pair(color, depth, bound_ns)
+        if pair is None:
+            gap = min(abs(c.stamp_ns - d.stamp_ns) for c in color for d in depth)
+            raise NoImageError(
+                f"{self.color.name} and {self.depth.name} do not pair: their nearest stamps are {gap / 1e6:.1f} ms "
+                f"apart and pairing_tolerance is {bound_ns / 1e6:.1f} ms; synchronise the two streams or raise it"
+            )
+        return pair
+
+    def close(self) -> None:
+        """Ends the subscriptions."""
+        for topic in self.all:
+            topic.close()
+
+
+def _image_topic(node: Node, stream: str, transport: str) -> tuple[type, str]:
+    """Message type and name of an image topic, as image_transport has them: remapping `image_raw` moves them all."""
+    name = f"{stream}/image_raw"
+    if transport == "raw":
+        return Image, name
+    return CompressedImage, f"{node.resolve_topic_name(name)}/{transport}"
+
+
+def _nearest_message(to: Arrival, among: list[Arrival]) -> CameraInfo | None:
+    found = nearest(to, among)
+    return None if found is None else found.message
+
+
+def explain_silence(topics: Sequence[NewestTopic]) -> str:
+    """Why nothing has come on some topics, as far as the middleware tells, and what to do about it."""
+    causes = [_cause(topic) for topic in topics]
+    if any(topic.publishers and not topic.incompatible() for topic in topics):
+        causes.append(f"if the camera does publish: {loss_cure()}")
+    return "; ".join(causes)
+
+
+def loss_cure() -> str:
+    """What to do about images that get lost on their way, under this distribution's names."""
+    return (
+        "the transport loses images: use the shared-memory profile (launch argument dds_profile:=shm, or "
+        f"{profile_variable()}=config/fastdds_shm.xml for camera and node), or a reliable subscription"
+    )
+
+
+def _cause(topic: NewestTopic) -> str:
+    if reason := topic.incompatible():
+        return (
+            f"nothing on {topic.name}: QoS cannot match ({reason}); start the node with the parameter "
+            f"qos_overrides.{topic.name}.subscription.reliability as it is offered"
+        )
+    if topic.publishers == 0:
+        return f"nothing on {topic.name}: it has no publisher; check the camera and how the topic is remapped"
+    return f"nothing on {topic.name} yet from {topic.publishers} publisher(s)"

@@ -1,0 +1,128 @@
+"""The input topics with the pairing of `message_filters`, for those who want its policy.
+
+Every message is received and deserialised, whether a query comes or not; `rgbd_topics` costs a fraction of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.duration import Duration
+from rclpy.node import Node
+
+from n3d_core.errors import MissingDependencyError
+from n3d_ros.errors import NoImageError
+from n3d_ros.frames.assembly import RgbdMessages
+from n3d_ros.inputs.newest_topic import Arrival, NewestTopic
+from n3d_ros.inputs.rgbd_topics import RgbdTopics
+from n3d_ros.node.stamps import is_sound, nanoseconds_of
+
+QUEUE = 10  # messages of each topic that wait for their partners
+
+
+class FilteredTopic(NewestTopic):
+    """A topic whose every message an executor takes and gives to `filter`; `rewound` is told when stamps go back."""
+
+    def __init__(self, node: Node, message_type: type, name: str) -> None:
+        super().__init__(node, message_type, name)
+        self.filter = _message_filters().SimpleFilter()
+        self.rewound: Callable[[], None] = lambda: None
+
+    def open(self) -> None:
+        """Subscribes; does nothing where that is done already."""
+        with self._lock:
+            if self._subscription is None:
+                self._begin(self._subscribe(self._on_message))
+
+    def drain(self) -> list[Arrival]:
+        """The newest messages, oldest first; the executor has taken them."""
+        with self._lock:
+            return list(self.arrivals)
+
+    def _on_message(self, message: Any, info: dict[str, Any]) -> None:
+        before = self.arrivals[-1].stamp_ns if self.arrivals else 0
+        with self._lock:
+            self._keep([(message, info)], QUEUE)
+        if not is_sound(message.header.stamp):
+            return  # rclpy cannot hold it: the synchronizer would raise in the executor, which ends the process
+        if nanoseconds_of(message.header.stamp) < before:
+            self.rewound()
+        self.filter.signalMessage(message)
+
+
+class FilteredTopics(RgbdTopics):
+    """Subscribes as `RgbdTopics` does, and takes sets from an `ApproximateTimeSynchronizer`.
+
+    Args:
+        node, options: as of `RgbdTopics`.
+        bound_ns: furthest apart that stamps of a set are, until `newest` is given another bound; 0: equal.
+
+    Raises:
+        MissingDependencyError: if message_filters is not installed.
+    """
+
+    topic_type = FilteredTopic
+
+    def __init__(self, node: Node, bound_ns: int, *options: Any) -> None:
+        super().__init__(node, *options)
+        self._set: tuple[Any, ...] | None = None
+        filters = [topic.filter for topic in self.required if isinstance(topic, FilteredTopic)]
+        self._synchronizer = _message_filters().ApproximateTimeSynchronizer(filters, QUEUE, slop=0.0)
+        self._synchronizer.slop = _slop(bound_ns)
+        self._synchronizer.registerCallback(self._on_set)
+        for topic in self.required:
+            topic.rewound = self._forget
+
+    def newest(self, bound_ns: int, registration: str) -> RgbdMessages:
+        """The last set that the synchronizer paired with this bound.
+
+        Raises:
+            NoImageError: naming each silent topic, or that nothing was paired yet.
+        """
+        if self._synchronizer.slop != _slop(bound_ns):
+            self._synchronizer.slop = _slop(bound_ns)
+            self._set = None  # it was paired by another rule
+        color, depth, info, depth_info = self.drain(registration)
+        self._refuse_silence(color, depth, info)
+        self._await_depth_info(depth_info)
+        found = self._set  # read once: the executor may forget it meanwhile
+        if found is None:
+            raise NoImageError(
+                f"message_filters has paired no set of {', '.join(topic.name for topic in self.required)} yet: "
+                + self._why_none(bound_ns)
+            )
+        depth_image = found[1] if self.has_depth else None
+        return RgbdMessages(found[0], depth_image, found[-1], depth_info[-1].message if depth_info else None)
+
+    def _why_none(self, bound_ns: int) -> str:
+        broken = [t.name for t in self.required if t.arrivals and not is_sound(t.arrivals[-1].message.header.stamp)]
+        if broken:
+            return f"the stamps on {', '.join(broken)} are broken (before 1970, or with a second of nanoseconds)"
+        return f"pairing_tolerance (its slop) is {bound_ns / 1e6:.1f} ms; raise it, or use synchronizer:=newest"
+
+    def _on_set(self, *messages: Any) -> None:
+        self._set = messages
+
+    def _forget(self) -> None:
+        """The clock was set back (a bag began again): the synchronizer drops the oldest first, so all that is new."""
+        self._set = None
+        with self._synchronizer.lock:
+            for queue in self._synchronizer.queues:
+                queue.clear()
+
+
+def _slop(bound_ns: int) -> Duration:
+    """The synchronizer wants stamps to be less than its slop apart: as it stands, 0 would pair nothing."""
+    return Duration(nanoseconds=bound_ns + 1)
+
+
+def _message_filters() -> Any:
+    try:
+        import message_filters
+    except ImportError as missing:
+        raise MissingDependencyError(
+            "message_filters is not installed and synchronizer is 'message_filters': apt install "
+            "ros-$ROS_DISTRO-message-filters, or use synchronizer:=newest"
+        ) from missing
+    return message_filters

@@ -1,0 +1,104 @@
+"""Runs nodes until Ctrl-C, and ends well: exit code 0 within two seconds, even while a query runs."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+import rclpy
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException, NameValidationException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.utilities import remove_ros_args
+
+from n3d_core.errors import N3DError
+from n3d_ros.node.parameters import warn_of_unknown
+
+_REFUSALS = (N3DError, InvalidParameterTypeException, InvalidParameterValueException, NameValidationException)
+
+
+def run_nodes(factories: Sequence[Callable[[], Node]]) -> int:
+    """Makes the nodes, spins them in one single-threaded executor and closes them; returns the exit code.
+
+    Each node has `start()`, called once before the executor spins, and `close()`, called once after it. One whose
+    `close` waits for work of its own has `stop()` too, which asks that work to end and waits for nothing: all are
+    stopped before the first is closed, so that they end side by side.
+    """
+    nodes: list[Node] = []
+    try:
+        for make in factories:
+            nodes.append(make())
+        warn_of_unknown(nodes)
+        executor = SingleThreadedExecutor()
+        for node in nodes:
+            executor.add_node(node)
+        for node in nodes:
+            node.start()  # type: ignore[attr-defined]
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except _REFUSALS as error:
+        print(f"cannot start: {error}", file=sys.stderr)
+        return 1
+    except Exception:  # Ctrl-C shuts ROS down under whatever is being made or told at that moment
+        if rclpy.ok():
+            raise
+    finally:
+        for node in nodes:
+            getattr(node, "stop", _nothing)()
+        for node in nodes:
+            node.close()  # type: ignore[attr-defined]
+        for node in nodes:
+            node.destroy_node()  # says goodbye: else others see it for its lease's length, and wait for its answers
+        gc.collect()  # so does one that was stopped while it was made: nothing holds it but its own callbacks
+        rclpy.try_shutdown()
+    return 0
+
+
+def _nothing() -> None:
+    """Of a node that has no work to stop."""
+
+
+def camera_namespaces(program: str, args: Sequence[str] | None) -> list[str]:
+    """The namespaces of the argument `--cameras`; without it one, that of the process ("").
+
+    Exits with what is wrong, where the arguments that are not ROS's are others.
+    """
+    parser = argparse.ArgumentParser(prog=program)
+    parser.add_argument(
+        "--cameras",
+        type=_namespaces,
+        default=[""],
+        metavar="front,rear",
+        help="namespaces of several cameras, separated by commas: a node in each of them, in one process",
+    )
+    given = sys.argv if args is None else args
+    found: list[str] = parser.parse_args(remove_ros_args(given)[1:]).cameras
+    outer = [word.partition(":=")[2] for word in given if word.startswith("__ns:=")]
+    if outer and found != [""]:
+        # ROS would put every node of the process into that one namespace, each under the same name.
+        whole = ",".join(f"{outer[-1].rstrip('/')}/{name.lstrip('/')}" for name in found)
+        parser.error(f"__ns:={outer[-1]} and --cameras cannot be had together: write --cameras {whole}")
+    return found
+
+
+def _namespaces(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()] or [""]
+    if len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"{text!r} names a camera twice")
+    return names
+
+
+def leave(exit_code: int) -> NoReturn:
+    """Ends the process now.
+
+    All is closed by then; Python's own teardown of torch would hold Ctrl-C up for seconds, and wait for a kernel that
+    cannot be interrupted.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)

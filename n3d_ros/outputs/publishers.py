@@ -1,0 +1,98 @@
+"""What the grounding node publishes of each result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rclpy.exceptions import InvalidParameterTypeException
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection3DArray, VisionInfo
+from visualization_msgs.msg import MarkerArray
+
+from n3d_core.display.draw import draw_boxes
+from n3d_core.errors import ConfigError
+from n3d_ros.frames.images import image_message
+from n3d_ros.grounding_parameters import GroundingParameters
+from n3d_ros.msg import Answer, Result
+from n3d_ros.outputs.clouds import object_clouds
+from n3d_ros.outputs.markers import marker_array
+from n3d_ros.outputs.messages import answer_message, detections_message, header_message, result_message
+from n3d_ros.queries.runner import Outcome
+
+
+class Outputs:
+    """The node's publishers; what nobody listens to is not computed.
+
+    Raises:
+        ConfigError: if the `qos_overrides` of a topic are not usable.
+    """
+
+    def __init__(self, node: LifecycleNode) -> None:
+        self._node = node
+        make = node.create_lifecycle_publisher
+        self._detections = self._publisher(make, Detection3DArray, "detections", QoSProfile(depth=10))
+        self._markers = self._publisher(make, MarkerArray, "markers", QoSProfile(depth=10))
+        self._answers = self._publisher(make, Answer, "answers", QoSProfile(depth=10))
+        self._annotated = self._publisher(make, Image, "annotated_image", QoSProfile(depth=1))
+        self._clouds = self._publisher(make, PointCloud2, "object_clouds", QoSProfile(depth=1))
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._info = self._publisher(node.create_publisher, VisionInfo, "vision_info", latched)
+        self._shown_in = ""  # frame of the result that is shown; empty where none is
+
+    def _publisher(self, make: Callable[..., Any], kind: type, name: str, qos: QoSProfile) -> Any:
+        """A publisher of `~/name`; overrides are written into `qos`."""
+        try:
+            return make(kind, f"~/{name}", qos, qos_overriding_options=QoSOverridingOptions.with_default_policies())
+        except (InvalidParameterTypeException, RuntimeError) as error:  # rclpy has both
+            if not self._node.context.ok():
+                raise  # Ctrl-C came meanwhile
+            topic = self._node.resolve_topic_name(f"~/{name}")
+            raise ConfigError(
+                f"{topic} cannot be published: {error}; start the node with other parameters "
+                f"qos_overrides.{topic}.publisher.*"
+            ) from error
+
+    def publish_info(self, method: str, location: str) -> None:
+        """Tells which model answers, to those who come later too."""
+        header = Header(stamp=self._node.get_clock().now().to_msg())
+        self._info.publish(VisionInfo(header=header, method=method, database_location=location))
+
+    def publish(
+        self, outcome: Outcome, parameters: GroundingParameters, question: str, ids: Sequence[str] = ()
+    ) -> Answer:
+        """Publishes a result in all its forms; an empty one too, so that old boxes go. Returns it as a message."""
+        header = header_message(outcome.frame.stamp_ns, outcome.frame_id)
+        detections = detections_message(outcome.boxes, header, ids)
+        result: Result = result_message(header, detections, outcome.times, outcome.warnings)
+        answer = answer_message(result, question, outcome.answer)
+        self._shown_in = outcome.frame_id
+        self._detections.publish(detections)
+        if self._markers.get_subscription_count():
+            self._markers.publish(marker_array(outcome.boxes, header, parameters.marker_lifetime))
+        if outcome.answer is not None:
+            self._answers.publish(answer)
+        self._publish_images(outcome, parameters)
+        return answer
+
+    def clear(self) -> None:
+        """Takes back the result that is shown, if any: boxes of what nobody sees any more must not stay in RViz."""
+        if not self._shown_in:
+            return
+        header = Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._shown_in)
+        self._shown_in = ""
+        self._detections.publish(detections_message([], header))
+        self._markers.publish(marker_array([], header))
+
+    def _publish_images(self, outcome: Outcome, parameters: GroundingParameters) -> None:
+        frame = outcome.frame
+        header = header_message(frame.stamp_ns, frame.frame_id)
+        if self._annotated.get_subscription_count():
+            picture = draw_boxes(frame.color, frame.camera, outcome.seen)
+            self._annotated.publish(image_message(picture, "rgb8", header.stamp, header.frame_id))
+        if parameters.publish_object_clouds and self._clouds.get_subscription_count():
+            self._clouds.publish(object_clouds(frame, outcome.seen, header))

@@ -1,0 +1,214 @@
+"""The node `n3d_page`: a page in the browser with the camera's image, the 3D scene, the boxes and an ask box.
+
+`python -m n3d_ros page_node` (`ros2 run n3d_ros page_node`), or `page:=true` of the launch file. It is a process of its
+own: an HTTP server that a browser talks to has no place in the process that a robot depends on, and whatever becomes of
+it, the grounding node goes on. It asks that node as any client does. With `--cameras front,rear` there is a node in
+each of these namespaces, and one page for all, on which a camera is chosen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Literal
+
+import cv2
+import rclpy
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from vision_msgs.msg import Detection3D, Detection3DArray
+
+from n3d_core.display.draw import draw_boxes
+from n3d_core.errors import MissingDependencyError, N3DError
+from n3d_core.geometry.frame import Frame
+from n3d_core.geometry.oriented_box import OrientedBox
+from n3d_ros.errors import STATUS_NAMES
+from n3d_ros.frames.assembly import ColorImage
+from n3d_ros.frames.transforms import Transforms
+from n3d_ros.node.parameters import ParameterSet
+from n3d_ros.node.running import camera_namespaces, leave, run_nodes
+from n3d_ros.node.stamps import nanoseconds_of
+from n3d_ros.outputs.messages import VERDICTS
+from n3d_ros.page.content import CameraContent, UnavailableError
+from n3d_ros.page.input import TRANSFORM_S, PageInput
+from n3d_ros.page.live_scene import LiveScene
+from n3d_ros.page.page_parameters import PageParameters
+from n3d_ros.page.query import PageQuery
+from n3d_ros.page.server import PageServer
+
+_PATIENCE_S = 3.0  # after the subscription; what is silent then is named
+_VERDICTS = {code: name for name, code in VERDICTS.items()}
+
+
+class PageNode(Node):
+    """Serves the page of the camera in its namespace; see docs/ros.md. Images are taken only while somebody looks.
+
+    Without the Rerun SDK, or until its viewer has started, the page shows the image with its boxes and no 3D scene.
+
+    Args:
+        server: nodes that share one share a page, on the port of the first of them.
+        options: of `rclpy.node.Node`.
+
+    Raises:
+        ConfigError: if the port is taken.
+    """
+
+    def __init__(self, server: PageServer | None = None, **options: Any) -> None:
+        super().__init__("n3d_page", **options)
+        self._settings = ParameterSet(self, PageParameters, changed=self._apply_settings)
+        settings = self._settings.value
+        self._boxes: list[OrientedBox] = []  # in the frame of the detections
+        self._seen: list[OrientedBox] = []  # in that of the image
+        self._camera = "no image yet"
+        self._sees = False
+        self._transforms = Transforms(self)
+        self._input = PageInput(self, settings.grounding, self._transforms)
+        self._frame: Frame | ColorImage | None = None
+        self.create_subscription(Detection3DArray, f"{settings.grounding}/detections", self._on_detections, 1)
+        self._query = PageQuery(self, settings.grounding, lambda: self._settings.value.answer_timeout)
+        self._scene = _scene()
+        self._name = self.get_namespace().rstrip("/")
+        self._server = server or PageServer()
+        content = CameraContent(self._answer, self._status, self._picture, self._stream)
+        self._server.add(self._name, content, settings.port)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # ticks under use_sim_time with a stopped clock too
+        self._ticker = self.create_timer(1 / settings.rate, self._look, clock=steady)
+
+    def start(self) -> None:
+        """Begins to serve."""
+        self._server.start()
+        self.get_logger().info(f"page at {self._server.url}")
+
+    def close(self) -> None:
+        """Ends the server."""
+        self._server.close()
+        self._input.close()
+
+    # What is seen
+
+    def _look(self) -> None:
+        """Shows the newest image; nothing is subscribed while nobody looks."""
+        if not self._server.is_watched(self._name):
+            self._input.close()
+            return
+        try:
+            frame = self._frame = self._input.newest()
+        except N3DError as error:
+            waits = self._input.open_for_s < _PATIENCE_S
+            self._camera, self._sees = "waiting for an image" if waits else str(error), False
+            return
+        age_s = (self.get_clock().now().nanoseconds - frame.stamp_ns) / 1e9
+        size = f"{frame.camera.width}x{frame.camera.height}"
+        self._camera, self._sees = f"{size} in {frame.frame_id!r}, {age_s:.1f} s old{_lacks(frame)}", True
+        if self._scene is not None:
+            self._scene.show_frame(frame)
+
+    def _on_detections(self, message: Detection3DArray) -> None:
+        self._boxes = [_box(detection) for detection in message.detections]
+        self._seen = self._in_view(message)
+        if self._scene is not None:
+            self._scene.show_boxes(self._seen)
+
+    def _in_view(self, message: Detection3DArray) -> list[OrientedBox]:
+        """The boxes in the frame of the image that is shown; none where it is not known how to take them there."""
+        header = message.header
+        if self._frame is None or header.frame_id == self._frame.frame_id:
+            return self._boxes
+        stamp_ns = nanoseconds_of(header.stamp)
+        try:
+            turn, shift = self._transforms.look_up(self._frame.frame_id, header.frame_id, stamp_ns, TRANSFORM_S)
+        except N3DError as error:
+            self.get_logger().warning(f"boxes are not shown in the scene: {error}", throttle_duration_sec=10.0)
+            return []
+        return [box.transformed(turn, shift) for box in self._boxes]
+
+    def _status(self) -> dict[str, Any]:
+        """Runs in a thread of the server."""
+        boxes = [_told(box) for box in self._boxes]
+        return {"camera": self._camera, "sees": self._sees, "boxes": boxes, "progress": self._progress()}
+
+    def _picture(self) -> bytes:
+        """Runs in a thread of the server."""
+        frame = self._frame
+        if frame is None:
+            raise UnavailableError(self._camera)
+        picture = draw_boxes(frame.color, frame.camera, self._seen)
+        return cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+    def _stream(self, gone: Callable[[], bool]) -> Iterator[bytes]:
+        if self._scene is None:
+            raise UnavailableError("the Rerun SDK is not installed")
+        return self._scene.stream(gone)
+
+    # What is asked
+
+    def _answer(self, text: str, mode: Literal["ground", "ask"]) -> dict[str, Any]:
+        """Runs in a thread of the server, and waits for the executor's."""
+        began = time.monotonic()
+        reply = self._query.ask(text, mode)
+        result = reply.result
+        return {
+            "status": STATUS_NAMES.get(result.status, str(result.status)),
+            "message": result.message,
+            "milliseconds": 1000 * (time.monotonic() - began),
+            "boxes": [_told(_box(detection)) for detection in result.detections.detections],
+            "answer": reply.answer,
+            "reasoning": reply.reasoning,
+            "verdict": _VERDICTS.get(reply.verdict, str(reply.verdict)),
+            "verdict_reason": reply.verdict_reason,
+            "corrected": reply.corrected,
+        }
+
+    def _progress(self) -> dict[str, Any] | None:
+        """What the running query has told; None where none runs."""
+        progress = self._query.progress
+        if progress is None:
+            return None
+        boxes = [_told(_box(detection)) for detection in progress.detections]
+        return {"stage": progress.stage, "text": progress.text, "boxes": boxes}
+
+    def _apply_settings(self, settings: PageParameters) -> None:
+        self._ticker.timer_period_ns = round(1e9 / settings.rate)
+
+
+def _lacks(frame: Frame | ColorImage) -> str:
+    """What is not shown of it, and why."""
+    if isinstance(frame, Frame):
+        return ""
+    return "; no point cloud: its depth is estimated where it is asked about (monocular_depth)"
+
+
+def _scene() -> LiveScene | None:
+    try:
+        return LiveScene()
+    except MissingDependencyError:
+        return None  # the viewer's files are missing too, and say so
+
+
+def _box(detection: Detection3D) -> OrientedBox:
+    pose, size = detection.bbox.center, detection.bbox.size
+    best = max((each.hypothesis for each in detection.results), key=lambda each: each.score, default=None)
+    return OrientedBox(
+        best.class_id if best else "",
+        (pose.position.x, pose.position.y, pose.position.z),
+        (size.x, size.y, size.z),
+        best.score if best else 0.0,
+        quaternion=(pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w),
+    )
+
+
+def _told(box: OrientedBox) -> dict[str, Any]:
+    """A box as JSON, in metres of the detections' frame."""
+    return {"label": box.label, "score": box.score, "center": list(box.center), "size": list(box.size)}
+
+
+def main(args: list[str] | None = None) -> int:
+    """Serves until Ctrl-C; with `--cameras front,rear` one page for the cameras of these namespaces."""
+    rclpy.init(args=args)
+    cameras, server = camera_namespaces("page_node", args), PageServer()
+    return run_nodes([partial(PageNode, server, namespace=camera) for camera in cameras])
+
+
+if __name__ == "__main__":
+    leave(main())

@@ -1,0 +1,256 @@
+"""The HTTP server of the page: its files, Rerun's viewer, and of each camera scene and ask box. It knows no ROS.
+
+What belongs to a camera lies under its namespace, as `/front/status`; of a camera without one, it is `/status`.
+
+It listens on loopback only, and takes requests from its own page only: a web site that is open in the same browser, or
+that points a name of its own at 127.0.0.1, is refused by the headers `Host` and `Origin`, which it cannot forge.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from n3d_core.errors import ConfigError
+from n3d_ros.page.content import CameraContent, UnavailableError
+from n3d_ros.page.viewer import PageViewer
+from n3d_ros.page.web_viewer import LOOPBACK
+
+MOST_BYTES = 4096  # of a question; the model's own limit comes after it
+MOST_CONNECTIONS = 24
+WATCHED_S = 15.0  # a page asks every second, where its browser is not busy drawing
+_OWN_NAMES = (LOOPBACK, "localhost", "::1")
+_FILES = {"/": "page.html", "/page.js": "page.js", "/page.css": "page.css"}
+_OF_A_CAMERA = ("status", "image.jpg", "scene.rrd")
+_KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css"}
+_PAGE_POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+# The viewer's own page has inline scripts and compiles WebAssembly; it reaches nothing but this server either.
+_VIEWER_POLICY = (
+    "default-src 'self' blob: data:; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval' blob:; "
+    "style-src 'self' 'unsafe-inline'; connect-src 'self'; frame-ancestors 'self'"
+)
+
+
+class PageServer:
+    """Serves one page for all cameras that are added."""
+
+    def __init__(self) -> None:
+        self._viewer = PageViewer()
+        self._contents: dict[str, CameraContent] = {}
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def add(self, camera: str, content: CameraContent, port: int) -> None:
+        """Adds the camera of a namespace ("/front", or "" of none); with the first one its port of 127.0.0.1 is opened.
+
+        Raises:
+            ConfigError: if the port is taken, or not to be had. Port 0 takes a free one.
+        """
+        self._contents[camera] = content
+        if self._server is None:
+            self._server = _open(port, self._contents, self._viewer)
+
+    @property
+    def url(self) -> str:
+        """Where the page is, once it has a camera."""
+        assert self._server is not None
+        return f"http://{LOOPBACK}:{self._server.server_address[1]}/"
+
+    def is_watched(self, camera: str) -> bool:
+        """Whether a page has asked for the camera's status in the last seconds."""
+        asked_at = self._server.asked_at.get(camera, float("-inf")) if self._server is not None else float("-inf")
+        return time.monotonic() - asked_at < WATCHED_S
+
+    def start(self) -> None:
+        """Begins to serve; what is served already goes on."""
+        if self._thread is None:
+            assert self._server is not None
+            self._viewer.start()
+            self._thread = threading.Thread(target=self._server.serve_forever, name="page", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Ends it for all cameras; streams end by themselves."""
+        if self._server is None or self._server.closing:
+            return
+        self._server.closing = True
+        if self._thread is not None:
+            self._server.shutdown()
+        self._server.server_close()
+        self._viewer.close()
+
+
+def _open(port: int, contents: Mapping[str, CameraContent], viewer: PageViewer) -> _Server:
+    try:
+        return _Server(port, contents, viewer)
+    except OSError as error:
+        why = "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be used ({error})"
+        raise ConfigError(
+            f"port {port} of {LOOPBACK} {why}: set the parameter port to another (0 takes a free one), or end "
+            f"that program (ss -ltnp 'sport = :{port}' names it)"
+        ) from error
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, port: int, contents: Mapping[str, CameraContent], viewer: PageViewer) -> None:
+        self.contents = contents
+        self.viewer = viewer
+        self.asked_at: dict[str, float] = {}
+        self.closing = False
+        self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        super().__init__((LOOPBACK, port), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)  # a page has a handful of connections; more are no page
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away is no error."""
+
+
+class _RefusedError(Exception):
+    """A request that is answered with a status and a reason."""
+
+    def __init__(self, status: HTTPStatus, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "n3d_page", ""
+    timeout = 30  # seconds without a byte from or to the client
+
+    def do_GET(self) -> None:
+        self._answer(self._get)
+
+    def do_POST(self) -> None:
+        self._answer(self._post)
+
+    def log_message(self, *arguments: Any) -> None:
+        """Nothing: the page asks every second."""
+
+    def _answer(self, route: Callable[[str], None]) -> None:
+        try:
+            self._refuse_strangers()
+            route(urlsplit(self.path).path)
+        except UnavailableError as error:
+            self._send_json({"error": str(error)}, HTTPStatus.SERVICE_UNAVAILABLE)
+        except _RefusedError as refused:
+            self.close_connection = True  # what is left of the request is not read
+            self._send_json({"error": str(refused)}, refused.status)
+
+    def _refuse_strangers(self) -> None:
+        host = self.headers.get("Host", "")
+        try:
+            name = urlsplit(f"//{host}").hostname
+        except ValueError:
+            name = None
+        if name not in _OWN_NAMES:
+            raise _RefusedError(HTTPStatus.FORBIDDEN, f"the page is at {LOOPBACK} or localhost, and not at {host!r}")
+        origin = self.headers.get("Origin")
+        if origin not in (None, f"http://{host}"):
+            raise _RefusedError(HTTPStatus.FORBIDDEN, f"requests from {origin!r} are not taken, only the page's own")
+
+    def _get(self, path: str) -> None:
+        camera, _, name = path.rpartition("/")
+        if path in _FILES:
+            file = Path(__file__).with_name(_FILES[path])
+            self._send(file.read_bytes(), {"Content-Type": _KINDS[file.suffix]}, _PAGE_POLICY)
+        elif path == "/cameras":
+            self._send_json({"cameras": list(self.server.contents)})
+        elif camera in self.server.contents and name in _OF_A_CAMERA:
+            self._get_of_camera(camera, name)
+        elif path.startswith("/viewer/"):
+            viewed = self.server.viewer.files().get(path.removeprefix("/viewer/") or "index.html")
+            if viewed is None:
+                raise _RefusedError(HTTPStatus.NOT_FOUND, f"the viewer has no {path}")
+            self._send(viewed.data, viewed.headers, _VIEWER_POLICY)
+        else:
+            raise _RefusedError(HTTPStatus.NOT_FOUND, f"there is no {path}")
+
+    def _get_of_camera(self, camera: str, name: str) -> None:
+        content = self.server.contents[camera]
+        if name == "status":
+            self.server.asked_at[camera] = time.monotonic()
+            self._send_json(content.status())
+        elif name == "image.jpg":
+            self._send(content.image(), {"Content-Type": "image/jpeg"}, _PAGE_POLICY)
+        else:
+            self._send_scene(content)
+
+    def _post(self, path: str) -> None:
+        camera, _, name = path.rpartition("/")
+        if camera not in self.server.contents or name != "ask":
+            raise _RefusedError(HTTPStatus.NOT_FOUND, f"there is no {path}")
+        text, mode = self._question()
+        self._send_json(self.server.contents[camera].ask(text, mode))
+
+    def _question(self) -> tuple[str, Literal["ground", "ask"]]:
+        if self.headers.get_content_type() != "application/json":
+            raise _RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "application/json is wanted")
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal():
+            raise _RefusedError(HTTPStatus.LENGTH_REQUIRED, "a Content-Length is wanted")
+        if int(length) > MOST_BYTES:
+            raise _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{length} bytes: at most {MOST_BYTES} are read")
+        try:
+            question = json.loads(self.rfile.read(int(length)))
+            text, mode = question["text"], question["mode"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise _RefusedError(
+                HTTPStatus.BAD_REQUEST, 'JSON as {"text": "red mug", "mode": "ground"} is wanted'
+            ) from error
+        if not isinstance(text, str) or mode not in ("ground", "ask"):
+            raise _RefusedError(HTTPStatus.BAD_REQUEST, 'text must be a string, and mode "ground" or "ask"')
+        return text.encode(errors="replace").decode(), mode  # half a surrogate pair is no text
+
+    def _send_scene(self, content: CameraContent) -> None:
+        pieces = content.stream(self._is_gone)
+        self.close_connection = True  # the end of the stream is the end of the connection
+        self._head(HTTPStatus.OK, {"Content-Type": "application/octet-stream", "Connection": "close"}, _VIEWER_POLICY)
+        for piece in pieces:
+            self.wfile.write(piece)
+
+    def _is_gone(self) -> bool:
+        """Whether the browser has closed a connection on which it has nothing more to say."""
+        readable, _, _ = select.select([self.connection], [], [], 0)
+        return self.server.closing or (bool(readable) and not self.connection.recv(1, socket.MSG_PEEK))
+
+    def _send_json(self, content: dict[str, Any], status: HTTPStatus = HTTPStatus.OK) -> None:
+        self._send(json.dumps(content).encode(), {"Content-Type": "application/json"}, _PAGE_POLICY, status)
+
+    def _send(self, data: bytes, headers: Mapping[str, str], policy: str, status: HTTPStatus = HTTPStatus.OK) -> None:
+        self._head(status, {**headers, "Content-Length": str(len(data))}, policy)
+        self.wfile.write(data)
+
+    def _head(self, status: HTTPStatus, headers: Mapping[str, str], policy: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Security-Policy", policy)
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Referrer-Policy", "no-referrer")
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()

@@ -1,0 +1,1 @@
+"""Nodes that publish recorded frames and bags."""

@@ -1,0 +1,226 @@
+"""The node `n3d_bag`: plays the RGB-D camera of a bag on the topics of a camera node, without rosbag2.
+
+`python -m n3d_ros bag_node --ros-args -p bag:=BAG`. Messages are published as they are stored: only the stamp in their
+header is written over, at its fixed place in CDR, so that an image is never decoded.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+import time
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import rclpy
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, Image
+
+from n3d_core.bag import TRANSFORMS, Bag, Packet, RgbdTopicNames
+from n3d_core.errors import BagError
+from n3d_ros.node.parameters import ParameterSet
+from n3d_ros.node.running import leave, run_nodes
+from n3d_ros.node.shipped import shipped
+from n3d_ros.node.stamps import nanoseconds_of, stamp_of
+from n3d_ros.playback.bag_parameters import BagParameters
+
+_DRIVER = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+_LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_CLOCK_PERIOD_S = 0.02
+_STILL_NS = 33_333_333  # a bag of one image shows it thirty times a second
+_STAMPS_END_NS = 2**31 * 10**9  # seconds are int32
+_STAMP_OFFSET = 4  # after CDR's own header; every message that begins with a std_msgs/Header has its stamp there
+
+
+class BagNode(Node):
+    """Publishes `color/image_raw`, `color/camera_info`, `depth/image_raw`, `depth/camera_info`, and TF of the bag.
+
+    A pass begins where the one before ended: stamps (and /clock) never jump back when the bag is played in a loop.
+    With `use_sim_time`, as beside another player that has the clock, messages are stamped with the time of that clock,
+    which is waited for.
+
+    Raises:
+        BagError: if there is no such bag, or it holds no RGB-D camera.
+        MissingDependencyError: if rosbags is not installed.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("n3d_bag", **options)
+        self._settings = ParameterSet(self, BagParameters)
+        settings = self._settings.value
+        self._bag = Bag(settings.bag or shipped("demo/bag"))
+        if not self._bag.is_ros2:
+            raise BagError(f"{self._bag.path} is a ROS 1 bag: convert it with rosbags-convert --src FILE --dst FOLDER")
+        self._names = self._bag.rgbd_topics(settings.color_topic, settings.depth_topic)
+        self._outlets = self._camera_publishers(self._names) | self._transform_publishers()
+        self._ticks = self.create_publisher(Clock, "/clock", 1) if settings.clock else None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._play, name="bag", daemon=True)
+        self.get_logger().info(f"playing {self._bag.path}: {', '.join(self._outlets)}")
+
+    def start(self) -> None:
+        """Begins to play."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Asks it to end; waits for nothing."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """Ends it."""
+        self.stop()
+        if self._thread.is_alive():
+            self._thread.join(1.0)
+
+    def _camera_publishers(self, names: RgbdTopicNames) -> dict[str, Publisher]:
+        wanted = [(names.color, Image, "color/image_raw"), (names.color_info, CameraInfo, "color/camera_info")]
+        wanted += [(names.depth, Image, "depth/image_raw")]
+        if names.depth_info != names.color_info:
+            wanted += [(names.depth_info, CameraInfo, "depth/camera_info")]
+        return {source: self.create_publisher(kind, topic, _DRIVER) for source, kind, topic in wanted}
+
+    def _transform_publishers(self) -> dict[str, Publisher]:
+        """Publishers of the bag's TF topics, under their own names; none where tf2_msgs is not installed."""
+        topics = [topic for topic, kind in self._bag.types.items() if kind == TRANSFORMS]
+        try:
+            kind = import_module("tf2_msgs.msg").TFMessage
+        except ImportError:
+            if topics:
+                self.get_logger().warning(
+                    f"{', '.join(topics)} not played: tf2_msgs is not installed (apt install ros-$ROS_DISTRO-tf2-msgs)"
+                )
+            return {}
+        return {t: self.create_publisher(kind, t, _LATCHED if t.endswith("static") else _DRIVER) for t in topics}
+
+    def _play(self) -> None:
+        """Runs in a thread of its own, which reads from disk and waits; publishing is safe from any thread."""
+        try:
+            self._await_clock()
+            begin_s, offset_ns = time.monotonic(), 0
+            while not self._stop.is_set():
+                length_ns = self._play_once(begin_s, offset_ns)
+                begin_s += length_ns / 1e9 / self._settings.value.rate
+                offset_ns += length_ns
+                if not self._settings.value.loop:
+                    self.get_logger().info("the bag has been played; loop is false")
+                    return
+        except BagError as error:
+            self.get_logger().error(str(error))
+        except Exception:
+            if self.context.ok():  # else the context was shut down while a message was on its way
+                raise
+
+    def _await_clock(self) -> None:
+        """Under `use_sim_time` the time is 0, and no stamp, until somebody has published /clock."""
+        if self._settings.value.clock or self.get_clock().now().nanoseconds:
+            return
+        self.get_logger().info("use_sim_time is true: waiting for /clock, to stamp by it")
+        while not self.get_clock().now().nanoseconds and not self._stop.wait(_CLOCK_PERIOD_S):
+            pass
+
+    def _play_once(self, begin_s: float, offset_ns: int) -> int:
+        """Plays the bag from `begin_s` (monotonic) on; returns its length, the step to the next pass included.
+
+        `offset_ns`: recorded time of the passes before, by which /clock is ahead.
+        """
+        first_ns = last_ns = None
+        frames = 0
+        for packet in self._bag.packets(tuple(self._outlets)):
+            if first_ns is None:
+                first_ns = packet.log_ns
+                times = self._times(first_ns, offset_ns)
+            last_ns = packet.log_ns
+            if not self._wait(begin_s, first_ns, packet.log_ns, offset_ns):
+                break
+            self._outlets[packet.topic].publish(_restamped(packet, times, self._bag.types[packet.topic]))
+            frames += packet.topic == self._names.color
+        length_ns = (last_ns or 0) - (first_ns or 0)
+        return length_ns + (length_ns // (frames - 1) if frames > 1 else _STILL_NS)
+
+    def _times(self, first_ns: int, offset_ns: int) -> PassTimes:
+        settings = self._settings.value
+        if settings.clock:
+            return PassTimes(first_ns, first_ns + offset_ns)
+        # By the stamps, not by when they were recorded: the first image is stamped with the moment it is due.
+        color = next(self._bag.packets((self._names.color,)))
+        # A /clock is played as fast as the bag: by it all is as slow as it was recorded.
+        rate = 1.0 if self.get_parameter("use_sim_time").value else settings.rate
+        due_ns = self.get_clock().now().nanoseconds + round((color.log_ns - first_ns) / rate)
+        return PassTimes(_stamp(color.cdr), due_ns, rate)
+
+    def _wait(self, begin_s: float, first_ns: int, due_ns: int, offset_ns: int) -> bool:
+        """Waits until a message is due, /clock ticking meanwhile; False if the node is closed before."""
+        rate = self._settings.value.rate
+        due_s = begin_s + (due_ns - first_ns) / 1e9 / rate
+        while True:
+            now_s = time.monotonic()
+            if self._ticks is not None:
+                recorded_ns = first_ns + round((min(now_s, due_s) - begin_s) * rate * 1e9)
+                self._ticks.publish(Clock(clock=stamp_of(recorded_ns + offset_ns)))
+            if now_s >= due_s:
+                return not self._stop.is_set()
+            if self._stop.wait(min(due_s - now_s, _CLOCK_PERIOD_S)):
+                return False
+
+
+@dataclass(frozen=True)
+class PassTimes:
+    """Takes the stamps of a bag to those of one pass: `zero_ns` becomes `begin_ns`, and 0, which is no time, stays.
+
+    Raises:
+        BagError: if a stamp is so far from the others that no message can hold what it becomes.
+    """
+
+    zero_ns: int
+    begin_ns: int
+    rate: float = 1.0
+
+    def __call__(self, stamp_ns: int) -> int:
+        if stamp_ns == 0:
+            return 0
+        became_ns = self.begin_ns + round((stamp_ns - self.zero_ns) / self.rate)
+        if not 0 <= became_ns < _STAMPS_END_NS:
+            raise BagError(
+                f"a message is stamped {(stamp_ns - self.zero_ns) / 1e9:.0f} s from the first image: their publishers "
+                "had different clocks; clock:=true plays the stamps as they are"
+            )
+        return became_ns
+
+
+def _restamped(packet: Packet, times: PassTimes, kind: str) -> Any:
+    """A message with another stamp: serialised, but for transforms, which have many."""
+    if kind != TRANSFORMS:
+        out = bytearray(packet.cdr)
+        struct.pack_into(_stamp_format(packet.cdr), out, _STAMP_OFFSET, *divmod(times(_stamp(packet.cdr)), 10**9))
+        return bytes(out)
+    message = deserialize_message(packet.cdr, import_module("tf2_msgs.msg").TFMessage)
+    for transform in message.transforms:
+        transform.header.stamp = stamp_of(times(nanoseconds_of(transform.header.stamp)))
+    return message
+
+
+def _stamp(cdr: bytes) -> int:
+    """The stamp of a serialised message that begins with a header, in nanoseconds."""
+    seconds, nanoseconds = struct.unpack_from(_stamp_format(cdr), cdr, _STAMP_OFFSET)
+    return int(seconds) * 10**9 + int(nanoseconds)
+
+
+def _stamp_format(cdr: bytes) -> str:
+    if len(cdr) < _STAMP_OFFSET + 8 or cdr[0] != 0 or cdr[1] not in (0, 1):
+        raise BagError(f"a message begins with {cdr[:4].hex()}: plain CDR (0000 or 0001) is wanted")
+    return "<iI" if cdr[1] else ">iI"
+
+
+def main(args: list[str] | None = None) -> int:
+    """Plays until Ctrl-C."""
+    rclpy.init(args=args)
+    return run_nodes([BagNode])
+
+
+if __name__ == "__main__":
+    leave(main())

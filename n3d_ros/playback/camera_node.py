@@ -1,0 +1,141 @@
+"""The node `n3d_camera`: plays a frame folder as an RGB-D camera driver publishes it.
+
+Colour (`rgb8`), depth (`16UC1` or `32FC1`) and both camera infos carry one stamp, like the framesets of a RealSense;
+reliable, like its driver.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+import rclpy.time
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from n3d_core.errors import ConfigError
+from n3d_core.geometry.frame import Frame
+from n3d_core.geometry.frame_folder import FrameFolder
+from n3d_ros.errors import NoImageError
+from n3d_ros.frames.assembly import RgbdMessages
+from n3d_ros.frames.camera_info import camera_info_message
+from n3d_ros.frames.images import image_message
+from n3d_ros.node.parameters import ParameterSet
+from n3d_ros.node.running import leave, run_nodes
+from n3d_ros.node.shipped import demo_frames
+from n3d_ros.node.stamps import stamp_of
+from n3d_ros.playback.camera_parameters import CameraParameters
+
+_DRIVER = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+
+
+class CameraNode(Node):
+    """Publishes `color/image_raw`, `color/camera_info`, `depth/image_raw` and `depth/camera_info`.
+
+    It is an `RgbdSource` too: a grounding node of the same process takes its messages with no copy.
+
+    Raises:
+        ImageError, CameraError: if the folder cannot be played.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("n3d_camera", **options)
+        self._frames: list[RgbdMessages] = []
+        self._settings = ParameterSet(self, CameraParameters, self._check_settings, self._apply_settings)
+        settings = self._settings.value
+        folder = FrameFolder(settings.folder or demo_frames())
+        self._frames = [
+            frame_messages(folder.frame(i), settings.frame_id, settings.depth_encoding) for i in range(len(folder))
+        ]
+        self._check_settings(settings, settings)
+        self._next, self._shown_since = 0, self.get_clock().now()
+        self._newest: RgbdMessages | None = None
+        self._color = self.create_publisher(Image, "color/image_raw", _DRIVER)
+        self._depth = self.create_publisher(Image, "depth/image_raw", _DRIVER)
+        self._color_info = self.create_publisher(CameraInfo, "color/camera_info", _DRIVER)
+        self._depth_info = self.create_publisher(CameraInfo, "depth/camera_info", _DRIVER)
+        self._ticker = self.create_timer(1 / settings.rate, self._publish)
+        self.get_logger().info(f"playing {len(folder)} frame(s) of {Path(folder.path).resolve()} at {settings.rate} Hz")
+
+    def start(self) -> None:
+        """Nothing is left to start."""
+
+    def close(self) -> None:
+        """Nothing runs beside the executor."""
+
+    @property
+    def newest_header(self) -> Header | None:
+        """That of the messages published last (`RgbdSource`)."""
+        return None if self._newest is None else self._newest.color.header
+
+    def newest(self, bound_ns: int, registration: str) -> RgbdMessages:
+        """The messages published last (`RgbdSource`)."""
+        if self._newest is None:
+            raise NoImageError("the camera of this process has not shown its first frame yet")
+        return self._newest
+
+    def _publish(self) -> None:
+        chosen = self._settings.value.frame
+        frame = self._newest = stamped(self._frames[chosen if chosen >= 0 else self._next], self.get_clock().now())
+        self._color_info.publish(frame.info)
+        self._depth_info.publish(frame.depth_info)
+        self._color.publish(frame.color)
+        self._depth.publish(frame.depth)
+        self._advance()
+
+    def _advance(self) -> None:
+        settings, now = self._settings.value, self.get_clock().now()
+        if (now - self._shown_since).nanoseconds < settings.hold * 1e9:
+            return
+        self._shown_since = now
+        last = self._next == len(self._frames) - 1
+        self._next = (0 if settings.loop else self._next) if last else self._next + 1
+
+    def _check_settings(self, _now: CameraParameters, wanted: CameraParameters) -> None:
+        if wanted.frame >= len(self._frames):
+            raise ConfigError(f"frame is {wanted.frame}: the folder has {len(self._frames)}, numbered from 0")
+
+    def _apply_settings(self, settings: CameraParameters) -> None:
+        self._ticker.timer_period_ns = round(1e9 / settings.rate)
+
+
+def frame_messages(frame: Frame, frame_id: str, depth_encoding: str = "16UC1") -> RgbdMessages:
+    """A frame as the messages that a camera driver would send of it; `depth_encoding` is 16UC1 or 32FC1."""
+    depth = frame.depth
+    if depth_encoding == "16UC1":
+        depth = np.clip(np.nan_to_num(1000 * frame.depth, nan=0.0), 0, 65535).round().astype(np.uint16)
+    stamp = stamp_of(frame.stamp_ns)
+    info = camera_info_message(frame.camera)
+    info.header.stamp, info.header.frame_id = stamp, frame_id
+    depth_info = camera_info_message(frame.camera)
+    depth_info.header.stamp, depth_info.header.frame_id = stamp, frame_id
+    return RgbdMessages(
+        image_message(frame.color, "rgb8", stamp, frame_id),
+        image_message(depth, depth_encoding, stamp, frame_id),
+        info,
+        depth_info,
+    )
+
+
+def stamped(frame: RgbdMessages, time: rclpy.time.Time) -> RgbdMessages:
+    """The same messages with another stamp; pixels are shared, and `frame` is left alone: a query may be reading it."""
+    header = Header(stamp=time.to_msg(), frame_id=frame.color.header.frame_id)
+    messages = [copy(message) for message in (frame.color, frame.depth, frame.info, frame.depth_info)]
+    for message in messages:
+        message.header = header
+    return RgbdMessages(*messages)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Plays until Ctrl-C."""
+    rclpy.init(args=args)
+    return run_nodes([CameraNode])
+
+
+if __name__ == "__main__":
+    leave(main())

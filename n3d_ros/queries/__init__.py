@@ -1,0 +1,1 @@
+"""One query from its arrival to its outcome: queue, servers, the newest frame, the model."""

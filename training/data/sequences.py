@@ -1,0 +1,333 @@
+"""From a cached scene to what a training step takes: image, point coordinates, packed questions, dense targets."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from n3d_core.depth import clean_depth
+from n3d_core.geometry.boxes import Box3D
+from n3d_core.geometry.camera import Camera
+from n3d_core.geometry.frame_folder import TrueObject
+from n3d_core.geometry.points import normalise, to_model_frame
+from n3d_core.language import prompts
+from n3d_core.language.codec import BoxCodec
+from n3d_core.language.structured import BoxCode, serialise
+from n3d_core.language.tokenizer import Tokenizer
+from n3d_core.network.config import N3DConfig
+from n3d_core.network.plan import image_plan, text_positions
+from n3d_core.network.point_encoding import pooled_coordinates
+from n3d_core.network.preprocess import patchify, resize_for_model
+from training.data.packing import IGNORE, Packed, Pointer, Segment, pack
+from training.learn.dense import DenseTargets, dense_targets
+from training.learn.losses import FRACTIONS, fraction_ids
+from training.scenes.cache import CachedScene
+from training.scenes.catalogue import CLASSES
+from training.scenes.colors import COLORS
+from training.scenes.scene import is_groundable
+
+_COMPARISON, _THOUGHT_END = " Since ", "</think>"
+
+
+@dataclass(frozen=True)
+class LabelledObject:
+    """An object in a training image: words, class and colour numbers (from 1), box, and whether it can be asked for."""
+
+    cls: str
+    color: str
+    class_number: int
+    color_number: int
+    box: Box3D
+    instance: int
+    groundable: bool
+
+    @property
+    def label(self) -> str:
+        return f"{self.color} {self.cls}"
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """One view: RGB uint8 [H, W, 3], depth float32 [H, W] metres (NaN invalid), instances [H, W], camera, objects."""
+
+    color: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    instances: NDArray[np.uint8]
+    camera: Camera
+    objects: list[LabelledObject]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one image gives a training step.
+
+    Attributes:
+        pointed: [N] positions of the sequence that point at objects, or at none.
+        shares: [N, tokens + 1] how each is to share its attention among the image tokens, and nowhere (the last).
+    """
+
+    patches: NDArray[np.float32]
+    coordinates: NDArray[np.float32]
+    packed: Packed
+    dense: DenseTargets
+    pointed: NDArray[np.int64]
+    shares: NDArray[np.float32]
+
+
+def augment(image: LabelledImage, rng: np.random.Generator) -> LabelledImage:
+    """Mirrors, crops and recolours; boxes, depth and intrinsics stay true."""
+    if rng.random() < 0.5:
+        image = _mirrored(image)
+    if rng.random() < 0.5:
+        image = _cropped(image, rng)
+    gain, offset = rng.uniform(0.7, 1.3) * rng.uniform(0.91, 1.09, size=3), rng.uniform(-12, 12)
+    curves = np.clip(np.arange(256)[:, None] * gain + offset, 0, 255).astype(np.uint8)
+    return replace(image, color=cv2.LUT(image.color, curves[None]))
+
+
+def _mirrored(image: LabelledImage) -> LabelledImage:
+    camera = replace(image.camera, cx=image.camera.width - 1 - image.camera.cx)
+    objects = [
+        replace(o, box=replace(o.box, center=(-o.box.center[0], o.box.center[1], o.box.center[2])))
+        for o in image.objects
+    ]
+    flipped = (np.ascontiguousarray(a[:, ::-1]) for a in (image.color, image.depth, image.instances))
+    return LabelledImage(*flipped, camera, objects)
+
+
+def _cropped(image: LabelledImage, rng: np.random.Generator) -> LabelledImage:
+    height, width = image.depth.shape
+    share = rng.uniform(0.75, 1.0)
+    w, h = int(width * share), int(height * share)
+    # about the middle, as a lens zooms: the principal point of real cameras is near it, and the network sees no other
+    # trace of where it is
+    left, top = (
+        int(np.clip(free / 2 + rng.uniform(-0.03, 0.03) * side, 0, free))
+        for free, side in ((width - w, width), (height - h, height))
+    )
+    window = np.s_[top : top + h, left : left + w]
+    color = cv2.resize(image.color[window], (width, height), interpolation=cv2.INTER_LINEAR)
+    depth = cv2.resize(image.depth[window], (width, height), interpolation=cv2.INTER_NEAREST)
+    instances = cv2.resize(image.instances[window], (width, height), interpolation=cv2.INTER_NEAREST)
+    camera = image.camera.cropped(left, top, w, h).resized(width, height)
+    before = np.bincount(image.instances.ravel(), minlength=256)
+    inside = np.bincount(image.instances[window].ravel(), minlength=256)
+    objects = []
+    for o in image.objects:
+        u, v = camera.project(np.asarray(o.box.center))
+        kept = inside[o.instance] >= 0.5 * max(before[o.instance], 1) and inside[o.instance] > 0
+        objects.append(replace(o, groundable=o.groundable and bool(kept) and 0 <= u < width and 0 <= v < height))
+    return LabelledImage(color, depth, instances, camera, objects)
+
+
+class SampleMaker:
+    """Turns labelled images into samples for one model and tokenizer.
+
+    Args:
+        tokens: longest packed sequence.
+        text_weight: weight of the loss of each word of a thought or answer; that of a number is 1.
+        depth: whether the model sees the points.
+        codec: how boxes are written.
+    """
+
+    def __init__(
+        self,
+        config: N3DConfig,
+        tokenizer: Tokenizer,
+        tokens: int,
+        text_weight: float = 1.0,
+        depth: bool = True,
+        codec: type[BoxCodec] = BoxCodec,
+    ) -> None:
+        self.text_weight, self.depth, self.codec = text_weight, depth, codec
+        self.config = config
+        self.tokenizer = tokenizer
+        self.tokens = tokens
+        self.comma = tokenizer.encode(",")[0]
+        self.newline = tokenizer.encode("\n")[0]
+        self.quote = tokenizer.encode("'")[0]
+        self.reference = tokenizer.encode(prompts.REFERENCE)[0]
+        self.open = tokenizer.encode("bbox_0=Bbox(")[-1]
+        self.end = tokenizer.id_of(prompts.TURN_END)
+        numbers = [tokenizer.encode(str(v)) for v in range(1000)]
+        whole = all(len(n) == 1 for n in numbers)
+        self.bin_of = {n[0]: v for v, n in enumerate(numbers)} if whole else {}
+        self.point = tokenizer.encode("0.1")[1]
+        self.fraction_of = {n: FRACTIONS + v for v, n in enumerate(fraction_ids(tokenizer))} if self.bin_of else {}
+        self.prefix = tokenizer.encode(prompts.PREFIX)
+
+    def make(self, image: LabelledImage, questions: list[Question], decision: float) -> Sample:
+        """Encodes image and questions; those that no longer fit are left out."""
+        depth, _ = clean_depth(image.depth)  # as every frame is cleaned that the model looks at
+        valid = np.isfinite(depth)
+        normalised, normalisation = normalise(to_model_frame(image.camera.back_project(depth)), valid)
+        sized = np.asarray(resize_for_model(Image.fromarray(image.color), self.config))
+        patches, grid_h, grid_w = patchify(sized, self.config.vision)
+        coordinates = pooled_coordinates(normalised, valid, grid_h, grid_w)
+        if not self.depth:
+            coordinates = np.zeros_like(coordinates)
+        in_image = BoxCodec(normalisation, image.camera)
+        codes = [self.codec(normalisation, image.camera).encode(o.box) for o in image.objects]
+        dense = dense_targets(
+            image.instances,
+            [in_image.encode(o.box) for o in image.objects],
+            [o.class_number for o in image.objects],
+            [o.color_number for o in image.objects],
+            (grid_h, grid_w),
+            self.config.vision.spatial_merge_size,
+        )
+        packed = self._packed(grid_h, grid_w, questions, codes, decision)
+        return Sample(patches, coordinates, packed, dense, *pointer_shares(packed.pointers, dense.coverage))
+
+    def _packed(
+        self, grid_h: int, grid_w: int, questions: list[Question], codes: list[BoxCode], decision: float
+    ) -> Packed:
+        plan = image_plan(self.config, grid_h, grid_w)
+        start = len(self.prefix)
+        image_positions, following = plan.mrope_positions(start)
+        before_image = text_positions(0, start)
+        ids = self.prefix + [self.config.image_token_id] * plan.tokens
+        segments, length = [], len(ids)
+        for question in questions:
+            segment = self._segment(question, codes, decision)
+            if length + len(segment) <= self.tokens:
+                segments.append(segment)
+                length += len(segment)
+        return pack(ids, np.concatenate([before_image, image_positions], axis=1), following, segments)
+
+    def _segment(self, question: Question, codes: list[BoxCode], decision: float) -> Segment:
+        prompt = self.tokenizer.encode(f"{prompts.VISION_END}{question.prompt}{prompts.SUFFIX}")
+        if question.reply is not None:
+            reply, weights, bins = self._text_targets(question, question.reply, decision)
+            silent: list[Pointer] = [None] * (len(prompt) + len(reply))
+            return Segment(prompt, reply, weights, bins, silent)
+        lines = [replace(codes[i], label=label) for i, label in question.boxes]
+        objects = [i for i, _ in question.boxes]
+        reply = [*self.tokenizer.encode(serialise(lines)), self.end]
+        weights, bins, deciding = self._box_targets(reply, objects, decision)
+        return Segment(prompt, reply, weights, bins, self._asking(prompt, objects)[:-1] + deciding + [None])
+
+    def _text_targets(self, question: Question, text: str, decision: float) -> tuple[list[int], list[float], list[int]]:
+        """Ids, weights and bins of a thought and answer.
+
+        Most words of a thought repeat or follow a pattern. What it can get wrong is what it compares and concludes,
+        which weighs as a decision does, and the numbers.
+        """
+        ids = self.tokenizer.encode(question.given)
+        weights = [question.given_weight] * len(ids)
+        given = len(ids)
+        thought, since, rest = text.partition(_COMPARISON)
+        conclusion, end, answer = rest.partition(_THOUGHT_END)
+        words = self.text_weight
+        for piece, weight in ((thought, words), (since + conclusion, decision), (end + answer, words)):
+            tokens = self.tokenizer.encode(piece)
+            ids += tokens
+            weights += [weight] * len(tokens)
+        ids.append(self.end)
+        weights.append(words)
+        bins = self._value_bins(ids)
+        for i in range(given, len(ids)):
+            if bins[i] != IGNORE:
+                weights[i] = max(weights[i], 1.0)
+        return ids, weights, bins
+
+    def _value_bins(self, reply: list[int]) -> list[int]:
+        """Bins of the numbers of a thought that a near one could stand for: hundredths behind a point, and integers
+        that are no number of an object and no hour."""
+        bins = []
+        for before, token in itertools.pairwise([self.end, *reply]):
+            value = self.bin_of.get(token, IGNORE)
+            whole = value if value > 12 else IGNORE
+            bins.append(self.fraction_of.get(token, IGNORE) if before == self.point else whole)
+        return bins
+
+    def _asking(self, prompt: list[int], objects: list[int]) -> list[Pointer]:
+        """Where a prompt has said what it asks for, it points at all of that: at the end of a quoted phrase, and behind
+        the question."""
+        asked: Pointer = tuple(sorted(set(objects)))
+        end = prompt.index(self.reference) if self.reference in prompt else len(prompt)
+        pointers: list[Pointer] = [None] * end + [asked] * (len(prompt) - end)
+        quotes = [i for i in range(end) if prompt[i] == self.quote]
+        if quotes:
+            pointers[quotes[-1] - 1] = pointers[quotes[-1]] = asked
+        return pointers
+
+    def _box_targets(
+        self, reply: list[int], objects: list[int], decision: float
+    ) -> tuple[list[float], list[int], list[Pointer]]:
+        """Weights, bins and deciding objects of the ids of a reply of boxes.
+
+        Bins are where a number follows a comma. The choice between one more box and the end weighs more than a word;
+        it is made at the first token, and then at each newline. What the grammar forces weighs little. Where numbers
+        are spelled by digits all tokens are alike.
+        """
+        if not self.bin_of:
+            return [1.0] * len(reply), [IGNORE] * len(reply), [IGNORE] * len(reply)
+        weights: list[float] = []
+        bins: list[int] = []
+        pointers: list[Pointer] = []
+        line, inside = 0, False
+        for i, token in enumerate(reply):
+            value = self.bin_of.get(token, IGNORE) if i and reply[i - 1] == self.comma else IGNORE
+            choice = i == 0 or token in (self.newline, self.end)
+            line += token == self.newline
+            decided = choice or value != IGNORE or (inside and token != self.comma)
+            weights.append(decision if choice else 1.0 if value != IGNORE else 0.3 if decided else 0.05)
+            bins.append(value)
+            pointers.append((() if token == self.end else (objects[line],)) if decided else None)
+            inside = token == self.open or (inside and token != self.comma)
+        return weights, bins, pointers
+
+
+def pointer_shares(
+    pointers: list[Pointer], coverage: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Positions [N] and shares [N, tokens + 1]; objects of which nothing is seen count as nowhere."""
+    places = [i for i, objects in enumerate(pointers) if objects is not None]
+    shares = np.zeros((len(places), coverage.shape[1] + 1), dtype=np.float32)
+    for row, place in enumerate(places):
+        objects = pointers[place]
+        if objects:
+            shares[row, :-1] = coverage[list(objects)].mean(axis=0)
+        shares[row, -1] = max(0.0, 1 - float(shares[row].sum()))
+    return np.array(places, dtype=np.int64), shares
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt and what should come back: boxes (object index and the label to write), or a text.
+
+    Attributes:
+        prompt: what follows the image in the user turn.
+        boxes: objects in the order of the reply.
+        reply: the reply's text, for questions that are not answered by boxes.
+        given: the beginning of the reply that only repeats what is known: `reply` goes on from it.
+        given_weight: of the loss of each of its tokens; 0 where it is not asked for.
+    """
+
+    prompt: str
+    boxes: tuple[tuple[int, str], ...] = ()
+    reply: str | None = None
+    given: str = ""
+    given_weight: float = 0.0
+
+
+def from_cache(scene: CachedScene) -> LabelledImage:
+    """A labelled image of a cached scene."""
+    depth = scene.depth_mm.astype(np.float32) / 1000
+    depth[scene.depth_mm == 0] = np.nan
+    objects = []
+    for index, (c, k) in enumerate(zip(scene.class_ids.tolist(), scene.color_ids.tolist(), strict=True)):
+        center, size = scene.centers[index].tolist(), scene.sizes[index].tolist()
+        item = TrueObject(
+            Box3D(f"{COLORS[k]} {CLASSES[c]}", center, size), CLASSES[c], COLORS[k], float(scene.visible[index])
+        )
+        objects.append(
+            LabelledObject(item.cls, item.color, c + 1, k + 1, item.box, index + 1, is_groundable(item, scene.camera))
+        )
+    return LabelledImage(scene.color, depth, scene.instances, scene.camera, objects)

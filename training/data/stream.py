@@ -1,0 +1,211 @@
+"""An endless, repeatable stream of samples: sample number n is a pure function of the data and the seed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from n3d_core.errors import ConfigError, MissingDependencyError
+from n3d_core.language.codec import BoxCodec
+from n3d_core.language.tokenizer import Tokenizer
+from n3d_core.network.config import N3DConfig
+from training.data.sequences import LabelledImage, Question, Sample, SampleMaker, augment, from_cache
+from training.learn.camera_xy import CameraXYCodec
+from training.learn.config import DataConfig, TrainConfig
+from training.learn.model import Batch, collate
+from training.questions.mixture import QuestionMixture
+from training.scenes.cache import SceneCache, parse_size
+from training.scenes.vocabulary import Vocabulary
+
+DEFAULT_SIZE = (640, 480)
+"""Width and height of lifted images where neither `data.size` nor a cache says."""
+
+
+class Source(Protocol):
+    """One kind of training images."""
+
+    scenes: Any
+
+    def image(self, index: int) -> LabelledImage:
+        """The image of a scene."""
+
+    def draw(self, image: LabelledImage, count: int, rng: np.random.Generator) -> tuple[LabelledImage, list[Question]]:
+        """The image, perhaps with a box drawn on it, and up to `count` questions about it."""
+
+
+class CacheSource:
+    """Rendered scenes from a cache."""
+
+    def __init__(self, scenes: SceneCache, mixture: dict[str, float]) -> None:
+        self.scenes = scenes
+        # absent objects may be of any class: a word that the scenes never show is to be answered with none too
+        self.questions = QuestionMixture(mixture, Vocabulary())
+
+    def image(self, index: int) -> LabelledImage:
+        """See `Source`."""
+        return from_cache(self.scenes[index])
+
+    def draw(self, image: LabelledImage, count: int, rng: np.random.Generator) -> tuple[LabelledImage, list[Question]]:
+        """See `Source`."""
+        return self.questions.draw(image, count, rng)
+
+
+class SceneSamples(Dataset[Sample]):
+    """Sample n: an image of a shuffled pass over the source whose turn it is, augmented, with questions for it."""
+
+    def __init__(self, config: TrainConfig, model: N3DConfig, tokenizer: Tokenizer) -> None:
+        self.config = config
+        self.sources = _sources(config.data)
+        self.sizes = [min(len(s.scenes), config.data.limit or len(s.scenes)) for s in self.sources]
+        self.turns = Turns(_shares(config.data), config.seed)
+        codec = CameraXYCodec if config.data.centers == "camera_xy" else BoxCodec
+        self.maker = SampleMaker(model, tokenizer, config.data.tokens, config.loss.text, config.data.depth, codec)
+        self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
+
+    @property
+    def size(self) -> int:
+        """How many images there are."""
+        return sum(self.sizes)
+
+    @property
+    def cache(self) -> Any:
+        """The scenes of the first source; those of the others have the same size."""
+        return self.sources[0].scenes
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Width and height of every image."""
+        height, width = self.cache[0].depth_mm.shape
+        return width, height
+
+    def __getitem__(self, number: int) -> Sample:
+        which, own = self.turns[number]
+        source = self.sources[which]
+        epoch, place = divmod(own, self.sizes[which])
+        index = int(self._order(which, epoch)[place])
+        rng = np.random.default_rng((self.config.seed, epoch, index, which))
+        image = source.image(index)
+        if self.config.data.augment:
+            image = _augmented(image, rng)
+        image, questions = source.draw(image, self.config.data.questions, rng)
+        return self.maker.make(image, questions, self.config.loss.decision)
+
+    def _order(self, which: int, epoch: int) -> NDArray[np.int64]:
+        """The images of a source in the order of a pass; kept until the next pass."""
+        kept, order = self._orders.get(which, (-1, np.empty(0, np.int64)))
+        if kept != epoch:
+            order = np.random.default_rng((self.config.seed, epoch, 0, which)).permutation(self.sizes[which])
+            self._orders[which] = epoch, order
+        return order
+
+
+class Turns:
+    """Which source gives sample n, and how many of its samples came before.
+
+    Each block of 1000 samples has its share of each source exactly, in a shuffled order.
+
+    Args:
+        shares: of the sources; they sum to 1.
+        seed: of the shuffle.
+    """
+
+    BLOCK = 1000
+
+    def __init__(self, shares: list[float], seed: int) -> None:
+        self.counts = np.diff(np.round(np.cumsum([0.0, *shares]) * self.BLOCK).astype(int))
+        self.seed = seed
+        self._kept: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
+
+    def __getitem__(self, number: int) -> tuple[int, int]:
+        if len(self.counts) == 1:
+            return 0, number
+        block, place = divmod(number, self.BLOCK)
+        if self._kept[0] != block:
+            turns = np.repeat(np.arange(len(self.counts)), self.counts)
+            self._kept = block, np.random.default_rng((self.seed, block)).permutation(turns)
+        turns = self._kept[1]
+        which = int(turns[place])
+        return which, block * int(self.counts[which]) + int(np.count_nonzero(turns[:place] == which))
+
+
+def _augmented(image: LabelledImage, rng: np.random.Generator) -> LabelledImage:
+    """The image augmented, or as it was where the crop leaves nothing to ask for."""
+    other = augment(image, rng)
+    return other if any(o.groundable for o in other.objects) else image
+
+
+def _shares(data: DataConfig) -> list[float]:
+    """Shares of the sources in the order of `_sources`."""
+    lifted = list(data.lifted.values())
+    return [1 - sum(lifted), *lifted] if data.cache else lifted
+
+
+def _sources(data: DataConfig) -> list[Source]:
+    """The cache, where there is one, and the lifted folders, all of one image size.
+
+    Raises:
+        CacheError, ShardError: if a folder is empty or damaged.
+        ConfigError: if `data.size` is not the cache's.
+        MissingDependencyError: if lifted shards cannot be read for want of a package.
+    """
+    sources: list[Source] = []
+    size = parse_size(data.size) if data.size else None
+    if data.cache:
+        cache = SceneCache(data.cache)
+        height, width = cache[0].depth_mm.shape
+        if size not in (None, (width, height)):
+            raise ConfigError(f"data.size is {data.size} and the images of {data.cache} {width}x{height}: leave it out")
+        size = (width, height)
+        sources.append(CacheSource(cache, data.mixture))
+    if data.lifted:
+        try:
+            from training.data.lifted import LiftedScenes, LiftedSource
+        except ImportError as missing:
+            raise MissingDependencyError(
+                f"reading lifted shards needs {missing.name}: pip install 'n3d-ros[lift]'"
+            ) from missing
+        for folder in data.lifted:
+            scenes = LiftedScenes(folder, *(size or DEFAULT_SIZE))
+            sources.append(LiftedSource(scenes, data.mixture, data.referring))
+    return sources
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Numbers of the samples of each batch, without end: from `first` on, every process its share of each step."""
+
+    first: int
+    batch: int
+    rank: int = 0
+    world: int = 1
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for start in itertools.count(self.first + self.rank * self.batch, self.world * self.batch):
+            yield list(range(start, start + self.batch))
+
+
+def batches(samples: SceneSamples, model: N3DConfig, pad: int, numbers: Numbers, workers: int) -> Iterator[Batch]:
+    """Batches of the numbered samples, made by `workers` processes."""
+    loader = DataLoader(
+        samples,
+        batch_sampler=numbers,  # type: ignore[arg-type]
+        collate_fn=lambda items: collate(items, model, pad),
+        num_workers=workers,
+        worker_init_fn=_one_thread,
+        prefetch_factor=4 if workers else None,
+    )
+    return iter(loader)
+
+
+def _one_thread(worker: int) -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)

@@ -1,0 +1,264 @@
+"""The one YAML file that describes a training, as frozen dataclasses; unknown keys are errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from n3d_core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where samples come from and how they are mixed.
+
+    Attributes:
+        cache: folder of a scene cache (`python -m training.scenes.cache`); empty for lifted data alone.
+        lifted: folders of lifted shards (`python -m training.lift.run`) and the share of the images that each gives;
+            the cache gives the rest, and without one they sum to 1.
+        size: WIDTHxHEIGHT that lifted images are cropped and scaled to; empty for the cache's, or 640x480 without one.
+        tokens: length of a packed sequence: questions are added to an image until it is full.
+        questions: drawn for each image, of which as many are used as fit.
+        mixture: weight of each kind of question, see `training.questions.mixture`.
+        augment: flips, crops and colour jitter.
+        depth: whether the model sees the points; without, their encoding is the same everywhere (ablation).
+        centers: `image_uv`, or `camera_xy` for an ablation of the language.
+        workers: loader processes.
+        limit: images of each folder that are used; 0 for all.
+        referring: share of the questions about a lifted image that are its own referring phrases, where it has some.
+
+    Raises:
+        ConfigError: if a value is out of its range.
+    """
+
+    cache: str = ""
+    lifted: dict[str, float] = field(default_factory=dict)
+    size: str = ""
+    tokens: int = 384
+    questions: int = 16
+    mixture: dict[str, float] = field(
+        default_factory=lambda: {"detect": 1.0, "label": 4.0, "class": 2.0, "absent": 2.0}
+    )
+    augment: bool = True
+    depth: bool = True
+    centers: str = "image_uv"
+    workers: int = 1
+    limit: int = 0
+    referring: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.centers not in ("image_uv", "camera_xy"):
+            raise ConfigError(f"data.centers is {self.centers!r}: image_uv or camera_xy is wanted")
+        if not 0 <= self.referring <= 1:
+            raise ConfigError(f"data.referring is {self.referring}: a share from 0 to 1 is wanted")
+        self._check_shares()
+
+    def _check_shares(self) -> None:
+        if not self.cache and not self.lifted:
+            raise ConfigError("data: neither cache nor lifted is set: name a folder of scenes or of lifted shards")
+        for folder, share in self.lifted.items():
+            if isinstance(share, bool) or not isinstance(share, int | float) or not 0.001 <= share <= 1:
+                raise ConfigError(f"data.lifted: {folder}: {share!r}: a share of the images from 0.001 to 1 is wanted")
+        total = sum(self.lifted.values())
+        if self.cache and total > 0.9995:
+            raise ConfigError(f"data.lifted: the shares sum to {total:g} and leave nothing for data.cache: less than 1")
+        if not self.cache and abs(total - 1) > 0.0005:
+            raise ConfigError(f"data.lifted: the shares sum to {total:g}: 1 is wanted where there is no data.cache")
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """The optimiser.
+
+    `muon` orthogonalises the updates of hidden matrices, scaled to the size of AdamW's (unscaled ones grow the weights
+    until attention saturates and nothing more is learnt); the rest is AdamW.
+    """
+
+    name: str = "muon"
+    matrix_lr: float = 2e-3
+    lr: float = 1e-3
+    vision_lr_scale: float = 1.0
+    weight_decay: float = 0.01
+    warmup_steps: int = 100
+    min_lr_share: float = 0.05
+    clip: float = 1.0
+    ema: float = 0.999
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the losses.
+
+    Attributes:
+        sigma: standard deviation, in bins, over which the targets of bins are softened; 0 for none.
+        dense: of the auxiliary head's loss; 0 leaves the head out.
+        decision: of the choice between one more box and the end, and of what a thought compares and concludes; that of
+            a number is 1.
+        text: of each other word of a thought or an answer.
+    """
+
+    sigma: float = 4.0
+    dense: float = 1.0
+    decision: float = 2.0
+    text: float = 0.3
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank adapters, used where `train` is `lora`.
+
+    Attributes:
+        rank, alpha, dropout: of the adapters; their product is scaled by `alpha / rank`.
+        targets: names of the linear layers beside which they stand.
+        full: beginnings of names of parameters that are trained in full besides.
+    """
+
+    rank: int = 32
+    alpha: int = 64
+    dropout: float = 0.0
+    targets: list[str] = field(
+        default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    )
+    full: list[str] = field(default_factory=lambda: ["visual.merger"])
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """Evaluation during training.
+
+    Attributes:
+        every: steps between two evaluations, a multiple of `save_every`; 0 for none.
+        scenes: validation scenes, rendered on the spot.
+        folder: a frame folder with truth instead; empty for scenes.
+        groundings, questions: asked of each frame.
+    """
+
+    every: int = 0
+    scenes: int = 24
+    folder: str = ""
+    groundings: int = 4
+    questions: int = 0
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training.
+
+    Attributes:
+        init: checkpoint folder to start from: weights where it has them, else only its config and tokenizer.
+        output: folder of checkpoints, metrics and the exported model.
+        start_from: `resume.safetensors` of an earlier stage: its averaged weights, the auxiliary heads among them, with
+            a fresh optimiser; empty for none.
+        steps: optimiser steps of the whole schedule.
+        batch: images of a micro-batch of one process; `accumulate` micro-batches make a step.
+        precision: `fp32`, or `bf16` for the forward and backward passes (parameters and optimiser stay fp32; frozen
+            parameters of `lora` are bf16 then); `auto` takes the one that is faster here.
+        compiled: whether the blocks run through `torch.compile` (a minute at the start; half as long a step on a CPU).
+        sharding: of many processes: `fsdp` shards parameters and optimiser over them, `ddp` keeps all in each, which
+            is faster where the model is small.
+        checkpointing: whether activations of the blocks are computed again in the backward pass, to save memory.
+        train: `full` or `lora`.
+        threads: of one process on a CPU; 0 leaves torch's default.
+        tensorboard: whether metrics go to TensorBoard files too.
+
+    Raises:
+        ConfigError: if a value is out of its range.
+    """
+
+    init: str
+    output: str
+    data: DataConfig
+    start_from: str = ""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+    steps: int = 1000
+    batch: int = 8
+    accumulate: int = 1
+    seed: int = 0
+    precision: str = "fp32"
+    compiled: bool = False
+    sharding: str = "fsdp"
+    checkpointing: bool = False
+    train: str = "full"
+    threads: int = 0
+    log_every: int = 20
+    save_every: int = 200
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("precision", ("fp32", "bf16", "auto")),
+            ("train", ("full", "lora")),
+            ("sharding", ("fsdp", "ddp")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}: one of {', '.join(allowed)} is wanted")
+        for name in ("steps", "batch", "accumulate", "log_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1 is wanted")
+        if self.validation.every % self.save_every:
+            raise ConfigError(
+                f"validation.every is {self.validation.every}: a multiple of save_every ({self.save_every}) is wanted"
+            )
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, overrides: list[str] | None = None) -> TrainConfig:
+        """Reads a YAML file; `overrides` are `a.b=value` strings."""
+        try:
+            data = yaml.safe_load(Path(path).read_text())
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
+        for override in overrides or []:
+            key, sep, value = override.partition("=")
+            if not sep:
+                raise ConfigError(f"override {override!r}: key=value is wanted")
+            _set(data, key.split("."), yaml.safe_load(value))
+        return build(cls, data, str(path))
+
+
+def build(cls: Any, data: Any, where: str) -> Any:
+    """A dataclass from a mapping: unknown and missing keys and wrong types are `ConfigError`s that name the key."""
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where}: a mapping is wanted, {type(data).__name__} found")
+    hints = typing.get_type_hints(cls)
+    known = {f.name: f for f in dataclasses.fields(cls)}
+    for key in data:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key {key!r}; known keys are {', '.join(known)}")
+    missing = [n for n, f in known.items() if f.default is f.default_factory is dataclasses.MISSING and n not in data]
+    if missing:
+        raise ConfigError(f"{where}: the key {missing[0]!r} is missing")
+    values = {}
+    for key, value in data.items():
+        hint = hints[key]
+        if dataclasses.is_dataclass(hint):
+            values[key] = build(hint, value, f"{where}: {key}")
+        else:
+            values[key] = _checked(value, hint, f"{where}: {key}")
+    return cls(**values)
+
+
+def _checked(value: Any, hint: Any, where: str) -> Any:
+    origin = typing.get_origin(hint)
+    expected = origin or hint
+    if isinstance(hint, types.UnionType):
+        return value
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+        raise ConfigError(f"{where} is {value!r}: {getattr(expected, '__name__', expected)} is wanted")
+    return value
+
+
+def _set(data: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        data = data.setdefault(key, {})
+    data[keys[-1]] = value

@@ -1,0 +1,195 @@
+"""The auxiliary heads: what lies under each patch, and which object each word of a reply is about.
+
+The language teaches which objects and how many slowly, one token at a time; these teach it everywhere at once. They
+are used in training only and dropped afterwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from n3d_core.language.structured import BINS, BoxCode
+from training.learn.losses import BinSoftener
+
+WORD_SCALE = 8.0  # embeddings are small: brings their products with a state to the size of logits
+MOST_MEASURED = 256  # patches of a batch whose numbers are read
+PLACED, MEASURED = 2, 6  # u and v from the patch to the centre; the centre's u, v and z, and three sizes
+
+
+@dataclass(frozen=True)
+class DenseTargets:
+    """For each patch in merge-group reading order [P]: class and colour (0: background) and box values [P, 8].
+
+    Attributes:
+        coverage: [objects, tokens] how each object's pixels are shared out among the image tokens.
+    """
+
+    classes: NDArray[np.int64]
+    colors: NDArray[np.int64]
+    boxes: NDArray[np.float32]
+    coverage: NDArray[np.float32]
+
+
+def dense_targets(
+    instances: NDArray[np.uint8],
+    codes: list[BoxCode],
+    classes: list[int],
+    colors: list[int],
+    grid: tuple[int, int],
+    merge: int,
+) -> DenseTargets:
+    """The object that covers most of each patch, if it covers at least a sixth.
+
+    Args:
+        instances: [H, W] index of the object plus one, 0 for none.
+        codes, classes, colors: of the objects; class and colour numbers begin at 1.
+        grid: height and width of the patch grid.
+        merge: patches along one side of a token.
+    """
+    grid_h, grid_w = grid
+    height, width = instances.shape
+    tiles = instances[: height // grid_h * grid_h, : width // grid_w * grid_w]
+    tiles = (
+        tiles.reshape(grid_h, height // grid_h, grid_w, width // grid_w)
+        .transpose(0, 2, 1, 3)
+        .reshape(grid_h * grid_w, -1)
+    )
+    share = (
+        np.stack([(tiles == i + 1).mean(axis=1) for i in range(len(codes))], axis=1)
+        if codes
+        else np.zeros((len(tiles), 1))
+    )
+    best, covered = share.argmax(axis=1), share.max(axis=1) >= 1 / 6
+    table = np.array([[c.u, c.v, c.z, c.sx, c.sy, c.sz] for c in codes] or [[0] * MEASURED], dtype=np.float32) / BINS
+    row, col = np.divmod(np.arange(grid_h * grid_w), grid_w)
+    own = np.stack([(col + 0.5) / grid_w, (row + 0.5) / grid_h], axis=1)
+    boxes = np.concatenate([(table[best, :2] - own) * 4, table[best]], axis=1)
+    order = _merge_group_order(grid_h, grid_w, merge)
+    numbers = [np.where(covered, np.array(n or [0])[best], 0)[order] for n in (classes, colors)]
+    pixels = share.T[: len(codes), order].reshape(len(codes), -1, merge**2).sum(axis=2)
+    coverage = pixels / np.maximum(pixels.sum(axis=1, keepdims=True), 1e-6)
+    return DenseTargets(
+        numbers[0].astype(np.int64),
+        numbers[1].astype(np.int64),
+        boxes[order].astype(np.float32),
+        coverage.astype(np.float32),
+    )
+
+
+class DenseHead(nn.Module):
+    """Linear maps, so that what they read must be there.
+
+    What and where an object is, a token of the tower can know by itself; classes and colours are read in the space of
+    the words that name them, so that a word of a question finds the tokens it is about. Where in the image it stands
+    (the tower knows relative positions only), its depth and its size in units of the cloud need other tokens (the start
+    of the image, the nearest point, the far side): they are read from inside the decoder, early enough that later
+    layers can use them.
+    """
+
+    def __init__(self, width: int, patches: int) -> None:
+        super().__init__()
+        self.patches = patches
+        self.name = _small_linear(width, patches * width)
+        self.tint = _small_linear(width, patches * width)
+        self.empty = _small_linear(width, patches)
+        self.place = _small_linear(width, patches * PLACED)
+        self.measure = _small_linear(width, patches * MEASURED * width)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        inside: Tensor,
+        words: tuple[Tensor, Tensor, Tensor],
+        classes: Tensor,
+        colors: Tensor,
+        boxes: Tensor,
+        softener: BinSoftener,
+    ) -> dict[str, Tensor]:
+        """Losses and accuracies against the targets [B, P] and [B, P, 8].
+
+        Args:
+            tokens, inside: image tokens [B, tokens, width] of the tower and inside the decoder.
+            words: embeddings of the words for the classes [C, width], colours [K, width] and bins [BINS, width].
+            softener: of the bins.
+        """
+        named = self._patches(self.name, tokens) @ words[0].T * WORD_SCALE
+        class_logits = torch.cat([self._patches(self.empty, tokens), named], dim=-1)
+        color_logits = self._patches(self.tint, tokens) @ words[1].T * WORD_SCALE
+        known = classes > 0
+        some = known.sum().clamp(min=1)
+        weight = torch.where(known, 1.0, 0.25).flatten()
+        class_loss = F.cross_entropy(class_logits.flatten(0, 1), classes.flatten(), reduction="none")
+        color_loss = F.cross_entropy(color_logits[known], colors[known] - 1, reduction="sum") / some
+        places = self._patches(self.place, tokens)[known]
+        box_loss = F.smooth_l1_loss(places, boxes[known][:, :PLACED], reduction="sum", beta=0.05) / some
+        measure_loss = self._measured(inside, words[2], known, boxes, softener)
+        class_loss = 2 * (class_loss * weight).sum() / weight.sum()
+        loss = class_loss + 0.5 * color_loss + 2 * box_loss + 0.5 * measure_loss
+        right = (class_logits[known].argmax(-1) == classes[known]).sum() / some
+        return {"loss": loss, "class_accuracy": right.detach(), "measure": measure_loss.detach()}
+
+    def _measured(self, inside: Tensor, numbers: Tensor, known: Tensor, boxes: Tensor, softener: BinSoftener) -> Tensor:
+        """Divergence of the numbers that some known patches say from the true ones, as words."""
+        rows, patches = torch.nonzero(known, as_tuple=True)
+        stride = -(-len(rows) // MOST_MEASURED) or 1  # spread over the batch, and the same when a step is repeated
+        rows, patches = rows[::stride], patches[::stride]
+        states = F.rms_norm(inside, inside.shape[-1:])[rows, patches // self.patches]
+        said = self.measure(states).view(len(rows), self.patches, MEASURED, states.shape[-1])
+        said = said[torch.arange(len(rows)), patches % self.patches]
+        log_probability = F.log_softmax(said @ numbers.T * WORD_SCALE, dim=-1)
+        bins = (boxes[rows, patches][:, PLACED:] * BINS).round().long().clamp(0, BINS - 1)
+        divergence = -(softener.kernel[bins] * log_probability).sum(-1) - softener.entropy[bins]
+        return divergence.sum() / max(1, divergence.numel())
+
+    def _patches(self, read: nn.Linear, tokens: Tensor) -> Tensor:
+        """[B, tokens, width] -> [B, P, values]: what each patch of each token says."""
+        return read(tokens).unflatten(-1, (self.patches, -1)).flatten(1, 2)
+
+
+class PointerHead(nn.Module):
+    """Which image tokens show the object that a word of the reply is about; nowhere, for the end of the list.
+
+    Read inside the decoder: a later layer then knows where to fetch the numbers from.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query = _small_linear(width, width)
+        self.key = _small_linear(width, width)
+        self.nowhere = nn.Parameter(torch.zeros(width))
+
+    def forward(self, inside: Tensor, pads: Tensor, pointed: Tensor, shares: Tensor) -> dict[str, Tensor]:
+        """Loss and accuracy.
+
+        Args:
+            inside: [B, T, width] states inside the decoder.
+            pads: [B, T] which of them are image tokens.
+            pointed: [N, 2] row and position of the states that point.
+            shares: [N, tokens + 1] where each is to point; the last is nowhere.
+        """
+        states = F.rms_norm(inside, inside.shape[-1:])
+        keys = self.key(states[pads]).unflatten(0, (len(pads), -1))
+        keys = torch.cat([keys, self.nowhere.expand(len(keys), 1, -1)], dim=1)
+        rows, places = pointed.unbind(1)
+        logits = torch.einsum("nw,ntw->nt", self.query(states[rows, places]), keys[rows]) * keys.shape[-1] ** -0.5
+        loss = -(shares * F.log_softmax(logits, dim=-1)).sum(-1).mean()
+        hit = shares.gather(1, logits.argmax(-1, keepdim=True)) > 0
+        return {"pointer": loss, "pointed": hit.float().mean().detach()}
+
+
+def _small_linear(width: int, out: int) -> nn.Linear:
+    layer = nn.Linear(width, out)
+    nn.init.normal_(layer.weight, std=width**-0.5 / 2)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _merge_group_order(grid_h: int, grid_w: int, merge: int) -> NDArray[np.int64]:
+    index = np.arange(grid_h * grid_w).reshape(grid_h // merge, merge, grid_w // merge, merge)
+    return index.transpose(0, 2, 1, 3).reshape(-1)

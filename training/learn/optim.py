@@ -1,0 +1,143 @@
+"""The optimiser of a training: Muon for hidden matrices, AdamW for the rest, one schedule, and the moving average."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from n3d_core.errors import ConfigError
+from training.learn.config import OptimConfig
+from training.learn.muon import Float32Muon
+from training.learn.parallel import sharded_like, whole
+
+
+class Optimiser:
+    """One or two torch optimisers behind one schedule: linear warm-up, then a cosine to `min_lr_share`.
+
+    Args:
+        steps: of the whole training.
+        precision: of its products, `fp32` or `bf16`; Muon's follow it.
+    """
+
+    def __init__(self, model: nn.Module, config: OptimConfig, steps: int, precision: str = "fp32") -> None:
+        self.config, self.steps = config, steps
+        matrices, others = _split(model, config.name)
+        decay = config.weight_decay
+        self.parts: list[torch.optim.Optimizer] = []
+        if matrices:
+            groups = self._groups(matrices, config.matrix_lr)
+            muon = torch.optim.Muon if precision == "bf16" else Float32Muon
+            self.parts.append(muon(groups, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+        self.parts.append(torch.optim.AdamW(self._groups(others, config.lr), betas=(0.9, 0.95), weight_decay=decay))
+        self.parameters = [*matrices.values(), *others.values()]
+
+    def _groups(self, parameters: dict[str, nn.Parameter], peak: float) -> list[dict[str, Any]]:
+        """One group, or two where the vision tower learns at a rate of its own; `peak` is each group's highest rate."""
+        scale = self.config.vision_lr_scale
+        if scale == 1.0:
+            return [{"params": list(parameters.values()), "peak": peak, "lr": peak}]
+        tower = [p for n, p in parameters.items() if ".visual." in n and ".merger." not in n]
+        rest = [p for n, p in parameters.items() if ".visual." not in n or ".merger." in n]
+        pairs = ((tower, peak * scale), (rest, peak))
+        return [{"params": own, "peak": rate, "lr": rate} for own, rate in pairs if own]
+
+    def rate(self, step: int) -> float:
+        """Share of the peak learning rate at a step."""
+        if step < self.config.warmup_steps:
+            return (step + 1) / self.config.warmup_steps
+        progress = (step - self.config.warmup_steps) / max(1, self.steps - self.config.warmup_steps)
+        cosine = (1 + math.cos(math.pi * min(1.0, progress))) / 2
+        return self.config.min_lr_share + (1 - self.config.min_lr_share) * cosine
+
+    def step(self, step: int) -> float:
+        """Clips, updates, clears the gradients; returns their norm before clipping."""
+        norm = float(whole(nn.utils.clip_grad_norm_(self.parameters, self.config.clip)))
+        for optimiser in self.parts:
+            for group in optimiser.param_groups:
+                group["lr"] = group["peak"] * self.rate(step)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        return norm
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All state as whole named tensors, for safetensors."""
+        out = {}
+        for number, optimiser in enumerate(self.parts):
+            for index, state in optimiser.state_dict()["state"].items():
+                for key, value in state.items():
+                    out[f"{number}.{index}.{key}"] = whole(torch.as_tensor(value))
+        return out
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Takes back what `tensors` gave."""
+        for number, optimiser in enumerate(self.parts):
+            own = optimiser.state_dict()
+            parameters = [p for group in optimiser.param_groups for p in group["params"]]
+            state: dict[int, dict[str, Tensor]] = {}
+            for name, value in tensors.items():
+                part, index, key = name.split(".", 2)
+                if int(part) == number:
+                    like = parameters[int(index)]
+                    state.setdefault(int(index), {})[key] = (
+                        sharded_like(value, like) if value.shape == like.shape else value
+                    )
+            own["state"] = state
+            optimiser.load_state_dict(own)
+
+
+class MovingAverage:
+    """Exponential moving average of what is trained; its decay warms up, so that early averages are not the start.
+
+    A decay of 0 keeps no average, and no memory for one.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.average = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad and decay > 0}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Moves the average towards the model."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, parameter in model.named_parameters():
+            if name in self.average:
+                self.average[name].lerp_(parameter, 1 - decay)
+
+
+def _split(model: nn.Module, name: str) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
+    """Hidden matrices (for Muon, none for AdamW) and the rest, by name."""
+    if name not in ("muon", "adamw"):
+        raise ConfigError(f"optim.name is {name!r}: 'muon' or 'adamw' is wanted")
+    matrices: dict[str, nn.Parameter] = {}
+    others: dict[str, nn.Parameter] = {}
+    for key, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        hidden = parameter.ndim == 2 and not any(
+            w in key for w in ("embed_tokens", "lm_head", "dense", "pointer", "number_map")
+        )
+        (matrices if name == "muon" and hidden else others)[key] = parameter
+    return matrices, others
+
+
+def initialise(network: nn.Module, layers: int, rng: torch.Generator) -> None:
+    """Fresh weights: fan-in scaled matrices, smaller where a block writes to the residual stream, small embeddings."""
+    for name, parameter in network.named_parameters():
+        if parameter.ndim < 2:
+            nn.init.zeros_(parameter) if name.endswith("bias") else nn.init.ones_(parameter)
+            continue
+        std = parameter[0].numel() ** -0.5
+        if "embed_tokens" in name or "lm_head" in name:
+            std = 0.02
+        elif name.endswith(("o_proj.weight", "down_proj.weight", "attn.proj.weight")):
+            std /= math.sqrt(2 * layers)
+        nn.init.normal_(parameter, std=std, generator=rng)
+
+
+def parameter_count(parameters: Iterable[nn.Parameter]) -> int:
+    """Number of values."""
+    return sum(p.numel() for p in parameters)

@@ -1,0 +1,1 @@
+"""What only n3d-tiny needs: tokenizer and initial weights."""
