@@ -34,7 +34,7 @@ def shelves() -> list[Path]:
     """Folders of models: `N3D_MODELS`, beside the sources, shares of an installed package, and what was downloaded."""
     package = Path(__file__).resolve().parent
     found = [Path(p) for p in os.environ.get("N3D_MODELS", "").split(os.pathsep) if p]
-    found.append(package.parent / "models")
+    found += [package.parent / "models", package / "shipped"]  # a checkout; an installed wheel
     # <prefix>/lib/python3.x/site-packages/n3d_core -> <prefix>/share/n3d_ros/models
     found += [p / "share" / "n3d_ros" / "models" for p in package.parents[:5]]
     found.append(downloads())

@@ -5,17 +5,25 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from running import SetupError
 
-if TYPE_CHECKING:
-    from steps import Step
-
-
 NAME = "n3d_setup.json"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: what is printed, the hash of its inputs, and the work."""
+
+    name: str
+    title: str
+    key: str
+    run: Callable[[], None]
+    fragile: bool = False  # half done, it looks done: after an interruption the set-up starts from an empty .venv
 
 
 class Ledger:

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from ledger import Step
 from ros_source import RosSource
 from venv_work import VenvWork
 
 BUILT = ("package.xml", "CMakeLists.txt", "msg", "srv", "action", "tools/vision_msgs", "tools/node.sh.in")
 LINKED = ("config", "demo", "launch", "models", "rviz", "sros2")  # installed as links: only the names matter
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step: what is printed, the hash of its inputs, and the work."""
-
-    name: str
-    title: str
-    key: str
-    run: Callable[[], None]
-    fragile: bool = False  # half done, it cannot be told from done: an interruption means starting from an empty .venv
 
 
 def plan(root: Path, source: RosSource) -> list[Step]:
