@@ -177,8 +177,8 @@ def _stored(path: Path) -> Iterator[tuple[Frame, Truth]]:
 
 
 def _rendered(options: argparse.Namespace) -> Iterator[tuple[Frame, Truth]]:
-    from training.scenes.config import SceneConfig
     from training.scenes.scene import render
+    from training.scenes.scene_config import SceneConfig
 
     for number in range(options.scenes):
         scene = render(options.seed + number, SceneConfig.standard())

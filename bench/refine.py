@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from n3d_core.geometry.gravity import gravity_from_points
 from n3d_core.geometry.oriented_box import OrientedBox, quaternion_of
 from n3d_core.geometry.upright_box import upright_box
-from training.scenes.config import SceneConfig
 from training.scenes.layout import PlacedObject
 from training.scenes.scene import is_groundable, layout_of, render, viewpoint_of
+from training.scenes.scene_config import SceneConfig
 from training.scenes.seeds import TEST_SEEDS
 from training.scenes.viewpoint import Viewpoint
 

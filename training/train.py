@@ -26,9 +26,9 @@ from n3d_core.network.plan import ImagePlan, image_plan
 from n3d_core.network.preprocess import longest_side_size, whole_token_size
 from n3d_core.network.shards import INDEX, WEIGHTS
 from training.data.stream import Numbers, SceneSamples, batches
-from training.errors import TrainingError
 from training.learn.checkpoints import RESUME, State, export, load_state, save_state, save_tensors
 from training.learn.config import TrainConfig
+from training.learn.errors import TrainingError
 from training.learn.lora import add_adapters
 from training.learn.model import Batch, TrainingModel
 from training.learn.optim import MovingAverage, Optimiser, initialise, parameter_count

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from n3d_core.geometry import Camera
-from training.lift.config import SourceConfig
-from training.lift.errors import SourceError
+from training.lift.lift_config import SourceConfig
+from training.lift.problems import SourceError
 from training.lift.record import Problems
 from training.lift.sources import read_source
 from training.lift.sources.bag import read_bag_image

@@ -10,7 +10,6 @@ import pytest
 from conftest import CocoFolder
 
 from n3d_core.geometry import Box3D, Camera
-from training.lift.errors import ShardError
 from training.lift.export.__main__ import main
 from training.lift.export.omni3d import export_omni3d, import_omni3d, read_omni3d
 from training.lift.export.sharegpt import (
@@ -21,6 +20,7 @@ from training.lift.export.sharegpt import (
     read_points,
     read_sharegpt,
 )
+from training.lift.problems import ShardError
 from training.lift.reader import LiftedDataset
 from training.lift.run import run
 from training.lift.sample import Sample, encode_depth

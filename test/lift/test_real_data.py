@@ -15,12 +15,12 @@ from n3d_core.depth.files import read_depth
 from n3d_core.geometry import Box3D, Camera, iou_3d
 from training.lift.boxes import box_between
 from training.lift.completion import CompletionConfig
-from training.lift.config import LiftConfig, ModelsConfig, OutputConfig, SourceConfig
-from training.lift.errors import ImageProblem
 from training.lift.export.sharegpt import parse_boxes, read_points
+from training.lift.lift_config import LiftConfig, ModelsConfig, OutputConfig, SourceConfig
 from training.lift.lifting import Candidate, lift
 from training.lift.masks import from_depth
 from training.lift.observation import check_depth
+from training.lift.problems import ImageProblem
 from training.lift.reader import LiftedDataset
 from training.lift.rules import RulesConfig
 from training.lift.run import run

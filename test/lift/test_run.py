@@ -25,9 +25,9 @@ from conftest import CocoFolder
 from n3d_core.errors import CheckpointError, ConfigError
 from training.lift import shards
 from training.lift.cleaning import CleanConfig
-from training.lift.config import LiftConfig, ModelsConfig, SourceConfig
-from training.lift.errors import ImageProblem, ShardError, SourceError
+from training.lift.lift_config import LiftConfig, ModelsConfig, SourceConfig
 from training.lift.observation import Observation
+from training.lift.problems import ImageProblem, ShardError, SourceError
 from training.lift.reader import LiftedDataset
 from training.lift.record import Record
 from training.lift.run import main, run

@@ -12,9 +12,9 @@ import pytest
 
 from n3d_core.geometry import Camera
 from training.lift import masks
-from training.lift.config import SourceConfig
-from training.lift.errors import ImageProblem, SourceError
+from training.lift.lift_config import SourceConfig
 from training.lift.object_mask import ObjectMask
+from training.lift.problems import ImageProblem, SourceError
 from training.lift.record import Problems, Record, safe_key
 from training.lift.sources import read_source
 

@@ -60,7 +60,7 @@ def small_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("mujoco", reason="scenes are rendered by MuJoCo")
     from n3d_core.errors import MissingDependencyError
     from training.scenes.cache import write_cache
-    from training.scenes.config import SceneConfig
+    from training.scenes.scene_config import SceneConfig
 
     folder = tmp_path_factory.mktemp("cache")
     config = SceneConfig(width=64, height=48, objects=(1, 3))

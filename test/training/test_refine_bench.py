@@ -7,7 +7,7 @@ import pytest
 
 from bench.refine import hull, measure, oriented_iou, real_cases, synthetic_cases
 from n3d_core.geometry.oriented_box import OrientedBox
-from training.scenes.config import SceneConfig
+from training.scenes.scene_config import SceneConfig
 
 REAL = Path(__file__).parents[3] / "shared/data/sunrgbd_bed"
 

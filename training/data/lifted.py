@@ -23,7 +23,7 @@ from n3d_core.geometry.frame_folder import TrueObject
 from n3d_core.language.prompts import grounding_prompt
 from training.data.sequences import LabelledImage, LabelledObject, Question
 from training.lift import masks
-from training.lift.errors import ImageProblem, ShardError
+from training.lift.problems import ImageProblem, ShardError
 from training.lift.questions import absent_words
 from training.lift.reader import LiftedDataset
 from training.lift.sample import Sample

@@ -106,7 +106,7 @@ def _n3d_bench(path: Path) -> Iterator[PublicSample]:
 
 def _refcoco(path: Path) -> Iterator[PublicSample]:
     """Referring expressions with boxes in the image: judged by the projected box."""
-    from training.lift.config import SourceConfig
+    from training.lift.lift_config import SourceConfig
     from training.lift.record import Problems
     from training.lift.sources.refcoco import read_refcoco
 

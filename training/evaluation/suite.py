@@ -19,8 +19,8 @@ from n3d_core.reasoning.units import UNITS
 from training.questions.fill import fill, groundable
 from training.questions.grounding import SceneObjects
 from training.questions.marks import MARK_COLORS, marked_samples
-from training.scenes.config import SceneConfig
 from training.scenes.scene import render
+from training.scenes.scene_config import SceneConfig
 from training.scenes.seeds import TEST_SEEDS, VALIDATION_SEEDS
 from training.scenes.vocabulary import ALL, Vocabulary
 

@@ -16,7 +16,7 @@ from n3d_core.atomic_write import atomic_write
 from n3d_core.decoding.scores import CALIBRATION
 from n3d_core.network.checkpoint import save_checkpoint
 from n3d_core.network.config import N3DConfig
-from training.errors import TrainingError
+from training.learn.errors import TrainingError
 from training.scenes.vocabulary import VOCABULARY
 
 RESUME = "resume.safetensors"

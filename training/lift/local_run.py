@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 
 from n3d_core.errors import N3DError
-from training.lift.config import LiftConfig
+from training.lift.lift_config import LiftConfig
 from training.lift.models.perception import Perception
 from training.lift.plan import Plan
 from training.lift.shards import ShardSummary

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from n3d_core.atomic_write import atomic_write
-from training.lift.config import LiftConfig
-from training.lift.errors import ShardError
+from training.lift.lift_config import LiftConfig
 from training.lift.plan import Plan
+from training.lift.problems import ShardError
 from training.lift.record import Problems
 from training.lift.shards import FORMAT, ShardSummary, read_rows, shard_path, write_whole
 

@@ -11,8 +11,8 @@ from pycocotools import mask as coco_mask
 
 from n3d_core.geometry import Camera
 from training.lift.completion import ransac_plane, surroundings
-from training.lift.errors import ImageProblem
 from training.lift.object_mask import Box2D, ObjectMask
+from training.lift.problems import ImageProblem
 from training.lift.record import Rle
 
 

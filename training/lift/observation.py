@@ -17,10 +17,10 @@ from n3d_core.errors import CameraError, DepthError, ImageError, N3DError
 from n3d_core.geometry import Camera
 from n3d_core.geometry.frame import MAX_PIXELS
 from training.lift import masks
-from training.lift.config import LiftConfig
-from training.lift.errors import ImageProblem
+from training.lift.lift_config import LiftConfig
 from training.lift.lifting import Candidate
 from training.lift.object_mask import ObjectMask
+from training.lift.problems import ImageProblem
 from training.lift.record import Annotation, Record
 
 IMAGE_REASONS = {

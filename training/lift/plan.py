@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from n3d_core.atomic_write import atomic_write
-from training.lift.config import LiftConfig
-from training.lift.errors import ShardError, SourceError
+from training.lift.lift_config import LiftConfig
+from training.lift.problems import ShardError, SourceError
 from training.lift.record import Problems, Record
 from training.lift.sources import read_source
 

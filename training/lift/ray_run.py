@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from n3d_core.errors import MissingDependencyError
-from training.lift.config import LiftConfig
-from training.lift.errors import ClusterError
+from training.lift.lift_config import LiftConfig
 from training.lift.local_run import Outcome, ShardFailure, failure
 from training.lift.models.perception import Perception
 from training.lift.plan import Plan
+from training.lift.problems import ClusterError
 from training.lift.stages import ShardWork, lift_stage, perceive_stage, read_stage
 
 

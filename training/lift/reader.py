@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.lift.errors import ShardError
 from training.lift.manifest import INDEX, read_manifest
+from training.lift.problems import ShardError
 from training.lift.sample import Sample
 from training.lift.shards import unpack
 

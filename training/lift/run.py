@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from n3d_core.errors import ConfigError, N3DError
-from training.lift.config import LiftConfig
+from training.lift.lift_config import LiftConfig
 from training.lift.local_run import Outcome, ShardFailure, run_here, run_pool
 from training.lift.manifest import totals, write_manifest
 from training.lift.plan import Plan, make_plan
-from training.lift.progress import Progress
+from training.lift.run_progress import Progress
 from training.lift.shards import ShardSummary, finished_shard, shard_path
 
 MOST_FULL = 3  # shards that a full disk may cost before the run stops

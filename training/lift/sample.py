@@ -20,11 +20,11 @@ from n3d_core.geometry import Box3D, Camera, Frame
 from n3d_core.geometry.frame_folder import TrueObject, Truth
 from n3d_core.geometry.oriented_box import OrientedBox
 from training.lift import masks
-from training.lift.config import LiftConfig
-from training.lift.errors import ImageProblem, ShardError
 from training.lift.gravity import upright_box
+from training.lift.lift_config import LiftConfig
 from training.lift.lifting import LiftedObject, lift
 from training.lift.observation import Observation
+from training.lift.problems import ImageProblem, ShardError
 
 STEPS = (1, 2, 5, 10, 20, 50)  # millimetres a step of the depth image
 MOST_STEPS = 65534  # 65535 marks overflow in some drivers' images

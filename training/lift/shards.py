@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from n3d_core.atomic_write import atomic_write
-from training.lift.errors import ShardError
+from training.lift.problems import ShardError
 from training.lift.record import printable
 from training.lift.sample import Sample
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from training.lift.config import LiftConfig
-from training.lift.errors import ImageProblem
+from training.lift.lift_config import LiftConfig
 from training.lift.models.perception import Perception
 from training.lift.observation import Observation, observe
 from training.lift.plan import Plan
+from training.lift.problems import ImageProblem
 from training.lift.sample import Sample, make_sample
 from training.lift.shards import ShardCounts, ShardSummary, finished_shard, write_shard
 

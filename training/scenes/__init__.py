@@ -2,8 +2,8 @@
 
 from training.scenes.catalogue import CLASSES
 from training.scenes.colors import COLORS
-from training.scenes.config import SceneConfig
 from training.scenes.scene import Scene, is_groundable, render, render_views
+from training.scenes.scene_config import SceneConfig
 from training.scenes.seeds import DEMO_SEEDS, TEST_SEEDS, TRAIN_SEEDS, VALIDATION_SEEDS, check_seeds, parse_seeds
 
 __all__ = [

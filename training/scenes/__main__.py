@@ -19,8 +19,8 @@ from n3d_core.errors import ConfigError, N3DError
 from n3d_core.geometry import Camera
 from n3d_core.geometry.frame_folder import write_frame
 from training.scenes.cache import parse_size
-from training.scenes.config import SceneConfig
 from training.scenes.scene import render
+from training.scenes.scene_config import SceneConfig
 from training.scenes.vocabulary import Vocabulary
 
 

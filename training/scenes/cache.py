@@ -28,8 +28,8 @@ from n3d_core.errors import ConfigError, N3DError
 from n3d_core.geometry import Camera
 from training.scenes.catalogue import CLASSES
 from training.scenes.colors import COLORS
-from training.scenes.config import SceneConfig
 from training.scenes.scene import Scene, render_views
+from training.scenes.scene_config import SceneConfig
 from training.scenes.seeds import TRAIN_SEEDS, VALIDATION_SEEDS, check_seeds, parse_seeds
 from training.scenes.vocabulary import Vocabulary
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from training.scenes.config import SceneConfig
 from training.scenes.layout import Layout, PlacedObject, footprint, overlap
 from training.scenes.parts import Array, Part, about, bent_rod, box, ellipsoid, lathe, rod
+from training.scenes.scene_config import SceneConfig
 
 _MOST = 8
 _TRIES = 20

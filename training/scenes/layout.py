@@ -9,9 +9,9 @@ import numpy as np
 
 from training.scenes.catalogue import CATALOGUE, CLASSES, Place, classes_at
 from training.scenes.colors import COLORS, sample_color
-from training.scenes.config import SceneConfig
 from training.scenes.household import household_parts
 from training.scenes.parts import Array, Part, about
+from training.scenes.scene_config import SceneConfig
 
 _TABLE_HEIGHT = 0.74
 _GAP = 0.012  # metres between footprints

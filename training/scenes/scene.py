@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from n3d_core.geometry import Box3D, Camera, Frame
 from n3d_core.geometry.frame_folder import TrueObject, Truth
 from training.scenes.clutter import sample_clutter
-from training.scenes.config import SceneConfig
 from training.scenes.layout import Layout, PlacedObject, sample_layout
 from training.scenes.renderer import WorldRenderer, choose_backend
+from training.scenes.scene_config import SceneConfig
 from training.scenes.sensor import noisy_color, noisy_depth
 from training.scenes.viewpoint import Viewpoint, sample_viewpoint
 from training.scenes.visibility import silhouette_area

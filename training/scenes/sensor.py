@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n3d_core.geometry import Camera
-from training.scenes.config import SceneConfig
+from training.scenes.scene_config import SceneConfig
 
 _SUBPIXEL = 16  # disparities are measured in sixteenths of a pixel
 _GRAZING = np.tan(np.radians(82.0))  # a surface seen flatter than this returns nothing

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from n3d_core.geometry import Camera
-from training.scenes.config import SceneConfig
 from training.scenes.layout import Layout
 from training.scenes.parts import Array
+from training.scenes.scene_config import SceneConfig
 
 _CLEARANCE = 0.18  # metres between the camera and any object's bounds
 _TRIES = 30

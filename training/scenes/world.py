@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.scenes.colors import tinted
-from training.scenes.config import SceneConfig
 from training.scenes.layout import Layout, PlacedObject
 from training.scenes.parts import Array, Part, about
+from training.scenes.scene_config import SceneConfig
 from training.scenes.textures import SIZE, sample_texture
 
 NEAR, FAR = 0.02, 30.0  # metres of the view frustum

@@ -16,8 +16,8 @@ import numpy as np
 
 from n3d_core.geometry import Box3D, Camera
 from n3d_core.geometry.oriented_box import OrientedBox
-from training.lift.errors import ShardError
 from training.lift.export.sharegpt import SIDE_NAME
+from training.lift.problems import ShardError
 from training.lift.reader import LiftedDataset
 from training.lift.sample import Sample
 from training.lift.shards import write_whole

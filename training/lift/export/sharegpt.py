@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from n3d_core.atomic_write import atomic_write
 from n3d_core.geometry import Box3D, Camera
-from training.lift.errors import ShardError
+from training.lift.problems import ShardError
 from training.lift.reader import LiftedDataset
 from training.lift.sample import Sample, encode_depth
 from training.lift.shards import write_whole

@@ -7,12 +7,12 @@ from dataclasses import replace
 from n3d_core.depth.monocular import MonocularDepth, load_monocular
 from n3d_core.errors import CameraError, DepthError
 from training.lift.boxes import overlap_2d
-from training.lift.config import ModelsConfig
-from training.lift.errors import ImageProblem
+from training.lift.lift_config import ModelsConfig
 from training.lift.lifting import Candidate
 from training.lift.models.grounding_dino import Detector
 from training.lift.models.sam2 import Sam2Segmenter
 from training.lift.observation import Observation, check_depth, with_masks_from_depth
+from training.lift.problems import ImageProblem
 from training.lift.record import Annotation
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from itertools import islice
 
-from training.lift.config import SourceConfig
+from training.lift.lift_config import SourceConfig
 from training.lift.record import Problems, Record
 
 

@@ -16,8 +16,8 @@ from n3d_core.depth import DepthUnit
 from n3d_core.errors import BagError
 from n3d_core.geometry import Camera
 from n3d_core.geometry.registration import register_depth
-from training.lift.config import SourceConfig
-from training.lift.errors import ImageProblem, SourceError
+from training.lift.lift_config import SourceConfig
+from training.lift.problems import ImageProblem, SourceError
 from training.lift.record import DepthSource, Problems, Record, safe_key
 
 COLOR = {

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from training.lift.config import SourceConfig
-from training.lift.errors import SourceError
+from training.lift.lift_config import SourceConfig
 from training.lift.masks import to_rle
+from training.lift.problems import SourceError
 from training.lift.record import Annotation, DepthSource, Problems, Record, safe_key
 
 

@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from training.lift.config import SourceConfig
-from training.lift.errors import SourceError
+from training.lift.lift_config import SourceConfig
+from training.lift.problems import SourceError
 from training.lift.record import Annotation, Problems, Record, safe_key
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from n3d_core.errors import CameraError
 from n3d_core.geometry import Camera
-from training.lift.config import SourceConfig
-from training.lift.errors import SourceError
+from training.lift.lift_config import SourceConfig
+from training.lift.problems import SourceError
 from training.lift.record import Annotation, Problems, Record, safe_key
 from training.lift.sources.coco import DepthFolder
 

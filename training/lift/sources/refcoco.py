@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from training.lift.config import SourceConfig
-from training.lift.errors import SourceError
+from training.lift.lift_config import SourceConfig
+from training.lift.problems import SourceError
 from training.lift.record import Annotation, Problems, Record, safe_key
 from training.lift.sources.coco import annotations_of, load_coco
 

@@ -16,9 +16,9 @@ from PIL import Image
 
 from n3d_core.errors import CameraError
 from n3d_core.geometry import Camera
-from training.lift.config import SourceConfig
-from training.lift.errors import SourceError
+from training.lift.lift_config import SourceConfig
 from training.lift.masks import to_rle
+from training.lift.problems import SourceError
 from training.lift.record import Annotation, DepthSource, Problems, Record, safe_key
 
 
