@@ -91,7 +91,7 @@ class BenchClient:
         began_ns = time.time_ns()
         result = self.call(text)
         latency_ms = (time.time_ns() - began_ns) / 1e6
-        stages = {stage.stage: stage.milliseconds for stage in result.times}
+        stages = {stage.stage: 1000 * stage.seconds for stage in result.times}
         stamp_ns = result.header.stamp.sec * 1_000_000_000 + result.header.stamp.nanosec
         taken_ns = began_ns + 1e6 * stages.get("image", 0.0)
         pipeline = sum(spent for stage, spent in stages.items() if stage != "image")

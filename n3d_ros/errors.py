@@ -15,15 +15,19 @@ class StaleImageError(core.N3DError):
 
 
 class BusyError(core.N3DError):
-    """The worker takes no more queries."""
+    """The queue has no room for another query."""
 
 
 class NotActiveError(core.N3DError):
-    """The node is not in the lifecycle state active."""
+    """The node is not active, or was deactivated or shut down while the query ran."""
+
+
+class ReplacedError(core.N3DError):
+    """A newer query took the place of this one."""
 
 
 class TransformError(core.N3DError):
-    """A transform between two frames is not known at the image's stamp."""
+    """TF has no transform between two frames at the image's stamp."""
 
 
 # The first class that matches decides.
@@ -32,6 +36,8 @@ _STATUS: tuple[tuple[type[core.N3DError], int], ...] = (
     (StaleImageError, Result.STALE_IMAGE),
     (BusyError, Result.BUSY),
     (NotActiveError, Result.NOT_ACTIVE),
+    (ReplacedError, Result.REPLACED),
+    (TransformError, Result.NO_TRANSFORM),
     (core.EmptyTextError, Result.EMPTY_TEXT),
     (core.TextTooLongError, Result.TEXT_TOO_LONG),
     (core.QueryError, Result.EMPTY_TEXT),
@@ -39,8 +45,7 @@ _STATUS: tuple[tuple[type[core.N3DError], int], ...] = (
     (core.QueryTimeoutError, Result.TIMEOUT),
     (core.DepthError, Result.BAD_DEPTH),
     (core.CameraError, Result.BAD_CAMERA),
-    (core.ImageError, Result.BAD_CAMERA),
-    (TransformError, Result.BAD_CAMERA),
+    (core.ImageError, Result.NO_IMAGE),
     (core.UnparsableError, Result.UNPARSABLE),
 )
 
@@ -48,5 +53,5 @@ STATUS_NAMES = {value: name for name in dir(Result) if isinstance(value := getat
 
 
 def status_of(error: Exception) -> int:
-    """The status code of an error; MODEL_FAILURE for everything that is not the camera's or the caller's."""
+    """The status code of an error; MODEL_FAILURE for what neither the caller nor the camera caused."""
     return next((status for kind, status in _STATUS if isinstance(error, kind)), Result.MODEL_FAILURE)

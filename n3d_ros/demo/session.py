@@ -119,10 +119,10 @@ class DemoSession:
                 break
         if result.status != Result.OK:
             raise DemoError(f"{text!r}: status {result.status}: {result.message}")
-        if result.message:
-            print(f"{text!r}: {result.message}", file=sys.stderr)
+        for warning in result.warnings:
+            print(f"{text!r}: {warning}", file=sys.stderr)
         boxes = [_box(detection) for detection in result.detections.detections]
-        return boxes, {stage.stage: stage.milliseconds for stage in result.times}
+        return boxes, {stage.stage: 1000 * stage.seconds for stage in result.times}
 
     def _result(self, future: Future, timeout_s: float):  # type: ignore[no-untyped-def]
         self._executor.spin_until_future_complete(future, timeout_s)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,21 @@ from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithP
 
 from n3d_core.geometry.oriented_box import OrientedBox
 from n3d_ros.errors import status_of
-from n3d_ros.msg import Answer, Result, StageTime
+from n3d_ros.msg import Answer, Result, StageTime, Value
 from n3d_ros.node.stamps import stamp_of
 
-VERDICTS = {"verified": Answer.VERIFIED, "contradicted": Answer.CONTRADICTED, "unverifiable": Answer.UNVERIFIABLE}
+VERDICTS = {
+    "verified": Answer.VERIFIED,
+    "contradicted": Answer.CONTRADICTED,
+    "unverifiable": Answer.UNVERIFIABLE,
+    "not_seen": Answer.NOT_SEEN,
+}
+_VALUE_KINDS = {
+    name.lower(): getattr(Value, name)
+    for name in ("NONE", "TRUTH", "LENGTH", "COUNT", "OBJECTS", "DIRECTION", "POSITION")
+}
+# A variance of 0 would claim certainty. Standard deviations of what is not measured: pi about each axis, 1 m along it.
+_UNKNOWN_ROTATION, _UNKNOWN_POSITION = math.pi**2, 1.0
 
 
 def header_message(stamp_ns: int, frame_id: str) -> Header:
@@ -49,40 +61,70 @@ def detections_message(
 
 
 def result_message(
-    header: Header, detections: Detection3DArray, times: dict[str, float], warnings: Sequence[str]
+    text: str, header: Header, detections: Detection3DArray, times_ms: Mapping[str, float], warnings: Sequence[str]
 ) -> Result:
-    """A result with status OK; warnings of the model become its message."""
-    stages = [StageTime(stage=stage, milliseconds=float(spent)) for stage, spent in times.items()]
-    return Result(header=header, status=Result.OK, message="; ".join(warnings), detections=detections, times=stages)
+    """A result with status OK; `times_ms` are milliseconds of each stage."""
+    stages = [StageTime(stage=stage, seconds=spent / 1000) for stage, spent in times_ms.items()]
+    return Result(
+        header=header, text=text, status=Result.OK, warnings=list(warnings), detections=detections, times=stages
+    )
 
 
-def failure_message(error: Exception, header: Header) -> Result:
-    """A result that says what went wrong."""
-    text = str(error) or type(error).__name__
-    return Result(header=header, status=status_of(error), message=text, detections=Detection3DArray(header=header))
+def failure_message(text: str, error: Exception, header: Header) -> Result:
+    """A result that says why a query failed."""
+    return Result(
+        header=header,
+        text=text,
+        status=status_of(error),
+        message=str(error) or type(error).__name__,
+        detections=Detection3DArray(header=header),
+    )
 
 
-def answer_message(result: Result, question: str = "", answer: Any = None) -> Answer:
-    """An answer around a result; `answer` is a core Answer, or None where there is none."""
-    out = Answer(result=result, question=question, verdict=Answer.UNVERIFIABLE)
-    if answer is not None:
-        out.answer, out.reasoning = str(answer.answer), answer.reasoning
-        out.verdict = VERDICTS[answer.verdict]
-        out.corrected = "" if answer.corrected is None else str(answer.corrected)
-        out.verdict_reason = answer.verdict_reason
+def answer_message(result: Result, question: str = "", answer: Any = None, value: Any = None) -> Answer:
+    """An answer around a result.
+
+    `answer` is a core Answer, or None where there is none; `value` is its value, with points in the header's frame.
+    """
+    out = Answer(result=result, question=question)
+    if answer is None:
+        return out
+    out.said = getattr(answer, "said", answer.answer)
+    out.answer = answer.answer if hasattr(answer, "said") else answer.corrected or answer.answer
+    out.reasoning = answer.reasoning
+    out.verdict, out.verdict_reason = VERDICTS[answer.verdict], answer.verdict_reason
+    if value is not None:
+        out.value = value_message(value)
+    return out
+
+
+def value_message(value: Any) -> Value:
+    """A core value (`n3d_core.reasoning`) as a message."""
+    out = Value(kind=_VALUE_KINDS[value.kind])
+    if value.kind == "truth":
+        out.truth = bool(value.truth)
+    elif value.kind in ("length", "count", "direction"):
+        out.number = float(value.number)
+    elif value.kind == "objects":
+        out.objects = [int(index) for index in value.objects]
+    elif value.kind == "position":
+        out.point = _point(value.point)
     return out
 
 
 def pose_message(box: OrientedBox) -> Pose:
     """Centre and orientation of a box."""
     x, y, z, w = box.quaternion
-    center = Point(x=float(box.center[0]), y=float(box.center[1]), z=float(box.center[2]))
-    return Pose(position=center, orientation=Quaternion(x=x, y=y, z=z, w=w))
+    return Pose(position=_point(box.center), orientation=Quaternion(x=x, y=y, z=z, w=w))
+
+
+def _point(xyz: Sequence[float]) -> Point:
+    return Point(x=float(xyz[0]), y=float(xyz[1]), z=float(xyz[2]))
 
 
 def _covariance(center: tuple[float, ...] | None) -> NDArray[np.float64]:
-    """6x6 row-major covariance of a pose: the centre's block; zero where nothing is known."""
-    out = np.zeros((6, 6))
+    """6x6 row-major covariance of a pose; what is not known has a large variance, since 0 would mean certainty."""
+    out = np.diag([_UNKNOWN_POSITION] * 3 + [_UNKNOWN_ROTATION] * 3)
     if center is not None:
         out[:3, :3] = np.asarray(center).reshape(3, 3)
     return out.reshape(-1)

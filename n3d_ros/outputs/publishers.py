@@ -62,14 +62,13 @@ class Outputs:
         header = Header(stamp=self._node.get_clock().now().to_msg())
         self._info.publish(VisionInfo(header=header, method=method, database_location=location))
 
-    def publish(
-        self, outcome: Outcome, parameters: GroundingParameters, question: str, ids: Sequence[str] = ()
-    ) -> Answer:
+    def publish(self, text: str, outcome: Outcome, parameters: GroundingParameters, ids: Sequence[str] = ()) -> Answer:
         """Publishes a result in all its forms; an empty one too, so that old boxes go. Returns it as a message."""
         header = header_message(outcome.frame.stamp_ns, outcome.frame_id)
         detections = detections_message(outcome.boxes, header, ids)
-        result: Result = result_message(header, detections, outcome.times, outcome.warnings)
-        answer = answer_message(result, question, outcome.answer)
+        result: Result = result_message(text, header, detections, outcome.times, outcome.warnings)
+        question = text if outcome.answer is not None else ""
+        answer = answer_message(result, question, outcome.answer, outcome.value)
         self._shown_in = outcome.frame_id
         self._detections.publish(detections)
         if self._markers.get_subscription_count():

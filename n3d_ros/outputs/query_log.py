@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from n3d_ros.msg import Result
 
 RECENT = 100
+_SAYS_NOTHING = (Result.CANCELLED, Result.REPLACED, Result.BUSY, Result.NOT_ACTIVE)
 
 
 @dataclass
@@ -40,9 +41,9 @@ class QueryLog:
         """Notes a query that was not answered."""
         with self._lock:
             self.statuses[status] += 1
-            if status not in (Result.CANCELLED, Result.BUSY, Result.NOT_ACTIVE):
+            if status not in _SAYS_NOTHING:
                 self.last_status = status
-            if status != Result.CANCELLED:
+            if status not in (Result.CANCELLED, Result.REPLACED):
                 self.last_error = message
 
     def snapshot(self) -> QueryLog:

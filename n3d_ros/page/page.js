@@ -36,7 +36,7 @@ function chooseCamera(name) {
   camera = name;
   say("state", "");
   say("camera", "");
-  byId("answer").hidden = true;
+  clearAnswer();
   byId("picture").removeAttribute("src");
   showBoxes([]);
   if (!byId("viewer").hidden) showViewer();
@@ -61,13 +61,39 @@ function showBoxes(boxes) {
   );
 }
 
+function showWarnings(warnings) {
+  byId("warnings").replaceChildren(
+    ...warnings.map((text) => {
+      const item = document.createElement("li");
+      item.textContent = text;
+      return item;
+    }),
+  );
+}
+
+function showReasoning(text, open) {
+  say("reasoning", text);
+  byId("thought").hidden = !text;
+  byId("thought").open = open;
+}
+
 function showAnswer(reply) {
-  byId("answer").hidden = !reply.answer;
-  if (!reply.answer) return;
-  say("said", reply.answer);
-  const corrected = reply.corrected ? `; computed from the boxes: ${reply.corrected}` : "";
-  say("verdict", `${reply.verdict}${corrected}. ${reply.verdict_reason}`, reply.verdict === "contradicted");
-  say("reasoning", reply.reasoning);
+  byId("answer").hidden = !reply.answer && !reply.verdict;
+  say("answer-text", reply.answer);
+  say("verdict", reply.verdict.replace("_", " "));
+  byId("verdict").className = `badge ${reply.verdict}`;
+  byId("verdict").hidden = !reply.verdict;
+  const other = reply.said && reply.said !== reply.answer;
+  say("said", other ? `The model said: ${reply.said}` : "");
+  byId("said").hidden = !other;
+  say("verdict-reason", reply.verdict_reason);
+  showReasoning(reply.reasoning, false);
+}
+
+function clearAnswer() {
+  byId("answer").hidden = true;
+  showWarnings([]);
+  showAnswer({ answer: "", said: "", verdict: "", verdict_reason: "", reasoning: "" });
 }
 
 let asking = false;
@@ -78,7 +104,7 @@ async function followProgress() {
     const status = await (await fetch(at("status"))).json().catch(() => ({}));
     if (asking && status.progress) {
       say("state", `${status.progress.stage || "asking"} …`);
-      say("reasoning", status.progress.text);
+      showReasoning(status.progress.text, true);
       byId("answer").hidden = !status.progress.text;
       showBoxes(status.progress.boxes);
     }
@@ -90,8 +116,7 @@ async function ask(mode) {
   const controls = document.querySelectorAll("button, select");
   controls.forEach((control) => (control.disabled = true));
   asking = true;
-  ["said", "verdict", "reasoning"].forEach((id) => say(id, ""));
-  byId("answer").hidden = true;
+  clearAnswer();
   say("state", "asking …");
   followProgress().catch(() => {}); // the answer itself tells what is wrong
   try {
@@ -105,6 +130,7 @@ async function ask(mode) {
     } else {
       const note = reply.message ? `: ${reply.message}` : "";
       say("state", `${reply.status}${note} (${Math.round(reply.milliseconds)} ms)`, reply.status !== "OK");
+      showWarnings(reply.warnings);
       showAnswer(reply);
       showBoxes(reply.boxes);
     }

@@ -151,13 +151,14 @@ class PageNode(Node):
         return {
             "status": STATUS_NAMES.get(result.status, str(result.status)),
             "message": result.message,
+            "warnings": list(result.warnings),
             "milliseconds": 1000 * (time.monotonic() - began),
             "boxes": [_told(_box(detection)) for detection in result.detections.detections],
             "answer": reply.answer,
+            "said": reply.said,
             "reasoning": reply.reasoning,
-            "verdict": _VERDICTS.get(reply.verdict, str(reply.verdict)),
+            "verdict": _VERDICTS.get(reply.verdict, ""),
             "verdict_reason": reply.verdict_reason,
-            "corrected": reply.corrected,
         }
 
     def _progress(self) -> dict[str, Any] | None:

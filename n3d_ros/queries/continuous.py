@@ -15,7 +15,7 @@ from n3d_ros.queries.desk import QueryDesk
 from n3d_ros.queries.runner import GROUND
 
 # It gave way, or the node ended it: the result before it stands, or is replaced by the one it gave way to.
-_GAVE_WAY = (Result.CANCELLED, Result.BUSY, Result.NOT_ACTIVE)
+_GAVE_WAY = (Result.REPLACED, Result.BUSY, Result.NOT_ACTIVE)
 
 
 class ContinuousQuery:

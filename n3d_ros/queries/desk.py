@@ -24,6 +24,7 @@ from n3d_ros.queries.runner import ASK, WAIT, Progress, QueryRunner
 from n3d_ros.queries.tracker import Tracker
 
 NOT_ACTIVE = "the node is not active: configure and activate it"
+_DEACTIVATED = "the node was deactivated while the query ran"
 STOP_S = 1.0  # a query stops within a decoding step; one that takes longer than this is left behind
 
 
@@ -62,7 +63,7 @@ class QueryDesk:
     def shut(self) -> None:
         """Cancels queries and takes no more."""
         self._runner = None
-        if not self.worker.cancel_all("the node was deactivated", STOP_S):
+        if not self.worker.cancel_all(NotActiveError(_DEACTIVATED), STOP_S):
             self._node.get_logger().warning(f"the running query did not stop within {STOP_S} s: its result is dropped")
 
     def stop(self) -> None:
@@ -84,7 +85,7 @@ class QueryDesk:
         future: Future = Future()
         progress = progress or Progress()
         run = partial(self._answer, text, mode, progress)
-        done = partial(self._finish, future, text if mode == ASK else "", progress)
+        done = partial(self._finish, future, text, mode, progress)
         job = Job(run, done, waits=partial(progress.on_stage, WAIT), **options)
         try:
             if not self.is_open:
@@ -98,18 +99,25 @@ class QueryDesk:
         """Runs in the worker."""
         runner, now = self._runner, self._settings.value
         if runner is None:
-            raise NotActiveError("the node was deactivated")
+            raise NotActiveError(_DEACTIVATED)
         outcome = runner.run(text, mode, now, job, progress)
         ids = self._tracker.update(outcome.boxes, outcome.frame.stamp_ns) if job.background else ()
         self.log.succeeded(outcome.times, outcome.age_ms)
-        return self._outputs.publish(outcome, now, text if mode == ASK else "", ids)
+        return self._outputs.publish(text, outcome, now, ids)
 
     def _finish(
-        self, future: Future, question: str, progress: Progress, answer: Answer | None, error: Exception | None
+        self,
+        future: Future,
+        text: str,
+        mode: int,
+        progress: Progress,
+        answer: Answer | None,
+        error: Exception | None,
     ) -> None:
         """Runs in the worker, or where a job was refused."""
         if error is not None:
-            answer = answer_message(failure_message(error, self._header(progress)), question)
+            failure = failure_message(text, error, self._header(progress))
+            answer = answer_message(failure, text if mode == ASK else "")
             self._note(error, answer.result)
         future.set_result(answer)
         if self._node.executor is not None:
@@ -123,7 +131,7 @@ class QueryDesk:
 
     def _note(self, error: Exception, result: Result) -> None:
         self.log.failed(result.status, result.message)
-        if not self._node.context.ok() or result.status == Result.CANCELLED:  # a cancelled query did as it was told
+        if not self._node.context.ok() or result.status in (Result.CANCELLED, Result.REPLACED):  # as it was told
             return
         if result.status == Result.MODEL_FAILURE:  # throttled apart, so that bad queries cannot hide it
             self._node.get_logger().error(f"query failed: {told(error)}", throttle_duration_sec=1.0)

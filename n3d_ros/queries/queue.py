@@ -9,11 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from n3d_core.errors import QueryCancelledError
-from n3d_ros.errors import BusyError
+from n3d_core.errors import N3DError, QueryCancelledError
+from n3d_ros.errors import BusyError, NotActiveError, ReplacedError
 
 T = TypeVar("T")
 QUEUE_POLICIES = ("reject", "replace", "wait")
+_SHUT_DOWN = "the node is shutting down"
+_GAVE_WAY = "a client's query came first"
 
 
 @dataclass(eq=False)
@@ -33,20 +35,20 @@ class Job:
     background: bool = False
     wants_cancel: Callable[[], bool] = lambda: False
     waits: Callable[[], None] = lambda: None
-    _reason: str = field(default="", init=False)
+    _reason: N3DError | None = field(default=None, init=False)
 
-    def cancel(self, reason: str) -> None:
+    def cancel(self, reason: N3DError) -> None:
         """Asks the job to stop at its next step; `reason` is what its client is told."""
-        self._reason = reason
+        self._reason = self._reason or reason
 
     def cancelled(self) -> bool:
         """Whether the job should stop now."""
-        return bool(self._reason) or self.wants_cancel()
+        return self._reason is not None or self.wants_cancel()
 
     @property
-    def reason(self) -> str:
+    def reason(self) -> N3DError:
         """Why it was cancelled."""
-        return self._reason or "cancelled by the client"
+        return self._reason or QueryCancelledError("cancelled by the client")
 
 
 class Worker:
@@ -86,18 +88,18 @@ class Worker:
             self._waiting.append(job)
             self._changed.notify_all()
         for other, reason in dropped:
-            other.done(None, QueryCancelledError(reason))
+            other.done(None, reason)
 
     def call(self, run: Callable[[], T]) -> T:
         """Runs something long before all that waits, whatever the policy, and waits for it; raises what it raises.
 
         Raises:
-            BusyError: if the worker is closed.
+            NotActiveError: if the worker is closed.
         """
         outcome: list[tuple[Any, Exception | None]] = []
         with self._changed:
             if self._closed:
-                raise BusyError("the node shuts down")
+                raise NotActiveError(_SHUT_DOWN)
             self._waiting.appendleft(Job(lambda _job: run(), lambda result, error: outcome.append((result, error))))
             self._changed.notify_all()
         while not outcome:
@@ -114,9 +116,9 @@ class Worker:
             for job in dropped:
                 self._waiting.remove(job)
         for job in dropped:
-            job.done(None, QueryCancelledError(job.reason))
+            job.done(None, job.reason)
 
-    def cancel_all(self, reason: str, timeout_s: float) -> bool:
+    def cancel_all(self, reason: N3DError, timeout_s: float) -> bool:
         """Drops what waits, cancels what runs and waits for its end; False if it has not ended in time."""
         self._cancel(reason)
         with self._changed:
@@ -127,7 +129,7 @@ class Worker:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._cancel("the node shuts down")
+        self._cancel(NotActiveError(_SHUT_DOWN))
 
     def close(self, timeout_s: float) -> bool:
         """Ends the thread; False if the running job has not ended in time."""
@@ -139,30 +141,30 @@ class Worker:
             self._thread.join(max(0.0, until - time.monotonic()))
         return ended
 
-    def _cancel(self, reason: str) -> None:
+    def _cancel(self, reason: N3DError) -> None:
         with self._changed:
             dropped = list(self._waiting)
             self._waiting.clear()
             if self._running is not None:
                 self._running.cancel(reason)
         for job in dropped:
-            job.done(None, QueryCancelledError(reason))
+            job.done(None, reason)
 
-    def _make_room(self, job: Job) -> list[tuple[Job, str]]:
+    def _make_room(self, job: Job) -> list[tuple[Job, N3DError]]:
         """Applies the policy; returns jobs that were dropped from the queue, to be told outside the lock."""
         if self._closed:
-            raise BusyError("the node shuts down")
+            raise NotActiveError(_SHUT_DOWN)
         busy = self._running is not None or bool(self._waiting)
         if job.background:
             if busy:
                 raise BusyError("another query is running")
             return []
         if self._running is not None and self._running.background:
-            self._running.cancel("a query of a client came first")
+            self._running.cancel(ReplacedError(_GAVE_WAY))
         background = [waiting for waiting in self._waiting if waiting.background]
         for waiting in background:
             self._waiting.remove(waiting)
-        dropped = [(waiting, "a query of a client came first") for waiting in background]
+        dropped: list[tuple[Job, N3DError]] = [(waiting, ReplacedError(_GAVE_WAY)) for waiting in background]
         foreground = self._waiting or (self._running is not None and not self._running.background)
         if not foreground:
             return dropped
@@ -171,10 +173,11 @@ class Worker:
                 "another query is running and queue_policy is 'reject'; try again, or set it to wait or replace"
             )
         if self.policy == "replace":
-            dropped += [(waiting, "replaced by a newer query") for waiting in self._waiting]
+            replaced = ReplacedError("replaced by a newer query (queue_policy is 'replace')")
+            dropped += [(waiting, replaced) for waiting in self._waiting]
             self._waiting.clear()
             if self._running is not None:
-                self._running.cancel("replaced by a newer query")
+                self._running.cancel(replaced)
         elif len(self._waiting) >= self.capacity:
             raise BusyError(f"{len(self._waiting)} queries are waiting already (parameter queue_size); try again later")
         return dropped
@@ -197,9 +200,9 @@ class Worker:
 def _outcome(job: Job) -> tuple[Any, Exception | None]:
     try:
         if job.cancelled():
-            raise QueryCancelledError(job.reason)
+            return None, job.reason
         return job.run(job), None
     except QueryCancelledError:
-        return None, QueryCancelledError(job.reason)
+        return None, job.reason
     except Exception as error:  # the boundary of the thread: handed to the job's owner, who reports it
         return None, error

@@ -20,6 +20,7 @@ from n3d_core.geometry.gravity import gravity_from_points
 from n3d_core.geometry.oriented_box import OrientedBox
 from n3d_core.geometry.upright_box import upright_box
 from n3d_core.results import Answer, BoxDecoded, Event, Grounding, StageStarted, TextDecoded
+from n3d_ros.errors import ReplacedError
 from n3d_ros.frames.assembly import RgbdMessages
 from n3d_ros.frames.transforms import Transforms
 from n3d_ros.grounding_parameters import GroundingParameters
@@ -89,6 +90,7 @@ class Outcome:
         age_ms: how old the frame was when it was taken.
         warnings: of the model.
         answer: of a question (mode ASK), else None.
+        value: the answer as a value, with points in the frame `frame_id`; None where there is none.
     """
 
     frame: Frame
@@ -99,6 +101,7 @@ class Outcome:
     age_ms: float
     warnings: Sequence[str] = ()
     answer: Answer | None = None
+    value: Any = None
 
 
 class Progress:
@@ -193,12 +196,13 @@ class QueryRunner:
             taken.age_ms,
             warnings,
             reply if isinstance(reply, Answer) else None,
+            getattr(reply, "value", None),
         )
 
     def _is_cancelled(self, job: Job) -> bool:
         """Whether the job should stop now; one in the background does for every other, of other cameras too."""
         if job.background and self.shared.is_wanted:
-            job.cancel("a query of another camera came first")
+            job.cancel(ReplacedError("a client's query on another camera came first"))
         return job.cancelled()
 
     def _read(

@@ -64,8 +64,8 @@ class Grounding(Node):
             self.cancelled.append(text)
         goal.succeed()
         if goal.request.mode == Query.Goal.ASK:
-            result = Result(status=Result.OK, message="few pixels")
-            answer = Answer(result=result, answer="0.42 m", verdict=Answer.CONTRADICTED, corrected="0.50 m")
+            result = Result(status=Result.OK, warnings=["few pixels"])
+            answer = Answer(result=result, answer="0.50 m", said="0.42 m", verdict=Answer.CONTRADICTED)
             return Query.Result(answer=answer)
         self.detections.publish(found)
         return Query.Result(answer=Answer(result=Result(header=found.header, status=Result.OK, detections=found)))

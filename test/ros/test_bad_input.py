@@ -73,8 +73,8 @@ BROKEN = [
     (unknown_depth, Result.BAD_DEPTH, "'8UC3'"),
     (nothing_measured, Result.BAD_DEPTH, "no valid pixel"),
     (another_frame, Result.BAD_DEPTH, "'depth_optical' and colour in 'optical'"),
-    (unknown_color, Result.BAD_CAMERA, "nonsense"),
-    (empty_data, Result.BAD_CAMERA, "0 bytes"),
+    (unknown_color, Result.NO_IMAGE, "nonsense"),
+    (empty_data, Result.NO_IMAGE, "0 bytes"),
     (zero_intrinsics, Result.BAD_CAMERA, "not calibrated"),
     (nan_intrinsics, Result.BAD_CAMERA, "finite"),
     (info_of_another_camera, Result.BAD_CAMERA, "128x48 and the colour image is 64x48"),
@@ -96,14 +96,14 @@ def test_a_stamp_that_rclpy_cannot_hold_is_named(frame, stamp):
     messages.color.header.stamp = Time(**stamp)
     with pytest.raises(ImageError, match=f"stamped {stamp['sec']} s") as raised:
         assemble_frame(messages, Door(), no_transform)
-    assert status_of(raised.value) == Result.BAD_CAMERA
+    assert status_of(raised.value) == Result.NO_IMAGE
 
 
-def test_a_transform_without_tf2_is_the_cameras_matter_and_not_the_models(client, monkeypatch):
+def test_a_transform_without_tf2_has_a_status_of_its_own(client, monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2_ros", None)
     with pytest.raises(TransformError, match="apt install ros-") as raised:
         Transforms(client.node).look_up("map", "optical", 0, 0.1)
-    assert status_of(raised.value) == Result.BAD_CAMERA
+    assert status_of(raised.value) == Result.NO_TRANSFORM
 
 
 def test_good_messages_become_the_frame_they_were_made_of(frame):

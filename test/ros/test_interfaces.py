@@ -42,30 +42,53 @@ def test_vision_msgs_has_the_official_type_hash_on_the_wire(node, name):
 def test_result_status_codes():
     from n3d_ros.msg import Result
 
-    names = "OK NO_IMAGE STALE_IMAGE BUSY EMPTY_TEXT TEXT_TOO_LONG CANCELLED TIMEOUT BAD_DEPTH BAD_CAMERA UNPARSABLE"
-    codes = {name: getattr(Result, name) for name in (*names.split(), "MODEL_FAILURE", "NOT_ACTIVE")}
-    assert list(codes.values()) == list(range(13))
+    names = "UNSET OK NO_IMAGE STALE_IMAGE BUSY EMPTY_TEXT TEXT_TOO_LONG CANCELLED TIMEOUT BAD_DEPTH BAD_CAMERA"
+    names += " UNPARSABLE MODEL_FAILURE NOT_ACTIVE NO_TRANSFORM REPLACED"
+    assert [getattr(Result, name) for name in names.split()] == list(range(16))
 
 
 def test_answer_and_query_constants():
     from n3d_ros.action import Query
-    from n3d_ros.msg import Answer
+    from n3d_ros.msg import Answer, Value
 
-    assert (Answer.VERIFIED, Answer.CONTRADICTED, Answer.UNVERIFIABLE) == (0, 1, 2)
+    verdicts = "UNSET VERIFIED CONTRADICTED UNVERIFIABLE NOT_SEEN"
+    assert [getattr(Answer, name) for name in verdicts.split()] == list(range(5))
+    kinds = "NONE TRUTH LENGTH COUNT OBJECTS DIRECTION POSITION"
+    assert [getattr(Value, name) for name in kinds.split()] == list(range(7))
     assert (Query.Goal.GROUND, Query.Goal.ASK) == (0, 1)
+
+
+def test_an_empty_message_is_no_success():
+    from n3d_ros.action import Query
+    from n3d_ros.srv import Ask, Ground
+
+    for answer in (Query.Result().answer, Ask.Response().answer):
+        assert (answer.verdict, answer.value.kind) == (answer.UNSET, answer.value.NONE)
+        assert answer.result.status == answer.result.UNSET
+    assert Ground.Response().result.status == 0
+    assert Ground.Response().result.OK != 0
 
 
 def test_fields_are_those_of_the_contract():
     from n3d_ros.action import Query
-    from n3d_ros.msg import Answer, Result, StageTime
+    from n3d_ros.msg import Answer, Result, StageTime, Value
     from n3d_ros.srv import Ask, Ground
 
-    fields = {kind: kind.get_fields_and_field_types() for kind in (Result, StageTime, Answer)}
-    assert fields[StageTime] == {"stage": "string", "milliseconds": "float"}
+    fields = {kind: kind.get_fields_and_field_types() for kind in (Result, StageTime, Value, Answer)}
+    assert fields[StageTime] == {"stage": "string", "seconds": "float"}
+    assert fields[Value] == {
+        "kind": "uint8",
+        "truth": "boolean",
+        "number": "double",
+        "objects": "sequence<uint32>",
+        "point": "geometry_msgs/Point",
+    }
     assert fields[Result] == {
         "header": "std_msgs/Header",
+        "text": "string",
         "status": "uint8",
         "message": "string",
+        "warnings": "sequence<string>",
         "detections": "vision_msgs/Detection3DArray",
         "times": "sequence<n3d_ros/StageTime>",
     }
@@ -73,10 +96,11 @@ def test_fields_are_those_of_the_contract():
         "result": "n3d_ros/Result",
         "question": "string",
         "answer": "string",
+        "said": "string",
         "reasoning": "string",
         "verdict": "uint8",
-        "corrected": "string",
         "verdict_reason": "string",
+        "value": "n3d_ros/Value",
     }
     assert Ground.Request.get_fields_and_field_types() == {"text": "string"}
     assert Ground.Response.get_fields_and_field_types() == {"result": "n3d_ros/Result"}

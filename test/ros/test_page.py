@@ -49,8 +49,8 @@ def test_a_text_goes_to_the_grounding_node_and_its_boxes_come_back(page):
 
 def test_a_question_comes_back_with_its_verdict(page):
     status, reply = page.ask({"text": "How far?", "mode": "ask"})
-    assert (status, reply["answer"], reply["verdict"], reply["corrected"]) == (200, "0.42 m", "contradicted", "0.50 m")
-    assert reply["message"] == "few pixels"
+    assert (status, reply["answer"], reply["said"], reply["verdict"]) == (200, "0.50 m", "0.42 m", "contradicted")
+    assert (reply["message"], reply["warnings"]) == ("", ["few pixels"])
 
 
 def until(condition, timeout_s=20.0):

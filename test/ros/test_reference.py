@@ -23,9 +23,9 @@ def test_a_parameter_is_told_with_its_range_default_and_moment():
 
 
 def test_a_transform_that_is_not_known_has_a_row_of_its_own_under_the_status_that_it_becomes():
-    assert status_of(TransformError("no transform from 'optical' to 'map'")) == Result.BAD_CAMERA
+    assert status_of(TransformError("no transform from 'optical' to 'map'")) == Result.NO_TRANSFORM
     (row,) = (line for line in shipped(DOCUMENT).read_text().splitlines() if "no transform from" in line)
-    assert row.startswith("| `BAD_CAMERA: no transform from")
+    assert row.startswith("| `NO_TRANSFORM: no transform from")
     for name in ("target_frame", "gravity_frame", "transform_timeout"):
         assert f"`{name}`" in row
 

@@ -7,7 +7,7 @@ import weakref
 import pytest
 
 from n3d_core.errors import QueryCancelledError
-from n3d_ros.errors import BusyError
+from n3d_ros.errors import BusyError, NotActiveError, ReplacedError
 from n3d_ros.queries.queue import Job, Worker
 
 
@@ -74,8 +74,8 @@ def test_replace_cancels_what_runs_and_what_waits(worker):
     worker.submit(newest.job)
     for probe in (first, waiting):
         assert probe.ended.wait(2)
-        assert isinstance(probe.error, QueryCancelledError)
-        assert str(probe.error) == "replaced by a newer query"
+        assert isinstance(probe.error, ReplacedError)
+        assert str(probe.error).startswith("replaced by a newer query")
     assert newest.ended.wait(2)
     assert newest.result == 3
 
@@ -142,7 +142,7 @@ def test_a_background_query_gives_way_to_a_client_under_every_policy(worker, pol
     worker.submit(client.job)
     assert client.ended.wait(2)
     assert client.result == 5
-    assert isinstance(background.error, QueryCancelledError)
+    assert isinstance(background.error, ReplacedError)
 
 
 def test_cancel_all_tells_everyone_and_reports_what_does_not_stop(worker):
@@ -153,10 +153,11 @@ def test_cancel_all_tells_everyone_and_reports_what_does_not_stop(worker):
     assert stubborn.started.wait(2)
     waiting = Probe()
     worker.submit(waiting.job)
-    assert worker.cancel_all("the node was deactivated", 0.05) is False
-    assert str(waiting.error) == "the node was deactivated"
+    deactivated = NotActiveError("the node was deactivated")
+    assert worker.cancel_all(deactivated, 0.05) is False
+    assert waiting.error is deactivated
     deaf.set()
-    assert worker.cancel_all("again", 2.0) is True
+    assert worker.cancel_all(NotActiveError("again"), 2.0) is True
 
 
 def test_an_error_in_a_job_goes_to_its_owner_and_the_thread_lives_on(worker):
@@ -171,7 +172,7 @@ def test_an_error_in_a_job_goes_to_its_owner_and_the_thread_lives_on(worker):
 def test_a_closed_worker_takes_nothing():
     worker = Worker()
     assert worker.close(1.0) is True
-    with pytest.raises(BusyError, match="shuts down"):
+    with pytest.raises(NotActiveError, match="is shutting down"):
         worker.submit(Probe().job)
 
 
@@ -186,9 +187,9 @@ def test_workers_that_are_stopped_together_end_together():
     workers[2].submit(waiting.job)
     for worker in workers:
         worker.stop()
-    assert [probe.job.reason for probe in stubborn] == ["the node shuts down"] * 3
-    assert str(waiting.error) == "the node shuts down"
-    with pytest.raises(BusyError, match="shuts down"):
+    assert [str(probe.job.reason) for probe in stubborn] == ["the node is shutting down"] * 3
+    assert isinstance(waiting.error, NotActiveError)
+    with pytest.raises(NotActiveError, match="is shutting down"):
         workers[0].submit(Probe().job)
     assert [probe.ended.is_set() for probe in stubborn] == [False] * 3
     deaf.set()
@@ -226,5 +227,5 @@ def test_a_transition_is_no_query_so_no_policy_refuses_it_or_lets_it_end_one(wor
 
 def test_a_closed_worker_refuses_a_transition(worker):
     worker.close(1.0)
-    with pytest.raises(BusyError, match="the node shuts down"):
+    with pytest.raises(NotActiveError, match="is shutting down"):
         worker.call(lambda: None)
