@@ -17,8 +17,8 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from n3d_ros.frames.transforms import Transforms
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.inputs.health import InputWatch
-from n3d_ros.inputs.input_source import subscribe_inputs
 from n3d_ros.inputs.rgbd_topics import RgbdTopics
+from n3d_ros.inputs.synchronized_topics import subscribe_inputs
 from n3d_ros.node.lifecycle import ResponsiveLifecycleNode
 from n3d_ros.node.parameters import ON_ACTIVATE, ON_CONFIGURE, ParameterSet, refuse_frozen
 from n3d_ros.node.running import camera_namespaces, leave, run_nodes

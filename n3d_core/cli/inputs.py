@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from n3d_core.depth import DepthLimits
-from n3d_core.depth.files import read_depth
+from n3d_core.depth.files import is_point_map, read_depth, read_point_map
 from n3d_core.depth.monocular import load_monocular
-from n3d_core.depth.point_map import is_point_map, read_point_map
 from n3d_core.errors import CameraError, ConfigError, DepthError
+from n3d_core.geometry.boxes import rotation_of
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder, Truth, read_color
-from n3d_core.geometry.oriented_box import rotation_of
 from n3d_core.geometry.registration import register_depth
 
 if TYPE_CHECKING:

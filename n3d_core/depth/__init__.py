@@ -3,10 +3,9 @@
 Behind this door depth is float32 [H, W], metres along the optical z axis, NaN where nothing was measured.
 """
 
-from n3d_core.depth.agreement import DepthAgreement, depth_agreement
 from n3d_core.depth.cleaning import DepthLimits, DepthReport, clean_depth
-from n3d_core.depth.plausibility import UnitSuspicion, suspect_unit
-from n3d_core.depth.units import DepthUnit
+from n3d_core.depth.files import DepthUnit
+from n3d_core.depth.plausibility import DepthAgreement, UnitSuspicion, depth_agreement, suspect_unit
 
 __all__ = [
     "DepthAgreement",

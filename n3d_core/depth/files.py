@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 import zlib
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.depth.units import DepthUnit
 from n3d_core.errors import DepthError
+from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import MAX_PIXELS
 from n3d_core.geometry.frame_folder import read_image
 
@@ -21,6 +24,97 @@ _EXR_SWITCH = "OPENCV_IO_ENABLE_OPENEXR"
 
 UNREADABLE = (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error)
 """What NumPy raises for files that are damaged, or whose header claims more than fits memory."""
+
+
+@dataclass(frozen=True)
+class DepthUnit:
+    """How raw values become metres: `rotate(raw) / per_metre`.
+
+    Attributes:
+        name: as it is given on the command line.
+        per_metre: raw values a metre.
+        rotated_bits: how many bits 16-bit values were rotated to the left by (3 in SUN RGB-D, else 0).
+    """
+
+    name: str
+    per_metre: float
+    rotated_bits: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> DepthUnit:
+        """`mm`, `m`, `tum` (5000 a metre), `sun` (millimetres, rotated by 3 bits), or raw values a metre as a number.
+
+        Raises:
+            DepthError: if it is none of them.
+        """
+        if text in _NAMED:
+            return _NAMED[text]
+        try:
+            per_metre = float(text)
+        except ValueError:
+            per_metre = math.nan
+        if not (math.isfinite(per_metre) and per_metre > 0):
+            known = ", ".join(_NAMED)
+            raise DepthError(f"depth unit {text!r}: one of {known}, or how many raw values make a metre, is wanted")
+        return cls(text, per_metre)
+
+    @classmethod
+    def of(cls, raw: NDArray[Any]) -> DepthUnit:
+        """What the type says where nothing else does: 16 bits and more are millimetres, floats metres (REP 118).
+
+        Raises:
+            DepthError: for 8-bit images, whose unit cannot be known.
+        """
+        if np.issubdtype(raw.dtype, np.floating):
+            return _NAMED["m"]
+        if raw.dtype.itemsize < 2:
+            raise DepthError(
+                f"depth image is {raw.dtype}: 8 bits hold 256 distances of unknown unit; give a 16-bit PNG in "
+                "millimetres or metres as floats, or name the unit (raw values a metre)"
+            )
+        return _NAMED["mm"]
+
+    def to_metres(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        """Raw values [H, W] -> metres float32 [H, W]; NaN where invalid.
+
+        Invalid are NaN, infinities, zero and less, and the largest 16-bit value, with which drivers mark overflow.
+
+        Raises:
+            DepthError: if the array is not [H, W], or its type does not go with the unit.
+        """
+        if raw.ndim != 2 or raw.size == 0:
+            raise DepthError(f"depth image is {raw.dtype} {list(raw.shape)}: one channel [H, W] is wanted")
+        if not (np.issubdtype(raw.dtype, np.integer) or np.issubdtype(raw.dtype, np.floating)):
+            raise DepthError(f"depth image is {raw.dtype}: integers or floats are wanted")
+        if self.rotated_bits and raw.dtype != np.uint16:
+            raise DepthError(f"depth unit {self.name!r} is an encoding of 16-bit images; this one is {raw.dtype}")
+        return _table(self)[raw] if raw.dtype == np.uint16 else self._divided(raw)
+
+    def _divided(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        invalid = raw <= 0
+        if np.issubdtype(raw.dtype, np.floating):
+            invalid |= ~np.isfinite(raw)
+        # divided in float64: a float16 or an integer times anything else would lose its last digits
+        return (np.where(invalid, np.nan, raw.astype(np.float64)) / self.per_metre).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def _table(unit: DepthUnit) -> NDArray[np.float32]:
+    """Metres of each 16-bit value: looking up is several times as fast as dividing, at camera rate."""
+    raw = np.arange(1 << 16, dtype=np.uint16)
+    turned = (raw >> unit.rotated_bits) | (raw << (16 - unit.rotated_bits)) if unit.rotated_bits else raw
+    metres = unit._divided(turned)
+    metres[[0, -1]] = np.nan
+    metres.setflags(write=False)
+    return metres
+
+
+_NAMED = {
+    "mm": DepthUnit("mm", 1000.0),
+    "m": DepthUnit("m", 1.0),
+    "tum": DepthUnit("tum", 5000.0),
+    "sun": DepthUnit("sun", 1000.0, rotated_bits=3),
+}
 
 
 def read_depth(path: str | Path, unit: str | None = None) -> NDArray[np.float32]:
@@ -84,3 +178,36 @@ def _read_numpy(path: Path) -> NDArray[Any]:
             return np.asarray(loaded["depth" if "depth" in names else names[0]])
     except UNREADABLE as error:
         raise DepthError(f"{path}: cannot be read as a NumPy array of numbers: {error}") from error
+
+
+def is_point_map(path: Path) -> bool:
+    """Whether a file is a NumPy archive with the reference's two arrays."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return path.suffix.lower() == ".npz" and {"pcd.npy", "intr.npy"} <= set(archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def read_point_map(path: Path) -> tuple[NDArray[np.float32], Camera]:
+    """Depth [H, W] in metres (NaN where the mask is off) and its camera, of a point map.
+
+    `pcd` is [H, W, 4]: x left, y up, z forward in metres, and a mask; `intr` is the intrinsic matrix in fractions of
+    the image's width and height.
+
+    Raises:
+        DepthError: if the arrays have other shapes.
+        CameraError: if the intrinsics are not usable.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            cloud, intrinsics = np.asarray(arrays["pcd"]), np.asarray(arrays["intr"], dtype=np.float64)
+    except UNREADABLE as error:
+        raise DepthError(f"{path}: cannot be read as a point map: {error}") from error
+    if cloud.ndim != 3 or cloud.shape[2] != 4 or intrinsics.shape != (3, 3) or cloud.size > 4 * MAX_PIXELS:
+        shapes = f"pcd {list(cloud.shape)} and intr {list(intrinsics.shape)}"
+        raise DepthError(f"{path}: {shapes}; [H, W, 4] and [3, 3] are wanted")
+    height, width = cloud.shape[:2]
+    z = cloud[..., 2].astype(np.float32)
+    valid = (cloud[..., 3] > 0.5) & np.isfinite(z) & (z > 0)
+    return np.where(valid, z, np.float32(np.nan)), Camera.from_fractions(intrinsics, width, height)

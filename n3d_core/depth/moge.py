@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.depth.monocular import DepthEstimate, device_named
+from n3d_core.depth.estimate import DepthEstimate, device_named
 from n3d_core.errors import CheckpointError, MissingDependencyError
 from n3d_core.geometry.camera import Camera
 

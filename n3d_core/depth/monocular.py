@@ -2,48 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from n3d_core.depth.estimate import MonocularDepth
 from n3d_core.errors import CheckpointError
-from n3d_core.geometry.camera import Camera
-
-
-@dataclass(frozen=True)
-class DepthEstimate:
-    """What a monocular model sees.
-
-    Attributes:
-        depth: float32 [H, W], metres along z, NaN where the model says nothing (sky, masked).
-        camera: the intrinsics that the depth goes with: those that were given, or the model's own estimate.
-    """
-
-    depth: NDArray[np.float32]
-    camera: Camera
-
-
-class MonocularDepth(Protocol):
-    """A loaded monocular depth model.
-
-    Attributes:
-        name: for people to read.
-        far: metres beyond which it says nothing.
-    """
-
-    name: str
-    far: float
-
-    def estimate(self, color: NDArray[np.uint8], camera: Camera | None) -> DepthEstimate:
-        """Depth of an RGB image [H, W, 3]; `camera` None asks the model for the intrinsics too.
-
-        Raises:
-            CameraError: if the model needs a camera and none is given.
-        """
-
 
 # names that stand for a published model; `n3d download` fetches them
 PUBLISHED = {"indoor": "depth-anything-v2-indoor", "outdoor": "depth-anything-v2-outdoor", "moge": "moge-2"}
@@ -73,13 +35,6 @@ def load_monocular(source: str, device: str = "auto") -> MonocularDepth:
         f"{folder}: holds no monocular depth model: config.json with model.safetensors (Depth Anything V2), or "
         "model.pt (MoGe-2) is wanted"
     )
-
-
-def device_named(name: str) -> str:
-    """The torch device of a name: `auto` is the GPU where there is one."""
-    import torch
-
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
 def _folder(source: str) -> Path:

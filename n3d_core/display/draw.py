@@ -17,9 +17,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from n3d_core.atomic_write import atomic_write
 from n3d_core.errors import ImageError
-from n3d_core.geometry.boxes import Box3D
+from n3d_core.geometry.boxes import Box3D, OrientedBox
 from n3d_core.geometry.camera import Camera
-from n3d_core.geometry.oriented_box import OrientedBox
 
 Paint = tuple[int, int, int]
 AnyBox = Box3D | OrientedBox

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from n3d_core.atomic_write import atomic_write
 from n3d_core.display.draw import AnyBox, caption, class_color
 from n3d_core.errors import ImageError, MissingDependencyError
-from n3d_core.geometry.boxes import Box3D
+from n3d_core.geometry.boxes import Box3D, OrientedBox
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
-from n3d_core.geometry.oriented_box import OrientedBox
 
 _MOST_POINTS = 300_000
 _UNTURNED = (0.0, 0.0, 0.0, 1.0)

@@ -1,8 +1,8 @@
-"""3D boxes in the camera's optical frame, their overlap and their projection."""
+"""3D boxes: axis-aligned in the optical frame, or oriented in any frame; their overlap and their projection."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from n3d_core.geometry.camera import Camera
 
 Vector = tuple[float, float, float]
+Quaternion = tuple[float, float, float, float]
 
 CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
 """Of the unit box [8, 3]; the bits of a corner's number are its sides along x, y and z."""
@@ -63,6 +64,90 @@ class Box3D:
         left, top = np.nanmin(pixels, axis=0)
         right, bottom = np.nanmax(pixels, axis=0)
         return float(left), float(top), float(right), float(bottom)
+
+
+@dataclass(frozen=True)
+class OrientedBox:
+    """A box in metres; its own axes are turned by `quaternion` against those of the frame it is given in.
+
+    Attributes:
+        label, center, size, score, covariance: as in `Box3D`; `size` is along the box's own axes.
+        quaternion: (x, y, z, w), unit length.
+    """
+
+    label: str
+    center: Vector
+    size: Vector
+    score: float = 1.0
+    covariance: tuple[float, ...] | None = None
+    quaternion: Quaternion = (0.0, 0.0, 0.0, 1.0)
+
+    @classmethod
+    def of(cls, box: Box3D) -> OrientedBox:
+        """The same box, with no rotation."""
+        return cls(box.label, box.center, box.size, box.score, box.covariance)
+
+    @property
+    def rotation(self) -> NDArray[np.float64]:
+        """[3, 3]: columns are the box's own axes in the frame it is given in."""
+        return rotation_of(self.quaternion)
+
+    def corners(self) -> NDArray[np.float64]:
+        """The eight corners [8, 3]."""
+        return np.asarray(self.center) + (CORNERS * np.asarray(self.size)) @ self.rotation.T
+
+    def contains(self, points: NDArray[Any], margin: float = 0.0) -> NDArray[np.bool_]:
+        """Which of the points [..., 3] lie inside, or within `margin` metres of it; NaN points do not."""
+        own = (np.asarray(points) - np.asarray(self.center)) @ self.rotation
+        with np.errstate(invalid="ignore"):
+            inside: NDArray[np.bool_] = (np.abs(own) <= np.asarray(self.size) / 2 + margin).all(axis=-1)
+        return inside
+
+    def transformed(self, rotation: NDArray[Any], translation: NDArray[Any]) -> OrientedBox:
+        """The same box in another frame (`p_new = rotation @ p + translation`); its size does not change."""
+        turn = np.asarray(rotation, dtype=np.float64)
+        center = turn @ np.asarray(self.center) + np.asarray(translation)
+        covariance = self.covariance
+        if covariance is not None:
+            covariance = tuple(float(v) for v in (turn @ np.reshape(covariance, (3, 3)) @ turn.T).reshape(-1))
+        return replace(
+            self,
+            center=(float(center[0]), float(center[1]), float(center[2])),
+            covariance=covariance,
+            quaternion=quaternion_of(turn @ self.rotation),
+        )
+
+
+def quaternion_of(rotation: NDArray[Any]) -> Quaternion:
+    """(x, y, z, w) with w >= 0 of a rotation matrix [3, 3]."""
+    m = np.asarray(rotation, dtype=np.float64)
+    # Of the four ways to start (Shepperd), the one with the largest component is stable.
+    squares = np.array(
+        [m[0, 0] - m[1, 1] - m[2, 2], m[1, 1] - m[0, 0] - m[2, 2], m[2, 2] - m[0, 0] - m[1, 1], np.trace(m)]
+    )
+    q = np.zeros(4)
+    i = int(np.argmax(squares))
+    q[i] = np.sqrt(1 + squares[i]) / 2
+    if i == 3:
+        q[:3] = np.array([m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]]) / (4 * q[3])
+    else:
+        j, k = (i + 1) % 3, (i + 2) % 3
+        q[j], q[k] = (m[j, i] + m[i, j]) / (4 * q[i]), (m[k, i] + m[i, k]) / (4 * q[i])
+        q[3] = (m[k, j] - m[j, k]) / (4 * q[i])
+    q = q / np.linalg.norm(q) * (-1 if q[3] < 0 else 1)
+    return float(q[0]), float(q[1]), float(q[2]), float(q[3])
+
+
+def rotation_of(quaternion: Quaternion) -> NDArray[np.float64]:
+    """The rotation matrix [3, 3] of a unit quaternion (x, y, z, w)."""
+    x, y, z, w = quaternion
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
 
 
 def iou_3d(a: Box3D, b: Box3D) -> float:

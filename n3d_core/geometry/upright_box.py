@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.geometry.oriented_box import OrientedBox, quaternion_of
+from n3d_core.geometry.boxes import OrientedBox, quaternion_of
 
 _LEAST_POINTS = 40
 _MOST_POINTS = 1500  # enough for a yaw; more only cost time

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from n3d_core.depth.monocular import DepthEstimate
+from n3d_core.depth.estimate import DepthEstimate
 from n3d_core.errors import CameraError, DepthError, ImageError
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.depth.units import DepthUnit
+from n3d_core.depth.files import DepthUnit
 from n3d_core.errors import DepthError, ImageError
 from n3d_core.geometry.frame import MAX_PIXELS
 

@@ -12,7 +12,7 @@ from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
-from n3d_core.depth.units import DepthUnit
+from n3d_core.depth.files import DepthUnit
 from n3d_core.errors import DepthError, ImageError
 from n3d_core.geometry.frame import MAX_PIXELS
 from n3d_ros.frames.compressed import decode_color, decode_depth

@@ -11,7 +11,7 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 
-from n3d_core.geometry.oriented_box import rotation_of
+from n3d_core.geometry.boxes import rotation_of
 from n3d_ros.errors import TransformError
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -13,7 +14,6 @@ from n3d_ros.demo.node_process import profile_variable
 from n3d_ros.errors import NoImageError
 from n3d_ros.frames.assembly import RgbdMessages, needs_depth_info
 from n3d_ros.inputs.newest_topic import Arrival, NewestTopic
-from n3d_ros.inputs.pairing import nearest, newest_pair
 
 DISCOVERY_S = 0.5  # a camera info that is published arrives within this time after it is subscribed
 LOSS_SHARE = 0.9  # below this share of received messages, loss is named
@@ -156,3 +156,31 @@ def _cause(topic: NewestTopic) -> str:
     if topic.publishers == 0:
         return f"nothing on {topic.name}: it has no publisher; check the camera and how the topic is remapped"
     return f"nothing on {topic.name} yet from {topic.publishers} publisher(s)"
+
+
+class Stamped(Protocol):
+    """Anything with a stamp in nanoseconds."""
+
+    @property
+    def stamp_ns(self) -> int: ...
+
+
+A = TypeVar("A", bound=Stamped)
+B = TypeVar("B", bound=Stamped)
+
+
+def newest_pair(first: Sequence[A], second: Sequence[B], bound_ns: int) -> tuple[A, B] | None:
+    """The newest of `first` with a partner in `second` within `bound_ns`, and its nearest partner; None if none has.
+
+    Both sequences may be in any order. Newest goes before nearest: a robot acts on the present.
+    """
+    for one in sorted(first, key=lambda item: item.stamp_ns, reverse=True):
+        partner = nearest(one, second)
+        if partner is not None and abs(partner.stamp_ns - one.stamp_ns) <= bound_ns:
+            return one, partner
+    return None
+
+
+def nearest(to: Stamped, among: Sequence[B]) -> B | None:
+    """The one of `among` whose stamp is nearest to `to`'s; None if there is none."""
+    return min(among, key=lambda item: abs(item.stamp_ns - to.stamp_ns), default=None)

@@ -14,6 +14,7 @@ from rclpy.node import Node
 from n3d_core.errors import MissingDependencyError
 from n3d_ros.errors import NoImageError
 from n3d_ros.frames.assembly import RgbdMessages
+from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.inputs.newest_topic import Arrival, NewestTopic
 from n3d_ros.inputs.rgbd_topics import RgbdTopics
 from n3d_ros.node.stamps import is_sound, nanoseconds_of
@@ -110,6 +111,18 @@ class FilteredTopics(RgbdTopics):
         with self._synchronizer.lock:
             for queue in self._synchronizer.queues:
                 queue.clear()
+
+
+def subscribe_inputs(node: Node, parameters: GroundingParameters) -> RgbdTopics:
+    """Subscribes the input topics; `close` ends it.
+
+    Raises:
+        MissingDependencyError: if message_filters is asked for and not installed.
+    """
+    options = (parameters.color_transport, parameters.depth_transport, not parameters.monocular_depth)
+    if parameters.synchronizer == "message_filters":
+        return FilteredTopics(node, round(parameters.pairing_tolerance * 1e9), *options)
+    return RgbdTopics(node, *options)
 
 
 def _slop(bound_ns: int) -> Duration:

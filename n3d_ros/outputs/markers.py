@@ -11,7 +11,7 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from n3d_core.display.draw import EDGES, caption, class_color
-from n3d_core.geometry.oriented_box import OrientedBox
+from n3d_core.geometry.boxes import OrientedBox
 from n3d_ros.outputs.messages import pose_message
 
 _UNIT_CORNERS = OrientedBox("", (0, 0, 0), (1, 1, 1)).corners()

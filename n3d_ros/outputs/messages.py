@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithPose
 
-from n3d_core.geometry.oriented_box import OrientedBox
+from n3d_core.geometry.boxes import OrientedBox
 from n3d_ros.errors import status_of
 from n3d_ros.msg import Answer, Result, StageTime, Value
 from n3d_ros.node.stamps import stamp_of

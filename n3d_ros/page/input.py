@@ -18,8 +18,8 @@ from n3d_ros.errors import NoImageError
 from n3d_ros.frames.assembly import ColorImage
 from n3d_ros.frames.transforms import Transforms
 from n3d_ros.grounding_parameters import GroundingParameters
-from n3d_ros.inputs.input_source import subscribe_inputs
 from n3d_ros.inputs.rgbd_topics import RgbdTopics
+from n3d_ros.inputs.synchronized_topics import subscribe_inputs
 from n3d_ros.queries.frame_source import FrameSource
 
 TRANSFORM_S = 0.05  # it is looked up in the executor's thread

@@ -21,8 +21,8 @@ from vision_msgs.msg import Detection3D, Detection3DArray
 
 from n3d_core.display.draw import draw_boxes
 from n3d_core.errors import MissingDependencyError, N3DError
+from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.frame import Frame
-from n3d_core.geometry.oriented_box import OrientedBox
 from n3d_ros.errors import STATUS_NAMES
 from n3d_ros.frames.assembly import ColorImage
 from n3d_ros.frames.transforms import Transforms

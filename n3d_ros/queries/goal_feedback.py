@@ -6,7 +6,7 @@ import time
 
 from rclpy.action.server import ServerGoalHandle
 
-from n3d_core.geometry.oriented_box import OrientedBox
+from n3d_core.geometry.boxes import OrientedBox
 from n3d_ros.action import Query
 from n3d_ros.outputs.messages import detection_message, header_message
 from n3d_ros.queries.runner import Progress

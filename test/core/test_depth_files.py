@@ -13,8 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from n3d_core.depth.files import read_depth
-from n3d_core.depth.point_map import is_point_map, read_point_map
+from n3d_core.depth.files import is_point_map, read_depth, read_point_map
 from n3d_core.errors import DepthError
 
 METRES = np.array([[0.5, 1.25, np.nan], [2.0, 3.5, 4.0]], np.float32)

@@ -11,7 +11,7 @@ import pytest
 from n3d_core.display.draw import EDGES, caption, class_color, draw_boxes, enlarged, save_picture
 from n3d_core.errors import ImageError
 from n3d_core.geometry import Box3D, Camera
-from n3d_core.geometry.oriented_box import OrientedBox, quaternion_of
+from n3d_core.geometry.boxes import OrientedBox, quaternion_of
 
 CAMERA = Camera.from_fov(60.0, 640, 480)
 GREY = np.full((480, 640, 3), 90, np.uint8)

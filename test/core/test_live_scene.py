@@ -11,7 +11,7 @@ import pytest
 
 from n3d_core.errors import MissingDependencyError
 from n3d_core.geometry import Box3D, Camera, Frame
-from n3d_core.geometry.oriented_box import OrientedBox
+from n3d_core.geometry.boxes import OrientedBox
 
 pytest.importorskip("rerun")
 

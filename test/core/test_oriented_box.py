@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from n3d_core.geometry.boxes import Box3D
-from n3d_core.geometry.oriented_box import OrientedBox, quaternion_of, rotation_of
+from n3d_core.geometry.boxes import Box3D, OrientedBox, quaternion_of, rotation_of
 
 BOX = Box3D("mug", (0.1, -0.2, 1.0), (0.1, 0.2, 0.3), 0.8, covariance=(1.0, 0, 0, 0, 4.0, 0, 0, 0, 9.0))
 QUARTER = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])  # 90 degrees about z

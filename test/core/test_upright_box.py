@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.gravity import gravity_from_points
-from n3d_core.geometry.oriented_box import OrientedBox
 from n3d_core.geometry.upright_box import upright_box
 
 SIZE = (0.30, 0.20, 0.12)  # along the box's own x, down, z

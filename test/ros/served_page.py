@@ -20,10 +20,10 @@ from rclpy.parameter import Parameter
 from rclpy.task import Future
 from vision_msgs.msg import Detection3DArray
 
+from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import write_frame
-from n3d_core.geometry.oriented_box import OrientedBox
 from n3d_ros.outputs.messages import detections_message, header_message
 from n3d_ros.page.page_node import PageNode
 from n3d_ros.page.server import PageServer

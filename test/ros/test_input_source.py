@@ -13,14 +13,14 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 
-from n3d_core.depth.monocular import DepthEstimate
+from n3d_core.depth.estimate import DepthEstimate
 from n3d_core.errors import ConfigError, DepthError, MissingDependencyError
 from n3d_ros.demo.node_process import NodeProcess
 from n3d_ros.errors import NoImageError
 from n3d_ros.frames.assembly import Door, RgbdMessages, assemble_frame
 from n3d_ros.grounding_parameters import GroundingParameters
-from n3d_ros.inputs.input_source import subscribe_inputs
 from n3d_ros.inputs.rgbd_topics import RgbdTopics
+from n3d_ros.inputs.synchronized_topics import subscribe_inputs
 from n3d_ros.node.parameters import ParameterSet
 from n3d_ros.playback.camera_node import frame_messages, stamped
 from n3d_ros.queries.memory import gpu_memory

@@ -316,7 +316,7 @@ def test_the_demo_finds_at_least_half_of_the_true_boxes(demo_report):
 
 
 def test_a_box_on_the_wire_is_the_box_that_was_decoded():
-    from n3d_core.geometry.oriented_box import OrientedBox
+    from n3d_core.geometry.boxes import OrientedBox
     from n3d_ros.outputs.messages import detection_message, header_message
 
     box = OrientedBox("red mug", (0.1, 0.2, 0.9), (0.08, 0.1, 0.09), 0.75, tuple(np.diag([1.0, 2.0, 3.0]).reshape(-1)))

@@ -12,7 +12,7 @@ from visualization_msgs.msg import Marker
 
 from n3d_core.display.draw import class_color, draw_boxes
 from n3d_core.errors import ConfigError
-from n3d_core.geometry.oriented_box import OrientedBox
+from n3d_core.geometry.boxes import OrientedBox
 from n3d_ros.outputs.clouds import object_clouds
 from n3d_ros.outputs.markers import marker_array
 from n3d_ros.outputs.messages import detections_message

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from n3d_ros.inputs.pairing import nearest, newest_pair
-from n3d_ros.inputs.topic_statistics import TopicStatistics
+from n3d_ros.inputs.newest_topic import TopicStatistics
+from n3d_ros.inputs.rgbd_topics import nearest, newest_pair
 
 MS = 1_000_000
 

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.frame import Frame
-from n3d_core.geometry.oriented_box import OrientedBox
+from n3d_ros.frames.placement import Placement, Refinement
 from n3d_ros.grounding_parameters import GroundingParameters
-from n3d_ros.queries.runner import Placement, QueryRunner, Refinement
+from n3d_ros.queries.runner import QueryRunner
 
 LEVEL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # optical frame of a level camera to base_link (z up)
 

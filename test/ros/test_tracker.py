@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from n3d_core.geometry.oriented_box import OrientedBox
+from n3d_core.geometry.boxes import OrientedBox
 from n3d_ros.queries.tracker import Tracker
 
 S = 1_000_000_000

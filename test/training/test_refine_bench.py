@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from training.scenes.config import SceneConfig
 
 from bench.refine import hull, measure, oriented_iou, real_cases, synthetic_cases
-from n3d_core.geometry.oriented_box import OrientedBox
+from n3d_core.geometry.boxes import OrientedBox
 from training.scenes.scene_config import SceneConfig
 
 REAL = Path(__file__).parents[3] / "shared/data/sunrgbd_bed"

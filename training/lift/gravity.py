@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.geometry.oriented_box import OrientedBox, quaternion_of
+from n3d_core.geometry.boxes import OrientedBox, quaternion_of
 
 IMAGE_DOWN = np.array([0.0, 1.0, 0.0])
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from n3d_core.errors import CameraError
 from n3d_core.geometry import Box3D, Camera, Frame
+from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.frame_folder import TrueObject, Truth
-from n3d_core.geometry.oriented_box import OrientedBox
 from training.lift import masks
 from training.lift.gravity import upright_box
 from training.lift.lift_config import LiftConfig

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from n3d_core.geometry import Box3D, Camera
-from n3d_core.geometry.oriented_box import OrientedBox
+from n3d_core.geometry.boxes import OrientedBox
+from training.lift.errors import ShardError
 from training.lift.export.sharegpt import SIDE_NAME
 from training.lift.problems import ShardError
 from training.lift.reader import LiftedDataset
@@ -149,7 +150,7 @@ def _annotation(
 
 
 def _box(entry: dict[str, Any]) -> OrientedBox:
-    from n3d_core.geometry.oriented_box import quaternion_of
+    from n3d_core.geometry.boxes import quaternion_of
 
     width, height, length = (float(v) for v in entry["dimensions"])
     x, y, z = (float(v) for v in entry["center_cam"])
