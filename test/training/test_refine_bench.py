@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training.scenes.config import SceneConfig
 
 from bench.refine import hull, measure, oriented_iou, real_cases, synthetic_cases
 from n3d_core.geometry.boxes import OrientedBox

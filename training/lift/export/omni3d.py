@@ -16,7 +16,6 @@ import numpy as np
 
 from n3d_core.geometry import Box3D, Camera
 from n3d_core.geometry.boxes import OrientedBox
-from training.lift.errors import ShardError
 from training.lift.export.sharegpt import SIDE_NAME
 from training.lift.problems import ShardError
 from training.lift.reader import LiftedDataset
