@@ -348,7 +348,7 @@ def test_a_size_that_shows_no_object_is_named(lifted_config: MakeConfig) -> None
         (["data.lifted={}"], "neither cache nor lifted is set"),
         (["data.lifted={a: 0.5}"], "the shares sum to 0.5: 1 is wanted"),
         (["data.lifted={a: 1.0}", "data.cache=b"], "sum to 1 and leave nothing for data.cache"),
-        (["data.lifted={a: much}"], "a: 'much': a share of the images from 0.001 to 1 is wanted"),
+        (["data.lifted={a: much}"], "data.lifted.a is 'much': float is wanted"),
         (["data.lifted=[a]"], "lifted is .*: dict is wanted"),
         (["data.size=small"], "size 'small': WIDTHxHEIGHT is wanted"),
         (["data.referring=2"], "data.referring is 2.0: a share from 0 to 1"),

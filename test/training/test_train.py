@@ -232,7 +232,11 @@ def test_a_state_of_another_model_is_refused(make_config: MakeConfig) -> None:
         ("optim.speed=1", "unknown key 'speed'"),
         ("precision=fp8", "precision is 'fp8': one of fp32, bf16, auto is wanted"),
         ("batch=0", "batch is 0: at least 1 is wanted"),
+        ("optim.speed=1", "in optim; known keys are name, matrix_lr, lr,"),
+        ("stpes=1", "unknown key 'stpes'; known keys are init, output, data,"),
         ("batch=two", "batch is 'two': int is wanted"),
+        ("data.mixture={label: yes}", "data.mixture.label is True: float is wanted"),
+        ("data.cache.x=1", "data.cache is not a mapping"),
         ("data.mixture={cats: 1.0}", r"unknown kinds \['cats'\]"),
         ("data.cache=/nowhere", "/nowhere: no shard found"),
         ("validation.every=7", "a multiple of save_every"),
@@ -242,6 +246,10 @@ def test_a_state_of_another_model_is_refused(make_config: MakeConfig) -> None:
 def test_bad_settings_are_named(make_config: MakeConfig, override: str, message: str) -> None:
     with pytest.raises(N3DError, match=message):
         Trainer(make_config(override), CPU)
+
+
+def test_numbers_of_the_command_line_need_no_point(make_config: MakeConfig) -> None:
+    assert make_config("optim.lr=1e-4", "optim.ema=0").optim.lr == 1e-4
 
 
 def test_a_config_that_is_no_mapping_is_refused(tmp_path: Path) -> None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import types
-import typing
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from n3d_core.errors import ConfigError
+from training.entry.yaml_file import Strict, read_settings
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Strict):
     """Where samples come from and how they are mixed.
 
     Attributes:
@@ -63,7 +59,7 @@ class DataConfig:
         if not self.cache and not self.lifted:
             raise ConfigError("data: neither cache nor lifted is set: name a folder of scenes or of lifted shards")
         for folder, share in self.lifted.items():
-            if isinstance(share, bool) or not isinstance(share, int | float) or not 0.001 <= share <= 1:
+            if not 0.001 <= share <= 1:
                 raise ConfigError(f"data.lifted: {folder}: {share!r}: a share of the images from 0.001 to 1 is wanted")
         total = sum(self.lifted.values())
         if self.cache and total > 0.9995:
@@ -73,7 +69,7 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class OptimConfig:
+class OptimConfig(Strict):
     """The optimiser.
 
     `muon` orthogonalises the updates of hidden matrices, scaled to the size of AdamW's (unscaled ones grow the weights
@@ -92,7 +88,7 @@ class OptimConfig:
 
 
 @dataclass(frozen=True)
-class LossConfig:
+class LossConfig(Strict):
     """Weights of the losses.
 
     Attributes:
@@ -110,7 +106,7 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
-class LoraConfig:
+class LoraConfig(Strict):
     """Low-rank adapters, used where `train` is `lora`.
 
     Attributes:
@@ -129,7 +125,7 @@ class LoraConfig:
 
 
 @dataclass(frozen=True)
-class ValidationConfig:
+class ValidationConfig(Strict):
     """Evaluation during training.
 
     Attributes:
@@ -147,7 +143,7 @@ class ValidationConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Strict):
     """A training.
 
     Attributes:
@@ -210,55 +206,6 @@ class TrainConfig:
             )
 
     @classmethod
-    def from_yaml(cls, path: str | Path, overrides: list[str] | None = None) -> TrainConfig:
+    def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
         """Reads a YAML file; `overrides` are `a.b=value` strings."""
-        try:
-            data = yaml.safe_load(Path(path).read_text())
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
-        for override in overrides or []:
-            key, sep, value = override.partition("=")
-            if not sep:
-                raise ConfigError(f"override {override!r}: key=value is wanted")
-            _set(data, key.split("."), yaml.safe_load(value))
-        return build(cls, data, str(path))
-
-
-def build(cls: Any, data: Any, where: str) -> Any:
-    """A dataclass from a mapping: unknown and missing keys and wrong types are `ConfigError`s that name the key."""
-    if not isinstance(data, dict):
-        raise ConfigError(f"{where}: a mapping is wanted, {type(data).__name__} found")
-    hints = typing.get_type_hints(cls)
-    known = {f.name: f for f in dataclasses.fields(cls)}
-    for key in data:
-        if key not in known:
-            raise ConfigError(f"{where}: unknown key {key!r}; known keys are {', '.join(known)}")
-    missing = [n for n, f in known.items() if f.default is f.default_factory is dataclasses.MISSING and n not in data]
-    if missing:
-        raise ConfigError(f"{where}: the key {missing[0]!r} is missing")
-    values = {}
-    for key, value in data.items():
-        hint = hints[key]
-        if dataclasses.is_dataclass(hint):
-            values[key] = build(hint, value, f"{where}: {key}")
-        else:
-            values[key] = _checked(value, hint, f"{where}: {key}")
-    return cls(**values)
-
-
-def _checked(value: Any, hint: Any, where: str) -> Any:
-    origin = typing.get_origin(hint)
-    expected = origin or hint
-    if isinstance(hint, types.UnionType):
-        return value
-    if expected is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
-        raise ConfigError(f"{where} is {value!r}: {getattr(expected, '__name__', expected)} is wanted")
-    return value
-
-
-def _set(data: dict[str, Any], keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
-        data = data.setdefault(key, {})
-    data[keys[-1]] = value
+        return read_settings(cls, path, overrides)

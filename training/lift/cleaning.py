@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from n3d_core.errors import ConfigError
+from training.entry.yaml_file import Strict
 from training.lift.cloud import dbscan, largest_clusters, separate, statistical_inliers, voxelise
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class CleanConfig:
+class CleanConfig(Strict):
     """How points are cleaned. A voxel is the object's apparent size over `voxels_across`, but not finer than the noise.
 
     Attributes:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n3d_core.geometry import Camera
+from training.entry.yaml_file import Strict
 from training.lift.object_mask import ObjectMask
 
 Floats = NDArray[np.float64]
@@ -29,7 +30,7 @@ IMAGE_UP = np.array([0.0, -1.0, 0.0])
 
 
 @dataclass(frozen=True)
-class CompletionConfig:
+class CompletionConfig(Strict):
     """How the whole object is inferred.
 
     Attributes:

@@ -8,11 +8,9 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from n3d_core.depth import DepthUnit
 from n3d_core.errors import ConfigError
-from training.learn.config import build
+from training.entry.yaml_file import Strict, read_settings
 from training.lift.cleaning import CleanConfig
 from training.lift.completion import CompletionConfig
 from training.lift.rules import RulesConfig
@@ -23,7 +21,7 @@ ALIGNMENTS = ("camera", "gravity")
 
 
 @dataclass(frozen=True)
-class SourceConfig:
+class SourceConfig(Strict):
     """Where images and annotations come from; which of the paths a kind needs is said in docs/data-engine.md.
 
     Attributes:
@@ -68,7 +66,7 @@ class SourceConfig:
 
 
 @dataclass(frozen=True)
-class ModelsConfig:
+class ModelsConfig(Strict):
     """Networks that fill in what the source lacks; each is a local folder in transformers' form, empty for none.
 
     Attributes:
@@ -107,7 +105,7 @@ class ModelsConfig:
 
 
 @dataclass(frozen=True)
-class OutputConfig:
+class OutputConfig(Strict):
     """What is written.
 
     Attributes:
@@ -143,7 +141,7 @@ class OutputConfig:
 
 
 @dataclass(frozen=True)
-class LiftConfig:
+class LiftConfig(Strict):
     """A run of the data engine."""
 
     source: SourceConfig
@@ -161,12 +159,7 @@ class LiftConfig:
         Raises:
             ConfigError: names the key that is unknown, missing or of the wrong type.
         """
-        try:
-            data = yaml.safe_load(Path(path).read_text())
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
-        config: LiftConfig = build(cls, data, str(path))
-        return config
+        return read_settings(cls, path)
 
     @property
     def fingerprint(self) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training.entry.yaml_file import Strict
 from training.lift.object_mask import Box2D, ObjectMask
 
 REASONS = {
@@ -32,7 +33,7 @@ REASONS = {
 
 
 @dataclass(frozen=True)
-class RulesConfig:
+class RulesConfig(Strict):
     """Limits of the filters; lengths in metres, shares 0..1."""
 
     min_mask_pixels: int = 150

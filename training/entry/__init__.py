@@ -1,0 +1,1 @@
+"""What every command of `training` shares: how it is run, and how its YAML file is read."""
