@@ -199,19 +199,18 @@ def _two_workers(images: int, passes: int = 8) -> tuple[float, float, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; with `--json` the last line is JSON."""
+    """Prints a table and, last, the figures as one JSON line."""
     parser = argparse.ArgumentParser(prog="python -m bench.lift", description=__doc__.split("\n")[0])
     parser.add_argument("--images", type=int, default=12)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", action="store_true", help="print one JSON line at the end")
+    parser.add_argument("--json", action="store_true", help="print only the JSON line on stdout")
     options = parser.parse_args(arguments)
     result = measure(options.images, options.repeats)
     result["cpus"], result["load"] = os.cpu_count(), round(os.getloadavg()[0], 1)
     for key, value in result.items():
         if not isinstance(value, dict):
-            print(f"{key:26s} {value}", file=sys.stderr)
-    if options.json:
-        print(json.dumps(result))
+            print(f"{key:26s} {value}", file=sys.stderr if options.json else sys.stdout)
+    print(json.dumps(result))
     return 0
 
 

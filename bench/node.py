@@ -1,4 +1,4 @@
-"""What the grounding node costs at camera rate: `python bench/node.py [--sizes 640x480,1280x720] [--json]`.
+"""What the grounding node costs at camera rate: `python -m bench.node [--sizes 640x480,1280x720] [--json]`.
 
 Plays RGB-D at 30 Hz to the idle grounding node and to a plain rclpy node (`bench/plain_node.py`) side by side, and
 compares their CPU time; then asks the node, and measures how old its images are and what a service call adds to the
@@ -19,8 +19,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.client import BenchClient, cpu_seconds
 from n3d_core.geometry.camera import Camera

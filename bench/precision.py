@@ -1,7 +1,7 @@
 """What lower precisions cost: one checkpoint on the same held-out scenes, a row for each backend and precision.
 
     python -m bench.precision n3d-tiny --scenes 500 --seed 1
-    python -m bench.precision DIR --backends torch,tensorrt:fp16,tensorrt:int4
+    python -m bench.precision DIR --backends torch,tensorrt:fp16,tensorrt:int4 --json
 
 The table is Markdown on stdout, the last line JSON: figures of `training.evaluate`, and `loss`: the first row's less
 the row's own. A run that was stopped goes on where it was (`--work`).
@@ -69,13 +69,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--questions", type=int, default=4, help="spatial questions a frame")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--work", type=Path, default=Path("~/.cache/n3d/evaluate"), help="folder of finished frames")
+    parser.add_argument("--json", action="store_true", help="print only the JSON line on stdout")
     args = parser.parse_args(arguments)
     try:
         rows = measure(args)
     except N3DError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(markdown("backend", rows))
+    if not args.json:
+        print(markdown("backend", rows))
     print(json.dumps(rows))
     return 0
 

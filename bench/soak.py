@@ -1,4 +1,4 @@
-"""Endurance: `python bench/soak.py --minutes 10 --json`.
+"""Endurance: `python -m bench.soak --minutes 10 --json`.
 
 A camera at 30 Hz and random queries (good, empty, endless, of absent things) for minutes. Memory must not grow, latency
 must not drift, and a status other than the one that a text must have is `unexplained`.
@@ -23,9 +23,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from n3d_ros.msg import Result
 
 from bench.client import BenchClient, resident_bytes

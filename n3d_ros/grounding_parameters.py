@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from n3d_core.backends.names import SPELLINGS
+from n3d_core.backends.select import SPELLINGS
 from n3d_core.depth.cleaning import DepthLimits
 from n3d_core.errors import ConfigError
 from n3d_core.image_size import ImageSize

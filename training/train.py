@@ -19,12 +19,11 @@ import torch
 
 from n3d_core.errors import N3DError
 from n3d_core.language.tokenizer import Tokenizer
-from n3d_core.network.checkpoint import load_network
+from n3d_core.network.checkpoint import INDEX, WEIGHTS, load_network
 from n3d_core.network.config import N3DConfig
 from n3d_core.network.model import N3DNetwork
 from n3d_core.network.plan import ImagePlan, image_plan
 from n3d_core.network.preprocess import longest_side_size, whole_token_size
-from n3d_core.network.shards import INDEX, WEIGHTS
 from training.data.stream import Numbers, SceneSamples, batches
 from training.learn.checkpoints import RESUME, State, export, load_state, save_state, save_tensors
 from training.learn.config import TrainConfig

@@ -1,12 +1,19 @@
-"""What the pipeline asks of a backend: encode an image, and extend a sequence of tokens that has a cache."""
+"""The interface of a backend, encode an image and extend a token sequence, and what all backends share."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from n3d_core.errors import BackendError
+from n3d_core.network.checkpoint import Shards
 from n3d_core.network.config import N3DConfig, TextConfig
 from n3d_core.network.preprocess import VisionInput
 
@@ -75,3 +82,85 @@ class Backend(Protocol):
 def cached_numbers(text: TextConfig, context: int) -> int:
     """How many numbers the keys and values of `context` tokens are, over all layers."""
     return 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_size * context
+
+
+_FP16 = ("fp16", "float16")
+
+
+def require_finite(logits: NDArray[np.float32], backend: str, compute: str) -> None:
+    """Refuses logits that hold an infinity or NaN.
+
+    One overflow anywhere in the network reaches the logits of every later token, since each attends to all before it.
+
+    Args:
+        backend: its name, for the message.
+        compute: the type that matrix products are computed in.
+
+    Raises:
+        BackendError: says what to do.
+    """
+    if np.isfinite(logits).all():
+        return
+    if compute in _FP16:
+        raise BackendError(
+            f"{backend}: values of this network pass the 65,504 that fp16 holds, and its answers would be noise: use "
+            "fp32, or on a GPU bf16 (as in --backend torch:bf16)"
+        )
+    raise BackendError(
+        f"{backend}: the network gives logits that are not finite in {compute}: its weights or the image's points hold "
+        "infinities or NaN; look at the checkpoint, and run `python -m test.parity` where golden vectors are at hand"
+    )
+
+
+_LESS = "onnx:int4 on a CPU and tensorrt:int4 on a GPU need least; or end other programs"
+_SAID = ("can't allocate memory", "not enough memory", "out of memory")  # torch's words on a CPU, in a RuntimeError
+
+
+@contextmanager
+def enough_memory(backend: str) -> Iterator[None]:
+    """Turns a failure to get memory into a BackendError that says what needs less."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise _refusal(backend, error) from error
+    except RuntimeError as error:
+        if not any(words in str(error) for words in _SAID):
+            raise
+        raise _refusal(backend, error) from error
+
+
+def check_host_memory(folder: Path, dtype: torch.dtype, backend: str) -> None:
+    """Refuses to convert a checkpoint's weights to `dtype` where the host has no room: the system would kill somebody.
+
+    Weights that are already of that type stay in their file, and need none.
+
+    Raises:
+        BackendError: if there is not enough memory. CheckpointError: if the folder cannot be read.
+    """
+    available = available_bytes()
+    shards = Shards(folder)
+    count = sum(math.prod(stored.shape) for stored in shards.tensors.values())
+    needed = count * dtype.itemsize
+    if available is None or needed <= available:
+        return
+    if shards.read(next(iter(shards.tensors))).dtype == dtype:
+        return
+    raise BackendError(
+        f"{backend} needs {needed / 1e9:.1f} GB for the weights of {folder}, and {available / 1e9:.1f} GB are free: "
+        f"{_LESS}"
+    )
+
+
+def available_bytes() -> int | None:
+    """Memory and swap that new programs can have; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        kibibytes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+        return 1024 * (kibibytes["MemAvailable"] + kibibytes["SwapFree"])
+    except (OSError, KeyError, ValueError, IndexError):
+        return None
+
+
+def _refusal(backend: str, error: BaseException) -> BackendError:
+    said = str(error).splitlines()
+    return BackendError(f"{backend}: there is not enough memory ({said[0] if said else 'no more is known'}): {_LESS}")

@@ -14,14 +14,13 @@ from typing import Any
 from n3d_core.atomic_write import atomic_write
 from n3d_core.backends.artifact_cache import sha256_of, writing
 from n3d_core.backends.engine_manifest import MANIFEST, damaged, entries_of, kept_entries
-from n3d_core.backends.export import Graph, export_decoder, export_vision
-from n3d_core.backends.graph_store import GRAPH_VERSION
+from n3d_core.backends.export.builder import Weights
+from n3d_core.backends.export.graph import GRAPH_VERSION, Graph, export_decoder, export_vision
+from n3d_core.backends.export.precision import Precision
 from n3d_core.backends.model_digest import model_digest
-from n3d_core.backends.precision import Precision
-from n3d_core.backends.tensorrt_api import TensorRT, local_architecture
-from n3d_core.backends.tensorrt_builder import build_engine, decoder_profiles, profile_entries
-from n3d_core.backends.tensorrt_operators import refusals
-from n3d_core.backends.weights import NetworkWeights
+from n3d_core.backends.tensorrt.api import TensorRT, local_architecture
+from n3d_core.backends.tensorrt.build import build_engine, decoder_profiles, profile_entries
+from n3d_core.backends.tensorrt.operators import refusals
 from n3d_core.errors import ConfigError, EngineError
 from n3d_core.image_size import ImageSize
 from n3d_core.network.checkpoint import load_network
@@ -101,7 +100,7 @@ class Compilation:
             return manifest
 
     def _export(self, place: Path, lowered: bool, capacity: int | None) -> dict[str, Graph]:
-        weights = NetworkWeights(self.network)
+        weights = Weights(self.network)
         log.info("exporting %s for %s (%dx%d patches)", self.folder.name, self.size, self.plan.grid_w, self.plan.grid_h)
         return {
             "vision": export_vision(weights, self.plan, place, self.precision, lowered),

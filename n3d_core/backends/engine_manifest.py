@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from n3d_core.backends.artifact_cache import sha256_of
-from n3d_core.backends.graph_store import GRAPH_VERSION
+from n3d_core.backends.export.graph import GRAPH_VERSION
 
 log = logging.getLogger("n3d.tensorrt")
 

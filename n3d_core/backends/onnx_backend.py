@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n3d_core.backends.artifact_cache import cache_root
-from n3d_core.backends.base import cached_numbers
-from n3d_core.backends.cached_sequence import CachedSequence, Chunk
-from n3d_core.backends.export import Graph
-from n3d_core.backends.finite import require_finite
-from n3d_core.backends.graph_store import GraphStore
+from n3d_core.backends.base import cached_numbers, require_finite
+from n3d_core.backends.export.graph import Graph, GraphStore
+from n3d_core.backends.sequence import CachedSequence, Chunk
 from n3d_core.errors import BackendError, MissingDependencyError
 from n3d_core.network.plan import ImagePlan
 from n3d_core.network.preprocess import VisionInput

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from n3d_core.backends.base import Backend
-from n3d_core.backends.names import COMPILED, PRECISIONS
+if TYPE_CHECKING:
+    from n3d_core.backends.base import Backend
 from n3d_core.errors import BackendError, ConfigError, MissingDependencyError
+
+COMPILED = "+compile"
+"""May end torch's precision: `torch.compile` then fuses the single step, on a GPU."""
+
+PRECISIONS = {
+    "torch": tuple(p + end for p in ("fp32", "fp16", "bf16") for end in ("", COMPILED)),
+    "onnx": ("fp32", "fp16", "int8", "int4"),
+    "tensorrt": ("fp32", "fp16", "bf16", "int8", "int4"),
+}
+"""Of each backend; without one it takes what is usual where it runs."""
+
+SPELLINGS = ("auto", *(s for name, found in PRECISIONS.items() for s in (name, *(f"{name}:{p}" for p in found))))
 
 
 def load_backend(folder: Path, backend: str = "auto", threads: int = 0) -> Backend:
@@ -54,7 +67,7 @@ def _why(name: str, refused: list[str]) -> str:
 
 
 def _load(folder: Path, name: str, precision: str | None, reason: str, threads: int) -> Backend:
-    from n3d_core.backends.memory import enough_memory
+    from n3d_core.backends.base import enough_memory
 
     with enough_memory(name):
         if name == "torch":
@@ -67,7 +80,7 @@ def _load(folder: Path, name: str, precision: str | None, reason: str, threads: 
 def _torch(folder: Path, precision: str | None, reason: str) -> Backend:
     import torch
 
-    from n3d_core.backends.memory import check_host_memory
+    from n3d_core.backends.base import check_host_memory
     from n3d_core.backends.torch_backend import TorchBackend
     from n3d_core.network.checkpoint import load_network
 
@@ -89,8 +102,8 @@ def _onnx(folder: Path, precision: str, reason: str, threads: int) -> Backend:
 
     import_onnxruntime()  # before a graph is exported for nothing
     require_onnx()
-    from n3d_core.backends.graph_store import GraphStore
-    from n3d_core.backends.precision import Precision
+    from n3d_core.backends.export.graph import GraphStore
+    from n3d_core.backends.export.precision import Precision
 
     chosen = Precision.named(precision)
     if chosen.compute == "bf16":
@@ -99,7 +112,7 @@ def _onnx(folder: Path, precision: str, reason: str, threads: int) -> Backend:
 
 
 def _tensorrt(folder: Path, precision: str, reason: str) -> Backend:
-    from n3d_core.backends.tensorrt_api import TensorRT, local_architecture
+    from n3d_core.backends.tensorrt.api import TensorRT, local_architecture
 
     api = TensorRT.installed()
     require_onnx()
@@ -109,9 +122,9 @@ def _tensorrt(folder: Path, precision: str, reason: str) -> Backend:
             f"{api.name} {api.version} needs an NVIDIA GPU to run, and torch sees none: use onnx or torch"
         )
     api.check_target(target, target)
-    from n3d_core.backends.engine_store import EngineStore
-    from n3d_core.backends.precision import Precision
-    from n3d_core.backends.tensorrt_backend import TensorRTBackend
+    from n3d_core.backends.export.precision import Precision
+    from n3d_core.backends.tensorrt.run import TensorRTBackend
+    from n3d_core.backends.tensorrt.supply import EngineStore
 
     return TensorRTBackend(EngineStore(folder, api, target, Precision.named(precision, "fp16")), reason)
 

@@ -24,8 +24,8 @@ COMMANDS = {
     "ask": ("n3d_core.cli.ask", "answer a spatial question, with the answer checked against geometry"),
     "doctor": ("n3d_core.cli.doctor", "say what this machine can run, and what to do about what is missing"),
     "download": ("n3d_core.cli.download", "fetch a published checkpoint and check it"),
-    "compile": ("n3d_core.backends.compile_command", "build engines ahead of time"),
-    "bench": ("n3d_core.bench", "measure this machine"),
+    "compile": ("n3d_core.cli.compile", "build engines ahead of time"),
+    "bench": ("n3d_core.cli.bench", "measure this machine"),
 }
 
 

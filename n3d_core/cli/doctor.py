@@ -165,7 +165,7 @@ def _onnxruntime() -> str:
 
 
 def _tensorrt() -> str:
-    from n3d_core.backends.tensorrt_api import TensorRT, local_architecture
+    from n3d_core.backends.tensorrt.api import TensorRT, local_architecture
 
     api = TensorRT.installed()
     target = local_architecture()

@@ -1,4 +1,4 @@
-"""n3d bench: what it counts, the reference's way beside ours, and its line of JSON."""
+"""n3d bench, bench.question and bench.decode: what they count, and their JSON lines."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import n3d_core.bench.repeated as repeated_module
+import n3d_core.cli.bench as command
+from bench import decode, question, random_model
+from bench.observed import ObservedBackend, Script
+from bench.question import QuestionRun, saved_steps
+from bench.random_model import released_config, write_random_checkpoint
 from n3d_core.backends.torch_backend import TorchBackend
-from n3d_core.bench import suite
-from n3d_core.bench.machine import Machine, measure_machine
-from n3d_core.bench.observed import ObservedBackend, Script
-from n3d_core.bench.question import QuestionRun, saved_steps
-from n3d_core.bench.random_model import released_config, write_random_checkpoint
-from n3d_core.bench.suite import Suite
 from n3d_core.cli import main
+from n3d_core.cli.bench import Machine, measure_machine
 from n3d_core.errors import ConfigError
 from n3d_core.models import find_model, shelves
 from n3d_core.network.checkpoint import load_network
@@ -84,11 +83,9 @@ def test_bandwidths_are_positive_and_plausible() -> None:
 
 def test_the_read_bandwidth_is_that_of_the_faster_of_two_readers(monkeypatch: pytest.MonkeyPatch) -> None:
     """A ceiling that a step can pass is none."""
-    from n3d_core.bench import machine
-
-    monkeypatch.setattr(machine, "_BYTES", 1 << 20)
+    monkeypatch.setattr(command, "_BYTES", 1 << 20)
     clock = iter([5e-4, 2.5e-4] * 5 + [2e-3] * 5)
-    monkeypatch.setattr(machine, "_seconds", lambda work, device: (work(), next(clock))[1])
+    monkeypatch.setattr(command, "_seconds", lambda work, device: (work(), next(clock))[1])
     found = measure_machine("cpu", 1)
     assert (found.read_gb_s, found.copy_gb_s) == (4.19, 1.05)  # a MiB in 0.25 ms; read and written in 2 ms
 
@@ -115,26 +112,55 @@ def test_a_random_checkpoint_loads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"repeat": 0}, {"layers": 2}, {"layers": 0, "random_weights": "3b"}, {"threads": 0}]
+    "options",
+    ["--repeat 0", "--layers 2", "--layers 0 --random-weights 3b", "--threads 0"],
 )
-def test_wrong_options_are_refused(options: dict) -> None:
-    with pytest.raises(ConfigError):
-        Suite(**options)
+def test_wrong_options_are_refused(options: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert question.main(options.split()) == 1
+    assert "must be at least 1" in (said := capsys.readouterr().err) or "--layers needs --random-weights" in said
+
+
+@pytest.mark.parametrize("options", ["--repeat 0", "--threads 0"])
+def test_the_command_refuses_them_too(options: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", *options.split()]) == 1
+    assert "--repeat and --threads must be at least 1" in capsys.readouterr().err
 
 
 @shipped
 def test_the_threads_of_the_benchmark_are_those_of_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bandwidth is measured with as many: a step that runs on others has another ceiling."""
     pytest.importorskip("onnxruntime", reason="the backend: pip install 'n3d-ros[onnxruntime,export]'")
-    folder, asked = find_model("n3d-tiny"), Suite(threads=2)
-    machine = Machine("cpu", 2, read_gb_s=10.0, copy_gb_s=10.0)
-    monkeypatch.setattr(suite, "measure_decode", lambda backend, machine: backend)
-    for backend in (suite._observed(folder, "onnx", asked)[1].inner, suite._decode_of(folder, "onnx", machine, asked)):
-        assert backend.decoder.get_session_options().intra_op_num_threads == 2
+    model, wrapped = question.observed(find_model("n3d-tiny"), "onnx", 2)
+    assert model.backend is wrapped
+    assert wrapped.inner.decoder.get_session_options().intra_op_num_threads == 2
+    used = []
+    monkeypatch.setattr(decode, "measure_machine", lambda device, threads: Machine(device, threads, 10.0, 10.0))
+    plain = decode.measure_decode
+    monkeypatch.setattr(
+        decode, "measure_decode", lambda backend, *rest: (used.append(backend), plain(backend, *rest))[1]
+    )
+    assert decode.main(["--backends", "onnx", "--threads", "2", "--context", "20", "--steps", "2", "--json"]) == 0
+    assert used[0].decoder.get_session_options().intra_op_num_threads == 2
+
+
+@shipped
+def test_the_command_prints_tables_and_its_figures_as_the_last_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_BYTES", 1 << 20)
+    assert main(["bench", "--repeat", "1", "--backend", "torch", "--decode", "torch:fp32"]) == 0
+    printed = capsys.readouterr().out.strip().splitlines()
+    figures = json.loads(printed[-1])
+    assert "Stages of the first question" in printed
+    stages = ["read", "prepare", "vision", "prefill", "ground", "reason", "audit", "per_token"]
+    assert [name for name in stages if name in figures["stages_ms"]] == stages
+    assert figures["question_ms"] > figures["second_question_ms"] > 0
+    assert [speed["backend"] for speed in figures["decode"]] == ["torch (cpu)", "torch (cpu)"]
+    assert figures["machine"]["device"] == "cpu" or figures["peak_gpu_memory_bytes"] > 0
 
 
 def test_an_unknown_size_is_refused() -> None:
-    with pytest.raises(ConfigError, match="--random-weights is '5b': 3b or 7b"):
+    with pytest.raises(ConfigError, match="--random-weights must be 3b or 7b; got '5b'"):
         released_config("5b", None, small_config())
 
 
@@ -142,7 +168,7 @@ def test_an_unknown_size_is_refused() -> None:
 @pytest.mark.slow
 def test_the_last_line_is_json_with_every_figure(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("transformers", reason="the oracle: pip install 'n3d-ros[oracle]'")
-    assert main(["bench", "--repeat", "1", "--as-reference", "--decode", "onnx:int4"]) == 0
+    assert question.main(["--repeat", "1"]) == 0
     lines = capsys.readouterr().out.strip().splitlines()
     figures = json.loads(lines[-1])
     assert figures["vision_runs"] == 1
@@ -150,8 +176,7 @@ def test_the_last_line_is_json_with_every_figure(capsys: pytest.CaptureFixture[s
     assert figures["question_speedup"] > 1
     assert figures["second_question_speedup"] > 1
     assert figures["grounding_steps_saved"] >= 0.4
-    assert [d["backend"] for d in figures["decode"]][-1] == "onnx (cpu, int4)"
-    for key in ("onnx_over_torch", "ceiling_share", "peak_memory_bytes", "answers_equal", "tokens_per_s"):
+    for key in ("onnx_over_torch", "peak_memory_bytes", "answers_equal"):
         assert figures[key] is not None
     stages = ["read", "prepare", "vision", "prefill", "ground", "reason", "audit", "parse", "per_token"]
     assert list(figures["stages_ms"]) == stages
@@ -175,9 +200,9 @@ def test_random_weights_say_what_was_prescribed_both_ways(
         text = {"hidden_size": 128, "intermediate_size": 64, "num_attention_heads": 1, "num_key_value_heads": 1}
         return replace(made, vision=vision, text=replace(made.text, vocab_size=words.text.vocab_size, **text))
 
-    monkeypatch.setattr(suite, "released_config", narrow)
+    monkeypatch.setattr(random_model, "released_config", narrow)
     asked = ["--random-weights", "3b", "--layers", "2", "--repeat", "1", "--threads", "1"]
-    assert main(["bench", *asked, "--as-reference", "--decode", "onnx:int4"]) == 0
+    assert question.main(asked) == 0
     figures = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     assert figures["answers_equal"] == [True, True]
     assert figures["answers"] == figures["reference_answers"]
@@ -185,18 +210,21 @@ def test_random_weights_say_what_was_prescribed_both_ways(
     assert figures["real_shape_speedup"] == figures["question_speedup"] > 0
     assert (figures["vision_runs"], figures["prefix_tokens_recomputed"], figures["runs"]) == (1, 0, 1)
     assert figures["saved"]["drafts"] > 100  # of both questions: the boxes that stand in the prompt
+    steps = ["--random-weights", "3b", "--layers", "2", "--backends", "onnx:fp32,onnx:int4", "--threads", "1"]
+    assert decode.main(steps) == 0
+    figures = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     assert [speed["backend"] for speed in figures["decode"]] == ["onnx (cpu, fp32)", "onnx (cpu, int4)"]
     assert figures["ceiling_share"] == figures["decode"][-1]["ceiling_share"] > 0
 
 
 def test_runs_are_repeated_until_they_have_taken_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repeated_module, "LONG_ENOUGH", 1.0)
+    monkeypatch.setattr(command, "LONG_ENOUGH", 1.0)
     clock = iter(range(100))
-    monkeypatch.setattr(repeated_module.time, "perf_counter", lambda: next(clock) * 0.1)
+    monkeypatch.setattr(command.time, "perf_counter", lambda: next(clock) * 0.1)
     runs = iter(range(100))
-    assert repeated_module.repeated(lambda: next(runs), 3) == [0, 1, 2]
-    monkeypatch.setattr(repeated_module, "LONG_ENOUGH", 0.05)
-    assert repeated_module.repeated(lambda: next(runs), 3) == [3]
+    assert command.repeated(lambda: next(runs), 3) == [0, 1, 2]
+    monkeypatch.setattr(command, "LONG_ENOUGH", 0.05)
+    assert command.repeated(lambda: next(runs), 3) == [3]
 
 
 def test_what_each_technique_saved_adds_up() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from n3d_core.backends.embedding_table import EmbeddingTable
+from n3d_core.backends.sequence import EmbeddingTable
 from n3d_core.errors import BackendError
 
 IMAGE_PAD = 5

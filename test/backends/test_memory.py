@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from n3d_core.backends import memory, torch_backend
+from n3d_core.backends import base, torch_backend
 from n3d_core.backends.select import load_backend
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.errors import BackendError
@@ -26,18 +26,18 @@ def test_weights_that_do_not_fit_the_host_are_refused_before_they_are_read(
 ) -> None:
     network = load_network(checkpoint)
     size = 2 * sum(p.numel() for p in network.parameters())
-    monkeypatch.setattr(memory, "available_bytes", lambda: size - 1)
+    monkeypatch.setattr(base, "available_bytes", lambda: size - 1)
     with pytest.raises(
         BackendError, match=r"torch:bf16 needs 0\.0 GB for the weights of .* are free: onnx:int4 on a CPU"
     ):
         load_backend(checkpoint, "torch:bf16")
-    monkeypatch.setattr(memory, "available_bytes", lambda: size)
+    monkeypatch.setattr(base, "available_bytes", lambda: size)
     assert load_backend(checkpoint, "torch:bf16").memory_bytes == size
 
 
 @no_gpu
 def test_weights_that_stay_in_their_file_need_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available_bytes", lambda: 0)
+    monkeypatch.setattr(base, "available_bytes", lambda: 0)
     stored = write_checkpoint(tmp_path, small_config(), torch.bfloat16)
     assert load_backend(stored, "torch:bf16").config == small_config()
     with pytest.raises(BackendError, match="torch:fp32 needs"):
@@ -45,7 +45,7 @@ def test_weights_that_stay_in_their_file_need_no_memory(tmp_path: Path, monkeypa
 
 
 def test_what_is_available_is_memory_and_swap() -> None:
-    found = memory.available_bytes()
+    found = base.available_bytes()
     assert found is None or 1 << 20 < found < 1 << 50
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from n3d_core.backends.base import Backend
-from n3d_core.backends.cached_sequence import FIRST_BUCKET, Chunk
-from n3d_core.backends.graph_store import GraphStore
+from n3d_core.backends.export.graph import GraphStore
+from n3d_core.backends.export.precision import Precision
 from n3d_core.backends.onnx_backend import OnnxBackend, OnnxCache
-from n3d_core.backends.precision import Precision
+from n3d_core.backends.sequence import FIRST_BUCKET, Chunk
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.errors import BackendError, TextTooLongError
 from n3d_core.network.checkpoint import load_network

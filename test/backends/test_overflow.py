@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from n3d_core.backends.base import Backend
-from n3d_core.backends.engine_store import EngineStore
-from n3d_core.backends.graph_store import GraphStore
+from n3d_core.backends.export.graph import GraphStore
+from n3d_core.backends.export.precision import Precision
 from n3d_core.backends.onnx_backend import OnnxBackend
-from n3d_core.backends.precision import Precision
-from n3d_core.backends.tensorrt_backend import TensorRTBackend
+from n3d_core.backends.tensorrt.run import TensorRTBackend
+from n3d_core.backends.tensorrt.supply import EngineStore
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.errors import BackendError
 from n3d_core.network.checkpoint import load_network, save_checkpoint
@@ -66,7 +66,7 @@ def on_onnx(folder: Path, precision: str) -> Backend:
 
 def on_tensorrt(folder: Path, precision: str) -> Backend:
     trt = StandIn("tensorrt", "10.16.1")
-    from n3d_core.backends.tensorrt_api import TensorRT
+    from n3d_core.backends.tensorrt.api import TensorRT
 
     return TensorRTBackend(
         EngineStore(folder, TensorRT(trt, "tensorrt"), "sm_89", Precision.named(precision)), device="cpu"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from n3d_core.backends.quantisation import quantise
+from n3d_core.backends.export.precision import quantise
 from n3d_core.errors import CheckpointError
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from n3d_core.backends.compilation import Compilation
-from n3d_core.backends.tensorrt_builder import build_engine, decoder_profiles
+from n3d_core.backends.tensorrt.build import build_engine, decoder_profiles
 from n3d_core.errors import ConfigError, EngineError
 from n3d_core.models import find_model
 from n3d_core.network.config import N3DConfig, TextConfig, VisionConfig

@@ -20,13 +20,12 @@ import pytest
 import torch
 
 from n3d_core.backends.artifact_cache import sha256_of
-from n3d_core.backends.engine_store import EngineStore
-from n3d_core.backends.precision import Precision
-from n3d_core.backends.tensorrt_api import TensorRT
-from n3d_core.backends.tensorrt_backend import TensorRTBackend
+from n3d_core.backends.export.precision import Precision
+from n3d_core.backends.tensorrt.api import TensorRT
+from n3d_core.backends.tensorrt.run import TensorRTBackend
+from n3d_core.backends.tensorrt.supply import EngineStore
 from n3d_core.backends.torch_backend import TorchBackend
-from n3d_core.bench.decode import measure_decode
-from n3d_core.bench.machine import Machine
+from n3d_core.cli.bench import Machine, measure_decode
 from n3d_core.errors import BackendError, EngineError, MissingDependencyError, TextTooLongError
 from n3d_core.network.checkpoint import load_network
 from n3d_core.network.preprocess import VisionInput
@@ -73,8 +72,8 @@ def test_the_graph_is_chosen_by_version_and_one_line_says_why(
 
 
 def test_a_canonical_graph_given_to_an_old_parser_names_the_operator(checkpoint: Path, tmp_path: Path) -> None:
-    from n3d_core.backends.graph_store import GraphStore
-    from n3d_core.backends.tensorrt_builder import build_engine
+    from n3d_core.backends.export.graph import GraphStore
+    from n3d_core.backends.tensorrt.build import build_engine
 
     graph = GraphStore(checkpoint, Precision.named("fp16"), capacity=256).decoder()
     with pytest.raises(
@@ -87,7 +86,7 @@ def test_a_long_prompt_enters_in_chunks(checkpoint: Path, monkeypatch: pytest.Mo
     made = backend(checkpoint, api("tensorrt", "10.16.1"))
     ids, positions = list(range(1, 91)), np.tile(np.arange(90), (3, 1))
     whole = made.start().extend(ids, positions, rows=50)
-    monkeypatch.setattr("n3d_core.backends.tensorrt_backend.MAX_CHUNK", 32)
+    monkeypatch.setattr("n3d_core.backends.tensorrt.run.MAX_CHUNK", 32)
     np.testing.assert_allclose(made.start().extend(ids, positions, rows=50), whole, atol=2e-2)
 
 
@@ -114,7 +113,7 @@ def test_workspace_and_target_reach_the_builder(checkpoint: Path) -> None:
 def test_only_tensorrt_for_rtx_keeps_kernels(
     checkpoint: Path, image: VisionInput, tmp_path: Path, name: str, version: str
 ) -> None:
-    from n3d_core.backends.tensorrt_engine import Engine
+    from n3d_core.backends.tensorrt.engine import Engine
 
     engines = EngineStore(checkpoint, api(name, version), TARGET, Precision.named("fp16"))
     engine = Engine(engines.api, engines.vision(image.plan), tmp_path / "kernels")
@@ -139,7 +138,7 @@ def test_an_engine_is_built_once_and_again_when_damaged(checkpoint: Path, caplog
 
 
 def test_an_engine_that_cannot_be_loaded_says_what_to_do(checkpoint: Path, tmp_path: Path) -> None:
-    from n3d_core.backends.tensorrt_engine import Engine
+    from n3d_core.backends.tensorrt.engine import Engine
 
     file = tmp_path / "decoder.engine"
     file.write_bytes(b"rubbish")
@@ -551,7 +550,7 @@ def test_targets_that_can_be_built() -> None:
 
 
 def test_the_check_of_engines_sees_equal_and_unequal_weights(checkpoint: Path) -> None:
-    from n3d_core.backends.check_engines import LIMITS, compare
+    from bench.engines import LIMITS, compare
     from n3d_core.network.plan import image_plan
 
     made = backend(checkpoint, api("tensorrt", "10.16.1"))
@@ -568,7 +567,7 @@ def test_the_check_of_engines_sees_equal_and_unequal_weights(checkpoint: Path) -
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="engines run on an NVIDIA GPU that TensorRT supports")
 @pytest.mark.parametrize("precision", ["fp16", "bf16", "int4"])
 def test_engines_on_this_gpu_equal_torch(checkpoint: Path, precision: str) -> None:
-    from n3d_core.backends.check_engines import LIMITS, check
+    from bench.engines import LIMITS, check
 
     pytest.importorskip("tensorrt_rtx", reason="TensorRT is not installed")
     errors = check(checkpoint, "96x80", precision)

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from n3d_core.network.checkpoint import INDEX, WEIGHTS
 from n3d_core.network.config import N3DConfig, TextConfig, VisionConfig
 from n3d_core.network.model import N3DNetwork
-from n3d_core.network.shards import INDEX, WEIGHTS
 
 
 def hub_config(size: str) -> dict[str, Any]:

@@ -48,7 +48,9 @@ class ReferenceModel:
         try:
             from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
         except ImportError as error:
-            raise MissingDependencyError("--as-reference runs transformers: pip install 'n3d-ros[oracle]'") from error
+            raise MissingDependencyError(
+                "the reference needs transformers: pip install 'n3d-ros[oracle]', or leave it out with --no-reference"
+            ) from error
         self.config = N3DConfig.from_file(folder / "config.json")
         self.tokenizer, self.device = tokenizer, device
         dtype = torch.bfloat16 if device == "cuda" else torch.float32

@@ -9,12 +9,11 @@ from pathlib import Path
 
 from n3d_core.backends.artifact_cache import cache_root, cached, discard
 from n3d_core.backends.engine_manifest import MANIFEST, WantedEngine, damaged, find_engine
-from n3d_core.backends.export import Graph
-from n3d_core.backends.graph_store import GraphStore
-from n3d_core.backends.precision import Precision
-from n3d_core.backends.tensorrt_api import TensorRT
-from n3d_core.backends.tensorrt_builder import CAPACITY, Profile, build_engine, decoder_profiles
-from n3d_core.backends.tensorrt_engine import Engine
+from n3d_core.backends.export.graph import Graph, GraphStore
+from n3d_core.backends.export.precision import Precision
+from n3d_core.backends.tensorrt.api import TensorRT
+from n3d_core.backends.tensorrt.build import CAPACITY, Profile, build_engine, decoder_profiles
+from n3d_core.backends.tensorrt.engine import Engine
 from n3d_core.errors import EngineError
 from n3d_core.network.plan import ImagePlan
 

@@ -10,8 +10,8 @@ from typing import Protocol
 
 import numpy as np
 
-from n3d_core.backends.graph_builder import GraphBuilder
-from n3d_core.backends.precision import FloatName
+from n3d_core.backends.export.builder import GraphBuilder
+from n3d_core.backends.export.precision import FloatName
 
 
 class Dialect(Protocol):

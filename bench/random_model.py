@@ -1,9 +1,12 @@
-"""Checkpoint folders of the released sizes with random weights, to measure without a download."""
+"""Random weights in the released sizes, and what they are made to say: measuring without a download."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,16 @@ import torch
 from safetensors.torch import save_file
 
 from n3d_core.errors import ConfigError
+from n3d_core.language.codec import BoxCodec
+from n3d_core.language.conditions import condition_names, scene_condition
+from n3d_core.language.structured import parse
+from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig, TextConfig, VisionConfig
 from n3d_core.network.model import N3DNetwork
+from n3d_core.reasoning.solving import answer_by_geometry
+
+QUESTION = "How far is the red mug from the blue box?"
+GROUNDING = "bbox_0=Bbox(red mug,412,530,388,500,61,74,60)\nbbox_1=Bbox(blue box,640,518,455,500,140,122,133)"
 
 _INDEX = "model.safetensors.index.json"
 _POOL = (1 << 22) + 1  # odd, so that rows differ
@@ -28,6 +39,50 @@ _7B: dict[str, Any] = {
 }
 
 
+def random_checkpoint(place: Path, size: str, layers: int | None, words: Path) -> Path:
+    """A folder `random-SIZE` in `place`, with the tokenizer of the checkpoint folder `words`.
+
+    Raises:
+        ConfigError: if the size is unknown.
+    """
+    config = released_config(size, layers, N3DConfig.from_file(words / "config.json"))
+    folder = place / f"random-{size}"
+    write_random_checkpoint(folder, config, words / "tokenizer.json")
+    return folder
+
+
+@contextmanager
+def cache_at(place: str) -> Iterator[None]:
+    """Has graphs of random weights written where the weights are, to be removed with them."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = place
+    try:
+        yield
+    finally:
+        os.environ.pop("XDG_CACHE_HOME") if before is None else os.environ.update(XDG_CACHE_HOME=before)
+
+
+def prescribed_replies(tokenizer: Tokenizer, codec: BoxCodec, end: int) -> list[list[int]]:
+    """Ids of the replies of both passes to `QUESTION`, each with the turn's `end`.
+
+    They have the released model's patterns, two boxes, then a chain of thought that states the boxes of its prompt and
+    concludes, so that both ways write the same tokens and as many as a trained model would.
+
+    Args:
+        codec: of the frame, which says where the prescribed bins lie.
+    """
+    return [[*tokenizer.encode(text), end] for text in (GROUNDING, reasoning(codec))]
+
+
+def reasoning(codec: BoxCodec) -> str:
+    """The second reply: the boxes as the prompt states them, their distance, and the answer."""
+    boxes = [codec.decode(code) for code in parse(GROUNDING)]
+    names = condition_names(boxes)
+    stated, _, _ = scene_condition(boxes, codec.camera, names).partition("The 2D bbox")
+    answer = answer_by_geometry(QUESTION, boxes, names).text
+    return f"<think>{stated.strip()} So {answer[0].lower()}{answer[1:]}</think>{answer}"
+
+
 def released_config(size: str, layers: int | None, words: N3DConfig) -> N3DConfig:
     """The 3B or 7B with the special tokens of another model, whose tokenizer it borrows.
 
@@ -39,7 +94,7 @@ def released_config(size: str, layers: int | None, words: N3DConfig) -> N3DConfi
         ConfigError: if the size is unknown.
     """
     if size not in ("3b", "7b"):
-        raise ConfigError(f"--random-weights is {size!r}: 3b or 7b is wanted")
+        raise ConfigError(f"--random-weights must be 3b or 7b; got {size!r}")
     text = TextConfig() if size == "3b" else TextConfig(**_7B)
     vision = replace(VisionConfig(), out_hidden_size=text.hidden_size)
     if layers is not None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.backends.dialect import Dialect, Heads, swish
-from n3d_core.backends.graph_builder import GraphBuilder
-from n3d_core.backends.precision import BLOCK, Precision
-from n3d_core.backends.quantisation import quantise
-from n3d_core.backends.weights import Weights
+from n3d_core.backends.export.builder import GraphBuilder, Weights
+from n3d_core.backends.export.dialect import Dialect, Heads, swish
+from n3d_core.backends.export.precision import BLOCK, Precision, quantise
 
 
 class DecoderGraph:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from n3d_core.backends.precision import Precision
+from n3d_core.backends.export.precision import Precision
 from n3d_core.errors import EngineError, MissingDependencyError
 
 log = logging.getLogger("n3d.tensorrt")

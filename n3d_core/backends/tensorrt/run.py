@@ -11,13 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from n3d_core.backends.base import cached_numbers
-from n3d_core.backends.cached_sequence import CachedSequence, Chunk
-from n3d_core.backends.engine_store import EngineStore
-from n3d_core.backends.finite import require_finite
-from n3d_core.backends.memory import enough_memory
-from n3d_core.backends.tensorrt_builder import MAX_CHUNK, MAX_ROWS
-from n3d_core.backends.tensorrt_engine import BoundContext, Engine
+from n3d_core.backends.base import cached_numbers, enough_memory, require_finite
+from n3d_core.backends.sequence import CachedSequence, Chunk
+from n3d_core.backends.tensorrt.build import MAX_CHUNK, MAX_ROWS
+from n3d_core.backends.tensorrt.engine import BoundContext, Engine
+from n3d_core.backends.tensorrt.supply import EngineStore
 from n3d_core.errors import BackendError
 from n3d_core.network.plan import ImagePlan
 from n3d_core.network.preprocess import VisionInput

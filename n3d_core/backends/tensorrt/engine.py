@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from n3d_core.atomic_write import atomic_write
-from n3d_core.backends.tensorrt_api import TensorRT
+from n3d_core.backends.tensorrt.api import TensorRT
 from n3d_core.errors import EngineError
 
 log = logging.getLogger("n3d.tensorrt")

@@ -13,9 +13,9 @@ from typing import Any
 import onnx
 
 from n3d_core.atomic_write import atomic_write
-from n3d_core.backends.cached_sequence import FIRST_BUCKET
-from n3d_core.backends.export import Graph
-from n3d_core.backends.tensorrt_api import TensorRT
+from n3d_core.backends.export.graph import Graph
+from n3d_core.backends.sequence import FIRST_BUCKET
+from n3d_core.backends.tensorrt.api import TensorRT
 from n3d_core.errors import EngineError
 
 log = logging.getLogger("n3d.tensorrt")

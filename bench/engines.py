@@ -1,4 +1,4 @@
-"""Compares TensorRT with torch where both can run: `python -m n3d_core.backends.check_engines MODEL`."""
+"""Compares TensorRT with torch where both can run: `python -m bench.engines MODEL`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import torch
 
 from n3d_core.backends.base import Backend
 from n3d_core.backends.compilation import plan_of_size
-from n3d_core.backends.engine_store import EngineStore
-from n3d_core.backends.precision import Precision
-from n3d_core.backends.tensorrt_api import TensorRT, local_architecture
-from n3d_core.backends.tensorrt_backend import TensorRTBackend
+from n3d_core.backends.export.precision import Precision
+from n3d_core.backends.tensorrt.api import TensorRT, local_architecture
+from n3d_core.backends.tensorrt.run import TensorRTBackend
+from n3d_core.backends.tensorrt.supply import EngineStore
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.errors import BackendError, N3DError
 from n3d_core.models import find_model
@@ -83,7 +83,7 @@ def main() -> int:
     try:
         errors = check(find_model(args.model), args.size, args.precision, args.engines)
     except N3DError as error:
-        print(f"check_engines: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 1
     limit = LIMITS[args.precision]
     print(json.dumps({"errors": errors, "limit": limit, "ok": max(errors.values()) < limit}))

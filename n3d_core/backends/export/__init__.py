@@ -1,0 +1,1 @@
+"""The network as ONNX graphs, in two spellings."""

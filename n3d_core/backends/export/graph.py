@@ -1,0 +1,134 @@
+"""An exported graph on disk, and how it is written: the vision tower for one image size, and the decoder."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import onnx
+
+from n3d_core.backends.artifact_cache import cached
+from n3d_core.backends.export.builder import GraphBuilder, Weights
+from n3d_core.backends.export.decoder_graph import DecoderGraph
+from n3d_core.backends.export.dialect import Dialect, Opset19, Opset24
+from n3d_core.backends.export.precision import BLOCK, Precision
+from n3d_core.backends.export.vision_graph import VisionGraph
+from n3d_core.backends.model_digest import model_digest
+from n3d_core.backends.sequence import EmbeddingTable
+from n3d_core.network.checkpoint import load_network
+from n3d_core.network.config import N3DConfig
+from n3d_core.network.plan import ImagePlan
+
+log = logging.getLogger("n3d.export")
+
+GRAPH_VERSION = 1  # raised when the exporter writes other graphs
+
+
+@dataclass(frozen=True)
+class Graph:
+    """An exported graph on disk: `path`, and its weights in a `.data` file of the same name beside it."""
+
+    path: Path
+
+    @property
+    def sha256(self) -> str:
+        """Of the graph file, whose metadata hold the weights' sha256: equal hashes mean equal graphs and weights."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    @property
+    def weight_bytes(self) -> int:
+        """Size of the weights."""
+        return self.path.with_suffix(".data").stat().st_size
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the exporter noted in the file."""
+        return {p.key: p.value for p in onnx.load(str(self.path), load_external_data=False).metadata_props}
+
+
+def export_vision(
+    weights: Weights, plan: ImagePlan, folder: Path, precision: Precision, lowered: bool = False
+) -> Graph:
+    """Writes `vision.onnx` for the patch grid of `plan`. Integer precisions leave the tower in their computing type."""
+    dialect = _dialect(precision, lowered, bits=None)
+    with GraphBuilder("n3d_vision", dialect.opset, folder / "vision.data") as g:
+        VisionGraph(g, dialect, weights, plan, precision.compute).build()
+        metadata = {"graph": "vision", "precision": precision.compute, "patch_grid": f"{plan.grid_h}x{plan.grid_w}"}
+        g.save(folder / "vision.onnx", metadata)
+    return Graph(folder / "vision.onnx")
+
+
+def export_decoder(
+    weights: Weights, folder: Path, precision: Precision, lowered: bool = False, capacity: int | None = None
+) -> Graph:
+    """Writes `decoder.onnx`, with a cache of symbolic length, or of `capacity` tokens (see `DecoderGraph`)."""
+    dialect = _dialect(precision, lowered, bits=precision.weight_bits)
+    with GraphBuilder("n3d_decoder", dialect.opset, folder / "decoder.data") as g:
+        DecoderGraph(g, dialect, weights, precision, capacity).build()
+        g.save(folder / "decoder.onnx", {"graph": "decoder", "precision": precision.name, "compute": precision.compute})
+    return Graph(folder / "decoder.onnx")
+
+
+def _dialect(precision: Precision, lowered: bool, bits: int | None) -> Dialect:
+    if not lowered:
+        return Opset24()
+    return Opset19(opset=21 if bits == 4 else 19)  # 4-bit weights came with opset 21
+
+
+class GraphStore:
+    """Graphs of one checkpoint in one precision.
+
+    Args:
+        folder: of the checkpoint.
+        precision: of the graphs.
+        lowered: whether they are spelled in opset 19's primitives.
+        capacity: of the decoder's cache; None leaves it symbolic.
+    """
+
+    def __init__(self, folder: Path, precision: Precision, lowered: bool = False, capacity: int | None = None) -> None:
+        self.folder, self.precision, self.lowered, self.capacity = folder, precision, lowered, capacity
+        self.config = N3DConfig.from_file(folder / "config.json")
+
+    @cached_property
+    def table(self) -> EmbeddingTable:
+        """The embedding table, in the checkpoint's file."""
+        return EmbeddingTable.of_checkpoint(self.folder)
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """Identifies the checkpoint."""
+        return model_digest(self.folder)
+
+    def vision(self, plan: ImagePlan) -> Graph:
+        """The tower's graph for a patch grid. Integer precisions leave the tower in their computing type."""
+        key = self._key("vision") | {"precision": self.precision.compute, "grid": [plan.grid_h, plan.grid_w]}
+
+        def build(folder: Path) -> None:
+            log.info("exporting the vision tower for %dx%d patches", plan.grid_w, plan.grid_h)
+            export_vision(self._weights(), plan, folder, self.precision, self.lowered)
+
+        return Graph(cached("graphs", key, build) / "vision.onnx")
+
+    def decoder(self) -> Graph:
+        """The decoder's graph."""
+        key = self._key("decoder") | {
+            "precision": self.precision.name,
+            "compute": self.precision.compute,
+            "block": BLOCK,
+            "capacity": self.capacity,
+        }
+
+        def build(folder: Path) -> None:
+            log.info("exporting the decoder in %s", self.precision.name)
+            export_decoder(self._weights(), folder, self.precision, self.lowered, self.capacity)
+
+        return Graph(cached("graphs", key, build) / "decoder.onnx")
+
+    def _key(self, kind: str) -> dict[str, object]:
+        return {"kind": kind, "weights": self.weights_sha256, "version": GRAPH_VERSION, "lowered": self.lowered}
+
+    def _weights(self) -> Weights:
+        return Weights(load_network(self.folder, dtype=None))

@@ -1,0 +1,304 @@
+"""`n3d bench`: how fast this machine answers, and how close its single steps come to what its memory allows."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from n3d_core.cli.tables import json_line, table
+from n3d_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from n3d_core.backends.base import Backend
+    from n3d_core.geometry.frame import Frame
+
+LONG_ENOUGH = 30.0  # seconds: of runs that take longer together, no more are made
+_BYTES = 256 << 20  # more than any cache holds
+_COLUMNS = 8192
+_PASSES = 5
+_LABELS = {"read": "read the frame's files", "parse": "read boxes from text", "per_token": "a single step"}
+
+Result = TypeVar("Result")
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the command to `n3d`."""
+    parser = subparsers.add_parser("bench", help="measure this machine", description=__doc__)
+    parser.add_argument("model", nargs="?", default="n3d-tiny", help="a shipped model's name or a checkpoint folder")
+    parser.add_argument("--frames", type=Path, help="a frame folder with questions (default: the demo's)")
+    parser.add_argument("--backend", default="auto", help="as for `n3d ground` (default: %(default)s)")
+    parser.add_argument(
+        "--repeat",
+        type=int,
+        default=3,
+        help="report the median of so many runs, fewer if slow (default: %(default)s)",
+    )
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    parser.add_argument(
+        "--decode", default="", metavar="BACKENDS", help="also measure single steps of these, as onnx:fp32,onnx:int4"
+    )
+    parser.add_argument("--json", action="store_true", help="print only the JSON line")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command; prints tables and, last, one line of JSON.
+
+    Raises:
+        N3DError: see its messages.
+    """
+    if args.repeat < 1 or (args.threads is not None and args.threads < 1):
+        raise ConfigError("--repeat and --threads must be at least 1")
+    figures = measure(args)
+    if not args.json:
+        for title, rows in _tables(figures):
+            print(f"\n{title}\n{table(('', 'value'), rows)}")
+        print(f"\n{decode_table(figures['decode'])}\n")
+    print(json_line(figures))
+    return 0
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Answers two questions about a frame, then measures single steps and the machine."""
+    from n3d_core.backends.select import load_backend
+    from n3d_core.models import find_model
+    from n3d_core.n3d import N3D
+
+    machine = measure_machine(default_device(), use_threads(args.threads))
+    folder = find_model(args.model)
+    read_ms, frame, questions = read_frame(args.frames)
+    model = N3D.load(folder, args.backend, threads=args.threads or 0)
+    model.look(frame).ground("all objects")  # warms up
+
+    def ask() -> tuple[float, float, dict[str, float]]:
+        started = time.perf_counter()
+        view = model.look(frame)
+        first = view.ask(questions[0])
+        between = time.perf_counter()
+        view.ask(questions[1])
+        return (between - started) * 1e3, (time.perf_counter() - between) * 1e3, first.times
+
+    runs = repeated(ask, args.repeat)
+    stages = {name: median_of(times.get(name, 0.0) for _, _, times in runs) for name in runs[0][2]}
+    own = measure_decode(model.backend, machine)
+    others = [load_backend(folder, name, args.threads or 0) for name in args.decode.split(",") if name]
+    decode = [own, *(measure_decode(backend, machine) for backend in others)]
+    return {
+        "model": folder.name,
+        "backend": model.backend.name,
+        "backend_reason": model.backend.reason,
+        "questions": list(questions),
+        "runs": len(runs),
+        "stages_ms": {"read": round(read_ms, 2), **stages, "per_token": own.step_ms},
+        "question_ms": median_of(first for first, _, _ in runs),
+        "second_question_ms": median_of(second for _, second, _ in runs),
+        "step_ms": own.step_ms,
+        "tokens_per_s": own.tokens_per_s,
+        "ceiling_share": own.ceiling_share,
+        "decode": [asdict(speed) for speed in decode],
+        "model_memory_bytes": model.memory_bytes,
+        **machine_figures(machine),
+    }
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One device, measured.
+
+    Attributes:
+        device: `cpu` or the GPU's name.
+        threads: CPU threads used.
+        read_gb_s: bytes read a second by a sum or by a matrix-vector product, whichever is faster.
+        copy_gb_s: bytes read and written a second by a copy. Both are of the best pass.
+    """
+
+    device: str
+    threads: int
+    read_gb_s: float
+    copy_gb_s: float
+
+
+def default_device() -> str:
+    """`cuda` where torch can use a GPU, else `cpu`."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def use_threads(threads: int | None) -> int:
+    """Sets torch's CPU threads; None takes all cores. Returns their number."""
+    import torch
+
+    chosen = threads or os.cpu_count() or 1
+    torch.set_num_threads(chosen)
+    return chosen
+
+
+def measure_machine(device: str = "cpu", threads: int | None = None) -> Machine:
+    """Measures the memory bandwidth of `cpu` or `cuda`, with as many threads as the model runs with."""
+    import torch
+
+    before = torch.get_num_threads()
+    used = use_threads(threads)
+    try:
+        source = torch.ones(_BYTES // 4, device=device)
+        target = torch.empty_like(source)
+        matrix, vector = source.view(-1, _COLUMNS), torch.ones(_COLUMNS, device=device)
+        readers: tuple[Callable[[], object], ...] = (source.sum, lambda: matrix @ vector)
+        read = min(_seconds(reader, device) for _ in range(_PASSES) for reader in readers)
+        copied = min(_seconds(lambda: target.copy_(source), device) for _ in range(_PASSES))
+    finally:
+        torch.set_num_threads(before)
+    name = torch.cuda.get_device_name() if device == "cuda" else device
+    return Machine(name, used, round(_BYTES / read / 1e9, 2), round(2 * _BYTES / copied / 1e9, 2))
+
+
+def machine_figures(machine: Machine) -> dict[str, Any]:
+    """`machine` and the peak memory of this process so far; of a GPU only what torch allocated there."""
+    import torch
+
+    figures: dict[str, Any] = {"machine": asdict(machine)}
+    figures["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if torch.cuda.is_available():
+        figures["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
+    return figures
+
+
+@dataclass(frozen=True)
+class DecodeSpeed:
+    """Single steps of one backend behind a context of `context` tokens.
+
+    Attributes:
+        step_ms: median of a step.
+        bytes_per_step: weights of the decoder with its head, and keys and values of the context.
+        ceiling_share: the least time that reading them takes, over the time of a step. Above 1 the model lies in the
+            processor's caches.
+    """
+
+    backend: str
+    context: int
+    step_ms: float
+    bytes_per_step: int
+    tokens_per_s: float
+    ceiling_share: float
+
+
+def measure_decode(backend: Backend, machine: Machine, context: int = 400, steps: int = 12) -> DecodeSpeed:
+    """Feeds `context` random tokens, then `steps` single ones; the median leaves out the first two of these."""
+    from n3d_core.network.plan import text_positions
+
+    rng = np.random.default_rng(0)
+    words = min(1000, backend.config.text.vocab_size)
+    ids = rng.integers(0, words, context).tolist()
+    sequence = backend.start()
+    sequence.extend(ids, text_positions(0, context))
+    times = []
+    for place in range(context, context + steps):
+        started = time.perf_counter()
+        sequence.extend([int(rng.integers(0, words))], text_positions(place, 1))
+        times.append(time.perf_counter() - started)
+    step = statistics.median(times[2:])
+    read = backend.step_bytes(context)
+    ceiling = read / (machine.read_gb_s * 1e9)
+    return DecodeSpeed(backend.name, context, round(step * 1e3, 3), read, round(1 / step, 2), round(ceiling / step, 3))
+
+
+def read_frame(path: Path | None) -> tuple[float, Frame, tuple[str, str]]:
+    """Milliseconds to read the first frame of a folder, the frame, and two questions about it.
+
+    Raises:
+        ConfigError: if there is no such folder.
+    """
+    from n3d_core.geometry.frame_folder import FrameFolder
+
+    chosen = path or Path(__file__).resolve().parents[2] / "demo" / "frames"
+    if not chosen.is_dir():
+        raise ConfigError(f"{chosen}: no such frame folder; name one with --frames")
+    folder = FrameFolder(chosen)
+    started = time.perf_counter()
+    frame = folder.frame(0)
+    read = (time.perf_counter() - started) * 1e3
+    truth = folder.truth(0)
+    asked = [str(question["text"]) for question in truth.questions] if truth is not None else []
+    asked += ["How far is the red mug from the blue box?", "Which object is the tallest?"]
+    return read, frame, (asked[0], asked[1])
+
+
+def repeated(work: Callable[[], Result], repeat: int) -> list[Result]:
+    """Results of up to `repeat` runs, of fewer once they have taken `LONG_ENOUGH` together."""
+    results: list[Result] = []
+    begun = time.perf_counter()
+    while len(results) < repeat and (not results or time.perf_counter() - begun < LONG_ENOUGH):
+        results.append(work())
+    return results
+
+
+def median_of(values: Iterable[float]) -> float:
+    """To two decimals."""
+    return round(float(statistics.median(values)), 2)
+
+
+def ms(value: float | None) -> str:
+    """Milliseconds for a table."""
+    return "-" if value is None else f"{value:.1f} ms"
+
+
+def stage_rows(stages: dict[str, float]) -> list[tuple[str, str]]:
+    """Rows of a table of stages."""
+    return [(_LABELS.get(name, name), ms(spent)) for name, spent in stages.items()]
+
+
+def machine_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    """Rows of a table of the machine, from `machine_figures`."""
+    machine = figures["machine"]
+    return [
+        ("memory read", f"{machine['read_gb_s']} GB/s"),
+        ("memory copied", f"{machine['copy_gb_s']} GB/s"),
+        ("threads", str(machine["threads"])),
+        ("peak memory of the process", f"{figures['peak_memory_bytes'] / 1e9:.2f} GB"),
+    ]
+
+
+def decode_table(speeds: Iterable[dict[str, Any]]) -> str:
+    """Single steps as a table."""
+    rows = [
+        (s["backend"], ms(s["step_ms"]), f"{s['bytes_per_step'] / 1e6:.1f} MB", f"{s['ceiling_share']:.0%}")
+        for s in speeds
+    ]
+    return table(("single steps", "a step", "reads", "of the ceiling"), rows)
+
+
+def _tables(figures: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    totals = [
+        (f"a question, both passes (median of {figures['runs']})", ms(figures["question_ms"])),
+        ("a second question on the frame", ms(figures["second_question_ms"])),
+    ]
+    return [
+        (f"{figures['model']} on {figures['backend']} ({figures['backend_reason']})", totals),
+        ("Stages of the first question", stage_rows(figures["stages_ms"])),
+        ("Machine", machine_rows(figures)),
+    ]
+
+
+def _seconds(work: Callable[[], object], device: str) -> float:
+    _wait(device)
+    started = time.perf_counter()
+    work()
+    _wait(device)
+    return time.perf_counter() - started
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
