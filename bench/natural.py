@@ -1,8 +1,9 @@
 """How well questions and noun phrases are answered that people might ask, on scenes that no training has seen.
 
 `python -m bench.natural --json [--scenes 60] [--seed N] [--folder FRAMES]`: scenes are rendered from test seeds, or
-read from a frame folder with truth, and questions are filled with their objects. The wordings are kept apart from those that
-the parser is tested with and the model is trained on. Answers are judged by their typed value against the true boxes:
+read from a frame folder with truth, and questions are filled with their objects. The wordings are kept apart
+from those that the parser is tested with and the model is trained on. Answers are judged by their typed value against
+the true boxes:
 
 * `right`: share of questions whose value is right (lengths within 25 %, or 4 cm); of questions about what is not there:
   refused; of those that boxes cannot answer: `unverifiable` without a value.
