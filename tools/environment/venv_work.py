@@ -16,7 +16,9 @@ from running import SetupError, run
 from wheel_paths import repair
 
 HOOK = Path(__file__).with_name("activation.py")
-OPENCV_FOR_NUMPY_1 = "opencv-python-headless==4.11.0.86"  # the last release that runs on NumPy 1 as well
+# Where a distribution lacks its own; the first is the last release that runs on NumPy 1.
+OPENCV_FOR_NUMPY_1 = "opencv-python-headless==4.11.0.86"
+OPENCV = "opencv-python-headless>=4.11,<5"
 # Of the caller's environment, what would leak into the builds.
 DROPPED = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", MARK)
 
@@ -31,12 +33,16 @@ class VenvWork:
         self.venv = root / ".venv"
         self.python = self.venv / "bin" / "python"
         self.overlay = self.venv / "ros"  # the prefix that the interfaces are installed to
-        self.lock = root / f"requirements-{source.kind}.lock"
+        self.locks = [root / name for name in source.locks]
         self.torch = (root / "tools" / "torch.in").read_text().strip()
 
     def locked_packages(self) -> int:
-        """How many packages the lock file names."""
-        return len(re.findall(r"^[\w.-]+==", self.lock.read_text(), re.MULTILINE))
+        """How many packages the lock files name."""
+        return len(set(re.findall(r"^[\w.-]+==", self.locked(), re.MULTILINE)))
+
+    def locked(self) -> str:
+        """The text of the lock files."""
+        return "\n".join(lock.read_text() for lock in self.locks)
 
     def make(self) -> None:
         """Put an empty virtual environment in the place of the last one; the ledger stays."""
@@ -58,7 +64,7 @@ class VenvWork:
             )
 
     def install_packages(self) -> None:
-        """Install all packages of the lock file, checked by their hashes."""
+        """Install all packages of the lock files, checked by their hashes."""
         count = self.locked_packages()
 
         def progress(output: str) -> str:
@@ -66,14 +72,16 @@ class VenvWork:
                 return f"unpacking {count} packages"
             return f"{len(re.findall('^Collecting ', output, re.MULTILINE))} of {count} packages"
 
-        self._pip("packages", progress, "--require-hashes", "--no-deps", "-r", str(self.lock))
+        files = [argument for lock in self.locks for argument in ("-r", str(lock))]
+        self._pip("packages", progress, "--require-hashes", "--no-deps", *files)
         if self.source.kind == "wheels":
             headers = (
                 "import json, numpy, sysconfig\nprint(json.dumps([sysconfig.get_path('include'), numpy.get_include()]))"
             )
             repair(self.venv / "share", *json.loads(self._evaluate(headers)))
         elif not self._runs("import cv2"):
-            self._pip("opencv", lambda _: OPENCV_FOR_NUMPY_1, "--no-deps", OPENCV_FOR_NUMPY_1)
+            opencv = OPENCV_FOR_NUMPY_1 if self._runs("import numpy; assert numpy.__version__ < '2'") else OPENCV
+            self._pip("opencv", lambda _: opencv, "--no-deps", opencv)
 
     def install_torch(self) -> None:
         """Install the build of torch that the package index offers: for CPU, or for CUDA with the packages it names."""
