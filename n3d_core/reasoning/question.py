@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning.relations import PREDICATES
 
-COMPARISONS = tuple(dict.fromkeys(p.type for p in PREDICATES.values()))
+COMPARISONS = tuple(dict.fromkeys(p.type for p in PREDICATES.values() if p.measure not in "LT"))
 SIZES = ("width", "height", "length")
 DISTANCES = ("distance", "vertical_distance", "horizontal_distance")
 TYPES = (*COMPARISONS, "relative_distance", "depth_order", *SIZES, *DISTANCES, "direction", "count", "extreme")

@@ -1,26 +1,22 @@
-"""Spatial relations computed from boxes: every question type of N3D-Bench as plain geometry.
-
-Conventions, the same for questions, answers, chains of thought and their audit:
+"""Measures and relations computed from boxes; docs/reasoning.md has the conventions in words.
 
 * Boxes are `Box3D`s in the optical frame (x right, y down, z forward; metres). The model writes the same centre with
   x **left** and y **up**, `(x, y, z) = (-X, -Y, Z)`; functions named after its variables (`X`, `Y`, `Z`, `W`, `H`, `L`,
   `V`, `vector`, `angle`) return that frame's numbers.
-* left/right, above/below, front/behind compare **centres** along x, y and z as the camera sees them. `opposite` is the
-  view of somebody who faces the camera from behind the scene: left/right and front/behind change places.
-* wide/thin, tall/short, big/small compare extents along x, along y, and volumes. Boxes are axis-aligned, so width,
-  height and length are the extents along the camera's x, y and z.
-* distance is between centres; vertical distance is `|dy|`; horizontal distance lies in the ground plane x-z:
-  `hypot(dx, dz)`. All are those of the camera frame: with a pitched camera the plane is the camera's, not the floor's.
-* nearer/further from the camera, and depth order, compare z (depth), not the length of the ray.
-* direction: somebody stands at A, faces the camera's forward direction, and looks for B:
+* left/right, above/below and front/behind compare **centres** along x, y and z. The `opposite` view, from behind the
+  scene, swaps left/right and front/behind and nothing else.
+* Width, height and length are the extents along the camera's x, y and z; thickness is the smallest of the three.
+* Distances are between centres; the horizontal distance lies in the camera's x-z plane. `gap` is between surfaces.
+* Depth (z), not the length of the ray, decides what is nearer to the camera.
+* Direction: somebody at A faces the camera's forward direction and looks for B:
   `a = degrees(atan2(Bx - Ax, Bz - Az)) % 360` with x left, `clock = 12 - a // 30`. So 12 o'clock spans the 30 degrees
-  left of straight ahead and 1 o'clock the 30 degrees right of it, as the published answers have it.
+  left of straight ahead and 1 o'clock the 30 degrees right of it, as in the published answers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,6 +79,11 @@ def litres(box: Box3D) -> float:
     return box.size[0] * box.size[1] * box.size[2] * 1000.0
 
 
+def thickness(box: Box3D) -> float:
+    """The smallest extent, metres."""
+    return min(box.size)
+
+
 MEASURES: dict[str, Callable[[Box3D], float]] = {
     "X": measure_x,
     "Y": measure_y,
@@ -91,6 +92,7 @@ MEASURES: dict[str, Callable[[Box3D], float]] = {
     "H": height,
     "L": length,
     "V": litres,
+    "T": thickness,
 }
 
 
@@ -128,16 +130,38 @@ PREDICATES: dict[str, Predicate] = {
     "shorter": Predicate("tall_short", "H", -1, "shorter than", "shortest", "taller"),
     "bigger": Predicate("big_small", "V", 1, "bigger than", "largest", "smaller"),
     "smaller": Predicate("big_small", "V", -1, "smaller than", "smallest", "bigger"),
+    "longer": Predicate("long_short", "L", 1, "longer than", "longest", "less_long"),
+    "less_long": Predicate("long_short", "L", -1, "shorter in length than", "shortest in length", "longer"),
+    "thicker": Predicate("thick_thin", "T", 1, "thicker than", "thickest", "less_thick"),
+    "less_thick": Predicate("thick_thin", "T", -1, "less thick than", "least thick", "thicker"),
 }
-_FLIPPED_BY_VIEW = ("X", "Z")
+FLIPPED_BY_VIEW = ("X", "Z")
+"""Measures that change sign in the opposite view."""
+
+CAMERA = Box3D("camera", (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
+"""Stands for the camera where a question names it as a place: the origin, without extent."""
+
+
+SIZE: dict[str, Callable[[Box3D], float]] = {
+    "width": width,
+    "height": height,
+    "length": length,
+    "thickness": thickness,
+}
+"""Each extent that a question may ask for, in metres."""
 
 
 def advantage(predicate: str, a: Box3D, b: Box3D, opposite: bool = False) -> float:
     """By how much `predicate` holds for (a, b): positive if it holds, 0 for a tie; metres, or litres for volumes."""
+    measure = MEASURES[PREDICATES[predicate].measure]
+    more = measure(a) - measure(b)
+    return more if largest_wins(predicate, opposite) else -more
+
+
+def largest_wins(predicate: str, opposite: bool = False) -> bool:
+    """Whether what has the largest measure is the most of `predicate`, in the view that is asked for."""
     p = PREDICATES[predicate]
-    measure = MEASURES[p.measure]
-    sign = -p.sign if opposite and p.measure in _FLIPPED_BY_VIEW else p.sign
-    return sign * (measure(a) - measure(b))
+    return (p.sign > 0) != (opposite and p.measure in FLIPPED_BY_VIEW)
 
 
 def holds(predicate: str, a: Box3D, b: Box3D, opposite: bool = False) -> bool:
@@ -151,7 +175,7 @@ def extreme(predicate: str, boxes: list[Box3D], opposite: bool = False) -> int:
     `extreme("front", boxes)` is the nearest to the camera, `extreme("bigger", boxes)` the largest.
     """
     if not boxes:
-        raise ValueError("the extreme of no boxes is asked for: at least one is wanted")
+        raise ValueError("extreme() needs at least one box, got none")
     best = 0
     for i in range(1, len(boxes)):
         if advantage(predicate, boxes[i], boxes[best], opposite) > 0:
@@ -202,10 +226,148 @@ def depth_order(boxes: list[Box3D]) -> list[int]:
     return sorted(range(len(boxes)), key=lambda i: boxes[i].center[2])
 
 
+def gaps(a: Box3D, b: Box3D) -> tuple[float, float, float]:
+    """Between the facing sides along x, y and z, metres; 0 along an axis on which the boxes overlap."""
+    low = (max(p - q, 0.0) for p, q in zip(_low(a), _high(b), strict=True))
+    high = (max(p - q, 0.0) for p, q in zip(_low(b), _high(a), strict=True))
+    x, y, z = (p + q for p, q in zip(low, high, strict=True))
+    return x, y, z
+
+
+def gap(a: Box3D, b: Box3D) -> float:
+    """Shortest distance between the surfaces, metres; 0 where the boxes touch or overlap."""
+    return math.hypot(*gaps(a, b))
+
+
+def rise(a: Box3D, b: Box3D) -> float:
+    """From b's top up to a's bottom, metres; negative where a's bottom is lower."""
+    return _low(b)[1] - _high(a)[1]
+
+
+def overlap(a: Box3D, b: Box3D) -> float:
+    """Share, 0..1, of the smaller footprint (in the x-z plane) that the two footprints have in common."""
+    shared = _shared(a, b)
+    least = min(a.size[0] * a.size[2], b.size[0] * b.size[2])
+    return shared[0] * shared[2] / least if least > 0 else 0.0
+
+
+def share_inside(a: Box3D, b: Box3D) -> float:
+    """Share of a's volume that lies in b, 0..1."""
+    return math.prod(_shared(a, b)) / math.prod(a.size) if math.prod(a.size) > 0 else 0.0
+
+
+def reach(a: Box3D, b: Box3D) -> float:
+    """The largest gap, metres, at which a and b are next to each other: a quarter of their widths together, 10 cm at
+    least. The width is the larger horizontal extent."""
+    return max(_LEAST_REACH, (max(a.size[0], a.size[2]) + max(b.size[0], b.size[2])) / 4)
+
+
+def along(a: Box3D, b: Box3D, c: Box3D) -> float:
+    """Where a's centre lies on the way from b's centre (0) to c's (1)."""
+    way, to = _from(b, c), _from(b, a)
+    squared = sum(w * w for w in way)
+    return sum(w * t for w, t in zip(way, to, strict=True)) / squared if squared > 0 else 0.0
+
+
+def aside(a: Box3D, b: Box3D, c: Box3D) -> float:
+    """How far a's centre is from the line through the centres of b and c, metres."""
+    way, to, share = _from(b, c), _from(b, a), along(a, b, c)
+    return math.dist(to, [share * w for w in way])
+
+
+def leeway(a: Box3D, b: Box3D, c: Box3D) -> float:
+    """The largest `aside` at which a is between b and c, metres: a quarter of the way and half of a's largest
+    extent."""
+    return distance(b, c) / 4 + max(a.size) / 2
+
+
+_LEAST_REACH = 0.1  # metres
+_TOUCHING = 0.05  # metres: what stands on something is no farther above or below its top
+_LEAST_OVERLAP = 0.25  # of the footprints of what stands on or under something
+_MOSTLY = 0.5  # of the volume of what is inside something
+
+
+@dataclass(frozen=True)
+class Term:
+    """One condition of a place: `symbol` has `value`, which must lie in [`low`, `high`].
+
+    Attributes:
+        bound: symbol of the upper bound where that is computed from the boxes; empty for a constant.
+    """
+
+    symbol: str
+    value: float
+    low: float
+    high: float
+    bound: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the condition is met."""
+        return self.low <= self.value <= self.high
+
+
+PLACES = {"on": "on", "under": "under", "inside": "inside", "next_to": "next to", "between": "between"}
+"""Relations with more than one condition, and how they are said."""
+
+
+def place_terms(place: str, a: Box3D, references: Sequence[Box3D]) -> tuple[Term, ...]:
+    """The conditions under which a is `on`, `under`, `inside`, `next_to` b, or `between` b and c."""
+    b = references[0]
+    if place == "between":
+        c = references[1]
+        return Term("along", along(a, b, c), 0.0, 1.0), Term("aside", aside(a, b, c), 0.0, leeway(a, b, c), "leeway")
+    if place == "next_to":
+        return Term("gap", gap(a, b), 0.0, reach(a, b), "reach"), Term("overlap", overlap(a, b), 0.0, _LEAST_OVERLAP)
+    if place == "inside":
+        share = share_inside(a, b) if a.volume < b.volume else 0.0
+        return (Term("inside", share, _MOSTLY, math.inf),)
+    above = Term("overlap", overlap(a, b), _LEAST_OVERLAP, math.inf)
+    if place == "on":
+        return Term("rise", rise(a, b), -_TOUCHING, _TOUCHING), above
+    return Term("clearance", rise(b, a), -_TOUCHING, math.inf), above
+
+
+def stands(relation: str, a: Box3D, references: Sequence[Box3D], opposite: bool = False) -> bool:
+    """Whether a stands in a relation (a key of `PREDICATES` or of `PLACES`) to its reference, or references.
+
+    In front of the camera is what lies on the side that it faces.
+    """
+    if relation in PLACES:
+        return all(term.holds for term in place_terms(relation, a, references))
+    return gain(relation, a, references[0], opposite) > 0
+
+
+def gain(predicate: str, a: Box3D, b: Box3D, opposite: bool = False) -> float:
+    """As `advantage`; where b is the camera, `front` is the side that it faces."""
+    if b == CAMERA and PREDICATES[predicate].measure == "Z":
+        predicate = PREDICATES[predicate].converse
+    return advantage(predicate, a, b, opposite)
+
+
+def _low(box: Box3D) -> tuple[float, ...]:
+    return tuple(c - s / 2 for c, s in zip(box.center, box.size, strict=True))
+
+
+def _high(box: Box3D) -> tuple[float, ...]:
+    return tuple(c + s / 2 for c, s in zip(box.center, box.size, strict=True))
+
+
+def _shared(a: Box3D, b: Box3D) -> tuple[float, ...]:
+    """Extents of the part that two boxes have in common, 0 along axes on which they are apart."""
+    ends = zip(_low(a), _high(a), _low(b), _high(b), strict=True)
+    return tuple(max(min(ha, hb) - max(la, lb), 0.0) for la, ha, lb, hb in ends)
+
+
+def _from(a: Box3D, b: Box3D) -> tuple[float, ...]:
+    return tuple(q - p for p, q in zip(a.center, b.center, strict=True))
+
+
 DISTANCE: dict[str, Callable[[Box3D, Box3D], float]] = {
     "distance": distance,
     "vertical_distance": vertical_distance,
     "horizontal_distance": horizontal_distance,
+    "gap": gap,
 }
 """Each kind of distance that a question may ask for, in metres."""
 
@@ -213,6 +375,6 @@ DISTANCE: dict[str, Callable[[Box3D, Box3D], float]] = {
 def closest(anchor: Box3D, candidates: list[Box3D], farther: bool = False) -> int:
     """Index of the candidate whose centre is nearest to the anchor's (furthest if `farther`)."""
     if not candidates:
-        raise ValueError("the closest of no boxes is asked for: at least one is wanted")
+        raise ValueError("closest() needs at least one candidate, got none")
     pick = max if farther else min
     return pick(range(len(candidates)), key=lambda i: distance(anchor, candidates[i]))

@@ -18,6 +18,7 @@ QuestionType = Literal[
     "tall_short",
     "big_small",
     "long_short",
+    "thick_thin",
     # places: yes/no only; predicate: on, under, inside, next_to, between (`objects` is subject, reference(s))
     "place",
     # which candidate is closest to (farthest from) an anchor; predicate: closer, farther
@@ -52,6 +53,13 @@ Relation = Literal[
     "left", "right", "front", "behind", "above", "below", "on", "under", "inside", "next_to", "between", "nearest",
     "farthest",
 ]  # fmt: skip
+
+
+COMPARISONS: tuple[QuestionType, ...] = (
+    "left_right", "above_below", "front_behind", "wide_thin", "tall_short", "big_small", "long_short", "thick_thin",
+)  # fmt: skip
+SIZES: tuple[QuestionType, ...] = ("width", "height", "length", "thickness", "volume")
+DISTANCES: tuple[QuestionType, ...] = ("distance", "vertical_distance", "horizontal_distance", "gap")
 
 
 @dataclass(frozen=True)
@@ -133,12 +141,15 @@ class Question:
         objects: noun phrases in the order of their roles: A, B for comparisons, distances and directions; the anchor
             first and then the candidates for `relative_distance`; all that compete for orders and choices among named
             ones.
-        predicate: key of `relations.PREDICATES`, or a `Relation`, that is asked for; empty where the type says all.
+        predicate: what is asked for: a key of `relations.PREDICATES`; a `Relation`; `closer` or `farther` for
+            `relative_distance`; how a length or count is compared (`more`, `less`, `at_least`, `at_most`, `equal` or
+            empty) in yes/no questions; `grip`, `gap` (or empty) or `under` for `fit`; empty where the type says all.
         unit: symbol of the unit that is wanted: m, cm, mm, ft, in; "deg" for directions in degrees; "l" for litres.
         opposite: whether the view from the side opposite the camera is meant.
         among: the phrase whose objects compete or are counted ("mugs left of the laptop").
         count: for yes/no questions about a number ("are there two mugs?"): the number.
-        limit: for `fit`, and yes/no questions about a length ("is it taller than 20 cm?"): metres.
+        limit: for `fit`, and yes/no questions about a length ("is it taller than 20 cm?"): metres; about a volume,
+            cubic metres.
         negated: "isn't there a mug": the question's polarity is turned; the answer is about the positive statement.
     """
 

@@ -33,6 +33,10 @@ OPTICAL = {  # what each predicate means for the optical frame's numbers: x righ
     "shorter": lambda a, b: a.size[1] < b.size[1],
     "bigger": lambda a, b: 1000 * a.size[0] * a.size[1] * a.size[2] > 1000 * b.size[0] * b.size[1] * b.size[2],
     "smaller": lambda a, b: 1000 * a.size[0] * a.size[1] * a.size[2] < 1000 * b.size[0] * b.size[1] * b.size[2],
+    "longer": lambda a, b: a.size[2] > b.size[2],
+    "less_long": lambda a, b: a.size[2] < b.size[2],
+    "thicker": lambda a, b: min(a.size) > min(b.size),
+    "less_thick": lambda a, b: min(a.size) < min(b.size),
 }
 
 

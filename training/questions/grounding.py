@@ -174,7 +174,7 @@ class _Maker:
             return None
         kind, found = rivals
         boxes = [self.scene.objects[i].box for i in found]
-        predicate = self.rng.choice(list(PREDICATES))
+        predicate = self.rng.choice(list(SUPERLATIVE_WORDS))
         if not is_decided(Question("extreme", "choice", (), predicate), boxes, self.margins):
             return None
         word = self.rng.choice([w for w in SUPERLATIVE_WORDS[predicate] if " " not in w])

@@ -106,7 +106,7 @@ class _Maker:
         objects = self._pick(2)
         if len(objects) < 2:
             return None
-        predicate = self.rng.choice([n for n, p in PREDICATES.items() if p.type == kind])
+        predicate = self.rng.choice([n for n in words.SUPERLATIVE_WORDS if PREDICATES[n].type == kind])
         p = PREDICATES[predicate]
         q = PREDICATES[p.converse].phrase
         form = self.rng.choices(("yes_no", "choice", "free"), (3, 3, 1))[0]
@@ -203,7 +203,7 @@ class _Maker:
         )
 
     def _extreme(self, kind: str) -> SpatialSample | None:
-        predicate = self.rng.choice(list(PREDICATES))
+        predicate = self.rng.choice(list(words.SUPERLATIVE_WORDS))
         word = self.rng.choice(words.SUPERLATIVE_WORDS[predicate])
         if self.rng.random() < 0.5:
             objects = self._pick(self.rng.choice((3, 3, 4)))

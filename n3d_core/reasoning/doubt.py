@@ -1,0 +1,149 @@
+"""Whether boxes decide a question within their own uncertainty: it is answered again for boxes moved by as much.
+
+One rule for every kind of question: the answer must stay the same for nearly all of a fixed set of moved boxes. It
+covers ties, relations at their border, and noun phrases ("the mug next to the lamp") that could mean another object.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.errors import QueryError
+from n3d_core.geometry.boxes import Box3D
+from n3d_core.reasoning import relations
+from n3d_core.reasoning.outcome import Outcome, evaluate, gain_of, measured
+from n3d_core.reasoning.relations import MEASURES, PREDICATES
+from n3d_core.reasoning.resolve import Scene
+from n3d_core.reasoning.typed_question import COMPARISONS, DISTANCES, SIZES, Question
+
+MOVED = 64  # sets of moved boxes
+ASSURED = 0.95  # share of them that must give the same answer
+_LENGTH_SHARE = 0.25  # a length is decided where it stays within this share of itself,
+_LENGTH_LEAST = 0.04  # or within so many metres
+_ANGLE = math.radians(30.0)  # and a direction where it stays within an hour
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Why boxes do not decide: another answer that they allow (None where it is no answer), or a reason of its own."""
+
+    other: Outcome | None = None
+    reason: str = ""
+
+
+def deviations(box: Box3D) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A square root of the centre's covariance [3, 3] in metres, and standard deviations of the size [3].
+
+    Where a box has no covariance: 4 mm and 1 mm a metre of depth sideways, 5 mm and 5 mm a metre in depth. Sizes have
+    none of their own: 1 mm and 3 % of each extent.
+    """
+    size = 0.001 + 0.03 * np.asarray(box.size, dtype=np.float64)
+    if box.covariance is None:
+        depth = abs(box.center[2])
+        return np.diag([0.004 + 0.001 * depth, 0.004 + 0.001 * depth, 0.005 + 0.005 * depth]), size
+    values, vectors = np.linalg.eigh(np.reshape(np.asarray(box.covariance, dtype=np.float64), (3, 3)))
+    return vectors * np.sqrt(np.clip(values, 0.0, None)), size
+
+
+def doubt_of(question: Question, scene: Scene, outcome: Outcome) -> Doubt | None:
+    """Why the boxes do not decide a question, None where they do.
+
+    Args:
+        outcome: what the boxes as they are give.
+    """
+    if outcome.value.kind == "none" and question.form in ("choice", "free"):
+        return Doubt(reason="the boxes are equal in this")
+    beyond = _at_an_end(question, outcome)
+    if beyond:
+        return Doubt(reason=beyond)
+    if _depth_misleads(question, outcome):
+        return Doubt(reason="what is nearer in depth is farther along the line of sight")
+    others: list[Outcome | None] = []
+    for boxes in _moved(scene.boxes):
+        try:
+            moved = evaluate(question, scene.moved(boxes))
+        except QueryError:
+            others.append(None)
+            continue
+        if not _same(question, outcome, moved):
+            others.append(moved)
+    return Doubt(next((o for o in others if o is not None), None)) if len(others) > (1 - ASSURED) * MOVED else None
+
+
+def _moved(boxes: tuple[Box3D, ...]) -> list[list[Box3D]]:
+    """Sets of boxes that might as well be the true ones."""
+    noise = _noise(len(boxes))
+    sets: list[list[Box3D]] = [[] for _ in range(MOVED)]
+    for i, box in enumerate(boxes):
+        root, spread = deviations(box)
+        centers = np.asarray(box.center) + noise[:, i, :3] @ root.T
+        sizes = np.maximum(np.asarray(box.size) + noise[:, i, 3:] * spread, 0.0)
+        for k, (c, s) in enumerate(zip(centers.tolist(), sizes.tolist(), strict=True)):
+            sets[k].append(Box3D(box.label, tuple(c), tuple(s)))
+    return sets
+
+
+@lru_cache(maxsize=32)
+def _noise(count: int) -> NDArray[np.float64]:
+    """Standard normal numbers [MOVED, count, 6], always the same; the second half mirrors the first."""
+    half = np.random.default_rng(0).standard_normal((MOVED // 2, count, 6))
+    return np.concatenate([half, -half])
+
+
+def _same(question: Question, a: Outcome, b: Outcome) -> bool:
+    """Whether two outcomes are one answer."""
+    kind = a.value.kind
+    if a.roles.indices != b.roles.indices and question.type not in ("count", "exists", "related"):
+        return False
+    if kind == "none" and (question.type == "volume" or question.form == "difference"):
+        return _close(*(_amount(question, o) for o in (a, b)))
+    if kind == "length":
+        return _close(a.value.number, b.value.number)
+    if kind == "direction":
+        apart = abs(a.value.number - b.value.number)
+        return min(apart, 2 * math.pi - apart) <= _ANGLE
+    if kind == "position":
+        apart = math.dist(a.value.point, b.value.point)
+        return apart <= max(_LENGTH_LEAST, _LENGTH_SHARE * math.hypot(*a.value.point))
+    if question.type == "related":
+        return set(a.found) == set(b.found)
+    return a.value == b.value
+
+
+def _amount(question: Question, outcome: Outcome) -> float:
+    boxes = outcome.roles.boxes
+    return gain_of(question, boxes) if question.form == "difference" else measured(question, boxes) * 1000.0
+
+
+def _close(a: float, b: float) -> bool:
+    return abs(a - b) <= max(_LENGTH_SHARE * abs(a), _LENGTH_LEAST)
+
+
+def _at_an_end(question: Question, outcome: Outcome) -> str:
+    """That a length is asked of a box whose numbers lie at an end of the model's scale."""
+    if question.type not in (*SIZES, *DISTANCES) and question.form != "difference":
+        return ""
+    for name, box in zip(outcome.roles.names, outcome.roles.boxes, strict=True):
+        if box.saturated:
+            return f"the {name} reaches the end of the model's scale, so it may be larger or farther away"
+    return ""
+
+
+def _depth_misleads(question: Question, outcome: Outcome) -> bool:
+    """Whether the nearest in depth is not the nearest along the line of sight, where one of several is chosen."""
+    if question.type not in (*COMPARISONS, "extreme") or question.form == "yes_no" or question.opposite:
+        return False
+    if PREDICATES[question.predicate].measure != "Z" or len(outcome.value.objects) != 1:
+        return False
+    rank = question.among.pick.rank if question.among and question.among.pick else 1
+    boxes = outcome.roles.boxes
+    sight = [relations.distance(relations.CAMERA, b) for b in boxes]
+    depth = [MEASURES["Z"](b) for b in boxes]
+    behind = PREDICATES[question.predicate].sign > 0
+    by_sight, by_depth = (sorted(range(len(boxes)), key=v.__getitem__, reverse=behind) for v in (sight, depth))
+    return by_sight[rank - 1] != by_depth[rank - 1]

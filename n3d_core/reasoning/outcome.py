@@ -1,0 +1,330 @@
+"""The value that boxes give a typed question: geometry only, no words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from n3d_core.errors import QueryError
+from n3d_core.geometry.boxes import Box3D
+from n3d_core.reasoning import relations
+from n3d_core.reasoning.relations import PREDICATES, largest_wins
+from n3d_core.reasoning.resolve import LETTERS, AmbiguousError, MissingError, Roles, Scene, listed
+from n3d_core.reasoning.typed_question import COMPARISONS, DISTANCES, SIZES, Phrase, Question, Where
+from n3d_core.reasoning.units import UNITS, from_metres
+from n3d_core.reasoning.value import NOTHING, Value
+
+ANYTHING = Phrase("object", "object", plural=True)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the boxes give.
+
+    Attributes:
+        roles: the objects that the question is about.
+        value: the typed value; nothing where two objects tie.
+        found: of counts and relations, the boxes that are counted or related, in the order of the answer.
+    """
+
+    roles: Roles
+    value: Value
+    found: tuple[int, ...] = ()
+
+
+def evaluate(question: Question, scene: Scene) -> Outcome:
+    """The value of a question.
+
+    Raises:
+        MissingError, AmbiguousError: if a phrase means no box, or several.
+        QueryError: if a phrase is named twice, or more objects compete than have letters.
+    """
+    outcome = _EVALUATE[question.type](question, scene)
+    if len(outcome.roles) > len(LETTERS) and question.type not in ("count", "exists", "related"):
+        raise QueryError(f"the question is about {len(outcome.roles)} objects; at most {len(LETTERS)} can be compared")
+    return outcome
+
+
+def measured(question: Question, boxes: Sequence[Box3D]) -> float:
+    """The length that a question asks for in metres; a volume in cubic metres."""
+    if question.type in DISTANCES:
+        return relations.DISTANCE[question.type](boxes[0], boxes[1])
+    if question.type == "volume":
+        return boxes[0].volume
+    return relations.SIZE[question.type](boxes[0])
+
+
+def compares(value: float, how: str, limit: float) -> bool:
+    """Whether a number compares with a limit as a question asks (`more`, `less`, `at_least`, `at_most`, `equal`)."""
+    return {
+        "more": value > limit,
+        "less": value < limit,
+        "at_least": value >= limit,
+        "at_most": value <= limit,
+    }.get(how, value == limit)
+
+
+def fitting_side(question: Question, box: Box3D) -> float:
+    """The extent in metres that decides whether a box fits into `question.limit`."""
+    if question.predicate == "grip":
+        return relations.thickness(box)
+    return relations.height(box) if question.predicate == "under" else min(box.size[0], box.size[2])
+
+
+def gain_of(question: Question, boxes: Sequence[Box3D]) -> float:
+    """By how much the comparison that a question asks for holds: metres, or litres for volumes."""
+    if question.type == "relative_distance":
+        first, second = (relations.distance(boxes[0], b) for b in boxes[1:3])
+        return first - second if question.predicate == "farther" else second - first
+    return relations.gain(question.predicate, boxes[0], boxes[1], question.opposite)
+
+
+def _named(question: Question, scene: Scene, count: int | None = None) -> list[int | None]:
+    """The boxes of a question's objects, each in its own role.
+
+    Args:
+        count: how many there must be; None if any number will do.
+    """
+    chosen: list[int | None] = []
+    for phrase in question.objects:
+        several = phrase.plural and len(question.objects) != count
+        found = scene.means(phrase, question.opposite) if several else [scene.one(phrase, question.opposite)]
+        if not found:
+            raise MissingError(phrase, scene.names)
+        chosen += found
+    if len(set(chosen)) != len(chosen):
+        twice = next(scene.names[i] if i is not None else "camera" for i in chosen if chosen.count(i) > 1)
+        raise QueryError(f"the question names the {twice} twice; name different objects")
+    if count is not None and len(chosen) != count:
+        plural = next((p for p in question.objects if p.plural), None)
+        if plural is not None and len(chosen) > count:
+            raise AmbiguousError(plural, [i for i in chosen if i is not None], scene.names)
+        raise QueryError(f"the question needs {count} objects; it names {len(chosen)}")
+    return chosen
+
+
+def _competing(question: Question, scene: Scene, named: Sequence[int | None] = ()) -> list[int]:
+    """The boxes of `among` that the question does not name itself."""
+    among = question.among
+    if among is None:
+        return []
+    found = scene.means(replace(among, plural=True, pick=None), question.opposite)
+    return [i for i in found if i not in named]
+
+
+def _comparison(question: Question, scene: Scene) -> Outcome:
+    roles = scene.roles(_named(question, scene, 2))
+    gain = gain_of(question, roles.boxes)
+    if question.form == "yes_no":
+        return Outcome(roles, Value("truth", truth=gain > 0))
+    if question.form == "difference":
+        value = Value("length", number=gain) if PREDICATES[question.predicate].measure != "V" else NOTHING
+        return Outcome(roles, value)
+    if gain == 0:
+        return Outcome(roles, NOTHING)
+    if question.form == "free":
+        return Outcome(roles, Value("truth", truth=gain > 0))
+    return Outcome(roles, _chosen(roles, [0 if gain > 0 else 1]))
+
+
+def _chosen(roles: Roles, places: Sequence[int]) -> Value:
+    """Roles as objects; the camera is none."""
+    return Value("objects", objects=tuple(i for p in places if (i := roles.indices[p]) is not None))
+
+
+def _length(question: Question, scene: Scene) -> Outcome:
+    roles = scene.roles(_named(question, scene, 2 if question.type in DISTANCES else 1))
+    value = measured(question, roles.boxes)
+    if question.form == "yes_no":
+        return Outcome(roles, Value("truth", truth=compares(value, question.predicate, question.limit or 0.0)))
+    return Outcome(roles, NOTHING if question.type == "volume" else Value("length", number=value))
+
+
+def _relative_distance(question: Question, scene: Scene) -> Outcome:
+    named = _named(question, scene)
+    roles = scene.roles([*named, *_competing(question, scene, named)])
+    if len(roles) < 2 or (len(roles) < 3 and question.form in ("yes_no", "difference") and question.among is None):
+        raise MissingError(question.among or ANYTHING, scene.names)
+    if question.form == "difference":
+        return Outcome(roles, Value("length", number=gain_of(question, roles.boxes)))
+    anchor, *rest = roles.boxes
+    farther = question.predicate == "farther"
+    if question.form == "yes_no":
+        first, *others = (relations.distance(anchor, b) for b in rest)
+        return Outcome(roles, Value("truth", truth=all(first > o if farther else first < o for o in others)))
+    return Outcome(roles, _chosen(roles, [1 + relations.closest(anchor, rest, farther)]))
+
+
+def ordered(question: Question, boxes: Sequence[Box3D]) -> list[int]:
+    """Places of boxes from the most of a question's predicate to the least."""
+    measure = relations.MEASURES[PREDICATES[question.predicate].measure]
+    ascending = sorted(range(len(boxes)), key=lambda i: measure(boxes[i]))
+    return ascending[::-1] if largest_wins(question.predicate, question.opposite) else ascending
+
+
+def _order(question: Question, scene: Scene) -> Outcome:
+    named = _named(question, scene)
+    roles = scene.roles([*named, *_competing(question, scene, named)])
+    if len(roles) < 2:
+        raise MissingError(question.among or ANYTHING, scene.names)
+    return Outcome(roles, _chosen(roles, ordered(question, roles.boxes)))
+
+
+def _extreme(question: Question, scene: Scene) -> Outcome:
+    named = _named(question, scene)
+    roles = scene.roles([*named, *_competing(question, scene, named)])
+    if not len(roles):
+        raise MissingError(question.among or ANYTHING, scene.names)
+    best = relations.extreme(question.predicate, list(roles.boxes), question.opposite)
+    if question.form == "yes_no":
+        return Outcome(roles, Value("truth", truth=best == 0))
+    rank = question.among.pick.rank if question.among and question.among.pick else 1
+    if rank == 1:
+        return Outcome(roles, _chosen(roles, [best]))
+    if rank > len(roles):
+        raise MissingError(question.among or ANYTHING, scene.names)
+    return Outcome(roles, _chosen(roles, [ordered(question, roles.boxes)[rank - 1]]))
+
+
+def _direction(question: Question, scene: Scene) -> Outcome:
+    roles = scene.roles(_named(question, scene, 2))
+    return Outcome(roles, Value("direction", number=radians(*roles.boxes)))
+
+
+def radians(a: Box3D, b: Box3D) -> float:
+    """Direction of b from a about the up axis, counter-clockwise from ahead, in (-pi, pi]."""
+    left, _, ahead = relations.vector(a, b)
+    return math.atan2(left, ahead)
+
+
+def _position(question: Question, scene: Scene) -> Outcome:
+    roles = scene.roles([None, *_named(question, scene, 1)])
+    return Outcome(roles, Value("position", point=roles.boxes[1].center))
+
+
+def sought(question: Question) -> Phrase:
+    """What is counted, related, or asked for the existence of: any number of it."""
+    if question.type == "related":
+        return replace(question.among or ANYTHING, plural=True)
+    return replace(question.among or (question.objects[0] if question.objects else ANYTHING), plural=True)
+
+
+def clause_of(question: Question) -> Where | None:
+    """The relation that decides what is counted or named, where it is one that a chain of thought can spell out."""
+    if question.type == "related":
+        return Where(question.predicate, question.objects)  # type: ignore[arg-type]
+    phrase = sought(question)
+    if len(phrase.where) != 1 or phrase.pick or phrase.where[0].relation in ("nearest", "farthest"):
+        return None
+    return phrase.where[0]
+
+
+def _count(question: Question, scene: Scene) -> Outcome:
+    phrase, clause = sought(question), clause_of(question)
+    found = scene.means(phrase, question.opposite)
+    roles = scene.roles(found)
+    if clause is not None:
+        references = [scene.one(r, question.opposite) for r in clause.references]
+        rivals = [i for i in scene.means(replace(phrase, where=())) if i not in references]
+        if len(rivals) + len(references) <= len(LETTERS):
+            roles = scene.roles([*references, *rivals])
+    return Outcome(roles, _number(question, len(found)), tuple(found))
+
+
+def _number(question: Question, count: int) -> Value:
+    """A count as the question wants it: whether there are any, whether there are so many, or how many."""
+    if question.form != "yes_no":
+        return Value("count", number=float(count))
+    if question.count is None:
+        return Value("truth", truth=count > 0)
+    return Value("truth", truth=compares(count, question.predicate, question.count))
+
+
+def _related(question: Question, scene: Scene) -> Outcome:
+    references = _named(question, scene, 2 if question.predicate == "between" else 1)
+    rivals = [i for i in scene.means(sought(question)) if i not in references]
+    many = len(references) + len(rivals) > len(LETTERS)
+    others = scene.roles(references).boxes
+    near = sorted(rivals, key=lambda i: relations.distance(scene.boxes[i], others[0]))
+    if question.predicate in ("nearest", "farthest"):
+        found = near[:1] if question.predicate == "nearest" else near[-1:]
+    else:
+        found = [i for i in near if relations.stands(question.predicate, scene.boxes[i], others, question.opposite)]
+    roles = scene.roles([*references, *(found if many else rivals)])
+    if question.form in ("yes_no", "number"):
+        return Outcome(roles, _number(question, len(found)), tuple(found))
+    return Outcome(roles, Value("objects", objects=tuple(found)), tuple(found))
+
+
+def _place(question: Question, scene: Scene) -> Outcome:
+    roles = scene.roles(_named(question, scene, 3 if question.predicate == "between" else 2))
+    holds = relations.stands(question.predicate, roles.boxes[0], roles.boxes[1:], question.opposite)
+    return Outcome(roles, Value("truth", truth=holds))
+
+
+def _fit(question: Question, scene: Scene) -> Outcome:
+    if question.limit is not None:
+        roles = scene.roles(_named(question, scene, 1))
+        return Outcome(roles, Value("truth", truth=fitting_side(question, roles.boxes[0]) <= question.limit))
+    roles = scene.roles(_named(question, scene, 2))
+    inner, outer = (sorted(b.size) for b in roles.boxes)
+    return Outcome(roles, Value("truth", truth=all(i < o for i, o in zip(inner, outer, strict=True))))
+
+
+_EVALUATE: dict[str, Callable[[Question, Scene], Outcome]] = {
+    **dict.fromkeys(COMPARISONS, _comparison),
+    **dict.fromkeys(SIZES, _length),
+    **dict.fromkeys(DISTANCES, _length),
+    "relative_distance": _relative_distance,
+    "depth_order": _order,
+    "order": _order,
+    "extreme": _extreme,
+    "direction": _direction,
+    "position": _position,
+    "count": _count,
+    "exists": _count,
+    "related": _related,
+    "place": _place,
+    "fit": _fit,
+}
+
+
+def plain(question: Question, outcome: Outcome) -> float | int | bool | str | tuple[str, ...]:
+    """A value as a frame folder's truth holds it.
+
+    Lengths in the question's unit (volumes in litres, directions as the hour or in degrees to the left), a count, true
+    or false, the name of the chosen object or its names in order, the relation that holds (`free`), `equal` for ties.
+    """
+    value, roles = outcome.value, outcome.roles
+    if question.form == "difference" or question.type == "volume":
+        litres = question.type in ("volume", "big_small")
+        number = gain_of(question, roles.boxes) if question.form == "difference" else measured(question, roles.boxes)
+        if question.form == "yes_no":
+            return value.truth
+        return (number if question.form == "difference" else number * 1000.0) if litres else _in_unit(number, question)
+    if question.form == "free" and value.kind == "truth":
+        return question.predicate if value.truth else PREDICATES[question.predicate].converse
+    if value.kind == "truth":
+        return value.truth
+    if value.kind == "length":
+        return _in_unit(value.number, question)
+    if value.kind == "count":
+        return int(value.number)
+    if value.kind == "direction":
+        degrees = relations.direction_degrees(*roles.boxes)
+        return round(degrees, 2) if question.unit == "deg" else relations.clock_hour(degrees)
+    if value.kind == "position":
+        return ", ".join(f"{v:.2f}" for v in value.point)
+    names = tuple(roles.names[roles.indices.index(i)] for i in value.objects)
+    if question.type in ("related", "order", "depth_order"):
+        return names
+    return listed(names) or EQUAL
+
+
+def _in_unit(metres: float, question: Question) -> float:
+    return from_metres(metres, question.unit if question.unit in UNITS else "m")
+
+
+EQUAL = "equal"
+"""The value of a choice between objects that the boxes do not tell apart."""

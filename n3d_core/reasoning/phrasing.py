@@ -1,0 +1,286 @@
+"""A value in sentences that a person can read: answers, what is not in view, and why the boxes cannot tell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from n3d_core.reasoning import relations
+from n3d_core.reasoning.doubt import Doubt
+from n3d_core.reasoning.nouns import normal, without_id
+from n3d_core.reasoning.outcome import Outcome, fitting_side, gain_of, measured, sought
+from n3d_core.reasoning.relations import PREDICATES
+from n3d_core.reasoning.replies import ORDINALS, kind_words, relation_words
+from n3d_core.reasoning.resolve import Roles, article, listed
+from n3d_core.reasoning.typed_question import COMPARISONS, DISTANCES, SIZES, Phrase, Question
+from n3d_core.reasoning.units import UNITS, number_text
+
+_ADJECTIVES = {"width": "wide", "height": "tall", "length": "long", "thickness": "thick"}
+_MEASURES = {
+    "X": "position from left to right", "Y": "height above the ground", "Z": "depth", "W": "width", "H": "height",
+    "L": "length", "V": "volume", "T": "thickness",
+}  # fmt: skip
+_COMPARED = {"more": "more than", "less": "less than", "at_least": "at least", "at_most": "at most"}
+_STRAIGHT, _SLIGHT, _ASIDE, _REAR = (math.radians(d) for d in (5.0, 20.0, 70.0, 110.0))
+
+
+def sentence(question: Question, outcome: Outcome) -> str:
+    """The answer to a question in one sentence."""
+    if outcome.value.kind == "none" and question.form in ("choice", "free"):
+        return _ended(f"{listed(_called(outcome.roles))} are equal in {_measure(question)}")
+    if question.type in COMPARISONS:
+        text = _comparison(question, outcome)
+    elif question.type in (*SIZES, *DISTANCES):
+        text = _length(question, outcome)
+    elif question.type in ("count", "exists"):
+        text = _count(question, outcome)
+    else:
+        text = {
+            "relative_distance": _relative_distance,
+            "depth_order": _order,
+            "order": _order,
+            "extreme": _extreme,
+            "direction": _direction,
+            "position": _position,
+            "related": _related,
+            "place": _place,
+            "fit": _fit,
+        }[question.type](question, outcome)
+    return _ended(text)
+
+
+def doubt_sentence(question: Question, outcome: Outcome, doubt: Doubt | None) -> str:
+    """Why the boxes do not decide a question; empty where they do."""
+    if doubt is None:
+        return ""
+    if doubt.reason:
+        return _ended(f"the boxes cannot tell: {doubt.reason}")
+    if question.type in COMPARISONS and question.form != "difference":
+        p, boxes = PREDICATES[question.predicate], outcome.roles.boxes
+        numbers = [relations.MEASURES[p.measure](b) for b in boxes]
+        unit = "liters" if p.measure == "V" else "m"
+        texts = " and ".join(f"{n:.2f} {unit}" for n in numbers)
+        names = " and ".join(_called(outcome.roles))
+        return _ended(f"the boxes cannot tell: {names} are too alike in {_measure(question)} ({texts})")
+    if doubt.other is None:
+        return "The boxes cannot tell: within their uncertainty the question may be about another object."
+    other = sentence(question, doubt.other)
+    if other == sentence(question, outcome):
+        return "The boxes cannot tell: within their uncertainty the question may be about another object."
+    return _ended(f"the boxes cannot tell: within their uncertainty the answer may also be: {_lowered(other)}")
+
+
+def length_words(metres: float, unit: str = "m") -> str:
+    """`0.31 m`, `31.0 cm`, `12.2 in`."""
+    kind = UNITS.get(unit, UNITS["m"])
+    number = metres / kind.metres
+    return f"{number:.{kind.decimals}f} {kind.symbol}"
+
+
+def the(name: str, names: Sequence[str] = ()) -> str:
+    """`the red mug` for `0_red mug`; with its number where another object is called the same."""
+    if name == "camera":
+        return "the camera"
+    bare = normal(without_id(name)) or name
+    alike = [n for n in names if (normal(without_id(n)) or n) == bare]
+    number = name.partition("_")[0]
+    return f"the {bare} ({number})" if len(alike) > 1 and number.isdigit() else f"the {bare}"
+
+
+def _called(roles: Roles) -> list[str]:
+    return [the(name, roles.names) for name in roles.names]
+
+
+def _chosen(outcome: Outcome, indices: Sequence[int]) -> list[str]:
+    called = _called(outcome.roles)
+    return [called[outcome.roles.indices.index(i)] for i in indices]
+
+
+def _ended(text: str) -> str:
+    """A sentence: a capital at its start, one full stop at its end."""
+    text = text.strip()
+    return text[:1].upper() + text[1:].rstrip(".") + "."
+
+
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _measure(question: Question) -> str:
+    predicate = PREDICATES.get(question.predicate)
+    return _MEASURES[predicate.measure] if predicate else "distance"
+
+
+def _comparison(question: Question, outcome: Outcome) -> str:
+    a, b = _called(outcome.roles)
+    gain = gain_of(question, outcome.roles.boxes)
+    converse = PREDICATES[question.predicate].converse
+    if question.form == "yes_no":
+        holds = outcome.value.truth
+        return f"{_yes(holds)}, {a} is {'' if holds else 'not '}{_than(question.predicate)} {b}"
+    held = question.predicate if gain > 0 else converse
+    if question.form == "difference":
+        volume = PREDICATES[held].measure == "V"
+        amount = f"{abs(gain):.2f} liters" if volume else length_words(abs(gain), question.unit)
+        return f"{a} is {amount} {_than(held)} {b}"
+    if question.form == "free":
+        return f"{a} is {_than(held)} {b}"
+    winner, loser = (a, b) if gain > 0 else (b, a)
+    nearer = {"front": "closer to the camera than", "behind": "farther from the camera than"}
+    return f"{winner} is {nearer.get(question.predicate) or _than(question.predicate)} {loser}"
+
+
+def _yes(holds: bool) -> str:
+    return "yes" if holds else "no"
+
+
+def _than(predicate: str) -> str:
+    return PREDICATES[predicate].phrase
+
+
+def _length(question: Question, outcome: Outcome) -> str:
+    called = _called(outcome.roles)
+    value = measured(question, outcome.roles.boxes)
+    volume = question.type == "volume"
+    words = f"{number_text(value * 1000)} liters" if volume else length_words(value, question.unit)
+    if question.type in DISTANCES:
+        a, b = called
+        kind = question.type.replace("_", " ")
+        said = f"{a} is {words} from {b}" if kind == "distance" else f"the {kind} between {a} and {b} is {words}"
+    else:
+        said = f"{called[0]} {'takes up' if volume else 'is'} {words} {_ADJECTIVES.get(question.type, '')}".strip()
+    if question.form != "yes_no":
+        return said
+    limit = question.limit or 0.0
+    limit_words = f"{number_text(limit * 1000)} liters" if volume else length_words(limit, question.unit)
+    how = _COMPARED.get(question.predicate, "exactly")
+    holds = outcome.value.truth
+    return f"{_yes(holds)}, {said}, {'' if holds else 'not '}{how} {limit_words}"
+
+
+def _relative_distance(question: Question, outcome: Outcome) -> str:
+    anchor, *rest = _called(outcome.roles)
+    word, to = ("farther", "from") if question.predicate == "farther" else ("closer", "to")
+    if question.form == "difference":
+        gain = gain_of(question, outcome.roles.boxes)
+        if gain < 0:
+            word, to = ("closer", "to") if word == "farther" else ("farther", "from")
+        return f"{anchor} is {length_words(abs(gain), question.unit)} {word} {to} {rest[0]} than {to} {rest[1]}"
+    most = "farthest from" if word == "farther" else "closest to"
+    if question.form == "yes_no":
+        holds = outcome.value.truth
+        start = f"{_yes(holds)}, "
+        negation = "" if holds else "not "
+        if question.among is not None:
+            return f"{start}{rest[0]} is {negation}the {most} {anchor}"
+        return f"{start}{anchor} is {negation}{word} {to} {rest[0]} than {to} {rest[1]}"
+    return f"{listed(_chosen(outcome, outcome.value.objects))} is {most} {anchor}"
+
+
+def _superlative(predicate: str) -> str:
+    return {"front": "closest to the camera", "behind": "farthest from the camera"}.get(
+        predicate, PREDICATES[predicate].superlative
+    )
+
+
+def _order(question: Question, outcome: Outcome) -> str:
+    p = PREDICATES[question.predicate]
+    ends = f"from {p.superlative} to {PREDICATES[p.converse].superlative}"
+    return f"{ends}: {', '.join(_chosen(outcome, outcome.value.objects))}"
+
+
+def _extreme(question: Question, outcome: Outcome) -> str:
+    most = _superlative(question.predicate)
+    if question.form == "yes_no":
+        holds = outcome.value.truth
+        return f"{_yes(holds)}, {_called(outcome.roles)[0]} is {'' if holds else 'not '}the {most}"
+    rank = question.among.pick.rank if question.among and question.among.pick else 1
+    order = f"{ORDINALS[rank - 1]} " if 1 < rank <= len(ORDINALS) else ""
+    return f"{listed(_chosen(outcome, outcome.value.objects))} is the {order}{most}"
+
+
+def _direction(question: Question, outcome: Outcome) -> str:
+    a, b = _called(outcome.roles)
+    degrees = relations.direction_degrees(*outcome.roles.boxes)
+    if question.unit == "deg":
+        turned = 360.0 - degrees if degrees > 180.0 else degrees
+        where = f"{turned:.0f} degrees to the {'right' if degrees > 180.0 else 'left'}"
+    else:
+        where = f"at {relations.clock_hour(degrees)} o'clock"
+    return f"{b} is {where}" if a == "the camera" else f"seen from {a}, {b} is {where}"
+
+
+def _position(question: Question, outcome: Outcome) -> str:
+    camera, box = outcome.roles.boxes
+    left = outcome.value.point[0] < 0
+    turned = abs(math.atan2(box.center[0], box.center[2]))
+    side = "left" if left else "right"
+    if turned < _STRAIGHT:
+        where = "straight ahead"
+    elif turned < _SLIGHT:
+        where = f"ahead, slightly to the {side}"
+    elif turned < _ASIDE:
+        where = f"ahead on the {side}"
+    else:
+        where = f"on the {side}" if turned < _REAR else f"behind on the {side}"
+    hour = relations.clock_direction(camera, box)
+    away = length_words(relations.distance(camera, box), question.unit)
+    return f"{_called(outcome.roles)[1]} is {where}, at {hour} o'clock, {away} away"
+
+
+def _count(question: Question, outcome: Outcome) -> str:
+    kind, count = sought(question), len(outcome.found)
+    words = _counted(kind, count)
+    if question.type == "exists" and count == 1:
+        words = f"there is {article(_kind(kind, False))}"
+    if question.form != "yes_no":
+        return words
+    if count == 0 and not outcome.value.truth:
+        return f"no, {words}"
+    return f"{_yes(outcome.value.truth)}, {words}"
+
+
+def _counted(kind: Phrase, count: int) -> str:
+    if not count:
+        return f"there {'are' if kind.noun == 'object' else 'is'} no {_kind(kind, kind.noun == 'object')} in view"
+    return f"there {'are' if count > 1 else 'is'} {count} {_kind(kind, count > 1)}"
+
+
+def _kind(kind: Phrase, several: bool) -> str:
+    """`mugs to the left of the laptop`."""
+    words = [kind_words(Phrase(kind.label, kind.noun, kind.colors, kind.attributes), several)]
+    for where in kind.where:
+        words += [relation_words(where.relation), " and ".join(f"the {r.label}" for r in where.references)]
+    return " ".join(words)
+
+
+def _related(question: Question, outcome: Outcome) -> str:
+    references = " and ".join(_called(outcome.roles)[: len(question.objects)])
+    relation = f"{relation_words(question.predicate)} {references}"
+    found = _chosen(outcome, outcome.found)
+    kind = question.among
+    if question.form == "number":
+        return f"{_counted(sought(question), len(found)).removesuffix(' in view')} {relation}"
+    start = f"{_yes(bool(found))}, " if question.form == "yes_no" else ""
+    if not found:
+        nothing = f"no {_kind(kind, False)}" if kind is not None and not kind.is_anything else "nothing"
+        return f"{start}{nothing} is {relation}"
+    return f"{start}{listed(found)} {'are' if len(found) > 1 else 'is'} {relation}"
+
+
+def _place(question: Question, outcome: Outcome) -> str:
+    subject, *references = _called(outcome.roles)
+    holds = outcome.value.truth
+    negation = "" if holds else "not "
+    return f"{_yes(holds)}, {subject} is {negation}{relation_words(question.predicate)} {' and '.join(references)}"
+
+
+def _fit(question: Question, outcome: Outcome) -> str:
+    holds, called = outcome.value.truth, _called(outcome.roles)
+    if question.limit is None:
+        return f"{_yes(holds)}, {called[0]} {'fits' if holds else 'does not fit'} into {called[1]}"
+    side = length_words(fitting_side(question, outcome.roles.boxes[0]))
+    across = "tall" if question.predicate == "under" else "across where it is narrowest"
+    how = {"grip": "which fits a grip of", "under": "which fits under"}.get(question.predicate, "which fits through")
+    compared = f"{how if holds else 'more than'} {length_words(question.limit)}"
+    return f"{_yes(holds)}, {called[0]} is {side} {across}, {compared}"

@@ -1,0 +1,303 @@
+"""Chains of thought that end in a relation, a choice, an order, or the objects that stand somewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from n3d_core.reasoning import relations
+from n3d_core.reasoning.outcome import Outcome, clause_of, gain_of, ordered, sought
+from n3d_core.reasoning.relations import (
+    FLIPPED_BY_VIEW,
+    MEASURES,
+    PLACES,
+    PREDICATES,
+    as_stated,
+    largest_wins,
+    place_terms,
+)
+from n3d_core.reasoning.replies import (
+    closeness_answer,
+    closest_answer,
+    count_answer,
+    difference_answer,
+    extreme_answer,
+    kind_words,
+    order_answer,
+    related_answer,
+    relation_answer,
+    relation_words,
+    truth_answer,
+)
+from n3d_core.reasoning.resolve import Roles
+from n3d_core.reasoning.thought_parts import (
+    COMPARED,
+    EXTENTS,
+    OPPOSITE_VIEW,
+    ascending,
+    bboxes,
+    best,
+    centers,
+    compared,
+    difference,
+    in_order,
+    length_of,
+    listed_measures,
+    measures,
+    root_text,
+    sign,
+    subtractions,
+    volumes,
+)
+from n3d_core.reasoning.typed_question import Question
+from n3d_core.reasoning.units import length_text, number_text
+
+
+def comparison_chain(question: Question, roles: Roles, published: bool) -> tuple[list[str], str]:
+    """State the boxes, compare one measure, conclude."""
+    p = PREDICATES[question.predicate]
+    a, b = measures(p.measure, roles.boxes)
+    view = OPPOSITE_VIEW if question.opposite and p.measure in FLIPPED_BY_VIEW else ""
+    claim, text = _comparison_claim(question, roles)
+    steps = [_stating(question, roles, published)]
+    if published:
+        first, second = p.phrase.removesuffix(" than"), PREDICATES[p.converse].phrase
+        steps.append(f"Step 2: Determine if {roles.names[0]} is {first} or {second} {roles.names[1]}.")
+    steps.append(f"Since {_compared(question, a, b, published)}, {view}{claim}.")
+    if question.form != "difference":
+        return steps, text
+    return _difference(question, roles, steps, (f"{p.measure}_A", f"{p.measure}_B"), (a, b))
+
+
+def _difference(
+    question: Question, roles: Roles, steps: list[str], variables: tuple[str, str], texts: tuple[str, str]
+) -> tuple[list[str], str]:
+    """The larger of two measures less the smaller one, and by how much which relation holds."""
+    order = (0, 1) if float(texts[0]) >= float(texts[1]) else (1, 0)
+    (more, less), (high, low) = ([values[i] for i in order] for values in (variables, texts))
+    amount = round(float(high) - float(low), 4)
+    words = f"{amount} liters" if variables[0].startswith("V") else length_text(amount, "m")
+    shown = words if variables[0].startswith("V") else length_text(amount, question.unit)
+    steps.append(f"{more} - {less} = {high} - {low} = {words}{'' if shown == words else f' = {shown}'}.")
+    gain = gain_of(question, roles.boxes)
+    if question.type == "relative_distance":
+        nearer = (gain > 0) == (question.predicate == "closer")
+        return steps, closeness_answer(roles.names, shown, farther=not nearer)
+    predicate = question.predicate if gain > 0 else PREDICATES[question.predicate].converse
+    return steps, difference_answer(predicate, roles.names, shown)
+
+
+def _compared(question: Question, a: str, b: str, published: bool) -> str:
+    """Both measures; in `compact`, where one object is to be chosen, also which measure decides for it."""
+    p = PREDICATES[question.predicate]
+    if published or question.form != "choice":
+        return f"{p.measure}_A = {a} {sign(a, b)} {p.measure}_B = {b}"
+    return best([f"{p.measure}_A", f"{p.measure}_B"], [a, b], largest_wins(question.predicate, question.opposite))
+
+
+def _comparison_claim(question: Question, roles: Roles) -> tuple[str, str]:
+    """What the reasoning concludes, and the answer."""
+    p = PREDICATES[question.predicate]
+    (a, b), (name_a, name_b) = roles.boxes, roles.names
+    gain = relations.gain(question.predicate, a, b, question.opposite)
+    if gain == 0:
+        tie = f"{name_a} and {name_b} are equal in this."
+        return f"{name_a} is not {p.phrase} {name_b}", truth_answer(False) if question.form == "yes_no" else tie
+    if question.form == "choice":
+        winner, loser = (name_a, name_b) if gain > 0 else (name_b, name_a)
+        answer = relation_answer(question.predicate, winner, loser)
+    else:
+        answer = relation_answer(question.predicate if gain > 0 else p.converse, name_a, name_b)
+    return answer.removesuffix("."), truth_answer(gain > 0) if question.form == "yes_no" else answer
+
+
+def _stating(question: Question, roles: Roles, published: bool) -> str:
+    """The boxes or centres, and for volumes and in the published style the measures."""
+    measure = PREDICATES[question.predicate].measure
+    stated = bboxes(roles) if measure in EXTENTS else centers(roles, published)
+    if not published:
+        return f"{stated} {volumes(roles)}" if measure == "V" else stated
+    return (
+        f"1. {stated} 2. We can determine the {question.type.replace('_', '-')} relationship as follows: "
+        f"Step 1: Compare the {COMPARED[measure]}. {listed_measures(measure, roles)}"
+    )
+
+
+def relative_distance_chain(question: Question, roles: Roles, published: bool) -> tuple[list[str], str]:
+    """State the centres, compute each distance from A, compare, conclude."""
+    anchor, *rest = roles.boxes
+    farther = question.predicate == "farther"
+    lines, texts = _distances(roles, published)
+    order = sorted(range(len(rest)), key=lambda i: (float(texts[i]), relations.distance(anchor, rest[i])))
+    variables = [f"distance_A{roles.letter(i + 1)}" for i in range(len(rest))]
+    compared = ascending(variables, texts, order) if published else best(variables, texts, farther)
+    answer = _distance_claim(roles, order, farther)
+    steps = [centers(roles, published), *lines, f"Since {compared}, {answer}"]
+    if published:
+        rule = "2. We can determine the relative distance as follows: Step 1: Calculate the distances of the centers."
+        steps[0] = f"1. {steps[0]} {rule}"
+        steps[-1] = f"Step 2: Compare the distances. {steps[-1]}"
+    if question.form == "difference":
+        return _difference(question, roles, steps, (variables[0], variables[1]), (texts[0], texts[1]))
+    if question.form != "yes_no":
+        return steps, answer
+    first, *others = (float(t) for t in texts)
+    return steps, truth_answer(all(first > o if farther else first < o for o in others))
+
+
+def _distance_claim(roles: Roles, order: list[int], farther: bool) -> str:
+    name, near, far = roles.names[0], roles.names[1 + order[0]], roles.names[1 + order[-1]]
+    chosen, other = (far, near) if farther else (near, far)
+    return closest_answer(name, chosen, other if len(order) == 2 else None, farther)
+
+
+def _distances(roles: Roles, published: bool) -> tuple[list[str], list[str]]:
+    """The line that computes each distance from A, and the distances' texts (more decimals where they are equal)."""
+    anchor, *rest = roles.boxes
+    differences = [difference(anchor, box) for box in rest]
+    decimals = 4 if published else 2
+    if len({round(math.hypot(*d), decimals) for d in differences}) < len(differences):
+        decimals = 4
+    texts = [number_text(math.hypot(*d), decimals) for d in differences]
+    lines = []
+    for i, (box, d, text) in enumerate(zip(rest, differences, texts, strict=True)):
+        pair = f"A{roles.letter(i + 1)}"
+        if published:
+            lines.append(f"distance_{pair} = {root_text(d)} = {text}.")
+        else:
+            lines.append(f"{subtractions(anchor, box, (0, 1, 2), pair)} distance_{pair} = {length_of(d)} = {text}.")
+    return lines, texts
+
+
+def order_chain(question: Question, roles: Roles, published: bool) -> tuple[list[str], str]:
+    """Orders and the extreme of several: state one measure of each, sort, conclude."""
+    measure = PREDICATES[question.predicate].measure
+    texts = measures(measure, roles.boxes)
+    variables = [f"{measure}_{roles.letter(i)}" for i in range(len(roles))]
+    order = ordered(question, roles.boxes)
+    if published:
+        upwards = sorted(range(len(roles)), key=lambda i: MEASURES[measure](roles.boxes[i]))
+        ranking = ascending(variables, texts, upwards)
+    elif question.type != "extreme" or rank_of(question) > 1:
+        ranking = in_order(variables, texts, order)
+    else:
+        ranking = best(variables, texts, largest_wins(question.predicate, question.opposite))
+    claim, text = _order_claim(question, roles, order)
+    since = f"Since {ranking}, {claim}." if len(roles) > 1 else f"So {claim}."
+    if published:
+        stated = bboxes(roles) if measure in EXTENTS else centers(roles, published)
+        rule = f"2. We can determine the order as follows: Step 1: Compare the {COMPARED[measure]}."
+        return [
+            f"1. {stated} {rule} {listed_measures(measure, roles)}",
+            f"Step 2: Sort from small to large. {since}",
+        ], text
+    if measure == "V":
+        return [f"{bboxes(roles)} {volumes(roles)}", since], text
+    return [_measures_of(measure, texts, roles), since], text
+
+
+def _measures_of(measure: str, texts: Sequence[str], roles: Roles) -> str:
+    pairs = enumerate(zip(texts, roles.names, strict=True))
+    return ", ".join(f"{measure}_{roles.letter(i)} = {t} for {name}" for i, (t, name) in pairs) + "."
+
+
+def rank_of(question: Question) -> int:
+    """1 for the most of something, 2 for the second ..."""
+    return question.among.pick.rank if question.among and question.among.pick else 1
+
+
+def _order_claim(question: Question, roles: Roles, order: list[int]) -> tuple[str, str]:
+    """What the reasoning concludes, and the answer."""
+    flipped = question.opposite and PREDICATES[question.predicate].measure in FLIPPED_BY_VIEW
+    view = OPPOSITE_VIEW if flipped else ""
+    if question.type != "extreme":
+        claim = order_answer(question.predicate, [roles.names[i] for i in order], question.opposite)
+        return f"{view}{claim}", claim
+    winner = relations.extreme(question.predicate, list(roles.boxes), question.opposite)
+    rank = rank_of(question)
+    chosen = winner if rank == 1 else order[rank - 1]
+    answer = extreme_answer(question.predicate, roles.names[chosen], rank)
+    claim = f"{view}{answer.removesuffix('.')}"
+    return claim, truth_answer(winner == 0) if question.form == "yes_no" else answer
+
+
+def place_chain(question: Question, roles: Roles, holds: bool) -> tuple[list[str], str]:
+    """State the boxes, compute what the relation asks of them, conclude."""
+    if question.predicate not in PLACES:
+        claim = relation_answer(question.predicate, roles.names[0], roles.names[1], holds)
+        a, b = measures(PREDICATES[question.predicate].measure, roles.boxes)
+        return [centers(roles, False), f"Since {_compared(question, a, b, True)}, {claim}"], truth_answer(holds)
+    terms = _terms(question.predicate, roles, 0, range(1, len(roles)))
+    claim = related_answer(question.predicate, roles.names[:1], roles.names[1:], holds)
+    return [bboxes(roles), f"Since {', '.join(terms)}, {claim}"], truth_answer(holds)
+
+
+def _terms(place: str, roles: Roles, subject: int, references: Sequence[int]) -> list[str]:
+    """`gap_AB = 0.05 <= reach_AB = 0.16`: what decides whether an object is at a place, from the stated boxes."""
+    boxes = [as_stated(roles.boxes[i]) for i in (subject, *references)]
+    letters = "".join(roles.letter(i) for i in (subject, *references))
+    texts = []
+    for term in place_terms(place, boxes[0], boxes[1:]):
+        value = number_text(term.value)
+        text = f"{term.symbol}_{letters} = {value}"
+        if term.bound:
+            high = number_text(term.high)
+            if high == value:
+                text, high = f"{term.symbol}_{letters} = {number_text(term.value, 4)}", number_text(term.high, 4)
+            text += f" {'<=' if term.value <= term.high else '>'} {term.bound}_{letters} = {high}"
+        texts.append(text)
+    return texts
+
+
+def count_chain(question: Question, outcome: Outcome) -> tuple[list[str], str]:
+    """Number the boxes; the last number is the count. Where a relation decides which ones, spell it out first."""
+    roles = outcome.roles.only(outcome.found) if question.type != "related" else outcome.roles
+    steps = _standing(question, outcome)
+    n, kind = len(outcome.found), sought(question)
+    if question.type == "related":
+        names = [outcome.roles.names[outcome.roles.indices.index(i)] for i in outcome.found]
+        references = outcome.roles.names[: len(question.objects)]
+        claim = related_answer(question.predicate, names, references)
+        if question.form == "objects":
+            return steps or [centers(outcome.roles, False)], claim
+        roles = outcome.roles.only(outcome.found)
+    listed = ", ".join(f"{name} ({i + 1})" for i, name in enumerate(roles.names))
+    found = f"The boxes are {listed}." if n else "There are no boxes."
+    words = kind_words(kind, True)
+    if question.type == "related":
+        words += f" {relation_words(question.predicate)} {' and '.join(outcome.roles.names[: len(question.objects)])}"
+    steps += [found, f"So the number of {words} is {n}."]
+    if question.form == "yes_no":
+        return steps, truth_answer(outcome.value.truth)
+    return steps, count_answer(kind, n)
+
+
+def _standing(question: Question, outcome: Outcome) -> list[str]:
+    """Which of the objects stand in the relation that a count or `related` question asks for."""
+    clause, roles = clause_of(question), outcome.roles
+    count = len(clause.references) if clause else 0
+    rivals = range(count, len(roles))
+    if clause is None or not rivals or len(roles) > len("ABCDEFGHIJKLMNOPQRSTUVWXYZ") or _only_found(outcome, count):
+        return []
+    names = [roles.names[roles.indices.index(i)] for i in outcome.found]
+    answer = related_answer(clause.relation, names, roles.names[:count])
+    claim = answer if names else answer[:1].lower() + answer[1:]
+    if clause.relation in PLACES:
+        terms = [t for i in rivals for t in _terms(clause.relation, roles, i, range(count))]
+        return [bboxes(roles), f"Since {', '.join(terms)}, {claim}"]
+    if clause.relation in ("nearest", "farthest"):
+        lines, texts = _distances(roles, False)
+        variables = [f"distance_A{roles.letter(i)}" for i in rivals]
+        chosen = best(variables, texts, clause.relation == "farthest")
+        return [centers(roles, False), *lines, f"Since {chosen}, {claim}" if chosen else f"So {claim}"]
+    measure = PREDICATES[clause.relation].measure
+    texts = measures(measure, roles.boxes)
+    variables = [f"{measure}_{roles.letter(i)}" for i in range(len(roles))]
+    pairs = ", ".join(compared(variables, texts, i, 0) for i in rivals)
+    view = OPPOSITE_VIEW if question.opposite and measure in FLIPPED_BY_VIEW else ""
+    return [_measures_of(measure, texts, roles), f"Since {pairs}, {view}{claim}"]
+
+
+def _only_found(outcome: Outcome, count: int) -> bool:
+    """Whether the roles are the counted boxes alone, because there are too many others to have letters."""
+    return outcome.roles.indices == outcome.found or any(i is None for i in outcome.roles.indices[count:])
