@@ -89,7 +89,7 @@ def ask_twice(model: N3D, frame: Frame, questions: tuple[str, str], replies: Rep
     assert isinstance(backend, ObservedBackend)
     backend.forget()
     if replies is not None:
-        backend.prescribe(reply_cue(model), [*replies, *replies])
+        backend.prescribe(reply_cue(model.tokenizer), [*replies, *replies])
     boxes: list[float] = []
     started = time.perf_counter()
 
@@ -116,9 +116,9 @@ def ask_twice(model: N3D, frame: Frame, questions: tuple[str, str], replies: Rep
     )
 
 
-def reply_cue(model: N3D) -> list[int]:
+def reply_cue(tokenizer: Tokenizer) -> list[int]:
     """The tokens behind which a reply begins."""
-    return model.tokenizer.encode(prompts.SUFFIX)
+    return tokenizer.encode(prompts.SUFFIX)
 
 
 def parse_ms(run: QuestionRun) -> float:
@@ -222,7 +222,7 @@ def observed(folder: Path, name: str, threads: int | None) -> tuple[N3D, Observe
     """A model that decodes greedily, as the reference does, on a backend that is watched."""
     model = N3D.load(folder, name, sampling="greedy", threads=threads or 0)
     watched = ObservedBackend(model.backend)
-    model.backend = watched
+    model.runtime = replace(model.runtime, backend=watched)
     return model, watched
 
 
@@ -234,7 +234,7 @@ def _landscape(frame: Frame) -> Frame:
 def _grounding_figures(view: View, backend: ObservedBackend, replies: Replies | None) -> dict[str, Any]:
     """Share of the passes that forced tokens save in grounding; besides, it warms the decoder up."""
     if replies is not None:
-        backend.prescribe(reply_cue(view.model), replies[:1])
+        backend.prescribe(reply_cue(view.runtime.tokenizer), replies[:1])
     found = view.ground("all objects")
     plain = max(found.tokens - 1, 1)  # the prompt's own pass decides the first token
     return {"grounding_tokens": found.tokens, "grounding_steps_saved": round(1 - found.steps / plain, 3)}

@@ -9,40 +9,42 @@ view.ask("How far is the red mug from the blue box?").answer
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from functools import cached_property
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from n3d_core.backends.base import Backend
 from n3d_core.backends.select import load_backend
-from n3d_core.decoding.loop import Sampling, SamplingName
-from n3d_core.decoding.scores import Calibration
+from n3d_core.decoding.calibration import Calibration
+from n3d_core.decoding.sampling import Sampling, SamplingName
 from n3d_core.depth import DepthLimits
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
-from n3d_core.image_size import ImageSize
 from n3d_core.language import prompts
-from n3d_core.language.answer_grammar import MAX_THOUGHT, Spelling, ThoughtThenAnswer
-from n3d_core.language.box_grammar import BoxVocabulary, FreeText, Grammar
+from n3d_core.language.box_grammar import BoxVocabulary
 from n3d_core.language.tokenizer import Tokenizer, load_tokenizer
 from n3d_core.models import find_model
 from n3d_core.network.config import N3DConfig
 from n3d_core.network.generation import GenerationDefaults
+from n3d_core.preparation import ImageSize
+from n3d_core.runtime import Runtime
 from n3d_core.view import View
 
 __all__ = ["N3D", "View"]
 
 
 class N3D:
-    """A loaded model. It may be shared by threads; each `View` is used by one query at a time.
+    """A loaded model. Threads may share it; a `View` runs one query at a time.
 
     Args:
         sampling: how replies are decoded; None is greedy.
         ends: ids that end a reply, besides the tokenizer's and the configuration's.
-        image_size: that the backend is compiled for; None compiles for each image that comes.
+        image_size: that the backend is compiled for; None compiles for each image size that comes.
+
+    Attributes:
+        runtime: what its views take.
     """
 
     def __init__(
@@ -55,10 +57,10 @@ class N3D:
         ends: Iterable[int] = (),
         image_size: ImageSize | None = None,
     ) -> None:
-        self.backend, self.tokenizer, self.calibration, self.name = backend, tokenizer, calibration, name
-        self.config, self.sampling, self.image_size = backend.config, sampling or Sampling(), image_size
-        end_ids = frozenset({tokenizer.id_of(prompts.TURN_END), self.config.eos_token_id, *ends})
-        self.words = BoxVocabulary(tokenizer, self.config.text.vocab_size, end_ids)
+        config = backend.config
+        end_ids = frozenset({tokenizer.id_of(prompts.TURN_END), config.eos_token_id, *ends})
+        words = BoxVocabulary(tokenizer, config.text.vocab_size, end_ids)
+        self.runtime = Runtime(name, backend, tokenizer, words, calibration, sampling or Sampling(), image_size)
 
     @classmethod
     def load(
@@ -74,18 +76,18 @@ class N3D:
 
         Args:
             backend: `auto`, `torch`, `onnx` or `tensorrt`.
-            sampling: `greedy`: the likeliest token each time; `checkpoint`: the same, but for the numbers of boxes,
-                which are chosen as the checkpoint's `generation_config.json` asks for (`box_numbers`); or `released`:
-                as the released scripts ask for it (temperature 0.6, top-p 0.95, top-k 10), with the repetition
-                penalty of that file. Its end tokens count in all.
+            sampling: `greedy`: the likeliest token each time; `checkpoint`: greedy, except that the numbers of boxes
+                are chosen as the checkpoint's `generation_config.json` says (`box_numbers`); or `released`: as the
+                released scripts do (temperature 0.6, top-p 0.95, top-k 10), with that file's repetition penalty. The
+                file's end tokens always count.
             seed: of the sampling.
-            image_size: that a compiled backend is made for, and what becomes of images of another size.
-            threads: of ONNX Runtime; 0 leaves it to the backend. Torch's are the process's (`torch.set_num_threads`).
+            image_size: that a compiled backend is made for, and what to do with images of another size.
+            threads: of ONNX Runtime; 0 leaves the choice to it. Torch's are set by `torch.set_num_threads`.
 
         Raises:
             CheckpointError: if the folder is missing, incomplete or damaged.
             BackendError: if the backend cannot run here.
-            ConfigError: if a setting has no such value.
+            ConfigError: if a setting is unknown.
         """
         folder = find_model(model)
         config = N3DConfig.from_file(folder / "config.json")
@@ -102,15 +104,40 @@ class N3D:
         )
 
     @property
+    def name(self) -> str:
+        """Of the model."""
+        return self.runtime.name
+
+    @property
+    def backend(self) -> Backend:
+        """What runs the network."""
+        return self.runtime.backend
+
+    @property
+    def config(self) -> N3DConfig:
+        """Of the network."""
+        return self.runtime.config
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Text to ids and back."""
+        return self.runtime.tokenizer
+
+    @property
+    def image_size(self) -> ImageSize | None:
+        """Size of images that the backend is compiled for."""
+        return self.runtime.image_size
+
+    @property
     def memory_bytes(self) -> int:
         """Bytes of weights and buffers."""
-        return self.backend.memory_bytes
+        return self.runtime.backend.memory_bytes
 
     def warm_up(self) -> float:
         """Answers one query about a plain wall of the size of `image_size` (640x480 if there is none).
 
-        The first query of a process exports or builds what is missing, opens it, takes memory and chooses kernels; a
-        robot should not wait for that when somebody asks. Returns milliseconds.
+        The first query of a process exports or builds what is missing, loads it, allocates memory and selects kernels.
+        A robot should not wait for that when somebody asks. Returns milliseconds.
         """
         started = time.perf_counter()
         size = self.image_size or ImageSize(640, 480)
@@ -122,16 +149,6 @@ class N3D:
         view.ask("How tall is the box?", about=[Box3D("box", (0.0, 0.0, 1.5), (0.2, 0.2, 0.2))])
         return (time.perf_counter() - started) * 1000
 
-    @cached_property
-    def _spelling(self) -> Spelling:
-        return Spelling(self.words)
-
-    def answer_grammar(self, answers: Sequence[str]) -> Grammar:
-        """What a second reply may say: a thought and one of some answers, or any text where none are known."""
-        if not answers or not self._spelling.spells(answers):
-            return FreeText(self.words.ends)
-        return ThoughtThenAnswer.answering(self._spelling, answers, MAX_THOUGHT)
-
     def look(self, frame: Frame, limits: DepthLimits | None = None) -> View:
         """Encodes a frame once.
 
@@ -140,6 +157,6 @@ class N3D:
 
         Raises:
             DepthError: if no usable depth is left. ImageError: if the image is too elongated, or of another size than
-                the model is compiled for where that is refused.
+                the model is compiled for where that is rejected.
         """
-        return View(self, frame, limits or DepthLimits())
+        return View(self.runtime, frame, limits or DepthLimits())

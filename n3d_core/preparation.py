@@ -2,29 +2,106 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
 
+import cv2
 import numpy as np
 
 from n3d_core.depth import DepthLimits, DepthReport, clean_depth
+from n3d_core.errors import ConfigError, ImageError
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.points import normalise, to_model_frame
-from n3d_core.image_size import ImageSize
 from n3d_core.language.codec import BoxCodec
 from n3d_core.network.config import N3DConfig
-from n3d_core.network.preprocess import VisionInput, vision_input
+
+if TYPE_CHECKING:
+    from n3d_core.network.preprocess import VisionInput  # brings torch, which reading an image size does without
 
 _LONGEST_POINT_MAP = 640  # pixels: the cloud is pooled to some dozens of patches a side
+
+OnOtherSize = Literal["recompile", "resize", "error"]
+
+
+@dataclass(frozen=True)
+class ImageSize:
+    """Width and height in pixels of the images that a vision tower is compiled for.
+
+    Attributes:
+        on_other: what to do with an image of another aspect ratio (another patch grid): `recompile` compiles a tower
+            for it too, which takes seconds to minutes; `resize` scales image, depth and intrinsics to this size, which
+            distorts the picture but not the boxes; `error` rejects it.
+
+    Raises:
+        ConfigError: if a side is not positive, or `on_other` is unknown.
+    """
+
+    width: int
+    height: int
+    on_other: OnOtherSize = "recompile"
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise ConfigError(f"image size {self.width}x{self.height}: both sides must be at least 1 pixel")
+        if self.on_other not in get_args(OnOtherSize):
+            raise ConfigError(f"on_other must be one of {', '.join(get_args(OnOtherSize))}; got {self.on_other!r}")
+
+    @classmethod
+    def parse(cls, text: str, on_other: OnOtherSize = "recompile") -> ImageSize:
+        """Reads `640x480`.
+
+        Raises:
+            ConfigError: if it is not of that form.
+        """
+        match = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", text)
+        if match is None:
+            raise ConfigError(f"image size must be WIDTHxHEIGHT in pixels, for example 640x480; got {text[:40]!r}")
+        return cls(int(match[1]), int(match[2]), on_other)
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+    def fitted(self, frame: Frame, config: N3DConfig) -> Frame:
+        """The frame, resized where `on_other` asks for that.
+
+        Raises:
+            ImageError: if it is rejected; the message names both sizes.
+        """
+        from n3d_core.network.preprocess import patch_grid
+
+        here, there = patch_grid(frame.width, frame.height, config), patch_grid(self.width, self.height, config)
+        if here == there or self.on_other == "recompile":
+            return frame
+        if self.on_other == "error":
+            raise ImageError(
+                f"the image is {frame.width}x{frame.height} ({here[1]}x{here[0]} patches) and the model is compiled "
+                f"for {self} ({there[1]}x{there[0]}): set the camera to that size, compile for its own, or set "
+                "on_other to resize or recompile"
+            )
+        size = (self.width, self.height)
+        shrinks = self.width * self.height < frame.width * frame.height
+        color = cv2.resize(frame.color, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        depth = cv2.resize(
+            frame.depth, size, interpolation=cv2.INTER_NEAREST_EXACT
+        )  # an average of two depths is neither
+        return Frame(
+            np.asarray(color, dtype=np.uint8),
+            np.asarray(depth, dtype=np.float32),
+            frame.camera.resized(*size),
+            frame.stamp_ns,
+            frame.frame_id,
+        )
 
 
 @dataclass(frozen=True)
 class PreparedFrame:
-    """What a frame gives.
+    """The inputs of one view.
 
     Attributes:
         image: for the vision tower.
         codec: between bins and metres in this view.
-        depth: what was found at the door.
+        depth: what was found when the depth was cleaned.
     """
 
     image: VisionInput
@@ -35,11 +112,13 @@ class PreparedFrame:
 def prepare(frame: Frame, limits: DepthLimits, config: N3DConfig, size: ImageSize | None = None) -> PreparedFrame:
     """Fits a frame to the compiled size, cleans its depth, makes and normalises its points, and cuts its patches.
 
-    The point map is thinned by a whole stride to at most 640 points a side.
+    The point map is subsampled by a whole stride to at most 640 points a side.
 
     Raises:
-        DepthError: if no usable depth is left. ImageError: if the image is too elongated, or of a size that is refused.
+        DepthError: if no usable depth is left. ImageError: if the image is too elongated, or its size is rejected.
     """
+    from n3d_core.network.preprocess import vision_input
+
     seen = frame if size is None else size.fitted(frame, config)
     depth, report = clean_depth(seen.depth, limits)
     points = seen.camera.back_project(depth, stride=-(-max(depth.shape) // _LONGEST_POINT_MAP))

@@ -48,7 +48,9 @@ class Grounding:
         times: milliseconds of each stage.
         depth_valid: share of pixels with a usable depth.
         warnings: what a user should know of this result, as sentences.
-        steps: forward passes of the decoder; `tokens` written, of which `forced` by the grammar.
+        evidence: of each box, the log probabilities of its decision, class and bins.
+        steps: forward passes of the decoder, in which it wrote `tokens`; of these the grammar `forced` some and others
+            were `drafted` rightly.
     """
 
     text: str
@@ -56,9 +58,11 @@ class Grounding:
     times: dict[str, float]
     depth_valid: float
     warnings: list[str] = field(default_factory=list)
+    evidence: list[tuple[float, float, float]] = field(default_factory=list)
     steps: int = 0
     tokens: int = 0
     forced: int = 0
+    drafted: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A frame that was looked at: what is found in it, and what is answered about it."""
+"""An encoded frame, and the queries on it."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from n3d_core.box_warnings import box_warnings
-from n3d_core.decoding.box_decoder import BoxReader
-from n3d_core.decoding.kept_prefix import KeptPrefix
+from n3d_core.decoding.box_decoder import BoxDecoder, DecodedBox, same_object
+from n3d_core.decoding.drafts import BoxLines, Drafter, Lookup
+from n3d_core.decoding.kept_prefix import KeptPrefix, Prompt
 from n3d_core.decoding.loop import Decoder, Limits, Token, Work
 from n3d_core.depth import DepthLimits
 from n3d_core.errors import ConfigError, QueryError
+from n3d_core.evidence import box_warnings
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame import Frame
 from n3d_core.language import prompts
 from n3d_core.language.answer_grammar import split_reply
 from n3d_core.language.box_grammar import BoxGrammar, Grammar
 from n3d_core.language.conditions import condition_names, first_sentence, mentioned, numbered_names, scene_condition
-from n3d_core.language.structured import serialise
+from n3d_core.language.structured import BoxCode, serialise
 from n3d_core.preparation import prepare
 from n3d_core.reasoning.audit import audit
 from n3d_core.reasoning.solving import answer_by_geometry, answers_to
-from n3d_core.results import Answer, AnswerFrom, Event, Grounding, Listener, StageStarted, TextDecoded
+from n3d_core.results import Answer, AnswerFrom, BoxDecoded, Event, Grounding, Listener, StageStarted, TextDecoded
+from n3d_core.runtime import Runtime
 
-if TYPE_CHECKING:
-    from n3d_core.n3d import N3D
+_MOST_REPEATS = 12  # lines in a row that say nothing new; a model that goes on like that does not stop by itself
 
 Cancel = Callable[[], bool]
 
@@ -41,6 +41,7 @@ class _Query:
     listener: Listener | None
     work: Work = field(default_factory=Work)
     times: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     def tell(self, event: Event) -> None:
         if self.listener is not None:
@@ -56,17 +57,17 @@ class View:
         times: milliseconds of the stages of looking.
     """
 
-    def __init__(self, model: N3D, frame: Frame, limits: DepthLimits) -> None:
-        self.model, self.frame = model, frame
+    def __init__(self, runtime: Runtime, frame: Frame, limits: DepthLimits) -> None:
+        self.runtime, self.frame = runtime, frame
         self.times: dict[str, float] = {}
         self._lock = threading.Lock()
         with _timed(self.times, "prepare"):
-            prepared = prepare(frame, limits, model.config, model.image_size)
+            prepared = prepare(frame, limits, runtime.config, runtime.image_size)
         self.codec, self.depth_report = prepared.codec, prepared.depth
         with _timed(self.times, "vision"):
-            encoded = model.backend.encode(prepared.image)
+            encoded = runtime.backend.encode(prepared.image)
         with _timed(self.times, "prefill"):
-            self._prefix = KeptPrefix(model.backend, model.tokenizer, prepared.image.plan, encoded)
+            self._prefix = KeptPrefix(runtime.backend, runtime.tokenizer, prepared.image.plan, encoded)
 
     def ground(
         self,
@@ -83,29 +84,35 @@ class View:
             text: a noun phrase, several separated by `;`, or `all objects`.
             min_score: boxes with a score below it, 0..1, are left out; None takes the threshold that the model was
                 calibrated to (0 where it was not).
-            on_event: told of stages, boxes and text as they come, on this thread.
+            on_event: called with stages, boxes and text as they come, on this thread.
             cancel: asked between steps; True ends the query with `QueryCancelledError`.
-            deadline: `time.monotonic()` seconds; later the query ends with `QueryTimeoutError`.
+            deadline: `time.monotonic()` seconds, after which the query ends with `QueryTimeoutError`.
 
         Raises:
             EmptyTextError, TextTooLongError, QueryCancelledError, QueryTimeoutError, BackendError.
         """
         phrases = prompts.phrases(text)
-        least = self.model.calibration.threshold if min_score is None else min_score
+        least = self.runtime.calibration.threshold if min_score is None else min_score
         query = _Query(Limits(cancel=cancel, deadline=deadline), on_event)
+        found: list[DecodedBox] = []
+        codes: list[BoxCode] = []
         with self._lock, _timed(query.times, "decode"):
             query.tell(StageStarted("ground"))
-            readers = [self._read_boxes(prompts.grounding_prompt(phrase), query, least) for phrase in phrases]
-        boxes = [box for reader in readers for box in reader.boxes]
+            for phrase in phrases:
+                label = "" if phrase.lower() == prompts.ALL_OBJECTS else phrase
+                codes += self._read_boxes(prompts.grounding_prompt(phrase), label, query, least, found)
+        boxes = [decoded.box for decoded in found]
         return Grounding(
-            text=serialise([code for reader in readers for code in reader.codes]),
+            text=serialise(codes),
             boxes=boxes,
             times=self.times | query.times,
             depth_valid=self.depth_report.valid,
-            warnings=self._warnings(boxes),
+            warnings=[*self._warnings(boxes), *query.warnings],
+            evidence=[decoded.evidence for decoded in found],
             steps=query.work.steps,
             tokens=query.work.tokens,
             forced=query.work.forced,
+            drafted=query.work.drafted,
         )
 
     def ask(
@@ -130,7 +137,7 @@ class View:
             As `ground`; ConfigError for an unknown `answer_from`.
         """
         if answer_from not in ("model", "geometry", "audited"):
-            raise ConfigError(f"answer_from is {answer_from!r}: 'model', 'geometry' or 'audited' is wanted")
+            raise ConfigError(f"answer_from must be 'model', 'geometry' or 'audited'; got {answer_from!r}")
         question = prompts.checked_text(question)
         query = _Query(Limits(cancel=cancel, deadline=deadline), on_event)
         with self._lock:
@@ -147,25 +154,29 @@ class View:
         Of boxes that were found before, those whose number stands in the question; all where none does.
         """
         if about is not None:
-            names = [prompts.harmless(name) for name in numbered_names(about)]
+            names = numbered_names(about)
             chosen = mentioned(question, names) or range(len(about))
             return [about[i] for i in chosen], [names[i] for i in chosen]
         query.tell(StageStarted("ground"))
-        boxes = self._read_boxes(prompts.locate_prompt(question), query, min_score=0.0).boxes
+        found: list[DecodedBox] = []
+        self._read_boxes(prompts.locate_prompt(question), "", query, 0.0, found)
+        boxes = [decoded.box for decoded in found]
         return boxes, condition_names(boxes)
 
     def _reason(self, question: str, boxes: list[Box3D], names: list[str], query: _Query) -> str:
         """The whole second reply: a chain of thought and an answer."""
         query.tell(StageStarted("reason"))
-        prompt = first_sentence(question) + scene_condition(boxes, self.frame.camera, names)
-        grammar = self.model.answer_grammar(answers_to(question, boxes, names))
+        answers = answers_to(question, boxes, names)
+        text = first_sentence(question) + scene_condition(boxes, self.frame.camera, names)
+        prompt = self._prefix.prompt(text, self.runtime.least_reply(answers))
+        grammar = self.runtime.reply_grammar(answers, prompt.room)
         ids: list[int] = []
-        for token in self._reply(prompt, grammar, query, draft=True):
-            if token.id not in self.model.words.ends:
+        for token in self._reply(prompt, grammar, Lookup(), query):
+            if token.id not in self.runtime.words.ends:
                 ids.append(token.id)
                 if query.listener is not None:
-                    query.tell(TextDecoded(self.model.tokenizer.decode(ids)))
-        return self.model.tokenizer.decode(ids)
+                    query.tell(TextDecoded(self.runtime.tokenizer.decode(ids)))
+        return self.runtime.tokenizer.decode(ids)
 
     def _audited(
         self,
@@ -180,6 +191,8 @@ class View:
         reasoning, said = split_reply(reply)
         with _timed(query.times, "audit"):
             finding = audit(question, boxes, reasoning, said, names)
+        if not said and reasoning:
+            query.warnings.append("the model's thought was cut before it came to an answer")
         return Answer(
             question=question,
             answer=_geometric_answer(question, boxes, names) if answer_from == "geometry" else said,
@@ -190,7 +203,7 @@ class View:
             boxes=boxes,
             times=self.times | query.times,
             depth_valid=self.depth_report.valid,
-            warnings=self._warnings(boxes),
+            warnings=[*self._warnings(boxes), *query.warnings],
             text=reply,
             steps=query.work.steps,
             tokens=query.work.tokens,
@@ -198,16 +211,30 @@ class View:
             drafted=query.work.drafted,
         )
 
-    def _read_boxes(self, prompt: str, query: _Query, min_score: float) -> BoxReader:
-        reader = BoxReader(self.model.words, self.codec, self.model.calibration, min_score, query.listener)
-        for token in self._reply(prompt, BoxGrammar(self.model.words), query):
-            reader.add(token)
-        reader.finish()
-        return reader
+    def _read_boxes(self, text: str, label: str, query: _Query, least: float, found: list[DecodedBox]) -> list[BoxCode]:
+        """Adds the boxes of a reply that are new and score at least `least` to those found; returns all its lines."""
+        decoder = BoxDecoder(self.runtime.words, self.codec, self.runtime.calibration)
+        drafter = BoxLines(self.runtime.words, label)
+        for token in self._reply(self._prefix.prompt(text), BoxGrammar(self.runtime.words), drafter, query):
+            decoded = decoder.add(token)
+            if decoded is None or decoded.box.score < least:
+                if decoder.repeats >= _MOST_REPEATS:
+                    query.warnings.append("the model repeats itself: its reply was stopped")
+                    break
+                continue
+            if any(same_object(other.box, decoded.box) for other in found):
+                continue
+            found.append(decoded)
+            query.tell(BoxDecoded(decoded.box))
+        return decoder.codes
 
-    def _reply(self, prompt: str, grammar: Grammar, query: _Query, draft: bool = False) -> Iterator[Token]:
-        decoder = Decoder(self.model.sampling, draft=draft)
-        return self._prefix.reply(prompt, grammar, decoder, query.limits, query.work)
+    def _reply(self, prompt: Prompt, grammar: Grammar, drafter: Drafter, query: _Query) -> Iterator[Token]:
+        cut = query.work.cut
+        decoder = Decoder(self.runtime.sampling, drafter=drafter)
+        yield from self._prefix.reply(prompt, grammar, decoder, query.limits, query.work)
+        if query.work.cut > cut:
+            most = min(query.limits.tokens, prompt.room)
+            query.warnings.append(f"the reply was cut after {most} tokens: what came later is missing")
 
     def _warnings(self, boxes: list[Box3D]) -> list[str]:
         return [*self.depth_report.warnings, *box_warnings(self.frame, boxes)]

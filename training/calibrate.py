@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from n3d_core.atomic_write import atomic_write
-from n3d_core.decoding.scores import CALIBRATION
+from n3d_core.decoding.calibration import CALIBRATION
 from n3d_core.errors import ConfigError, N3DError
 from n3d_core.models import find_model
 from training.evaluation.grounding_metrics import f1_with_absent, replies_of

@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, get_args
 
-from n3d_core.decoding.loop import SamplingName
+from n3d_core.decoding.sampling import SamplingName
 from n3d_core.errors import ConfigError, N3DError
 from n3d_core.models import find_model
 from training.evaluation.answer_metrics import answer_reports, answers_of

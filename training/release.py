@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from n3d_core.decoding.scores import CALIBRATION
+from n3d_core.decoding.calibration import CALIBRATION
 from n3d_core.errors import CheckpointError, N3DError
 from n3d_core.network.checkpoint import WEIGHTS, load_network, save_checkpoint
 from training.learn.checkpoints import COMPANIONS, bring_along

@@ -22,11 +22,11 @@ from n3d_core.backends.tensorrt.api import TensorRT, local_architecture
 from n3d_core.backends.tensorrt.build import build_engine, decoder_profiles, profile_entries
 from n3d_core.backends.tensorrt.operators import refusals
 from n3d_core.errors import ConfigError, EngineError
-from n3d_core.image_size import ImageSize
 from n3d_core.network.checkpoint import load_network
 from n3d_core.network.config import N3DConfig
 from n3d_core.network.plan import ImagePlan, image_plan
 from n3d_core.network.preprocess import patch_grid
+from n3d_core.preparation import ImageSize
 
 log = logging.getLogger("n3d.compile")
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,11 @@ class Asked:
     input: CommandInput
     model: Any
     view: Any
-    deadline: float | None
+
+    @cached_property
+    def deadline(self) -> float | None:
+        """When the query must end: counted from its start, not from loading a model or building its engines."""
+        return None if self.args.timeout is None else time.monotonic() + self.args.timeout
 
     def listen(self, event: Event) -> None:
         """Tells on stderr what the running query has found."""
@@ -79,8 +84,8 @@ def prepare(args: argparse.Namespace) -> Asked:
     _check_outputs(args)
     found = read_input(args)
     tell(args, f"depth from {found.source}")
-    from n3d_core.image_size import ImageSize
     from n3d_core.n3d import N3D  # torch takes seconds; wrong input should not have to wait for it
+    from n3d_core.preparation import ImageSize
 
     start = time.monotonic()
     size = None if args.image_size is None else ImageSize.parse(args.image_size, args.on_other_size)
@@ -91,8 +96,7 @@ def prepare(args: argparse.Namespace) -> Asked:
         f"{model.name} on {backend.name} ({backend.reason}), {model.memory_bytes / 1e6:.0f} MB, "
         f"loaded in {time.monotonic() - start:.1f} s",
     )
-    deadline = None if args.timeout is None else time.monotonic() + args.timeout
-    return Asked(args, found, model, model.look(found.frame, found.limits), deadline)
+    return Asked(args, found, model, model.look(found.frame, found.limits))
 
 
 def tell(args: argparse.Namespace, line: str) -> None:

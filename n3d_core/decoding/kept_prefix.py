@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,20 @@ from n3d_core.language.box_grammar import Grammar
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.plan import ImagePlan, text_positions
 
-_LEAST_REPLY = 16  # tokens that must still fit behind a prompt
+LEAST_REPLY = 48  # tokens that must still fit behind a prompt: a box line spelled digit by digit takes about 40
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt in tokens.
+
+    Attributes:
+        ids: between the image and the reply.
+        room: tokens that still fit behind it.
+    """
+
+    ids: list[int]
+    room: int
 
 
 class KeptPrefix:
@@ -40,25 +53,38 @@ class KeptPrefix:
         self.sequence = backend.start()
         self.sequence.extend(self.ids, positions, image=encoded)
 
-    def reply(self, prompt: str, grammar: Grammar, decoder: Decoder, limits: Limits, work: Work) -> Iterator[Token]:
-        """Feeds a prompt in place of the last one, and gives the tokens of its reply as they are decided.
+    def prompt(self, text: str, least: int = LEAST_REPLY) -> Prompt:
+        """The tokens of a prompt. Special tokens spelled in it are read as plain text.
 
         Args:
-            prompt: what stands between the image and the end of the user's turn.
-            work: is counted up.
+            text: what stands between the image and the end of the user's turn.
+            least: tokens that its reply needs.
 
         Raises:
-            TextTooLongError: if the prompt leaves no room for a reply.
+            TextTooLongError: if the prompt leaves no room for them.
+        """
+        encode = self._tokenizer.encode
+        ids = [*encode(prompts.VISION_END), *self._tokenizer.encode_plain(text), *encode(prompts.SUFFIX)]
+        room = self.sequence.limit - len(self.ids) - len(ids)
+        if room < least:
+            raise TextTooLongError(
+                f"the query takes {len(ids)} tokens, the image {len(self.ids)} and the reply at least {least}: only "
+                f"{self.sequence.limit} fit; shorten the text (n3d compile --cache sets how many an engine holds)"
+            )
+        return Prompt(ids, room)
+
+    def reply(self, prompt: Prompt, grammar: Grammar, decoder: Decoder, limits: Limits, work: Work) -> Iterator[Token]:
+        """Feeds a prompt in place of the last one, and yields the tokens of its reply as they are decided.
+
+        Args:
+            work: is added to.
+
+        Raises:
             QueryCancelledError, QueryTimeoutError: by `limits`, between steps.
         """
-        ids = self._tokenizer.encode(f"{prompts.VISION_END}{prompt}{prompts.SUFFIX}")
-        room = self.sequence.limit - len(self.ids) - len(ids)
-        if room < _LEAST_REPLY:
-            raise TextTooLongError(
-                f"the query needs {len(ids)} tokens besides the image's {len(self.ids)}: {self.sequence.limit} fit in "
-                "all; shorten the text (an engine holds as many as n3d compile --cache says)"
-            )
         self.sequence.truncate(len(self.ids))
-        logits = self.sequence.extend(ids, text_positions(self._position, len(ids)))[0]
-        limits = replace(limits, tokens=min(limits.tokens, room))
-        return decoder.reply(self.sequence, logits, self._position + len(ids), grammar, self.ids + ids, limits, work)
+        positions = text_positions(self._position, len(prompt.ids))
+        logits = self.sequence.extend(prompt.ids, positions)[0]
+        limits = replace(limits, tokens=min(limits.tokens, prompt.room))
+        position = self._position + len(prompt.ids)
+        return decoder.reply(self.sequence, logits, position, grammar, self.ids + prompt.ids, limits, work)

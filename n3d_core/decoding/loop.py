@@ -10,70 +10,18 @@ import time
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Ids
 from dataclasses import dataclass, field
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from n3d_core.backends.base import Sequence
-from n3d_core.errors import ConfigError, QueryCancelledError, QueryTimeoutError
+from n3d_core.decoding.drafts import Drafter
+from n3d_core.decoding.sampling import Sampling, median_id, softmax
+from n3d_core.errors import QueryCancelledError, QueryTimeoutError
 from n3d_core.language.box_grammar import Grammar, Kind
-from n3d_core.network.generation import BoxNumbers, GenerationDefaults
 from n3d_core.network.plan import text_positions
 
-SamplingName = Literal["checkpoint", "greedy", "released"]
-
-DRAFT_LENGTH = 3  # tokens of a draft; twice as many each time that a whole draft was right
-LONGEST_DRAFT = 24
-LONGEST_MATCH = 24  # tokens before a draft that are compared
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How a free token is chosen. The default is greedy; `released` is what the reference's script asks for.
-
-    Attributes:
-        box_numbers: how the numbers of boxes are chosen at temperature 0.
-        temperature: 0 for greedy.
-        top_p, top_k: nucleus and count limits, as transformers applies them (k first, then p); 0 or 1 for none.
-        repetition_penalty: divides positive and multiplies negative logits of ids in the context; 1 for none.
-        seed: of the generator.
-    """
-
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
-    repetition_penalty: float = 1.0
-    seed: int = 0
-    box_numbers: BoxNumbers = "likeliest"
-
-    def __post_init__(self) -> None:
-        if self.temperature < 0 or not 0 < self.top_p <= 1 or self.top_k < 0 or self.repetition_penalty <= 0:
-            raise ConfigError(
-                f"{self}: temperature >= 0, 0 < top_p <= 1, top_k >= 0 and repetition_penalty > 0 are wanted"
-            )
-
-    @classmethod
-    def named(cls, name: str, defaults: GenerationDefaults, seed: int = 0) -> Sampling:
-        """How a checkpoint with these defaults is decoded.
-
-        Args:
-            name: `greedy`; `checkpoint`: greedy but for the numbers of boxes, which are chosen as it asks for; or
-                `released`: as the released scripts run it.
-
-        Raises:
-            ConfigError: if it is none of them.
-        """
-        if name not in get_args(SamplingName):
-            raise ConfigError(f"sampling is {name!r}: one of {', '.join(get_args(SamplingName))} is wanted")
-        if name == "released":
-            return cls.released(defaults.repetition_penalty, seed)
-        return cls(seed=seed, box_numbers=defaults.box_numbers if name == "checkpoint" else "likeliest")
-
-    @classmethod
-    def released(cls, repetition_penalty: float = 1.05, seed: int = 0) -> Sampling:
-        """Temperature 0.6, top-p 0.95, top-k 10, and the checkpoint's own penalty."""
-        return cls(0.6, 0.95, 10, repetition_penalty, seed)
+LONGEST_REPLY = 4096  # tokens, as the released scripts allow
 
 
 @dataclass(frozen=True)
@@ -86,7 +34,7 @@ class Limits:
         deadline: `time.monotonic()` seconds after which `QueryTimeoutError` is raised.
     """
 
-    tokens: int = 1024
+    tokens: int = LONGEST_REPLY
     cancel: Callable[[], bool] | None = None
     deadline: float | None = None
 
@@ -120,16 +68,24 @@ class Token:
 
 @dataclass
 class Work:
-    """What a reply cost: forward passes, and how many tokens needed none of their own."""
+    """What replies cost: forward passes, and tokens that needed none of their own.
+
+    Attributes:
+        steps: forward passes, the prompts' own not counted.
+        free, forced: tokens that the model chose, and that the grammar left no choice of.
+        drafted: of them those that a draft had right.
+        cut: replies that their token budget ended.
+    """
 
     steps: int = 0
     free: int = 0
     forced: int = 0
     drafted: int = 0
+    cut: int = 0
 
     @property
     def tokens(self) -> int:
-        """That were written."""
+        """Tokens written."""
         return self.free + self.forced
 
 
@@ -139,13 +95,13 @@ class Decoder:
 
     Attributes:
         sampling: how free tokens are chosen.
-        jump: whether forced tokens share the chunk of the token before them.
-        draft: whether text that repeats the context is tried ahead (prompt lookup).
+        jump: whether forced tokens share the pass of the token before them.
+        drafter: what guesses ahead in the reply; None decodes without drafts. It serves one reply.
     """
 
     sampling: Sampling = field(default_factory=Sampling)
     jump: bool = True
-    draft: bool = False
+    drafter: Drafter | None = None
 
     def reply(
         self,
@@ -157,7 +113,7 @@ class Decoder:
         limits: Limits = Limits(),
         work: Work | None = None,
     ) -> Iterator[Token]:
-        """Gives the tokens of a reply as they are decided, the end of the turn included.
+        """Yields the tokens of a reply as they are decided, the end of the turn included.
 
         Args:
             sequence: holds the prompt.
@@ -165,8 +121,8 @@ class Decoder:
             position: M-RoPE position of the first token of the reply.
             grammar: what may be said.
             context: ids of the prompt, for the repetition penalty and for drafts.
-            limits: when to stop early; at `tokens` the reply just ends.
-            work: is counted up.
+            limits: when to stop early; after `tokens` of them the reply just ends.
+            work: is added to.
         """
         run = _Run(self, sequence, position, list(context), limits, work or Work())
         return run.tokens(np.asarray(logits, dtype=np.float32), grammar)
@@ -175,8 +131,8 @@ class Decoder:
 class _Run:
     """One reply.
 
-    `written` tokens are decided. Of them the `pending` ids are not yet in the sequence; `ahead` ids are in the sequence
-    but not yet decided (a draft); `rows` are the logits at hand, the first of which predicts the next token.
+    Tokens are decided one by one. Of them the `pending` ids are not yet in the sequence; `ahead` ids are in the
+    sequence but not yet decided (a draft); `rows` are the logits at hand, the first of which predicts the next token.
     """
 
     def __init__(
@@ -187,8 +143,6 @@ class _Run:
         self.pending: list[int] = []
         self.ahead: list[int] = []
         self.rows: list[NDArray[np.float32]] = []
-        self.written = 0
-        self.draft_length = DRAFT_LENGTH
         self.random = np.random.default_rng(decoder.sampling.seed)
 
     def tokens(self, logits: NDArray[np.float32], grammar: Grammar) -> Iterator[Token]:
@@ -197,71 +151,56 @@ class _Run:
         try:
             yield from self._tokens(grammar)
         finally:
-            self._forget_draft()
+            self._drop_draft()
 
     def _tokens(self, grammar: Grammar) -> Iterator[Token]:
         for written in range(self.limits.tokens):
-            self.written = written
             self.limits.check(written)
             forced = grammar.forced
             if not self.rows and not (forced and self.decoder.jump):
-                self._extend()
+                self._extend(grammar, self.limits.tokens - written - 1)
             token = self._forced(forced[0]) if forced else self._choose(grammar)
             yield token
             grammar = grammar.advance(token.id)
             if grammar.finished:
                 return
             self._settle(token.id)
+        self.work.cut += 1
 
     def _settle(self, token: int) -> None:
-        """Brings the sequence in line with a decided token: a draft that guessed it stays, another is forgotten."""
+        """Brings the sequence in line with a decided token: a draft that guessed it stays, another is dropped."""
         self.known = np.append(self.known, token)
         self.rows = self.rows[1:]
         if self.ahead and self.ahead[0] == token:
             self.ahead.pop(0)
             self.work.drafted += 1
             if not self.ahead:
-                self.draft_length = min(2 * self.draft_length, LONGEST_DRAFT)
+                self._judge(right=True)
             return
-        self._forget_draft()
+        self._drop_draft()
         self.pending.append(token)
 
-    def _forget_draft(self) -> None:
+    def _drop_draft(self) -> None:
         if self.ahead:
-            self.draft_length = DRAFT_LENGTH
+            self._judge(right=False)
             self.sequence.truncate(self.sequence.length - len(self.ahead))
             self.position -= len(self.ahead)
             self.ahead, self.rows = [], []
 
-    def _extend(self) -> None:
-        """Feeds what is decided, and a draft behind it, in one pass."""
-        self.ahead = self._draft() if self.decoder.draft else []
-        chunk = self.pending + self.ahead
+    def _judge(self, right: bool) -> None:
+        if self.decoder.drafter is not None:
+            self.decoder.drafter.judge(right)
+
+    def _extend(self, grammar: Grammar, most: int) -> None:
+        """Feeds what is decided, and a draft of at most `most` tokens behind it, in one pass."""
+        drafter = self.decoder.drafter
+        draft = drafter.propose(self.known, grammar, most) if drafter is not None else []
+        chunk = self.pending + draft
         positions = text_positions(self.position, len(chunk))
-        logits = self.sequence.extend(chunk, positions, rows=len(self.ahead) + 1)
-        self.rows = list(logits)
+        logits = self.sequence.extend(chunk, positions, rows=len(draft) + 1)
+        self.rows, self.ahead, self.pending = list(logits), draft, []  # not before: a pass that fails feeds nothing
         self.position += len(chunk)
-        self.pending = []
         self.work.steps += 1
-
-    def _draft(self) -> list[int]:
-        """What followed the place in the context that shares most with what was said last; of several the last one.
-
-        A wrong guess costs a few rows of a pass that is made anyway, so a single shared token is enough to try.
-        """
-        known = self.known
-        ends = np.flatnonzero(known[:-1] == known[-1])
-        if len(ends) == 0:
-            return []
-        for back in range(1, min(LONGEST_MATCH, len(known) - 1)):
-            longer = ends[ends >= back]
-            longer = longer[known[longer - back] == known[-1 - back]]
-            if len(longer) == 0:
-                break
-            ends = longer
-        start, left = int(ends[-1]) + 1, self.limits.tokens - self.written - 1
-        found: list[int] = known[start : start + min(self.draft_length, left)].tolist()
-        return found
 
     def _forced(self, token: int) -> Token:
         self.work.forced += 1
@@ -269,54 +208,16 @@ class _Run:
 
     def _choose(self, grammar: Grammar) -> Token:
         self.work.free += 1
-        kind, scores = grammar.kind, self._penalised(self.rows[0])
+        kind, sampling = grammar.kind, self.decoder.sampling
+        scores = sampling.penalised(self.rows[0], self.known)
         mask = grammar.mask()
         if mask is not None:
             scores = np.where(mask, scores, -np.inf)
         if kind is Kind.TEXT:
-            return Token(self._drawn(scores), kind)  # nobody asks how sure it is, and a large vocabulary is long
-        probabilities, sampling, ladder = _softmax(scores), self.decoder.sampling, grammar.ladder
+            return Token(sampling.draw(scores, self.random), kind)  # its probability is not used, and costs a pass
+        probabilities, ladder = softmax(scores), grammar.ladder
         if ladder is not None and sampling.box_numbers == "median" and sampling.temperature == 0:
-            token = _median(probabilities, ladder)
+            token = median_id(probabilities, ladder)
         else:
-            token = self._drawn(scores)
+            token = sampling.draw(scores, self.random)
         return Token(token, kind, float(probabilities[token]), probabilities if kind is Kind.NUMBER else None)
-
-    def _drawn(self, scores: NDArray[np.float32]) -> int:
-        sampling = self.decoder.sampling
-        if sampling.temperature == 0:
-            return int(scores.argmax())
-        shares = _truncated(scores / sampling.temperature, sampling)
-        return int(self.random.choice(len(shares), p=shares))
-
-    def _penalised(self, row: NDArray[np.float32]) -> NDArray[np.float32]:
-        penalty = self.decoder.sampling.repetition_penalty
-        if penalty == 1.0:
-            return row
-        row = row.copy()
-        seen = np.unique(self.known)
-        row[seen] = np.where(row[seen] > 0, row[seen] / penalty, row[seen] * penalty)
-        return row
-
-
-def _softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    shares = np.exp(scores - scores.max())
-    return shares / shares.sum()
-
-
-def _median(probabilities: NDArray[np.float32], ladder: NDArray[np.int64]) -> int:
-    """The id on a ladder up to which half of the ladder's probability lies."""
-    upto = np.cumsum(probabilities[ladder], dtype=np.float64)
-    return int(ladder[np.searchsorted(upto, upto[-1] / 2)])
-
-
-def _truncated(scores: NDArray[np.float32], sampling: Sampling) -> NDArray[np.float64]:
-    """Shares left by top-k, then top-p (the token that crosses the limit stays), as transformers applies them."""
-    order = np.argsort(-scores, kind="stable")
-    if sampling.top_k:
-        order = order[: sampling.top_k]
-    shares = _softmax(scores[order].astype(np.float64))
-    kept = np.concatenate([[True], np.cumsum(shares)[:-1] < sampling.top_p])
-    out = np.zeros(len(scores))
-    out[order[kept]] = shares[kept] / shares[kept].sum()
-    return out

@@ -19,7 +19,8 @@ from n3d_core.reasoning.sentences import DIGIT
 
 THINK, END_THINK = "<think>", "</think>"
 LEADS = ("", " ", "\n", "\n\n")  # what may stand between a thought and its answer
-MAX_THOUGHT = 768  # tokens; then the thought is closed, so that its answer still fits the reply
+MAX_THOUGHT = 768  # tokens; then the thought is closed, so that an answer follows it
+FREE_ANSWER = 128  # tokens kept for an answer of unknown length
 _DIGITS = frozenset("0123456789")
 _ANY_DIGIT = re.compile("[0-9]")
 
@@ -104,11 +105,64 @@ def after(texts: frozenset[str], said: str) -> frozenset[str]:
 
 
 def split_reply(reply: str) -> tuple[str, str]:
-    """(reasoning, answer) of a second reply; without the marks of a thought all of it is the answer."""
-    before, mark, after = reply.partition(END_THINK)
-    if not mark:
-        return "", reply.replace(THINK, "").strip()
+    """(reasoning, answer) of a second reply. Without the marks of a thought all of it is the answer; a thought that was
+    cut short has none."""
+    before, closed, after = reply.partition(END_THINK)
+    if not closed and THINK not in reply:
+        return "", reply.strip()
     return before.replace(THINK, "").strip(), after.strip()
+
+
+def answer_room(answers: Iterable[str]) -> int:
+    """Tokens that the longest of some answers takes at most, with its closing mark and the end of the turn."""
+    return max((len(answer) for answer in answers), default=FREE_ANSWER) + len(END_THINK) + 3
+
+
+@dataclass(frozen=True)
+class FreeReply:
+    """Any text up to the end of the turn. A thought that uses up its budget is closed, so that an answer follows it.
+
+    Attributes:
+        budget: tokens that the thought may still have.
+        head, tail: first and last characters, as far as they may be the marks of a thought.
+        closed: whether the thought has ended.
+    """
+
+    words: BoxVocabulary
+    budget: int = MAX_THOUGHT
+    head: str = ""
+    tail: str = ""
+    closed: bool = False
+    queue: tuple[int, ...] = ()
+    finished: bool = False
+    kind: Kind = Kind.TEXT
+    ladder: None = None
+
+    @property
+    def forced(self) -> tuple[int, ...]:
+        """See `Grammar.forced`."""
+        return self.queue
+
+    def mask(self) -> NDArray[np.bool_] | None:
+        """See `Grammar.mask`."""
+        return self.words.only(self.queue[0]) if self.queue else None
+
+    def advance(self, token: int) -> FreeReply:
+        """See `Grammar.advance`."""
+        if token in self.words.ends:
+            return replace(self, finished=True)
+        if self.closed:
+            return self
+        if self.queue:
+            return replace(self, queue=self.queue[1:], closed=len(self.queue) == 1)
+        said = self.words.texts[token] if token < len(self.words.texts) else ""
+        head = (self.head + said).lstrip()[: len(THINK)]
+        if not THINK.startswith(head):
+            return replace(self, closed=True)  # it answers at once
+        tail = self.tail + said
+        left, closed = self.budget - 1, END_THINK in tail
+        queue = () if left > 0 or closed else tuple(self.words.tokenizer.encode(END_THINK))
+        return replace(self, budget=left, head=head, tail=tail[-len(END_THINK) :], closed=closed, queue=queue)
 
 
 @dataclass(frozen=True)

@@ -57,25 +57,6 @@ class Grammar(Protocol):
         """The state after one id."""
 
 
-@dataclass(frozen=True)
-class FreeText:
-    """Any text up to the end of the turn."""
-
-    ends: frozenset[int]
-    finished: bool = False
-    forced: tuple[int, ...] = ()
-    kind: Kind = Kind.TEXT
-    ladder: None = None
-
-    def mask(self) -> None:
-        """Everything may come."""
-        return
-
-    def advance(self, token: int) -> FreeText:
-        """See `Grammar.advance`."""
-        return replace(self, finished=True) if token in self.ends else self
-
-
 class BoxVocabulary:
     """What the grammar needs to know of a tokenizer, worked out once.
 
@@ -106,6 +87,8 @@ class BoxVocabulary:
         self.number_ids = np.array([spelled[v] for v in sorted(spelled)], np.int64)
         self.open_text = self._open_text()
         self._label = self._mask_where(lambda t: bool(t) and not set(t) & set(",\n\r"))
+        self._label[self.comma] = True
+        self._first_label = self._mask_where(lambda t: bool(t.strip()) and not set(t) & set(",\n\r"))
         self._opening = self._mask_where(lambda t: t.startswith(self.open_text) and not set(t) & set(",\n\r"))
         self._masks: dict[tuple[int, ...], NDArray[np.bool_]] = {}
         self._openings: dict[int, tuple[int, ...]] = {}
@@ -121,9 +104,12 @@ class BoxVocabulary:
         """Tokens of a class: `first` where its opening text is still to come, `empty` before its first letter."""
         if first and self.open_text:
             return self._opening
-        mask = self._label.copy()
-        mask[self.comma] = not empty
-        return mask
+        return self._first_label if empty else self._label
+
+    def says(self, token: int) -> bool:
+        """Whether a token writes anything of a class besides spaces and the bracket before it."""
+        text = self.texts[token] if token < len(self.texts) else ""
+        return bool(text.removeprefix(self.open_text).strip()) if self.open_text else bool(text.strip())
 
     def only(self, *ids: int) -> NDArray[np.bool_]:
         """A mask of these ids (cached; not to be written to)."""
@@ -178,6 +164,7 @@ class BoxGrammar:
         number: index of the number.
         digits: of the number so far.
         label_tokens: of the class so far.
+        named: whether the class has a letter yet; it must not stay empty.
     """
 
     words: BoxVocabulary
@@ -186,6 +173,7 @@ class BoxGrammar:
     number: int = 0
     digits: str = ""
     label_tokens: int = 0
+    named: bool = False
     queue: tuple[int, ...] = ()
     finished: bool = False
 
@@ -221,7 +209,7 @@ class BoxGrammar:
         if self.part == "label":
             if self.label_tokens >= MAX_CLASS_TOKENS:
                 return w.only(w.comma)
-            return w.label_mask(first=self.label_tokens == 0, empty=self.label_tokens == 0)
+            return w.label_mask(first=self.label_tokens == 0, empty=not self.named)
         if self.part == "number":
             return self._number_mask()
         if w.joined:  # after ")" alone the reply is over
@@ -240,7 +228,7 @@ class BoxGrammar:
         if self.part == "label":
             if token == w.comma:
                 return replace(self, part="number", number=0, digits="")
-            return replace(self, label_tokens=self.label_tokens + 1)
+            return replace(self, label_tokens=self.label_tokens + 1, named=self.named or w.says(token))
         if self.part == "number" and token in w.digits:
             return replace(self, digits=self.digits + w.digits[token])
         if token == w.comma:

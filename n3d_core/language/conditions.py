@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D, Vector
 from n3d_core.geometry.camera import Camera
+from n3d_core.language.prompts import harmless
 from n3d_core.reasoning.relations import rounded_as_numpy, stated_numbers
 
 Numbers = list[float]
@@ -33,13 +34,13 @@ def first_sentence(question: str) -> str:
 
 def numbered_names(boxes: Sequence[Box3D]) -> list[str]:
     """`0_chair`, `1_green mug`, …: how a question names boxes that were found before."""
-    return [f"{index}_{' '.join(box.label.split())}" for index, box in enumerate(boxes)]
+    return [f"{index}_{harmless(box.label)}" for index, box in enumerate(boxes)]
 
 
 def condition_names(boxes: Sequence[Box3D]) -> list[str]:
     """What a condition calls boxes that were found for its question: bare labels for up to three different ones."""
     plain = len(boxes) <= 3 and len({box.label for box in boxes}) == len(boxes)
-    return [box.label for box in boxes] if plain else numbered_names(boxes)
+    return [harmless(box.label) for box in boxes] if plain else numbered_names(boxes)
 
 
 def mentioned(question: str, names: Sequence[str]) -> list[int]:

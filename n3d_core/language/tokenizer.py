@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
 from pathlib import Path
 
 from tokenizers import Tokenizer as _Backend
@@ -24,6 +26,10 @@ class Tokenizer:
             self._backend = _Backend.from_file(str(path))
         except Exception as error:  # tokenizers raises bare Exception
             raise CheckpointError(f"{path}: cannot be read as a tokenizer ({error})") from error
+        self._backend.no_truncation()  # a file may have been saved with either: it would cut or pad prompts silently
+        self._backend.no_padding()
+        special = [re.escape(t.content) for t in self._backend.get_added_tokens_decoder().values() if t.special]
+        self._special = re.compile("|".join(sorted(special, key=len, reverse=True)) or "(?!)")
         missing = [t for t in self.REQUIRED if self._backend.token_to_id(t) is None]
         if missing:
             raise CheckpointError(
@@ -33,6 +39,11 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Token ids of a text; nothing is added."""
         return list(self._backend.encode(text, add_special_tokens=False).ids)
+
+    def encode_plain(self, text: str) -> list[int]:
+        """Token ids of a text in which special tokens, if it spells any, are plain text."""
+        cuts = [0, *(match.start() + 1 for match in self._special.finditer(text)), len(text)]
+        return [i for first, last in pairwise(cuts) for i in self.encode(text[first:last])]
 
     def decode(self, ids: list[int]) -> str:
         """Text of token ids, special tokens left out."""

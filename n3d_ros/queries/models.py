@@ -16,7 +16,7 @@ from n3d_core.depth.estimate import DepthEstimate, MonocularDepth
 from n3d_core.depth.monocular import load_monocular
 from n3d_core.errors import QueryCancelledError, QueryTimeoutError
 from n3d_core.geometry.camera import Camera
-from n3d_core.image_size import ImageSize
+from n3d_core.preparation import ImageSize
 
 _POLL_S = 0.01
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from n3d_core.decoding.loop import Decoder, Limits, Sampling, Work
+from n3d_core.decoding.drafts import Lookup
+from n3d_core.decoding.loop import Decoder, Limits, Work
+from n3d_core.decoding.sampling import Sampling
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.language.answer_grammar import END_THINK, THINK, Spelling, ThoughtThenAnswer, after
 from n3d_core.language.box_grammar import BoxVocabulary
@@ -90,7 +92,7 @@ def test_random_weights_give_an_answer_of_the_questions_type(spelling: Spelling,
 def test_jumps_and_drafts_give_the_tokens_of_single_steps(spelling: Spelling, text: str, sampling: Sampling) -> None:
     answers = answers_to(text, BOXES, NAMES)
     _, plain, slow = decode(Decoder(sampling, jump=False), spelling, answers, 30, seed=1)
-    _, fast, work = decode(Decoder(sampling, draft=True), spelling, answers, 30, seed=1)
+    _, fast, work = decode(Decoder(sampling, drafter=Lookup()), spelling, answers, 30, seed=1)
     assert fast == plain
     assert work.steps <= slow.steps
 

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from n3d_core.decoding.loop import DRAFT_LENGTH, LONGEST_DRAFT, Decoder, Limits, Sampling, Work, _Run
-from n3d_core.errors import ConfigError, QueryCancelledError, QueryTimeoutError
-from n3d_core.language.box_grammar import BoxGrammar, BoxVocabulary, FreeText, Grammar, Kind
+from n3d_core.decoding.drafts import LONG_DRAFT, SHORT_DRAFT, BoxLines, Lookup
+from n3d_core.decoding.loop import Decoder, Limits, Work
+from n3d_core.decoding.sampling import Sampling
+from n3d_core.errors import BackendError, ConfigError, QueryCancelledError, QueryTimeoutError
+from n3d_core.language.answer_grammar import FreeReply
+from n3d_core.language.box_grammar import BoxGrammar, BoxVocabulary, Grammar, Kind
 from n3d_core.language.tokenizer import Tokenizer
 from test.core.vocabularies import joining_tokenizer, whole_number_tokenizer
 
@@ -64,12 +67,16 @@ def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return make(tmp_path_factory.mktemp(request.param))
 
 
+def words(tokenizer: Tokenizer) -> BoxVocabulary:
+    return BoxVocabulary(tokenizer, tokenizer.size, frozenset({tokenizer.id_of("<|im_end|>")}))
+
+
 def boxes(tokenizer: Tokenizer) -> Grammar:
-    return BoxGrammar(BoxVocabulary(tokenizer, tokenizer.size, frozenset({tokenizer.id_of("<|im_end|>")})))
+    return BoxGrammar(words(tokenizer))
 
 
 def text(tokenizer: Tokenizer) -> Grammar:
-    return FreeText(frozenset({tokenizer.id_of("<|im_end|>")}))
+    return FreeReply(words(tokenizer))
 
 
 def decode(
@@ -100,7 +107,7 @@ def test_jump_forward_gives_the_tokens_of_single_steps_in_fewer_passes(
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling.released(), Sampling(repetition_penalty=1.3)])
 def test_drafting_gives_the_tokens_of_single_steps(tokenizer: Tokenizer, sampling: Sampling) -> None:
     plain, _, _ = decode(Decoder(sampling), text(tokenizer), tokenizer, loop=12)
-    drafted, sequence, work = decode(Decoder(sampling, draft=True), text(tokenizer), tokenizer, loop=12)
+    drafted, sequence, work = decode(Decoder(sampling, drafter=Lookup()), text(tokenizer), tokenizer, loop=12)
     assert drafted == plain
     assert sequence.positions == list(range(len(sequence.positions)))
     if sampling == Sampling():  # a greedy loop repeats itself, so drafts must have been right
@@ -109,47 +116,119 @@ def test_drafting_gives_the_tokens_of_single_steps(tokenizer: Tokenizer, samplin
 
 
 def test_drafts_grow_while_they_are_right_and_begin_anew_where_one_was_wrong(tokenizer: Tokenizer) -> None:
-    _, sequence, _ = decode(Decoder(draft=True), text(tokenizer), tokenizer, loop=40)
-    grown = [1 + DRAFT_LENGTH * 2**i for i in range(3)] + [1 + LONGEST_DRAFT]
+    _, sequence, _ = decode(Decoder(drafter=Lookup()), text(tokenizer), tokenizer, loop=40)
+    grown = [1 + SHORT_DRAFT * 2**i for i in range(3)] + [1 + LONG_DRAFT]
     chunks = sequence.chunks[1:]  # behind the prompt
     assert grown in [chunks[i : i + 4] for i in range(len(chunks))]
-    run = _Run(Decoder(draft=True), sequence, 0, [1], Limits(), Work())
-    run.draft_length, run.ahead = LONGEST_DRAFT, [2, 3]
-    run._settle(4)
-    assert (run.draft_length, run.pending, run.ahead) == (DRAFT_LENGTH, [4], [])
+    drafter = Lookup()
+    for right, length in ((True, 2 * SHORT_DRAFT), (False, SHORT_DRAFT)):
+        drafter.judge(right)
+        assert drafter.length == length
 
 
-def test_a_draft_follows_the_place_that_shares_most_with_what_was_said_last() -> None:
+def proposed(drafter: Lookup, known: list[int], tokenizer: Tokenizer) -> list[int]:
+    return drafter.propose(np.array(known, np.int64), text(tokenizer), 100)
+
+
+def test_a_draft_follows_the_place_that_shares_most_with_what_was_said_last(tokenizer: Tokenizer) -> None:
     known = [7, 1, 2, 3, 50, 51, 52, 9, 2, 3, 60, 61, 62, 3, 70, 71, 72, 8, 1, 2, 3]
-    run = _Run(Decoder(draft=True), HashSequence(100, 99), 0, known, Limits(), Work())
-    assert run._draft() == [50, 51, 52]  # behind 1 2 3, though 3 alone, and 2 3, stand nearer
-    run.known = np.append(run.known, 4)
-    assert run._draft() == []
-    run.known = np.append(run.known, [9, 2, 3])
-    assert run._draft() == [60, 61, 62]
+    assert proposed(Lookup(), known, tokenizer) == [50, 51, 52]  # behind 1 2 3, though 3 alone, and 2 3, stand nearer
+    assert proposed(Lookup(), [*known, 4], tokenizer) == []
+    assert proposed(Lookup(), [*known, 4, 9, 2, 3], tokenizer) == [60, 61, 62]
+
+
+def test_of_several_places_alike_the_last_is_drafted_from(tokenizer: Tokenizer) -> None:
+    assert proposed(Lookup(), [5, 30, 31, 6, 5, 40, 41, 8, 5], tokenizer) == [40, 41, 8]
+
+
+def test_a_prepared_reply_is_drafted_from_its_start_and_again_behind_what_differs(tokenizer: Tokenizer) -> None:
+    drafter, prompt = Lookup([20, 21, 22, 23, 24, 25, 26]), [1, 2, 21, 9]
+    assert proposed(drafter, prompt, tokenizer) == [20, 21, 22, 23, 24, 25, 26]
+    drafter.judge(right=False)
+    assert proposed(drafter, [*prompt, 20, 21, 99], tokenizer) == []
+    assert proposed(drafter, [*prompt, 20, 21, 99, 22], tokenizer) == [23, 24, 25]
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [Sampling(), Sampling(box_numbers="median"), Sampling.released(seed=2), Sampling(repetition_penalty=1.3)],
+)
+@pytest.mark.parametrize("label", ["", "red mug", "lamp"])
+def test_drafts_of_box_lines_give_the_tokens_of_single_steps(
+    tokenizer: Tokenizer, sampling: Sampling, label: str
+) -> None:
+    plain, slow, _ = decode(Decoder(sampling, jump=False), boxes(tokenizer), tokenizer)
+    drafter = BoxLines(words(tokenizer), label)
+    drafted, fast, _ = decode(Decoder(sampling, drafter=drafter), boxes(tokenizer), tokenizer)
+    assert drafted == plain
+    assert fast.calls < slow.calls
+    assert fast.positions == list(range(len(fast.positions)))
+
+
+def test_a_box_line_is_drafted_but_for_the_numbers_that_must_be_seen(tokenizer: Tokenizer) -> None:
+    vocabulary = words(tokenizer)
+    drafter, grammar, ids = BoxLines(vocabulary, "red mug"), boxes(tokenizer), []
+    line = "bbox_0=Bbox(red mug,412,530,388,500,61,74,60)\nbbox_1=Bbox(red mug,"
+    for token in tokenizer.encode(line):
+        guess = [] if grammar.forced else drafter.propose(np.array([1, *ids], np.int64), grammar, 100)
+        if guess:
+            so_far = tokenizer.decode([*ids, *guess])
+            assert line.startswith(so_far), so_far
+            assert so_far.endswith((",500,", "mug,"))
+        ids.append(token)
+        grammar = grammar.advance(token)
+    first = drafter.propose(np.array([1], np.int64), boxes(tokenizer), 100)
+    assert tokenizer.decode(first) == "bbox_0=Bbox(red mug,"
+
+
+class Failing(HashSequence):
+    """Fails once, on the first draft that it is fed."""
+
+    failed = False
+
+    def extend(
+        self, ids: list[int], positions: NDArray[np.int64], image: object = None, rows: int = 1
+    ) -> NDArray[np.float32]:
+        if rows > 1 and not self.failed:
+            self.failed = True
+            raise BackendError("no memory")
+        return super().extend(ids, positions, image, rows)
+
+
+def test_a_pass_that_fails_with_a_draft_leaves_the_sequence_as_it_was(tokenizer: Tokenizer) -> None:
+    sequence = Failing(tokenizer.size, tokenizer.id_of("<|im_end|>"), loop=12)
+    prompt = list(range(1, 6)) * 2
+    logits = sequence.extend(prompt, np.broadcast_to(np.arange(10), (3, 10)))[0]
+    said: list[int] = []
+    with pytest.raises(BackendError):
+        said.extend(t.id for t in Decoder(drafter=Lookup()).reply(sequence, logits, 10, text(tokenizer), prompt))
+    assert sequence.ids == [*prompt, *said[: sequence.length - 10]]
+    assert sequence.length >= 10
+
+
+def test_a_reply_that_its_budget_ends_is_counted_as_cut(tokenizer: Tokenizer) -> None:
+    assert decode(Decoder(), text(tokenizer), tokenizer, tokens=9)[2].cut == 1
+    sequence, work = Shares(tokenizer.size, {tokenizer.id_of("<|im_end|>"): 1.0}), Work()
+    list(Decoder().reply(sequence, sequence.row, 1, text(tokenizer), limits=Limits(9), work=work))
+    assert work.cut == 0
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 3, 60, 61, 62, 75, 90])
 def test_no_draft_goes_beyond_the_budget_that_the_sequence_has_room_for(tokenizer: Tokenizer, tokens: int) -> None:
     plain, _, _ = decode(Decoder(), text(tokenizer), tokenizer, loop=12, tokens=tokens)
-    drafted, sequence, _ = decode(Decoder(draft=True), text(tokenizer), tokenizer, loop=12, tokens=tokens)
+    drafted, sequence, _ = decode(Decoder(drafter=Lookup()), text(tokenizer), tokenizer, loop=12, tokens=tokens)
     assert drafted == plain
     assert sequence.longest <= 5 + tokens  # behind a prompt of five
 
 
-def test_of_several_places_alike_the_last_is_drafted_from() -> None:
-    run = _Run(Decoder(draft=True), HashSequence(100, 99), 0, [5, 30, 31, 6, 5, 40, 41, 8, 5], Limits(), Work())
-    assert run._draft() == [40, 41, 8]
-
-
 def test_drafting_under_the_box_grammar_gives_the_same_boxes(tokenizer: Tokenizer) -> None:
     plain, _, _ = decode(Decoder(jump=False), boxes(tokenizer), tokenizer, loop=17)
-    drafted, _, _ = decode(Decoder(draft=True), boxes(tokenizer), tokenizer, loop=17)
+    drafted, _, _ = decode(Decoder(drafter=Lookup()), boxes(tokenizer), tokenizer, loop=17)
     assert drafted == plain
 
 
 def test_a_wrong_draft_leaves_the_sequence_as_if_it_had_not_been(tokenizer: Tokenizer) -> None:
-    ids, sequence, _ = decode(Decoder(Sampling.released(seed=3), draft=True), text(tokenizer), tokenizer, loop=5)
+    ids, sequence, _ = decode(Decoder(Sampling.released(seed=3), drafter=Lookup()), text(tokenizer), tokenizer, loop=5)
     fed = sequence.ids[5:]
     assert fed == ids[: len(fed)]
 
@@ -245,11 +324,10 @@ def test_sampling_settings_out_of_range_are_refused() -> None:
 def test_released_sampling_agrees_with_transformers(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     logits_process = pytest.importorskip("transformers.generation.logits_process")
-    from n3d_core.decoding.loop import _truncated
 
     row = np.random.default_rng(0).standard_normal(300).astype(np.float32) * 4
     scores = torch.tensor(row)[None] / 0.6
     for warper in (logits_process.TopKLogitsWarper(10), logits_process.TopPLogitsWarper(0.95)):
         scores = warper(torch.zeros(1, 1, dtype=torch.long), scores)
     expected = torch.softmax(scores.double(), -1)[0].numpy()
-    np.testing.assert_allclose(_truncated(row / np.float32(0.6), Sampling.released()), expected, atol=1e-6)
+    np.testing.assert_allclose(Sampling.released().truncated(row / np.float32(0.6)), expected, atol=1e-6)

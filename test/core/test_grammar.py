@@ -70,7 +70,20 @@ def test_every_reply_that_the_grammar_allows_parses(tokenizer: Tokenizer, words:
             finished += 1
             assert parse(text) == parse(serialise(parse(text)))
             assert all(0 <= b <= 999 for code in parse(text) for b in code.bins)
+            assert all(code.label for code in parse(text))
     assert finished > 100
+
+
+@pytest.mark.parametrize("blank", ["", " ", "  "])
+def test_no_class_is_empty(tokenizer: Tokenizer, words: BoxVocabulary, blank: str) -> None:
+    state = BoxGrammar(words)
+    for token in tokenizer.encode(f"bbox_0=Bbox({blank}"):
+        state = state.advance(token)
+    assert not state.mask()[words.comma]
+    assert not state.mask()[tokenizer.encode(" ")[0]] or state.label_tokens == 0
+    for token in tokenizer.encode("can"):
+        state = state.advance(token)
+    assert state.mask()[words.comma]
 
 
 def test_forced_text_encodes_to_the_same_tokens_whatever_class_follows(

@@ -13,7 +13,9 @@ import pytest
 import n3d_core.view as view_module
 from n3d_core import N3D
 from n3d_core.decoding.box_decoder import SAME_OBJECT
-from n3d_core.decoding.loop import Decoder, Sampling
+from n3d_core.decoding.drafts import Drafter
+from n3d_core.decoding.loop import Decoder
+from n3d_core.decoding.sampling import Sampling
 from n3d_core.errors import (
     CheckpointError,
     ConfigError,
@@ -92,16 +94,14 @@ def test_a_later_question_gets_the_answer_that_a_fresh_look_gives(model: N3D, fr
     assert used.ground(label).text == model.look(frame).ground(label).text
 
 
-def step_by_step(sampling: Sampling, draft: bool = False) -> Decoder:
+def step_by_step(sampling: Sampling, drafter: Drafter | None = None) -> Decoder:
     """The plain decoder, whatever is asked for."""
-    return Decoder(sampling, jump=False, draft=False)
+    return Decoder(sampling, jump=False)
 
 
 def test_jumping_forward_changes_no_token(model: N3D, frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
     fast = model.look(frame).ground("all objects")
-    monkeypatch.setattr(
-        view_module, "Decoder", lambda sampling, draft=False: Decoder(sampling, jump=False, draft=False)
-    )
+    monkeypatch.setattr(view_module, "Decoder", step_by_step)
     plain = model.look(frame).ground("all objects")
     assert fast.text == plain.text
     assert fast.tokens == plain.tokens
@@ -114,9 +114,7 @@ def test_drafting_changes_no_token_of_an_answer(
 ) -> None:
     question = f"How tall is the {label}?"
     drafted = model.look(frame).ask(question)
-    monkeypatch.setattr(
-        view_module, "Decoder", lambda sampling, draft=False: Decoder(sampling, jump=False, draft=False)
-    )
+    monkeypatch.setattr(view_module, "Decoder", step_by_step)
     assert model.look(frame).ask(question).text == drafted.text
 
 
@@ -138,6 +136,13 @@ def test_several_phrases_are_asked_one_by_one(model: N3D, frame: Frame) -> None:
     both = view.ground("mug; red book")
     apart = [*view.ground("mug").boxes, *view.ground("red book").boxes]
     assert [b.center for b in both.boxes] == [b.center for b in apart]
+
+
+def test_a_phrase_that_is_asked_twice_gives_no_twins(model: N3D, frame: Frame, label: str) -> None:
+    view = model.look(frame)
+    once = view.ground(label).boxes
+    assert once
+    assert view.ground(f"{label}; {label}").boxes == once
 
 
 def test_about_boxes_found_before_only_the_named_ones_are_reasoned_over(model: N3D, frame: Frame) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.decoding.loop import Sampling
+from n3d_core.decoding.sampling import Sampling
 from n3d_core.geometry.points import Normalisation, normalise
 from n3d_core.language import prompts
 from n3d_core.language.tokenizer import Tokenizer

@@ -14,9 +14,9 @@ from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from n3d_core.decoding.loop import SamplingName
+from n3d_core.decoding.sampling import SamplingName
 from n3d_core.errors import ConfigError
-from n3d_core.image_size import OnOtherSize
+from n3d_core.preparation import OnOtherSize
 from n3d_ros.demo.node_process import _yaml
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.node.parameters import (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from n3d_core.decoding.scores import CALIBRATION
+from n3d_core.decoding.calibration import CALIBRATION
 from n3d_core.errors import CheckpointError
 from n3d_core.network.checkpoint import load_network, save_checkpoint
 from training.average import average

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from n3d_core.decoding.scores import CALIBRATION
+from n3d_core.decoding.calibration import CALIBRATION
 from n3d_core.errors import CheckpointError
 from n3d_core.network.checkpoint import load_network
 from training.learn.config import TrainConfig

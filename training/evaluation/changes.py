@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from n3d_core.decoding.scores import Calibration
+from n3d_core.decoding.calibration import Calibration
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.frame import Frame
 from n3d_core.n3d import N3D, View
 from n3d_core.network.preprocess import VisionInput
 from training.learn.camera_xy import CameraXYCodec
-
-
-@dataclass(frozen=True)
-class EvidenceLog(Calibration):
-    """No calibration, and a note of the evidence of each box: what a calibration is fitted to."""
-
-    seen: list[list[float]] = field(default_factory=list)
-
-    def score(self, evidence: NDArray[np.float64]) -> float:
-        """See `Calibration.score`."""
-        self.seen.append([round(float(v), 5) for v in evidence])
-        return super().score(evidence)
 
 
 class WithoutDepth:
@@ -53,18 +40,20 @@ class _CameraXY(N3D):
 
 
 def changed(model: N3D, changes: tuple[str, ...]) -> N3D:
-    """The model with `evidence` noted, with `no_depth`, or with `camera_xy` as its language.
+    """The model uncalibrated, for its `evidence`, with `no_depth`, or with `camera_xy` as its language.
 
     Raises:
         ConfigError: for another change.
     """
     for change in changes:
         if change == "evidence":
-            model.calibration = EvidenceLog()
+            model.runtime = replace(model.runtime, calibration=Calibration())
         elif change == "no_depth":
-            model.backend = WithoutDepth(model.backend)  # type: ignore[assignment]
+            without: Any = WithoutDepth(model.backend)
+            model.runtime = replace(model.runtime, backend=without)
         elif change == "camera_xy":
-            model = _CameraXY(model.backend, model.tokenizer, model.calibration, model.name, model.sampling)
+            other = _CameraXY(model.backend, model.tokenizer, model.runtime.calibration, model.name)
+            other.runtime, model = model.runtime, other
         else:
             raise ConfigError(f"change {change!r}: evidence, no_depth or camera_xy is wanted")
     return model

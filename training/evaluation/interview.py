@@ -9,7 +9,6 @@ from n3d_core.errors import N3DError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame import Frame
 from n3d_core.n3d import N3D, View
-from training.evaluation.changes import EvidenceLog
 from training.evaluation.suite import Case
 from training.questions.marks import draw_marks
 from training.questions.samples import Mark
@@ -42,16 +41,13 @@ def _intrinsics(frame: Frame) -> list[float]:
 
 def _ground(model: N3D, view: View, frame: Frame, entry: dict[str, Any]) -> dict[str, Any]:
     view = _marked(model, view, frame, [entry["mark"]] if "mark" in entry else [])
-    noted = model.calibration.seen if isinstance(model.calibration, EvidenceLog) else None
-    if noted is not None:
-        noted.clear()
     start = time.perf_counter()
     try:
-        found = [_box(b) for b in view.ground(entry["text"]).boxes]
+        grounding = view.ground(entry["text"])
     except N3DError as error:
         return entry | {"found": [], "error": str(error)}
-    if noted is not None:
-        found = [box | {"evidence": evidence} for box, evidence in zip(found, noted, strict=True)]
+    noted = [[round(value, 5) for value in evidence] for evidence in grounding.evidence]
+    found = [_box(b) | {"evidence": evidence} for b, evidence in zip(grounding.boxes, noted, strict=True)]
     return entry | {"found": found, "ms": round((time.perf_counter() - start) * 1000, 1)}
 
 

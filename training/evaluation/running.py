@@ -15,7 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from n3d_core.decoding.loop import SamplingName
+from n3d_core.decoding.sampling import SamplingName
 from n3d_core.errors import N3DError
 from n3d_core.models import find_model
 from training.evaluation.public_suite import PublicSuite

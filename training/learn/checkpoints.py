@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from n3d_core.atomic_write import atomic_write
-from n3d_core.decoding.scores import CALIBRATION
+from n3d_core.decoding.calibration import CALIBRATION
 from n3d_core.network.checkpoint import save_checkpoint
 from n3d_core.network.config import N3DConfig
 from training.learn.errors import TrainingError

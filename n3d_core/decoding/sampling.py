@@ -1,0 +1,103 @@
+"""How a free token is chosen from its logits. The probabilities that are reported are never changed by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.errors import ConfigError
+from n3d_core.network.generation import BoxNumbers, GenerationDefaults
+
+SamplingName = Literal["checkpoint", "greedy", "released"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Sampling settings. The default is greedy; `released` is what the reference's script uses.
+
+    Attributes:
+        temperature: 0 for greedy.
+        top_p, top_k: nucleus and count limits, applied as in transformers (k first, then p); 1 and 0 disable them.
+        repetition_penalty: divides positive and multiplies negative logits of ids in the context; 1 disables it.
+        seed: of the generator.
+        box_numbers: how the numbers of boxes are chosen at temperature 0.
+
+    Raises:
+        ConfigError: if a value is out of range.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    repetition_penalty: float = 1.0
+    seed: int = 0
+    box_numbers: BoxNumbers = "likeliest"
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0 or not 0 < self.top_p <= 1 or self.top_k < 0 or self.repetition_penalty <= 0:
+            raise ConfigError(
+                f"{self}: temperature >= 0, 0 < top_p <= 1, top_k >= 0 and repetition_penalty > 0 are required"
+            )
+
+    @classmethod
+    def named(cls, name: str, defaults: GenerationDefaults, seed: int = 0) -> Sampling:
+        """The settings of a name for a checkpoint with these defaults.
+
+        Args:
+            name: `greedy`; `checkpoint`: greedy, with box numbers chosen as the checkpoint asks; or `released`: as the
+                released scripts run it.
+
+        Raises:
+            ConfigError: if the name is unknown.
+        """
+        if name not in get_args(SamplingName):
+            raise ConfigError(f"sampling must be one of {', '.join(get_args(SamplingName))}; got {name!r}")
+        if name == "released":
+            return cls.released(defaults.repetition_penalty, seed)
+        return cls(seed=seed, box_numbers=defaults.box_numbers if name == "checkpoint" else "likeliest")
+
+    @classmethod
+    def released(cls, repetition_penalty: float = 1.05, seed: int = 0) -> Sampling:
+        """Temperature 0.6, top-p 0.95, top-k 10, and the checkpoint's own penalty."""
+        return cls(0.6, 0.95, 10, repetition_penalty, seed)
+
+    def penalised(self, row: NDArray[np.float32], context: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Logits [vocab] with the repetition penalty on the ids of the context."""
+        if self.repetition_penalty == 1.0:
+            return row
+        row, seen = row.copy(), np.unique(context)
+        row[seen] = np.where(row[seen] > 0, row[seen] / self.repetition_penalty, row[seen] * self.repetition_penalty)
+        return row
+
+    def draw(self, scores: NDArray[np.float32], random: np.random.Generator) -> int:
+        """A token id: the likeliest at temperature 0, otherwise one drawn from what top-k and top-p leave."""
+        if self.temperature == 0:
+            return int(scores.argmax())
+        shares = self.truncated(scores / self.temperature)
+        return int(random.choice(len(shares), p=shares))
+
+    def truncated(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Probabilities left by top-k, then top-p (the token that crosses the limit stays), as in transformers."""
+        order = np.argsort(-scores, kind="stable")
+        if self.top_k:
+            order = order[: self.top_k]
+        shares = softmax(scores[order].astype(np.float64))
+        kept = np.concatenate([[True], np.cumsum(shares)[:-1] < self.top_p])
+        out = np.zeros(len(scores))
+        out[order[kept]] = shares[kept] / shares[kept].sum()
+        return out
+
+
+def softmax(scores: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Probabilities of scores [N]."""
+    shares = np.exp(scores - scores.max())
+    return shares / shares.sum()
+
+
+def median_id(probabilities: NDArray[np.floating], ladder: NDArray[np.int64]) -> int:
+    """The id on a ladder of ids at which half of the ladder's probability is reached."""
+    upto = np.cumsum(probabilities[ladder], dtype=np.float64)
+    return int(ladder[np.searchsorted(upto, upto[-1] / 2)])
