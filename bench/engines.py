@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from n3d_core.backends.base import Backend
-from n3d_core.backends.compilation import plan_of_size
 from n3d_core.backends.export.precision import Precision
 from n3d_core.backends.tensorrt.api import TensorRT, local_architecture
 from n3d_core.backends.tensorrt.run import TensorRTBackend
 from n3d_core.backends.tensorrt.supply import EngineStore
 from n3d_core.backends.torch_backend import TorchBackend
+from n3d_core.cli.compile import plan_of_size
 from n3d_core.errors import BackendError, N3DError
 from n3d_core.models import find_model
 from n3d_core.network.checkpoint import load_network

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -139,8 +138,7 @@ def check_host_memory(folder: Path, dtype: torch.dtype, backend: str) -> None:
     """
     available = available_bytes()
     shards = Shards(folder)
-    count = sum(math.prod(stored.shape) for stored in shards.tensors.values())
-    needed = count * dtype.itemsize
+    needed = shards.numbers * dtype.itemsize
     if available is None or needed <= available:
         return
     if shards.read(next(iter(shards.tensors))).dtype == dtype:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.backends.artifact_cache import cache_root
 from n3d_core.backends.base import cached_numbers, require_finite
 from n3d_core.backends.export.graph import Graph, GraphStore
 from n3d_core.backends.sequence import CachedSequence, Chunk
+from n3d_core.backends.store import Store
 from n3d_core.errors import BackendError, MissingDependencyError
 from n3d_core.network.plan import ImagePlan
 from n3d_core.network.preprocess import VisionInput
@@ -87,7 +87,7 @@ class OnnxBackend:
             raise BackendError(
                 f"ONNX Runtime {version} failed to run the {graph} graph ({self.graphs.precision.name}) of "
                 f"{self.graphs.folder}: {said}; free memory, or use --backend torch; if it happens again, delete "
-                f"{cache_root() / 'graphs'}, so that the graph is written anew"
+                f"{Store().root}, so that the graph is written anew"
             ) from error
 
     def start(self) -> CachedSequence:

@@ -1,15 +1,27 @@
-"""`n3d compile`: the command line of `compilation`."""
+"""`n3d compile`: a checkpoint's graphs, or engines for named GPUs, in a folder with a manifest."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import logging
+import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from n3d_core.atomic_write import atomic_write
+from n3d_core.errors import ConfigError, EngineError
 from n3d_core.models import find_model
+
+if TYPE_CHECKING:
+    from n3d_core.backends.store import Artifact, Store
+    from n3d_core.network.config import N3DConfig
+    from n3d_core.network.plan import ImagePlan
+
+log = logging.getLogger("n3d.compile")
+
+MANIFEST = "manifest.json"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -23,7 +35,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--size", default="640x480", help="width x height of the camera's images (default: %(default)s)"
     )
-    parser.add_argument("--target", default="", help="GPUs, as sm_86,sm_89,sm_120; none writes the ONNX graphs instead")
+    parser.add_argument("--target", default="", help="GPUs, as sm_86,sm_89,sm_120; without any, writes ONNX graphs")
     parser.add_argument("--output", type=Path, required=True, help="folder")
     parser.add_argument("--precision", default="fp16", help="fp32, fp16, bf16, int8 or int4 (default: %(default)s)")
     parser.add_argument(
@@ -47,10 +59,149 @@ def run(args: argparse.Namespace) -> int:
     from n3d_core.backends.select import require_onnx
 
     require_onnx()
-    from n3d_core.backends.compilation import Compilation
-
     job = Compilation(folder, args.size, args.precision, args.lower, args.cache, args.workspace)
     targets = [t for t in args.target.split(",") if t]
     manifest = job.engines(args.output, targets) if targets else job.graphs(args.output)
     print(json.dumps(manifest))
     return 0
+
+
+class Compilation:
+    """One checkpoint, one image size and one precision, on the way to graphs or engines.
+
+    Args:
+        size: `WxH` in pixels.
+        lower: whether to lower even where TensorRT here would take the canonical graph.
+        capacity: tokens of the engine's cache.
+        workspace: MiB a build may use; None for no bound.
+    """
+
+    def __init__(
+        self, folder: Path, size: str, precision: str, lower: bool, capacity: int, workspace: float | None = None
+    ) -> None:
+        from n3d_core.backends.export.precision import Precision
+        from n3d_core.network.config import N3DConfig
+
+        self.folder, self.size, self.lower, self.capacity = folder, size, lower, capacity
+        self.precision = Precision.named(precision, "fp16")
+        if capacity < 64:
+            raise ConfigError(f"--cache is {capacity}: at least 64 tokens are wanted (an image alone takes hundreds)")
+        if workspace is not None and workspace <= 0:
+            raise ConfigError(f"--workspace is {workspace}: a number of MiB above 0 is wanted")
+        self.workspace = None if workspace is None else int(workspace * 2**20)
+        self.plan = plan_of_size(N3DConfig.from_file(folder / "config.json"), size)
+
+    def graphs(self, output: Path) -> dict[str, Any]:
+        """Writes the graphs and the manifest, which goes on listing the engines that are there."""
+        from n3d_core.backends.export.graph import GraphStore
+        from n3d_core.backends.export.operators import refusals
+        from n3d_core.backends.store import Store
+
+        store = Store(output, setting="--output")
+        graphs = GraphStore(self.folder, self.precision, self.lower, store=store)
+        with store.exclusive():
+            for graph in (graphs.vision(self.plan), graphs.decoder()):
+                refused = refusals(graph.path)
+                if self.lower and refused:
+                    raise EngineError(f"TensorRT 10.3 does not take the lowered {graph.path}: {'; '.join(refused)}")
+            keys = [graphs.vision_key(self.plan), graphs.decoder_key(None)]
+            return self._write_manifest(store, graphs.weights_sha256, self.lower, keys)
+
+    def engines(self, output: Path, targets: list[str]) -> dict[str, Any]:
+        """Builds the tower's and the decoder's engine for each target; those that are there and fit are kept."""
+        from n3d_core.backends.store import Store
+        from n3d_core.backends.tensorrt.api import TensorRT, local_architecture
+        from n3d_core.backends.tensorrt.supply import EngineStore
+
+        targets = list(dict.fromkeys(targets))
+        api = TensorRT.that_builds(targets, local_architecture())
+        store = Store(output, setting="--output")
+        keys: list[dict[str, Any]] = []
+        with store.exclusive():
+            for target in targets:
+                engines = EngineStore(
+                    self.folder,
+                    api,
+                    target,
+                    self.precision,
+                    workspace=self.workspace,
+                    capacity=self.capacity,
+                    lower=self.lower,
+                    store=store,
+                )
+                wanted = [engines.vision_key(self.plan), engines.decoder_key()]
+                missing = sum(store.find(key) is None for key in wanted)
+                self._check_space(output, missing / 2)
+                engines.vision_artifact(self.plan, self.size)
+                engines.decoder_artifact()
+                if not missing:
+                    log.info("the engines for %s are kept: nothing that they depend on has changed", target)
+                keys += wanted
+                # After each target, so that a build that is stopped loses none of those before it.
+                manifest = self._write_manifest(store, engines.graphs.weights_sha256, engines.graphs.lowered, keys, api)
+        return manifest
+
+    def _write_manifest(
+        self, store: Store, weights: str, lowered: bool, first: list[dict[str, Any]], api: Any = None
+    ) -> dict[str, Any]:
+        """Lists every whole artifact of this checkpoint, those with the keys `first` in front."""
+        from n3d_core.backends.export.graph import GRAPH_VERSION
+        from n3d_core.backends.store import damage
+
+        listed: dict[str, list[dict[str, Any]]] = {"engines": [], "graphs": []}
+        for artifact in sorted(store.artifacts(), key=lambda a: first.index(a.key) if a.key in first else len(first)):
+            why = damage(artifact.folder, artifact.key)
+            if why is not None:
+                log.warning("%s is no longer listed: %s", artifact.folder.name, why)
+            elif artifact.key.get("weights") == weights:
+                listed["engines" if "target" in artifact.key else "graphs"].append(_entry(artifact))
+            else:
+                log.warning("%s is of other weights and is not listed", artifact.folder.name)
+        manifest = {
+            "model": self.folder.name,
+            "weights_sha256": weights,
+            "precision": self.precision.name,
+            "size": self.size,
+            "patch_grid": [self.plan.grid_h, self.plan.grid_w],
+            "capacity": self.capacity,
+            "lowered": lowered,
+            "graph_version": GRAPH_VERSION,
+            **({"tensorrt": {"name": api.name, "version": api.version}} if api is not None else {}),
+            **{kind: entries for kind, entries in listed.items() if entries},
+        }
+        with atomic_write(store.root / MANIFEST) as part:
+            part.write_text(json.dumps(manifest, indent=1) + "\n")
+        return manifest
+
+    def _check_space(self, output: Path, targets: float) -> None:
+        """The weights in each engine, integers counted as fp16."""
+        from n3d_core.network.checkpoint import Shards
+
+        width = 4 if self.precision.name == "fp32" else 2
+        needed = width * Shards(self.folder).numbers * targets
+        free = shutil.disk_usage(output).free
+        if free < needed:
+            raise EngineError(f"{output}: {free / 1e9:.1f} GB are free and about {needed / 1e9:.1f} GB are needed")
+
+
+def plan_of_size(config: N3DConfig, size: str) -> ImagePlan:
+    """The plan of images of a camera's size, `WxH`.
+
+    Raises:
+        ConfigError: if it is not of that form. ImageError: if the image would be too elongated.
+    """
+    from n3d_core.preparation import ImageSize
+    from n3d_core.network.plan import image_plan
+    from n3d_core.network.preprocess import patch_grid
+
+    image = ImageSize.parse(size)
+    return image_plan(config, *patch_grid(image.width, image.height, config))
+
+
+def _entry(artifact: Artifact) -> dict[str, Any]:
+    """An artifact as the manifest lists it; paths are relative to the manifest's folder."""
+    data: dict[str, Any] = {}
+    for name, sealed in artifact.files.items():
+        stated = {"file": f"{artifact.folder.name}/{name}", "bytes": sealed["bytes"], "sha256": sealed["sha256"]}
+        data |= {"data": stated} if name.endswith(".data") else stated
+    return {key: value for key, value in artifact.key.items() if key != "weights"} | artifact.notes | data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,6 +58,11 @@ class Shards:
                 f"{root / index[lost[0]]}: {lost[0]} is not in it, as {INDEX} says it is ({len(lost)} such tensors): "
                 "shards of different checkpoints are mixed up, or renamed; download the checkpoint again"
             )
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers all tensors hold together."""
+        return sum(math.prod(stored.shape) for stored in self.tensors.values())
 
     def read(self, name: str) -> Tensor:
         """One tensor, as a view of the memory-mapped file.

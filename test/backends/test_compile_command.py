@@ -20,7 +20,8 @@ def test_graphs_are_written_and_the_manifest_is_the_last_line(
     manifest = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     assert manifest == json.loads((tmp_path / "manifest.json").read_text())
     assert (manifest["size"], manifest["precision"], manifest["lowered"]) == ("96x80", "int8", True)
-    assert [entry["file"] for entry in manifest["graphs"]] == ["vision.onnx", "decoder.onnx"]
+    assert [Path(entry["file"]).name for entry in manifest["graphs"]] == ["vision.onnx", "decoder.onnx"]
+    assert all((tmp_path / entry[part]["file"]).is_file() for entry in manifest["graphs"] for part in ("data",))
 
 
 def test_an_output_that_cannot_be_written_is_named_with_its_option(

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from n3d_core.backends.compilation import Compilation
 from n3d_core.backends.tensorrt.build import build_engine, decoder_profiles
+from n3d_core.cli.compile import Compilation
 from n3d_core.errors import ConfigError, EngineError
 from n3d_core.models import find_model
 from n3d_core.network.config import N3DConfig, TextConfig, VisionConfig
@@ -33,7 +33,8 @@ def test_engines_and_their_manifest(checkpoint: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "manifest.json").read_text()) == manifest
     assert manifest["tensorrt"]["name"] == "tensorrt_rtx"
     assert manifest["patch_grid"] == [10, 12]
-    assert [e["file"] for e in manifest["engines"]] == ["vision-fp16-sm_89.engine", "decoder-fp16-sm_89.engine"]
+    names = [Path(e["file"]).name for e in manifest["engines"]]
+    assert names == ["vision-fp16-sm_89.engine", "decoder-fp16-sm_89.engine"]
     for entry in manifest["engines"]:
         assert (tmp_path / entry["file"]).stat().st_size == entry["bytes"] > 100_000
         assert entry["layers"] > 50
@@ -42,17 +43,14 @@ def test_engines_and_their_manifest(checkpoint: Path, tmp_path: Path) -> None:
     chunk, step = manifest["engines"][1]["profiles"]
     assert chunk["shapes"]["embeddings"] == [[1, 2, 128], [1, 512, 128], [1, 512, 128]]
     assert step["shapes"]["mask"] == [[1, 1, 1, 256], [1, 1, 1, 512], [1, 1, 1, 512]]
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "decoder-fp16-sm_89.engine",
-        "manifest.json",
-        "vision-fp16-sm_89.engine",
-    ]
+    assert (tmp_path / "manifest.json").is_file()
+    assert not list(tmp_path.glob(".part-*"))
 
 
 def test_a_second_compilation_keeps_what_fits_and_repairs_what_is_damaged(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from n3d_core.backends import compilation
+    from n3d_core.backends.tensorrt import supply
 
     built = []
 
@@ -60,18 +58,19 @@ def test_a_second_compilation_keeps_what_fits_and_repairs_what_is_damaged(
         built.append(output.name)
         return build_engine(api, graph, output, *rest)
 
-    monkeypatch.setattr(compilation, "build_engine", build)
+    monkeypatch.setattr(supply, "build_engine", build)
     job = Compilation(checkpoint, "96x80", "fp16", lower=False, capacity=512)
     first = job.engines(tmp_path, ["sm_86"])
-    assert job.engines(tmp_path, ["sm_86"]) == first
+    with caplog.at_level("INFO", "n3d.compile"):
+        assert job.engines(tmp_path, ["sm_86"]) == first
+    assert "the engines for sm_86 are kept: nothing that they depend on has changed" in caplog.text
     assert len(built) == 2
-    with (tmp_path / "decoder-fp16-sm_86.engine").open("r+b") as file:
+    with next(tmp_path.glob("*/decoder-fp16-sm_86.engine")).open("r+b") as file:
         file.seek(5000)
         file.write(b"damage")
-    with caplog.at_level("INFO", "n3d.compile"):
-        again = job.engines(tmp_path, ["sm_86"])
+    again = job.engines(tmp_path, ["sm_86"])
     assert built[2:] == ["decoder-fp16-sm_86.engine"]
-    assert "the file there is damaged: its sha256 is not the manifest's" in caplog.text
+    assert "decoder-fp16-sm_86.engine is not what was written: its sha256 differs" in caplog.text
     assert again["engines"][0] == first["engines"][0]
 
 
@@ -89,7 +88,7 @@ def test_the_shipped_model_builds_for_every_target(tmp_path: Path) -> None:
         tmp_path, targets
     )
     files = [f"{kind}-fp16-{target}.engine" for target in targets for kind in ("vision", "decoder")]
-    assert [e["file"] for e in manifest["engines"]] == files
+    assert [Path(e["file"]).name for e in manifest["engines"]] == files
     assert all((tmp_path / e["file"]).stat().st_size == e["bytes"] for e in manifest["engines"])
     assert manifest["model"] == "n3d-tiny"
 
@@ -121,12 +120,11 @@ def test_a_target_that_cannot_be_built_is_refused_before_any_work(checkpoint: Pa
 
 def test_graphs_alone_are_written_with_a_manifest(checkpoint: Path, tmp_path: Path) -> None:
     manifest = Compilation(checkpoint, "96x80", "int4", lower=True, capacity=512).graphs(tmp_path)
-    assert [(e["file"], e["tensorrt_10_3"]) for e in manifest["graphs"]] == [
-        ("vision.onnx", True),
-        ("decoder.onnx", True),
-    ]
-    files = ["decoder.data", "decoder.onnx", "manifest.json", "vision.data", "vision.onnx"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == files
+    listed = [(Path(e["file"]).name, e["tensorrt_10_3"]) for e in manifest["graphs"]]
+    assert listed == [("vision.onnx", True), ("decoder.onnx", True)]
+    for entry in manifest["graphs"]:
+        assert (tmp_path / entry["file"]).stat().st_size == entry["bytes"]
+        assert (tmp_path / entry["data"]["file"]).stat().st_size == entry["data"]["bytes"]
 
 
 @pytest.mark.parametrize(
@@ -145,13 +143,14 @@ def test_wrong_options_are_named(checkpoint: Path, size: str, precision: str, ca
 
 def test_a_killed_compilation_leaves_no_engine_and_the_next_one_cleans_up(checkpoint: Path, tmp_path: Path) -> None:
     program = (
-        "import os, sys; from pathlib import Path; import n3d_core.backends.compilation as c;"
-        "c.build_engine = lambda *a: os._exit(9);"
+        "import os, sys; from pathlib import Path; import n3d_core.cli.compile as c;"
+        "import n3d_core.backends.tensorrt.supply as s;"
+        "s.build_engine = lambda *a: os._exit(9);"
         f"job = c.Compilation(Path({str(checkpoint)!r}), '96x80', 'fp16', False, 512);"
         f"job.engines(Path({str(tmp_path)!r}), ['sm_86'])"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 9
-    assert [p.name[:6] for p in tmp_path.iterdir()] == [".part-"]
+    assert [p.name[:6] for p in tmp_path.iterdir() if p.name != ".lock"] == [".part-"]
     Compilation(checkpoint, "96x80", "fp16", lower=False, capacity=512).graphs(tmp_path)
     assert not list(tmp_path.glob(".part-*"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import sys
 import threading
 import time
@@ -19,8 +20,8 @@ import numpy as np
 import pytest
 import torch
 
-from n3d_core.backends.artifact_cache import sha256_of
 from n3d_core.backends.export.precision import Precision
+from n3d_core.backends.store import Store
 from n3d_core.backends.tensorrt.api import TensorRT
 from n3d_core.backends.tensorrt.run import TensorRTBackend
 from n3d_core.backends.tensorrt.supply import EngineStore
@@ -66,8 +67,7 @@ def test_the_graph_is_chosen_by_version_and_one_line_says_why(
         EngineStore(checkpoint, api("tensorrt", "10.14.1"), TARGET, Precision.named("fp16"))
         EngineStore(checkpoint, api("tensorrt", "10.15.1"), TARGET, Precision.named("fp16"))
     assert [r.getMessage() for r in caplog.records] == [
-        "tensorrt 10.14.1 does not know RotaryEmbedding, TensorScatter and Attention: "
-        "the graph lowered to opset 19 is used"
+        "the graph is lowered to opset 19: tensorrt 10.14.1 does not know RotaryEmbedding, TensorScatter and Attention"
     ]
 
 
@@ -129,7 +129,7 @@ def test_an_engine_is_built_once_and_again_when_damaged(checkpoint: Path, caplog
     assert first == second
     assert len(trt.module.builds) == 1
     first.write_bytes(b"rubbish")
-    with caplog.at_level(logging.WARNING, "n3d.cache"):
+    with caplog.at_level(logging.WARNING, "n3d.store"):
         EngineStore(checkpoint, trt, TARGET, Precision.named("bf16")).decoder()
     assert len(trt.module.builds) == 2
     assert "decoder-bf16-sm_89.engine has 7 bytes instead of" in caplog.text
@@ -209,6 +209,19 @@ def test_engines_of_one_name_in_two_folders_keep_kernels_of_their_own(checkpoint
     )
 
 
+def engines_of(folder: Path) -> dict[str, Path]:
+    """The engine files of a store by name."""
+    return {file.name: file for file in folder.glob("*/*.engine")}
+
+
+def reseal(folder: Path, change: Callable[[dict], object]) -> None:
+    """Changes what the seals of a store's artifacts say."""
+    for seal in folder.glob("*/artifact.json"):
+        stated = json.loads(seal.read_text())
+        change(stated)
+        seal.write_text(json.dumps(stated))
+
+
 class TestEnginesBuiltAhead:
     """A folder of `n3d compile` is used if it fits; if not, one line says why."""
 
@@ -218,7 +231,7 @@ class TestEnginesBuiltAhead:
 
     @pytest.fixture
     def ahead(self, checkpoint: Path, trt: TensorRT, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        from n3d_core.backends.compilation import Compilation
+        from n3d_core.cli.compile import Compilation
 
         monkeypatch.setitem(sys.modules, "tensorrt", None)
         monkeypatch.setitem(sys.modules, "tensorrt_rtx", trt.module)
@@ -231,9 +244,15 @@ class TestEnginesBuiltAhead:
 
     def test_one_that_fits_is_used(self, checkpoint: Path, trt: TensorRT, ahead: Path, image: VisionInput) -> None:
         store = self.store(checkpoint, trt, ahead, build=False)
-        assert store.decoder() == ahead / "decoder-fp16-sm_89.engine"
-        assert store.vision(image.plan) == ahead / "vision-fp16-sm_89.engine"
+        assert store.decoder() == engines_of(ahead)["decoder-fp16-sm_89.engine"]
+        assert store.vision(image.plan) == engines_of(ahead)["vision-fp16-sm_89.engine"]
         assert trt.module.builds == []
+
+    def test_one_that_fits_needs_no_graph(self, checkpoint: Path, trt: TensorRT, ahead: Path, tmp_path: Path) -> None:
+        store = self.store(checkpoint, trt, ahead, build=False)
+        store.graphs.store = Store(tmp_path / "graphs")
+        store.decoder()
+        assert not (tmp_path / "graphs").exists()
 
     def test_another_image_size_names_both(
         self, checkpoint: Path, trt: TensorRT, ahead: Path, caplog: pytest.LogCaptureFixture
@@ -247,22 +266,20 @@ class TestEnginesBuiltAhead:
             store.vision(image_plan(small_config(), 12, 12))
         assert "it was compiled for 96x80 (12x10 patches), and the image gives 12x12" in caplog.text
 
-    @pytest.mark.parametrize(
-        ("change", "words"),
-        [
-            ({"weights_sha256": "0"}, "it was compiled from other weights"),
-            ({"engines": []}, "none for sm_89 in fp16"),
-            ({"engines": 3}, "its manifest is not one of n3d compile's"),
-        ],
-    )
-    def test_a_manifest_that_does_not_fit_is_not_used(
-        self, checkpoint: Path, trt: TensorRT, ahead: Path, caplog: pytest.LogCaptureFixture, change: dict, words: str
+    def test_a_folder_without_the_right_gpu_or_precision_is_not_used(
+        self, checkpoint: Path, trt: TensorRT, ahead: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        manifest = json.loads((ahead / "manifest.json").read_text())
-        (ahead / "manifest.json").write_text(json.dumps(manifest | change))
-        found = self.store(checkpoint, trt, ahead).decoder()
-        assert found.parent != ahead
-        assert words in caplog.text
+        engines = EngineStore(checkpoint, trt, TARGET, Precision.named("bf16"), ahead)
+        assert engines.decoder().parent.parent != ahead
+        assert "none for sm_89 in bf16" in caplog.text
+
+    @pytest.mark.parametrize("seal", ["{", "[]", '{"key": 3, "files": {}}'])
+    def test_an_artifact_that_cannot_be_read_is_not_used(
+        self, checkpoint: Path, trt: TensorRT, ahead: Path, seal: str
+    ) -> None:
+        for file in ahead.glob("*/artifact.json"):
+            file.write_text(seal)
+        assert self.store(checkpoint, trt, ahead).decoder().parent.parent != ahead
 
     @pytest.mark.parametrize(
         ("change", "words"),
@@ -271,10 +288,11 @@ class TestEnginesBuiltAhead:
                 {"built_by": "tensorrt_rtx 1.2"},
                 "it was built by tensorrt_rtx 1.2, and tensorrt_rtx 1.7.1.116 is installed",
             ),
+            ({"weights": "0"}, "it was compiled from other weights"),
             ({"capacity": 64}, "its cache holds 64 tokens, and 512 are wanted"),
             (
                 {"lowered": True},
-                "its graph is lowered to opset 19, and tensorrt_rtx 1.7.1.116 runs the one that is canonical: "
+                "its graph is lowered to opset 19, and tensorrt_rtx 1.7.1.116 runs the canonical one: "
                 "compile it again without --lower",
             ),
             (
@@ -286,28 +304,28 @@ class TestEnginesBuiltAhead:
     def test_an_engine_that_does_not_fit_is_built_here_and_one_line_says_why(
         self, checkpoint: Path, trt: TensorRT, ahead: Path, caplog: pytest.LogCaptureFixture, change: dict, words: str
     ) -> None:
-        manifest = json.loads((ahead / "manifest.json").read_text())
-        manifest["engines"] = [entry | change for entry in manifest["engines"]]
-        (ahead / "manifest.json").write_text(json.dumps(manifest))
+        reseal(ahead, lambda seal: seal["key"].update(change))
         found = self.store(checkpoint, trt, ahead).decoder()
-        assert found.parent != ahead
+        assert found.parent.parent != ahead
         lines = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
         assert lines == [f"{ahead}: the decoder engine there is not used: {words}"]
 
     def test_a_lowered_one_is_refused_where_the_canonical_graph_runs_and_the_other_way_round(
         self, checkpoint: Path, trt: TensorRT, ahead: Path, image: VisionInput, caplog: pytest.LogCaptureFixture
     ) -> None:
-        from n3d_core.backends.compilation import Compilation
+        from n3d_core.cli.compile import Compilation
 
+        shutil.rmtree(ahead)
         manifest = Compilation(checkpoint, "96x80", "fp16", lower=True, capacity=512).engines(ahead, [TARGET])
         assert [entry["lowered"] for entry in manifest["engines"]] == [True, True]
         store = self.store(checkpoint, trt, ahead)
-        assert store.decoder().parent != ahead
-        assert store.vision(image.plan).parent != ahead
+        assert store.decoder().parent.parent != ahead
+        assert store.vision(image.plan).parent.parent != ahead
         assert caplog.text.count("compile it again without --lower") == 2
         old = api("tensorrt_rtx", "1.7.1.116")  # as another version that knows no fused operators
         del old.module.IKVCacheUpdateLayer
-        assert self.store(checkpoint, old, ahead, build=False).decoder() == ahead / "decoder-fp16-sm_89.engine"
+        found = self.store(checkpoint, old, ahead, build=False).decoder()
+        assert found == engines_of(ahead)["decoder-fp16-sm_89.engine"]
 
     def test_the_cache_is_as_long_as_the_engine_was_compiled_for(
         self, checkpoint: Path, trt: TensorRT, ahead: Path, image: VisionInput
@@ -315,7 +333,7 @@ class TestEnginesBuiltAhead:
         engines = EngineStore(checkpoint, trt, TARGET, Precision.named("fp16"), ahead, build=False)
         assert (engines.capacity, engines.graphs.capacity) == (512, 512)
         made = TensorRTBackend(engines, device="cpu")
-        assert engines.decoder() == ahead / "decoder-fp16-sm_89.engine"
+        assert engines.decoder() == engines_of(ahead)["decoder-fp16-sm_89.engine"]
         reference = replies(TorchBackend(load_network(checkpoint)), image)
         assert np.linalg.norm(replies(made, image) - reference) < 0.01 * np.linalg.norm(reference)
         with pytest.raises(TextTooLongError, match="would have 513 tokens: 512 fit"):
@@ -332,28 +350,34 @@ class TestEnginesBuiltAhead:
         ):
             assert store.capacity == store.graphs.capacity == 2048
 
+    def test_the_latest_of_two_cache_lengths_is_taken(self, checkpoint: Path, trt: TensorRT, ahead: Path) -> None:
+        from n3d_core.cli.compile import Compilation
+
+        for capacity in (1024, 256):
+            Compilation(checkpoint, "96x80", "fp16", lower=False, capacity=capacity).engines(ahead, [TARGET])
+            engines = EngineStore(checkpoint, trt, TARGET, Precision.named("fp16"), ahead, build=False)
+            assert engines.capacity == engines.graphs.capacity == capacity
+            assert engines.decoder().parent.parent == ahead
+
     def test_one_that_cannot_be_loaded_is_built_here_and_left_where_it_is(
         self, checkpoint: Path, trt: TensorRT, ahead: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        file = ahead / "decoder-fp16-sm_89.engine"
-        file.write_bytes(b"of another GPU")
-        manifest = json.loads((ahead / "manifest.json").read_text())
-        for entry in manifest["engines"]:
-            if entry["file"] == file.name:
-                entry["sha256"] = sha256_of(file)
-        (ahead / "manifest.json").write_text(json.dumps(manifest))
+        file = engines_of(ahead)["decoder-fp16-sm_89.engine"]
+        stat = file.stat()
+        file.write_bytes(b"x" * stat.st_size)
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # its seal is whole: it is of another GPU, say
         with pytest.raises(EngineError, match="cannot load it on this GPU"):
             self.store(checkpoint, trt, ahead, build=False).open_decoder()
-        assert self.store(checkpoint, trt, ahead).open_decoder().path.parent != ahead
-        assert file.read_bytes() == b"of another GPU"
+        assert self.store(checkpoint, trt, ahead).open_decoder().path.parent.parent != ahead
+        assert file.read_bytes() == b"x" * stat.st_size
         assert f"{file} is built again: " in caplog.text
 
     def test_a_damaged_one_is_built_here(
         self, checkpoint: Path, trt: TensorRT, ahead: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        (ahead / "decoder-fp16-sm_89.engine").write_bytes(b"x")
-        assert self.store(checkpoint, trt, ahead).decoder().parent != ahead
-        assert "decoder-fp16-sm_89.engine is missing or damaged: its sha256 is not the manifest's" in caplog.text
+        engines_of(ahead)["decoder-fp16-sm_89.engine"].write_bytes(b"x")
+        assert self.store(checkpoint, trt, ahead).decoder().parent.parent != ahead
+        assert "the decoder engine there is not used: decoder-fp16-sm_89.engine has 1 bytes instead of" in caplog.text
 
 
 class TestOneFolderForMany:
@@ -367,7 +391,7 @@ class TestOneFolderForMany:
         return made
 
     def compiled(self, checkpoint: Path, output: Path, precision: str, *targets: str, capacity: int = 512) -> dict:
-        from n3d_core.backends.compilation import Compilation
+        from n3d_core.cli.compile import Compilation
 
         job = Compilation(checkpoint, "96x80", precision, lower=False, capacity=capacity)
         return job.engines(output, list(targets)) if targets else job.graphs(output)
@@ -380,7 +404,7 @@ class TestOneFolderForMany:
         assert len(graphs["engines"]) == 4
         manifest = self.compiled(checkpoint, tmp_path, "bf16", "sm_89", capacity=1024)
         assert json.loads((tmp_path / "manifest.json").read_text()) == manifest
-        listed = {e["file"]: e.get("capacity") for e in manifest["engines"]}
+        listed = {Path(e["file"]).name: e.get("capacity") for e in manifest["engines"]}
         assert listed == {
             "vision-bf16-sm_89.engine": None,
             "decoder-bf16-sm_89.engine": 1024,
@@ -389,14 +413,17 @@ class TestOneFolderForMany:
             "vision-fp16-sm_89.engine": None,
             "decoder-fp16-sm_89.engine": 512,
         }
-        assert [e["file"] for e in manifest["graphs"]] == ["vision.onnx", "decoder.onnx"]
+        assert [Path(e["file"]).name for e in manifest["graphs"]] == ["decoder.onnx", "vision.onnx"]
+        for entry in manifest["engines"] + manifest["graphs"]:
+            assert (tmp_path / entry["file"]).stat().st_size == entry["bytes"]
         built = len(trt.module.builds)
         for target, precision, capacity in (("sm_86", "fp16", 512), ("sm_89", "fp16", 512), ("sm_89", "bf16", 1024)):
             store = EngineStore(checkpoint, trt, target, Precision.named(precision), tmp_path, build=False)
             assert store.capacity == capacity
-            assert store.decoder() == tmp_path / f"decoder-{precision}-{target}.engine"
-            assert store.vision(image.plan) == tmp_path / f"vision-{precision}-{target}.engine"
-        assert self.compiled(checkpoint, tmp_path, "fp16", "sm_86")["engines"][0]["file"] == "vision-fp16-sm_86.engine"
+            assert store.decoder() == engines_of(tmp_path)[f"decoder-{precision}-{target}.engine"]
+            assert store.vision(image.plan) == engines_of(tmp_path)[f"vision-{precision}-{target}.engine"]
+        again = self.compiled(checkpoint, tmp_path, "fp16", "sm_86")
+        assert Path(again["engines"][0]["file"]).name == "vision-fp16-sm_86.engine"
         assert len(trt.module.builds) == built
 
     def test_what_is_gone_damaged_or_of_other_weights_is_no_longer_listed(
@@ -406,24 +433,25 @@ class TestOneFolderForMany:
 
         output = tmp_path / "engines"
         self.compiled(checkpoint, output, "fp16", "sm_86", "sm_89")
-        (output / "vision-fp16-sm_86.engine").unlink()
-        (output / "decoder-fp16-sm_86.engine").write_bytes(b"rubbish")
+        shutil.rmtree(engines_of(output)["vision-fp16-sm_86.engine"].parent)
+        engines_of(output)["decoder-fp16-sm_86.engine"].write_bytes(b"rubbish")
         manifest = self.compiled(checkpoint, output, "bf16", "sm_89")
-        files = [e["file"] for e in manifest["engines"]]
-        assert files == [f"{kind}-{of}-sm_89.engine" for of in ("bf16", "fp16") for kind in ("vision", "decoder")]
-        assert "decoder-fp16-sm_86.engine is missing or damaged" in caplog.text
+        files = sorted(Path(e["file"]).name for e in manifest["engines"])
+        assert files == [f"{kind}-{of}-sm_89.engine" for kind in ("decoder", "vision") for of in ("bf16", "fp16")]
+        assert "is no longer listed: decoder-fp16-sm_86.engine has 7 bytes" in caplog.text
         other = write_checkpoint(tmp_path / "other", small_config(rms_norm_eps=1e-5))
         manifest = self.compiled(other, output, "int8", "sm_89")
-        assert [e["file"] for e in manifest["engines"]] == ["vision-int8-sm_89.engine", "decoder-int8-sm_89.engine"]
-        assert "its engines are of other weights and are no longer listed" in caplog.text
+        names = [Path(e["file"]).name for e in manifest["engines"]]
+        assert names == ["vision-int8-sm_89.engine", "decoder-int8-sm_89.engine"]
+        assert "is of other weights and is not listed" in caplog.text
 
     def test_a_build_that_fails_loses_none_of_those_before_it(
         self, checkpoint: Path, tmp_path: Path, trt: TensorRT, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from n3d_core.backends import compilation
+        from n3d_core.backends.tensorrt import supply
 
         self.compiled(checkpoint, tmp_path, "bf16", "sm_89")
-        plain = compilation.build_engine
+        plain = supply.build_engine
 
         def failing(api: TensorRT, graph: object, output: Path, *rest: object) -> object:
             if output.name == "decoder-fp16-sm_89.engine":
@@ -431,7 +459,7 @@ class TestOneFolderForMany:
             return plain(api, graph, output, *rest)
 
         with monkeypatch.context() as patch:
-            patch.setattr(compilation, "build_engine", failing)
+            patch.setattr(supply, "build_engine", failing)
             with pytest.raises(EngineError, match="out of memory"):
                 self.compiled(checkpoint, tmp_path, "fp16", "sm_86", "sm_89")
         built = len(trt.module.builds)
@@ -439,12 +467,21 @@ class TestOneFolderForMany:
         assert len(trt.module.builds) == built + 1
         assert len(manifest["engines"]) == 6
 
+    def test_another_workspace_is_another_engine(self, checkpoint: Path, tmp_path: Path, trt: TensorRT) -> None:
+        from n3d_core.cli.compile import Compilation
+
+        for workspace, builds in ((64, 2), (64, 2), (32, 4), (None, 4)):
+            job = Compilation(checkpoint, "96x80", "fp16", lower=False, capacity=512, workspace=workspace)
+            entries = job.engines(tmp_path, ["sm_89"])["engines"]
+            assert len(trt.module.builds) == builds
+        assert [entry["workspace"] for entry in entries] == [32 << 20] * 2
+
     def test_two_that_compile_to_it_at_once_take_turns_and_both_are_listed(
         self, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        from n3d_core.backends import compilation
+        from n3d_core.backends.tensorrt import supply
 
-        plain, inside = compilation.build_engine, threading.Lock()
+        plain, inside = supply.build_engine, threading.Lock()
 
         def slow(*args: Any) -> object:
             assert inside.acquire(blocking=False)
@@ -452,24 +489,23 @@ class TestOneFolderForMany:
             inside.release()
             return plain(*args)
 
-        monkeypatch.setattr(compilation, "build_engine", slow)
-        with caplog.at_level(logging.INFO, "n3d.compile"):
+        monkeypatch.setattr(supply, "build_engine", slow)
+        with caplog.at_level(logging.INFO, "n3d.store"):
             in_threads(*(lambda p=p: self.compiled(checkpoint, tmp_path, p, "sm_89") for p in ("fp16", "bf16", "int8")))
-        listed = {e["file"] for e in json.loads((tmp_path / "manifest.json").read_text())["engines"]}
+        listed = {Path(e["file"]).name for e in json.loads((tmp_path / "manifest.json").read_text())["engines"]}
         assert listed == {f"{k}-{p}-sm_89.engine" for k in ("vision", "decoder") for p in ("fp16", "bf16", "int8")}
-        assert f"waiting for another process that compiles to {tmp_path}" in caplog.text
+        assert f"waiting for another build in {tmp_path}" in caplog.text
 
-    def test_a_lowered_decoder_of_another_cache_is_built_again(
-        self, checkpoint: Path, tmp_path: Path, trt: TensorRT, caplog: pytest.LogCaptureFixture
+    def test_a_lowered_decoder_of_another_cache_is_another_engine(
+        self, checkpoint: Path, tmp_path: Path, trt: TensorRT
     ) -> None:
         """Its graph does not depend on the cache's length, its profiles do."""
         self.compiled(checkpoint, tmp_path, "fp32", "sm_89")
         built = len(trt.module.builds)
-        with caplog.at_level(logging.INFO, "n3d.compile"):
-            manifest = self.compiled(checkpoint, tmp_path, "fp32", "sm_89", capacity=1024)
+        manifest = self.compiled(checkpoint, tmp_path, "fp32", "sm_89", capacity=1024)
         assert len(trt.module.builds) == built + 1
-        assert "building decoder-fp32-sm_89.engine: its capacity was 512 and is 1024" in caplog.text
         assert manifest["engines"][1]["profiles"][0]["shapes"]["past_key.0"][2][2] == 1024
+        assert sorted(e["capacity"] for e in manifest["engines"] if e["graph"] == "decoder") == [512, 1024]
 
 
 def test_no_tensorrt_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,17 +7,18 @@ import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import onnx
 
-from n3d_core.backends.artifact_cache import cached
 from n3d_core.backends.export.builder import GraphBuilder, Weights
 from n3d_core.backends.export.decoder_graph import DecoderGraph
 from n3d_core.backends.export.dialect import Dialect, Opset19, Opset24
-from n3d_core.backends.export.precision import BLOCK, Precision
+from n3d_core.backends.export.operators import refusals
+from n3d_core.backends.export.precision import Precision
 from n3d_core.backends.export.vision_graph import VisionGraph
-from n3d_core.backends.model_digest import model_digest
 from n3d_core.backends.sequence import EmbeddingTable
+from n3d_core.backends.store import Store, model_digest
 from n3d_core.network.checkpoint import load_network
 from n3d_core.network.config import N3DConfig
 from n3d_core.network.plan import ImagePlan
@@ -79,17 +80,26 @@ def _dialect(precision: Precision, lowered: bool, bits: int | None) -> Dialect:
 
 
 class GraphStore:
-    """Graphs of one checkpoint in one precision.
+    """Graphs of one checkpoint in one precision, exported when they are first asked for and kept in a store.
 
     Args:
         folder: of the checkpoint.
         precision: of the graphs.
         lowered: whether they are spelled in opset 19's primitives.
         capacity: of the decoder's cache; None leaves it symbolic.
+        store: where they are kept; None is the user's cache.
     """
 
-    def __init__(self, folder: Path, precision: Precision, lowered: bool = False, capacity: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        precision: Precision,
+        lowered: bool = False,
+        capacity: int | None = None,
+        store: Store | None = None,
+    ) -> None:
         self.folder, self.precision, self.lowered, self.capacity = folder, precision, lowered, capacity
+        self.store = store or Store()
         self.config = N3DConfig.from_file(folder / "config.json")
 
     @cached_property
@@ -104,31 +114,45 @@ class GraphStore:
 
     def vision(self, plan: ImagePlan) -> Graph:
         """The tower's graph for a patch grid. Integer precisions leave the tower in their computing type."""
-        key = self._key("vision") | {"precision": self.precision.compute, "grid": [plan.grid_h, plan.grid_w]}
 
-        def build(folder: Path) -> None:
+        def build(folder: Path) -> dict[str, Any]:
             log.info("exporting the vision tower for %dx%d patches", plan.grid_w, plan.grid_h)
-            export_vision(self._weights(), plan, folder, self.precision, self.lowered)
+            return _noted(export_vision(self._weights(), plan, folder, self.precision, self.lowered))
 
-        return Graph(cached("graphs", key, build) / "vision.onnx")
+        key = self.vision_key(plan)
+        return Graph(self.store.get(f"vision-{self.precision.compute}", key, build).folder / "vision.onnx")
 
     def decoder(self) -> Graph:
         """The decoder's graph."""
-        key = self._key("decoder") | {
-            "precision": self.precision.name,
-            "compute": self.precision.compute,
-            "block": BLOCK,
-            "capacity": self.capacity,
-        }
 
-        def build(folder: Path) -> None:
+        def build(folder: Path) -> dict[str, Any]:
             log.info("exporting the decoder in %s", self.precision.name)
-            export_decoder(self._weights(), folder, self.precision, self.lowered, self.capacity)
+            return _noted(export_decoder(self._weights(), folder, self.precision, self.lowered, self.capacity))
 
-        return Graph(cached("graphs", key, build) / "decoder.onnx")
+        key = self.decoder_key(self.capacity)
+        return Graph(self.store.get(f"decoder-{self.precision.name}", key, build).folder / "decoder.onnx")
 
-    def _key(self, kind: str) -> dict[str, object]:
-        return {"kind": kind, "weights": self.weights_sha256, "version": GRAPH_VERSION, "lowered": self.lowered}
+    def vision_key(self, plan: ImagePlan) -> dict[str, Any]:
+        """Everything that the tower's graph depends on."""
+        return self._key("vision", self.precision.compute) | {"patch_grid": [plan.grid_h, plan.grid_w]}
+
+    def decoder_key(self, capacity: int | None) -> dict[str, Any]:
+        """Everything that the decoder's graph depends on."""
+        return self._key("decoder", self.precision.name) | {"capacity": capacity}
+
+    def _key(self, graph: str, precision: str) -> dict[str, Any]:
+        return {
+            "graph": graph,
+            "weights": self.weights_sha256,
+            "precision": precision,
+            "compute": self.precision.compute,
+            "lowered": self.lowered,
+            "graph_version": GRAPH_VERSION,
+        }
 
     def _weights(self) -> Weights:
         return Weights(load_network(self.folder, dtype=None))
+
+
+def _noted(graph: Graph) -> dict[str, Any]:
+    return {"graph_sha256": graph.sha256, "tensorrt_10_3": not refusals(graph.path)}

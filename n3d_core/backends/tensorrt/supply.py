@@ -1,4 +1,4 @@
-"""The engines of a checkpoint folder: built ahead of time if they fit, else from the cache, else built now."""
+"""Where engines come from: a folder that `n3d compile` wrote if one there fits, else the user's cache, else a build."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from n3d_core.backends.artifact_cache import cache_root, cached, discard
-from n3d_core.backends.engine_manifest import MANIFEST, WantedEngine, damaged, find_engine
 from n3d_core.backends.export.graph import Graph, GraphStore
 from n3d_core.backends.export.precision import Precision
+from n3d_core.backends.store import Artifact, Store, cache_root, damage
 from n3d_core.backends.tensorrt.api import TensorRT
 from n3d_core.backends.tensorrt.build import CAPACITY, Profile, build_engine, decoder_profiles
 from n3d_core.backends.tensorrt.engine import Engine
@@ -19,9 +19,11 @@ from n3d_core.network.plan import ImagePlan
 
 log = logging.getLogger("n3d.tensorrt")
 
+_SAME = ("graph", "precision", "target")  # what an engine must have in common with the one wanted to be worth a word
+
 
 class EngineStore:
-    """Engines of one checkpoint for the GPU of this machine.
+    """Engines of one checkpoint for one GPU architecture.
 
     Args:
         folder: of the checkpoint.
@@ -29,10 +31,12 @@ class EngineStore:
         target: architecture of the GPU, such as `sm_89`.
         precision: of the engines.
         ahead: a folder that `n3d compile` wrote; None looks in `engines` of the checkpoint folder.
-        build: whether an engine that is missing may be built here.
+        build: whether a missing engine may be built.
         workspace: bytes a build may use; see `build_engine`.
         capacity: tokens that the decoder's cache holds; None takes those of an engine that was built ahead and fits
             otherwise (`n3d compile --cache`), `CAPACITY` without one.
+        lower: whether to lower the graph even where this TensorRT takes the canonical one.
+        store: where engines are built; None is the user's cache.
     """
 
     def __init__(
@@ -45,44 +49,104 @@ class EngineStore:
         build: bool = True,
         workspace: int | None = None,
         capacity: int | None = None,
+        lower: bool = False,
+        store: Store | None = None,
     ) -> None:
         self.api, self.target = api, target
-        lowering = api.needs_lowering(precision)
-        if lowering:
-            log.info("%s: the graph lowered to opset 19 is used", lowering)
-        self.graphs = GraphStore(folder, precision, lowering is not None)
-        self._ahead, self._may_build, self._workspace = ahead or folder / "engines", build, workspace
+        reason = "asked for" if lower else api.needs_lowering(precision)
+        if reason:
+            log.info("the graph is lowered to opset 19: %s", reason)
+        self.graphs = GraphStore(folder, precision, reason is not None)
+        self.store = store or Store()
+        self._ahead = Store(ahead or folder / "engines", setting="--output")
+        self._may_build, self._workspace = build, workspace
         self.capacity = capacity or self._capacity_ahead() or CAPACITY
-        self.graphs.capacity = None if lowering else self.capacity
+        self.graphs.capacity = None if reason else self.capacity
 
     def decoder(self) -> Path:
-        """The decoder's engine file."""
-        return self._built_ahead("decoder", None) or self._decoder_here()
-
-    def vision(self, plan: ImagePlan) -> Path:
-        """The vision tower's engine file for a patch grid.
+        """The decoder's engine file.
 
         Raises:
-            EngineError: if it was compiled for another image size and may not be built here.
+            EngineError: if there is none that fits, and it cannot or may not be built.
         """
-        return self._built_ahead("vision", plan) or self._vision_here(plan)
+        return self._ahead_or("decoder", self.decoder_key(), self._decoder_here)
+
+    def vision(self, plan: ImagePlan) -> Path:
+        """The vision tower's engine file for a patch grid; see `decoder`."""
+        return self._ahead_or("vision", self.vision_key(plan), lambda: self._vision_here(plan))
 
     def open_decoder(self) -> Engine:
         """The decoder's engine, loaded; see `open_vision`."""
         return self._opened(self.decoder(), self._decoder_here)
 
     def open_vision(self, plan: ImagePlan) -> Engine:
-        """The vision tower's engine, loaded. One that TensorRT cannot load is built here; one line says why.
+        """The vision tower's engine, loaded. One that TensorRT cannot load is built again; one line says why.
 
         Raises:
-            EngineError: if that one cannot be loaded either, there is no memory for it, or it may not be built here.
+            EngineError: if that one cannot be loaded either, there is no memory for it, or it may not be built.
         """
         return self._opened(self.vision(plan), lambda: self._vision_here(plan))
+
+    def decoder_key(self) -> dict[str, Any]:
+        """Everything that the decoder's engine depends on, its workspace aside."""
+        return self._engine_key(self.graphs.decoder_key(self.capacity))
+
+    def vision_key(self, plan: ImagePlan) -> dict[str, Any]:
+        """Everything that the tower's engine depends on, its workspace aside."""
+        return self._engine_key(self.graphs.vision_key(plan) | {"precision": self.graphs.precision.name})
 
     def kernel_cache(self, engine: Path) -> Path:
         """Where an engine's just-in-time kernels are kept."""
         place = hashlib.sha256(str(engine.resolve()).encode()).hexdigest()[:12]
-        return cache_root() / "kernels" / f"{place}-{engine.stem}.kernels"
+        return Store().root / "kernels" / f"{place}-{engine.stem}.kernels"
+
+    def decoder_artifact(self) -> Artifact:
+        """The decoder's engine in the store, built if need be."""
+        return self._built(self.decoder_key(), self.graphs.decoder, decoder_profiles(self.capacity))
+
+    def vision_artifact(self, plan: ImagePlan, size: str | None = None) -> Artifact:
+        """The tower's engine in the store, built if need be; `size` is the camera's, for people."""
+        return self._built(self.vision_key(plan), lambda: self.graphs.vision(plan), (), {"size": size} if size else {})
+
+    def _built(
+        self,
+        key: dict[str, Any],
+        graph: Callable[[], Graph],
+        profiles: tuple[Profile, ...],
+        notes: dict[str, Any] | None = None,
+    ) -> Artifact:
+        name = f"{key['graph']}-{key['precision']}-{key['target']}"
+
+        def build(folder: Path) -> dict[str, Any]:
+            log.info("building %s.engine; this happens once and takes minutes for a large model", name)
+            timings = None if self.api.is_rtx else cache_root() / f"{self.target}.timings"
+            source = graph()
+            made = build_engine(
+                self.api, source, folder / f"{name}.engine", self.target, profiles, self._workspace, timings
+            )
+            more = {"graph_sha256": source.sha256, "workspace": self._workspace} | (notes or {})
+            return more | made.to_json()
+
+        there = self.store.find(key)
+        if there is not None and self._workspace is not None and there.notes.get("workspace") != self._workspace:
+            log.info("building %s.engine again: its workspace was %s bytes", name, there.notes.get("workspace"))
+            self.store.discard(there.folder)
+        return self.store.get(name, key, build)
+
+    def _engine_key(self, graph: dict[str, Any]) -> dict[str, Any]:
+        return graph | {"target": self.target, "built_by": f"{self.api.name} {self.api.version}"}
+
+    def _decoder_here(self) -> Path:
+        self._require_building("decoder")
+        return engine_file(self.decoder_artifact())
+
+    def _vision_here(self, plan: ImagePlan) -> Path:
+        self._require_building("vision")
+        return engine_file(self.vision_artifact(plan))
+
+    def _require_building(self, graph: str) -> None:
+        if not self._may_build:
+            raise EngineError(f"no {graph} engine for {self.target} in {self._ahead.root}: `n3d compile` writes one")
 
     def _opened(self, file: Path, build: Callable[[], Path]) -> Engine:
         try:
@@ -91,62 +155,69 @@ class EngineStore:
             if not self._may_build or "memory" in str(error).lower():
                 raise
             log.warning("%s is built again: %s", file, error)
-        if file.parent != self._ahead:
-            discard(file.parent)
+        if file.parent.parent == self.store.root:
+            self.store.discard(file.parent)
         again = build()
         return Engine(self.api, again, self.kernel_cache(again))
 
-    def _decoder_here(self) -> Path:
-        return self._built_here("decoder", self.graphs.decoder(), decoder_profiles(self.capacity))
-
-    def _vision_here(self, plan: ImagePlan) -> Path:
-        return self._built_here("vision", self.graphs.vision(plan), ())
-
-    def _built_here(self, kind: str, graph: Graph, profiles: tuple[Profile, ...]) -> Path:
-        if not self._may_build:
-            raise EngineError(f"no {kind} engine for {self.target} in {self._ahead}: `n3d compile` writes one")
-        name = f"{kind}-{self.graphs.precision.name}-{self.target}.engine"
-        key = {
-            "graph": graph.sha256,  # covers weights and precision
-            "tensorrt": f"{self.api.name} {self.api.version}",
-            "target": self.target,
-            "profiles": [[p.name, dict(p.sizes)] for p in profiles],
-            "workspace": self._workspace,
-        }
-
-        def build(folder: Path) -> None:
-            log.info("building %s; this happens once and takes minutes for a large model", name)
-            timings = None if self.api.is_rtx else cache_root() / "kernels" / f"{self.target}.timings"
-            build_engine(self.api, graph, folder / name, self.target, profiles, self._workspace, timings)
-
-        return cached("engines", key, build) / name
-
-    def _built_ahead(self, kind: str, plan: ImagePlan | None) -> Path | None:
-        """The engine of the `ahead` folder, if there is one that fits; one line says why not."""
-        found = find_engine(self._ahead, self._wanted(kind, plan))
-        if found is None:
-            return None
-        why = found if isinstance(found, str) else damaged(self._ahead, found)
-        if why is None and isinstance(found, dict):
-            return self._ahead / str(found["file"])
-        log.warning("%s: the %s engine there is not used: %s", self._ahead, kind, why)
-        return None
+    def _ahead_or(self, graph: str, key: dict[str, Any], here: Callable[[], Path]) -> Path:
+        """The engine of the `ahead` folder if there is one that fits; one line says why not."""
+        found = self._ahead.find(key)
+        if found is not None:
+            return engine_file(found)
+        listed = self._ahead.artifacts()
+        if any("target" in artifact.key for artifact in listed):
+            why = misfit(key, listed)
+            log.warning("%s: the %s engine there is not used: %s", self._ahead.root, graph, why)
+        return here()
 
     def _capacity_ahead(self) -> int | None:
-        """Tokens that the cache of a decoder built ahead holds, where one fits in all else."""
-        if not (self._ahead / MANIFEST).exists():
-            return None  # nothing to compare the weights with: they need not be hashed
-        found = find_engine(self._ahead, self._wanted("decoder", None, any_capacity=True))
-        return int(found["capacity"]) if isinstance(found, dict) else None
+        """Tokens that the cache of the latest decoder built ahead holds, where it fits in all else."""
+        for artifact in self._ahead.artifacts():  # without any, the weights need not be hashed
+            wanted = self._engine_key(self.graphs.decoder_key(artifact.key.get("capacity")))
+            if artifact.key == wanted:
+                return int(artifact.key["capacity"])
+        return None
 
-    def _wanted(self, kind: str, plan: ImagePlan | None, any_capacity: bool = False) -> WantedEngine:
-        return WantedEngine(
-            kind,
-            self.graphs.precision.name,
-            self.target,
-            self.graphs.weights_sha256,
-            f"{self.api.name} {self.api.version}",
-            self.graphs.lowered,
-            capacity=None if any_capacity or kind != "decoder" else self.capacity,
-            patch_grid=None if plan is None else (plan.grid_h, plan.grid_w),
+
+def engine_file(artifact: Artifact) -> Path:
+    """The engine of an artifact."""
+    return artifact.folder / next(name for name in artifact.files if name.endswith(".engine"))
+
+
+def misfit(wanted: dict[str, Any], listed: list[Artifact]) -> str:
+    """Why none of the engines listed is the one wanted: what sets the nearest one apart, in one line."""
+    alike = [a for a in listed if all(a.key.get(field) == wanted[field] for field in _SAME)]
+    if not alike:
+        return f"none for {wanted['target']} in {wanted['precision']}"
+    nearest = min(alike, key=lambda a: sum(a.key.get(field) != value for field, value in wanted.items()))
+    for field, value in wanted.items():
+        if nearest.key.get(field) != value:
+            return _difference(field, nearest, value, str(wanted["built_by"]))
+    return damage(nearest.folder, wanted) or "it cannot be read"
+
+
+def _difference(field: str, found: Artifact, wanted: Any, tensorrt: str) -> str:
+    has = found.key.get(field)
+    if field == "weights":
+        return "it was compiled from other weights"
+    if field == "built_by":
+        return f"it was built by {has}, and {wanted} is installed"
+    if field == "capacity":
+        return f"its cache holds {has} tokens, and {wanted} are wanted"
+    if field == "graph_version":
+        return (
+            f"it was compiled from graphs of version {has}, and this package writes version {wanted}: compile it again"
         )
+    if field == "lowered":
+        forms, option = {True: "lowered to opset 19", False: "canonical"}, "with" if wanted else "without"
+        return (
+            f"its graph is {forms[bool(has)]}, and {tensorrt} runs the {forms[bool(wanted)]} one: "
+            f"compile it again {option} --lower"
+        )
+    if field == "patch_grid" and isinstance(has, list) and len(has) == 2:
+        made_for = found.notes.get("size", "another size")
+        return (
+            f"it was compiled for {made_for} ({has[1]}x{has[0]} patches), and the image gives {wanted[1]}x{wanted[0]}"
+        )
+    return f"its {field} is {has}, and {wanted} is wanted"

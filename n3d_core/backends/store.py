@@ -1,0 +1,334 @@
+"""Compiled things on disk, graphs and engines: built once, written whole, checked before use, the least used removed.
+
+An artifact is a folder of a store, `NAME-HASH`; the hash is of the key, which is everything that it depends on. It is
+built in a folder beside it and renamed when complete, so that a killed build or a full disk leaves nothing that could
+be mistaken for one. Builders queue on one lock a store, which the system frees when a process is killed. The user's
+cache (`~/.cache/n3d/compiled`) is a store with a bound on its size; the folder of `n3d compile --output` has none.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from filelock import FileLock, Timeout
+
+from n3d_core.atomic_write import atomic_write
+from n3d_core.errors import ConfigError, EngineError
+
+log = logging.getLogger("n3d.store")
+
+SEAL = "artifact.json"  # the last file written: key, notes, and size, time of change and sha256 of all others
+_SEALS = f"[!.]*/{SEAL}"
+_UNFINISHED = ".part-"
+_GIGABYTES = 60.0
+_SHARE = 1 / 3  # of the disk that the cache may fill at most, unless N3D_CACHE_GB says otherwise
+
+_building: set[Path] = set()  # by this process: an engine's build has its graph built in the same store
+
+Build = Callable[[Path], "Mapping[str, Any] | None"]
+Kept = TypeVar("Kept")
+
+
+def cache_root() -> Path:
+    """`$XDG_CACHE_HOME/n3d`, or `~/.cache/n3d`."""
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(home).expanduser() / "n3d"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A complete artifact.
+
+    Attributes:
+        folder: its files, and the seal.
+        key: everything that it depends on.
+        notes: what its build returned.
+        files: name -> `bytes`, `changed_ns` and `sha256`, as they were written.
+        built_ns: when.
+    """
+
+    folder: Path
+    key: dict[str, Any]
+    notes: dict[str, Any]
+    files: dict[str, dict[str, Any]]
+    built_ns: int
+
+
+class Store:
+    """Artifacts below one folder.
+
+    Args:
+        root: the folder; None is the user's cache.
+        limit: bytes that all artifacts may take together before the least recently used go; None does not bound them,
+            except in the user's cache (60 GB or a third of the disk, whichever is less; `N3D_CACHE_GB` overrides it).
+        setting: what a user changes to put the store elsewhere, for messages.
+    """
+
+    def __init__(self, root: Path | None = None, limit: int | None = None, setting: str = "XDG_CACHE_HOME") -> None:
+        self.root, self.setting = root or cache_root() / "compiled", setting
+        self._limit, self._bounded = limit, limit is not None or root is None
+
+    def get(self, name: str, key: Mapping[str, Any], build: Build) -> Artifact:
+        """The artifact of a key, built if it is missing or damaged.
+
+        Args:
+            name: for people, the first part of the folder's name.
+            key: everything that the artifact depends on; JSON values.
+            build: fills an empty folder and may return notes. One process at a time builds in a store.
+
+        Raises:
+            EngineError: if the store cannot be written, or the disk is full.
+            Whatever `build` raises.
+        """
+        folder = self.root / f"{name}-{_hash(key)}"
+        if damage(folder, key) is None:
+            return _used(folder)
+        with self.exclusive():
+            reason = damage(folder, key)  # again: another process may have built it meanwhile
+            if reason is not None:
+                if folder.exists():
+                    log.warning("%s is built again: %s", folder, reason)
+                self._build(folder, key, build)
+                self._evict(folder)
+        return _used(folder)
+
+    def find(self, key: Mapping[str, Any]) -> Artifact | None:
+        """The whole artifact of a key; None if there is none."""
+        for folder in self.root.glob(f"[!.]*-{_hash(key)}"):
+            if damage(folder, key) is None:
+                return _used(folder)
+        return None
+
+    def artifacts(self) -> list[Artifact]:
+        """Everything with a readable seal, the latest built first; files are not looked at (see `damage`)."""
+        found = []
+        for seal in self.root.glob(_SEALS):
+            with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+                found.append(_read(seal.parent))
+        return sorted(found, key=lambda artifact: -artifact.built_ns)
+
+    def discard(self, folder: Path) -> None:
+        """Removes an artifact that turned out to be of no use: the next `get` builds it again."""
+        with self.exclusive():
+            _remove(folder)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Holds the store's lock, and has failures to write below it say what to do. May be nested in a thread."""
+        with writing(self.root, self.setting):
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.root / ".lock", is_singleton=True)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                log.info("waiting for another build in %s", self.root)
+                lock.acquire()
+            try:
+                yield
+            finally:
+                lock.release()
+
+    def _build(self, folder: Path, key: Mapping[str, Any], build: Build) -> None:
+        part = folder.with_name(f"{_UNFINISHED}{folder.name}")
+        for left in set(self.root.glob(f"{_UNFINISHED}*")) - _building:
+            _remove(left)  # of a build that was killed: the lock says that nobody works on it
+        part.mkdir()
+        _building.add(part)
+        try:
+            notes = build(part) or {}
+            files = {p.name: _sealed(p) for p in sorted(part.iterdir())}
+            seal = {"key": dict(key), "notes": dict(notes), "files": files}
+            (part / SEAL).write_text(json.dumps(seal, indent=1))
+            _remove(folder)
+            part.rename(folder)
+        finally:
+            _building.discard(part)
+            _remove(part)
+
+    def _evict(self, built: Path) -> None:
+        """Removes the least recently used until the rest is within the limit; never what was just built."""
+        if not self._bounded:
+            return
+        limit = self._limit if self._limit is not None else _cache_limit(self.root)
+        entries = [seal.parent for seal in self.root.glob(_SEALS)] + list(self.root.glob("kernels/*"))
+        sizes = {entry: _bytes(entry) for entry in entries}
+        total = sum(sizes.values())
+        for entry in sorted(entries, key=_last_used):
+            if total <= limit:
+                return
+            if entry != built:
+                log.info("%s is removed: the cache holds more than %.1f GB", entry, limit / 1e9)
+                _remove(entry)
+                total -= sizes[entry]
+
+
+class RecentlyUsed(Generic[Kept]):
+    """Loaded things of which the least recently used are dropped, by number and by size.
+
+    Args:
+        most: how many are kept.
+        limit: bytes that they may take together; the one asked for last is kept whatever its size.
+        dropped: told of each that goes, with its size.
+    """
+
+    def __init__(self, most: int, limit: int, dropped: Callable[[int], None] = lambda size: None) -> None:
+        self._most, self._limit, self._dropped = most, limit, dropped
+        self._kept: OrderedDict[Any, tuple[Kept, int]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: Any, load: Callable[[], tuple[Kept, int]]) -> Kept:
+        """What is kept under a key; `load` returns it and its size in bytes if it is not. Others go first."""
+        if key not in self._kept:
+            while len(self._kept) >= self._most:
+                self._drop()
+            self._kept[key] = load()
+        self._kept.move_to_end(key)
+        while len(self._kept) > 1 and sum(size for _, size in self._kept.values()) > self._limit:
+            self._drop()
+        return self._kept[key][0]
+
+    def _drop(self) -> None:
+        _, (_, size) = self._kept.popitem(last=False)
+        self._dropped(size)
+
+
+def model_digest(folder: Path) -> str:
+    """sha256 over `config.json` and the weight files of a checkpoint folder; see `remembered_sha256`."""
+    total = hashlib.sha256()
+    for path in [folder / "config.json", *sorted(folder.glob("*.safetensors"))]:
+        total.update(f"{path.name} {remembered_sha256(path.resolve())}\n".encode())
+    return total.hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's bytes."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while chunk := file.read(1 << 22):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def remembered_sha256(path: Path) -> str:
+    """Of a file's bytes, kept in the cache by path, size and time of change, so that gigabytes are read once.
+
+    A cache that cannot be written is no error: the file is hashed again next time.
+    """
+    stat = path.stat()
+    note = cache_root() / "digests" / f"{hashlib.sha256(str(path).encode()).hexdigest()[:20]}.json"
+    known = {"path": str(path), "bytes": stat.st_size, "changed_ns": stat.st_mtime_ns}
+    with suppress(OSError, ValueError, KeyError, TypeError):  # not there, or not readable: hashed anew
+        kept = json.loads(note.read_text())
+        if {k: kept[k] for k in known} == known:
+            return str(kept["sha256"])
+    digest = sha256_of(path)
+    with suppress(OSError):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(note) as part:
+            part.write_text(json.dumps({**known, "sha256": digest}))
+    return digest
+
+
+def damage(folder: Path, key: Mapping[str, Any]) -> str | None:
+    """Why an artifact cannot be used; None if it can.
+
+    Files whose size and time of change are as sealed are taken as whole; others (of a copied folder) are hashed once.
+    """
+    try:
+        artifact = _read(folder)
+        if artifact.key != json.loads(json.dumps(dict(key))):
+            return "it was built for something else"
+        for name, sealed in artifact.files.items():
+            file = folder / name
+            stat = file.stat()
+            if stat.st_size != sealed["bytes"]:
+                return f"{name} has {stat.st_size} bytes instead of {sealed['bytes']}"
+            if stat.st_mtime_ns != sealed["changed_ns"] and remembered_sha256(file.resolve()) != sealed["sha256"]:
+                return f"{name} is not what was written: its sha256 differs"
+    except FileNotFoundError as error:
+        return f"{Path(str(error.filename)).name} is missing"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"it cannot be read ({type(error).__name__}: {error})"
+    return None
+
+
+@contextmanager
+def writing(place: Path, setting: str) -> Iterator[None]:
+    """Turns failures to write below `place`, which `setting` decides, into errors that say what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise EngineError(
+                f"{place}: the disk is full; free space there or set {setting} to another disk"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
+            raise EngineError(
+                f"{place}: cannot be written ({error.strerror}); set {setting} to a folder that can"
+            ) from error
+        raise
+
+
+def _hash(key: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _read(folder: Path) -> Artifact:
+    seal = folder / SEAL
+    stated = json.loads(seal.read_text())
+    files = {str(name): dict(sealed) for name, sealed in stated["files"].items()}
+    built = max((int(sealed["changed_ns"]) for sealed in files.values()), default=0)
+    return Artifact(folder, dict(stated["key"]), dict(stated.get("notes") or {}), files, built)
+
+
+def _used(folder: Path) -> Artifact:
+    with suppress(OSError):  # a store may be read-only
+        os.utime(folder / SEAL)
+    return _read(folder)
+
+
+def _last_used(entry: Path) -> float:
+    with suppress(OSError):
+        return (entry / SEAL if entry.is_dir() else entry).stat().st_mtime
+    return 0.0
+
+
+def _sealed(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    stat = path.stat()
+    return {"bytes": stat.st_size, "changed_ns": stat.st_mtime_ns, "sha256": sha256_of(path)}
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir():
+        shutil.rmtree(entry, ignore_errors=True)
+    else:
+        entry.unlink(missing_ok=True)
+
+
+def _bytes(entry: Path) -> int:
+    with suppress(OSError):
+        return sum(p.stat().st_size for p in (entry.iterdir() if entry.is_dir() else (entry,)))
+    return 0
+
+
+def _cache_limit(root: Path) -> int:
+    said = os.environ.get("N3D_CACHE_GB")
+    try:
+        return int(1e9 * (float(said) if said else min(_GIGABYTES, shutil.disk_usage(root).total * _SHARE / 1e9)))
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(f"N3D_CACHE_GB must be a number of gigabytes; got {said!r}") from error
