@@ -190,9 +190,9 @@ def plan_of_size(config: N3DConfig, size: str) -> ImagePlan:
     Raises:
         ConfigError: if it is not of that form. ImageError: if the image would be too elongated.
     """
-    from n3d_core.preparation import ImageSize
     from n3d_core.network.plan import image_plan
     from n3d_core.network.preprocess import patch_grid
+    from n3d_core.preparation import ImageSize
 
     image = ImageSize.parse(size)
     return image_plan(config, *patch_grid(image.width, image.height, config))
