@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 import cv2
@@ -121,6 +121,7 @@ def prepare(frame: Frame, limits: DepthLimits, config: N3DConfig, size: ImageSiz
 
     seen = frame if size is None else size.fitted(frame, config)
     depth, report = clean_depth(seen.depth, limits)
+    report = replace(report, warnings=(*frame.camera.doubts, *report.warnings))
     points = seen.camera.back_project(depth, stride=-(-max(depth.shape) // _LONGEST_POINT_MAP))
     valid = np.isfinite(points[..., 2])
     cloud, normalisation = normalise(to_model_frame(points), valid)

@@ -82,6 +82,13 @@ class GroundingParameters(CheckedParameters):
         "Of images with distortion: rectify them; they are rectified already (P is used); refuse them.",
         choices=DISTORTION_POLICIES,
     )
+    units_per_metre: float = parameter(
+        0.0,
+        "Depth values per metre, where the driver's are not those of REP 118: 10000 for a RealSense D405; 0: 16-bit "
+        "depth is in millimetres, 32-bit in metres.",
+        low=0.0,
+        high=1e6,
+    )
     min_depth: float = parameter(0.05, "Depth nearer than this (metres) is not used.", low=0.001, high=10.0)
     max_depth: float = parameter(20.0, "Depth further than this (metres) is not used.", low=0.1, high=1000.0)
     synchronizer: str = parameter(
@@ -179,4 +186,4 @@ class GroundingParameters(CheckedParameters):
     @property
     def depth_limits(self) -> DepthLimits:
         """What a depth pixel must satisfy to count."""
-        return DepthLimits(near=self.min_depth, far=self.max_depth)
+        return DepthLimits(near=self.min_depth, far=self.max_depth, unit_is_given=self.units_per_metre > 0)

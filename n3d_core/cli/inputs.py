@@ -16,7 +16,8 @@ from n3d_core.errors import CameraError, ConfigError, DepthError
 from n3d_core.geometry.boxes import rotation_of
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
-from n3d_core.geometry.frame_folder import FrameFolder, Truth, read_color
+from n3d_core.geometry.frame_folder import FrameFolder, Truth
+from n3d_core.geometry.image_file import read_color
 from n3d_core.geometry.registration import register_depth
 
 if TYPE_CHECKING:

@@ -33,6 +33,7 @@ class DepthLimits:
         near, far: metres along z, from a micrometre to 1000 km; pixels outside are dropped.
         jump: relative difference of two neighbours beyond which they do not belong to one surface.
         speck: a connected surface covering less than this share of the image is dropped.
+        unit_is_given: whether the depth unit was given and not assumed: then it is not doubted.
 
     Raises:
         ConfigError: if a value is out of its range.
@@ -42,6 +43,7 @@ class DepthLimits:
     far: float = 20.0
     jump: float = 0.05
     speck: float = 1e-4
+    unit_is_given: bool = False
 
     def __post_init__(self) -> None:
         if not _NEAREST <= self.near < self.far <= _FARTHEST:
@@ -153,7 +155,7 @@ def _warnings(
             f"{_share(far):.0%} of the depth pixels are farther than {limits.far:g} m and were dropped: raise the "
             "limit if the scene is that large"
         )
-    suspicion = suspect_unit(depth[kept | far])
+    suspicion = suspect_unit(depth[kept | far], limits.unit_is_given)
     if suspicion is not None:
         out.append(suspicion.message)
     return out

@@ -6,19 +6,18 @@ import math
 import os
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from n3d_core.errors import DepthError
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import MAX_PIXELS
-from n3d_core.geometry.frame_folder import read_image
+from n3d_core.geometry.image_file import decode_image
 
 _EXR_SWITCH = "OPENCV_IO_ENABLE_OPENEXR"
 
@@ -42,20 +41,25 @@ class DepthUnit:
 
     @classmethod
     def parse(cls, text: str) -> DepthUnit:
-        """`mm`, `m`, `tum` (5000 a metre), `sun` (millimetres, rotated by 3 bits), or raw values a metre as a number.
+        """`mm`, `m`, `tum` (5000 a metre), `sun` (millimetres, rotated by 3 bits), raw values a metre as a number, or
+        `sun:NUMBER` (rotated, and so many a metre).
 
         Raises:
             DepthError: if it is none of them.
         """
         if text in _NAMED:
             return _NAMED[text]
+        if text.startswith("sun:"):
+            return replace(cls.parse(text.removeprefix("sun:")), name=text, rotated_bits=_NAMED["sun"].rotated_bits)
         try:
             per_metre = float(text)
         except ValueError:
             per_metre = math.nan
         if not (math.isfinite(per_metre) and per_metre > 0):
             known = ", ".join(_NAMED)
-            raise DepthError(f"depth unit {text!r}: one of {known}, or how many raw values make a metre, is wanted")
+            raise DepthError(
+                f"depth unit must be one of {known}, or raw values a metre as in 10000 or sun:10000; got {text!r}"
+            )
         return cls(text, per_metre)
 
     @classmethod
@@ -148,10 +152,10 @@ def read_raw_depth(path: Path) -> NDArray[Any]:
     elif suffix == ".exr" and os.environ.get(_EXR_SWITCH, "0").lower() not in ("1", "true", "on"):
         raise DepthError(f"{path}: OpenCV reads EXR only when asked to; set {_EXR_SWITCH}=1 and try again")
     else:
-        image = read_image(path, cv2.IMREAD_UNCHANGED)
-        if image is None:
-            raise DepthError(f"{path}: cannot be read as an image; a depth image (PNG, TIFF, NPY, NPZ, EXR) is wanted")
-        raw = image
+        try:
+            raw = decode_image(path.read_bytes(), str(path), DepthError)
+        except OSError as error:
+            raise DepthError(f"{path}: cannot be read: {error}") from error
     if raw.ndim == 3 and suffix == ".exr" and (raw == raw[..., :1])[np.isfinite(raw)].all():
         raw = raw[..., 0]  # renderers write depth as three equal channels
     if raw.ndim == 3 and raw.shape[2] == 1:

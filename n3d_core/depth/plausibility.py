@@ -14,16 +14,24 @@ from n3d_core.geometry.frame import Frame
 _USUAL = 2.0  # metres: what a camera on a robot or in a hand looks at
 _MANY_VALUES = 50  # fewer distinct values say nothing about how they were made
 _MOST_VALUES = 20_000  # that are looked at; a share of them tells as much as all
-_FARTHEST_MEDIAN = 12.0  # metres that the middle of a sensor's image can still be away
+_NEAREST_MEDIAN, _FARTHEST_MEDIAN = 0.1, 12.0  # metres that the middle of a sensor's image can be away
 _ALWAYS_WRONG = (0.02, 200.0)  # metres that no median is outside of, from whatever source
+_NEARLY_ALL = 0.95
 
-# factor on the metres read, and what the file then holds
-_READINGS = (
-    (1 / 1000, "millimetres read as metres"),
-    (1000.0, "metres read as millimetres"),
-    (1 / 10, "10000 values a metre (0.1 mm, RealSense D405) read as millimetres"),
-    (1 / 5, "5000 values a metre (TUM) read as millimetres"),
-)
+# How many values too few a metre were assumed, and what the file then holds.
+_SCALES = {
+    2: "twice as many values a metre as assumed (10000 where 5000 was)",
+    4: "4000 values a metre (RealSense L515) read as millimetres",
+    5: "5000 values a metre (unit tum) read as millimetres",
+    8: "8000 values a metre (RealSense SR300) read as millimetres",
+    10: "10000 values a metre (RealSense D405, BOP, YCB-Video) read as millimetres",
+    1000: "millimetres read as metres",
+    0.001: "metres read as millimetres",
+}
+_ROTATED = {
+    1: "SUN RGB-D's rotated bits (unit sun)",
+    10: "rotated bits and 10000 values a metre (unit sun:10000)",
+}
 
 
 @dataclass(frozen=True)
@@ -31,19 +39,22 @@ class UnitSuspicion:
     """A depth image looks as if it were in another unit.
 
     Attributes:
-        factor: by which the metres read would have to be multiplied (for SUN's rotated bits: nearly).
-        message: what was seen, and what unit it likely is.
+        factor: by which the likeliest unit would multiply the metres read (for rotated bits: nearly).
+        message: what was seen, and every unit that fits, with the distance that it gives.
     """
 
     factor: float
     message: str
 
 
-def suspect_unit(depth: NDArray[np.float32]) -> UnitSuspicion | None:
+def suspect_unit(depth: NDArray[np.float32], is_given: bool = False) -> UnitSuspicion | None:
     """Looks at metres of any shape (NaN invalid) as they were read; None where nothing is odd.
 
-    Two signs are used: a median that no sensor measures, and whole millimetres that nearly all are multiples of 5 (TUM
-    stores millimetres times 5) or of 8 (SUN RGB-D rotates its bits by 3) although the scene seems large.
+    Two signs are used: a median that no sensor measures, and whole millimetres that are nearly all multiples of some
+    number (TUM stores millimetres times 5) or whose lowest bits hardly vary (SUN RGB-D rotates its bits by 3).
+
+    Args:
+        is_given: the unit was given by the user and not assumed; then only what is never right is suspected.
     """
     measured = depth[np.isfinite(depth) & (depth > 0)]
     if len(measured) == 0:
@@ -51,33 +62,52 @@ def suspect_unit(depth: NDArray[np.float32]) -> UnitSuspicion | None:
     values = measured[:: 1 + len(measured) // _MOST_VALUES].astype(np.float64)
     median = float(np.median(values))
     if not _ALWAYS_WRONG[0] <= median <= _ALWAYS_WRONG[1]:
-        return _likeliest(median)
+        return _suspicion(median, "", {1 / n: (median / n, words) for n, words in _SCALES.items() if n != 2})
     millimetres = np.round(values * 1000)
-    distinct = np.unique(millimetres)
-    if np.abs(values * 1000 - millimetres).max() > 0.02 or len(distinct) < _MANY_VALUES:
-        return None  # not from integers, as sensors give them
-    if median > 1.0 and _share_of_multiples(millimetres, 8) > 0.9:
-        return UnitSuspicion(
-            1 / 8,
-            f"median depth is {median:.1f} m and nearly all values are multiples of 8: this looks like SUN RGB-D's "
-            "rotated bits (depth unit sun)",
-        )
-    if median > 1.0 and _share_of_multiples(millimetres, 5) > 0.95:
-        return UnitSuspicion(
-            1 / 5,
-            f"median depth is {median:.1f} m and nearly all values are multiples of 5: this looks like 5000 values a "
-            "metre (depth unit tum)",
-        )
-    return _likeliest(median) if median > _FARTHEST_MEDIAN else None
+    whole = np.abs(values * 1000 - millimetres).max() <= 0.02 and len(np.unique(millimetres)) >= _MANY_VALUES
+    if is_given or not whole:  # not from integers, as sensors give them
+        return None
+    if median > 1.0 and (rotated := _rotated(millimetres)) is not None:
+        fits = {1 / 8 / n: (rotated / n, words) for n, words in _ROTATED.items()}
+        fits |= {1 / 8: (median / 8, f"{_ROTATED[1]} or {_SCALES[8]}")} if _are_multiples(millimetres, 8) else {}
+        return _suspicion(median, " and the lowest 3 bits of the values hardly vary", fits)
+    steps = [n for n in (4, 5, 8, 10) if _are_multiples(millimetres, n)]
+    steps = steps or [n for n in (2,) if _are_multiples(millimetres, n)]
+    if median > 1.0 and steps:
+        fits = {1 / n: (median / n, _SCALES[n]) for n in steps}
+        fits[1.0] = median, "whole centimetres, read rightly" if max(steps) == 10 else "read rightly, in such steps"
+        return _suspicion(median, f" and nearly all values are multiples of {max(steps)} mm", fits)
+    if median <= _FARTHEST_MEDIAN:
+        return None
+    return _suspicion(median, "", {1 / n: (median / n, words) for n, words in _SCALES.items() if n != 2})
 
 
-def _likeliest(median: float) -> UnitSuspicion:
-    factor, reading = min(_READINGS, key=lambda r: abs(math.log(median * r[0] / _USUAL)))
-    return UnitSuspicion(factor, f"median depth is {median:.4g} m: likely {reading} (factor {factor:g})")
+def _suspicion(median: float, sign: str, fits: dict[float, tuple[float, str]]) -> UnitSuspicion:
+    """`fits`: factor -> the median that it gives, and what the file then holds."""
+    possible = {f: fit for f, fit in fits.items() if _NEAREST_MEDIAN <= fit[0] <= _FARTHEST_MEDIAN} or fits
+    likeliest = min(possible, key=lambda f: (f == 1.0, abs(math.log(possible[f][0] / _USUAL))))
+    listed = "; ".join(f"{words}: {distance:.3g} m" for distance, words in possible.values())
+    return UnitSuspicion(
+        likeliest,
+        f"median depth is {median:.4g} m{sign}: the depth unit may be another. What fits, with the median it gives: "
+        f"{listed}. Give the unit (--depth-unit, units_per_metre) to settle it",
+    )
 
 
-def _share_of_multiples(values: NDArray[np.float64], of: int) -> float:
-    return float((values % of == 0).mean())
+def _rotated(millimetres: NDArray[np.float64]) -> float | None:
+    """The median in metres of 16-bit values whose bits were rotated to the left by 3; None where they do not seem so.
+
+    Their lowest bits are the highest of the true value: they are the same, or two neighbours, all over the image.
+    """
+    raw = millimetres.astype(np.int64)
+    shares = np.bincount(raw % 8, minlength=8) / len(raw)
+    if raw.max() >= 1 << 16 or (shares[:4] + shares[1:5]).max() < _NEARLY_ALL:
+        return None
+    return float(np.median((raw >> 3) | ((raw & 7) << 13))) / 1000
+
+
+def _are_multiples(values: NDArray[np.float64], of: int) -> bool:
+    return float((values % of == 0).mean()) > _NEARLY_ALL
 
 
 _CENTRAL = 0.8  # the hull's border belongs to other objects more often than its middle

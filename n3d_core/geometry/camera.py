@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from n3d_core.errors import CameraError
 
+_USUAL = (5.0, 160.0)  # degrees of view of the cameras that robots carry
+_WIDEST = (172.0, 150.0)  # of any pinhole image; with the principal point in a corner of the image, even less
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -54,6 +57,12 @@ class Camera:
         if m.size != 9:
             raise CameraError(f"the intrinsic matrix has {m.size} values: 9 (3x3, row-major) are wanted")
         m = m.reshape(3, 3)
+        if m[1, 0] or m[2, 0] or m[2, 1] or not np.isclose(m[2, 2], 1):
+            turned = " (it looks column-major: transpose it)" if m[2, 0] and not m[0, 2] else ""
+            raise CameraError(
+                f"the intrinsic matrix is {np.round(m, 3).tolist()}{turned}: [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], "
+                "row by row, is wanted"
+            )
         return cls(int(width), int(height), float(m[0, 0]), float(m[1, 1]), float(m[0, 2]), float(m[1, 2]))
 
     @classmethod
@@ -92,7 +101,7 @@ class Camera:
             raise CameraError(f"{path}: cannot be read as a camera-info YAML file: {error}") from error
         try:
             distortion = [float(d) for d in (data.get("distortion_coefficients") or {}).get("data", [])]
-            camera = cls.from_matrix(data["camera_matrix"]["data"], data["image_width"], data["image_height"])
+            camera = cls.from_matrix(data["camera_matrix"]["data"], data["image_width"], data["image_height"]).checked()
         except CameraError as error:
             raise CameraError(f"{path}: {error}") from error
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
@@ -119,6 +128,47 @@ class Camera:
             "projection_matrix": {"rows": 3, "cols": 4, "data": p},
         }
         Path(path).write_text(yaml.safe_dump(data, sort_keys=False, default_flow_style=None))
+
+    @property
+    def fields_of_view(self) -> tuple[float, float]:
+        """Horizontal and vertical, in degrees."""
+        return tuple(  # type: ignore[return-value]
+            math.degrees(math.atan((c + 0.5) / f) + math.atan((size - 0.5 - c) / f))
+            for c, f, size in ((self.cx, self.fx, self.width), (self.cy, self.fy, self.height))
+        )
+
+    def checked(self) -> Camera:
+        """The same camera, if its numbers can be those of a pinhole's image in pixels.
+
+        Raises:
+            CameraError: if no pinhole camera has them, as where they are fractions of the image or millimetres.
+        """
+        across, down = self.fields_of_view
+        cornered = min(self.cx / self.width, self.cy / self.height) < 0.1
+        if max(across, down) > (_WIDEST[1] if cornered else _WIDEST[0]):
+            raise CameraError(
+                f"fx={self.fx:g} fy={self.fy:g} cx={self.cx:g} cy={self.cy:g} for an image of {self.width}x"
+                f"{self.height} is a field of view of {across:.0f} x {down:.0f} degrees: the intrinsics must be in "
+                "pixels; are they in fractions of the image, or in millimetres?"
+            )
+        return self
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What is odd about the numbers, in words; empty for an ordinary camera."""
+        found = []
+        if not (0 <= self.cx < self.width and 0 <= self.cy < self.height):
+            found.append(
+                f"the principal point ({self.cx:.0f}, {self.cy:.0f}) lies outside the image of {self.width}x"
+                f"{self.height}: are these the intrinsics of this image size?"
+            )
+        angles = self.fields_of_view
+        if not (_USUAL[0] <= min(angles) and max(angles) <= _USUAL[1]):
+            found.append(
+                f"the intrinsics give a field of view of {angles[0]:.1f} x {angles[1]:.1f} degrees: check that they "
+                "are in pixels of this image size"
+            )
+        return tuple(found)
 
     @property
     def matrix(self) -> NDArray[np.float64]:

@@ -1,7 +1,8 @@
 """A folder of RGB-D frames with optional truth: what the camera node plays, the CLI reads, evaluation judges.
 
-`camera.yaml` (ROS camera-info YAML) and per frame `NNNNNN.color.png` (8-bit RGB), `NNNNNN.depth.png` (16-bit
-millimetres, 0 invalid) and optionally `NNNNNN.truth.json`.
+`camera.yaml` (ROS camera-info YAML, with `units_per_metre` where depth is not in millimetres) and per frame
+`NNNNNN.color.png` (or `.jpg`), `NNNNNN.depth.png` (16 bits, 0 invalid) and optionally `NNNNNN.truth.json` and
+`NNNNNN.pose.json`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from n3d_core.atomic_write import atomic_write
@@ -20,7 +22,9 @@ from n3d_core.errors import CameraError, DepthError, ImageError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
+from n3d_core.geometry.image_file import decode_image, read_bytes, read_color
 
+_PICTURES = (".color.png", ".color.jpg", ".color.jpeg")
 MAX_NUMBER = 1e9  # in truth files: anything larger is no length, pixel or count
 
 
@@ -79,6 +83,24 @@ class Truth:
         return cls(objects, **asked)
 
 
+@dataclass(frozen=True)
+class CameraPose:
+    """Where a camera was: `camera_to_map` [4, 4] takes points of the optical frame to the map (z up, metres).
+
+    Raises:
+        CameraError: if it is no rigid transform.
+    """
+
+    stamp_ns: int
+    camera_to_map: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        m = self.camera_to_map
+        rigid = m.shape == (4, 4) and np.isfinite(m).all() and np.allclose(m[3], (0, 0, 0, 1), atol=1e-6)
+        if not (rigid and np.allclose(m[:3, :3] @ m[:3, :3].T, np.eye(3), atol=1e-2) and np.linalg.det(m[:3, :3]) > 0):
+            raise CameraError(f"camera pose {np.round(m, 3).tolist()}: a rotation and a translation [4, 4] are wanted")
+
+
 class FrameFolder:
     """Reads a frame folder; frames are numbered by their file names' order.
 
@@ -89,10 +111,13 @@ class FrameFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.names = sorted(p.name.removesuffix(".color.png") for p in self.path.glob("*.color.png"))
+        found = {p.name.removesuffix(e): p for e in _PICTURES[::-1] for p in self.path.glob(f"*{e}")}
+        self.names = sorted(found)
+        self._pictures = found
         if not self.names:
             raise ImageError(f"{self.path}: no frame found; files named 000000.color.png, 000000.depth.png are wanted")
         self.camera = Camera.from_yaml(self.path / "camera.yaml")
+        self.units_per_metre = _units_per_metre(self.path / "camera.yaml")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -100,14 +125,29 @@ class FrameFolder:
     def frame(self, index: int) -> Frame:
         """The frame at `index` (0-based)."""
         name = self.names[index]
-        color = read_color(self.path / f"{name}.color.png")
-        millimetres = read_depth_png(self.path / f"{name}.depth.png")
-        metres = millimetres.astype(np.float32) / np.float32(1000.0)
-        metres[millimetres == 0] = np.nan
+        color = read_color(self._pictures[name])
+        raw = read_depth_png(self.path / f"{name}.depth.png")
+        metres = (raw / self.units_per_metre).astype(np.float32)
+        metres[(raw == 0) | (raw == np.iinfo(np.uint16).max)] = np.nan
+        stamp_ns = 0 if (pose := self.pose(index)) is None else pose.stamp_ns
         try:
-            return Frame(color, metres, self.camera)
+            return Frame(color, metres, self.camera, stamp_ns)
         except (ImageError, DepthError, CameraError) as error:
             raise type(error)(f"{self.path / name}: {error}") from error
+
+    def pose(self, index: int) -> CameraPose | None:
+        """Where the camera was at `index`; None where there is no such file."""
+        path = self.path / f"{self.names[index]}.pose.json"
+        if not path.exists():
+            return None
+        try:
+            data = json.loads(path.read_text())
+            return CameraPose(round(float(data["stamp"]) * 1e9), np.asarray(data["camera_to_map"], dtype=np.float64))
+        except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError, CameraError) as error:
+            raise ImageError(
+                f"{path}: not a pose file ({type(error).__name__}: {error}): "
+                '{"stamp": seconds, "camera_to_map": [[4x4]]} is wanted'
+            ) from error
 
     def truth(self, index: int) -> Truth | None:
         """The truth of the frame at `index`, None where there is no such file."""
@@ -120,7 +160,9 @@ class FrameFolder:
             raise ImageError(f"{path}: not a truth file ({error}); see docs/frame-folder.md") from error
 
 
-def write_frame(folder: str | Path, index: int, frame: Frame, truth: Truth | None = None) -> None:
+def write_frame(
+    folder: str | Path, index: int, frame: Frame, truth: Truth | None = None, pose: CameraPose | None = None
+) -> None:
     """Writes one frame (and `camera.yaml` where it is missing) into a frame folder; each file whole or not at all."""
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
@@ -131,27 +173,17 @@ def write_frame(folder: str | Path, index: int, frame: Frame, truth: Truth | Non
     if truth is not None:
         text = json.dumps(truth.to_json(), indent=1)
         _write_whole(root / f"{index:06d}.truth.json", text.encode())
+    if pose is not None:
+        record = {"stamp": pose.stamp_ns / 1e9, "camera_to_map": pose.camera_to_map.tolist()}
+        _write_whole(root / f"{index:06d}.pose.json", json.dumps(record).encode())
     _write_png(root / f"{index:06d}.color.png", cv2.cvtColor(frame.color, cv2.COLOR_RGB2BGR))
 
 
-def read_image(path: str | Path, flags: int) -> NDArray[Any] | None:
-    """What OpenCV reads from a file; None if it cannot, as where a header claims an absurd size."""
-    try:
-        return cv2.imread(str(path), flags)
-    except cv2.error:
-        return None
-
-
-def read_color(path: str | Path) -> NDArray[np.uint8]:
-    """An 8-bit image file as RGB [H, W, 3].
-
-    Raises:
-        ImageError: if it cannot be read.
-    """
-    image = read_image(path, cv2.IMREAD_COLOR)
-    if image is None:
-        raise ImageError(f"{path}: cannot be read as an image; is it there, and whole?")
-    return np.ascontiguousarray(image[:, :, ::-1])
+def _units_per_metre(path: Path) -> float:
+    units = yaml.safe_load(path.read_text()).get("units_per_metre", 1000.0)
+    if not (_is_number(units) and units > 0):
+        raise CameraError(f"{path}: units_per_metre must be a positive number; got {units!r}")
+    return float(units)
 
 
 def read_depth_png(path: str | Path) -> NDArray[np.uint16]:
@@ -161,9 +193,7 @@ def read_depth_png(path: str | Path) -> NDArray[np.uint16]:
         ImageError: if it cannot be read.
         DepthError: if it is of another type.
     """
-    image = read_image(path, cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise ImageError(f"{path}: cannot be read as an image; is it there, and whole?")
+    image = decode_image(read_bytes(path), str(path))
     if image.dtype != np.uint16 or image.ndim != 2:
         raise DepthError(f"{path}: {image.dtype} {list(image.shape)}; a 16-bit single-channel PNG is wanted")
     return np.asarray(image, dtype=np.uint16)

@@ -1,203 +1,29 @@
-"""From the messages of one moment to one checked `Frame`: the door at which units, sizes and frames are settled."""
+"""From the messages of one moment to one checked `Frame`; the reading is `n3d_core.messages`, which bags share."""
 
-from __future__ import annotations
+from n3d_core.messages.assembly import (
+    REGISTRATION_POLICIES,
+    ColorImage,
+    DepthEstimator,
+    Door,
+    RgbdMessages,
+    TransformLookup,
+    assemble_color,
+    assemble_frame,
+    is_rectified,
+    needs_depth_info,
+    transform_of_depth,
+)
 
-from dataclasses import dataclass
-from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-
-from n3d_core.depth.estimate import DepthEstimate
-from n3d_core.errors import CameraError, DepthError, ImageError
-from n3d_core.geometry.camera import Camera
-from n3d_core.geometry.frame import Frame
-from n3d_core.geometry.registration import register_depth
-from n3d_ros.frames.camera_info import Lens, read_camera_info
-from n3d_ros.frames.images import color_array, depth_array
-from n3d_ros.node.stamps import is_sound, nanoseconds_of
-
-REGISTRATION_POLICIES = ("auto", "aligned", "register")
-
-
-@dataclass(frozen=True)
-class RgbdMessages:
-    """The messages of one moment; `depth` is None of a camera without, `depth_info` where nobody publishes it."""
-
-    color: Image | CompressedImage
-    depth: Image | CompressedImage | None
-    info: CameraInfo
-    depth_info: CameraInfo | None = None
-
-
-@dataclass(frozen=True)
-class Door:
-    """How messages are read: the parameters `distortion` and `depth_registration`, and what estimates depth, if any."""
-
-    distortion: str = "rectify"
-    registration: str = "auto"
-    estimate: DepthEstimator | None = None
-
-
-class DepthEstimator(Protocol):
-    """Estimates depth of an RGB image [H, W, 3] with its camera (`n3d_core.depth.monocular`)."""
-
-    def __call__(self, color: NDArray[np.uint8], camera: Camera) -> DepthEstimate: ...
-
-
-class TransformLookup(Protocol):
-    """Looks a transform up: rotation [3, 3] and translation [3] that take points of `source` to `target`."""
-
-    def __call__(self, target: str, source: str, stamp_ns: int) -> tuple[NDArray[Any], NDArray[Any]]: ...
-
-
-@dataclass(frozen=True)
-class ColorImage:
-    """The colour half of a frame.
-
-    Attributes:
-        color: RGB uint8 [H, W, 3], rectified.
-        lens: of the image before that.
-        stamp_ns, frame_id: as of `Frame`.
-    """
-
-    color: NDArray[np.uint8]
-    lens: Lens
-    stamp_ns: int
-    frame_id: str
-
-    @property
-    def camera(self) -> Camera:
-        """The pinhole camera of the rectified image."""
-        return self.lens.camera
-
-
-def assemble_color(messages: RgbdMessages, door: Door) -> ColorImage:
-    """The colour image that the messages hold, rectified.
-
-    Raises:
-        ImageError, CameraError: naming what does not fit, and the two values that disagree.
-    """
-    lens = read_camera_info(messages.info, door.distortion)
-    color = color_array(messages.color)
-    if color.shape[:2] != (lens.camera.height, lens.camera.width):
-        raise CameraError(
-            f"camera info is for {lens.camera.width}x{lens.camera.height} and the colour image is "
-            f"{color.shape[1]}x{color.shape[0]}: both topics must come from one camera"
-        )
-    header = messages.color.header
-    if not is_sound(header.stamp):
-        raise ImageError(
-            f"colour image is stamped {header.stamp.sec} s and {header.stamp.nanosec} ns: a time from 1970 on with "
-            "less than a second of nanoseconds is wanted; the driver's stamps are broken"
-        )
-    return ColorImage(lens.rectify(color), lens, nanoseconds_of(header.stamp), header.frame_id)
-
-
-def assemble_frame(messages: RgbdMessages, door: Door, look_up: TransformLookup) -> Frame:
-    """The frame that the messages hold, rectified, with depth registered to colour.
-
-    Raises:
-        ImageError, DepthError, CameraError: naming what does not fit, and the two values that disagree.
-        N3DError: of the model that estimates depth.
-        TransformError: if depth must be registered and the transform between the cameras is not known.
-    """
-    image = assemble_color(messages, door)
-    if messages.depth is not None:
-        depth = _measured(messages, messages.depth, image.color.shape[:2], image.lens, door, look_up)
-        camera = image.camera
-    elif door.estimate is not None:
-        seen = door.estimate(image.color, image.camera)
-        depth, camera = seen.depth, seen.camera
-    else:
-        raise DepthError("there is no depth image and no model that estimates depth: set monocular_depth")
-    return Frame(image.color, depth, camera, image.stamp_ns, image.frame_id)
-
-
-def transform_of_depth(messages: RgbdMessages, registration: str) -> tuple[str, str] | None:
-    """Target and source of the transform that `assemble_frame` looks up for these messages; None where it needs none.
-
-    `registration`: the parameter depth_registration.
-    """
-    if messages.depth is None or messages.depth_info is None or registration == "aligned":
-        return None
-    source, target = messages.depth.header.frame_id, messages.color.header.frame_id
-    return None if source in ("", target) else (target, source)
-
-
-def _measured(
-    messages: RgbdMessages,
-    image: Image | CompressedImage,
-    color_size: tuple[int, ...],
-    lens: Lens,
-    door: Door,
-    look_up: TransformLookup,
-) -> NDArray[np.float32]:
-    """The depth image [H, W] as the rectified colour camera would have measured it."""
-    depth = depth_array(image)
-    if _is_registered(messages, image, color_size, depth.shape, door):
-        return lens.rectify(depth, nearest=True)
-    return _register(messages, image, depth, lens, door, look_up)
-
-
-def needs_depth_info(color: Image | CompressedImage, depth: Image | CompressedImage, registration: str) -> bool:
-    """Whether depth may have to be registered to colour, as far as the headers tell (compressed ones tell no size)."""
-    if registration != "auto":
-        return registration == "register"
-    sizes = [(image.width, image.height) if isinstance(image, Image) else None for image in (color, depth)]
-    return None in sizes or sizes[0] != sizes[1] or not _same_frame(color, depth)
-
-
-def _same_frame(color: Image | CompressedImage, depth: Image | CompressedImage) -> bool:
-    return depth.header.frame_id in ("", color.header.frame_id)
-
-
-def _is_registered(
-    messages: RgbdMessages,
-    image: Image | CompressedImage,
-    color_size: tuple[int, ...],
-    depth_size: tuple[int, ...],
-    door: Door,
-) -> bool:
-    """Whether the depth image lies on the colour image pixel by pixel; raises where it should and cannot."""
-    same_size = color_size == depth_size
-    sizes = f"depth image is {depth_size[1]}x{depth_size[0]} and colour {color_size[1]}x{color_size[0]}"
-    if door.registration == "aligned" and not same_size:
-        raise DepthError(f"{sizes}: depth_registration is 'aligned', which wants one size; set it to auto or register")
-    if door.registration == "aligned":
-        return True
-    if same_size and _same_frame(messages.color, image) and door.registration == "auto":
-        return True
-    if messages.depth_info is None:
-        frames = f"depth is in frame {image.header.frame_id!r} and colour in {messages.color.header.frame_id!r}"
-        raise DepthError(
-            f"{sizes if not same_size else frames}: use the driver's aligned depth, or publish depth/camera_info so "
-            "that depth can be registered"
-            + ("; if depth is aligned all the same, set depth_registration:=aligned" if same_size else "")
-        )
-    return False
-
-
-def _register(
-    messages: RgbdMessages,
-    image: Image | CompressedImage,
-    depth: NDArray[np.float32],
-    lens: Lens,
-    door: Door,
-    look_up: TransformLookup,
-) -> NDArray[np.float32]:
-    assert messages.depth_info is not None
-    depth_lens = read_camera_info(messages.depth_info, door.distortion)
-    camera = depth_lens.camera
-    if depth.shape != (camera.height, camera.width):
-        raise DepthError(
-            f"depth image is {depth.shape[1]}x{depth.shape[0]} and depth/camera_info for "
-            f"{camera.width}x{camera.height}: both must come from one camera"
-        )
-    depth = depth_lens.rectify(depth, nearest=True)
-    source, target = image.header.frame_id, messages.color.header.frame_id
-    if source in ("", target):
-        return register_depth(depth, camera, lens.camera)
-    rotation, translation = look_up(target, source, nanoseconds_of(messages.color.header.stamp))
-    return register_depth(depth, camera, lens.camera, rotation, translation)
+__all__ = [
+    "REGISTRATION_POLICIES",
+    "ColorImage",
+    "DepthEstimator",
+    "Door",
+    "RgbdMessages",
+    "TransformLookup",
+    "assemble_color",
+    "assemble_frame",
+    "is_rectified",
+    "needs_depth_info",
+    "transform_of_depth",
+]

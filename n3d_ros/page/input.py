@@ -33,6 +33,7 @@ READ_BY = (
     "depth_transport",
     "depth_registration",
     "distortion",
+    "units_per_metre",
     "monocular_depth",
     "pairing_tolerance",
 )

@@ -99,7 +99,7 @@ class FrameSource:
         return assemble_color(messages, self._door(parameters))
 
     def _door(self, parameters: GroundingParameters) -> Door:
-        return Door(parameters.distortion, parameters.depth_registration, self._estimate)
+        return Door(parameters.distortion, parameters.depth_registration, self._estimate, parameters.units_per_metre)
 
     def age_ms(self, messages: RgbdMessages) -> float:
         """How old a colour image is by the node's clock, in milliseconds."""

@@ -144,7 +144,7 @@ def test_the_input_is_not_changed_and_invalid_pixels_stay_invalid() -> None:
 
 
 def test_nothing_left_is_an_error_that_names_the_likely_unit() -> None:
-    with pytest.raises(DepthError, match="likely millimetres read as metres"):
+    with pytest.raises(DepthError, match=r"millimetres read as metres: 1\.33 m"):
         clean_depth(table_scene() * 1000)
     with pytest.raises(DepthError, match="no valid pixel"):
         clean_depth(np.full((4, 4), np.nan, np.float32))

@@ -28,7 +28,7 @@ def test_a_wrong_unit_is_named_with_its_factor(seed: int) -> None:
     cases = [
         (scene, "m", 1 / 1000, "millimetres read as metres"),
         (scene * 5, "mm", 1 / 5, "5000 values a metre"),
-        (scene * 10, "mm", 1 / 5, "5000 values a metre"),  # also multiples of 5
+        (scene * 10, "mm", 1 / 10, "10000 values a metre"),
         (rotated, "mm", 1 / 8, "SUN RGB-D"),
     ]
     for raw, unit, factor, words in cases:
@@ -78,3 +78,49 @@ def test_real_sensors(file: str, right: str, wrong: str, words: str) -> None:
 def test_real_millimetres_raise_no_suspicion(frame: int) -> None:
     raw = cv2.imread(str(REAL / f"redwood/depth/{frame:05d}.png"), cv2.IMREAD_UNCHANGED)
     assert suspect_unit(DepthUnit.parse("mm").to_metres(raw)) is None
+
+
+def test_every_unit_that_fits_is_named_with_its_distance_and_following_the_wrong_one_is_not_silent() -> None:
+    v, u = np.mgrid[:240, :320]
+    metres = 0.6 + 0.0015 * u + 0.001 * v  # a table, in whole millimetres stored as tenths
+    raw = (np.round(metres * 1000) * 10).astype(np.uint16)
+    told = suspect_unit(DepthUnit.parse("mm").to_metres(raw))
+    assert told is not None
+    assert told.factor in (1 / 5, 1 / 10)
+    assert "unit tum) read as millimetres: 1.91 m" in told.message
+    assert "10000 values a metre (RealSense D405, BOP, YCB-Video) read as millimetres: 0.957 m" in told.message
+    followed = suspect_unit(DepthUnit.parse("tum").to_metres(raw))
+    assert followed is not None
+    assert "twice as many values a metre as assumed (10000 where 5000 was): 0.957 m" in followed.message
+    assert suspect_unit(DepthUnit.parse("10000").to_metres(raw)) is None
+    assert suspect_unit(DepthUnit.parse("tum").to_metres(raw), is_given=True) is None
+
+
+def test_honest_whole_centimetres_are_named_as_one_that_fits_and_are_settled_by_giving_the_unit() -> None:
+    v, u = np.mgrid[:240, :320]
+    depth = DepthUnit.parse("mm").to_metres((np.round((1.2 + 0.003 * u + 0.002 * v) * 100) * 10).astype(np.uint16))
+    told = suspect_unit(depth)
+    assert told is not None
+    assert "whole centimetres, read rightly: 1.91 m" in told.message
+    assert suspect_unit(depth, is_given=True) is None
+
+
+@needs_real
+@pytest.mark.parametrize(
+    ("file", "unit", "assumed", "words", "median"),
+    [
+        ("posecnn/000001-depth.png", "10000", "mm", "D405, BOP, YCB-Video) read as millimetres: 0.964 m", 0.964),
+        ("posecnn/000001-depth.png", "10000", "tum", "(10000 where 5000 was): 0.964 m", 0.964),
+        ("apc_unregistered/frame-000000.depth.png", "sun:10000", "mm", "unit sun:10000): 0.55 m", 0.5496),
+    ],
+)
+def test_rotation_and_scale_of_real_sensors_combine(
+    file: str, unit: str, assumed: str, words: str, median: float
+) -> None:
+    raw = cv2.imread(str(REAL / file), cv2.IMREAD_UNCHANGED)
+    told = suspect_unit(DepthUnit.parse(assumed).to_metres(raw))
+    assert told is not None
+    assert words in told.message
+    depth = DepthUnit.parse(unit).to_metres(raw)
+    assert float(np.nanmedian(depth)) == pytest.approx(median, abs=0.002)
+    assert suspect_unit(depth) is None

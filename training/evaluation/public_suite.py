@@ -11,7 +11,7 @@ from n3d_core.depth.monocular import load_monocular
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
-from n3d_core.geometry.frame_folder import read_color
+from n3d_core.geometry.image_file import read_color
 from training.evaluation.public_formats import PublicSample, read_public
 from training.evaluation.suite import Case
 
