@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from n3d_core.errors import CameraError
 
 _USUAL = (5.0, 160.0)  # degrees of view of the cameras that robots carry
-_WIDEST = (172.0, 150.0)  # of any pinhole image; with the principal point in a corner of the image, even less
+_WIDEST = (172.0, 110.0)  # of any pinhole image; with the principal point in a corner of the image, even less
 
 
 @dataclass(frozen=True)

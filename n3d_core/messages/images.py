@@ -196,7 +196,7 @@ def _decoded_rvl(data: bytes, what: str) -> NDArray[np.uint16]:
         raise DepthError(f"{what}: no RVL data after the 12-byte header")
     width, height = struct.unpack_from("<II", data)
     if not 0 < width * height <= MAX_PIXELS:
-        raise DepthError(f"{what} claims {width}x{height} pixels: between 1 and {MAX_PIXELS} are read")
+        raise DepthError(f"{what}: its RVL data claims {width}x{height} pixels; between 1 and {MAX_PIXELS} are read")
     words = np.frombuffer(data, "<u4", offset=8, count=(len(data) - 8) // 4)
     nibbles = ((words[:, None] >> np.arange(28, -4, -4, dtype=np.uint32)) & 15).reshape(-1)
     ends = np.flatnonzero(nibbles < 8)  # of each value

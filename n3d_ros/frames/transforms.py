@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 
+from n3d_core.errors import QueryCancelledError
 from n3d_core.geometry.boxes import rotation_of
 from n3d_ros.errors import TransformError
+
+_POLL_S = 0.01
 
 
 class Transforms:
@@ -53,19 +57,34 @@ class Transforms:
                 self._listener = None
                 self._buffer.clear()
 
-    def look_up(self, target: str, source: str, stamp_ns: int, timeout_s: float) -> tuple[NDArray[Any], NDArray[Any]]:
+    def look_up(
+        self,
+        target: str,
+        source: str,
+        stamp_ns: int,
+        timeout_s: float,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Rotation [3, 3] and translation [3] that take points of `source` to `target` at `stamp_ns`.
+
+        Args:
+            timeout_s: how long it is waited for.
+            cancelled: polled meanwhile.
 
         Raises:
             TransformError: naming both frames, if the transform is not known at that time within `timeout_s`.
+            QueryCancelledError: if `cancelled` says so.
         """
         self.listen()
         from tf2_ros import TransformException
 
+        at, deadline = Time(nanoseconds=stamp_ns), time.monotonic() + timeout_s
+        while not self._buffer.can_transform(target, source, at) and time.monotonic() < deadline:
+            if cancelled is not None and cancelled():
+                raise QueryCancelledError(f"cancelled while waiting for a transform from {source!r} to {target!r}")
+            time.sleep(_POLL_S)
         try:
-            found = self._buffer.lookup_transform(
-                target, source, Time(nanoseconds=stamp_ns), Duration(seconds=timeout_s)
-            ).transform
+            found = self._buffer.lookup_transform(target, source, at).transform
         except TransformException as problem:
             raise TransformError(
                 f"no transform from {source!r} to {target!r} at the image's stamp within {timeout_s} s: {problem}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.inputs.newest_topic import NewestTopic
-from n3d_ros.inputs.rgbd_topics import LOSS_SHARE, RgbdTopics, explain_silence, loss_cure
+from n3d_ros.inputs.rgbd_topics import LOSS_SHARE, RgbdTopics, crowd_of, explain_loss, explain_silence
 
 SILENT_S = 3.0
 LOOK_EVERY_S = 2.0  # a look takes the newest images out of the middleware, which costs what a query's look does
@@ -46,7 +46,7 @@ class InputWatch:
 def input_report(topics: RgbdTopics, parameters: GroundingParameters) -> InputReport:
     """Takes what has come, and says what of it is wrong."""
     arrivals = dict(zip(topics.all, topics.drain(parameters.depth_registration), strict=True))
-    problems = _silences_and_losses(topics)
+    problems = _silences_and_losses(topics, arrivals)
     if topics.has_depth and all(arrivals[topic] for topic in topics.required):
         problems += _mismatches(topics, arrivals, parameters.pairing_tolerance)
     values: dict[str, str] = {}
@@ -55,24 +55,25 @@ def input_report(topics: RgbdTopics, parameters: GroundingParameters) -> InputRe
         if statistics.is_numbered:
             values[f"{topic.name} published_hz"] = f"{statistics.published_hz():.1f}"
             values[f"{topic.name} received_share"] = f"{statistics.received_share():.3f}"
-        values[f"{topic.name} age_s"] = f"{_age(topic):.2f}"
+        values[f"{topic.name} age_s"] = f"{topic.age_s:.2f}"
         values[f"{topic.name} publishers"] = str(topic.publishers)
     return InputReport(problems, values)
 
 
-def _silences_and_losses(topics: RgbdTopics) -> list[str]:
-    never = [topic for topic in topics.required if not topic.arrivals and topic.open_for_s > SILENT_S]
+def _silences_and_losses(topics: RgbdTopics, arrivals: dict[NewestTopic, list[Any]]) -> list[str]:
+    never = [topic for topic in topics.required if not arrivals[topic] and topic.open_for_s > SILENT_S]
     found = [explain_silence(never)] if never else []
-    came = [topic for topic in topics.required if topic.arrivals]
+    came = [topic for topic in topics.required if arrivals[topic]]
     found += [
-        f"{topic.name} has been silent for {_age(topic):.0f} s ({topic.publishers} publishers)"
+        f"{topic.name} has been silent for {topic.age_s:.0f} s ({topic.publishers} publishers)"
         for topic in came
-        if _age(topic) > SILENT_S
+        if topic.age_s > SILENT_S and topic is not topics.info
     ]
+    if crowd := crowd_of(topics.required):
+        found.append(crowd.removeprefix("; "))
     lossy = [topic for topic in came if topic.statistics.received_share() < LOSS_SHARE]
     if lossy:
-        shares = ", ".join(f"{100 * topic.statistics.received_share():.0f} % of {topic.name}" for topic in lossy)
-        found.append(f"only {shares} is received: {loss_cure()}")
+        found.append(explain_loss(lossy))
     return found
 
 
@@ -88,7 +89,7 @@ def _mismatches(topics: RgbdTopics, arrivals: dict[NewestTopic, list[Any]], tole
     size, depth_size = ((m.width, m.height) if hasattr(m, "width") else None for m in (color, depth))
     if size and size != (info.width, info.height) and not (info.roi.width or info.binning_x):
         found.append(f"colour is {size[0]}x{size[1]} and its camera info {info.width}x{info.height}")
-    registered = bool(topics.depth_info.arrivals) or topics.depth_info.open_for_s < SILENT_S
+    registered = bool(arrivals[topics.depth_info]) or topics.depth_info.open_for_s < SILENT_S
     if size and depth_size and size != depth_size and not registered:
         found.append(
             f"depth is {depth_size[0]}x{depth_size[1]} and colour {size[0]}x{size[1]}, and "
@@ -100,9 +101,3 @@ def _mismatches(topics: RgbdTopics, arrivals: dict[NewestTopic, list[Any]], tole
             f"{topics.depth_info.name} is silent"
         )
     return found
-
-
-def _age(topic: NewestTopic) -> float:
-    """Seconds since a message was received, -1 if none ever was."""
-    received = topic.statistics.last_received_ns
-    return time.time() - received / 1e9 if received else -1.0

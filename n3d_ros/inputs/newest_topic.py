@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -19,7 +19,15 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.node import Node
-from rclpy.qos import HistoryPolicy, QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSCompatibility,
+    QoSPolicyKind,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_check_compatible,
+)
 from rclpy.qos_overriding_options import InvalidQosOverridesError, QosCallbackResult, QoSOverridingOptions
 from rclpy.subscription import Subscription
 from std_msgs.msg import Header
@@ -30,7 +38,15 @@ from n3d_ros.node.stamps import nanoseconds_of
 WINDOW_S = 10.0
 EVIDENCE = 10  # messages; of fewer nothing is concluded (discovery loses the first ones)
 KEPT = 3  # colour and depth of one stamp arrive up to a frame apart: three of each always hold a pair
-SENSOR_INPUT = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=KEPT, reliability=ReliabilityPolicy.BEST_EFFORT)
+_SENSOR_INPUT: dict[str, Any] = {
+    "history": HistoryPolicy.KEEP_LAST,
+    "depth": KEPT,
+    "reliability": ReliabilityPolicy.BEST_AVAILABLE,
+    "durability": DurabilityPolicy.BEST_AVAILABLE,
+}
+SENSOR_INPUT = QoSProfile(**_SENSOR_INPUT)
+ADAPT_EVERY_S = 0.25  # at most so often is looked whether publishers came or went
+_OVERRIDABLE = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
 
 
 class UnwaitedGroup(CallbackGroup):
@@ -119,6 +135,10 @@ class TopicStatistics:
             self._samples.append(Sample(now, numbers[-1] - base, numbers[-1] - before, len(numbers)))
         self._last_sequence = numbers[-1]
 
+    def restart(self) -> None:
+        """The subscription is a new one: what was published meanwhile is not lost on its way."""
+        self._last_sequence = None
+
     def published_hz(self, now: float | None = None) -> float:
         """Messages a second that the publisher has sent."""
         return self._total("published") / self._span(now)
@@ -127,10 +147,10 @@ class TopicStatistics:
         """Messages a second that came through the transport (whether or not they were looked at)."""
         return self.published_hz(now) * self.received_share()
 
-    def received_share(self) -> float:
-        """Share of the published messages that came through, 0..1; 1 where too little is known."""
+    def received_share(self, evidence: int = EVIDENCE) -> float:
+        """Share of the published messages that came through, 0..1; 1 where fewer than `evidence` were expected."""
         expected = self._total("expected")
-        return self._total("received") / expected if expected >= EVIDENCE else 1.0
+        return self._total("received") / expected if expected >= evidence else 1.0
 
     def _total(self, name: str) -> int:
         return sum(getattr(sample, name) for sample in self._samples)
@@ -143,7 +163,9 @@ class TopicStatistics:
 class NewestTopic:
     """The newest messages of one topic, oldest first in `arrivals`; safe to use from several threads.
 
-    Nothing is subscribed before `open`.
+    Nothing is subscribed before `open`. Reliability and durability are those that the publishers offer, as rosbag2 does
+    it: reliable (or latched) where all of them are. It subscribes again when other publishers come, unless the
+    parameters `qos_overrides` say what it shall be.
     """
 
     def __init__(self, node: Node, message_type: type, name: str) -> None:
@@ -156,6 +178,8 @@ class NewestTopic:
         self._node = node
         self._lock = threading.Lock()
         self._subscription: Subscription | None = None
+        self._asked: tuple[ReliabilityPolicy, DurabilityPolicy] | None = None  # None: nothing is left to adapt
+        self._adapted = 0.0
 
     def open(self) -> None:
         """Subscribes; does nothing where that is done already.
@@ -165,29 +189,77 @@ class NewestTopic:
         """
         with self._lock:
             if self._subscription is None:
-                self._begin(self._subscribe(_never_called, UnwaitedGroup()))
+                self._opened = time.monotonic()
+                self._subscription = self._subscribe()
+                depth = self._subscription.qos_profile.depth
+                self.arrivals = deque(maxlen=max(KEPT, depth))  # more, where depth lags by more frames
 
-    def _begin(self, subscription: Subscription) -> None:
-        self._opened, self._subscription = time.monotonic(), subscription
-        self.arrivals = deque(maxlen=max(KEPT, subscription.qos_profile.depth))  # more, where depth lags by more frames
-
-    def _subscribe(self, callback: Callable[..., None], group: CallbackGroup | None = None) -> Subscription:
+    def _subscribe(self) -> Subscription:
         try:
             return self._node.create_subscription(
                 self.message_type,
                 self._relative_name,
-                callback,
-                _copy(SENSOR_INPUT),
-                callback_group=group,
+                self._on_message,
+                QoSProfile(**_SENSOR_INPUT),  # a copy: overrides are written into it
+                callback_group=self._callback_group(),
                 # Events would be waited on, and with them (in rmw_fastrtps) the arrival of data: 90 wake-ups a second.
                 event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(callback=_check_qos),
+                qos_overriding_options=QoSOverridingOptions(_OVERRIDABLE, callback=self._settle_qos),
             )
         except (InvalidQosOverridesError, InvalidParameterTypeException, RuntimeError) as error:  # rclpy has three
             raise ConfigError(
                 f"{self.name} cannot be subscribed: {error}; parameters qos_overrides.{self.name}.subscription.* are "
                 "read at start only: start the node with others"
             ) from error
+
+    def _callback_group(self) -> CallbackGroup | None:
+        return UnwaitedGroup()
+
+    def _on_message(self, message: Any, info: dict[str, Any]) -> None:
+        """Called by executors that know no callback groups (rclpy's EventsExecutor): they take every message."""
+        with self._lock:
+            if self._subscription is not None:
+                self._keep([(message, info)], 1)
+        self._node.get_logger().warning(
+            f"this executor takes every image of {self.name}, whether a query wants it or not, which costs ten times "
+            "the CPU: use the SingleThreadedExecutor or the MultiThreadedExecutor",
+            once=True,
+        )
+
+    def _settle_qos(self, qos: QoSProfile) -> QosCallbackResult:
+        """Checks the profile after its overrides, and puts what is offered where they leave that open."""
+        result = QosCallbackResult()
+        result.successful = qos.history == HistoryPolicy.KEEP_LAST and 1 <= qos.depth <= 100
+        result.reason = (
+            "" if result.successful else "history keep_last with a depth of 1 to 100 is wanted: only the newest is used"
+        )
+        reliability, durability = self._offered()
+        self._asked = None
+        if qos.reliability == ReliabilityPolicy.BEST_AVAILABLE:
+            qos.reliability, self._asked = reliability, (reliability, durability)
+        if qos.durability == DurabilityPolicy.BEST_AVAILABLE:
+            qos.durability, self._asked = durability, (reliability, durability)
+        return result
+
+    def _offered(self) -> tuple[ReliabilityPolicy, DurabilityPolicy]:
+        offers = [endpoint.qos_profile for endpoint in self._node.get_publishers_info_by_topic(self.name)]
+        reliable = bool(offers) and all(offer.reliability == ReliabilityPolicy.RELIABLE for offer in offers)
+        latched = bool(offers) and all(offer.durability == DurabilityPolicy.TRANSIENT_LOCAL for offer in offers)
+        return (
+            ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+            DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+        )
+
+    def _adapt(self) -> None:
+        """Subscribes anew, where publishers have come that offer something else; what was taken stays known."""
+        now = time.monotonic()
+        if self._subscription is None or self._asked is None or now - self._adapted < ADAPT_EVERY_S:
+            return
+        self._adapted = now
+        if self._node.count_publishers(self.name) and self._offered() != self._asked:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = self._subscribe()
+            self.statistics.restart()
 
     @property
     def open_for_s(self) -> float:
@@ -199,6 +271,24 @@ class NewestTopic:
         """How many publishers are matched."""
         with self._lock:
             return int(self._subscription.get_publisher_count()) if self._subscription is not None else 0
+
+    @property
+    def is_reliable(self) -> bool:
+        """Whether messages are delivered reliably, as far as the transport can."""
+        with self._lock:
+            subscription = self._subscription
+        return subscription is not None and subscription.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since a message was received; -1 if none ever was."""
+        received = self.statistics.last_received_ns
+        return time.time() - received / 1e9 if received else -1.0
+
+    def publisher_names(self) -> list[str]:
+        """Of the nodes that publish it."""
+        found = self._node.get_publishers_info_by_topic(self.name)
+        return sorted(f"{one.node_namespace.rstrip('/')}/{one.node_name}" for one in found)
 
     def incompatible(self) -> str:
         """Why publishers of this topic cannot be heard, as the middleware tells; empty where none is in that state."""
@@ -230,6 +320,7 @@ class NewestTopic:
                     break
                 batch.append(taken)
             self._keep(batch, self._subscription.qos_profile.depth)
+            self._adapt()
             return list(self.arrivals)
 
     def close(self) -> None:
@@ -244,7 +335,8 @@ class NewestTopic:
         overflow = len(batch) >= queue_depth
         now = time.time_ns()
         received = [info.get("received_timestamp") or now for _, info in batch]  # Cyclone DDS tells no such time
-        numbers = [info.get("publication_sequence_number") for _, info in batch]
+        alone = self._subscription is None or self._subscription.get_publisher_count() <= 1  # else numbers mean nothing
+        numbers = [info.get("publication_sequence_number") if alone else None for _, info in batch]
         self.statistics.record(list(zip(received, numbers, strict=True)), overflow)
         for (message, _), received_ns in zip(batch, received, strict=True):
             stamp_ns = nanoseconds_of(message.header.stamp)
@@ -257,21 +349,3 @@ def _take(subscription: Subscription) -> tuple[Any, dict[str, Any]] | None:
     with subscription.handle:
         taken: tuple[Any, dict[str, Any]] | None = subscription.handle.take_message(subscription.msg_type, False)
     return taken
-
-
-def _never_called(_message: Any) -> None:
-    raise AssertionError("an executor took a message that only `drain` may take")
-
-
-def _copy(profile: QoSProfile) -> QoSProfile:
-    """Overrides are written into the profile that is passed; each topic gets its own."""
-    return QoSProfile(history=profile.history, depth=profile.depth, reliability=profile.reliability)
-
-
-def _check_qos(qos: QoSProfile) -> QosCallbackResult:
-    result = QosCallbackResult()
-    result.successful = qos.history == HistoryPolicy.KEEP_LAST and 1 <= qos.depth <= 100
-    result.reason = (
-        "" if result.successful else "history keep_last with a depth of 1 to 100 is wanted: only the newest is used"
-    )
-    return result

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from rclpy.node import Node
+from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from n3d_core.errors import ConfigError
 from n3d_ros.demo.node_process import profile_variable
 from n3d_ros.errors import NoImageError
-from n3d_ros.frames.assembly import RgbdMessages, needs_depth_info
+from n3d_ros.frames.assembly import RgbdMessages, is_rectified, needs_depth_info
 from n3d_ros.inputs.newest_topic import Arrival, NewestTopic
 
+SILENT_S = 1.0  # a stream from which nothing has come for so long has stopped, if the other still comes
+DEAD_NS = 1_000_000_000  # a set that is so much older than the newest image was left behind by a stream that stopped
 DISCOVERY_S = 0.5  # a camera info that is published arrives within this time after it is subscribed
 LOSS_SHARE = 0.9  # below this share of received messages, loss is named
 NO_DEPTH_CURE = "of a camera without depth, set the parameter monocular_depth"
@@ -45,6 +49,8 @@ class RgbdTopics:
         self.info = self.topic_type(node, CameraInfo, "color/camera_info")
         self.depth_info = self.topic_type(node, CameraInfo, "depth/camera_info")
         self.has_depth = has_depth
+        self._lock = threading.Lock()
+        self._is_closed = False
         try:
             for topic in (*self.required, self.depth_info):
                 topic.open()
@@ -67,7 +73,9 @@ class RgbdTopics:
         """What is known of `all`, oldest first; `registration`: the parameter depth_registration."""
         color, depth, info = self.color.drain(), self.depth.drain(), self.info.drain()
         if color and depth and needs_depth_info(color[-1].message, depth[-1].message, registration):
-            self.depth_info.open()
+            with self._lock:
+                if not self._is_closed:  # else a query that outlasts its node would subscribe for good
+                    self.depth_info.open()
         return color, depth, info, self.depth_info.drain()
 
     @property
@@ -84,13 +92,17 @@ class RgbdTopics:
         color, depth, info, depth_info = self.drain(registration)
         self._refuse_silence(color, depth, info)
         if not self.has_depth:
-            return RgbdMessages(color[-1].message, None, _nearest_message(color[-1], info))
+            return self._messages(color[-1].message, None, _nearest_message(color[-1], info), None)
         pair = self._pair(color, depth, bound_ns)
         self._await_depth_info(depth_info)
         first, second = pair
-        return RgbdMessages(
+        return self._messages(
             first.message, second.message, _nearest_message(first, info), _nearest_message(second, depth_info)
         )
+
+    def _messages(self, color: Any, depth: Any, info: Any, depth_info: Any) -> RgbdMessages:
+        rectified = is_rectified(self.color.name), is_rectified(self.depth.name)
+        return RgbdMessages(color, depth, info, depth_info, *rectified)
 
     def _refuse_silence(self, *arrivals: list[Arrival]) -> None:
         heard = zip((self.color, self.depth, self.info), arrivals, strict=True)
@@ -105,15 +117,34 @@ class RgbdTopics:
     def _pair(self, color: list[Arrival], depth: list[Arrival], bound_ns: int) -> tuple[Arrival, Arrival]:
         pair = newest_pair(color, depth, bound_ns)
         if pair is None:
+            self._refuse_dead(color, depth)
+            if lost := [topic for topic in (self.color, self.depth) if topic.statistics.received_share(5) < LOSS_SHARE]:
+                raise NoImageError(
+                    f"no image of {self.color.name} has a partner on {self.depth.name} because {explain_loss(lost)}"
+                )
             gap = min(abs(c.stamp_ns - d.stamp_ns) for c in color for d in depth)
             raise NoImageError(
                 f"{self.color.name} and {self.depth.name} do not pair: their nearest stamps are {gap / 1e6:.1f} ms "
                 f"apart and pairing_tolerance is {bound_ns / 1e6:.1f} ms; synchronise the two streams or raise it"
+                + crowd_of((self.color, self.depth))
             )
         return pair
 
+    def _refuse_dead(self, color: list[Arrival], depth: list[Arrival]) -> None:
+        """Of two streams that do not pair: if one has stopped, that is why."""
+        ages = {topic: topic.age_s for topic, came in ((self.color, color), (self.depth, depth)) if came}
+        dead = [topic for topic, age in ages.items() if age > max(SILENT_S, 2 * min(ages.values()))]
+        if dead and len(ages) == 2:
+            alive = self.depth if dead[0] is self.color else self.color
+            raise NoImageError(
+                f"{dead[0].name} has stopped: nothing has come on it for {ages[dead[0]]:.1f} s ({dead[0].publishers} "
+                f"publisher(s)), while {alive.name} goes on; restart that stream of the camera"
+            )
+
     def close(self) -> None:
-        """Ends the subscriptions."""
+        """Ends the subscriptions for good."""
+        with self._lock:
+            self._is_closed = True
         for topic in self.all:
             topic.close()
 
@@ -134,24 +165,56 @@ def _nearest_message(to: Arrival, among: list[Arrival]) -> CameraInfo | None:
 def explain_silence(topics: Sequence[NewestTopic]) -> str:
     """Why nothing has come on some topics, as far as the middleware tells, and what to do about it."""
     causes = [_cause(topic) for topic in topics]
-    if any(topic.publishers and not topic.incompatible() for topic in topics):
-        causes.append(f"if the camera does publish: {loss_cure()}")
+    heard = [topic for topic in topics if topic.publishers and not topic.incompatible()]
+    if heard:
+        causes.append(f"if the camera does publish: the transport loses images: {loss_cure(heard)}")
     return "; ".join(causes)
 
 
-def loss_cure() -> str:
-    """What to do about images that get lost on their way, under this distribution's names."""
-    return (
-        "the transport loses images: use the shared-memory profile (launch argument dds_profile:=shm, or "
-        f"{profile_variable()}=config/fastdds_shm.xml for camera and node), or a reliable subscription"
+def explain_loss(topics: Sequence[NewestTopic]) -> str:
+    """How much of some topics is lost, whether QoS or the transport loses it, and what to do about it."""
+    shares = ", ".join(f"{100 * topic.statistics.received_share(5):.0f} % of {topic.name}" for topic in topics)
+    return f"only {shares} is received: {loss_cure(topics)}"
+
+
+def loss_cure(topics: Sequence[NewestTopic]) -> str:
+    """What to do about images that get lost on their way, under this middleware's and distribution's names."""
+    cures = []
+    if any(not topic.is_reliable for topic in topics):
+        cures.append("delivery is best effort, as it is offered: set the driver's QoS to reliable")
+    rmw = get_rmw_implementation_identifier()
+    if "fastrtps" in rmw:
+        cures.append(
+            "use the shared-memory profile (launch argument dds_profile:=shm, or "
+            f"{profile_variable()}=config/fastdds_shm.xml for camera and node), since images do not fit Fast DDS's own "
+            "shared memory"
+        )
+    elif "cyclonedds" in rmw:
+        cures.append(
+            "give Cyclone DDS a larger receive buffer (sysctl -w net.core.rmem_max=2147483647, and "
+            "SocketReceiveBufferSize in CYCLONEDDS_URI)"
+        )
+    elif "zenoh" in rmw:
+        cures.append("check the Zenoh router (ros2 run rmw_zenoh_cpp rmw_zenohd), and turn its shared memory on")
+    else:
+        cures.append(f"see the guide of {rmw} for large messages")
+    return ", or ".join(cures)
+
+
+def crowd_of(topics: Sequence[NewestTopic]) -> str:
+    """Which topics several nodes publish on, whose images then mix; empty if none."""
+    crowded = [topic for topic in topics if topic.publishers > 1]
+    return "".join(
+        f"; {topic.publishers} publishers on {topic.name} ({', '.join(topic.publisher_names())}): stop one, or remap it"
+        for topic in crowded
     )
 
 
 def _cause(topic: NewestTopic) -> str:
     if reason := topic.incompatible():
         return (
-            f"nothing on {topic.name}: QoS cannot match ({reason}); start the node with the parameter "
-            f"qos_overrides.{topic.name}.subscription.reliability as it is offered"
+            f"nothing on {topic.name}: QoS cannot match ({reason}); leave out the parameters "
+            f"qos_overrides.{topic.name}.subscription.reliability and .durability, so that it takes what is offered"
         )
     if topic.publishers == 0:
         return f"nothing on {topic.name}: it has no publisher; check the camera and how the topic is remapped"

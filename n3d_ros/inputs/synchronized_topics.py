@@ -16,7 +16,7 @@ from n3d_ros.errors import NoImageError
 from n3d_ros.frames.assembly import RgbdMessages
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.inputs.newest_topic import Arrival, NewestTopic
-from n3d_ros.inputs.rgbd_topics import RgbdTopics
+from n3d_ros.inputs.rgbd_topics import DEAD_NS, RgbdTopics
 from n3d_ros.node.stamps import is_sound, nanoseconds_of
 
 QUEUE = 10  # messages of each topic that wait for their partners
@@ -30,20 +30,20 @@ class FilteredTopic(NewestTopic):
         self.filter = _message_filters().SimpleFilter()
         self.rewound: Callable[[], None] = lambda: None
 
-    def open(self) -> None:
-        """Subscribes; does nothing where that is done already."""
-        with self._lock:
-            if self._subscription is None:
-                self._begin(self._subscribe(self._on_message))
+    def _callback_group(self) -> None:
+        return None
 
     def drain(self) -> list[Arrival]:
         """The newest messages, oldest first; the executor has taken them."""
         with self._lock:
+            self._adapt()
             return list(self.arrivals)
 
     def _on_message(self, message: Any, info: dict[str, Any]) -> None:
-        before = self.arrivals[-1].stamp_ns if self.arrivals else 0
         with self._lock:
+            if self._subscription is None:
+                return  # it was closed while the message was on its way
+            before = self.arrivals[-1].stamp_ns if self.arrivals else 0
             self._keep([(message, info)], QUEUE)
         if not is_sound(message.header.stamp):
             return  # rclpy cannot hold it: the synchronizer would raise in the executor, which ends the process
@@ -88,16 +88,23 @@ class FilteredTopics(RgbdTopics):
         self._refuse_silence(color, depth, info)
         self._await_depth_info(depth_info)
         found = self._set  # read once: the executor may forget it meanwhile
+        if (
+            self.has_depth
+            and color
+            and (found is None or color[-1].stamp_ns - nanoseconds_of(found[0].header.stamp) > DEAD_NS)
+        ):
+            self._refuse_dead(color, depth)
         if found is None:
             raise NoImageError(
                 f"message_filters has paired no set of {', '.join(topic.name for topic in self.required)} yet: "
                 + self._why_none(bound_ns)
             )
         depth_image = found[1] if self.has_depth else None
-        return RgbdMessages(found[0], depth_image, found[-1], depth_info[-1].message if depth_info else None)
+        return self._messages(found[0], depth_image, found[-1], depth_info[-1].message if depth_info else None)
 
     def _why_none(self, bound_ns: int) -> str:
-        broken = [t.name for t in self.required if t.arrivals and not is_sound(t.arrivals[-1].message.header.stamp)]
+        newest = [(topic.name, topic.newest_header) for topic in self.required]
+        broken = [name for name, header in newest if header is not None and not is_sound(header.stamp)]
         if broken:
             return f"the stamps on {', '.join(broken)} are broken (before 1970, or with a second of nanoseconds)"
         return f"pairing_tolerance (its slop) is {bound_ns / 1e6:.1f} ms; raise it, or use synchronizer:=newest"

@@ -7,6 +7,7 @@ from sensor_msgs.msg import CameraInfo, RegionOfInterest
 
 from n3d_core.errors import CameraError
 from n3d_core.geometry.camera import Camera
+from n3d_ros.frames.assembly import is_rectified
 from n3d_ros.frames.camera_info import camera_info_message, read_camera_info
 
 CAMERA = Camera(64, 48, 55.0, 56.0, 31.0, 24.5)
@@ -89,3 +90,42 @@ def test_rectified_depth_is_never_a_mean_of_two_surfaces():
     depth = np.where(np.arange(64) < 32, 1.0, 3.0).astype(np.float32) * np.ones((48, 1), np.float32)
     flat = lens.rectify(depth, nearest=True)
     assert set(np.unique(flat[np.isfinite(flat)])) == {1.0, 3.0}
+
+
+K = [55.0, 0, 31.0, 0, 56.0, 24.5, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"k": np.reshape(K, (3, 3)).T.ravel()}, "column-major"),
+        ({"k": [0.86, 0, 0.5, 0, 1.15, 0.5, 0, 0, 1]}, "fractions of the image"),
+        ({"width": 640, "height": 480, "k": [3.6, 0, 2.4, 0, 3.6, 1.8, 0, 0, 1]}, "millimetres"),
+        ({"roi": RegionOfInterest(x_offset=10, y_offset=0, width=64, height=48)}, "beyond the image of 64x48"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(changes, words):
+    with pytest.raises(CameraError, match=words):
+        read_camera_info(info(**changes))
+
+
+def test_numbers_that_are_odd_are_told():
+    assert CAMERA.doubts == ()
+    outside = read_camera_info(info(k=[55.0, 0, 131, 0, 56, 24, 0, 0, 1])).camera
+    assert "(131, 24) lies outside the image of 64x48" in outside.doubts[0]
+    narrow = read_camera_info(info(k=[800.0, 0, 31.5, 0, 800, 23.5, 0, 0, 1])).camera
+    assert "4.6 x 3.4 degrees" in narrow.doubts[0]
+
+
+def test_a_camera_info_with_p_alone_is_enough_for_rectified_images_and_their_topics_name_tells():
+    only_p = info(k=[0.0] * 9, d=[0.1, 0, 0, 0, 0])
+    with pytest.raises(CameraError, match=r"zero K.*distortion:=rectified"):
+        read_camera_info(only_p)
+    assert read_camera_info(only_p, "rectified").camera == CAMERA
+    moved = info(d=[0.1, 0, 0, 0, 0])
+    moved.p[0] = 50.0
+    for policy in ("rectify", "refuse"):  # an image_rect topic is what its name says
+        lens = read_camera_info(moved, policy, rectified=True)
+        assert (lens.model, lens.camera.fx) == ("", 50.0)
+    assert is_rectified("/cam/image_rect_color/compressed")
+    assert not is_rectified("/cam/color/image_raw")

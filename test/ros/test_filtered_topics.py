@@ -19,6 +19,7 @@ class Forgetful(FilteredTopics):
     def __init__(self, paired):
         self.paired = paired
         self._synchronizer = SimpleNamespace(slop=_slop(TOLERANCE_NS))
+        self.color = self.depth = SimpleNamespace(name="/image_raw")
 
     @property
     def _set(self):

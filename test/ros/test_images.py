@@ -2,6 +2,7 @@
 
 import array
 import struct
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -142,6 +143,159 @@ def test_compressed_depth_follows_compressed_depth_image_transport():
 def test_compressed_depth_of_another_form_is_refused_by_name(form, data, words):
     with pytest.raises(DepthError, match=words):
         depth_array(CompressedImage(format=form, data=data))
+
+
+def rvl(raw: np.ndarray) -> bytes:
+    """As RvlCodec::CompressRVL of compressed_depth_image_transport writes it."""
+    nibbles, previous, flat, at = [], 0, raw.ravel().astype(int).tolist(), 0
+
+    def write(value):
+        while True:
+            nibble, value = value & 7, value >> 3
+            nibbles.append(nibble | (8 if value else 0))
+            if not value:
+                return
+
+    while at < len(flat):
+        start = at
+        while at < len(flat) and flat[at] == 0:
+            at += 1
+        write(at - start)
+        start = at
+        while at < len(flat) and flat[at] != 0:
+            at += 1
+        write(at - start)
+        for value in flat[start:at]:
+            delta, previous = value - previous, value
+            write((delta << 1) ^ (delta >> 31))
+    nibbles += [0] * (-len(nibbles) % 8)
+    words = [sum(n << (28 - 4 * k) for k, n in enumerate(nibbles[i : i + 8])) for i in range(0, len(nibbles), 8)]
+    return struct.pack("<II", raw.shape[1], raw.shape[0]) + struct.pack(f"<{len(words)}I", *words)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rvl_depth_reads_back_and_a_cut_one_is_refused(seed):
+    rng = np.random.default_rng(seed)
+    raw = (rng.integers(0, 65535, (37, 53)) * (rng.random((37, 53)) < (0.0, 0.2, 0.9, 1.0)[seed])).astype(np.uint16)
+    packed = struct.pack("<iff", 0, 0, 0) + rvl(raw)
+    metres = depth_array(CompressedImage(format="16UC1; compressedDepth rvl", data=packed))
+    np.testing.assert_allclose(metres, np.where(raw == 0, np.nan, raw / 1000), rtol=1e-6)
+    with pytest.raises(DepthError, match="RVL"):
+        depth_array(CompressedImage(format="16UC1; compressedDepth rvl", data=packed[: 20 if seed == 0 else -40]))
+
+
+def test_depth_units_that_are_given_go_before_the_encoding():
+    raw = np.array([[0, 1, 5000]], np.uint16)
+    np.testing.assert_allclose(depth_array(message(raw, "16UC1"), 10000), [[np.nan, 1e-4, 0.5]], rtol=1e-6)
+    np.testing.assert_allclose(depth_array(compressed_depth(raw, "16UC1"), 10000), [[np.nan, 1e-4, 0.5]], rtol=1e-6)
+    _, png = cv2.imencode(".png", raw)
+    plain = CompressedImage(format="16UC1; png compressed ", data=png.tobytes())
+    np.testing.assert_allclose(depth_array(plain), [[np.nan, 0.001, 5.0]], rtol=1e-6)
+
+
+SMOOTH = np.repeat(np.repeat(np.array([[[200, 60, 30], [40, 180, 90]]], np.uint8), 16, 0), 16, 1)
+
+
+@pytest.mark.parametrize(
+    ("form", "pixels"),
+    [
+        ("jpeg", SMOOTH[..., ::-1]),
+        ("bgr8; jpeg compressed bgr8", SMOOTH[..., ::-1]),
+        ("rgb8; jpeg compressed bgr8", SMOOTH[..., ::-1]),
+        ("rgb8; jpeg compressed rgb8", SMOOTH),  # an RGB image given to a coder that takes BGR
+        ("rgb8; png compressed rgb8", SMOOTH),
+        ("bayer_rggb8; png compressed bgr8", SMOOTH[..., ::-1]),
+        ("rgb16; png compressed bgr16", SMOOTH[..., ::-1].astype(np.uint16) * 257),
+    ],
+)
+def test_compressed_colour_is_read_in_the_order_that_its_format_names(form, pixels):
+    _, data = cv2.imencode(".png" if "png" in form else ".jpg", pixels)
+    seen = color_array(CompressedImage(format=form, data=data.tobytes()))
+    assert np.abs(seen[4:12, 4:28].astype(int)[:, [0, -1]] - SMOOTH[4:12, 4:28][:, [0, -1]]).max() <= 6
+
+
+def mosaic(pattern: str) -> np.ndarray:
+    out = np.zeros(SMOOTH.shape[:2], np.uint8)
+    for k, letter in enumerate(pattern):
+        out[k // 2 :: 2, k % 2 :: 2] = SMOOTH[k // 2 :: 2, k % 2 :: 2, "rgb".index(letter)]
+    return out
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_bayer_mosaics_are_coloured_raw_and_compressed(pattern):
+    raw = mosaic(pattern)
+    _, png = cv2.imencode(".png", raw)
+    packed = CompressedImage(format=f"bayer_{pattern}8; png compressed ", data=png.tobytes())
+    sixteen = message(raw.astype(np.uint16) * 257, f"bayer_{pattern}16", big_endian=True)
+    for one in (message(raw, f"bayer_{pattern}8", padding=2), packed, sixteen):
+        seen = color_array(one)
+        assert np.abs(seen[4:12, [4, 28]].astype(int) - SMOOTH[4:12, [4, 28]]).max() <= 2
+
+
+@pytest.mark.parametrize(("encoding", "order"), [("uyvy", (1, 0)), ("yuv422", (1, 0)), ("yuyv", (0, 1))])
+def test_yuv_is_coloured(encoding, order):
+    to_yuv = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
+    yuv = (SMOOTH @ to_yuv.T + (16, 128, 128)).round().astype(np.uint8)  # BT.601
+    chroma = yuv[:, :, 1].copy()
+    chroma[:, 1::2] = yuv[:, 1::2, 2]
+    packed = np.stack([(yuv[:, :, 0], chroma)[i] for i in order], axis=-1)
+    seen = color_array(message(packed, encoding, padding=4))
+    assert np.abs(seen[4:12, [4, 28]].astype(int) - SMOOTH[4:12, [4, 28]]).max() <= 3
+
+
+def test_16_bit_colour_is_scaled_and_12_bit_colour_is_refused():
+    wide = SMOOTH.astype(np.uint16) * 257
+    np.testing.assert_array_equal(color_array(message(wide, "rgb16", big_endian=True)), SMOOTH)
+    np.testing.assert_array_equal(color_array(message(wide[..., ::-1], "bgr16")), SMOOTH)
+    with pytest.raises(ImageError, match="12-bit"):
+        color_array(message(wide // 16, "rgb16"))
+
+
+def test_a_depth_image_as_colour_is_refused_however_it_comes():
+    depth = np.full((8, 8), 1500, np.uint16)
+    _, png = cv2.imencode(".png", depth)
+    for one in (
+        message(depth, "mono16"),
+        CompressedImage(format="png", data=png.tobytes()),
+        CompressedImage(format="16UC1; png compressed ", data=png.tobytes()),
+        compressed_depth(depth, "16UC1"),
+    ):
+        with pytest.raises(ImageError, match="depth image"):
+            color_array(one)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
+def test_a_jpeg_that_was_cut_short_is_refused(share):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    data = cv2.imencode(".jpg", noise)[1].tobytes()
+    assert color_array(CompressedImage(format="jpeg", data=data + b"\0\0")).shape == (64, 64, 3)
+    with pytest.raises(ImageError, match="cut short"):
+        color_array(CompressedImage(format="jpeg", data=data[: int(share * len(data))]))
+
+
+class VendorBuffer:
+    """As `rosidl_buffer.Buffer`: no buffer protocol; what is in CPU memory can be iterated."""
+
+    def __init__(self, data, on_gpu=False):
+        self._data, self._on_gpu = data, on_gpu
+
+    def __len__(self):
+        return len(self._data)
+
+    def __getitem__(self, index):
+        if self._on_gpu:
+            raise RuntimeError("memory of device cuda:0")
+        return self._data[index]
+
+
+def test_image_data_of_a_vendors_buffer_is_read_or_refused_by_name():
+    plain = message(RGB, "rgb8")
+    fields = {name: getattr(plain, name) for name in ("header", "height", "width", "encoding", "step", "is_bigendian")}
+    readable = SimpleNamespace(**fields, data=VendorBuffer(plain.data))
+    np.testing.assert_array_equal(color_array(readable), RGB)
+    away = SimpleNamespace(**fields, data=VendorBuffer(plain.data, on_gpu=True))
+    with pytest.raises(ImageError, match=r"VendorBuffer, which cannot be read from the CPU.*cuda:0"):
+        color_array(away)
 
 
 def test_a_header_that_claims_gigapixels_is_refused_before_memory_is_taken():

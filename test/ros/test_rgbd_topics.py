@@ -7,16 +7,16 @@ import pytest
 import rclpy.time
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from n3d_core.errors import ConfigError
 from n3d_ros.errors import NoImageError
 from n3d_ros.frames.assembly import needs_depth_info
 from n3d_ros.grounding_parameters import GroundingParameters
-from n3d_ros.inputs import newest_topic
+from n3d_ros.inputs import newest_topic, rgbd_topics
 from n3d_ros.inputs.health import input_report
-from n3d_ros.inputs.rgbd_topics import RgbdTopics, explain_silence
+from n3d_ros.inputs.rgbd_topics import RgbdTopics, explain_silence, loss_cure
 from n3d_ros.playback.camera_node import frame_messages, stamped
 
 INPUTS = {"color": Image, "depth": Image, "info": CameraInfo, "depth_info": CameraInfo}
@@ -48,7 +48,7 @@ def test_of_compressed_images_the_sizes_are_not_known():
 @pytest.mark.parametrize(("distribution", "vendor"), [("jazzy", "FASTRTPS"), ("kilted", "FASTDDS")])
 def test_the_cure_of_lost_images_names_the_profile_as_the_distribution_does(monkeypatch, distribution, vendor):
     monkeypatch.setenv("ROS_DISTRO", distribution)
-    silent = SimpleNamespace(name="/color/image_raw", publishers=1, incompatible=lambda: "")
+    silent = SimpleNamespace(name="/color/image_raw", publishers=1, incompatible=lambda: "", is_reliable=True)
     told = explain_silence([silent])
     assert told.startswith("nothing on /color/image_raw yet from 1 publisher(s); if the camera does publish: ")
     assert f"or {vendor}_DEFAULT_PROFILES_FILE=config/fastdds_shm.xml for camera and node" in told
@@ -185,3 +185,148 @@ def test_a_new_stamp_leaves_the_messages_that_a_query_may_be_reading_alone(frame
     assert (new.color.header.stamp.sec, new.depth_info.header.stamp.sec, new.info.header.frame_id) == (7, 7, "optical")
     assert old.color.header.stamp.sec == 1
     assert new.color.data is old.color.data
+
+
+RELIABLE = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+def asked(topic):
+    profile = topic._subscription.qos_profile
+    return profile.reliability, profile.durability
+
+
+@pytest.mark.ros
+def test_the_inputs_ask_for_what_the_publishers_offer_also_of_those_that_come_later(client, frame):
+    topics = RgbdTopics(client.node)
+    assert asked(topics.color) == (ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
+    messages = frame_messages(frame, "optical")
+    driver = client.node.create_publisher(Image, "color/image_raw", RELIABLE)
+    latched = client.node.create_publisher(CameraInfo, "color/camera_info", LATCHED)
+    latched.publish(messages.info)  # once, before anybody listens reliably
+    client.until(lambda: topics.color.drain() is not None and topics.color.is_reliable)
+    client.until(topics.info.drain)
+    assert asked(topics.info) == (ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+    client.until(driver.get_subscription_count)
+    driver.publish(messages.color)
+    client.until(topics.color.drain)
+    another = client.node.create_publisher(Image, "color/image_raw", BEST_EFFORT)
+    client.until(lambda: topics.color.drain() and not topics.color.is_reliable)
+    assert len(topics.color.drain()) == 1  # what was taken is not forgotten
+    topics.close()
+    client.node.destroy_publisher(another)
+
+
+@pytest.mark.ros
+def test_qos_overrides_go_before_what_is_offered_durability_too(client, make_node, frame):
+    prefix = "qos_overrides./color/image_raw.subscription"
+    node = make_node(**{f"{prefix}.reliability": "best_effort", f"{prefix}.durability": "transient_local"})
+    topics = RgbdTopics(node)
+    client.node.create_publisher(Image, "color/image_raw", RELIABLE)
+    client.until(lambda: topics.color.drain() is not None and node.count_publishers("/color/image_raw"))
+    time.sleep(2 * newest_topic.ADAPT_EVERY_S)
+    topics.color.drain()
+    assert asked(topics.color) == (ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.TRANSIENT_LOCAL)
+    with pytest.raises(NoImageError, match=r"nothing on /color/image_raw: QoS cannot match \(.*leave out the param"):
+        topics.newest(20_000_000, "auto")
+    topics.close()
+
+
+@pytest.mark.ros
+def test_a_stream_that_stopped_is_told_as_that_and_not_as_a_matter_of_synchronisation(client, frame, monkeypatch):
+    topics = RgbdTopics(client.node)
+    published = {name: client.node.create_publisher(INPUTS[name], NAMES[i], 10) for i, name in enumerate(INPUTS)}
+    client.until(lambda: all(published[name].get_subscription_count() for name in ("color", "depth", "info")))
+    messages = frame_messages(frame, "optical")
+
+    def show(seconds, *names):
+        for name in names:
+            published[name].publish(getattr(stamped(messages, rclpy.time.Time(seconds=seconds)), name))
+
+    show(1, "color", "depth", "info")
+    client.until(lambda: all(topic.drain() for topic in topics.required))
+    began = time.monotonic()
+    second = 2
+    while time.monotonic() - began < 1.5:
+        show(second, "color", "info")
+        client.executor.spin_once(0.05)
+        topics.color.drain()
+        second += 1
+    with pytest.raises(NoImageError, match=r"/depth/image_raw has stopped: nothing has come on it for [12]\.\d s"):
+        client.until(lambda: show(second, "color") or topics.newest(20_000_000, "aligned"))
+    topics.close()
+
+
+@pytest.mark.ros
+def test_two_publishers_on_one_topic_are_named_and_give_no_rate(client, frame):
+    topics = RgbdTopics(client.node)
+    pair = [client.node.create_publisher(Image, "color/image_raw", 10) for _ in range(2)]
+    client.until(lambda: topics.color.publishers == 2)
+    messages = frame_messages(frame, "optical")
+
+    def report():
+        for publisher in pair:
+            publisher.publish(messages.color)
+        topics.color.drain()
+        return input_report(topics, GroundingParameters())
+
+    client.until(lambda: report() and topics.color.arrivals)
+    for _ in range(20):
+        report()
+    told = report()
+    name = client.node.get_fully_qualified_name()
+    assert any(f"2 publishers on /color/image_raw ({name}, {name})" in problem for problem in told.problems)
+    assert "/color/image_raw published_hz" not in told.values
+    assert not any("received" in problem for problem in told.problems)
+    topics.close()
+
+
+@pytest.mark.ros
+def test_inputs_that_were_closed_never_subscribe_again(client, frame):
+    topics = RgbdTopics(client.node)
+    published = {name: client.node.create_publisher(INPUTS[name], NAMES[i], 10) for i, name in enumerate(INPUTS)}
+    messages = frame_messages(frame, "optical")
+    messages.depth.header.frame_id = "depth_optical"  # so that the camera info of depth is wanted
+    client.until(lambda: all(published[name].get_subscription_count() for name in ("color", "depth", "info")))
+
+    def taken():
+        for name in ("color", "depth", "info"):
+            published[name].publish(getattr(messages, name))
+        return all(topic.drain() for topic in topics.required)
+
+    client.until(taken)
+    kept = topics.color.drain, topics.depth.drain
+    arrivals = [drain() for drain in kept]
+    topics.close()
+    topics.color.drain, topics.depth.drain = (lambda: arrivals[0]), (lambda: arrivals[1])  # a query that outlasts it
+    topics.drain("auto")
+    assert topics.depth_info.open_for_s == 0
+    assert [client.node.count_subscribers(f"/{name}") for name in NAMES] == [0, 0, 0, 0]
+
+
+@pytest.mark.ros
+def test_images_of_a_rectified_topic_are_known_by_its_name(make_node):
+    node = make_node("-r", "color/image_raw:=/cam/image_rect_color", "-r", "depth/image_raw:=/cam/depth/image_raw")
+    topics = RgbdTopics(node)
+    messages = topics._messages(None, None, None, None)
+    assert (messages.color_rectified, messages.depth_rectified) == (True, False)
+    topics.close()
+
+
+@pytest.mark.parametrize(
+    ("rmw", "words"),
+    [
+        ("rmw_cyclonedds_cpp", "CYCLONEDDS_URI"),
+        ("rmw_zenoh_cpp", "rmw_zenohd"),
+        ("rmw_fastrtps_cpp", "dds_profile:=shm"),
+        ("rmw_connextdds", "guide of rmw_connextdds"),
+    ],
+)
+@pytest.mark.parametrize("is_reliable", [False, True])
+def test_the_cure_of_loss_is_that_of_the_middleware_and_says_whether_qos_loses(monkeypatch, rmw, words, is_reliable):
+    monkeypatch.setattr(rgbd_topics, "get_rmw_implementation_identifier", lambda: rmw)
+    told = loss_cure([SimpleNamespace(is_reliable=is_reliable)])
+    assert words in told
+    assert ("set the driver's QoS to reliable" in told) is not is_reliable
+    assert ("fastdds" in told) is ("fastrtps" in rmw)
