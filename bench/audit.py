@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame_folder import TrueObject
-from n3d_core.reasoning.audit import CONTRADICTED, UNVERIFIABLE, VERIFIED, Verdict, audit
+from n3d_core.reasoning.old.audit import CONTRADICTED, UNVERIFIABLE, VERIFIED, Verdict, audit
 from training.questions.corruption import Corrupted, corrupt
 from training.questions.grounding import SceneObjects
 from training.questions.samples import SpatialSample

@@ -21,7 +21,7 @@ from n3d_core.language.structured import parse
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig, TextConfig, VisionConfig
 from n3d_core.network.model import N3DNetwork
-from n3d_core.reasoning.solving import answer_by_geometry
+from n3d_core.reasoning.old.solving import answer_by_geometry
 
 QUESTION = "How far is the red mug from the blue box?"
 GROUNDING = "bbox_0=Bbox(red mug,412,530,388,500,61,74,60)\nbbox_1=Bbox(blue box,640,518,455,500,140,122,133)"

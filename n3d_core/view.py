@@ -23,8 +23,8 @@ from n3d_core.language.box_grammar import BoxGrammar, Grammar
 from n3d_core.language.conditions import condition_names, first_sentence, mentioned, numbered_names, scene_condition
 from n3d_core.language.structured import BoxCode, serialise
 from n3d_core.preparation import prepare
-from n3d_core.reasoning.audit import audit
-from n3d_core.reasoning.solving import answer_by_geometry, answers_to
+from n3d_core.reasoning.old.audit import audit
+from n3d_core.reasoning.old.solving import answer_by_geometry, answers_to
 from n3d_core.results import Answer, AnswerFrom, BoxDecoded, Event, Grounding, Listener, StageStarted, TextDecoded
 from n3d_core.runtime import Runtime
 

@@ -5,20 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from n3d_core.reasoning.equations import Chain, Operand, read_chain
-from n3d_core.reasoning.expressions import (
-    QUANTITY,
-    UnreadableError,
-    Value,
-    evaluate,
-    literal_rounding,
-    literal_value,
-    numbers_in,
-    rounding_error,
-    variables_in,
-)
-from n3d_core.reasoning.facts import Facts
-from n3d_core.reasoning.findings import Finding, shown
+from n3d_core.reasoning.expressions import QUANTITY, Chain, Operand, UnreadableError, Value, read_chain
+from n3d_core.reasoning.facts import Facts, Slip, shown
 from n3d_core.reasoning.units import UNITS
 
 _HYPOTHESIS = re.compile(r"\((?:If|if) [^)]*\)")
@@ -26,8 +14,8 @@ _CLAUSE = re.compile(r"[.;:](?:\s+|$)|\s+(?=Step \d)|\s+and\s+")
 _EPSILON = 1e-6
 
 
-def check_equations(text: str, facts: Facts) -> Iterator[Finding]:
-    """Findings about all equations and comparisons of a held text (see `claims.hold_names`)."""
+def check_equations(text: str, facts: Facts) -> Iterator[Slip]:
+    """Slips about all equations and comparisons of a held text (see `claims.hold_names`)."""
     defined: dict[str, Value] = {}
     for clause in _clauses(_HYPOTHESIS.sub(" ", text)):
         if clause.strip().lower().startswith("if "):
@@ -55,7 +43,7 @@ class _Check:
     def __init__(self, chain: Chain, facts: Facts, defined: dict[str, Value]) -> None:
         self.chain, self.facts, self.known, self.defined = chain, facts, facts.variables, defined
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[Slip]:
         """All findings of the chain, in its order."""
         runs: list[list[Operand]] = [[self.chain.operands[0]]]
         between: list[str] = []
@@ -74,72 +62,78 @@ class _Check:
         """What the first operand that names a known quantity is, by the stated and by the exact boxes."""
         for operand in run:
             truths = [v for v in (self._value(operand, values) for values in self.known) if v is not None]
-            if truths and any(True for _ in variables_in(operand.node)):
+            if truths and operand.formula.variables:
                 return truths
         return []
 
     def _value(self, operand: Operand, variables: dict[str, Value]) -> Value | None:
         try:
-            value = evaluate(operand.node, {**self.defined, **variables})
+            value = operand.formula.value({**self.defined, **variables})
         except UnreadableError:
             return None
         return value if isinstance(value, tuple) else value * operand.scale
 
-    def _run(self, run: list[Operand]) -> Iterator[Finding]:
+    def _run(self, run: list[Operand]) -> Iterator[Slip]:
         truths = self._truths(run)
         name = run[0].text
-        for variable in (v for operand in run for v in variables_in(operand.node)):
+        for variable in (v for operand in run for v in operand.formula.variables):
             if QUANTITY.fullmatch(variable) and variable not in self.known[0] and variable not in self.defined:
-                yield Finding(self.chain.text, f"{variable} stands for no quantity of the question's objects")
+                yield Slip(self.chain.text, f"{variable} names no quantity of the objects in question")
         before: tuple[Value, float] | None = (
             None  # the value and tolerance of the operand before, where it was computed
         )
         for operand in run:
-            literal = literal_value(operand.node)
+            literal = operand.formula.literal
             if literal is None:
                 yield from self._expression(operand, truths, name)
                 before = self._computed(operand)
                 continue
             value = literal if isinstance(literal, tuple) else literal * operand.scale
             decimals = UNITS[operand.unit].decimals if operand.unit else 2
-            tolerance = literal_rounding(operand.node, decimals) * operand.scale + _EPSILON
+            tolerance = operand.formula.rounding(decimals) * operand.scale + _EPSILON
             follows = before is not None and _close(value, before[0], tolerance + before[1])
             if truths and not follows and not any(self._fits(name, value, t, tolerance) for t in truths):
-                yield Finding(self.chain.text, f"{name} is {shown(_like(truths[0], value))}, not {operand.text}")
+                yield Slip(
+                    self.chain.text,
+                    f"the step says {name} = {operand.text}, but the boxes give {shown(_like(truths[0], value))}",
+                )
             elif not truths and before is not None and not follows:
-                yield Finding(self.chain.text, f"this gives {shown(before[0])}, not {operand.text}")
+                yield Slip(self.chain.text, f"the numbers of the step give {shown(before[0])}, not {operand.text}")
             before = (value, 0.0) if not isinstance(value, tuple) and operand.unit else None
-        last = literal_value(run[-1].node)
+        last = run[-1].formula.literal
         if not truths and last is not None and len(run) > 1 and name.isidentifier():
             self.defined[name] = last if isinstance(last, tuple) else last * run[-1].scale
 
     def _computed(self, operand: Operand) -> tuple[Value, float] | None:
         """The value of an expression of numbers alone, with what their rounding makes uncertain."""
-        if any(True for _ in variables_in(operand.node)):
+        if operand.formula.variables:
             value = self._value(operand, {})  # of quantities that the text itself has defined
             return None if value is None else (value, 0.0)
         try:
-            return evaluate(operand.node, {}), 0.0
+            return operand.formula.value({}), 0.0
         except UnreadableError:
             return None
 
-    def _expression(self, operand: Operand, truths: list[Value], name: str) -> Iterator[Finding]:
-        for number in numbers_in(operand.node):
+    def _expression(self, operand: Operand, truths: list[Value], name: str) -> Iterator[Slip]:
+        for number in operand.formula.numbers:
             off = (number.rounding() if number.decimals else 0.0) + _EPSILON
             fits = (abs(abs(number.value) - known) <= off for known in self.facts.numbers)
             if not any(fits) and not self._is_defined(number.value):
-                yield Finding(self.chain.text, f"{shown(number.value)} in {operand.text} is no number of these boxes")
+                axis = name[0].lower() if re.match("[XYZ]_", name) else ""
+                meant = self.facts.misread(number.value, axis)
+                unknown = f"the step uses {shown(number.value)}, which is no number of these boxes"
+                yield Slip(self.chain.text, meant or unknown)
                 return
-        pure = not any(True for _ in variables_in(operand.node))
+        pure = not operand.formula.variables
         try:
-            slack = rounding_error(operand.node) if pure else 0.0
+            slack = operand.formula.rounding_error() if pure else 0.0
         except UnreadableError:
-            yield Finding(self.chain.text, f"{operand.text} has no value")
+            yield Slip(self.chain.text, f"{operand.text} has no value")
             return
         values = [self._value(operand, {})] if pure else [self._value(operand, v) for v in self.known]
         found = [v for v in values if v is not None]
         if truths and found and not any(self._fits(name, v, t, slack + 0.006) for v in found for t in truths):
-            yield Finding(self.chain.text, f"{operand.text} gives {shown(found[0])}, but {name} is {shown(truths[0])}")
+            yield Slip(self.chain.text, f"{operand.text} gives {shown(found[0])}, but {name} is {shown(truths[0])}")
 
     def _is_defined(self, value: float) -> bool:
         return any(abs(abs(value) - abs(v)) < 0.01 for v in self.defined.values() if not isinstance(v, tuple))
@@ -151,16 +145,16 @@ class _Check:
             return min(apart, 360.0 - apart) <= tolerance
         return _close(value, _like(truth, value), tolerance)
 
-    def _comparison(self, sign: str, left: list[Operand], right: list[Operand]) -> Iterator[Finding]:
+    def _comparison(self, sign: str, left: list[Operand], right: list[Operand]) -> Iterator[Slip]:
         pairs = list(zip(self._truths(left), self._truths(right), strict=False))
         if not pairs:
-            a, b = (literal_value(run[-1].node) for run in (left, right))
+            a, b = (run[-1].formula.literal for run in (left, right))
             pairs = [(a, b)] if a is not None and b is not None else []
         scalars = [(a, b) for a, b in pairs if not isinstance(a, tuple) and not isinstance(b, tuple)]
         if scalars and not any(_compares(sign, a, b) for a, b in scalars):
             a, b = scalars[0]
-            step = f"{left[0].text} is {shown(a)} and {right[0].text} is {shown(b)}"
-            yield Finding(self.chain.text, f"{step}: {left[0].text} {sign} {right[0].text} is wrong")
+            said = f"the step says {left[0].text} {sign} {right[0].text}"
+            yield Slip(self.chain.text, f"{said}, but they are {shown(a)} and {shown(b)}")
 
 
 def _compares(sign: str, a: float, b: float) -> bool:

@@ -1,6 +1,6 @@
 """Audits a model's answer: reads its reasoning and its answer, and recomputes both from the boxes.
 
-What is checked, all against the boxes as they are and as the prompt states them (2 decimals):
+Checked against the boxes as they are and as the prompt states them (2 decimals):
 
 * stated boxes and centres,
 * every equation and comparison, each side against the other and against the boxes,
@@ -8,35 +8,42 @@ What is checked, all against the boxes as they are and as the prompt states them
 * the answer itself, and that it repeats what the reasoning found.
 
 The verdict is about the **answer**: a right answer with a slip on the way is `verified`, and its reason names the slip.
+Whether the objects are there at all is decided before, by evidence: `not_seen` never comes from here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from n3d_core.errors import QueryError
-from n3d_core.geometry.boxes import Box3D
-from n3d_core.reasoning.answers import Answer, read_answer
+from n3d_core.reasoning import relations
 from n3d_core.reasoning.arithmetic import check_equations
-from n3d_core.reasoning.boxes_stated import check_enumeration, check_measures, check_stated_boxes
-from n3d_core.reasoning.claim_checks import FROM_FOUR_DECIMALS, FROM_TWO_DECIMALS, check_claims, check_rules
+from n3d_core.reasoning.checks import (
+    FROM_FOUR_DECIMALS,
+    FROM_TWO_DECIMALS,
+    check_claims,
+    check_enumeration,
+    check_measures,
+    check_rules,
+    check_stated_boxes,
+)
 from n3d_core.reasoning.claims import hold_names
-from n3d_core.reasoning.facts import Facts
-from n3d_core.reasoning.findings import Finding
+from n3d_core.reasoning.doubt import spread
+from n3d_core.reasoning.facts import Facts, Slip
+from n3d_core.reasoning.outcome import EQUAL, Outcome, evaluate, gain_of, measured, plain
 from n3d_core.reasoning.question import DISTANCES, SIZES, Question
-from n3d_core.reasoning.reading import read_question
 from n3d_core.reasoning.relations import as_stated
-from n3d_core.reasoning.roles import Roles, resolve
-from n3d_core.reasoning.solving import EQUAL, Value, solve, value_of
-from n3d_core.reasoning.units import Length, find_lengths, length_text, to_metres
+from n3d_core.reasoning.said import Amount, Said, Whereabouts, read_answer
+from n3d_core.reasoning.solve import Solution
+from n3d_core.reasoning.units import Length, find_lengths, length_text
 
-Outcome = Literal["verified", "contradicted", "unverifiable"]
-VERIFIED: Outcome = "verified"
-CONTRADICTED: Outcome = "contradicted"
-UNVERIFIABLE: Outcome = "unverifiable"
+Verdict = Literal["verified", "contradicted", "unverifiable", "not_seen"]
+VERIFIED: Verdict = "verified"
+CONTRADICTED: Verdict = "contradicted"
+UNVERIFIABLE: Verdict = "unverifiable"
+NOT_SEEN: Verdict = "not_seen"
 
 _NAMED = 4  # wrong steps that a reason spells out
 _RUN = re.compile(r"\S{200,}")  # what a model may write without end is no step that could be checked
@@ -46,53 +53,39 @@ _HEDGE = re.compile(r"\b(?:about|approximately|roughly|nearly|almost|approx)\b",
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Finding:
     """The outcome of an audit.
 
     Attributes:
         verdict: `verified`, `contradicted` or `unverifiable`, about the answer.
-        corrected: the right answer in words where it is contradicted, otherwise empty.
-        reason: the first step that went wrong, or why nothing can be said; for a right answer the wrong steps on the
-            way; empty where all is right.
-        findings: every step that the boxes contradict, in the order of the text.
+        reason: for a person: the first step that went wrong, or why nothing can be said; for a right answer the wrong
+            steps on the way; empty where all is right.
+        slips: every step that the boxes contradict, in the order of the text.
     """
 
-    verdict: Outcome
-    corrected: str
+    verdict: Verdict
     reason: str
-    findings: tuple[Finding, ...]
+    slips: tuple[Slip, ...]
 
 
-def audit(
-    question: str, boxes: Sequence[Box3D], reasoning: str, answer: str, names: Sequence[str] | None = None
-) -> Verdict:
-    """Judges a model's answer by the boxes that it was given.
+def audit(solution: Solution, reasoning: str, said: str) -> Finding:
+    """Judges a model's answer by the boxes.
 
     Args:
-        question: the question as it was asked.
-        boxes: the boxes that the reasoning is about, optical frame.
+        solution: what the boxes give; its names are what the prompt called the boxes (`4_chair`).
         reasoning: the chain of thought (with or without `<think>` marks); may be empty.
-        answer: the answer after it.
-        names: what the prompt called the boxes (`4_chair`), parallel to `boxes`; their labels if None.
+        said: the answer after it.
     """
-    reasoning, answer = _split(reasoning, answer)
-    called = tuple(b.label for b in boxes) if names is None else tuple(names)
-    read = read_question(question, called)
-    if read is None:
-        return Verdict(UNVERIFIABLE, "", f"the question {question!r} is of no kind that geometry can answer", ())
-    try:
-        roles = resolve(read, boxes, called)
-    except QueryError as error:
-        return Verdict(UNVERIFIABLE, "", str(error), ())
-    facts = Facts(read, roles, called, tuple(boxes))
-    slips = check_text(reasoning, facts) + _unrepeated(read, reasoning, answer)
-    return _verdict(read, roles, answer, slips, check_answer_claims(answer, facts))
+    reasoning, said = _split(reasoning, said)
+    facts = Facts(solution.question, solution.scene, solution.outcome)
+    slips = check_text(reasoning, facts) + _unrepeated(solution.question, reasoning, said)
+    return _finding(solution, said, slips, check_answer_claims(said, facts))
 
 
-def check_text(reasoning: str, facts: Facts) -> list[Finding]:
+def check_text(reasoning: str, facts: Facts) -> list[Slip]:
     """All steps of a reasoning that the boxes contradict, in the order of the text."""
-    held, names = hold_names(reasoning, [*facts.called, *facts.question.names, "camera"])
-    findings = [
+    held, names = _held(reasoning, facts)
+    slips = [
         *check_stated_boxes(held, facts, names),
         *check_measures(held, facts, names),
         *check_enumeration(held, facts, names),
@@ -102,17 +95,21 @@ def check_text(reasoning: str, facts: Facts) -> list[Finding]:
     ]
     flat = " ".join(reasoning.split())
 
-    def place(finding: Finding) -> int:
-        at = flat.find(_released(finding.step, names))
+    def place(slip: Slip) -> int:
+        at = flat.find(_released(slip.step, names))
         return at if at >= 0 else len(flat)
 
-    return sorted((Finding(_released(f.step, names), _released(f.problem, names)) for f in findings), key=place)
+    return sorted((Slip(_released(s.step, names), _released(s.problem, names)) for s in slips), key=place)
 
 
-def check_answer_claims(answer: str, facts: Facts) -> list[Finding]:
+def check_answer_claims(said: str, facts: Facts) -> list[Slip]:
     """Claims of the answer itself that the boxes contradict; it is given in the asked view."""
-    held, names = hold_names(answer, [*facts.called, *facts.question.names, "camera"])
+    held, names = _held(said, facts)
     return list(check_claims(held, facts, names, facts.question.opposite))
+
+
+def _held(text: str, facts: Facts) -> tuple[str, dict[str, str]]:
+    return hold_names(text, [*facts.scene.names, *(p.label for p in facts.question.objects), "camera"])
 
 
 def _released(text: str, names: dict[str, str]) -> str:
@@ -121,73 +118,134 @@ def _released(text: str, names: dict[str, str]) -> str:
     return text
 
 
-def _split(reasoning: str, answer: str) -> tuple[str, str]:
+def _split(reasoning: str, said: str) -> tuple[str, str]:
     """Takes off the marks, runs that nobody can read, and a reasoning that came with the answer."""
-    if "</think>" in answer:
-        inside, _, answer = answer.rpartition("</think>")
+    if "</think>" in said:
+        inside, _, said = said.rpartition("</think>")
         reasoning = f"{reasoning} {inside}"
-    reasoning, answer = (_RUN.sub(" ", _THINK.sub(" ", text)).strip() for text in (reasoning, answer))
-    return reasoning, answer
+    reasoning, said = (_RUN.sub(" ", _THINK.sub(" ", text)).strip() for text in (reasoning, said))
+    return reasoning, said
 
 
-def _verdict(question: Question, roles: Roles, answer: str, slips: list[Finding], false: list[Finding]) -> Verdict:
+def _finding(solution: Solution, text: str, slips: list[Slip], false: list[Slip]) -> Finding:
     """The verdict, from the wrong steps of the reasoning and the false claims of the answer."""
-    findings = (*slips, *false)
-    said = read_answer(question, roles.names, answer)
+    question, found = solution.question, (*slips, *false)
+    said = read_answer(question, solution.roles.names, text)
     if said is None and not false:
-        why = f"the answer {answer!r} cannot be read as {_wanted(question)}"
-        return Verdict(UNVERIFIABLE, "", why, findings)
-    values = _truths(question, roles)
-    if EQUAL in values and said not in values:
-        return Verdict(UNVERIFIABLE, "", "the boxes do not tell the objects apart in this", findings)
-    if said is not None and not false and any(_agrees(question, said, v, answer) for v in values):
-        reason = f"the answer is right, its steps are not: {_named(slips)}" if slips else ""
-        return Verdict(VERIFIED, "", reason, findings)
-    corrected = solve(question, roles).text
-    first = findings[0] if findings else Finding(answer, f"the boxes give: {corrected}")
-    return Verdict(CONTRADICTED, corrected, f"{first.problem} (in {first.step!r})", findings or (first,))
+        return Finding(UNVERIFIABLE, f"The answer {text!r} cannot be read as {_wanted(question)}.", found)
+    outcomes = _outcomes(solution)
+    if said is not None and EQUAL in [plain(question, o) for o in outcomes] and said == EQUAL:
+        return Finding(VERIFIED, "", found)
+    if solution.doubt:
+        return Finding(UNVERIFIABLE, solution.doubt, found)
+    if said is not None and not false and any(_agrees(question, said, o, text) for o in outcomes):
+        return Finding(VERIFIED, _ended(f"the answer is right, but {_named(slips)}") if slips else "", found)
+    if said is not None and _within_spread(solution, said):
+        slips = [*slips, *(false or [Slip(text, f"the boxes give: {solution.text.rstrip('.')}")])]
+        return Finding(VERIFIED, _ended(f"the answer is right within the boxes' uncertainty; {_named(slips)}"), found)
+    first = found[0] if found else Slip(text, f"the boxes give: {solution.text.rstrip('.')}")
+    return Finding(CONTRADICTED, _ended(f"{first.problem} (in '{first.step.rstrip('.')}')"), found or (first,))
 
 
-def _named(slips: list[Finding]) -> str:
+def _named(slips: list[Slip]) -> str:
     """What is wrong with the first few steps."""
     more = f"; and {len(slips) - _NAMED} more" if len(slips) > _NAMED else ""
-    return "; ".join(slip.problem for slip in slips[:_NAMED]) + more
+    return "; ".join(slip.problem.rstrip(".") for slip in slips[:_NAMED]) + more
 
 
-def _truths(question: Question, roles: Roles) -> list[Value]:
-    """The answer by the exact boxes and by the stated ones."""
-    stated = Roles(roles.names, tuple(as_stated(b) for b in roles.boxes))
-    return [value_of(question, roles), value_of(question, stated)]
+def _ended(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
-def _agrees(question: Question, said: Answer, truth: Value, text: str) -> bool:
+def _outcomes(solution: Solution) -> list[Outcome]:
+    """What the exact boxes give, and what the stated ones do."""
+    stated = solution.scene.moved([as_stated(b) for b in solution.scene.boxes])
+    try:
+        return [solution.outcome, evaluate(solution.question, stated)]
+    except QueryError:  # rounded boxes may leave a phrase without an object
+        return [solution.outcome]
+
+
+def _agrees(question: Question, said: Said, outcome: Outcome, text: str) -> bool:
     if isinstance(said, Length):
-        if isinstance(truth, str | tuple):
-            return False
-        metres = to_metres(float(truth), question.unit)
-        slack = said.resolution + (FROM_FOUR_DECIMALS if said.unit == "m" else FROM_TWO_DECIMALS)
-        if _HEDGE.search(text):
-            slack = max(slack, _HEDGED * metres)
-        return abs(said.metres - metres) <= slack
-    return said == truth
+        return abs(said.metres - outcome.value.number) <= _slack(said, text)
+    if isinstance(said, Amount):
+        apart = abs(said.value - _amount(question, outcome))
+        return min(apart, abs(360.0 - apart)) <= _amount_slack(question, said)
+    if isinstance(said, Whereabouts):
+        return _is_there(said, outcome, text)
+    truth = plain(question, outcome)
+    if question.type == "related" and isinstance(said, tuple) and isinstance(truth, tuple):
+        return set(said) == set(truth)
+    return said == truth and type(said) is type(truth)
+
+
+def _slack(said: Length, text: str) -> float:
+    slack = said.resolution + (FROM_FOUR_DECIMALS if said.unit == "m" else FROM_TWO_DECIMALS)
+    return max(slack, _HEDGED * said.metres) if _HEDGE.search(text) else slack
+
+
+def _amount(question: Question, outcome: Outcome) -> float:
+    """The signed number that an `Amount` states."""
+    boxes = outcome.roles.boxes
+    if question.form == "difference":
+        return gain_of(question, boxes)
+    if question.type == "volume":
+        return measured(question, boxes) * 1000.0
+    return relations.direction_degrees(boxes[0], boxes[1])
+
+
+def _amount_slack(question: Question, said: Amount) -> float:
+    """The rounding of what the amount was computed from: metres with 2 decimals, or an angle between such."""
+    if question.type == "direction":
+        return said.resolution + 0.1
+    return said.resolution + FROM_TWO_DECIMALS
+
+
+def _is_there(said: Whereabouts, outcome: Outcome, text: str) -> bool:
+    """Whether an object is where an answer says, as far as it says it: its distance (or depth), hour and side."""
+    camera, box = outcome.roles.boxes
+    lengths = (relations.distance(camera, box), relations.measure_z(box))
+    if said.away is not None and all(abs(said.away.metres - v) > _slack(said.away, text) for v in lengths):
+        return False
+    if said.hour is not None and said.hour != relations.clock_direction(camera, box):
+        return False
+    return not said.side or said.side == ("left" if box.center[0] < 0 else "right")
+
+
+def _within_spread(solution: Solution, said: Said) -> bool:
+    """Whether a length is as near to the boxes' as they are sure of it."""
+    if isinstance(said, Length):
+        return abs(said.metres - solution.value.number) <= spread(solution.question, solution.scene, solution.outcome)
+    return False
 
 
 def _wanted(question: Question) -> str:
-    if question.type in SIZES + DISTANCES:
+    if question.form == "yes_no":
+        return "yes or no"
+    if question.type == "volume":
+        return "a number of liters"
+    if question.type in SIZES + DISTANCES or question.form == "difference":
         return "a length with its unit"
-    kinds = {"direction": "an hour from 1 to 12", "count": "a number", "depth_order": "all objects in order"}
-    forms = {"yes_no": "yes or no", "choice": "one of the objects", "free": "one of the two relations"}
-    return kinds.get(question.type) or forms[question.form]
+    kinds = {
+        "direction": "degrees to a side" if question.unit == "deg" else "an hour from 1 to 12",
+        "count": "a number",
+        "depth_order": "all objects in order",
+        "order": "all objects in order",
+        "position": "a direction or a distance",
+        "related": "some of the objects",
+    }
+    return kinds.get(question.type) or ("one of the two relations" if question.form == "free" else "one of the objects")
 
 
-def _unrepeated(question: Question, reasoning: str, answer: str) -> list[Finding]:
-    """A finding if the answer's length is not the one that the reasoning ends with."""
-    if question.type not in SIZES + DISTANCES:
+def _unrepeated(question: Question, reasoning: str, said: str) -> list[Slip]:
+    """A slip if the answer's length is not the one that the reasoning ends with."""
+    if question.type not in SIZES + DISTANCES or question.form == "yes_no":
         return []
-    said, found = find_lengths(answer), find_lengths(reasoning)
-    if not said or not found:
+    lengths, found = find_lengths(said), find_lengths(reasoning)
+    if not lengths or not found:
         return []
-    ending = [f for f in found if f.unit == said[-1].unit][-2:]
-    if not ending or any(abs(f.metres - said[-1].metres) <= f.resolution + said[-1].resolution for f in ending):
+    ending = [f for f in found if f.unit == lengths[-1].unit][-2:]
+    if not ending or any(abs(f.metres - lengths[-1].metres) <= f.resolution + lengths[-1].resolution for f in ending):
         return []
-    return [Finding(answer, f"the reasoning found {length_text(ending[-1].metres, ending[-1].unit)}")]
+    return [Slip(said, f"the reasoning found {length_text(ending[-1].metres, ending[-1].unit)}")]

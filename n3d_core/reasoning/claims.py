@@ -10,35 +10,136 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from n3d_core.reasoning.expressions import QUANTITY
-from n3d_core.reasoning.names import normal, strip_article
+from n3d_core.reasoning.nouns import normal, strip_article
 from n3d_core.reasoning.units import NUMBER_PATTERN, UNIT_PATTERN, Length, find_lengths
-from n3d_core.reasoning.wording import (
-    ATTRIBUTE_PHRASES,
-    CAMERA,
-    RELATION_PHRASES,
-    SUPERLATIVE_ADJECTIVES,
-    any_of,
-    predicate_of,
+
+THAN = r"(?:than|compared (?:to|with)|relative to|as compared to|when compared to)"
+CAMERA = (
+    r"(?:(?:the |this )?(?:camera|viewer|observer|photographer)(?: taking this (?:photo|picture|image))?|us|me|you)"
 )
+_FAR = r"(?:more|further|farther)"
+_MORE = r"(?:more|greater|larger|bigger|most|greatest|largest|biggest)"
+_LESS = r"(?:less|smaller|lesser|lower|least|smallest|lowest)"
+
+
+def _side(word: str) -> str:
+    """Between A and B: `to the left of`, `further left than`, `on the left-hand side of`."""
+    side = rf"{word}(?:[- ]hand)?(?: side)?"
+    return rf"(?:{_FAR} )?(?:(?:to|on|at|towards?) )?(?:the |its )?{side} (?:of|from|{THAN})"
+
+
+def _end(word: str) -> str:
+    """Of one among several: `leftmost`, `further to the left`, `on the left side`."""
+    how = r"(?:(?:further|farther|furthest|farthest|most|more) )?"
+    return rf"{word}[- ]?most|{how}(?:(?:to|on|at|towards?) )?(?:the )?{word}(?:[- ]hand)?(?: side)?"
+
+
+def _extent(noun: str, more: str) -> str:
+    return rf"(?:an? |the )?{more} (?:in )?{noun}"
+
+
+RELATION_PHRASES: tuple[tuple[str, str], ...] = (
+    ("left", _side("left")),
+    ("right", _side("right")),
+    ("front", rf"in front of|ahead of|in the foreground of|in front {THAN}|(?:closer|nearer)(?: to {CAMERA})? {THAN}"),
+    ("behind", r"(?:further |farther )?behind|in back of|at the back of|beyond"),
+    ("behind", rf"(?:further|farther)(?: away| back)?(?: from {CAMERA})? {THAN}"),
+    ("above", rf"above|over|higher(?: up)? {THAN}|at a (?:higher|greater) (?:position|elevation|level) {THAN}"),
+    ("below", rf"below|beneath|lower(?: down)? {THAN}"),
+    ("below", rf"at a lower (?:position|elevation|level) {THAN}"),
+    ("wider", rf"(?:wider|broader|{_extent('width', _MORE)}|(?:larger|greater) in width) {THAN}"),
+    ("thinner", rf"(?:thinner|narrower|slimmer|less (?:wide|broad)|{_extent('width', _LESS)}) {THAN}"),
+    ("taller", rf"(?:taller|{_extent('height', _MORE)}) {THAN}"),
+    ("shorter", rf"(?:shorter|less tall|{_extent('height', _LESS)}) {THAN}"),
+    ("bigger", rf"(?:bigger|larger|more voluminous|{_extent('(?:size|volume)', _MORE)}) {THAN}"),
+    ("smaller", rf"(?:smaller|tinier|less (?:big|large|voluminous)|{_extent('(?:size|volume)', _LESS)}) {THAN}"),
+    ("longer", rf"(?:longer|{_extent('length', _MORE)}) {THAN}"),
+    ("less_long", rf"(?:shorter in length|less long|{_extent('length', _LESS)}) {THAN}"),
+    ("thicker", rf"(?:thicker|{_extent('thickness', _MORE)}) {THAN}"),
+    ("less_thick", rf"(?:less thick|{_extent('thickness', _LESS)}) {THAN}"),
+)
+"""(predicate, pattern) of what stands between A and B: `A is <phrase> B`."""
+
+PLACE_PHRASES: tuple[tuple[str, str], ...] = (
+    ("on", r"on(?: top of)?"),
+    ("under", r"under(?:neath)?"),
+    ("inside", r"inside(?: of)?"),
+    ("next_to", r"next to|beside|adjacent to"),
+    ("between", r"between|in between"),
+)
+"""(place, pattern) of what stands between A and what it is placed by."""
+
+SUPERLATIVE_ADJECTIVES: tuple[tuple[str, str], ...] = (
+    ("left", r"left[- ]?most"),
+    ("right", r"right[- ]?most"),
+    ("front", r"nearest|closest|frontmost|foremost"),
+    ("behind", r"furthest|farthest|rearmost|deepest|most distant"),
+    ("above", r"highest|topmost|uppermost"),
+    ("below", r"lowest|bottommost|lowermost"),
+    ("wider", r"widest|broadest"),
+    ("thinner", r"thinnest|narrowest|slimmest"),
+    ("taller", r"tallest"),
+    ("shorter", r"shortest"),
+    ("bigger", r"biggest|largest"),
+    ("smaller", r"smallest|tiniest"),
+    ("longer", r"longest"),
+    ("less_long", r"shortest in length|least long"),
+    ("thicker", r"thickest"),
+    ("less_thick", r"least thick"),
+)
+"""(predicate, pattern) of adjectives that stand before a noun: `the <adjective> mug`."""
+
+_SIZED = r"(?: in (?:size|volume|terms of size))?"
+ATTRIBUTE_PHRASES: tuple[tuple[str, str], ...] = (
+    ("left", _end("left")),
+    ("right", _end("right")),
+    ("front", rf"(?:closer|closest|nearer|nearest)(?: to {CAMERA})?|(?:most )?in front|in the foreground|less deep"),
+    ("front", _extent("depth", _LESS)),
+    ("behind", rf"(?:further|farther|furthest|farthest)(?: away)?(?: back)?(?: from {CAMERA})?|behind|deeper"),
+    ("behind", rf"(?:most|more) distant(?: from {CAMERA})?|at the back|{_extent('depth', _MORE)}"),
+    ("above", r"(?:higher|highest)(?: up)?|above|on top|at a higher (?:position|level|elevation)"),
+    ("below", r"(?:lower|lowest)(?: down)?|below|underneath|at a lower (?:position|level|elevation)"),
+    ("wider", rf"wider|broader|{_extent('width', _MORE)}"),
+    ("thinner", rf"thinner|narrower|slimmer|(?:less|least) (?:wide|broad)|{_extent('width', _LESS)}"),
+    ("taller", rf"taller|{_extent('height', _MORE)}"),
+    ("shorter", rf"shorter|(?:less|least) tall|{_extent('height', _LESS)}"),
+    (
+        "bigger",
+        rf"(?:bigger|biggest|larger|largest){_SIZED}|{_extent('(?:size|volume)', _MORE)}|(?:more|most) voluminous",
+    ),
+    (
+        "smaller",
+        rf"(?:smaller|smallest|tinier){_SIZED}|{_extent('(?:size|volume)', _LESS)}|(?:less|least) (?:big|large)",
+    ),
+    *SUPERLATIVE_ADJECTIVES,
+)
+"""(predicate, pattern) of what one of several objects is: `which is <phrase>?`"""
+
+
+def any_of(table: tuple[tuple[str, str], ...]) -> str:
+    """One alternation of a table's patterns."""
+    return "(?:" + "|".join(pattern for _, pattern in table) + ")"
+
+
+def predicate_of(phrase: str, table: tuple[tuple[str, str], ...]) -> str | None:
+    """The predicate whose pattern is the whole `phrase`, None if none is."""
+    phrase = " ".join(phrase.split())
+    return next((name for name, pattern in table if _whole(pattern).fullmatch(phrase)), None)
+
+
+@cache
+def _whole(pattern: str) -> re.Pattern[str]:
+    return re.compile(rf"(?:{pattern})", re.IGNORECASE)
+
 
 _HOLDER = re.compile(r"\u27e6(\d+)\u27e7")
 _PRONOUNS = {
-    "it",
-    "they",
-    "this",
-    "that",
-    "which",
-    "object",
-    "former",
-    "latter",
-    "one",
-    "answer",
-    "other",
-    "first",
-    "second",
-}
+    "it", "they", "this", "that", "which", "object", "former", "latter", "one", "answer", "other", "first", "second",
+    "nothing",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,11 +147,12 @@ class Claim:
     """A statement about objects.
 
     Attributes:
-        kind: `relation`, `closer`, `closest`, `extreme`, `attribute`, `order`, `size`, `distance`, `direction`, `count`
-            or `whether` (a pair of objects whose relation is about to be determined; it states nothing yet).
+        kind: `relation`, `place`, `difference`, `closer`, `closest`, `extreme`, `attribute`, `order`, `size`,
+            `distance`, `direction`, `count` or `whether` (a pair of objects whose relation is about to be determined;
+            it states nothing yet).
         names: the objects in the order of their roles.
         predicate: relation, `closer`/`farther`, the kind of size or distance, or the sign of an order.
-        lengths: stated lengths, for sizes and distances: equal ones in several units.
+        lengths: stated lengths, for sizes, distances and differences: equal ones in several units.
         number: stated hour or count.
         negated: whether it is denied ("is not wider than").
         opposite: whether its sentence speaks of the opposite view.
@@ -96,10 +198,11 @@ _LENS = rf"(?P<len>{_LEN}(?: ?(?:=|\(|or|,) ?{_LEN}\)?)*)"
 _REL = any_of(RELATION_PHRASES)
 _FAR = r"(?P<far>farther|further|farthest|furthest)"
 _NEAR = r"(?P<near>closer|nearer|closest|nearest)"
-_SIZE = r"(?P<size>width|height|length|depth|wide|tall|high|long|deep)"
+_SIZE = r"(?P<size>width|height|length|thickness|depth|wide|tall|high|long|thick|deep)"
 _SIZES = {
     "width": "width", "wide": "width", "height": "height", "tall": "height", "high": "height",
-    "length": "length", "long": "length", "depth": "length", "deep": "length",
+    "length": "length", "long": "length", "depth": "length", "deep": "length", "thickness": "thickness",
+    "thick": "thickness",
 }  # fmt: skip
 _SO = (
     r"(?:(?:so|therefore|thus|hence|then|and|but|since|because|as|we (?:can )?(?:see|conclude|find) that|it "
@@ -112,12 +215,15 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("closer", rf"{{a}} {_BE} (?P<not>not )?(?:{_NEAR}|{_FAR})(?: away)? (?:to|from) {{b}} than (?:it is )?(?:to "
     rf"|from )?{{c}}"),
     ("closest", rf"{{a}} {_BE} (?P<not>not )?(?:the )?(?:{_NEAR}|{_FAR})(?: away)?(?: object)? (?:to|from) {{b}}"),
+    ("place", rf"{{a}} {_BE} (?P<not>not )?(?P<place>{any_of(PLACE_PHRASES)}) (?P<b>{_H})(?: and (?P<c>{_H}))?"),
+    ("difference", rf"{{a}} {_BE} {_LENS} (?P<rel>{_REL}) {{b}}"),
     ("relation", rf"{{a}} {_BE} (?P<not>not )?(?P<rel>{_REL}) {{b}}"),
     ("size", rf"the {_SIZE} of {{a}} (?:is|equals|measures) {_LENS}"),
     ("size", rf"{{a}} (?:is|measures|stands) {_LENS} (?:in )?{_SIZE}"),
     ("size", rf"{{a}}'s {_SIZE} is {_LENS}"),
     ("size", rf"{{a}} has an? {_SIZE} of {_LENS}"),
-    ("distance", rf"the (?P<dist>vertical |horizontal )?distance (?:between|from) {{a}} (?:and|to) {{b}} is {_LENS}"),
+    ("distance", rf"the (?:(?P<dist>vertical |horizontal )?distance|(?P<gap>gap)) (?:between|from) {{a}} (?:and|to) "
+    rf"{{b}} is {_LENS}"),
     ("distance", rf"{{a}} is {_LENS}(?: away)? from {{b}}(?P<dist> vertically| horizontally)?"),
     ("distance", rf"{{a}} and {{b}} are {_LENS} apart(?P<dist> vertically| horizontally)?"),
     ("direction", r"{a} (?:will|would|can) (?:find|see) {b} (?:around|at|in|towards?) (?:the )?(?P<hour>\d+"
@@ -199,8 +305,10 @@ def _claim(kind: str, match: re.Match[str], names: dict[str, str], opposite: boo
     if any(normal(n) in _PRONOUNS for n in called):
         return None
     predicate, number = "", 0.0
-    lengths: tuple[Length, ...] = ()
-    if kind == "relation":
+    lengths = tuple(find_lengths(groups["len"])) if groups.get("len") else ()
+    if kind == "place":
+        predicate = predicate_of(groups["place"], PLACE_PHRASES) or ""
+    elif kind in ("relation", "difference"):
         predicate = predicate_of(groups["rel"], RELATION_PHRASES) or ""
     elif kind in ("extreme", "attribute"):
         predicate = predicate_of(groups["sup"], ATTRIBUTE_PHRASES) or ""
@@ -209,9 +317,9 @@ def _claim(kind: str, match: re.Match[str], names: dict[str, str], opposite: boo
         if kind == "closest" and re.fullmatch(CAMERA, called[1], re.IGNORECASE):
             kind, called, predicate = "extreme", called[:1], "front" if groups["near"] else "behind"
     elif kind in ("size", "distance"):
-        lengths = tuple(find_lengths(groups["len"]))
         word = (groups.get("dist") or "").strip().removesuffix("ly")
-        predicate = _SIZES[groups["size"].lower()] if kind == "size" else f"{word}_distance" if word else "distance"
+        gap = "gap" if groups.get("gap") else f"{word}_distance" if word else "distance"
+        predicate = _SIZES[groups["size"].lower()] if kind == "size" else gap
         called = tuple("camera" if re.fullmatch(CAMERA, n, re.IGNORECASE) else n for n in called)
     elif kind == "direction":
         number = float(groups["hour"])

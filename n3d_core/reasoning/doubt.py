@@ -7,6 +7,7 @@ covers ties, relations at their border, and noun phrases ("the mug next to the l
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,9 +18,9 @@ from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning import relations
 from n3d_core.reasoning.outcome import Outcome, evaluate, gain_of, measured
+from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question
 from n3d_core.reasoning.relations import MEASURES, PREDICATES
 from n3d_core.reasoning.resolve import Scene
-from n3d_core.reasoning.typed_question import COMPARISONS, DISTANCES, SIZES, Question
 
 MOVED = 64  # sets of moved boxes
 ASSURED = 0.95  # share of them that must give the same answer
@@ -73,6 +74,17 @@ def doubt_of(question: Question, scene: Scene, outcome: Outcome) -> Doubt | None
         if not _same(question, outcome, moved):
             others.append(moved)
     return Doubt(next((o for o in others if o is not None), None)) if len(others) > (1 - ASSURED) * MOVED else None
+
+
+def spread(question: Question, scene: Scene, outcome: Outcome) -> float:
+    """Standard deviation in metres of a length that a question asks for; 0 where its value is no length."""
+    if outcome.value.kind != "length":
+        return 0.0
+    values = []
+    for boxes in _moved(scene.boxes):
+        with suppress(QueryError):
+            values.append(evaluate(question, scene.moved(boxes)).value.number)
+    return float(np.std(values)) if values else 0.0
 
 
 def _moved(boxes: tuple[Box3D, ...]) -> list[list[Box3D]]:

@@ -3,20 +3,45 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning import relations
 from n3d_core.reasoning.expressions import Value
-from n3d_core.reasoning.names import matching, normal
-from n3d_core.reasoning.question import Question
-from n3d_core.reasoning.relations import MEASURES, as_stated, stated_numbers
-from n3d_core.reasoning.roles import Roles
+from n3d_core.reasoning.nouns import normal, singulars, without_id
+from n3d_core.reasoning.outcome import Outcome, sought
+from n3d_core.reasoning.question import Question, Where
+from n3d_core.reasoning.relations import MEASURES, PLACES, as_stated, place_terms, stated_numbers
+from n3d_core.reasoning.replies import kind_words
+from n3d_core.reasoning.resolve import LETTERS, Roles, Scene
 
 _CONSTANTS = (0.0, 1.0, 2.0, 12.0, 30.0, 100.0, 180.0, 360.0, 1000.0)
-_MAX_PAIRED = 8  # with more objects only the distances from the first have names
+_MAX_PAIRED = 8  # with more objects only the distances from and to the first have names
+AXES = ("x", "y", "z", "width", "height", "length")
+"""What the six numbers of a stated box are."""
+
+
+@dataclass(frozen=True)
+class Slip:
+    """A step that the boxes contradict.
+
+    Attributes:
+        step: the words of the step.
+        problem: what is wrong with it and what the boxes give.
+    """
+
+    step: str
+    problem: str
+
+
+def shown(value: float | tuple[float, ...]) -> str:
+    """A value as a reader wants it: `31.21`, `(5.81, 9.59)`, `0.0042`."""
+    if isinstance(value, tuple):
+        return "(" + ", ".join(shown(v) for v in value) + ")"
+    digits = 2 if abs(value) >= 1 else 4
+    return f"{round(value, digits) + 0.0:g}" if abs(value) < 1e6 else f"{value:.6g}"
 
 
 @dataclass(frozen=True)
@@ -27,25 +52,45 @@ class Facts:
 
     Attributes:
         question: what was asked.
-        roles: the objects asked about.
-        called: names of all boxes at hand.
-        boxes: all boxes at hand.
+        scene: all boxes at hand, and what they are called.
+        outcome: the objects asked about, and what the boxes give.
     """
 
     question: Question
-    roles: Roles
-    called: tuple[str, ...]
-    boxes: tuple[Box3D, ...]
+    scene: Scene
+    outcome: Outcome
+
+    @property
+    def roles(self) -> Roles:
+        """The objects asked about."""
+        return self.outcome.roles
+
+    @property
+    def enumerated(self) -> tuple[str, ...]:
+        """Names of the boxes that a thought may number: what was counted, or else all objects asked about."""
+        if self.question.type not in ("count", "exists", "related"):
+            return self.roles.names
+        return tuple(self.scene.names[i] for i in self.outcome.found)
+
+    @cached_property
+    def counted_words(self) -> set[str]:
+        """What a count may call what it counts."""
+        phrase = sought(self.question)
+        words = {normal(kind_words(phrase, several)) for several in (False, True)}
+        bare = normal(phrase.label)
+        anything = {"thing", "item", "box"} if phrase.is_anything else set() if self.outcome.found else {"box"}
+        return words | {bare, *singulars(bare)} | anything
 
     def boxes_called(self, name: str) -> list[Box3D]:
         """The boxes that a name means: those of the question first, then any at hand."""
         own = [b for n, b in zip(self.roles.names, self.roles.boxes, strict=True) if normal(n) == normal(name)]
         if own:
             return own
-        mentioned = [i for i, n in enumerate(self.question.names) if normal(n) == normal(name)]
-        if mentioned:
-            return [self.roles.boxes[mentioned[0]]]
-        return [self.boxes[i] for i in matching(name, self.called)]
+        for names, boxes in ((self.roles.names, self.roles.boxes), (self.scene.names, self.scene.boxes)):
+            found = [boxes[i] for i in named(name, names)]
+            if found:
+                return found
+        return []
 
     def is_asked_about(self, name: str) -> bool:
         """Whether a name is one of the question's objects."""
@@ -73,24 +118,67 @@ class Facts:
                 found |= {abs(v) for v in (value if isinstance(value, tuple) else (value,))}
         return tuple(found)
 
+    def misread(self, number: float, axis: str = "") -> str:
+        """Which number of a box a wrong one was probably meant to be, empty where none is near.
+
+        Args:
+            axis: `x`, `y` or `z` where the formula is along one.
+        """
+        known = [
+            (abs(value - number), name, measure, value)
+            for name, box in zip(self.roles.names, self.roles.boxes, strict=True)
+            for measure, value in zip(AXES, stated_numbers(box), strict=True)
+            if axis in ("", measure)
+        ]
+        off, name, measure, value = min(known, default=(math.inf, "", "", 0.0))
+        if off > max(0.5, abs(number) / 2):
+            return ""
+        return f"the step uses {measure} = {number:.2f}, but the box of {name} has {measure} = {value + 0.0:.2f}"
+
     def _variables(self, boxes: Sequence[Box3D]) -> dict[str, Value]:
         values: dict[str, Value] = {}
         flat = self.question.type in ("direction", "horizontal_distance")
+        if len(boxes) > len(LETTERS):
+            return values
         for i, box in enumerate(boxes):
             letter = self.roles.letter(i)
             values |= {f"{m}_{letter}": measure(box) for m, measure in MEASURES.items()}
             x, y, z = relations.measure_x(box), relations.measure_y(box), relations.measure_z(box)
             values[f"{letter}_pos"] = (x, z) if flat else (x, y, z)
-        anchors = range(len(boxes)) if len(boxes) <= _MAX_PAIRED else range(1)
-        for i in anchors:
-            for j in range(len(boxes)):
-                if i != j:
-                    values |= self._pair(boxes[i], boxes[j], f"{self.roles.letter(i)}{self.roles.letter(j)}", flat)
+        for i, j in self._pairs(len(boxes)):
+            values |= self._pair(boxes[i], boxes[j], f"{self.roles.letter(i)}{self.roles.letter(j)}", flat)
         if len(boxes) == 2:
             values |= {k.removesuffix("_AB"): v for k, v in values.items() if k.endswith("_AB")}
-        if self.question.type == "direction":
+        if "between" in (self.question.predicate, *(w.relation for w in self._clauses())):
+            values |= self._triples(boxes)
+        if self.question.type in ("direction", "position"):
             degrees = relations.direction_degrees(boxes[0], boxes[1])
             values |= {"normalized_angle": degrees, "clock_position": float(relations.clock_hour(degrees))}
+        if self.question.limit is not None:
+            values["limit"] = self.question.limit * (1000.0 if self.question.type == "volume" else 1.0)
+        return values
+
+    def _clauses(self) -> list[Where]:
+        phrases = [*self.question.objects, *([self.question.among] if self.question.among else [])]
+        return [where for phrase in phrases for where in phrase.where]
+
+    @staticmethod
+    def _pairs(count: int) -> Iterator[tuple[int, int]]:
+        for i in range(count):
+            for j in range(count):
+                if i != j and (count <= _MAX_PAIRED or 0 in (i, j)):
+                    yield i, j
+
+    def _triples(self, boxes: Sequence[Box3D]) -> dict[str, Value]:
+        """What decides whether an object is between two others: those are the first two of a relation's roles, or the
+        last two of a place's."""
+        count = len(boxes)
+        places = [(0, 1, 2)] if self.question.type == "place" else [(i, 0, 1) for i in range(2, count)]
+        values: dict[str, Value] = {}
+        for place in places:
+            letters = "".join(self.roles.letter(i) for i in place)
+            a, b, c = (boxes[i] for i in place)
+            values |= _terms("between", a, (b, c), letters)
         return values
 
     @staticmethod
@@ -107,7 +195,45 @@ class Facts:
             "d": relations.distance(a, b),
             "horizontal_distance": relations.horizontal_distance(a, b),
             "vertical_distance": relations.vertical_distance(a, b),
+            "gaps": relations.gaps(a, b),
             "angle_deg": signed,
             "angle_rad": math.radians(signed),
         }
-        return {f"{name}_{letters}": value for name, value in values.items()}
+        named_values = {f"{name}_{letters}": value for name, value in values.items()}
+        for place in PLACES:
+            if place != "between":
+                named_values |= _terms(place, a, (b,), letters)
+        return named_values
+
+
+def _terms(place: str, a: Box3D, references: Sequence[Box3D], letters: str) -> dict[str, Value]:
+    values: dict[str, Value] = {}
+    for term in place_terms(place, a, references):
+        values[f"{term.symbol}_{letters}"] = term.value
+        if term.bound:
+            values[f"{term.bound}_{letters}"] = term.high
+    return values
+
+
+def named(mention: str, names: Sequence[str]) -> list[int]:
+    """Indices of the names that a mention in a text may mean, by the first of these rules that finds any.
+
+    1. the same name (`4_chair`, `red mug`), 2. the same without an id (`chair` for `4_chair`), 3. the names that end in
+    the mention's last word and hold all of its words (`mug` for `red mug`), 4. the names whose words all stand in the
+    mention and that end alike (`mug` for `big red mug`).
+    """
+    plain = [normal(n) for n in names]
+    bare = [without_id(n) for n in plain]
+    readings = tuple(dict.fromkeys((normal(mention), *singulars(normal(mention)))))
+    for candidates in (plain, bare):
+        for text in readings:
+            same = [i for i, n in enumerate(candidates) if n == text]
+            if same:
+                return same
+    for text in readings:
+        asked = set(text.split())
+        alike = [(i, set(n.split())) for i, n in enumerate(bare) if n.split()[-1:] == text.split()[-1:]]
+        found = [i for i, have in alike if asked <= have] or [i for i, have in alike if have <= asked]
+        if found:
+            return found
+    return []

@@ -1,47 +1,181 @@
-"""What a spatial question asks for, independent of its wording."""
+"""The typed question: what a text asks for, read once and passed on to grammar, solver, drafts and audit.
+
+A text is parsed into a `Question` over `Phrase`s (noun phrases). Everything behind the parser takes these types; no
+other module looks at the words of the question again.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
-from n3d_core.geometry.boxes import Box3D
-from n3d_core.reasoning.relations import PREDICATES
+QuestionType = Literal[
+    # comparisons of two objects; what decides is in `predicate`
+    "left_right",
+    "above_below",
+    "front_behind",
+    "wide_thin",
+    "tall_short",
+    "big_small",
+    "long_short",
+    "thick_thin",
+    # places: yes/no only; predicate: on, under, inside, next_to, between (`objects` is subject, reference(s))
+    "place",
+    # which candidate is closest to (farthest from) an anchor; predicate: closer, farther
+    "relative_distance",
+    # three or more by depth; `order` is the same by any other measure
+    "depth_order",
+    "order",
+    # lengths of one object
+    "width",
+    "height",
+    "length",
+    "thickness",
+    "volume",
+    # lengths between two (one may be CAMERA)
+    "distance",
+    "vertical_distance",
+    "horizontal_distance",
+    "gap",
+    # the rest
+    "direction",  # from objects[0] (or CAMERA) to objects[1]: clock hour, or degrees where unit is "deg"
+    "position",  # where is objects[0]
+    "count",  # how many `among`
+    "exists",  # is there an objects[0]
+    "extreme",  # which of `among` is the most of something
+    "related",  # what stands in relation `predicate` to objects
+    "fit",  # does objects[0] fit into `limit` metres, or into objects[1]
+]
 
-COMPARISONS = tuple(dict.fromkeys(p.type for p in PREDICATES.values() if p.measure not in "LT"))
-SIZES = ("width", "height", "length")
-DISTANCES = ("distance", "vertical_distance", "horizontal_distance")
-TYPES = (*COMPARISONS, "relative_distance", "depth_order", *SIZES, *DISTANCES, "direction", "count", "extreme")
-FORMS = ("yes_no", "choice", "free", "number", "order")
+Form = Literal["yes_no", "choice", "free", "number", "difference", "order", "objects", "position"]
 
-NUMERICAL = (*SIZES, *DISTANCES, "direction", "count")
+Relation = Literal[
+    "left", "right", "front", "behind", "above", "below", "on", "under", "inside", "next_to", "between", "nearest",
+    "farthest",
+]  # fmt: skip
 
-CAMERA = Box3D("camera", (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
-"""Stands for the camera where a question names it as a place: the origin, without extent."""
+
+COMPARISONS: tuple[QuestionType, ...] = (
+    "left_right", "above_below", "front_behind", "wide_thin", "tall_short", "big_small", "long_short", "thick_thin",
+)  # fmt: skip
+SIZES: tuple[QuestionType, ...] = ("width", "height", "length", "thickness", "volume")
+DISTANCES: tuple[QuestionType, ...] = ("distance", "vertical_distance", "horizontal_distance", "gap")
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A superlative or ordinal within the objects that the rest of a phrase means.
+
+    Attributes:
+        predicate: key of `relations.PREDICATES` ("taller" for tallest, "left" for leftmost, "front" for nearest).
+        rank: 1 for the first, 2 for the second from that end, ...
+    """
+
+    predicate: str
+    rank: int = 1
+
+
+@dataclass(frozen=True)
+class Where:
+    """A relative clause: the phrase's objects stand in `relation` to the one object that each reference means.
+
+    "the lamp next to the green car" has relation `next_to`, references (green car,). "the mug closest to the lamp" has
+    relation `nearest`: of several candidates it keeps one. `between` has two references. A reference may be CAMERA.
+    """
+
+    relation: Relation
+    references: tuple[Phrase, ...]
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A noun phrase.
+
+    Attributes:
+        text: as written, trimmed, without article ("red mug on the left").
+        noun: head noun in the singular, lower case ("mug"); "object" where anything is meant ("everything", "things",
+            "what"); "camera" for CAMERA. A name that the caller supplied ("4_chair") is kept whole.
+        colors: colour words, lower case, in order.
+        attributes: other adjectives, lower case, in order ("big", "wooden"): they cannot be checked by geometry unless
+            they are sizes.
+        plural: whether several may be meant ("the mugs", "all mugs").
+        number: how many are named ("the two mugs"), None where none is.
+        where: relative clauses, each of which must hold.
+        pick: superlative or ordinal, applied after `where`.
+        named: the phrase is one of the names that the caller supplied; it is matched whole.
+    """
+
+    text: str
+    noun: str
+    colors: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
+    plural: bool = False
+    number: int | None = None
+    where: tuple[Where, ...] = ()
+    pick: Pick | None = None
+    named: bool = False
+
+    @property
+    def label(self) -> str:
+        """What is grounded for this phrase: attributes, colours and noun ("red mug"); clauses are geometry's."""
+        return " ".join((*self.attributes, *self.colors, self.noun))
+
+    @property
+    def is_anything(self) -> bool:
+        """Whether every object is meant, whatever its class and colour."""
+        return self.noun == "object" and not (self.colors or self.attributes)
+
+
+CAMERA_PHRASE = Phrase("camera", "camera")
+"""The camera (the robot, the asker: "me", "you", "us", "here") as a place."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """A question that geometry can answer.
+    """What one question asks for.
 
     Attributes:
-        type: one of `TYPES`.
-        form: `yes_no`, `choice` (one of the named objects), `free` (which of the two relations holds), `number` or
-            `order` (a list of objects).
-        names: the objects as the question names them, in the order of their roles: A, B for comparisons, distances and
-            the direction (from A to B); the anchor first and then the candidates for `relative_distance`; all that
-            compete for `depth_order` and `extreme`; none for `extreme` and `count` over `among`.
-        predicate: key of `PREDICATES` that is asked for; for `relative_distance` `closer` or `farther`; for
-            `depth_order` `front` (near to far) or `behind` (far to near).
-        unit: symbol of the unit in which a length is wanted.
+        type: what is computed.
+        form: how it is answered: `yes_no`; `choice` of one of `objects`; `free` (which of both relations holds);
+            `number`; `difference` (how much taller: a length); `order`; `objects` (which ones); `position`.
+        objects: noun phrases in the order of their roles: A, B for comparisons, distances and directions; the anchor
+            first and then the candidates for `relative_distance`; all that compete for orders and choices among named
+            ones.
+        predicate: what is asked for: a key of `relations.PREDICATES`; a `Relation`; `closer` or `farther` for
+            `relative_distance`; how a length or count is compared (`more`, `less`, `at_least`, `at_most`, `equal` or
+            empty) in yes/no questions; `grip`, `gap` (or empty) or `under` for `fit`; empty where the type says all.
+        unit: symbol of the unit that is wanted: m, cm, mm, ft, in; "deg" for directions in degrees; "l" for litres.
         opposite: whether the view from the side opposite the camera is meant.
-        among: for `count` and `extreme`, and `relative_distance` without candidates: the kind of objects that compete
-            (`mug`, `object` for all).
+        among: the phrase whose objects compete or are counted ("mugs left of the laptop").
+        count: for yes/no questions about a number ("are there two mugs?"): the number.
+        limit: for `fit`, and yes/no questions about a length ("is it taller than 20 cm?"): metres; about a volume,
+            cubic metres.
+        negated: "isn't there a mug": the question's polarity is turned; the answer is about the positive statement.
     """
 
-    type: str
-    form: str
-    names: tuple[str, ...] = ()
+    type: QuestionType
+    form: Form
+    objects: tuple[Phrase, ...] = ()
     predicate: str = ""
     unit: str = "m"
     opposite: bool = False
-    among: str = ""
+    among: Phrase | None = None
+    count: int | None = None
+    limit: float | None = None
+    negated: bool = False
+
+
+@dataclass(frozen=True)
+class NotUnderstood:
+    """A text that the grammar does not consume whole, or that geometry cannot answer.
+
+    Attributes:
+        why: `language` (not English), `wording` (not understood), `not_geometry` (understood as about something that
+            boxes do not hold: cost, material, owner), `too_long`, `several` (more than one question), `contradictory`.
+        reason: one sentence for the user.
+        phrases: noun phrases that were recognised all the same; empty where none were.
+    """
+
+    why: Literal["language", "wording", "not_geometry", "too_long", "several", "contradictory"]
+    reason: str
+    phrases: tuple[Phrase, ...] = field(default=())

@@ -7,9 +7,9 @@ from itertools import permutations, product
 
 from n3d_core.reasoning.nouns import plural, singulars
 from n3d_core.reasoning.outcome import sought
+from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Phrase, Question
 from n3d_core.reasoning.relations import PLACES, PREDICATES, largest_wins
 from n3d_core.reasoning.resolve import listed
-from n3d_core.reasoning.typed_question import COMPARISONS, DISTANCES, SIZES, Phrase, Question
 from n3d_core.reasoning.units import UNITS
 
 DIGIT = "\ue000"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from n3d_core.reasoning import relations
 from n3d_core.reasoning.outcome import Outcome, clause_of, gain_of, ordered, sought
+from n3d_core.reasoning.question import Question
 from n3d_core.reasoning.relations import (
     FLIPPED_BY_VIEW,
     MEASURES,
@@ -49,7 +50,6 @@ from n3d_core.reasoning.thought_parts import (
     subtractions,
     volumes,
 )
-from n3d_core.reasoning.typed_question import Question
 from n3d_core.reasoning.units import length_text, number_text
 
 

@@ -11,6 +11,7 @@ import math
 
 from n3d_core.reasoning import relations
 from n3d_core.reasoning.outcome import Outcome, compares, fitting_side
+from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question
 from n3d_core.reasoning.relations import as_stated, stated_numbers
 from n3d_core.reasoning.replies import (
     bearing_answer,
@@ -41,7 +42,6 @@ from n3d_core.reasoning.thought_relations import (
     place_chain,
     relative_distance_chain,
 )
-from n3d_core.reasoning.typed_question import COMPARISONS, DISTANCES, SIZES, Question
 from n3d_core.reasoning.units import length_text, number_text
 
 __all__ = ["Style", "chain_of_thought"]

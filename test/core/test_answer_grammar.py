@@ -11,11 +11,11 @@ from n3d_core.decoding.sampling import Sampling
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.language.answer_grammar import END_THINK, THINK, Spelling, ThoughtThenAnswer, after
 from n3d_core.language.box_grammar import BoxVocabulary
-from n3d_core.reasoning.answers import read_answer
-from n3d_core.reasoning.reading import read_question
-from n3d_core.reasoning.roles import resolve
-from n3d_core.reasoning.sentences import DIGIT, possible_answers
-from n3d_core.reasoning.solving import answer_by_geometry, answers_to
+from n3d_core.reasoning.old.answers import read_answer
+from n3d_core.reasoning.old.reading import read_question
+from n3d_core.reasoning.old.roles import resolve
+from n3d_core.reasoning.old.sentences import DIGIT, possible_answers
+from n3d_core.reasoning.old.solving import answer_by_geometry, answers_to
 from test.core.test_decoding import HashSequence
 from test.core.vocabularies import joining_tokenizer, whole_number_tokenizer
 

@@ -24,8 +24,8 @@ from n3d_core.language.structured import BoxCode, parse
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.n3d import N3D, View
 from n3d_core.preparation import ImageSize
-from n3d_core.reasoning.answers import read_answer
-from n3d_core.reasoning.reading import read_question
+from n3d_core.reasoning.old.answers import read_answer
+from n3d_core.reasoning.old.reading import read_question
 from test.core.random_model import write_random_model
 
 ABOUT = [

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from bench.audit import cases, measure
 from n3d_core.geometry.boxes import Box3D
-from n3d_core.reasoning.audit import Verdict, audit
-from n3d_core.reasoning.question import TYPES
-from n3d_core.reasoning.solving import answer_by_geometry
+from n3d_core.reasoning.old.audit import Verdict, audit
+from n3d_core.reasoning.old.question import TYPES
+from n3d_core.reasoning.old.solving import answer_by_geometry
 from training.questions.corruption import KINDS, corrupt
 
 SAMPLES = Path(__file__).parents[2] / ".." / "shared" / "data" / "n3d_demo"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from n3d_core.reasoning.equations import read_chain
-from n3d_core.reasoning.expression_parser import read_expression
-from n3d_core.reasoning.expressions import UnreadableError, evaluate
+from n3d_core.reasoning.old.equations import read_chain
+from n3d_core.reasoning.old.expression_parser import read_expression
+from n3d_core.reasoning.old.expressions import UnreadableError, evaluate
 
 
 @pytest.mark.parametrize(

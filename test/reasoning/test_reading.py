@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from n3d_core.reasoning.question import Question
-from n3d_core.reasoning.reading import read_question
+from n3d_core.reasoning.old.question import Question
+from n3d_core.reasoning.old.reading import read_question
 from n3d_core.reasoning.relations import PREDICATES
 from training.questions import wordings as words
 

@@ -6,7 +6,7 @@ import pytest
 
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
-from n3d_core.reasoning.solving import answer_by_geometry
+from n3d_core.reasoning.old.solving import answer_by_geometry
 
 MUG = Box3D("red mug", (-0.1, 0.05, 0.8), (0.08, 0.1, 0.09))
 CAN = Box3D("blue can", (0.2, 0.06, 0.6), (0.06, 0.12, 0.06))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from n3d_core.reasoning.names import matching, plural, singulars
+from n3d_core.reasoning.old.names import matching, plural, singulars
 from n3d_core.reasoning.units import UNITS, find_lengths, from_metres, length_text, to_metres, unit_symbol
 
 

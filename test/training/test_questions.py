@@ -12,12 +12,12 @@ from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder, TrueObject, Truth, write_frame
 from n3d_core.language import prompts
-from n3d_core.reasoning.audit import audit
-from n3d_core.reasoning.question import TYPES
-from n3d_core.reasoning.reading import read_question
+from n3d_core.reasoning.old.audit import audit
+from n3d_core.reasoning.old.question import TYPES
+from n3d_core.reasoning.old.reading import read_question
+from n3d_core.reasoning.old.roles import Roles, resolve
+from n3d_core.reasoning.old.solving import value_of
 from n3d_core.reasoning.relations import as_stated
-from n3d_core.reasoning.roles import Roles, resolve
-from n3d_core.reasoning.solving import value_of
 from training.questions import SceneObjects, Vocabulary, fill, groundable, grounding_samples, spatial_samples
 from training.questions.__main__ import main
 from training.questions.grounding import DEFAULT_MIXTURE

@@ -15,7 +15,7 @@ from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame_folder import TrueObject
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig
-from n3d_core.reasoning.question import TYPES
+from n3d_core.reasoning.old.question import TYPES
 from training.data.sequences import Question, SampleMaker
 from training.learn.losses import FRACTIONS, NumberSofteners, fraction_ids, language_loss
 from training.questions.grounding import SceneObjects

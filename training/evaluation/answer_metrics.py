@@ -15,8 +15,8 @@ from typing import Any
 
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
-from n3d_core.reasoning.names import matching
-from n3d_core.reasoning.solving import answer_by_geometry
+from n3d_core.reasoning.old.names import matching
+from n3d_core.reasoning.old.solving import answer_by_geometry
 from training.evaluation.answers import clock_error, is_numerical, is_right, true_number
 from training.evaluation.interview import box_of
 

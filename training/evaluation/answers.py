@@ -1,7 +1,7 @@
 """The rule judge: compares an answer in free words with the true one.
 
-Answers are read as the audit reads them (`n3d_core.reasoning.answers`), by the meaning of the question's wording. One
-that cannot be read is wrong. Lengths count within a share of the truth, in metres whatever the unit; clock hours and
+Answers are read as the audit reads them (`n3d_core.reasoning`), by the meaning of the question's wording. One that
+cannot be read is wrong. Lengths count within a share of the truth, in metres whatever the unit; clock hours and
 counts must be exact. Where a question's wording is not understood (published benchmarks), an answer names the right
 object first.
 """
@@ -12,11 +12,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from n3d_core.reasoning.answers import Answer, read_answer
-from n3d_core.reasoning.claims import hold_names, release
-from n3d_core.reasoning.names import matching
-from n3d_core.reasoning.question import NUMERICAL, Question
-from n3d_core.reasoning.reading import read_question
+from n3d_core.reasoning.old.answers import Answer, read_answer
+from n3d_core.reasoning.old.claims import hold_names, release
+from n3d_core.reasoning.old.names import matching
+from n3d_core.reasoning.old.question import NUMERICAL, Question
+from n3d_core.reasoning.old.reading import read_question
 from n3d_core.reasoning.relations import PREDICATES
 from n3d_core.reasoning.units import UNITS, Length, to_metres
 

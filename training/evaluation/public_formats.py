@@ -17,8 +17,8 @@ from n3d_core.errors import ConfigError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame_folder import TrueObject, Truth
-from n3d_core.reasoning.question import NUMERICAL
-from n3d_core.reasoning.reading import read_question
+from n3d_core.reasoning.old.question import NUMERICAL
+from n3d_core.reasoning.old.reading import read_question
 from training.evaluation.answers import parse_truth
 from training.questions.marks import MARK_COLORS
 

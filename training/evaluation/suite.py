@@ -14,7 +14,7 @@ from typing import Any
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder, Truth
-from n3d_core.reasoning.question import NUMERICAL, TYPES
+from n3d_core.reasoning.old.question import NUMERICAL, TYPES
 from n3d_core.reasoning.units import UNITS
 from training.questions.fill import fill, groundable
 from training.questions.grounding import SceneObjects

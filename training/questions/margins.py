@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning import relations
-from n3d_core.reasoning.question import COMPARISONS, DISTANCES, Question
+from n3d_core.reasoning.old.question import COMPARISONS, DISTANCES, Question
 from n3d_core.reasoning.relations import MEASURES, PREDICATES, as_stated
 
 

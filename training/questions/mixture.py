@@ -15,7 +15,7 @@ import numpy as np
 
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.frame_folder import TrueObject
-from n3d_core.reasoning.question import COMPARISONS
+from n3d_core.reasoning.old.question import COMPARISONS
 from training.data.sequences import LabelledImage, Question
 from training.questions.grounding import DEFAULT_MIXTURE, SceneObjects, Vocabulary, grounding_samples
 from training.questions.marks import draw_marks, marked_samples

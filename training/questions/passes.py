@@ -15,9 +15,9 @@ import numpy as np
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.language.conditions import condition_names, first_sentence, mentioned, scene_condition
-from n3d_core.reasoning.chain import Style
-from n3d_core.reasoning.roles import Roles
-from n3d_core.reasoning.solving import Solution, solve
+from n3d_core.reasoning.old.chain import Style
+from n3d_core.reasoning.old.roles import Roles
+from n3d_core.reasoning.old.solving import Solution, solve
 from training.data.sequences import Question
 from training.questions.samples import SpatialSample
 

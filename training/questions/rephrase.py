@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
-from n3d_core.reasoning.names import is_anything
-from n3d_core.reasoning.reading import read_question
+from n3d_core.reasoning.old.names import is_anything
+from n3d_core.reasoning.old.reading import read_question
 from n3d_core.reasoning.units import NUMBER_PATTERN
 from training.questions.language_model import LanguageModel
 from training.questions.samples import SpatialSample

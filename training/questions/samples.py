@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from n3d_core.language import prompts
-from n3d_core.reasoning.solving import Solution
+from n3d_core.reasoning.old.solving import Solution
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class SpatialSample:
 
     @property
     def type(self) -> str:
-        """The question's type; see `n3d_core.reasoning.question.TYPES`."""
+        """The question's type; see `n3d_core.reasoning.old.question.TYPES`."""
         return self.solution.question.type
 
     @property

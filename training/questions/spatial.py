@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from n3d_core.reasoning.chain import Style
-from n3d_core.reasoning.names import plural
-from n3d_core.reasoning.question import CAMERA, COMPARISONS, DISTANCES, SIZES, TYPES, Question
+from n3d_core.reasoning.old.chain import Style
+from n3d_core.reasoning.old.names import plural
+from n3d_core.reasoning.old.question import CAMERA, COMPARISONS, DISTANCES, SIZES, TYPES, Question
+from n3d_core.reasoning.old.roles import Roles
+from n3d_core.reasoning.old.solving import solve
 from n3d_core.reasoning.relations import PREDICATES
-from n3d_core.reasoning.roles import Roles
-from n3d_core.reasoning.solving import solve
 from training.questions import wordings as words
 from training.questions.grounding import SceneObjects
 from training.questions.margins import DEFAULT_MARGINS, Margins, is_decided

@@ -1,18 +1,46 @@
-"""Reads the answer at the end: what it says, in the kind of value that the question asks for."""
+"""Reads what an answer says, in the kind of value that the question asks for."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from n3d_core.reasoning.claims import Claim, count_word, find_claims, hold_names, release
-from n3d_core.reasoning.names import matching, normal
+from n3d_core.reasoning.claims import (
+    ATTRIBUTE_PHRASES,
+    RELATION_PHRASES,
+    Claim,
+    count_word,
+    find_claims,
+    hold_names,
+    release,
+)
+from n3d_core.reasoning.facts import named
+from n3d_core.reasoning.nouns import normal
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question
-from n3d_core.reasoning.relations import PREDICATES
-from n3d_core.reasoning.units import NUMBER_PATTERN, Length, find_lengths, parse_number
-from n3d_core.reasoning.wording import ATTRIBUTE_PHRASES, RELATION_PHRASES
+from n3d_core.reasoning.relations import PREDICATES, largest_wins
+from n3d_core.reasoning.units import NUMBER_PATTERN, Length, decimals_of, find_lengths, parse_number
 
-Answer = bool | int | str | Length | tuple[str, ...]
+
+@dataclass(frozen=True)
+class Amount:
+    """A signed number: a difference (negative where the opposite holds; metres or litres), litres, or degrees to the
+    left; and how far rounding may have moved it."""
+
+    value: float
+    resolution: float
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """Where an answer says that an object is: its distance, and the hour or side, as far as they are said."""
+
+    away: Length | None
+    hour: int | None
+    side: str
+
+
+Said = bool | int | str | Length | Amount | Whereabouts | tuple[str, ...]
 
 _NO = re.compile(
     r"\b(?:no|nope|false|incorrect|wrong|not (?:true|correct|the case)|isn't|is not|doesn't|does not|aren't"
@@ -26,7 +54,7 @@ _NUMBER = re.compile(NUMBER_PATTERN)
 _THEN = re.compile(r"[<>\u2264\u2265]|\bthen\b|\bbefore\b|,|;|\u2192|->|\band\b", re.I)
 
 
-def read_answer(question: Question, names: Sequence[str], text: str) -> Answer | None:
+def read_answer(question: Question, names: Sequence[str], text: str) -> Said | None:
     """What an answer says, None where it cannot be read.
 
     Args:
@@ -35,20 +63,28 @@ def read_answer(question: Question, names: Sequence[str], text: str) -> Answer |
         text: the answer without its reasoning.
 
     Returns:
-        A bool for yes/no, an hour or a count, a `Length`, the name of the chosen object, the predicate that holds for
-        the first object (`free`), or names in order (`depth_order`).
+        A bool for yes/no, an hour or a count, a `Length`, an `Amount`, the `Whereabouts`, the name of the chosen
+        object, the predicate that holds for the first object (`free`), or names (of an order, or of what is related).
     """
     text = " ".join(text.replace("\u2019", "'").split())
-    held, table = hold_names(text, [*names, *question.names])
+    held, table = hold_names(text, [*names, *(phrase.label for phrase in question.objects)])
     if question.form == "yes_no":
         return _yes_no(question, names, text, held, table)
+    if question.form == "difference":
+        return _difference(question, names, text, held, table)
+    if question.type == "volume":
+        return _litres(text)
     if question.type in SIZES + DISTANCES:
         return _length(question, text)
+    if question.type == "position":
+        return _whereabouts(text)
     if question.type == "direction":
-        return _hour(text)
-    if question.type == "count":
+        return _degrees(text) if question.unit == "deg" else _hour(text)
+    if question.form == "number":
         return _count(held)
-    if question.type == "depth_order":
+    if question.type == "related":
+        return _related(question, names, held, table)
+    if question.type in ("depth_order", "order"):
         return _order(question, names, held, table)
     if question.form == "free":
         return _free(question, names, held, table)
@@ -62,14 +98,16 @@ def _yes_no(question: Question, names: Sequence[str], text: str, held: str, tabl
         return yes.start() < no.start() and not re.search(r"\bnot\b", plain, re.I)
     if no or yes:
         return yes is not None
-    claims = [c for c in find_claims(held, table, question.opposite) if c.kind in ("relation", "closer")]
+    claims = list(find_claims(held, table, question.opposite))
     implied = [_implies(question, names, c) for c in claims]
     return next((i for i in implied if i is not None), None)
 
 
 def _implies(question: Question, names: Sequence[str], claim: Claim) -> bool | None:
     """Whether a claim about the question's objects means yes or no, None if it is about something else."""
-    places = [i for n in claim.names for i in matching(n, names)]
+    places = [i for n in claim.names for i in named(n, names)]
+    if claim.kind == "place" and question.type == "place" and places[:1] == [0]:
+        return None if claim.predicate != question.predicate else not claim.negated
     if claim.kind == "closer" and len(places) == 3 and places[0] == 0:
         agrees = (claim.predicate == question.predicate) == (places[1] < places[2])
         return agrees != claim.negated
@@ -98,6 +136,68 @@ def _hour(text: str) -> int | None:
     return hour if 1 <= hour <= 12 else None
 
 
+_LITRES = re.compile(rf"({NUMBER_PATTERN}) ?(?:liters?|litres?|l)\b", re.I)
+_DEGREES = re.compile(rf"({NUMBER_PATTERN}) ?(?:degrees?|deg|\u00b0)", re.I)
+_SIDE = re.compile(r"\b(left|right)\b", re.I)
+
+
+def _litres(text: str) -> Amount | None:
+    found = _LITRES.findall(text)
+    return Amount(parse_number(found[-1]), 0.5 * 10.0 ** -max(decimals_of(found[-1]), 2)) if found else None
+
+
+def _degrees(text: str) -> Amount | None:
+    """Degrees to the left in [0, 360)."""
+    found, side = _DEGREES.search(text), _SIDE.search(text)
+    if not found:
+        return None
+    turned = parse_number(found[1]) * (-1.0 if side and side[1].lower() == "right" else 1.0)
+    return Amount(turned % 360.0, 0.5 * 10.0 ** -max(decimals_of(found[1]), 1))
+
+
+def _whereabouts(text: str) -> Whereabouts | None:
+    lengths, side = find_lengths(text), _SIDE.search(text)
+    hour = _hour(text) if _HOUR.search(text) or _HOUR_WORD.search(text) else None
+    if not (lengths or side or hour):
+        return None
+    return Whereabouts(lengths[-1] if lengths else None, hour, side[1].lower() if side else "")
+
+
+def _difference(question: Question, names: Sequence[str], text: str, held: str, table: dict[str, str]) -> Amount | None:
+    """By how much which relation holds of the first object; the last amount is the one that counts."""
+    lengths, litres = find_lengths(text), _litres(text)
+    if question.type == "relative_distance":
+        word = re.search(r"\b(?:(closer|nearer)|(farther|further))\b", text, re.I)
+        if not lengths or not word:
+            return None
+        value, resolution = lengths[-1].metres, lengths[-1].resolution
+        roles = [r for h in re.findall(r"\u27e6\d+\u27e7", held) for r in named(release(h, table), names)]
+        swapped = roles[:3] == [0, 2, 1]
+        return Amount(value if (bool(word[1]) == (question.predicate == "closer")) != swapped else -value, resolution)
+    if PREDICATES[question.predicate].measure == "V":
+        amount = (litres.value, litres.resolution) if litres else None
+    else:
+        amount = (lengths[-1].metres, lengths[-1].resolution) if lengths else None
+    roles = _mentions(names, held, table)
+    if amount is None:
+        return None
+    for predicate, sign in ((PREDICATES[question.predicate].converse, -1.0), (question.predicate, 1.0)):
+        pattern = "|".join(p for name, p in RELATION_PHRASES if name == predicate)
+        if re.search(rf"\b(?:{pattern})", held, re.I):
+            return Amount(sign * amount[0] * (-1.0 if roles[:2] == [1, 0] else 1.0), amount[1])
+    return Amount(*amount) if not roles else None  # an amount alone: the relation that was asked for
+
+
+def _related(question: Question, names: Sequence[str], held: str, table: dict[str, str]) -> tuple[str, ...] | None:
+    """The objects that are named before the relation's own."""
+    roles = _mentions(names, held, table)
+    count = len(question.objects)
+    found = tuple(names[r] for r in roles if r >= count)
+    if found:
+        return found
+    return () if re.search(r"\b(?:nothing|none|no)\b", held, re.I) else None
+
+
 def _count(held: str) -> int | None:
     text = re.sub(r"\u27e6\d+\u27e7", " ", held)
     words = re.findall(r"[\w.]+", text)
@@ -109,22 +209,22 @@ def _count(held: str) -> int | None:
 
 def _mentions(names: Sequence[str], held: str, table: dict[str, str]) -> list[int]:
     """Roles in the order in which a held text names them, each once."""
-    roles = [matching(release(h, table), names) for h in re.findall(r"\u27e6\d+\u27e7", held)]
+    roles = [named(release(h, table), names) for h in re.findall(r"\u27e6\d+\u27e7", held)]
     if not roles:
-        roles = [matching(part, names) for part in _THEN.split(held)]
+        roles = [named(part, names) for part in _THEN.split(held)]
     return list(dict.fromkeys(r[0] for r in roles if len(r) == 1))
 
 
 def _order(question: Question, names: Sequence[str], held: str, table: dict[str, str]) -> tuple[str, ...] | None:
     """The named objects in the order asked for; those that are none of the question's stand as they are written."""
     parts = [release(p, table).strip(" .") for p in _THEN.split(held) if p.strip(" .")]
-    places = [matching(p, names) for p in parts]
+    places = [named(p, names) for p in parts]
     if sum(len(p) == 1 for p in places) < 2:
         return None
     said = [names[p[0]] if len(p) == 1 else part for p, part in zip(places, parts, strict=True)]
-    near_first = question.predicate != "behind"
-    if ("<" in held and not near_first) or (">" in held and near_first):
-        said.reverse()  # the signs say which is nearer, whatever order was asked for
+    falling = largest_wins(question.predicate, question.opposite)
+    if ("<" in held and falling) or (">" in held and not falling):
+        said.reverse()  # the signs say which has the smaller measure, whatever order was asked for
     return tuple(said)
 
 
@@ -140,7 +240,7 @@ def _choice(question: Question, names: Sequence[str], held: str, table: dict[str
 
 def _chosen(question: Question, names: Sequence[str], claim: Claim) -> int | None:
     """The role that a claim makes the winner of the question, None if it says nothing about that."""
-    places = [i for n in claim.names for i in matching(n, names)]
+    places = [i for n in claim.names for i in named(n, names)]
     if claim.negated or len(places) != len(claim.names):
         return None
     if question.type == "relative_distance":

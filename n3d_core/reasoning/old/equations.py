@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from n3d_core.reasoning.expression_parser import read_expression
-from n3d_core.reasoning.expressions import Node, UnreadableError
+from n3d_core.reasoning.old.expression_parser import read_expression
+from n3d_core.reasoning.old.expressions import Node, UnreadableError
 from n3d_core.reasoning.units import UNITS, unit_symbol
 
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 
 from n3d_core.geometry.boxes import Box3D
-from n3d_core.reasoning.claims import release
-from n3d_core.reasoning.facts import Facts
-from n3d_core.reasoning.findings import Finding, shown
-from n3d_core.reasoning.names import strip_article
+from n3d_core.reasoning.old.claims import release
+from n3d_core.reasoning.old.facts import Facts
+from n3d_core.reasoning.old.findings import Finding, shown
+from n3d_core.reasoning.old.names import strip_article
 from n3d_core.reasoning.relations import MEASURES, as_stated, stated_numbers
 from n3d_core.reasoning.units import NUMBER_PATTERN, parse_number, rounding
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from n3d_core.reasoning import relations
-from n3d_core.reasoning.chain_parts import (
+from n3d_core.reasoning.old.chain_parts import (
     COMPARED,
     OPPOSITE_VIEW,
     ascending,
@@ -22,16 +22,16 @@ from n3d_core.reasoning.chain_parts import (
     subtractions,
     volumes,
 )
-from n3d_core.reasoning.question import Question
-from n3d_core.reasoning.relations import MEASURES, PREDICATES
-from n3d_core.reasoning.roles import Roles
-from n3d_core.reasoning.sentences import (
+from n3d_core.reasoning.old.question import Question
+from n3d_core.reasoning.old.roles import Roles
+from n3d_core.reasoning.old.sentences import (
     closest_answer,
     extreme_answer,
     order_answer,
     relation_answer,
     truth_answer,
 )
+from n3d_core.reasoning.relations import MEASURES, PREDICATES
 from n3d_core.reasoning.units import number_text
 
 _SIZES = "WHLV"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import permutations, product
 
-from n3d_core.reasoning.names import plural, singulars
-from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question
+from n3d_core.reasoning.old.names import plural, singulars
+from n3d_core.reasoning.old.question import COMPARISONS, DISTANCES, SIZES, Question
 from n3d_core.reasoning.relations import PREDICATES
 from n3d_core.reasoning.units import UNITS
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
-from n3d_core.reasoning.names import is_anything, matching
-from n3d_core.reasoning.question import CAMERA, Question
+from n3d_core.reasoning.old.names import is_anything, matching
+from n3d_core.reasoning.old.question import CAMERA, Question
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 MAX_ROLES = len(LETTERS)

@@ -6,11 +6,11 @@ Two styles: `published` has the words of the released model's samples, `compact`
 
 from __future__ import annotations
 
-from n3d_core.reasoning.chain_numbers import count_chain, direction_chain, distance_chain, size_chain
-from n3d_core.reasoning.chain_parts import Style
-from n3d_core.reasoning.chain_relations import comparison_chain, order_chain, relative_distance_chain
-from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question
-from n3d_core.reasoning.roles import Roles
+from n3d_core.reasoning.old.chain_numbers import count_chain, direction_chain, distance_chain, size_chain
+from n3d_core.reasoning.old.chain_parts import Style
+from n3d_core.reasoning.old.chain_relations import comparison_chain, order_chain, relative_distance_chain
+from n3d_core.reasoning.old.question import COMPARISONS, DISTANCES, SIZES, Question
+from n3d_core.reasoning.old.roles import Roles
 
 __all__ = ["Style", "chain_of_thought"]
 

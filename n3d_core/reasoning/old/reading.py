@@ -10,10 +10,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from n3d_core.reasoning.names import strip_article
-from n3d_core.reasoning.question import Question
-from n3d_core.reasoning.reading_numbers import read_count, read_direction, read_distance, read_size
-from n3d_core.reasoning.reading_relations import (
+from n3d_core.reasoning.old.names import strip_article
+from n3d_core.reasoning.old.question import Question
+from n3d_core.reasoning.old.reading_numbers import read_count, read_direction, read_distance, read_size
+from n3d_core.reasoning.old.reading_relations import (
     read_choice,
     read_depth_order,
     read_extreme,
@@ -21,7 +21,7 @@ from n3d_core.reasoning.reading_relations import (
     read_relative_distance,
     read_yes_no,
 )
-from n3d_core.reasoning.stripping import requested_unit, strip_question
+from n3d_core.reasoning.old.stripping import requested_unit, strip_question
 
 MAX_QUESTION = 400
 """Characters; longer questions are not read (the patterns' cost grows faster than the text)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from n3d_core.reasoning.expressions import FUNCTION_NAMES, Node, Number, Operation, UnreadableError, Variable
+from n3d_core.reasoning.old.expressions import FUNCTION_NAMES, Node, Number, Operation, UnreadableError, Variable
 from n3d_core.reasoning.units import decimals_of, parse_number
 
 _TOKEN = re.compile(

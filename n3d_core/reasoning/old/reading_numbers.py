@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from n3d_core.reasoning.names import strip_article
-from n3d_core.reasoning.question import Question
-from n3d_core.reasoning.stripping import Core
-from n3d_core.reasoning.wording import compiled, is_camera
+from n3d_core.reasoning.old.names import strip_article
+from n3d_core.reasoning.old.question import Question
+from n3d_core.reasoning.old.stripping import Core
+from n3d_core.reasoning.old.wording import compiled, is_camera
 
 _THERE = (
     r"(?: (?:(?:are|is)(?: there)?(?: (?:visible|present|here|shown|in total|altogether))?|there (?:are|is)|visible"

@@ -1,0 +1,293 @@
+"""Checks what a reasoning states in words against the boxes: boxes and centres, measures, claims and rules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from n3d_core.geometry.boxes import Box3D
+from n3d_core.reasoning import relations
+from n3d_core.reasoning.claims import Claim, find_claims, release
+from n3d_core.reasoning.facts import AXES, Facts, Slip, shown
+from n3d_core.reasoning.nouns import normal, singulars, strip_article
+from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES
+from n3d_core.reasoning.relations import MEASURES, PREDICATES, as_stated, stated_numbers
+from n3d_core.reasoning.units import NUMBER_PATTERN, length_text, parse_number, rounding
+
+_LIST = r"\[[^\[\]]*\]"
+_STATED = re.compile(
+    r"\b3D (?P<what>bbox|bounding box|box|center coordinate|centre coordinate|center|centre|position|coordinate)"
+    r"(?:e?s)? of "
+    rf"(?P<who>\[[^\[\]]*\]|[^\[\]=]+?) (?:is|are|=) (?P<values>\[(?:{_LIST}[, ]*)+\]|{_LIST}(?:(?:,| and|, and) "
+    rf"{_LIST})*)",
+    re.IGNORECASE,
+)
+_AND = re.compile(r"\s*(?:,|\band\b)\s*", re.IGNORECASE)
+_MEASURED = re.compile(
+    rf"(?P<m>[XYZWHLV])_(?P<letter>[A-Z]) = (?P<value>{NUMBER_PATTERN}) for (?P<who>[^,.;:=]+?)(?=[,.;]|$)"
+)
+_NUMBERED = re.compile(r"(?P<who>[^,.;:()]+?) \((?P<k>\d+)\)")
+_ROUNDING = 1e-6
+
+
+def check_stated_boxes(text: str, facts: Facts, names: dict[str, str]) -> Iterator[Slip]:
+    """Slips about all boxes and centres that a held text states."""
+    for match in _STATED.finditer(text):
+        who = [strip_article(release(w, names)) for w in _AND.split(match["who"].strip("[]")) if w.strip()]
+        lists = re.findall(_LIST, match["values"])
+        if len(who) != len(lists):
+            yield Slip(
+                release(match[0], names), f"{len(who)} objects are named and {len(lists)} lists of numbers stated"
+            )
+            continue
+        size = 6 if "bo" in match["what"].lower() else 3
+        for name, values in zip(who, lists, strict=True):
+            yield from _check_list(name, values, size, facts)
+
+
+def _check_list(name: str, values: str, size: int, facts: Facts) -> Iterator[Slip]:
+    texts = re.findall(NUMBER_PATTERN, values)
+    step = f"{name} is {values}"
+    boxes = facts.boxes_called(name)
+    if not boxes:
+        yield Slip(step, f"{name} is none of the objects in view")
+    elif len(texts) != size:
+        yield Slip(step, f"the step states {len(texts)} numbers instead of {size}")
+    elif not any(_matches(texts, box) for box in boxes):
+        truth = stated_numbers(boxes[0])[:size]
+        yield Slip(step, _misstated(name, texts, truth))
+
+
+def _misstated(name: str, texts: list[str], truth: list[float]) -> str:
+    """Which number of a stated box is wrong, or all where several are."""
+    wrong = [
+        f"{axis} = {parse_number(text):.2f}, but the box of {name} has {axis} = {value + 0.0:.2f}"
+        for axis, text, value in zip(AXES, texts, truth, strict=False)
+        if abs(parse_number(text) - value) > rounding(text) + _ROUNDING
+    ]
+    return f"the step uses {wrong[0]}" if len(wrong) == 1 else f"the box of {name} is {[round(v, 2) for v in truth]}"
+
+
+def _matches(texts: list[str], box: Box3D) -> bool:
+    x, y, z = box.center
+    exact = (-x, -y, z, *box.size)
+    return all(abs(parse_number(t) - v) <= rounding(t) + _ROUNDING for t, v in zip(texts, exact, strict=False))
+
+
+def check_measures(text: str, facts: Facts, names: dict[str, str]) -> Iterator[Slip]:
+    """Slips about `Z_A = 1.2 for mug`: the letter must be the object's, the number its own."""
+    for match in _MEASURED.finditer(text):
+        name = strip_article(release(match["who"], names))
+        boxes = facts.boxes_called(name)
+        step = release(match[0], names)
+        value, half = parse_number(match["value"]), rounding(match["value"])
+        if not boxes:
+            yield Slip(step, f"{name} is none of the objects in view")
+        elif facts.letter(name) != match["letter"]:
+            yield Slip(step, f"{match['letter']} does not stand for {name}")
+        elif not any(abs(v - value) <= half + _ROUNDING for b in boxes for v in _measures(match["m"], b)):
+            yield Slip(step, f"{match['m']} of {name} is {shown(MEASURES[match['m']](boxes[0]))}")
+
+
+def _measures(measure: str, box: Box3D) -> tuple[float, float]:
+    return MEASURES[measure](box), MEASURES[measure](as_stated(box))
+
+
+def check_enumeration(text: str, facts: Facts, names: dict[str, str]) -> Iterator[Slip]:
+    """Slips about `The boxes are mug (1), mug (2).`: every object once, numbered in order."""
+    found = re.search(r"\bboxes are (?P<list>[^.]*\(\d+\)[^.]*)", text)
+    if found is None:
+        return
+    items = list(_NUMBERED.finditer(found["list"]))
+    called = [strip_article(release(i["who"].strip(), names)) for i in items]
+    step = release(found[0], names)
+    for k, item in enumerate(items, start=1):
+        if int(item["k"]) != k:
+            yield Slip(step, f"({item['k']}) should be ({k})")
+            return
+    meant = facts.enumerated
+    if sorted(c.lower() for c in called) != sorted(n.lower() for n in meant):
+        yield Slip(step, f"the objects are {', '.join(meant) or 'none'}")
+
+
+FROM_FOUR_DECIMALS = 5.1e-5
+"""Metres: a length may have been rounded to 4 decimals before."""
+FROM_TWO_DECIMALS = 5.1e-3
+"""Metres: a length in another unit may come from metres with 2 decimals."""
+
+_COMPARED = re.compile(
+    r"\bcompare the ([XYZ]) coordinate|\bcompare the (width|height|length|volume)s?\b", re.IGNORECASE
+)
+_MEASURE_NAMES = {"width": "W", "height": "H", "length": "L", "volume": "V"}
+_RELATIONSHIP = re.compile(r"\bdetermine the (\w+-\w+) relationship", re.IGNORECASE)
+_CALCULATED = re.compile(
+    r"\bcalculate the (vertical distance|horizontal distance|distance|direction) as follows", re.IGNORECASE
+)
+
+
+def check_rules(text: str, facts: Facts) -> Iterator[Slip]:
+    """Slips about the rule that a reasoning announces: the wrong axis, the wrong relationship."""
+    kind = facts.question.type
+    predicate = PREDICATES.get(facts.question.predicate)
+    measure = predicate.measure if predicate else "Y" if kind == "vertical_distance" else ""
+    for match in _COMPARED.finditer(text):
+        named = (match[1] or _MEASURE_NAMES[match[2].lower()]).upper()
+        if measure and named != measure:
+            yield Slip(match[0], f"the question is decided by {measure}, not by {named}")
+    for match in _RELATIONSHIP.finditer(text):
+        if kind in COMPARISONS and match[1].lower().replace("-", "_") != kind:
+            yield Slip(match[0], f"the question is about {kind.replace('_', '-')}")
+    for match in _CALCULATED.finditer(text):
+        if kind in (*DISTANCES, "direction") and match[1].lower().replace(" ", "_") != kind:
+            yield Slip(match[0], f"the question is about the {kind.replace('_', ' ')}")
+
+
+def check_claims(text: str, facts: Facts, names: dict[str, str], opposite: bool = False) -> Iterator[Slip]:
+    """Slips about the claims of a held text; `opposite` is the view where a sentence names none."""
+    for claim in find_claims(text, names, opposite):
+        problem = _Checker(claim, facts).problem()
+        if problem:
+            yield Slip(claim.text, problem)
+
+
+class _Checker:
+    """What is wrong with one claim."""
+
+    def __init__(self, claim: Claim, facts: Facts) -> None:
+        self.claim, self.facts = claim, facts
+
+    def problem(self) -> str:
+        """What is wrong, empty if nothing is."""
+        claim = self.claim
+        if claim.kind == "count":
+            return self._count()
+        for name in claim.names:
+            if not self.facts.boxes_called(name):
+                return f"{name} is none of the objects in view"
+            if not self.facts.is_asked_about(name):
+                return f"{name} is not what the question asks about"
+        boxes = [self.facts.boxes_called(n)[0] for n in claim.names]
+        if any(boxes[i] == boxes[j] for i in range(len(boxes)) for j in range(i)):
+            return f"{claim.names[0]} is compared with itself"
+        if claim.kind == "whether":
+            return ""
+        return self._subject() or self._false(boxes)
+
+    def _subject(self) -> str:
+        """Whether the claim answers another kind of question."""
+        kind, asked = self.claim.kind, self.facts.question.type
+        if kind in ("relation", "attribute") and asked in COMPARISONS:
+            meant = PREDICATES[self.claim.predicate].type
+            if meant != asked:
+                return f"this is about {meant.replace('_', '/')}, the question about {asked.replace('_', '/')}"
+        if kind == "extreme" and asked == "extreme" and self.claim.predicate != self.facts.question.predicate:
+            p = PREDICATES[self.facts.question.predicate]
+            return f"the question asks for the {p.superlative}"
+        if (kind == "size" and asked in SIZES) or (kind == "distance" and asked in DISTANCES):
+            meant = self.claim.predicate
+            if meant != asked:
+                return f"this is the {meant.replace('_', ' ')}, the question asks for the {asked.replace('_', ' ')}"
+        return ""
+
+    def _false(self, boxes: list[Box3D]) -> str:
+        views = (boxes, [as_stated(b) for b in boxes])
+        verdicts = [self._holds(view) for view in views]
+        if None in verdicts or any(v is not self.claim.negated for v in verdicts):
+            return ""
+        return self._truth(boxes)
+
+    def _holds(self, boxes: list[Box3D]) -> bool | None:
+        """Whether the claim (without its negation) holds, None if it cannot be told."""
+        claim = self.claim
+        if claim.kind == "place":
+            return self._placed(boxes)
+        if claim.kind in ("relation", "difference"):
+            gain = relations.gain(claim.predicate, boxes[0], boxes[1], claim.opposite)
+            exact = all(abs(abs(gain) - s.metres) <= self._tolerance(i) for i, s in enumerate(claim.lengths))
+            return gain > 0 and exact
+        if claim.kind == "closer":
+            a, b, c = self._anchored(boxes)
+            near, far = relations.distance(a, b), relations.distance(a, c)
+            return near < far if claim.predicate == "closer" else near > far
+        if claim.kind == "closest":
+            rivals = [b for b in self._rivals(boxes) if b != boxes[1]]
+            return rivals[relations.closest(boxes[1], rivals, claim.predicate == "farther")] == boxes[0]
+        if claim.kind in ("extreme", "attribute"):
+            rivals = self._rivals(boxes)
+            return rivals[relations.extreme(claim.predicate, rivals, claim.opposite)] == boxes[0]
+        if claim.kind in ("size", "distance"):
+            return self._measured(boxes)
+        if claim.kind == "order":
+            return self._ordered(boxes)
+        return relations.clock_direction(boxes[0], boxes[1]) == claim.number if claim.kind == "direction" else None
+
+    def _placed(self, boxes: list[Box3D]) -> bool | None:
+        """Whether an object is where the claim puts it; "under" is no more than "below" where the question is so."""
+        claim, asked = self.claim, self.facts.question.type
+        if claim.predicate == "between" and len(boxes) < 3:
+            return None
+        if claim.predicate in ("on", "under") and asked == "above_below":
+            return relations.gain("above" if claim.predicate == "on" else "below", boxes[0], boxes[1]) > 0
+        return relations.stands(claim.predicate, boxes[0], boxes[1:])
+
+    def _ordered(self, boxes: list[Box3D]) -> bool:
+        """Whether names stand in the order of what the question sorts by (depth, if it names nothing)."""
+        predicate = PREDICATES.get(self.facts.question.predicate)
+        values = [relations.MEASURES[predicate.measure if predicate else "Z"](b) for b in boxes]
+        return values == sorted(values, reverse=self.claim.predicate == ">") and self.claim.predicate != "mixed"
+
+    def _rivals(self, boxes: list[Box3D]) -> list[Box3D]:
+        """All objects of the question, stated or exact as `boxes` are."""
+        exact = boxes[0] in self.facts.roles.boxes
+        return [b if exact else as_stated(b) for b in self.facts.roles.boxes]
+
+    def _anchored(self, boxes: list[Box3D]) -> list[Box3D]:
+        """`a is closer to b than c`: the object that the question measures from comes first."""
+        anchor = self.facts.roles.names[0]
+        if re.search(r" than (?:the )?(?!to |from )", self.claim.text) and normal(self.claim.names[1]) == normal(
+            anchor
+        ):
+            return [boxes[1], boxes[0], boxes[2]]
+        return boxes
+
+    def _measured(self, boxes: list[Box3D]) -> bool:
+        truth = self._length(boxes)
+        return all(abs(stated.metres - truth) <= self._tolerance(i) for i, stated in enumerate(self.claim.lengths))
+
+    def _tolerance(self, index: int) -> float:
+        """Half a unit of the last digit; and the rounding of the metres it was computed from."""
+        stated = self.claim.lengths[index]
+        return stated.resolution + (FROM_FOUR_DECIMALS if stated.unit == "m" else FROM_TWO_DECIMALS)
+
+    def _length(self, boxes: list[Box3D]) -> float:
+        if self.claim.kind == "size":
+            return relations.SIZE[self.claim.predicate](boxes[0])
+        return relations.DISTANCE[self.claim.predicate](boxes[0], boxes[1])
+
+    def _truth(self, boxes: list[Box3D]) -> str:
+        """What the boxes give instead of the claim."""
+        claim = self.claim
+        if claim.kind in ("relation", "difference"):
+            p = PREDICATES[claim.predicate]
+            a, b = (shown(relations.MEASURES[p.measure](box)) for box in boxes)
+            first, second = claim.names
+            return f"{p.measure} is {a} for {first} and {b} for {second}"
+        if claim.kind == "place":
+            terms = relations.place_terms(claim.predicate, boxes[0], boxes[1:])
+            return "the boxes give " + ", ".join(f"{t.symbol} = {shown(t.value)}" for t in terms)
+        if claim.kind in ("size", "distance"):
+            unit = claim.lengths[0].unit if claim.lengths else "m"
+            return f"the boxes give {length_text(self._length(boxes), unit)}"
+        if claim.kind == "direction":
+            first, second = claim.names
+            return f"{second} is at {relations.clock_direction(boxes[0], boxes[1])} o'clock from {first}"
+        return "the boxes say otherwise"
+
+    def _count(self) -> str:
+        if self.facts.question.type not in ("count", "exists"):
+            return ""
+        asked, kind = self.facts.counted_words, normal(self.claim.names[0])
+        if not {kind, *singulars(kind)} & asked:
+            return f"the question counts {max(asked, key=len)}, not {kind}"
+        found = len(self.facts.outcome.found)
+        return "" if self.claim.number == found else f"there are {found}"

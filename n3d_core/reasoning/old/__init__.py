@@ -1,0 +1,1 @@
+"""The earlier reader, solver and audit, until their callers use typed questions."""

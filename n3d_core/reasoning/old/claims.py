@@ -1,0 +1,235 @@
+"""Reads what a reasoning or an answer states in words about objects: boxes, relations, sizes, distances, directions.
+
+Texts are *held*: known object names stand as holders (a number between the brackets U+27E6 and U+27E7), so that no name
+can be mistaken for another word. A slot for an object also takes other words, so that a name which is none of the
+objects at hand is noticed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from n3d_core.reasoning.old.expressions import QUANTITY
+from n3d_core.reasoning.old.names import normal, strip_article
+from n3d_core.reasoning.old.wording import (
+    ATTRIBUTE_PHRASES,
+    CAMERA,
+    RELATION_PHRASES,
+    SUPERLATIVE_ADJECTIVES,
+    any_of,
+    predicate_of,
+)
+from n3d_core.reasoning.units import NUMBER_PATTERN, UNIT_PATTERN, Length, find_lengths
+
+_HOLDER = re.compile(r"\u27e6(\d+)\u27e7")
+_PRONOUNS = {
+    "it",
+    "they",
+    "this",
+    "that",
+    "which",
+    "object",
+    "former",
+    "latter",
+    "one",
+    "answer",
+    "other",
+    "first",
+    "second",
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement about objects.
+
+    Attributes:
+        kind: `relation`, `closer`, `closest`, `extreme`, `attribute`, `order`, `size`, `distance`, `direction`, `count`
+            or `whether` (a pair of objects whose relation is about to be determined; it states nothing yet).
+        names: the objects in the order of their roles.
+        predicate: relation, `closer`/`farther`, the kind of size or distance, or the sign of an order.
+        lengths: stated lengths, for sizes and distances: equal ones in several units.
+        number: stated hour or count.
+        negated: whether it is denied ("is not wider than").
+        opposite: whether its sentence speaks of the opposite view.
+        text: its words.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    predicate: str = ""
+    lengths: tuple[Length, ...] = ()
+    number: float = 0.0
+    negated: bool = False
+    opposite: bool = False
+    text: str = ""
+
+
+def hold_names(text: str, names: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """Replaces known names in a text by holders; the text with single spaces, and the names by holder."""
+    text = " ".join(text.replace("\u27e6", "").replace("\u27e7", "").split())
+    table: dict[str, str] = {}
+    unique = {normal(n): n for n in reversed(list(names)) if n.strip()}
+    for i, name in enumerate(sorted(unique.values(), key=len, reverse=True)):
+        words = r"\s+".join(re.escape(w) for w in name.split())
+        holder = f"\u27e6{i}\u27e7"
+        text = re.sub(rf"(?<![\w\u27e6/]){words}(?![\w\u27e7/])", holder, text, flags=re.IGNORECASE)
+        table[holder] = name
+    return text, table
+
+
+def release(text: str, names: dict[str, str]) -> str:
+    """Puts the names back."""
+    return _HOLDER.sub(lambda m: names.get(m[0], m[0]), text)
+
+
+_N = (
+    r"(?!(?:or|if|whether|determine|either|not)\b)(?:(?:the|a|an) )?(?:(?:[\w'/]+ ){0,3}\u27e6\d+\u27e7|[\w'/]+"
+    r"(?:[ -][\w'/]+){0,5}?)"
+)
+_H = r"(?:(?:the|a|an) )?\u27e6\d+\u27e7"
+_BE = r"(?:is|are|was|appears|lies|stands|sits|looks)(?: (?:located|positioned|placed|situated|indeed|therefore|also))?"
+_LEN = rf"(?:(?:about|around|approximately|roughly|nearly) )?{NUMBER_PATTERN} ?{UNIT_PATTERN}"
+_LENS = rf"(?P<len>{_LEN}(?: ?(?:=|\(|or|,) ?{_LEN}\)?)*)"
+_REL = any_of(RELATION_PHRASES)
+_FAR = r"(?P<far>farther|further|farthest|furthest)"
+_NEAR = r"(?P<near>closer|nearer|closest|nearest)"
+_SIZE = r"(?P<size>width|height|length|depth|wide|tall|high|long|deep)"
+_SIZES = {
+    "width": "width", "wide": "width", "height": "height", "tall": "height", "high": "height",
+    "length": "length", "long": "length", "depth": "length", "deep": "length",
+}  # fmt: skip
+_SO = (
+    r"(?:(?:so|therefore|thus|hence|then|and|but|since|because|as|we (?:can )?(?:see|conclude|find) that|it "
+    r"follows that|that|yes|no)[, ]+)*"
+)
+_END = r"(?: (?:object|one|here|of (?:all|them|these|the (?:two|three|four|five))))?"
+
+_PATTERNS: tuple[tuple[str, str], ...] = (
+    ("whether", rf"(?:step \d+: )?determine (?:if|whether) {{a}} {_BE} .+? or .+? {{b}}"),
+    ("closer", rf"{{a}} {_BE} (?P<not>not )?(?:{_NEAR}|{_FAR})(?: away)? (?:to|from) {{b}} than (?:it is )?(?:to "
+    rf"|from )?{{c}}"),
+    ("closest", rf"{{a}} {_BE} (?P<not>not )?(?:the )?(?:{_NEAR}|{_FAR})(?: away)?(?: object)? (?:to|from) {{b}}"),
+    ("relation", rf"{{a}} {_BE} (?P<not>not )?(?P<rel>{_REL}) {{b}}"),
+    ("size", rf"the {_SIZE} of {{a}} (?:is|equals|measures) {_LENS}"),
+    ("size", rf"{{a}} (?:is|measures|stands) {_LENS} (?:in )?{_SIZE}"),
+    ("size", rf"{{a}}'s {_SIZE} is {_LENS}"),
+    ("size", rf"{{a}} has an? {_SIZE} of {_LENS}"),
+    ("distance", rf"the (?P<dist>vertical |horizontal )?distance (?:between|from) {{a}} (?:and|to) {{b}} is {_LENS}"),
+    ("distance", rf"{{a}} is {_LENS}(?: away)? from {{b}}(?P<dist> vertically| horizontally)?"),
+    ("distance", rf"{{a}} and {{b}} are {_LENS} apart(?P<dist> vertically| horizontally)?"),
+    ("direction", r"{a} (?:will|would|can) (?:find|see) {b} (?:around|at|in|towards?) (?:the )?(?P<hour>\d+"
+    r"(?:\.0)?) ?o'?clock(?: direction| position)?"),
+    ("direction", r"{b} is (?:around|at|in|towards?) (?:the )?(?P<hour>\d+(?:\.0)?) ?o'?clock(?: direction| "
+    r"position)? (?:of|from|relative to) {a}"),
+    ("count", r"there (?:is|are) (?:only |exactly )?(?P<count>\w+) (?P<kind>[^,.;:]+?)(?: in (?:the|this) (?:scene"
+    r"|image|picture))?"),
+    ("count", r"the number of (?P<kind>[^,.;:]+?) is (?P<count>\w+)"),
+    ("extreme", rf"{{a}} {_BE} (?P<not>not )?the (?P<sup>{any_of(SUPERLATIVE_ADJECTIVES)}"
+    rf"|{any_of(ATTRIBUTE_PHRASES)}){_END}"),
+    ("attribute", rf"{{a}} {_BE} (?P<not>not )?(?P<sup>{any_of(ATTRIBUTE_PHRASES)})"),
+)  # fmt: skip
+
+
+def _named(pattern: str, slot: str) -> re.Pattern[str]:
+    for letter in "abc":
+        pattern = pattern.replace("{" + letter + "}", f"(?P<{letter}>{slot})")
+    return re.compile(pattern, re.IGNORECASE)
+
+
+_WHOLE = tuple((kind, _named(_SO + pattern, _N)) for kind, pattern in _PATTERNS)
+_INSIDE = tuple((kind, _named(pattern, _H)) for kind, pattern in _PATTERNS if kind != "whether")
+
+_ORDER = re.compile(rf"{_SO}(?P<order>{_N}(?: [<>] {_N})+)", re.IGNORECASE)
+_SENTENCE = re.compile(r"(?<=[.!?]) +|(?<!:) +(?=Step \d)")
+_CLAUSE = re.compile(r"[,;] +(?![^()\[\]]*[)\]])|: +")
+_VERB = re.compile(
+    r"\b(?:is|are|was|has|will|would|can|measures|stands|lies|sits|looks|appears|equals)\b", re.IGNORECASE
+)
+_OPPOSITE = re.compile(r"\bopposite\b|\breversed?\b|\bother side\b", re.IGNORECASE)
+
+
+def find_claims(text: str, names: dict[str, str], question_opposite: bool = False) -> Iterator[Claim]:
+    """All claims of a held text, in its order.
+
+    Args:
+        text: held text; see `hold_names`.
+        names: names by holder.
+        question_opposite: the view that is meant where a sentence names none (an answer is given in the asked view).
+    """
+    for sentence in _SENTENCE.split(text):
+        opposite = question_opposite or bool(_OPPOSITE.search(sentence))
+        for clause in _CLAUSE.split(sentence):
+            clause = clause.strip().rstrip(".!?").strip()
+            order = _ORDER.fullmatch(clause)
+            if order and not QUANTITY.match(order["order"]):  # of quantities: a comparison, see `arithmetic`
+                yield _order(order["order"], names)
+            elif _VERB.search(clause):
+                yield from _claims_of(clause, names, opposite)
+
+
+def _order(text: str, names: dict[str, str]) -> Claim:
+    """`mug < can < box` as a claim; its predicate is the sign, `mixed` if they differ."""
+    signs = set(re.findall("[<>]", text))
+    called = tuple(strip_article(release(part, names)) for part in re.split(" [<>] ", text))
+    return Claim("order", called, signs.pop() if len(signs) == 1 else "mixed", text=release(text, names))
+
+
+def _claims_of(clause: str, names: dict[str, str], opposite: bool) -> Iterator[Claim]:
+    for kind, pattern in _WHOLE:
+        match = pattern.fullmatch(clause)
+        claim = _claim(kind, match, names, opposite) if match else None
+        if claim is not None:
+            yield claim
+            return
+    for kind, pattern in _INSIDE:
+        for match in pattern.finditer(clause):
+            claim = _claim(kind, match, names, opposite)
+            if claim is not None:
+                yield claim
+        if pattern.search(clause):
+            return
+
+
+def _claim(kind: str, match: re.Match[str], names: dict[str, str], opposite: bool) -> Claim | None:
+    groups = match.groupdict()
+    called = tuple(strip_article(release(groups[s], names)) for s in "abc" if groups.get(s))
+    if any(normal(n) in _PRONOUNS for n in called):
+        return None
+    predicate, number = "", 0.0
+    lengths: tuple[Length, ...] = ()
+    if kind == "relation":
+        predicate = predicate_of(groups["rel"], RELATION_PHRASES) or ""
+    elif kind in ("extreme", "attribute"):
+        predicate = predicate_of(groups["sup"], ATTRIBUTE_PHRASES) or ""
+    elif kind in ("closer", "closest"):
+        predicate = "closer" if groups["near"] else "farther"
+        if kind == "closest" and re.fullmatch(CAMERA, called[1], re.IGNORECASE):
+            kind, called, predicate = "extreme", called[:1], "front" if groups["near"] else "behind"
+    elif kind in ("size", "distance"):
+        lengths = tuple(find_lengths(groups["len"]))
+        word = (groups.get("dist") or "").strip().removesuffix("ly")
+        predicate = _SIZES[groups["size"].lower()] if kind == "size" else f"{word}_distance" if word else "distance"
+        called = tuple("camera" if re.fullmatch(CAMERA, n, re.IGNORECASE) else n for n in called)
+    elif kind == "direction":
+        number = float(groups["hour"])
+    elif kind == "count":
+        counted = count_word(groups["count"])
+        if counted is None:
+            return None
+        number, called = counted, (strip_article(release(groups["kind"], names)),)
+    negated = bool(groups.get("not"))
+    return Claim(kind, called, predicate, lengths, number, negated, opposite, release(match[0], names))
+
+
+_COUNTS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
+
+def count_word(word: str) -> float | None:
+    """`3`, `three`, `no` as a number; None for another word."""
+    word = word.lower()
+    if re.fullmatch(r"[0-9]{1,9}", word):  # what a model may write without end is no count
+        return float(word)
+    return 0.0 if word in ("no", "none") else float(_COUNTS.index(word)) if word in _COUNTS else None
