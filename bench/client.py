@@ -18,7 +18,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 
-from n3d_ros.demo.node_process import NodeProcess, dds_profile
+from n3d_ros.demo.node_process import NodeProcess
+from n3d_ros.node.shipped import dds_profile
 
 START_S = 300.0
 

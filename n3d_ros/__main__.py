@@ -1,6 +1,6 @@
-"""`python -m n3d_ros NODE [ARGUMENTS]`: starts a node, and lets Ctrl-C end it well from the first moment on.
+"""`python -m n3d_ros NODE [ARGUMENTS]`: runs a node so that Ctrl-C ends it cleanly from the first moment on.
 
-ROS handles Ctrl-C from `rclpy.init` on. Before it, while Python imports what a node needs, it would end in a traceback.
+ROS handles Ctrl-C from `rclpy.init` on. Before that, while Python is still importing, it would end in a traceback.
 """
 
 from __future__ import annotations
@@ -10,25 +10,37 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+
+from n3d_ros.node.shipped import how_to_install
+
+NODES = {
+    "bag_node": ("n3d_ros.playback.bag_node", "main"),
+    "camera_node": ("n3d_ros.playback.camera_node", "main"),
+    "composed_node": ("n3d_ros.playback.camera_node", "run_composed"),
+    "grounding_node": ("n3d_ros.grounding_node", "main"),
+    "page_node": ("n3d_ros.page.page_node", "main"),
+}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the node that the first argument names, and ends the process; returns only where there is no such node."""
+    """Runs the node that the first argument names, and ends the process; returns only if it cannot start."""
     name = arguments[0] if arguments else ""
-    root = Path(__file__).parent
-    nodes = {file.stem: file.relative_to(root.parent).with_suffix("") for file in sorted(root.rglob("*_node.py"))}
-    if name not in nodes:
-        print(f"{name!r} is no node: python -m n3d_ros {'|'.join(nodes)} [ARGUMENTS]", file=sys.stderr)
+    if name not in NODES:
+        print(f"no node is called {name!r}: python -m n3d_ros {'|'.join(NODES)} [ARGUMENTS]", file=sys.stderr)
         return 2
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))  # nothing is open yet that would have to be closed
-    node = importlib.import_module(".".join(nodes[name].parts))
-    running = importlib.import_module("n3d_ros.node.running")
-    for number in (signal.SIGINT, signal.SIGTERM):  # both stop what the main thread does, be it an import of torch
+    module, function = NODES[name]
+    try:
+        node = importlib.import_module(module)
+        running = importlib.import_module("n3d_ros.node.running")
+    except ModuleNotFoundError as missing:
+        print(f"cannot start: {how_to_install(missing)}", file=sys.stderr)
+        return 1
+    for number in (signal.SIGINT, signal.SIGTERM):  # both interrupt the main thread, even an import of torch
         signal.signal(number, signal.default_int_handler)
     try:
-        code = node.main([f"n3d_ros {name}", *arguments[1:]])
+        code = getattr(node, function)([f"n3d_ros {name}", *arguments[1:]])
     except KeyboardInterrupt:
         code = 0
     return int(running.leave(code))

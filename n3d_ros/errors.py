@@ -30,6 +30,10 @@ class TransformError(core.N3DError):
     """TF has no transform between two frames at the image's stamp."""
 
 
+class UnavailableError(core.N3DError):
+    """The page has nobody to ask, nothing to show, or no viewer to show it with."""
+
+
 # The first class that matches decides.
 _STATUS: tuple[tuple[type[core.N3DError], int], ...] = (
     (NoImageError, Result.NO_IMAGE),

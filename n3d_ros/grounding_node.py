@@ -6,6 +6,7 @@ It declares, subscribes, publishes and times. Queries run in a worker thread, so
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -14,23 +15,23 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
+from n3d_core.errors import ConfigError
 from n3d_ros.frames.transforms import Transforms
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.inputs.health import InputWatch
 from n3d_ros.inputs.rgbd_topics import RgbdTopics
 from n3d_ros.inputs.synchronized_topics import subscribe_inputs
-from n3d_ros.node.lifecycle import ResponsiveLifecycleNode
+from n3d_ros.node.lifecycle import ResponsiveLifecycleNode, reported
 from n3d_ros.node.parameters import ON_ACTIVATE, ON_CONFIGURE, ParameterSet, refuse_frozen
 from n3d_ros.node.running import camera_namespaces, leave, run_nodes
 from n3d_ros.outputs.diagnostics import DiagnosticsTopic, input_status, model_status, query_status
 from n3d_ros.outputs.publishers import Outputs
 from n3d_ros.queries.continuous import ContinuousQuery
 from n3d_ros.queries.desk import NOT_ACTIVE, QueryDesk, told
-from n3d_ros.queries.frame_source import FrameSource, RgbdSource
-from n3d_ros.queries.memory import give_back
-from n3d_ros.queries.models import ModelPool, SharedModel
+from n3d_ros.queries.latest_frame import LatestFrame, RgbdSource
+from n3d_ros.queries.models import ModelPool, SharedModel, give_back
 from n3d_ros.queries.runner import QueryRunner
-from n3d_ros.queries.servers import QueryServer
+from n3d_ros.queries.servers import QueryServers
 
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -40,7 +41,7 @@ class GroundingNode(ResponsiveLifecycleNode):
 
     Args:
         models: where models are loaded; nodes of one process that share a pool share a model.
-        source: where images come from; None subscribes the topics. A camera node of the same process is one too.
+        source: where images come from, such as a camera node in the same process; None subscribes the topics.
         options: of `rclpy.node.Node`.
     """
 
@@ -52,14 +53,15 @@ class GroundingNode(ResponsiveLifecycleNode):
         self._watch: InputWatch | None = None
         self._shared: SharedModel | None = None
         self._failure = ""  # of the last configure or activate
-        steady = Clock(clock_type=ClockType.STEADY_TIME)  # ticks under use_sim_time with a stopped clock too
-        self._settings = ParameterSet(self, GroundingParameters, self._check_parameters, self._apply_parameters)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # ticks even under use_sim_time with a stopped clock
+        self._settings = ParameterSet(self, GroundingParameters)
         self._transforms = Transforms(self)
         self._outputs = Outputs(self)
         self._desk = QueryDesk(self, self._settings, self._outputs)
-        self._server = QueryServer(self, self._desk.ask, self._desk.worker.drop_cancelled)
+        self._servers = QueryServers(self, self._desk.ask, self._desk.worker.drop_cancelled)
         self._continuous = ContinuousQuery(self, self._desk, self._outputs, steady)
         self._diagnostics = DiagnosticsTopic(self, self._statuses, steady)
+        self._settings.watch(self._check_parameters, self._apply_parameters)
         self._apply_parameters(self._settings.value)
 
     def start(self) -> None:
@@ -68,20 +70,21 @@ class GroundingNode(ResponsiveLifecycleNode):
             self.move(lambda: self.trigger_configure() == _SUCCESS and self.trigger_activate())
 
     def stop(self) -> None:
-        """Cancels its queries; waits for nothing."""
+        """Cancels its queries without waiting."""
         self._desk.stop()
 
     def close(self) -> None:
         """Ends the worker; a query that does not stop in time is left behind."""
         self._desk.close()
 
+    @reported
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Loads the model and warms it up."""
         wanted = self._settings.value
         self.get_logger().info(f"loading {wanted.model} (backend {wanted.backend})")
         load = partial(self._models.acquire, wanted.model_choice)
         self._failure = ""
-        self._desk.closed_because = f"{wanted.model} is being loaded: ask again once the node is active"
+        self._desk.closed_because = f"{wanted.model} is loading: ask again once the node is active"
         try:
             self._shared = self._desk.worker.call(load)
         except Exception as error:
@@ -94,51 +97,84 @@ class GroundingNode(ResponsiveLifecycleNode):
             self.get_logger().info(f"depth is estimated by {self._shared.monocular.name}")
         return super().on_configure(state)
 
+    @reported
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribes and takes queries."""
         now = self._settings.value
         assert self._shared is not None  # only a configured node is activated
         self._failure, self._desk.closed_because = "", NOT_ACTIVE
         try:
+            self._refuse_events_executor(now)
             if now.needs_transforms:
                 self._transforms.listen()
             if self._source is None:
                 self._topics = subscribe_inputs(self, now)
                 self._watch = InputWatch(self._topics)
         except Exception as error:
-            self._transforms.close()
+            self._close_inputs()
             return self._fail("activate", error)
         estimate = self._shared.estimate if self._shared.monocular is not None else None
-        frames = FrameSource(self, self._source or self._topics, self._transforms, estimate)
+        frames = LatestFrame(self.get_clock(), self._source or self._topics, self._transforms, estimate)
         self._desk.open(QueryRunner(self._shared, frames, self._transforms))
         self.get_logger().info("active: ready for queries")
         return super().on_activate(state)
 
+    @reported
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Cancels queries, ends the subscriptions and takes back the boxes that are shown."""
+        """Cancels queries, ends the subscriptions and removes the boxes on display."""
         self._desk.shut()
-        if self._topics is not None:
-            self._topics.close()
-            self._topics = self._watch = None
-        self._transforms.close()
+        self._close_inputs()
         self._outputs.clear()
-        self.get_logger().info("inactive: queries are not taken")
+        self.get_logger().info("inactive: not taking queries")
         return super().on_deactivate(state)
 
+    @reported
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Lets the model go."""
-        if self._shared is not None:
-            self._models.release(self._shared)
-            self._shared = None
-            give_back()
-            self.get_logger().info("cleaned up: the model is let go")
+        """Unloads the model."""
+        self._unload()
         return super().on_cleanup(state)
 
+    @reported
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Lets everything go, from any state."""
+        """Releases everything, from any state."""
         self.on_deactivate(state)
         self._desk.closed_because = "the node was shut down for good: start it again"
         return self.on_cleanup(state)
+
+    @reported
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """After a transition that raised: releases what it left open, so that the node can be configured again."""
+        self._failure = self._failure or "a transition failed; the log has the traceback"
+        self._desk.closed_because = self._failure
+        with ExitStack() as steps:  # each is taken whatever becomes of the others, the last one first
+            steps.callback(self._unload)
+            steps.callback(self._outputs.clear)
+            steps.callback(self._close_inputs)
+            steps.callback(self._desk.shut)
+        return super().on_error(state)
+
+    def _close_inputs(self) -> None:
+        topics, self._topics, self._watch = self._topics, None, None
+        if topics is not None:
+            topics.close()
+        self._transforms.close()
+
+    def _unload(self) -> None:
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            self._models.release(shared)
+            del shared
+            give_back()
+            self.get_logger().info("cleaned up: the model is unloaded")
+
+    def _refuse_events_executor(self, parameters: GroundingParameters) -> None:
+        """It takes every message itself, so that none would be left for a query."""
+        name = type(self.executor).__name__
+        if name == "EventsExecutor" and self._source is None and parameters.synchronizer == "newest":
+            raise ConfigError(
+                f"the node spins in an {name}, which leaves no images for queries: use SingleThreadedExecutor or "
+                "MultiThreadedExecutor, or set synchronizer to message_filters"
+            )
 
     def _check_parameters(self, now: GroundingParameters, wanted: GroundingParameters) -> None:
         frozen = {ON_ACTIVATE: "deactivate the node first"} if self.state in ("activating", "active") else {}
@@ -170,7 +206,7 @@ class GroundingNode(ResponsiveLifecycleNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    """Runs one node, or with `--cameras front,rear` one in each of these namespaces over one loaded model."""
+    """Runs one node, or with `--cameras front,rear` one in each of these namespaces, with one loaded model."""
     rclpy.init(args=args)
     cameras, models = camera_namespaces("grounding_node", args), ModelPool()
     return run_nodes([partial(GroundingNode, models, namespace=camera) for camera in cameras])

@@ -129,10 +129,11 @@ class GroundingParameters(CheckedParameters):
         choices=("model", "geometry", "audited"),
     )
     refine: str = parameter(
-        "off",
-        "depth: turn and fit each box to the points inside it, upright by gravity (see gravity_frame); off: "
-        "axis-aligned in the optical frame.",
-        choices=("off", "depth"),
+        "none",
+        "depth: fit each box to the points inside it, upright by gravity (see gravity_frame); none: keep the model's "
+        "boxes, axis-aligned in the optical frame.",
+        choices=("none", "depth"),
+        also={"off": "none", False: "none"},
     )
     gravity_frame: str = parameter(
         "",
@@ -181,7 +182,12 @@ class GroundingParameters(CheckedParameters):
     @property
     def needs_transforms(self) -> bool:
         """Whether every query looks a transform up."""
-        return bool(self.target_frame or (self.refine != "off" and self.gravity_frame))
+        return bool(self.target_frame or (self.refines and self.gravity_frame))
+
+    @property
+    def refines(self) -> bool:
+        """Whether boxes are fitted to the measured points."""
+        return self.refine != "none"
 
     @property
     def depth_limits(self) -> DepthLimits:

@@ -18,9 +18,9 @@ from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.inputs.newest_topic import SENSOR_INPUT
 from n3d_ros.node.parameters import CheckedParameters
 from n3d_ros.node.shipped import shipped
-from n3d_ros.page.page_parameters import PageParameters
-from n3d_ros.playback.bag_parameters import BagParameters
-from n3d_ros.playback.camera_parameters import CameraParameters
+from n3d_ros.page.page_node import PageParameters
+from n3d_ros.playback.bag_node import BagParameters
+from n3d_ros.playback.camera_node import CameraParameters
 
 DOCUMENT = "docs/ros.md"
 _OF_EVERY_NODE = re.compile(r"/(rosout|parameter_events)$|_action/")

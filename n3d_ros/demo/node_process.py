@@ -1,6 +1,6 @@
-"""Starts a node as a process of its own and ends it as Ctrl-C does; for the demo, the benchmarks and the tests.
+"""Starts a node as a process and ends it as Ctrl-C does; for the demo, the benchmarks and the tests.
 
-Where `launch` is installed, `launch/grounding.launch.py` does this for a user.
+Users have `launch/grounding.launch.py` for this, where `launch` is installed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from n3d_ros.node.shipped import shipped
+from n3d_ros.node.shipped import dds_profile
 
 Value = str | bool | int | float
 
@@ -89,20 +89,6 @@ class NodeProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()
-
-
-def dds_profile() -> dict[str, str]:
-    """The environment variable that makes Fast DDS use the shipped shared-memory profile."""
-    return {profile_variable(): str(shipped("config/fastdds_shm.xml"))}
-
-
-def profile_variable() -> str:
-    """The name under which Fast DDS looks for its profile.
-
-    Kilted's Fast DDS warns in every process of the name that it had up to Jazzy.
-    """
-    vendor = "FASTRTPS" if os.environ.get("ROS_DISTRO") == "jazzy" else "FASTDDS"
-    return f"{vendor}_DEFAULT_PROFILES_FILE"
 
 
 def _yaml(value: Value) -> str:

@@ -1,14 +1,16 @@
-"""`python -m n3d_ros.demo.run`: a camera, the grounding node, a few questions, and how right the boxes are.
+"""`python -m n3d_ros.demo.run`: a camera, the grounding node, a few queries, and how right the boxes are.
 
-Starts both nodes as processes of their own, asks `~/ground` over DDS for what the frames' truth files say can be asked,
-and compares the boxes with the true ones. Exit code 0 only if true boxes were found. `--seed N` renders a scene that
-nobody has seen (MuJoCo).
+Starts both nodes as separate processes, asks `~/ground` over DDS for everything in the frames' truth files, and
+compares the boxes with the true ones. Exits with 0 only if true boxes were found. `--seed N` renders a new scene
+(MuJoCo).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,21 +18,39 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
+
+from n3d_core.display.draw import draw_boxes
 from n3d_core.errors import N3DError
 from n3d_core.geometry.boxes import Box3D, iou_3d
+from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder
-from n3d_core.models import find_model
-from n3d_ros.demo.report import Row, picture, table
-from n3d_ros.demo.session import DemoSession
-from n3d_ros.node.shipped import demo_frames
+from n3d_ros.demo.session import DemoError, DemoSession
+from n3d_ros.node.shipped import demo_frames, shipped
 
 FOUND_IOU = 0.25  # a box that overlaps its true box by this much has found it (the field's usual threshold)
 OUTPUT = Path("out/demo")
+FIRST_DEMO_SEED = 2_000_000  # of the scenes that no training may use
+
+
+@dataclass(frozen=True)
+class Row:
+    """One query: what was asked of which frame, the true boxes, the boxes that came, and the time they took.
+
+    `times` are the node's own stages in milliseconds, `latency_ms` the whole call as the client saw it.
+    """
+
+    frame: str
+    text: str
+    truth: list[Box3D]
+    boxes: list[Box3D]
+    latency_ms: float
+    times: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """How right the answers were.
+    """How right the boxes were.
 
     Attributes:
         found: true boxes with a box over `FOUND_IOU`, of `wanted` in all.
@@ -59,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(folder: FrameFolder, model: str, backend: str, output: Path) -> int:
-    """Asks for everything that the folder's truth files name; prints a table, the pictures' paths and one JSON line."""
+    """Asks for everything in the folder's truth files; prints a table, the pictures' paths and one JSON line."""
     rows: list[Row] = []
     pictures: list[Path] = []
     began = time.monotonic()
@@ -87,7 +107,7 @@ def run(folder: FrameFolder, model: str, backend: str, output: Path) -> int:
 
 
 def judge(rows: Sequence[Row]) -> Scores:
-    """Counts what was found; each true box and each box count once."""
+    """Counts the true boxes that were found; each box counts once."""
     found = extra = 0
     for row in rows:
         left = list(row.boxes)
@@ -103,20 +123,55 @@ def judge(rows: Sequence[Row]) -> Scores:
 
 
 def render(seed: int, model: str, scratch: Path) -> Path:
-    """A frame folder with the scene of a seed, made of what a model is taught, and questions about it."""
-    from n3d_core.geometry.frame_folder import write_frame
-    from training.questions.fill import fill
-    from training.scenes import DEMO_SEEDS, SceneConfig, check_seeds
-    from training.scenes import render as render_scene
-    from training.scenes.vocabulary import Vocabulary
+    """A new frame folder with scene number `seed`, made of what a model is taught, and questions about it.
 
-    scene_seed = DEMO_SEEDS.start + seed
-    check_seeds(range(scene_seed, scene_seed + 1), DEMO_SEEDS, "the demo")
-    print(f"rendering the scene of seed {scene_seed}", file=sys.stderr)
-    taught = Vocabulary.of_model(find_model(model))
-    scene = render_scene(scene_seed, SceneConfig.standard(640, 480).made_of(taught))
-    write_frame(scratch, 0, scene.frame, fill(scene.truth, seed, scene.frame.camera, vocabulary=taught))
-    return scratch
+    Rendering belongs to the training side, so it runs as a program of its own.
+
+    Raises:
+        DemoError: with what that program says, if it fails.
+    """
+    program = shipped("demo/make_frames.py")
+    root = str(program.parent.parent)
+    frames = scratch / "frames"
+    command = [sys.executable, str(program), "--seeds", str(FIRST_DEMO_SEED + seed), "--model", model]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])}
+    print(f"rendering the scene of seed {FIRST_DEMO_SEED + seed}", file=sys.stderr)
+    ran = subprocess.run([*command, "--output", str(frames)], env=environment, stdout=subprocess.PIPE, text=True)
+    if ran.returncode:
+        raise DemoError(f"scene {seed} could not be rendered (exit code {ran.returncode}); see above")
+    return frames
+
+
+def table(rows: Sequence[Row]) -> str:
+    """One line per box, and one per query without boxes."""
+    titles = f"{'frame':7} {'asked for':26} {'box':18} {'score':>5} {'x':>6} {'y':>6} {'z':>6} {'size in cm':>14}"
+    lines = [f"{titles} {'3D IoU':>7} {'ms':>6}"]
+    for row in rows:
+        lines += [_line(row, box) for box in row.boxes] or [_empty(row)]
+    return "\n".join(lines)
+
+
+def picture(path: Path, frame: Frame, boxes: Sequence[Box3D]) -> Path:
+    """Writes the frame with its boxes; returns the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn = draw_boxes(frame.color, frame.camera, boxes)
+    cv2.imwrite(str(path), drawn[:, :, ::-1])
+    return path
+
+
+def _line(row: Row, box: Box3D) -> str:
+    x, y, z = box.center
+    size = "x".join(f"{100 * side:.0f}" for side in box.size)
+    overlap = max((iou_3d(box, true) for true in row.truth), default=0.0)
+    return (
+        f"{row.frame:7} {row.text[:26]:26} {box.label[:18]:18} {box.score:5.2f} {x:6.2f} {y:6.2f} {z:6.2f} {size:>14} "
+        f"{overlap:7.2f} {row.latency_ms:6.0f}"
+    )
+
+
+def _empty(row: Row) -> str:
+    said = "nothing there, rightly" if not row.truth else f"nothing found of {len(row.truth)}"
+    return f"{row.frame:7} {row.text[:26]:26} {said:60} {row.latency_ms:15.0f}"
 
 
 def _ask(session: DemoSession, frame: str, text: str, truth: list[Box3D]) -> Row:
@@ -129,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m n3d_ros.demo.run", description="Asks for objects and shows their boxes."
     )
-    parser.add_argument("--seed", type=int, help="render scene N, which nobody has seen, instead of the shipped frames")
+    parser.add_argument("--seed", type=int, help="render scene N instead of playing the shipped frames")
     parser.add_argument("--frames", type=Path, help="a frame folder with truth files to play instead")
     parser.add_argument("--model", default="n3d-tiny", help="name of a shipped model, or a checkpoint folder")
     parser.add_argument("--backend", default="auto")

@@ -11,6 +11,8 @@ from types import TracebackType
 import rclpy
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
+from n3d_ros.msg import Result
+from n3d_ros.srv import Ground
 from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -19,11 +21,9 @@ from rclpy.task import Future
 
 from n3d_core.errors import N3DError
 from n3d_core.geometry.boxes import Box3D
-from n3d_ros.demo.node_process import NodeProcess, dds_profile
-from n3d_ros.msg import Result
-from n3d_ros.node.shipped import shipped
+from n3d_ros.demo.node_process import NodeProcess
+from n3d_ros.node.shipped import dds_profile, shipped
 from n3d_ros.node.stamps import nanoseconds_of
-from n3d_ros.srv import Ground
 
 START_S, QUERY_S = 300.0, 120.0
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from n3d_core.geometry.upright_box import upright_box
 # Frames that have z up by REP 105 and REP 120, with or without a prefix ("robot1/odom"). All others may be tilted: a
 # camera's link is as the camera is, a tool's as the arm is.
 LEVEL_FRAMES = ("map", "odom", "base_link", "base_footprint")
+_VERTICAL = math.cos(math.radians(1.0))
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,33 @@ class Placement:
         return -np.asarray(self.rotation)[2]
 
     def place(self, box: OrientedBox) -> OrientedBox:
-        """The box in the output frame."""
+        """The box in the output frame; an upright one has a pure yaw there, and its height in `size[2]`."""
         if self.rotation is None or self.translation is None:
             return box
-        return box.transformed(self.rotation, self.translation)
+        return standing(box.transformed(self.rotation, self.translation))
+
+    def place_point(self, point: Sequence[float]) -> tuple[float, float, float]:
+        """A point of the optical frame in the output frame."""
+        if self.rotation is None or self.translation is None:
+            x, y, z = point
+        else:
+            x, y, z = np.asarray(self.rotation) @ np.asarray(point) + np.asarray(self.translation)
+        return float(x), float(y), float(z)
+
+
+def standing(box: OrientedBox) -> OrientedBox:
+    """The same box, described with its own z axis up, if one of its axes is along z; else `box` itself."""
+    axes = box.rotation
+    up = int(np.argmax(np.abs(axes[2])))
+    if abs(axes[2, up]) < _VERTICAL:
+        return box
+    first, second = (axis for axis in range(3) if axis != up)
+    yaw = math.remainder(math.atan2(axes[1, first], axes[0, first]), math.pi)  # half a turn changes nothing
+    return replace(
+        box,
+        size=(box.size[first], box.size[second], box.size[up]),
+        quaternion=(0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2)),
+    )
 
 
 @dataclass(frozen=True)
@@ -49,8 +75,8 @@ class Refinement:
 
     @classmethod
     def of(cls, frame: Frame, gravity: NDArray[Any] | None, mode: str) -> Refinement | None:
-        """None where parameter `refine` is off; gravity that is not known is that of the largest level plane."""
-        if mode == "off":
+        """None unless the parameter `refine` is "depth"; unknown gravity is taken from the largest level plane."""
+        if mode != "depth":
             return None
         points = frame.points[frame.valid]
         return cls(points, gravity_from_points(points) if gravity is None else gravity)

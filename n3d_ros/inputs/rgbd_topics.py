@@ -12,10 +12,10 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from n3d_core.errors import ConfigError
-from n3d_ros.demo.node_process import profile_variable
 from n3d_ros.errors import NoImageError
 from n3d_ros.frames.assembly import RgbdMessages, is_rectified, needs_depth_info
 from n3d_ros.inputs.newest_topic import Arrival, NewestTopic
+from n3d_ros.node.shipped import profile_variable
 
 SILENT_S = 1.0  # a stream from which nothing has come for so long has stopped, if the other still comes
 DEAD_NS = 1_000_000_000  # a set that is so much older than the newest image was left behind by a stream that stopped

@@ -1,16 +1,18 @@
-"""A lifecycle node that answers while a transition runs.
+"""A lifecycle node whose executor stays free during transitions, and whose failed transitions say why.
 
-rclpy runs transitions in the executor: while `configure` loads a model, no node of the process answers anything, not
-even which state it is in. And up to Jazzy a transition that the state does not allow is raised out of the executor,
-which ends the process. Here transitions run in a thread of their own, one at a time; what is not allowed is refused.
+rclpy runs a transition inside the service's callback, so the executor is blocked for as long as it takes: loading a
+model takes minutes, in which the node answers nobody, not even about its own state. Here transitions run in a thread,
+one at a time; a second one, and one that the state does not allow, are refused.
 """
 
 from __future__ import annotations
 
+import functools
 import threading
+import traceback
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from lifecycle_msgs.srv import ChangeState
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -18,9 +20,28 @@ from rclpy.lifecycle import LifecycleNodeMixin
 from rclpy.node import Node
 from rclpy.task import Future
 
+from n3d_ros.node.running import leave_graph
+
+Transition = TypeVar("Transition", bound=Callable[..., Any])
+
+
+def reported(transition: Transition) -> Transition:
+    """Logs what a transition's callback raises: rclpy turns it into an error transition and says nothing."""
+
+    @functools.wraps(transition)
+    def called(self: Any, *arguments: Any) -> Any:
+        try:
+            return transition(self, *arguments)
+        except Exception:
+            if self.context.ok():
+                self.get_logger().error(f"{transition.__name__} failed:\n{traceback.format_exc()}")
+            raise
+
+    return cast(Transition, called)
+
 
 class ResponsiveLifecycleNode(LifecycleNodeMixin, Node):
-    """As `rclpy.lifecycle.LifecycleNode`, with transitions beside the executor. They may not rely on its thread.
+    """Like `rclpy.lifecycle.LifecycleNode`, with transitions in a thread of their own instead of the executor's.
 
     Args:
         name, options: of `rclpy.node.Node`.
@@ -28,7 +49,7 @@ class ResponsiveLifecycleNode(LifecycleNodeMixin, Node):
 
     def __init__(self, name: str, **options: Any) -> None:
         Node.__init__(self, name, **options)
-        # A coroutine that waits holds its group: in the node's own one it would hold up timers and parameters.
+        # A waiting coroutine holds its callback group: the node's own one would block timers and parameters.
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
         self._moving = threading.Lock()
         service = self._service_change_state  # rclpy offers no public way (7.1, 9.1)
@@ -36,11 +57,11 @@ class ResponsiveLifecycleNode(LifecycleNodeMixin, Node):
 
     @property
     def state(self) -> str:
-        """Name of the lifecycle state, as "active"; of a running transition "configuring" and its like."""
+        """Name of the lifecycle state, such as "active"; during a transition "configuring" and the like."""
         return str(self._state_machine.current_state[1])
 
     def move(self, transition: Callable[[], Any]) -> Future:
-        """Runs a transition, or several, in a thread; the future has what it returned or raised.
+        """Runs one or several transitions in a thread; the future has what it returned or raised.
 
         Raises:
             RuntimeError: if another one is under way.
@@ -51,13 +72,19 @@ class ResponsiveLifecycleNode(LifecycleNodeMixin, Node):
         threading.Thread(target=self._run, args=(transition, future), name="transition", daemon=True).start()
         return future
 
+    def destroy_node(self) -> None:
+        """Leaves the graph at once: the state machine has a publisher that rclpy's own method leaves alive."""
+        leave_graph(self)
+        self._state_machine.destroy_when_not_in_use()
+        super().destroy_node()
+
     def _run(self, transition: Callable[[], Any], future: Future) -> None:
         try:
             settle = partial(future.set_result, transition())
         except Exception as error:  # the boundary of the thread: handed to whoever waits
             settle = partial(future.set_exception, error)
         self._moving.release()
-        if self.context.ok():  # else nobody waits any more, and the error is that of the end
+        if self.context.ok():  # else nobody waits any more, and the error comes from the shutdown
             settle()
             if self.executor is not None:
                 self.executor.wake()  # a future does not wake the executor whose coroutine waits for it
@@ -69,6 +96,6 @@ class ResponsiveLifecycleNode(LifecycleNodeMixin, Node):
         try:
             return await self.move(partial(self._change_state, request, response))
         except RuntimeError as error:  # rcl's error is one
-            self.get_logger().warning(f"transition {wanted} is refused in the state {before!r}: {error}")
+            self.get_logger().warning(f"refusing transition {wanted} in state {before!r}: {error}")
             response.success = False
             return response

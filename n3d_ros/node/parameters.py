@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, Generic, TypeVar
 
@@ -24,11 +24,14 @@ def parameter(
     high: float | None = None,
     choices: Sequence[str] = (),
     when: str = AT_ONCE,
+    also: Mapping[str | bool, str] | None = None,
 ) -> Any:
-    """A dataclass field that is a ROS parameter: its text, its range or choices, and when a new value takes effect."""
-    return field(
-        default=default, metadata={"text": text, "low": low, "high": high, "choices": tuple(choices), "when": when}
-    )
+    """A dataclass field that is a ROS parameter: its text, its range or choices, and when a new value takes effect.
+
+    `also` maps other spellings to values. YAML reads a bare `off` or `no` as a boolean, so False can be one of them.
+    """
+    rule = {"text": text, "low": low, "high": high, "choices": tuple(choices), "when": when, "also": dict(also or {})}
+    return field(default=default, metadata=rule)
 
 
 @dataclass(frozen=True)
@@ -36,60 +39,84 @@ class CheckedParameters:
     """Base of a parameter set; construction checks every value.
 
     Raises:
-        ConfigError: naming the parameter, the value and what is wanted.
+        ConfigError: naming the parameter, the value and what is allowed.
     """
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            value, rule = getattr(self, each.name), each.metadata
+            rule = each.metadata
+            value = rule["also"].get(getattr(self, each.name), getattr(self, each.name))
+            object.__setattr__(self, each.name, value)
             if rule["choices"] and value not in rule["choices"]:
-                raise ConfigError(f"{each.name} is {value!r}: one of {', '.join(map(repr, rule['choices']))} is wanted")
+                raise ConfigError(f"{each.name} must be one of {', '.join(rule['choices'])}; got {value!r}")
             if rule["low"] is not None and not rule["low"] <= value <= rule["high"]:
-                raise ConfigError(f"{each.name} is {value}: {rule['low']} to {rule['high']} is wanted")
+                raise ConfigError(f"{each.name} must be between {rule['low']} and {rule['high']}; got {value}")
 
 
 P = TypeVar("P", bound=CheckedParameters)
 
 
 def _accept(_now: Any, _wanted: Any) -> None:
-    """Every value that passes the ranges will do."""
+    """Accepts every value."""
 
 
 def _ignore(_value: Any) -> None:
-    """Nobody needs to be told."""
+    """Does nothing."""
 
 
 class ParameterSet(Generic[P]):
     """The parameters of a node: declared with descriptors, checked before a change is applied, read through `value`.
 
+    Declaring them calls nothing of the node. Until the node calls `watch`, at the end of its constructor, changes are
+    checked by the dataclass alone.
+
     Args:
         node: the node that declares them.
         kind: the dataclass.
-        check: given the present and the wanted values, raises an `N3DError` with the reason to refuse them.
-        changed: told of new values after they have been applied.
     """
 
-    def __init__(
-        self, node: Node, kind: type[P], check: Callable[[P, P], None] = _accept, changed: Callable[[P], None] = _ignore
-    ) -> None:
-        self._check = check
-        self._changed = changed
-        self.value: P = kind(
-            **{
-                each.name: node.declare_parameter(each.name, each.default, descriptor(each)).value
-                for each in fields(kind)
-            }
-        )
+    def __init__(self, node: Node, kind: type[P]) -> None:
+        self._check: Callable[[P, P], None] = _accept
+        self._changed: Callable[[P], None] = _ignore
+        self._fields = {each.name: each for each in fields(kind)}
+        self.value: P = kind(**{each.name: self._declared(node, each) for each in fields(kind)})
+        node.add_pre_set_parameters_callback(self._spelled)
         node.add_on_set_parameters_callback(self._on_set)
         node.add_post_set_parameters_callback(self._after_set)
 
+    def watch(self, check: Callable[[P, P], None] = _accept, changed: Callable[[P], None] = _ignore) -> None:
+        """Calls the node back from now on, when everything that the callbacks use exists.
+
+        Args:
+            check: given the present and the wanted values, raises an `N3DError` with the reason to refuse them.
+            changed: called with new values after they have been applied.
+        """
+        self._check, self._changed = check, changed
+
+    def _declared(self, node: Node, each: Field[Any]) -> Any:
+        """The value of a parameter at start, under its usual spelling."""
+        given = node.declare_parameter(each.name, each.default, descriptor(each)).value
+        value = each.metadata["also"].get(given, given)
+        if value is not given:
+            node.set_parameters([Parameter(each.name, value=value)])
+        return value
+
+    def _spelled(self, parameters: list[Parameter]) -> list[Parameter]:
+        """The same parameters, under their usual spellings."""
+        return [
+            Parameter(each.name, value=self._fields[each.name].metadata["also"].get(each.value, each.value))
+            if each.name in self._fields and self._fields[each.name].metadata["also"]
+            else each
+            for each in parameters
+        ]
+
     def _with(self, parameters: Sequence[Parameter]) -> P:
-        names = {each.name for each in fields(self.value)}
-        return replace(self.value, **{each.name: each.value for each in parameters if each.name in names})
+        return replace(self.value, **{each.name: each.value for each in parameters if each.name in self._fields})
 
     def _on_set(self, parameters: Sequence[Parameter]) -> SetParametersResult:
         try:
-            self._check(self.value, self._with(parameters))
+            if any(each.name in self._fields for each in parameters):
+                self._check(self.value, self._with(parameters))
         except N3DError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
@@ -101,9 +128,9 @@ class ParameterSet(Generic[P]):
 
 
 def warn_of_unknown(nodes: Sequence[Node]) -> None:
-    """Names parameters that were given at start and that no node of the process has: ROS ignores them without a word.
+    """Warns of parameters that were given at start and that no node of the process has: ROS silently ignores them.
 
-    What is given on a command line goes to all nodes of a process; each takes what it knows.
+    A command line's parameters go to all nodes of a process; each takes those that it knows.
     """
     for node in nodes:
         given: Sequence[str] = list(getattr(node, "_parameter_overrides", {}))  # rclpy offers no public way (7.1, 9.1)
@@ -112,13 +139,13 @@ def warn_of_unknown(nodes: Sequence[Node]) -> None:
         if not unknown:
             continue
         node.get_logger().warning(
-            f"there is no parameter {', '.join(sorted(unknown))}: what was given for it is not used; see "
+            f"ignoring unknown parameter {', '.join(sorted(unknown))}; see "
             f"`ros2 param list {node.get_fully_qualified_name()}`"
         )
 
 
 def refuse_frozen(now: CheckedParameters, wanted: CheckedParameters, frozen: dict[str, str]) -> None:
-    """Refuses changes that could not take effect: `frozen` gives a reason for each `when` that is past.
+    """Refuses changes that would have no effect: `frozen` gives a reason for each `when` that is past.
 
     Raises:
         ConfigError: naming the parameter and the reason.
@@ -129,9 +156,10 @@ def refuse_frozen(now: CheckedParameters, wanted: CheckedParameters, frozen: dic
 
 
 def descriptor(each: Field[Any]) -> ParameterDescriptor:
-    """What `ros2 param describe` shows of a field made by `parameter`."""
+    """What `ros2 param describe` shows for a field made by `parameter`."""
     rule = each.metadata
     out = ParameterDescriptor(name=each.name, description=rule["text"], read_only=rule["when"] == AT_START)
+    out.dynamic_typing = bool(rule["also"])
     notes = [f"one of {', '.join(rule['choices'])}"] if rule["choices"] else []
     out.additional_constraints = "; ".join([*notes, f"takes effect: {rule['when']}"])
     if rule["low"] is not None and isinstance(each.default, float):

@@ -1,4 +1,4 @@
-"""Runs nodes until Ctrl-C, and ends well: exit code 0 within two seconds, even while a query runs."""
+"""Runs nodes until Ctrl-C, and ends cleanly: exit code 0 within two seconds, even while a query runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import rclpy
+from rclpy.action import ActionClient, ActionServer
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException, NameValidationException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -24,9 +25,9 @@ _REFUSALS = (N3DError, InvalidParameterTypeException, InvalidParameterValueExcep
 def run_nodes(factories: Sequence[Callable[[], Node]]) -> int:
     """Makes the nodes, spins them in one single-threaded executor and closes them; returns the exit code.
 
-    Each node has `start()`, called once before the executor spins, and `close()`, called once after it. One whose
-    `close` waits for work of its own has `stop()` too, which asks that work to end and waits for nothing: all are
-    stopped before the first is closed, so that they end side by side.
+    Each node has `start()`, called once before the executor spins, and `close()`, called once after it. If its `close`
+    waits for work of its own, it also has `stop()`, which asks that work to end without waiting: all nodes are stopped
+    before the first is closed, so that they end side by side.
     """
     nodes: list[Node] = []
     try:
@@ -53,20 +54,32 @@ def run_nodes(factories: Sequence[Callable[[], Node]]) -> int:
         for node in nodes:
             node.close()  # type: ignore[attr-defined]
         for node in nodes:
-            node.destroy_node()  # says goodbye: else others see it for its lease's length, and wait for its answers
-        gc.collect()  # so does one that was stopped while it was made: nothing holds it but its own callbacks
+            leave_graph(node)
+            node.destroy_node()
+        gc.collect()  # a node that was interrupted in its constructor is held by nothing but its own callbacks
         rclpy.try_shutdown()
     return 0
 
 
 def _nothing() -> None:
-    """Of a node that has no work to stop."""
+    """For a node that has no work to stop."""
+
+
+def leave_graph(node: Node) -> None:
+    """Destroys the node's action servers and clients, which `destroy_node` leaves alive.
+
+    With them the node would stay in the graph of others for the length of its DDS lease (20 s), and they would wait for
+    its answers.
+    """
+    for waitable in list(getattr(node, "waitables", ())):
+        if isinstance(waitable, ActionServer | ActionClient):
+            waitable.destroy()
 
 
 def camera_namespaces(program: str, args: Sequence[str] | None) -> list[str]:
-    """The namespaces of the argument `--cameras`; without it one, that of the process ("").
+    """The namespaces in the argument `--cameras`; without it, only that of the process ("").
 
-    Exits with what is wrong, where the arguments that are not ROS's are others.
+    Exits with a message if there are other arguments than this and ROS's own.
     """
     parser = argparse.ArgumentParser(prog=program)
     parser.add_argument(
@@ -74,15 +87,15 @@ def camera_namespaces(program: str, args: Sequence[str] | None) -> list[str]:
         type=_namespaces,
         default=[""],
         metavar="front,rear",
-        help="namespaces of several cameras, separated by commas: a node in each of them, in one process",
+        help="namespaces of several cameras, separated by commas: one node in each, all in this process",
     )
     given = sys.argv if args is None else args
     found: list[str] = parser.parse_args(remove_ros_args(given)[1:]).cameras
     outer = [word.partition(":=")[2] for word in given if word.startswith("__ns:=")]
     if outer and found != [""]:
-        # ROS would put every node of the process into that one namespace, each under the same name.
+        # ROS would put every node of the process into that one namespace, all under the same name.
         whole = ",".join(f"{outer[-1].rstrip('/')}/{name.lstrip('/')}" for name in found)
-        parser.error(f"__ns:={outer[-1]} and --cameras cannot be had together: write --cameras {whole}")
+        parser.error(f"__ns:={outer[-1]} and --cameras cannot be combined: write --cameras {whole}")
     return found
 
 
@@ -96,8 +109,8 @@ def _namespaces(text: str) -> list[str]:
 def leave(exit_code: int) -> NoReturn:
     """Ends the process now.
 
-    All is closed by then; Python's own teardown of torch would hold Ctrl-C up for seconds, and wait for a kernel that
-    cannot be interrupted.
+    Everything is closed by then; Python's own teardown of torch would delay Ctrl-C by seconds, and wait for kernels
+    that cannot be interrupted.
     """
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,7 +1,9 @@
-"""Where the files that come with the package are: in a checkout, or in the share folder of a ROS prefix."""
+"""Where the package's files are: in a checkout, or in the share folder of a ROS prefix."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 from n3d_core.errors import ConfigError
@@ -10,7 +12,7 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def shipped(relative: str) -> Path:
-    """The path of a shipped file or folder, as `config/grounding.yaml`.
+    """The path of a shipped file or folder, such as `config/grounding.yaml`.
 
     Raises:
         ConfigError: if it is in neither place.
@@ -33,3 +35,28 @@ def shipped(relative: str) -> Path:
 def demo_frames() -> Path:
     """The frames that ship with the package, each with its true boxes."""
     return shipped("demo/frames")
+
+
+def dds_profile() -> dict[str, str]:
+    """The environment variable that makes Fast DDS use the shipped shared-memory profile."""
+    return {profile_variable(): str(shipped("config/fastdds_shm.xml"))}
+
+
+def profile_variable() -> str:
+    """The variable from which Fast DDS reads its profile; from Kilted on, it warns of the name that it had before."""
+    vendor = "FASTRTPS" if os.environ.get("ROS_DISTRO") == "jazzy" else "FASTDDS"
+    return f"{vendor}_DEFAULT_PROFILES_FILE"
+
+
+def how_to_install(missing: ModuleNotFoundError) -> str:
+    """What to do about a module that this interpreter cannot import."""
+    name = (missing.name or str(missing)).partition(".")[0]
+    if name in ("rclpy", "sensor_msgs", "vision_msgs", "lifecycle_msgs"):
+        return (
+            f"{name} is not installed for {sys.executable}: source the ROS distribution (/opt/ros/…/setup.bash) or "
+            "install its package, or run `make setup` in the package's folder"
+        )
+    return (
+        f"{name} is not installed for {sys.executable}: run `make setup` in the package's folder, which puts torch and "
+        "the rest into .venv, or name another interpreter (launch argument python:=, environment variable N3D_PYTHON)"
+    )

@@ -1,38 +1,138 @@
-"""The node's state on /diagnostics, once a second: model, inputs, queries."""
+"""The node's state on /diagnostics, once a second: model, inputs, queries; and how often it is logged."""
 
 from __future__ import annotations
 
+import re
+import threading
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from n3d_ros.msg import Result
 from rclpy.clock import Clock
 from rclpy.node import Node
 
 from n3d_ros.errors import STATUS_NAMES
 from n3d_ros.inputs.health import InputReport
-from n3d_ros.msg import Result
-from n3d_ros.outputs.query_log import QueryLog
-from n3d_ros.queries.memory import gpu_memory, rss_bytes
+from n3d_ros.queries.models import gpu_memory, rss_bytes
+
+RECENT = 100
+_SAYS_NOTHING = (Result.CANCELLED, Result.REPLACED, Result.BUSY, Result.NOT_ACTIVE)
+
+
+@dataclass
+class QueryLog:
+    """Counts by status, latencies of the last queries, the last status and the last error; written by several threads.
+
+    What a client cancels, or asks of a busy or inactive node, says nothing of how queries fare: it counts, and leaves
+    the last status as it is.
+    """
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    ages_ms: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    stages_ms: dict[str, float] = field(default_factory=dict)
+    last_status: int = Result.OK
+    last_error: str = ""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def succeeded(self, times: dict[str, float], age_ms: float) -> None:
+        """Notes an answered query: its stages, and how old its image was when it was taken."""
+        with self._lock:
+            self.statuses[Result.OK] += 1
+            self.last_status = Result.OK
+            self.latencies_ms.append(sum(times.values()))
+            self.ages_ms.append(age_ms)
+            self.stages_ms = dict(times)
+
+    def failed(self, status: int, message: str) -> None:
+        """Notes a query that was not answered."""
+        with self._lock:
+            self.statuses[status] += 1
+            if status not in _SAYS_NOTHING:
+                self.last_status = status
+            if status not in (Result.CANCELLED, Result.REPLACED):
+                self.last_error = message
+
+    def snapshot(self) -> QueryLog:
+        """A copy that does not change while it is read."""
+        with self._lock:
+            return QueryLog(
+                Counter(self.statuses),
+                deque(self.latencies_ms),
+                deque(self.ages_ms),
+                dict(self.stages_ms),
+                self.last_status,
+                self.last_error,
+            )
+
+
+class BackOff:
+    """Decides which of many equal messages are logged: the first, then one after 10 s, 20 s, 40 s, … up to 10 min.
+
+    Messages that differ only in their numbers are equal. One that stays away for twice its pause starts anew.
+    """
+
+    FIRST_S, LONGEST_S, MOST = 10.0, 600.0, 100
+
+    def __init__(self) -> None:
+        self._seen: dict[str, _Repeats] = {}
+        self._lock = threading.Lock()
+
+    def due(self, message: str, now: float | None = None) -> int | None:
+        """How many equal messages were left out since the last one that was logged; None if this one is left out too.
+
+        `now`: monotonic seconds.
+        """
+        now = time.monotonic() if now is None else now
+        with self._lock:
+            key = re.sub(r"\d+(\.\d+)?", "#", message)
+            known = self._seen.pop(key, None)
+            if known is None or now - known.seen > 2 * known.pause_s:
+                known = _Repeats(now, now, self.FIRST_S)
+                left_out: int | None = 0
+            elif now - known.logged >= known.pause_s:
+                left_out = known.left_out
+                known = _Repeats(now, now, min(2 * known.pause_s, self.LONGEST_S))
+            else:
+                known = _Repeats(known.logged, now, known.pause_s, known.left_out + 1)
+                left_out = None
+            self._seen[key] = known
+            if len(self._seen) > self.MOST:
+                del self._seen[next(iter(self._seen))]  # the one that was seen longest ago
+            return left_out
+
+
+@dataclass(frozen=True)
+class _Repeats:
+    logged: float
+    seen: float
+    pause_s: float
+    left_out: int = 0
+
 
 _OF_THE_MODEL = (Result.MODEL_FAILURE, Result.UNPARSABLE)
 
 
 class DiagnosticsTopic:
-    """Publishes the statuses that `collect` returns, once a second by `clock`; warnings go to the log too."""
+    """Publishes the statuses that `collect` returns, once a second by `clock`, and logs their warnings."""
 
     def __init__(self, node: Node, collect: Callable[[], Sequence[DiagnosticStatus]], clock: Clock) -> None:
         self._node = node
         self._collect = collect
+        self._repeats = BackOff()
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         node.create_timer(1.0, self._publish, clock=clock)
 
     def _publish(self) -> None:
         message = DiagnosticArray(status=self._collect())
         warnings = [status.message for status in message.status if status.level == DiagnosticStatus.WARN]
-        if warnings:
-            self._node.get_logger().warning("; ".join(warnings), throttle_duration_sec=10.0)
+        if warnings and self._repeats.due("; ".join(warnings)) is not None:
+            self._node.get_logger().warning("; ".join(warnings))
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
+from n3d_ros.msg import Answer, Result, StageTime, Value
 from numpy.typing import NDArray
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithPose
 
 from n3d_core.geometry.boxes import OrientedBox
 from n3d_ros.errors import status_of
-from n3d_ros.msg import Answer, Result, StageTime, Value
 from n3d_ros.node.stamps import stamp_of
 
 VERDICTS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from n3d_ros.msg import Answer, Result
 from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -18,15 +19,13 @@ from n3d_core.display.draw import draw_boxes
 from n3d_core.errors import ConfigError
 from n3d_ros.frames.images import image_message
 from n3d_ros.grounding_parameters import GroundingParameters
-from n3d_ros.msg import Answer, Result
-from n3d_ros.outputs.clouds import object_clouds
-from n3d_ros.outputs.markers import marker_array
+from n3d_ros.outputs.markers import BODY_UP, OPTICAL_UP, marker_array, object_clouds
 from n3d_ros.outputs.messages import answer_message, detections_message, header_message, result_message
-from n3d_ros.queries.runner import Outcome
+from n3d_ros.queries.outcome import Outcome
 
 
 class Outputs:
-    """The node's publishers; what nobody listens to is not computed.
+    """The node's publishers; images are computed only while somebody listens.
 
     Raises:
         ConfigError: if the `qos_overrides` of a topic are not usable.
@@ -36,13 +35,13 @@ class Outputs:
         self._node = node
         make = node.create_lifecycle_publisher
         self._detections = self._publisher(make, Detection3DArray, "detections", QoSProfile(depth=10))
-        self._markers = self._publisher(make, MarkerArray, "markers", QoSProfile(depth=10))
+        self._tracks = self._publisher(make, Detection3DArray, "tracks", QoSProfile(depth=10))
+        self._markers = self._publisher(make, MarkerArray, "markers", _latched())
         self._answers = self._publisher(make, Answer, "answers", QoSProfile(depth=10))
         self._annotated = self._publisher(make, Image, "annotated_image", QoSProfile(depth=1))
         self._clouds = self._publisher(make, PointCloud2, "object_clouds", QoSProfile(depth=1))
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._info = self._publisher(node.create_publisher, VisionInfo, "vision_info", latched)
-        self._shown_in = ""  # frame of the result that is shown; empty where none is
+        self._info = self._publisher(node.create_publisher, VisionInfo, "vision_info", _latched())
+        self._shown_in = ""  # frame of the result on display; empty where there is none
 
     def _publisher(self, make: Callable[..., Any], kind: type, name: str, qos: QoSProfile) -> Any:
         """A publisher of `~/name`; overrides are written into `qos`."""
@@ -58,33 +57,41 @@ class Outputs:
             ) from error
 
     def publish_info(self, method: str, location: str) -> None:
-        """Tells which model answers, to those who come later too."""
+        """Publishes which model answers; late subscribers receive it too."""
         header = Header(stamp=self._node.get_clock().now().to_msg())
         self._info.publish(VisionInfo(header=header, method=method, database_location=location))
 
-    def publish(self, text: str, outcome: Outcome, parameters: GroundingParameters, ids: Sequence[str] = ()) -> Answer:
-        """Publishes a result in all its forms; an empty one too, so that old boxes go. Returns it as a message."""
+    def publish(
+        self, text: str, outcome: Outcome, parameters: GroundingParameters, ids: Sequence[str] | None = None
+    ) -> Answer:
+        """Publishes a result in all its forms, even an empty one, so that old boxes go. Returns it as a message.
+
+        `ids`: of the tracked objects, for a result of the continuous query; else None.
+        """
         header = header_message(outcome.frame.stamp_ns, outcome.frame_id)
-        detections = detections_message(outcome.boxes, header, ids)
+        detections = detections_message(outcome.boxes, header, ids or ())
         result: Result = result_message(text, header, detections, outcome.times, outcome.warnings)
         question = text if outcome.answer is not None else ""
         answer = answer_message(result, question, outcome.answer, outcome.value)
         self._shown_in = outcome.frame_id
         self._detections.publish(detections)
-        if self._markers.get_subscription_count():
-            self._markers.publish(marker_array(outcome.boxes, header, parameters.marker_lifetime))
+        if ids is not None:
+            self._tracks.publish(detections)
+        up = OPTICAL_UP if outcome.frame_id == outcome.frame.frame_id else BODY_UP
+        self._markers.publish(marker_array(outcome.boxes, header, parameters.marker_lifetime, up))
         if outcome.answer is not None:
             self._answers.publish(answer)
         self._publish_images(outcome, parameters)
         return answer
 
     def clear(self) -> None:
-        """Takes back the result that is shown, if any: boxes of what nobody sees any more must not stay in RViz."""
+        """Removes the result on display, if any: boxes that are no longer true must not stay in RViz."""
         if not self._shown_in:
             return
         header = Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._shown_in)
         self._shown_in = ""
         self._detections.publish(detections_message([], header))
+        self._tracks.publish(detections_message([], header))
         self._markers.publish(marker_array([], header))
 
     def _publish_images(self, outcome: Outcome, parameters: GroundingParameters) -> None:
@@ -95,3 +102,8 @@ class Outputs:
             self._annotated.publish(image_message(picture, "rgb8", header.stamp, header.frame_id))
         if parameters.publish_object_clouds and self._clouds.get_subscription_count():
             self._clouds.publish(object_clouds(frame, outcome.seen, header))
+
+
+def _latched() -> QoSProfile:
+    """For what is published once and shown to those who come later; overrides are written into it."""
+    return QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

@@ -1,44 +1,62 @@
 """The node `n3d_page`: a page in the browser with the camera's image, the 3D scene, the boxes and an ask box.
 
-`python -m n3d_ros page_node` (`ros2 run n3d_ros page_node`), or `page:=true` of the launch file. It is a process of its
-own: an HTTP server that a browser talks to has no place in the process that a robot depends on, and whatever becomes of
-it, the grounding node goes on. It asks that node as any client does. With `--cameras front,rear` there is a node in
-each of these namespaces, and one page for all, on which a camera is chosen.
+`python -m n3d_ros page_node` (`ros2 run n3d_ros page_node`), or `page:=true` of the launch file. It is a separate
+process: an HTTP server that browsers talk to does not belong in the process that a robot depends on, and whatever
+happens to it, the grounding node goes on. It asks that node as any client does. With `--cameras front,rear` there is a
+node in each of these namespaces, and one page for all, with a list to choose the camera from.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
 import cv2
 import rclpy
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from std_msgs.msg import Header
 from vision_msgs.msg import Detection3D, Detection3DArray
 
 from n3d_core.display.draw import draw_boxes
 from n3d_core.errors import MissingDependencyError, N3DError
 from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.frame import Frame
-from n3d_ros.errors import STATUS_NAMES
+from n3d_ros.errors import STATUS_NAMES, UnavailableError
 from n3d_ros.frames.assembly import ColorImage
 from n3d_ros.frames.transforms import Transforms
-from n3d_ros.node.parameters import ParameterSet
+from n3d_ros.node.parameters import AT_START, CheckedParameters, ParameterSet, parameter
 from n3d_ros.node.running import camera_namespaces, leave, run_nodes
 from n3d_ros.node.stamps import nanoseconds_of
 from n3d_ros.outputs.messages import VERDICTS
-from n3d_ros.page.content import CameraContent, UnavailableError
-from n3d_ros.page.input import TRANSFORM_S, PageInput
-from n3d_ros.page.live_scene import LiveScene
-from n3d_ros.page.page_parameters import PageParameters
-from n3d_ros.page.query import PageQuery
-from n3d_ros.page.server import PageServer
+from n3d_ros.page.client import TRANSFORM_S, PageInput, PageQuery
+from n3d_ros.page.scene import LiveScene
+from n3d_ros.page.server import CameraContent, PageServer
 
-_PATIENCE_S = 3.0  # after the subscription; what is silent then is named
+_PATIENCE_S = 3.0  # after the subscription; topics that are still silent then are named
+_PLACE_S = 3.0  # for which the transform of new boxes is waited for
 _VERDICTS = {code: name for name, code in VERDICTS.items()}
+
+
+@dataclass(frozen=True)
+class PageParameters(CheckedParameters):
+    """See the texts; docs/ros.md is made from them."""
+
+    port: int = parameter(
+        8190,
+        "Port of the page on 127.0.0.1; 0 takes a free one, which the log names. Of several cameras the first decides.",
+        low=0,
+        high=65535,
+        when=AT_START,
+    )
+    rate: float = parameter(2.0, "Images a second that the page shows while it is open.", low=0.1, high=30.0)
+    grounding: str = parameter("grounding", "Name of the grounding node, in this node's namespace.", when=AT_START)
+    answer_timeout: float = parameter(
+        120.0, "Seconds for which the page waits for the grounding node's answer.", low=1.0, high=3600.0
+    )
 
 
 class PageNode(Node):
@@ -56,10 +74,11 @@ class PageNode(Node):
 
     def __init__(self, server: PageServer | None = None, **options: Any) -> None:
         super().__init__("n3d_page", **options)
-        self._settings = ParameterSet(self, PageParameters, changed=self._apply_settings)
+        self._settings = ParameterSet(self, PageParameters)
         settings = self._settings.value
         self._boxes: list[OrientedBox] = []  # in the frame of the detections
         self._seen: list[OrientedBox] = []  # in that of the image
+        self._unplaced: tuple[Header, list[OrientedBox], float] | None = None  # not in `_seen` yet
         self._camera = "no image yet"
         self._sees = False
         self._transforms = Transforms(self)
@@ -72,23 +91,42 @@ class PageNode(Node):
         self._server = server or PageServer()
         content = CameraContent(self._answer, self._status, self._picture, self._stream)
         self._server.add(self._name, content, settings.port)
-        steady = Clock(clock_type=ClockType.STEADY_TIME)  # ticks under use_sim_time with a stopped clock too
-        self._ticker = self.create_timer(1 / settings.rate, self._look, clock=steady)
+        # TF is waited for in a thread of its own: the executor has to deliver it meanwhile.
+        self._closing, self._news = False, threading.Event()
+        self._looking = threading.Thread(target=self._keep_looking, name="page-look", daemon=True)
 
     def start(self) -> None:
         """Begins to serve."""
+        self._looking.start()
         self._server.start()
         self.get_logger().info(f"page at {self._server.url}")
 
     def close(self) -> None:
         """Ends the server."""
         self._server.close()
+        self._closing = True
+        self._news.set()
+        if self._looking.is_alive():
+            self._looking.join(2.0)
         self._input.close()
 
     # What is seen
 
+    def _keep_looking(self) -> None:
+        """Shows images and boxes until the node is closed; runs in a thread of its own."""
+        due = 0.0
+        while not self._closing:
+            self._news.wait(max(0.0, due - time.monotonic()))
+            self._news.clear()
+            if self._closing or not self.context.ok():
+                return
+            if time.monotonic() >= due:
+                due = time.monotonic() + 1 / self._settings.value.rate
+                self._look()
+            self._place_boxes()
+
     def _look(self) -> None:
-        """Shows the newest image; nothing is subscribed while nobody looks."""
+        """Shows the newest image; nothing is subscribed while no page is open."""
         if not self._server.is_watched(self._name):
             self._input.close()
             return
@@ -106,22 +144,30 @@ class PageNode(Node):
 
     def _on_detections(self, message: Detection3DArray) -> None:
         self._boxes = [_box(detection) for detection in message.detections]
-        self._seen = self._in_view(message)
-        if self._scene is not None:
-            self._scene.show_boxes(self._seen)
+        self._unplaced = (message.header, self._boxes, time.monotonic() + _PLACE_S)
+        self._news.set()
 
-    def _in_view(self, message: Detection3DArray) -> list[OrientedBox]:
-        """The boxes in the frame of the image that is shown; none where it is not known how to take them there."""
-        header = message.header
-        if self._frame is None or header.frame_id == self._frame.frame_id:
-            return self._boxes
-        stamp_ns = nanoseconds_of(header.stamp)
+    def _place_boxes(self) -> None:
+        """Takes the newest boxes to the frame of the image, as soon as an image and the transform are there."""
+        unplaced, frame = self._unplaced, self._frame
+        if unplaced is None or frame is None:
+            return
+        header, boxes, give_up = unplaced
         try:
-            turn, shift = self._transforms.look_up(self._frame.frame_id, header.frame_id, stamp_ns, TRANSFORM_S)
+            if header.frame_id != frame.frame_id:
+                stamp_ns = nanoseconds_of(header.stamp)
+                turn, shift = self._transforms.look_up(frame.frame_id, header.frame_id, stamp_ns, TRANSFORM_S)
+                boxes = [box.transformed(turn, shift) for box in boxes]
         except N3DError as error:
+            if time.monotonic() < give_up:
+                return  # it may still come
             self.get_logger().warning(f"boxes are not shown in the scene: {error}", throttle_duration_sec=10.0)
-            return []
-        return [box.transformed(turn, shift) for box in self._boxes]
+            boxes = []
+        if self._unplaced is unplaced:
+            self._unplaced = None
+        self._seen = boxes
+        if self._scene is not None:
+            self._scene.show_boxes(boxes)
 
     def _status(self) -> dict[str, Any]:
         """Runs in a thread of the server."""
@@ -168,9 +214,6 @@ class PageNode(Node):
             return None
         boxes = [_told(_box(detection)) for detection in progress.detections]
         return {"stage": progress.stage, "text": progress.text, "boxes": boxes}
-
-    def _apply_settings(self, settings: PageParameters) -> None:
-        self._ticker.timer_period_ns = round(1e9 / settings.rate)
 
 
 def _lacks(frame: Frame | ColorImage) -> str:

@@ -1,4 +1,4 @@
-"""The HTTP server of the page: its files, Rerun's viewer, and of each camera scene and ask box. It knows no ROS.
+"""The HTTP server of the page: its files, Rerun's viewer, and the scene and ask box of each camera.
 
 What belongs to a camera lies under its namespace, as `/front/status`; of a camera without one, it is `/status`.
 
@@ -14,17 +14,17 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 from n3d_core.errors import ConfigError
-from n3d_ros.page.content import CameraContent, UnavailableError
-from n3d_ros.page.viewer import PageViewer
-from n3d_ros.page.web_viewer import LOOPBACK
+from n3d_ros.errors import UnavailableError
+from n3d_ros.page.scene import LOOPBACK, PageViewer
 
 MOST_BYTES = 4096  # of a question; the model's own limit comes after it
 MOST_CONNECTIONS = 24
@@ -39,6 +39,31 @@ _VIEWER_POLICY = (
     "default-src 'self' blob: data:; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; connect-src 'self'; frame-ancestors 'self'"
 )
+
+
+class Asked(Protocol):
+    """Answers a text: `mode` is "ground" or "ask"."""
+
+    def __call__(self, text: str, mode: Literal["ground", "ask"]) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class CameraContent:
+    """What is behind the page of a camera; all is called in threads of the server.
+
+    Attributes:
+        ask: asks the camera's grounding node.
+        status: told to the page once a second.
+        image: the newest image with its boxes, as JPEG; for browsers without the viewer.
+        stream: the live scene for one viewer, until the function that it is given says that the viewer is gone.
+
+    Each raises `UnavailableError` with the reason, where it has nothing to give.
+    """
+
+    ask: Asked
+    status: Callable[[], dict[str, Any]]
+    image: Callable[[], bytes]
+    stream: Callable[[Callable[[], bool]], Iterator[bytes]]
 
 
 class PageServer:

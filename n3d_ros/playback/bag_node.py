@@ -23,11 +23,10 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from n3d_core.bag import TRANSFORMS, Bag, Packet, RgbdTopicNames
 from n3d_core.errors import BagError
-from n3d_ros.node.parameters import ParameterSet
+from n3d_ros.node.parameters import AT_START, CheckedParameters, ParameterSet, parameter
 from n3d_ros.node.running import leave, run_nodes
 from n3d_ros.node.shipped import shipped
 from n3d_ros.node.stamps import nanoseconds_of, stamp_of
-from n3d_ros.playback.bag_parameters import BagParameters
 
 _DRIVER = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 _LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -35,6 +34,20 @@ _CLOCK_PERIOD_S = 0.02
 _STILL_NS = 33_333_333  # a bag of one image shows it thirty times a second
 _STAMPS_END_NS = 2**31 * 10**9  # seconds are int32
 _STAMP_OFFSET = 4  # after CDR's own header; every message that begins with a std_msgs/Header has its stamp there
+
+
+@dataclass(frozen=True)
+class BagParameters(CheckedParameters):
+    """See the texts; docs/ros.md is made from them."""
+
+    bag: str = parameter("", "Bag to play, a folder or a file; empty plays the one shipped with it.", when=AT_START)
+    rate: float = parameter(1.0, "Speed, as a multiple of the recording's.", low=0.01, high=100.0, when=AT_START)
+    loop: bool = parameter(True, "Begin again at the end; false stops there.")
+    clock: bool = parameter(
+        False, "Publish /clock and keep the recorded stamps; false stamps every message with now.", when=AT_START
+    )
+    color_topic: str = parameter("", "Colour topic in the bag; empty takes the first image in colour.", when=AT_START)
+    depth_topic: str = parameter("", "Depth topic in the bag; empty takes the first depth image.", when=AT_START)
 
 
 class BagNode(Node):

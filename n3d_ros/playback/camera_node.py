@@ -7,6 +7,7 @@ reliable, like its driver.
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,32 @@ from n3d_ros.errors import NoImageError
 from n3d_ros.frames.assembly import RgbdMessages
 from n3d_ros.frames.camera_info import camera_info_message
 from n3d_ros.frames.images import image_message
-from n3d_ros.node.parameters import ParameterSet
+from n3d_ros.node.parameters import AT_START, CheckedParameters, ParameterSet, parameter
 from n3d_ros.node.running import leave, run_nodes
 from n3d_ros.node.shipped import demo_frames
 from n3d_ros.node.stamps import stamp_of
-from n3d_ros.playback.camera_parameters import CameraParameters
 
 _DRIVER = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+
+
+@dataclass(frozen=True)
+class CameraParameters(CheckedParameters):
+    """See the texts; docs/ros.md is made from them."""
+
+    folder: str = parameter("", "Frame folder to play; empty plays the frames shipped with the package.", when=AT_START)
+    rate: float = parameter(30.0, "Frames a second.", low=0.1, high=240.0)
+    loop: bool = parameter(True, "Begin again after the last frame; false stays on it.")
+    hold: float = parameter(
+        0.0,
+        "Seconds for which each frame of the folder is repeated before the next; 0 shows each once.",
+        low=0.0,
+        high=3600.0,
+    )
+    frame: int = parameter(-1, "Number of the one frame to show; -1 plays all.", low=-1, high=1_000_000)
+    frame_id: str = parameter("camera_color_optical_frame", "Optical frame in the headers.", when=AT_START)
+    depth_encoding: str = parameter(
+        "16UC1", "16UC1: millimetres, 0 invalid; 32FC1: metres, NaN invalid.", choices=("16UC1", "32FC1"), when=AT_START
+    )
 
 
 class CameraNode(Node):
@@ -46,7 +66,7 @@ class CameraNode(Node):
     def __init__(self, **options: Any) -> None:
         super().__init__("n3d_camera", **options)
         self._frames: list[RgbdMessages] = []
-        self._settings = ParameterSet(self, CameraParameters, self._check_settings, self._apply_settings)
+        self._settings = ParameterSet(self, CameraParameters)
         settings = self._settings.value
         folder = FrameFolder(settings.folder or demo_frames())
         self._frames = [
@@ -60,6 +80,7 @@ class CameraNode(Node):
         self._color_info = self.create_publisher(CameraInfo, "color/camera_info", _DRIVER)
         self._depth_info = self.create_publisher(CameraInfo, "depth/camera_info", _DRIVER)
         self._ticker = self.create_timer(1 / settings.rate, self._publish)
+        self._settings.watch(self._check_settings, self._apply_settings)
         self.get_logger().info(f"playing {len(folder)} frame(s) of {Path(folder.path).resolve()} at {settings.rate} Hz")
 
     def start(self) -> None:
@@ -135,6 +156,24 @@ def main(args: list[str] | None = None) -> int:
     """Plays until Ctrl-C."""
     rclpy.init(args=args)
     return run_nodes([CameraNode])
+
+
+def run_composed(args: list[str] | None = None) -> int:
+    """Runs a camera and a grounding node in one process until Ctrl-C (the program `composed_node`).
+
+    Images go from one to the other by reference, not over DDS; the camera still publishes its topics, for RViz and
+    bags. A driver written in Python can do the same: it passes itself as the `source` of a `GroundingNode`.
+    """
+    from n3d_ros.grounding_node import GroundingNode
+
+    rclpy.init(args=args)
+    cameras: list[CameraNode] = []
+
+    def camera() -> CameraNode:
+        cameras.append(CameraNode())
+        return cameras[-1]
+
+    return run_nodes([camera, lambda: GroundingNode(source=cameras[-1])])
 
 
 if __name__ == "__main__":

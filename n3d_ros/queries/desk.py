@@ -1,12 +1,14 @@
-"""Where queries of all clients become jobs of one worker, and their outcomes or failures messages."""
+"""Where queries of all clients become jobs of one worker, and their outcomes or failures become messages."""
 
 from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from n3d_ros.msg import Answer, Result
 from rclpy.node import Node
 from rclpy.task import Future
 from std_msgs.msg import Header
@@ -14,22 +16,22 @@ from std_msgs.msg import Header
 from n3d_core.errors import N3DError
 from n3d_ros.errors import NotActiveError
 from n3d_ros.grounding_parameters import GroundingParameters
-from n3d_ros.msg import Answer, Result
 from n3d_ros.node.parameters import ParameterSet
+from n3d_ros.outputs.diagnostics import BackOff, QueryLog
 from n3d_ros.outputs.messages import answer_message, failure_message
 from n3d_ros.outputs.publishers import Outputs
-from n3d_ros.outputs.query_log import QueryLog
+from n3d_ros.queries.outcome import ASK, WAIT, Outcome, Progress
 from n3d_ros.queries.queue import Job, Worker
-from n3d_ros.queries.runner import ASK, WAIT, Progress, QueryRunner
-from n3d_ros.queries.tracker import Tracker
+from n3d_ros.queries.runner import QueryRunner
 
 NOT_ACTIVE = "the node is not active: configure and activate it"
-_DEACTIVATED = "the node was deactivated while the query ran"
 STOP_S = 1.0  # a query stops within a decoding step; one that takes longer than this is left behind
+_DEACTIVATED = "the node was deactivated while the query ran"
+_EXPECTED = (Result.CANCELLED, Result.REPLACED)  # somebody asked for this end, so it is not logged
 
 
 class QueryDesk:
-    """Takes queries while it is open; what comes while it is closed is told why.
+    """Takes queries while it is open, and refuses them with the reason while it is closed.
 
     Args:
         node: for its log, and for the executor that waits for answers.
@@ -37,7 +39,7 @@ class QueryDesk:
         outputs: where answers are published.
 
     Attributes:
-        closed_because: why no queries are taken, told to all who ask while it is closed.
+        closed_because: why no queries are taken; told to whoever asks meanwhile.
     """
 
     def __init__(self, node: Node, settings: ParameterSet[GroundingParameters], outputs: Outputs) -> None:
@@ -46,7 +48,7 @@ class QueryDesk:
         self._node = node
         self._settings = settings
         self._outputs = outputs
-        self._tracker = Tracker()
+        self._repeats = BackOff()
         self._runner: QueryRunner | None = None
         self._stopped: float | None = None
         self.closed_because = NOT_ACTIVE
@@ -64,10 +66,10 @@ class QueryDesk:
         """Cancels queries and takes no more."""
         self._runner = None
         if not self.worker.cancel_all(NotActiveError(_DEACTIVATED), STOP_S):
-            self._node.get_logger().warning(f"the running query did not stop within {STOP_S} s: its result is dropped")
+            self._node.get_logger().warning(f"the running query did not stop within {STOP_S} s: dropping its result")
 
     def stop(self) -> None:
-        """Takes no more queries for good and cancels those that are there; waits for nothing."""
+        """Takes no more queries for good and cancels the present ones; does not wait."""
         self._stopped = self._stopped or time.monotonic()
         self.worker.stop()
 
@@ -77,14 +79,25 @@ class QueryDesk:
         assert self._stopped is not None
         self.worker.close(max(0.0, self._stopped + STOP_S - time.monotonic()))
 
-    def ask(self, text: str, mode: int, progress: Progress | None = None, **options: Any) -> Future:
-        """Gives a query to the worker; the future's result is an `Answer` message, of failures too.
+    def ask(
+        self,
+        text: str,
+        mode: int,
+        progress: Progress | None = None,
+        identify: Callable[[Outcome], Sequence[str]] | None = None,
+        **options: Any,
+    ) -> Future:
+        """Gives a query to the worker; the future's result is an `Answer` message, even for failures.
 
-        `options`: of `Job`.
+        Args:
+            text, mode: as in Query.action.
+            progress: follows the query.
+            identify: gives the boxes ids, in the worker; they are then published as tracks too.
+            options: of `Job`.
         """
         future: Future = Future()
         progress = progress or Progress()
-        run = partial(self._answer, text, mode, progress)
+        run = partial(self._answer, text, mode, progress, identify)
         done = partial(self._finish, future, text, mode, progress)
         job = Job(run, done, waits=partial(progress.on_stage, WAIT), **options)
         try:
@@ -95,13 +108,22 @@ class QueryDesk:
             job.done(None, error)
         return future
 
-    def _answer(self, text: str, mode: int, progress: Progress, job: Job) -> Answer:
+    def _answer(
+        self,
+        text: str,
+        mode: int,
+        progress: Progress,
+        identify: Callable[[Outcome], Sequence[str]] | None,
+        job: Job,
+    ) -> Answer:
         """Runs in the worker."""
         runner, now = self._runner, self._settings.value
         if runner is None:
             raise NotActiveError(_DEACTIVATED)
         outcome = runner.run(text, mode, now, job, progress)
-        ids = self._tracker.update(outcome.boxes, outcome.frame.stamp_ns) if job.background else ()
+        if self._runner is not runner:  # it was left behind by `shut`: nobody may see its boxes
+            raise NotActiveError(_DEACTIVATED)
+        ids = None if identify is None else identify(outcome)
         self.log.succeeded(outcome.times, outcome.age_ms)
         return self._outputs.publish(text, outcome, now, ids)
 
@@ -118,25 +140,30 @@ class QueryDesk:
         if error is not None:
             failure = failure_message(text, error, self._header(progress))
             answer = answer_message(failure, text if mode == ASK else "")
-            self._note(error, answer.result)
+            self._note(error, failure)
         future.set_result(answer)
         if self._node.executor is not None:
             self._node.executor.wake()  # a future does not wake the executor whose coroutine waits for it
 
     def _header(self, progress: Progress) -> Header:
-        """Of a failed query: that of its image, else of the newest image that is known, else the time and no frame."""
+        """Header of a failed query: that of its image, else of the newest known image, else the time and no frame."""
         runner = self._runner
         known = progress.image or (runner.frames.newest_header if runner is not None else None)
         return known or Header(stamp=self._node.get_clock().now().to_msg())
 
     def _note(self, error: Exception, result: Result) -> None:
         self.log.failed(result.status, result.message)
-        if not self._node.context.ok() or result.status in (Result.CANCELLED, Result.REPLACED):  # as it was told
+        if not self._node.context.ok() or result.status in _EXPECTED:
             return
-        if result.status == Result.MODEL_FAILURE:  # throttled apart, so that bad queries cannot hide it
-            self._node.get_logger().error(f"query failed: {told(error)}", throttle_duration_sec=1.0)
+        repeats = self._repeats.due(f"{result.status} {result.message}")
+        if repeats is None:
+            return
+        again = f" ({repeats} more times since this was last logged)" if repeats else ""
+        if result.status == Result.MODEL_FAILURE:
+            reason = str(error) if repeats else told(error)  # one traceback is enough
+            self._node.get_logger().error(f"query failed: {reason}{again}")
         else:
-            self._node.get_logger().warning(f"query failed: {error}", throttle_duration_sec=1.0)
+            self._node.get_logger().warning(f"query failed: {error}{again}")
 
 
 def told(error: Exception) -> str:

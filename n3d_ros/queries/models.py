@@ -1,12 +1,17 @@
-"""Loaded models, each once in a process: several cameras ask one network."""
+"""Loaded models, each once per process and shared by cameras; the memory that the process holds."""
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import resource
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -14,16 +19,17 @@ from numpy.typing import NDArray
 
 from n3d_core.depth.estimate import DepthEstimate, MonocularDepth
 from n3d_core.depth.monocular import load_monocular
-from n3d_core.errors import QueryCancelledError, QueryTimeoutError
+from n3d_core.errors import MissingDependencyError, QueryCancelledError, QueryTimeoutError
 from n3d_core.geometry.camera import Camera
 from n3d_core.preparation import ImageSize
+from n3d_ros.node.shipped import how_to_install
 
 _POLL_S = 0.01
 
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """What is loaded, and how; nodes that want the same share it. The values are those of the node's parameters.
+    """What to load, and how; nodes with the same choice share a model. The values are the node's parameters.
 
     Attributes:
         name, backend, sampling, seed: as of `N3D.load`.
@@ -42,17 +48,16 @@ class ModelChoice:
 
 @dataclass
 class SharedModel:
-    """A loaded model, and the depth model of cameras without depth; one query at a time uses them."""
+    """A loaded model, and the depth model of cameras without depth; they serve one query at a time."""
 
     model: Any
     monocular: MonocularDepth | None = None
-    users: int = 0
     _busy: threading.Lock = field(default_factory=threading.Lock, init=False)
     _waiting: set[object] = field(default_factory=set, init=False)  # queries of clients
 
     @property
     def is_wanted(self) -> bool:
-        """Whether a query that is not in the background waits for its turn: one that is should stop."""
+        """Whether a client's query waits for its turn, so that a background one should stop."""
         return bool(self._waiting)
 
     @contextmanager
@@ -64,14 +69,14 @@ class SharedModel:
         meanwhile: Callable[[], None] = lambda: None,
         background: bool = False,
     ) -> Iterator[bool]:
-        """Holds the models for a query; yields whether it had to wait for those of other cameras.
+        """Holds the models for one query; yields whether it had to wait for other cameras' queries.
 
         Args:
-            cancelled: polled while it waits.
-            deadline: `time.monotonic()` seconds until which it waits.
-            waits: told once, if it has to wait.
-            meanwhile: called again and again while it waits; what takes time there does not hold the models.
-            background: whether it gives way to others; its `cancelled` asks `is_wanted`, in its turn too.
+            cancelled: polled during the wait.
+            deadline: `time.monotonic()` seconds at which the wait ends.
+            waits: called once, if there is a wait.
+            meanwhile: called repeatedly during the wait; it does not hold the models.
+            background: whether the query gives way to others; its `cancelled` must check `is_wanted`, in its turn too.
 
         Raises:
             QueryCancelledError, QueryTimeoutError: while it waits.
@@ -98,24 +103,24 @@ class SharedModel:
         try:
             while True:
                 if cancelled():
-                    raise QueryCancelledError("cancelled while the model answered for another camera")
+                    raise QueryCancelledError("cancelled while another camera's query was running")
                 if self._busy.acquire(timeout=_POLL_S):
                     return
                 if deadline is not None and time.monotonic() >= deadline:
                     raise QueryTimeoutError(
-                        "the time of the query (query_timeout) ended while the model answered for another camera"
+                        "the query's time (query_timeout) ran out while another camera's query was running"
                     )
                 meanwhile()
         finally:
             self._waiting.discard(waiter)
 
     def estimate(self, color: NDArray[np.uint8], camera: Camera) -> DepthEstimate:
-        """Depth of an RGB image [H, W, 3] by the monocular model; called within a `turn`."""
+        """Depth of an RGB image [H, W, 3] from the monocular model; call it within a `turn`."""
         assert self.monocular is not None
         return self.monocular.estimate(color, camera)
 
     def warm_up(self) -> None:
-        """One query of each network, so that the first real one finds memory taken and kernels chosen."""
+        """Runs each network once, so that the first real query finds memory allocated and kernels chosen."""
         if self.monocular is not None:
             size = self.model.image_size
             width, height = (size.width, size.height) if size is not None else (640, 480)
@@ -125,38 +130,102 @@ class SharedModel:
 
 
 class ModelPool:
-    """Loads models; one that nobody uses any more is let go."""
+    """Loads models; one that nobody uses any more is unloaded. Models load side by side."""
 
     def __init__(self) -> None:
-        self._models: dict[ModelChoice, SharedModel] = {}
-        self._lock = threading.Lock()
+        self._slots: dict[ModelChoice, _Slot] = {}
+        self._lock = threading.Lock()  # held for the bookkeeping alone: loading takes minutes
 
     def acquire(self, choice: ModelChoice) -> SharedModel:
-        """The model, loaded if it is not yet; every `acquire` wants one `release`.
+        """The model, loaded unless it already is; balance every `acquire` with one `release`.
 
         Raises:
             CheckpointError, BackendError, MissingDependencyError: as `N3D.load` and `load_monocular` do.
         """
         with self._lock:
-            shared = self._models.get(choice)
-            if shared is None:
-                shared = _load(choice)
-                shared.warm_up()
-                self._models[choice] = shared
-            shared.users += 1
-            return shared
+            slot = self._slots.setdefault(choice, _Slot())
+            slot.users += 1
+        try:
+            with slot.loading:
+                if slot.shared is None:
+                    shared = _load(choice)
+                    shared.warm_up()
+                    slot.shared = shared
+                return slot.shared
+        except BaseException:
+            self._leave(choice, slot)
+            raise
 
     def release(self, shared: SharedModel) -> None:
-        """Gives a model back; with its last user it leaves memory."""
+        """Gives a model back; the last user's release unloads it."""
         with self._lock:
-            shared.users -= 1
-            if shared.users == 0:
-                self._models = {choice: other for choice, other in self._models.items() if other is not shared}
+            slots = list(self._slots.items())
+        for choice, slot in slots:
+            if slot.shared is shared:
+                self._leave(choice, slot)
+
+    def _leave(self, choice: ModelChoice, slot: _Slot) -> None:
+        with self._lock:
+            slot.users -= 1
+            if slot.users == 0 and self._slots.get(choice) is slot:
+                del self._slots[choice]
+
+
+@dataclass
+class _Slot:
+    """A model's place in the pool, from the first `acquire` to the last `release`."""
+
+    users: int = 0
+    shared: SharedModel | None = None
+    loading: threading.Lock = field(default_factory=threading.Lock)
 
 
 def _load(choice: ModelChoice) -> SharedModel:
-    from n3d_core import N3D  # brings torch: only a node that is configured pays for it
-
     depth = load_monocular(choice.monocular_depth) if choice.monocular_depth else None
     size = ImageSize.parse(choice.image_size, cast(Any, choice.on_other_size)) if choice.image_size else None
-    return SharedModel(N3D.load(choice.name, choice.backend, cast(Any, choice.sampling), choice.seed, size), depth)
+    try:
+        from n3d_core import N3D  # imports torch: only a configured node pays for it
+
+        model = N3D.load(choice.name, choice.backend, cast(Any, choice.sampling), choice.seed, size)
+    except ModuleNotFoundError as missing:
+        raise MissingDependencyError(how_to_install(missing)) from missing
+    return SharedModel(model, depth)
+
+
+def rss_bytes() -> int:
+    """Resident memory of this process; its peak where there is no /proc."""
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        return int(statm.read_text().split()[1]) * resource.getpagesize()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def gpu_memory() -> dict[str, str]:
+    """Memory of the GPU in use, by name; empty where this process uses none.
+
+    `memory_gpu_mb` is what torch holds in this process; the other two are the whole device's.
+    """
+    cuda = _cuda()
+    if cuda is None:
+        return {}
+    free, total = cuda.mem_get_info()
+    return {
+        "memory_gpu_mb": f"{cuda.memory_reserved() / 1e6:.0f}",
+        "memory_gpu_device_used_mb": f"{(total - free) / 1e6:.0f}",
+        "memory_gpu_device_total_mb": f"{total / 1e6:.0f}",
+    }
+
+
+def give_back() -> None:
+    """Returns unused memory to the system: allocators keep freed blocks for themselves."""
+    gc.collect()
+    if (cuda := _cuda()) is not None:
+        cuda.empty_cache()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc has it
+        trim(0)
+
+
+def _cuda() -> Any:
+    """`torch.cuda` if it is in use; nothing here imports torch just to look."""
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    return cuda if cuda is not None and cuda.is_initialized() else None

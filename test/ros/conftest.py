@@ -27,7 +27,8 @@ from n3d_core.errors import CheckpointError
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import write_frame
-from n3d_ros.demo.node_process import NodeProcess, dds_profile
+from n3d_ros.demo.node_process import NodeProcess
+from n3d_ros.node.shipped import dds_profile
 from n3d_ros.queries.models import SharedModel
 
 os.environ.update(dds_profile())
@@ -142,4 +143,4 @@ def active(client: Client, grounding: NodeProcess) -> Client:
 def weightless() -> SharedModel:
     """A model without weights, for nodes that are asked nothing."""
     backend = SimpleNamespace(name="none", reason="a test")
-    return SharedModel(SimpleNamespace(name="none", backend=backend, memory_bytes=0), users=1)
+    return SharedModel(SimpleNamespace(name="none", backend=backend, memory_bytes=0))

@@ -5,8 +5,7 @@ from types import SimpleNamespace
 from diagnostic_msgs.msg import DiagnosticStatus
 from n3d_ros.msg import Result
 
-from n3d_ros.outputs.diagnostics import model_status, query_status
-from n3d_ros.outputs.query_log import QueryLog
+from n3d_ros.outputs.diagnostics import QueryLog, model_status, query_status
 
 
 def test_a_failed_activation_is_an_error_with_its_reason_though_the_model_is_loaded():

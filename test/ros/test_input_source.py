@@ -23,7 +23,7 @@ from n3d_ros.inputs.rgbd_topics import RgbdTopics
 from n3d_ros.inputs.synchronized_topics import subscribe_inputs
 from n3d_ros.node.parameters import ParameterSet
 from n3d_ros.playback.camera_node import frame_messages, stamped
-from n3d_ros.queries.memory import gpu_memory
+from n3d_ros.queries.models import gpu_memory
 
 BOUND_NS = 20_000_000
 

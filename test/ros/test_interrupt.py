@@ -118,7 +118,7 @@ def test_a_node_that_is_stopped_while_it_is_made_is_gone_from_the_graph_too(clie
 def test_an_unknown_node_is_refused_with_the_names_of_all():
     ran = subprocess.run([sys.executable, "-m", "n3d_ros", "nothing"], capture_output=True, text=True)
     assert ran.returncode == 2
-    assert "'nothing' is no node" in ran.stderr
+    assert "no node is called 'nothing'" in ran.stderr
     assert "grounding_node" in ran.stderr
 
 
@@ -126,4 +126,4 @@ def test_one_namespace_for_several_cameras_is_refused_with_what_to_write():
     command = [sys.executable, "-m", "n3d_ros", "grounding_node", "--cameras", "front,rear"]
     ran = subprocess.run([*command, "--ros-args", "-r", "__ns:=/robot"], capture_output=True, text=True)
     assert ran.returncode == 2
-    assert "__ns:=/robot and --cameras cannot be had together: write --cameras /robot/front,/robot/rear" in ran.stderr
+    assert "__ns:=/robot and --cameras cannot be combined: write --cameras /robot/front,/robot/rear" in ran.stderr

@@ -105,7 +105,7 @@ def test_who_asks_while_the_model_is_loaded_is_told_so(client, weightless):
         def ask():
             return client.call(Ground, "/grounding/ground", text="mug").result
 
-        told = "n3d-tiny is being loaded: ask again once the node is active"
+        told = "n3d-tiny is loading: ask again once the node is active"
         client.until(lambda: ask().message == told, WAIT_S)
         assert ask().status == Result.NOT_ACTIVE
         pool.loaded.set()

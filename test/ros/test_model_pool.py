@@ -12,9 +12,11 @@ from n3d_core.errors import QueryCancelledError, QueryTimeoutError
 from n3d_ros.errors import ReplacedError
 from n3d_ros.frames.assembly import RgbdMessages
 from n3d_ros.grounding_parameters import GroundingParameters
+from n3d_ros.queries.latest_frame import LatestFrame
 from n3d_ros.queries.models import SharedModel
+from n3d_ros.queries.outcome import GROUND, Progress
 from n3d_ros.queries.queue import Job
-from n3d_ros.queries.runner import GROUND, Progress, QueryRunner
+from n3d_ros.queries.runner import QueryRunner
 
 pytestmark = pytest.mark.ros
 
@@ -51,7 +53,7 @@ def test_who_waits_for_a_turn_hears_that_it_is_cancelled(busy):
     shared, over = busy
     polls = iter((False, False, True))
     with (
-        pytest.raises(QueryCancelledError, match="cancelled while the model answered for another camera"),
+        pytest.raises(QueryCancelledError, match="cancelled while another camera's query was running"),
         shared.turn(lambda: next(polls), None),
     ):
         pytest.fail("the model is in use")
@@ -130,19 +132,21 @@ def waits_for(shared):
         pass
 
 
-class Frames:
+class Frames(LatestFrame):
     """A camera that shows another image each time it is asked; it remembers what was taken and what was read."""
 
     def __init__(self, turn):
-        self.turn, self.events = turn, []
+        super().__init__(None, None, None)
+        object.__setattr__(self, "turn", turn)
+        object.__setattr__(self, "events", [])
 
-    def newest(self, _parameters, _cancelled):
+    def _wait(self, _parameters, _cancelled):
         number = sum(event[0] == "taken" for event in self.events)
         header = Header(frame_id=f"image {number}")
         self.events.append(("taken", header.frame_id))
         return RgbdMessages(Image(header=header), None, CameraInfo())
 
-    def frame(self, messages, _parameters):
+    def read(self, messages, _parameters):
         """Reads it, which for a camera without depth asks a network."""
         self.events.append(("estimated", messages.color.header.frame_id, self.turn.is_set()))
         return SimpleNamespace(frame_id="optical", name=messages.color.header.frame_id)

@@ -13,8 +13,7 @@ from visualization_msgs.msg import Marker
 from n3d_core.display.draw import class_color, draw_boxes
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.boxes import OrientedBox
-from n3d_ros.outputs.clouds import object_clouds
-from n3d_ros.outputs.markers import marker_array
+from n3d_ros.outputs.markers import BODY_UP, marker_array, object_clouds
 from n3d_ros.outputs.messages import detections_message
 from n3d_ros.outputs.publishers import Outputs
 
@@ -32,7 +31,12 @@ def test_markers_clear_first_and_show_twelve_edges_and_a_label():
     ]
     assert sorted(np.round(lengths, 6)) == [0.1] * 4 + [0.2] * 4 + [0.3] * 4
     assert (edges.pose.position.x, edges.pose.position.z) == (0.1, 1.5)
-    assert label.text == "mug 0.87  0.20 x 0.10 x 0.30 m"
+    assert label.text == "mug 0.87\n0.20 x 0.10 x 0.30 m"
+    assert label.scale.x == pytest.approx(label.scale.z / 2)
+    assert label.pose.position.y < BOX.center[1] - BOX.size[1] / 2 - label.scale.z  # y is down: above the box
+    level = marker_array([BOX], Header(frame_id="map"), up=BODY_UP).markers[2].pose.position
+    assert level.z > BOX.center[2] + BOX.size[2] / 2
+    assert (level.x, level.y) == pytest.approx(BOX.center[:2])
     assert (edges.lifetime.sec, edges.lifetime.nanosec) == (1, 500_000_000)
     assert edges.color.r == pytest.approx(class_color("mug")[0])
 

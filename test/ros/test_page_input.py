@@ -15,7 +15,7 @@ from n3d_ros.frames.assembly import ColorImage
 from n3d_ros.frames.transforms import Transforms
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.node.parameters import ParameterSet
-from n3d_ros.page.input import READ_BY, PageInput
+from n3d_ros.page.client import READ_BY, PageInput
 from n3d_ros.page.page_node import PageNode
 from n3d_ros.playback.camera_node import frame_messages
 from test.ros.test_images import compressed_depth
@@ -29,7 +29,7 @@ TOPICS["depth_info"] = "depth/camera_info"
 @pytest.fixture
 def make(client, monkeypatch):
     """Makes the node that decides how images are read, and what the page reads them by."""
-    monkeypatch.setattr("n3d_ros.page.input.ASK_EVERY_S", 0.2)
+    monkeypatch.setattr("n3d_ros.page.client.ASK_EVERY_S", 0.2)
     nodes, inputs = [], []
 
     def make(**parameters):
@@ -170,6 +170,7 @@ def test_the_page_tells_why_there_is_no_cloud(client, make, frame):
         status = server.content.status()
         return status["sees"] and status["camera"]
 
+    node.start()
     try:
         camera = client.until(told, 30)
         assert camera.startswith("64x48 in 'optical'")
@@ -183,8 +184,13 @@ def test_the_page_tells_why_there_is_no_cloud(client, make, frame):
 class SeenServer:
     """In place of the HTTP server: somebody always looks."""
 
+    url = "http://127.0.0.1:0/"
+
     def add(self, _name, content, _port):
         self.content = content
+
+    def start(self):
+        pass
 
     def is_watched(self, _name):
         return True

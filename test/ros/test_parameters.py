@@ -70,11 +70,12 @@ def test_overrides_are_read_and_descriptors_tell_range_choices_and_moment(make_n
 
 def test_values_are_checked_before_they_are_applied_and_told_after(make_node):
     node, told = make_node(), []
-    settings = ParameterSet(node, Settings, changed=told.append)
+    settings = ParameterSet(node, Settings)
+    settings.watch(changed=told.append)
     good, bad = Parameter("mode", value="slow"), Parameter("mode", value="never")
     (answer,) = node.set_parameters([bad])
     assert not answer.successful
-    assert answer.reason == "mode is 'never': one of 'fast', 'slow' is wanted"
+    assert answer.reason == "mode must be one of fast, slow; got 'never'"
     assert settings.value == Settings()
     (answer,) = node.set_parameters([good])
     assert answer.successful
@@ -95,7 +96,7 @@ def test_a_set_of_which_one_is_bad_changes_nothing(make_node):
 def test_what_cannot_take_effect_now_is_refused_with_the_reason(make_node):
     node = make_node()
     frozen = {ON_CONFIGURE: "clean up first"}
-    ParameterSet(node, Settings, lambda now, wanted: refuse_frozen(now, wanted, frozen))
+    ParameterSet(node, Settings).watch(lambda now, wanted: refuse_frozen(now, wanted, frozen))
     assert (
         node.set_parameters([Parameter("name", value="y")])[0].reason
         == "name takes effect on configure: clean up first"
@@ -158,7 +159,7 @@ class Loaded(SharedModel):
 def test_an_override_outside_of_its_range_stops_the_start(make_node):
     with pytest.raises(InvalidParameterValueException):
         ParameterSet(make_node(rate=99.0), Settings)
-    with pytest.raises(ConfigError, match="mode is 'never'"):
+    with pytest.raises(ConfigError, match="mode must be one of fast, slow; got 'never'"):
         ParameterSet(make_node(mode="never"), Settings)
 
 
@@ -176,7 +177,7 @@ def test_a_parameter_that_does_not_exist_is_named_at_start(make_node, monkeypatc
         monkeypatch.setattr(node, "get_logger", lambda: SimpleNamespace(warning=told.append))
         ParameterSet(node, Settings)
         warn_of_unknown([node])
-    assert told == ["there is no parameter sise: what was given for it is not used; see `ros2 param list /settings`"]
+    assert told == ["ignoring unknown parameter sise; see `ros2 param list /settings`"]
 
 
 @dataclass(frozen=True)
@@ -192,4 +193,4 @@ def test_a_parameter_that_another_node_of_the_process_has_is_not_named(make_node
         ParameterSet(nodes[-1], kind)
     assert told == []
     warn_of_unknown(nodes)
-    assert [words.partition(":")[0] for words in told] == ["there is no parameter sise"] * 2
+    assert [words.partition(";")[0] for words in told] == ["ignoring unknown parameter sise"] * 2

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from n3d_core.geometry.boxes import OrientedBox
+from n3d_core.geometry.boxes import OrientedBox, quaternion_of
 from n3d_core.geometry.frame import Frame
 from n3d_ros.frames.placement import Placement, Refinement
 from n3d_ros.grounding_parameters import GroundingParameters
@@ -49,8 +49,8 @@ def test_transforms_are_listened_to_where_a_query_needs_them():
     assert [GroundingParameters(**each).needs_transforms for each in wants] == [False, False, False, True, True]
 
 
-def test_off_refines_nothing_and_a_wall_alone_leaves_the_box_as_it_is(frame):
-    assert Refinement.of(frame, None, "off") is None
+def test_none_refines_nothing_and_a_wall_alone_leaves_the_box_as_it_is(frame):
+    assert Refinement.of(frame, None, "none") is None
     refinement = Refinement.of(frame, None, "depth")
     box = OrientedBox("mug", (0.0, 0.0, 1.5), (0.2, 0.2, 0.2))
     assert refinement.gravity is None
@@ -68,3 +68,23 @@ def test_a_box_before_a_wall_becomes_upright_in_the_gravity_that_is_known(frame)
     refined = refinement.refine(OrientedBox("box", middle, (right - left, bottom - top, 0.2)))
     assert refined.rotation[:, 1] == pytest.approx([0, 1, 0], abs=1e-9)
     assert refined.center == pytest.approx(middle, abs=0.08)
+
+
+def test_an_upright_box_has_a_pure_yaw_and_its_height_along_z_in_a_frame_with_z_up():
+    turn = np.radians(25.0)
+    own = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])  # about y (down)
+    box = OrientedBox("box", (0.1, 0.2, 1.5), (0.3, 0.5, 0.2), quaternion=quaternion_of(own))
+    placed = Placement("base_link", LEVEL, np.array([0.0, 0.0, 1.0])).place(box)
+    assert placed.size[2] == 0.5
+    assert placed.quaternion[:2] == (0.0, 0.0)
+    assert sorted(placed.size[:2]) == [0.2, 0.3]
+    same = box.transformed(LEVEL, np.array([0.0, 0.0, 1.0]))
+    gaps = np.linalg.norm(placed.corners()[:, None] - same.corners()[None], axis=-1)
+    assert gaps.min(axis=1).max() < 1e-9  # the eight corners are where they were
+    tilted = Placement("base_link", LEVEL @ rotation_about_x(0.3), np.zeros(3)).place(box)
+    assert tilted.size == box.size
+
+
+def rotation_about_x(angle):
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[1, 0, 0], [0, c, -s], [0, s, c]])

@@ -3,7 +3,7 @@
 import numpy as np
 
 from n3d_core.geometry.boxes import OrientedBox
-from n3d_ros.queries.tracker import Tracker
+from n3d_ros.queries.continuous import Tracker
 
 S = 1_000_000_000
 

@@ -15,7 +15,7 @@ from n3d_ros.frames.transforms import Transforms
 from n3d_ros.grounding_node import GroundingNode
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.playback.camera_node import frame_messages
-from n3d_ros.queries.frame_source import FrameSource
+from n3d_ros.queries.latest_frame import LatestFrame
 from n3d_ros.queries.models import ModelPool
 
 pytest.importorskip("tf2_ros", reason="tf2_ros is not installed (it is no package of PyPI)")
@@ -76,10 +76,10 @@ def test_a_transform_is_heard_until_it_is_closed_and_again_after_that(client):
 def test_the_time_that_unregistered_depth_waits_for_its_transform_is_the_parameter_at_that_moment(client, frame):
     messages = frame_messages(frame, "optical")
     messages.depth.header.frame_id = "depth_optical"
-    source = FrameSource(client.node, SimpleNamespace(), Transforms(client.node))
+    source = LatestFrame(client.node.get_clock(), SimpleNamespace(), Transforms(client.node))
     for wait_s in (0.0, 0.3):
         with pytest.raises(TransformError, match=rf"'depth_optical' to 'optical' .* within {wait_s} s"):
-            source.frame(messages, GroundingParameters(transform_timeout=wait_s))
+            source.read(messages, GroundingParameters(transform_timeout=wait_s))
 
 
 @pytest.fixture

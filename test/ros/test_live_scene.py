@@ -15,8 +15,7 @@ from n3d_core.geometry.boxes import OrientedBox
 
 pytest.importorskip("rerun")
 
-from n3d_ros.page.live_scene import LiveScene
-from n3d_ros.page.web_viewer import FILES, fetch_viewer
+from n3d_ros.page.scene import FILES, LiveScene, fetch_viewer
 
 TURNED = OrientedBox("blue box", (0.0, 0.1, 2.0), (0.4, 0.4, 0.4), quaternion=(0.0, 0.6, 0.0, 0.8))
 

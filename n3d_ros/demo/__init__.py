@@ -1,1 +1,0 @@
-"""The demo: a camera, the grounding node, a few queries, and a score."""

@@ -1,1 +1,0 @@
-"""From messages to a `Frame`: encodings, camera info, registration, transforms."""

@@ -1,1 +1,0 @@
-"""What every node of this package shares: life cycle, parameters, start and stop."""

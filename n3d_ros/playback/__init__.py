@@ -1,1 +1,0 @@
-"""Nodes that publish recorded frames and bags."""

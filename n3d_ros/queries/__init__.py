@@ -1,1 +1,0 @@
-"""One query from its arrival to its outcome: queue, servers, the newest frame, the model."""

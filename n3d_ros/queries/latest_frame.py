@@ -1,0 +1,240 @@
+"""The newest frame of a camera: waited for before a query's turn on the model, renewed meanwhile, and read in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+from rclpy.clock import Clock
+from std_msgs.msg import Header
+
+from n3d_core.errors import QueryCancelledError
+from n3d_core.geometry.frame import Frame
+from n3d_ros.errors import NoImageError, StaleImageError, TransformError
+from n3d_ros.frames.assembly import (
+    ColorImage,
+    DepthEstimator,
+    Door,
+    RgbdMessages,
+    assemble_color,
+    assemble_frame,
+    transform_of_depth,
+)
+from n3d_ros.frames.transforms import Transforms
+from n3d_ros.grounding_parameters import GroundingParameters
+from n3d_ros.node.stamps import is_sound, nanoseconds_of
+
+RENEW_S = 0.25  # how often an image that waits for its turn is replaced by a newer one
+_POLL_S = 0.004
+_FUTURE_S = 0.5  # a stamp further ahead than this comes from another clock
+
+
+class RgbdSource(Protocol):
+    """Where the newest messages come from: topics, or a camera node in the same process."""
+
+    @property
+    def newest_header(self) -> Header | None:
+        """Header of the newest colour image seen so far, complete or not; takes no new message."""
+        ...
+
+    def newest(self, bound_ns: int, registration: str) -> RgbdMessages:
+        """The newest complete set of messages.
+
+        Args:
+            bound_ns: largest difference between the stamps of colour and depth.
+            registration: the parameter depth_registration, which decides whether depth's camera info is needed.
+
+        Raises:
+            NoImageError: if there is none.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The messages of one frame.
+
+    Attributes:
+        age_ms, milliseconds: their age when they were taken, and how long taking them took.
+        has_transform: whether the query needs a transform, which is then known.
+        tried: `time.monotonic()` when newer messages were last looked for.
+    """
+
+    messages: RgbdMessages
+    age_ms: float
+    milliseconds: float
+    has_transform: bool
+    tried: float
+
+
+def never() -> bool:
+    """Never cancelled."""
+    return False
+
+
+@dataclass(frozen=True)
+class LatestFrame:
+    """Takes the newest messages of one camera, and makes frames of them.
+
+    Attributes:
+        clock: the node's, against which the age of images is measured.
+        source: where messages come from.
+        transforms: for unregistered depth, `target_frame` and `gravity_frame`.
+        estimate: estimates depth for a camera without; None where depth is measured.
+    """
+
+    clock: Clock
+    source: RgbdSource
+    transforms: Transforms
+    estimate: DepthEstimator | None = None
+
+    @property
+    def newest_header(self) -> Header | None:
+        """Header of the newest colour image seen so far, complete or not; None before the first."""
+        return self.source.newest_header
+
+    def take(
+        self,
+        parameters: GroundingParameters,
+        cancelled: Callable[[], bool] = never,
+        seen: Callable[[RgbdMessages], None] = lambda _messages: None,
+    ) -> Taken:
+        """The newest fresh messages whose transforms are known.
+
+        Waits up to `image_timeout` for the image and `transform_timeout` for the transforms, so call it before the
+        query's turn on the shared model.
+
+        Args:
+            parameters: those of the query.
+            cancelled: polled during the wait.
+            seen: given the messages before their transforms are looked up.
+
+        Raises:
+            NoImageError, StaleImageError, TransformError: what was missing at the end of the wait.
+            QueryCancelledError: once `cancelled` returns True.
+        """
+        began = time.monotonic()
+        messages = self._wait(parameters, cancelled)
+        seen(messages)
+        age_ms = self.age_ms(messages)
+        wanted = _transforms_for(messages, parameters)
+        for target, source in wanted:
+            stamp_ns = nanoseconds_of(messages.color.header.stamp)
+            self.transforms.look_up(target, source, stamp_ns, parameters.transform_timeout)
+        ended = time.monotonic()
+        return Taken(messages, age_ms, 1000 * (ended - began), bool(wanted), ended)
+
+    def renew(
+        self, taken: Taken, parameters: GroundingParameters, cancelled: Callable[[], bool], seen: Callable[..., None]
+    ) -> Taken:
+        """While a query waits for its turn: now and then a newer image, once its transforms are known.
+
+        In its turn the query takes a still newer image, if that needs no wait. Where TF lags behind the camera it
+        always does, and then this one is young enough.
+        """
+        if not taken.has_transform or time.monotonic() - taken.tried < RENEW_S:
+            return taken
+        try:
+            return self.take(replace(parameters, image_timeout=0.0), cancelled, seen)
+        except (NoImageError, StaleImageError, TransformError):
+            return replace(taken, tried=time.monotonic())
+
+    def retake(
+        self, taken: Taken, parameters: GroundingParameters, cancelled: Callable[[], bool], seen: Callable[..., None]
+    ) -> Taken:
+        """In a query's turn: the newest image that needs no wait, else the one taken before while it is fresh.
+
+        Raises:
+            NoImageError, StaleImageError, TransformError: if neither will do.
+        """
+        try:
+            return self.take(at_once(parameters), cancelled, seen)
+        except (NoImageError, TransformError):
+            if self._stale(taken.messages, parameters.max_image_age) is not None:
+                raise
+            seen(taken.messages)
+            return taken
+
+    def read(self, messages: RgbdMessages, parameters: GroundingParameters) -> Frame:
+        """The frame that the messages hold.
+
+        Raises:
+            ImageError, DepthError, CameraError, TransformError: see `assemble_frame`.
+        """
+        look_up = partial(self.transforms.look_up, timeout_s=parameters.transform_timeout)
+        return assemble_frame(messages, self._door(parameters), look_up)
+
+    def read_color(self, messages: RgbdMessages, parameters: GroundingParameters) -> ColorImage:
+        """The colour image that the messages hold.
+
+        Raises:
+            ImageError, CameraError: see `assemble_color`.
+        """
+        return assemble_color(messages, self._door(parameters))
+
+    def age_ms(self, messages: RgbdMessages) -> float:
+        """Age of a colour image by the node's clock, in milliseconds."""
+        return (self.clock.now().nanoseconds - nanoseconds_of(messages.color.header.stamp)) / 1e6
+
+    def _door(self, parameters: GroundingParameters) -> Door:
+        return Door(parameters.distortion, parameters.depth_registration, self.estimate, parameters.units_per_metre)
+
+    def _wait(self, parameters: GroundingParameters, cancelled: Callable[[], bool]) -> RgbdMessages:
+        deadline = time.monotonic() + parameters.image_timeout
+        bound_ns = round(parameters.pairing_tolerance * 1e9)
+        while True:
+            try:
+                messages = self.source.newest(bound_ns, parameters.depth_registration)
+                if stale := self._stale(messages, parameters.max_image_age):
+                    raise stale
+                return messages
+            except (NoImageError, StaleImageError):
+                if time.monotonic() >= deadline:
+                    raise
+            if cancelled():
+                raise QueryCancelledError("cancelled while waiting for an image")
+            time.sleep(_POLL_S)
+
+    def _stale(self, messages: RgbdMessages, limit_s: float) -> StaleImageError | None:
+        """Why the messages are too old, or from the future; None where they are fresh."""
+        age_s = self.age_ms(messages) / 1000
+        if limit_s <= 0 or -_FUTURE_S <= age_s <= limit_s:
+            return None
+        if self.clock.now().nanoseconds == 0:
+            return StaleImageError("the node's clock is at 0: use_sim_time is true and nothing publishes /clock")
+        if nanoseconds_of(messages.color.header.stamp) == 0:
+            return StaleImageError(
+                "the newest image is stamped 0: its driver sets no stamp, so its age is unknown; set max_image_age to "
+                "0 to take images of any age"
+            )
+        if age_s < 0:
+            return StaleImageError(
+                f"the newest image is {-age_s:.1f} s ahead of the node's clock: camera and node use different clocks "
+                "(use_sim_time on only one of them?)"
+            )
+        return StaleImageError(
+            f"the newest image is {age_s:.1f} s old and max_image_age is {limit_s} s: the camera has stopped or is "
+            "slow; play a bag with --clock and set use_sim_time, or set max_image_age to 0"
+        )
+
+
+def at_once(parameters: GroundingParameters) -> GroundingParameters:
+    """The same parameters without any wait: a query that waits in its turn delays those of all other cameras."""
+    return replace(parameters, image_timeout=0.0, transform_timeout=0.0)
+
+
+def _transforms_for(messages: RgbdMessages, parameters: GroundingParameters) -> list[tuple[str, str]]:
+    """Target and source of the transforms that the frame of these messages will need."""
+    header = messages.color.header
+    if not is_sound(header.stamp):
+        return []  # the frame is refused for its stamp
+    registration = transform_of_depth(messages, parameters.depth_registration)
+    wanted = [] if registration is None else [registration]
+    if parameters.target_frame not in ("", header.frame_id):
+        wanted.append((parameters.target_frame, header.frame_id))
+    if parameters.refines and parameters.gravity_frame:
+        wanted.append((parameters.gravity_frame, header.frame_id))
+    return wanted

@@ -1,0 +1,67 @@
+"""What a query is asked for, tells while it runs, and finds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from std_msgs.msg import Header
+
+from n3d_core.geometry.boxes import OrientedBox
+from n3d_core.geometry.frame import Frame
+from n3d_core.results import Answer
+from n3d_ros.frames.assembly import RgbdMessages
+
+GROUND, ASK = 0, 1  # as in Query.action
+# Stages of the node itself; those of the model have the names that `n3d_core` gives them.
+WAIT, IMAGE, DEPTH = "wait", "image", "depth"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a query found.
+
+    Attributes:
+        frame: the frame that was queried.
+        seen: boxes in the camera's optical frame.
+        boxes: the same boxes in the frame `frame_id`.
+        times: milliseconds of each stage, in order.
+        age_ms: the frame's age when it was taken.
+        warnings: what to know about the result, one sentence each.
+        answer: of a question (mode ASK), else None.
+        value: the answer as a value, with points in the frame `frame_id`; None where there is none.
+    """
+
+    frame: Frame
+    seen: list[OrientedBox]
+    boxes: list[OrientedBox]
+    frame_id: str
+    times: dict[str, float]
+    age_ms: float
+    warnings: Sequence[str] = ()
+    answer: Answer | None = None
+    value: Any = None
+
+
+class Progress:
+    """Follows a query while it waits and runs; this one ignores everything.
+
+    Attributes:
+        image: header of the newest image that the query has taken; None before the first.
+    """
+
+    image: Header | None = None
+
+    def on_messages(self, messages: RgbdMessages) -> None:
+        """The messages of a frame have been taken."""
+        self.image = messages.color.header
+
+    def on_stage(self, stage: str) -> None:
+        """A stage has begun."""
+
+    def on_text(self, text_so_far: str) -> None:
+        """More text has been decoded."""
+
+    def on_box(self, box: OrientedBox, stamp_ns: int, frame_id: str) -> None:
+        """A box is complete, in the output frame."""
