@@ -123,7 +123,7 @@ class LatestFrame:
         wanted = _transforms_for(messages, parameters)
         for target, source in wanted:
             stamp_ns = nanoseconds_of(messages.color.header.stamp)
-            self.transforms.look_up(target, source, stamp_ns, parameters.transform_timeout)
+            self.transforms.look_up(target, source, stamp_ns, parameters.transform_timeout, cancelled)
         ended = time.monotonic()
         return Taken(messages, age_ms, 1000 * (ended - began), bool(wanted), ended)
 
