@@ -1,0 +1,256 @@
+"""Words of the question grammar: their classes, what they mean, and how a text is split into them.
+
+A word that stands in quotes in `grammar.lark` is itself; a word of `CLASSES` is a terminal of that class; a word of
+`_NEVER_NOUNS` is nothing that the grammar knows, so that a sentence with it is not understood; any other word is a noun
+(`WORD`), because a model may know any.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+_ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth".split()
+_CARDINALS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty"
+).split()
+CARDINALS = {word: i for i, word in enumerate(_CARDINALS)}
+"""Numbers in words."""
+ORDINALS = {word: i for i, word in enumerate(_ORDINALS, 1)} | {
+    f"{i}{'st' if i == 1 else 'nd' if i == 2 else 'rd' if i == 3 else 'th'}": i for i in range(1, 11)
+}
+"""Ordinals in words and figures."""
+
+CLASSES: dict[str, str] = {
+    "COLOR": """red reddish orange yellow yellowish green greenish blue bluish purple pink white black brown brownish
+        gray grey greyish grayish silver gold golden beige violet turquoise cyan magenta maroon navy teal olive tan
+        khaki lavender indigo crimson scarlet burgundy bronze lime ivory charcoal multicolored multicoloured colorful
+        colourful blue-green green-blue""",
+    "SHADE": "dark bright pale neon",
+    "QUALITY": """wooden metal metallic plastic ceramic leather cardboard steel rubber woolen porcelain striped dotted
+        checkered spotted patterned empty full open opened closed shut broken damaged dirty clean new old modern antique
+        vintage expensive cheap heavy lightweight soft hard fragile hot cold warm wet dry shiny matte transparent round
+        square circular rectangular triangular oval cylindrical spherical cubic curved bent folded upright fresh ripe
+        rotten edible sharp blunt dangerous safe beautiful ugly pretty nice cute funny comfortable useful useless real
+        fake whole portable movable reachable occupied free busy available cracked sturdy alive dead valuable single
+        flat plain""",
+    "SIZE": "tall high wide broad long deep thick big large",
+    "SMALL": "small little tiny huge short narrow thin slim low shallow giant enormous massive medium",
+    "DIM": "height width breadth length thickness volume",
+    "_WHOLE_SIZE": "size sizes dimensions dimension measurements proportions",
+    "COMP": "taller shorter wider broader thinner narrower slimmer smaller tinier longer thicker higher",
+    "MORE": "greater larger bigger lower lesser",
+    "SUPER": """leftmost rightmost frontmost foremost rearmost backmost highest topmost uppermost lowest bottommost
+        lowermost widest broadest thinnest narrowest slimmest tallest shortest biggest largest smallest tiniest longest
+        thickest greatest""",
+    "_NEAR": "closer nearer",
+    "_NEAREST": "closest nearest",
+    "_FAR": "farther further",
+    "_FARTHEST": "farthest furthest",
+    "SIDE": "left right lefthand righthand",
+    "PLANE": "vertical vertically horizontal horizontally",
+    "CARDINAL": " ".join(w for w in _CARDINALS if w != "one"),
+    "ORDINAL": " ".join(ORDINALS),
+    "UNIT": """m meter meters metre metres cm cms centimeter centimeters centimetre centimetres mm mms millimeter
+        millimeters millimetre millimetres ft feet foot inch inches""",
+    "_LITRES": "liter liters litre litres",
+    "_DEGREES": "degree degrees",
+    "_BE": "is are was were being been",
+    "_DO": "do does did",
+    "_MODAL": "could would will should may might must shall",
+    "_HAVE": "have has had having",
+    "_SEEM": "appear appears look looks seem seems",
+    "_PLACED": """standing sitting lying located positioned situated placed resting hanging found kept parked laid
+        leaning mounted stored set""",
+    "_STAND": "stand stands stood sit sits sat lie lies rest rests hang hangs exist exists",
+    "_THING": "object objects thing things item items stuff entity entities",
+    "_ANYTHING": "anything everything something",
+    "_CAMERA": "camera viewer observer photographer robot lens sensor cameraman",
+    "_ME": "me us yourself myself",
+    "_I": "i we someone somebody they people",
+    "_SCENE": "scene image picture photo photograph frame view room surroundings environment snapshot sight",
+    "_SORT": "sort rank arrange sequence ranked arranged",
+    "_ASK": """tell say confirm determine estimate give measure calculate compute check verify report specify know state
+        provide describe share explain guess""",
+    "_FIND": "find locate identify pick select choose detect spot highlight point",
+    "_SEE": "see notice observe seen",
+    "_GRASP": "grasp grip grab hold clamp",
+    "_GRASPED": "grasped gripped grabbed held clamped",
+    "_HOLD": "contain accommodate",
+    "_GRIPPER": "gripper hand claw jaws fingers",
+    "_OPENING": "opening passage slot hole doorway aperture corridor",
+    "_GAP": "gap clearance",
+    "_OPENS": "opens open",
+    "_PASS": "fit pass go get squeeze slide",
+    "_DISTANCE": "distance distances separation spacing",
+    "_EXACT": "approximate estimated exact actual total overall measured straight-line euclidean direct current rough",
+    "_COUNT": "count number amount quantity",
+    "_CLOCK": "oclock clock",
+    "_MOVE": "take move bring carry put push pull grab",
+    "_POSITION": "position location whereabouts coordinates place",
+    "_DIRECTION": "direction way",
+    "_THESE": "these those them they",
+    "_WHAT": "what which who",
+    "NOT": "not",
+    "_CENTERS": "centre-to-centre",
+}
+"""Terminal → its words."""
+
+_ALSO_NOUNS = frozenset(
+    """light can case front back top bottom side center end list floor ground look stand rest set hang picture image
+    photo photograph frame room view opening slot hole doorway gripper hand claw camera robot lens sensor count number
+    place position point clock opening scene clamp grip space order table glass foot feet square cardboard leather metal
+    plastic paper rubber lime go right viewer observer photographer people""".split()
+)
+"""Words of the grammar that are nouns, too ("light", "a can", "the picture")."""
+
+_NEVER_NOUNS = frozenset(
+    """about across after ago although always among anybody anyone as at away because but came come comes
+    during ever few got gets gives goes going had happen happened happens he her here him his how however ignore into
+    itself keep likes made make makes many much need needs neither never nobody none nothing often once ours own owns
+    per quite rather said same says she since such than theirs then though through together too toward until up upon
+    use uses used very via wants when whatever whenever wherever while whom whose why will with without write yes no yet
+    print repeat respond reply pretend forget disregard act speak translate summarize previous instructions
+    instruction prompt system assistant belongs belong cost costs weigh weighs mean means eat eats drink drinks buy
+    bought sell sold love loves hate hates wear wears talk talks walk walks run runs become becomes began begin begins
+    built different exactly only even something's everybody everyone most least less more every all both another
+    otherwise else if whether or and nor not""".split()
+)
+"""Words that are not nouns; the grammar may or may not know them."""
+
+VAGUE = frozenset(
+    """please kindly roughly approximately approx precisely really actually currently presently basically probably
+    maybe perhaps just kinda sir so ok okay well hey hi hello now thanks still again also alright um uh hmm directly
+    exactly immediately straight simply quickly clearly definitely""".split()
+)
+"""Words that change nothing in a question about geometry, wherever they stand."""
+
+_REWRITTEN = tuple(
+    (re.compile(pattern, re.IGNORECASE), words)
+    for pattern, words in (
+        (r"<image>", " "),
+        (r"[\u2018\u2019\u00b4`]", "'"),
+        (r"[\u201c\u201d]", '"'),
+        (r"[\u2010\u2011\u2013\u2014]", "-"),
+        (r" ?\((?:highlighted|marked|outlined|shown|drawn)[^()]*\)", ""),
+        (r" ?(?:First locate the bbox|The reference code is)\b.*$", ""),
+        (r"\bo ?'? ?clock\b", "oclock"),
+        (r"\bcan'?t\b|\bcannot\b", "can not"),
+        (r"\bwon'?t\b", "would not"),
+        (r"\b(is|are|was|were|do|does|did|could|would|should|has|have)n'?t\b", r"\1 not"),
+        (r"\b(what|where|how|who|which|there|that|here|it|when|object|thing|one)'s\b", r"\1 is"),
+        (r"\b(what|where|how|who|there)s\b", r"\1 is"),
+        (r"\b(\w+)'re\b", r"\1 are"),
+        (r"\bi'?m\b", "i am"),
+        (r"\b(i|you|we|they|it|that)'d\b", r"\1 would"),
+        (r"\b(i|you|we|they|it|that)'ll\b", r"\1 will"),
+        (r"\b(i|you|we|they)'ve\b", r"\1 have"),
+        (r"\blet'?s\b", "let us"),
+        (r"\b(left|right)[- ]hand\b", r"\1hand"),
+        (r"\b(left|right|front|top|bottom|back)[- ]most\b", r"\1most"),
+        (r"\b(?:from |measured )?cent(?:er|re)s?[- ]to[- ]cent(?:er|re)s?\b", "centre-to-centre"),
+        (r"\bfrom cent(?:er|re) to cent(?:er|re)\b|\bbetween (?:their|the) cent(?:er|re)s\b", "centre-to-centre"),
+        (r"\bcentre\b(?!-)", "center"),
+        (r"\bcolour(s|ed|ful|less)?\b", r"color\1"),
+        (r"\b(right now|at the moment|at present|more or less|by any chance|of course|for me|if you can|if possible"
+         r"|thank you|as well|a bit|a little|in your opinion|as far as you can (?:tell|see)|then|right next to"
+         r"(?<!next to))\b", " "),
+        (r"\bright (?=next to|beside|behind|above|below|under|on top|in front|by\b)", ""),
+        (r"(?<=\d)[ -]*(?:\"|''|inches|inch)(?!\w)", " inches "),
+        (r"(?<=\d)[ -]*(mm|cm|m|ft|centimet(?:er|re)s?|millimet(?:er|re)s?|met(?:er|re)s?|foot|feet)(?:-(?=[a-z]))?\b",
+         r" \1 "),
+        (r"[()]", " "),
+    )
+)  # fmt: skip
+_TOKEN = re.compile(r"\ue000\d+\ue001|\d+(?:[.,]\d+)?(?![\w_])|[^\W_](?:[\w/&+-]|'(?!s\b|\W|$))*|'s?\b|[.?!;:,]|\S")
+
+
+class Types(frozenset[str]):
+    """The terminals that a word may be: equal to each of them, because lark compares a token's type with a name."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return other in self if isinstance(other, str) else frozenset.__eq__(self, other)
+
+    __hash__ = frozenset.__hash__
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word or mark of a text, for lark: what it may be and where it stands."""
+
+    text: str
+    type: Types
+    start_pos: int
+    end_pos: int
+    name: str = ""
+    line = end_line = column = end_column = 1
+
+    def __lark_meta__(self) -> Word:
+        return self
+
+
+_TYPES: dict[str, set[str]] = {}
+for _terminal, _words in CLASSES.items():
+    for _word in _words.split():
+        _TYPES.setdefault(_word, set()).add(_terminal)
+
+
+def normal_text(text: str) -> str:
+    """A text with contractions written out, one spelling, and single spaces."""
+    for pattern, words in _REWRITTEN:
+        text = pattern.sub(words, text)
+    return " ".join(text.split())
+
+
+def hold_names(text: str, names: Sequence[str]) -> tuple[str, list[str]]:
+    """Replaces the caller's names in `text` by marks, the longest first; returns the marked text and the names."""
+    text = re.sub("[\ue000\ue001]", " ", text)
+    table = sorted({n for n in names if n.strip()}, key=len, reverse=True)
+    for i, name in enumerate(table):
+        words = r"\s+".join(re.escape(w) for w in name.split())
+        flags = 0 if len(name.strip()) == 1 else re.IGNORECASE
+        text = re.sub(rf"(?<![\w\ue000]){words}(?![\w\ue001])", f"\ue000{i}\ue001", text, flags=flags)
+    return text, table
+
+
+def words_of(text: str, table: Sequence[str], literals: Mapping[str, str]) -> list[Word]:
+    """The words of a normal text.
+
+    Args:
+        table: the names behind the marks of `hold_names`.
+        literals: the words that stand in quotes in the grammar, and their terminals.
+    """
+    found = []
+    for match in _TOKEN.finditer(text):
+        mark, name = match[0], ""
+        if mark[0] == "\ue000":
+            name = table[int(mark[1:-1])]
+        types = _types(mark, name, literals)
+        if types is not None:
+            found.append(Word(name or mark, Types(types), *match.span(), name))
+    return found
+
+
+def _types(mark: str, name: str, literals: Mapping[str, str]) -> set[str] | None:
+    """The terminals of a word; None for a word that changes nothing."""
+    word = (name or mark).lower()
+    if word in VAGUE and not name:
+        return None
+    types = set(_TYPES.get(word, ()))
+    if word in literals:
+        types.add(literals[word])
+    if name:
+        return types | {"NAME"} | ({"WORD"} if " " not in word else set())
+    if mark[0].isdigit() and re.fullmatch(r"\d+(?:[.,]\d+)?", mark):
+        return types | {"NUMBER"}
+    if mark in ("'s", "'"):
+        return {"_POSSESSIVE"}
+    if len(mark) == 1 and mark in "ABCDEFGHJKLMNOPQRSTUVWXYZ":
+        return types | {"WORD"}
+    if mark[0].isalnum() and (not types or word in _ALSO_NOUNS) and word not in _NEVER_NOUNS:
+        types.add("WORD")
+    return types

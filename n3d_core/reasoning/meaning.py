@@ -1,0 +1,863 @@
+"""What the alternatives of `grammar.lark` mean: from parse trees to phrases and questions.
+
+Each method is the alias of an alternative and takes what the alternative's children mean. One that raises `NoReading`
+drops that reading of the sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from n3d_core.reasoning.lexicon import CARDINALS, CLASSES, ORDINALS, Word
+from n3d_core.reasoning.names import singulars, strip_article
+from n3d_core.reasoning.relations import PREDICATES
+from n3d_core.reasoning.typed_question import CAMERA_PHRASE, Phrase, Pick, Question, Where
+from n3d_core.reasoning.units import to_metres, unit_symbol
+
+
+class NoReading(Exception):
+    """An alternative that makes no sense with these children."""
+
+
+SUBJECT = Phrase("", "\0subject")
+"""Stands in a predicate for what it is said of."""
+IT, THEM, ONE = (Phrase(word, f"\0{word}") for word in ("it", "them", "one"))
+"""Pronouns, until the phrase that they stand for is known."""
+ANYTHING = Phrase("object", "object", plural=True)
+
+
+@dataclass(frozen=True)
+class Alternatives:
+    """The named objects that compete."""
+
+    phrases: tuple[Phrase, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a phrase: a "color", "attribute", "number", "determiner", an "end" of the picture, ..."""
+
+    kind: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A phrase in the making: its pieces without the head."""
+
+    determiner: str = ""
+    colors: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
+    number: int | None = None
+    pick: Pick | None = None
+    where: tuple[Where, ...] = ()
+    end: str = ""
+
+    def with_part(self, part: Any) -> Draft:
+        """This draft and one more piece."""
+        if isinstance(part, Where):
+            return replace(self, where=(*self.where, part))
+        if isinstance(part, Pick):
+            return replace(self, pick=_joined(self.pick, part))
+        if not isinstance(part, Part):
+            return self
+        if part.kind == "color":
+            return replace(self, colors=(*self.colors, part.value))
+        if part.kind == "attribute":
+            return replace(self, attributes=(*self.attributes, part.value))
+        if part.kind == "number":
+            if self.number is not None or part.value != int(part.value) or not 0 <= part.value <= 1000:
+                raise NoReading
+            return replace(self, number=int(part.value))
+        if part.kind == "to":
+            if self.pick not in (Pick("front"), Pick("behind")):
+                raise NoReading
+            relation: Any = "nearest" if self.pick == Pick("front") else "farthest"
+            return replace(self, pick=None, where=(*self.where, Where(relation, (part.value,))))
+        if part.kind == "from":
+            if self.pick is None or self.pick.predicate:
+                raise NoReading
+            return replace(self, pick=_joined(self.pick, Pick(part.value)))
+        return replace(self, **{part.kind: part.value})
+
+    def phrase(self, head: Phrase, said: str) -> Phrase:
+        """The whole phrase. "On the left" is the leftmost of one kind, and for several all those on that side."""
+        plural = head.plural or self.determiner == "all" or (self.number or 1) > 1
+        pick, where = self.pick, self.where
+        if head == ANYTHING and not said:
+            raise NoReading
+        if self.end:
+            if plural and pick is None and self.end != "middle":
+                where = (*where, Where(self.end, (CAMERA_PHRASE,)))  # type: ignore[arg-type]
+            else:
+                pick = _joined(pick, Pick(self.end))
+        if pick is not None and not pick.predicate:
+            raise NoReading  # "the second mug": counted from where?
+        if head.noun in CAMERA_WORDS and self == Draft(self.determiner) and self.determiner in ("", "the"):
+            raise NoReading  # it is the camera itself
+        return replace(
+            head,
+            text=strip_article(said),
+            colors=self.colors,
+            attributes=self.attributes,
+            plural=plural,
+            number=self.number,
+            where=where,
+            pick=pick,
+        )
+
+
+@dataclass(frozen=True)
+class Degree:
+    """A key of `relations.PREDICATES`, as "taller" or as "tallest"."""
+
+    predicate: str
+    superlative: bool = False
+
+
+@dataclass(frozen=True)
+class Bound:
+    """`more`, `less`, `at_least` or `at_most`."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The unit that is wanted, by its symbol."""
+
+    symbol: str
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a sentence before the question speaks of: its objects, and where they are put."""
+
+    phrases: tuple[Phrase, ...]
+    places: tuple[Phrase, ...] = ()
+
+
+_SUPERLATIVES = {
+    "leftmost": "left", "rightmost": "right", "frontmost": "front", "foremost": "front", "rearmost": "behind",
+    "backmost": "behind", "highest": "above", "topmost": "above", "uppermost": "above", "lowest": "below",
+    "bottommost": "below", "lowermost": "below", "widest": "wider", "broadest": "wider", "thinnest": "thinner",
+    "narrowest": "thinner", "slimmest": "thinner", "tallest": "taller", "shortest": "shorter", "biggest": "bigger",
+    "largest": "bigger", "greatest": "bigger", "smallest": "smaller", "tiniest": "smaller", "longest": "longer",
+    "thickest": "thicker",
+}  # fmt: skip
+_COMPARATIVES = {
+    "taller": "taller", "shorter": "shorter", "wider": "wider", "broader": "wider", "thinner": "thinner",
+    "narrower": "thinner", "slimmer": "thinner", "bigger": "bigger", "larger": "bigger", "greater": "bigger",
+    "smaller": "smaller", "tinier": "smaller", "longer": "longer", "thicker": "thicker", "higher": "above",
+    "lower": "below",
+}  # fmt: skip
+_MEASURED = {"wider": "width", "taller": "height", "longer": "length", "thicker": "thickness", "bigger": "volume"}
+_OF_MEASURE = {measure: predicate for predicate, measure in _MEASURED.items()} | {"dimensions": "bigger"}
+_OPPOSITES = {"longer": "less_long", "less_long": "longer", "thicker": "less_thick", "less_thick": "thicker"} | {
+    name: p.converse for name, p in PREDICATES.items()
+}
+_TYPES: dict[str, Any] = {"longer": "long_short", "less_long": "long_short", "thicker": "thick_thin", "less_thick": "thick_thin"} | {name: p.type for name, p in PREDICATES.items()}
+_SIZES = {
+    "tall": "height", "high": "height", "wide": "width", "broad": "width", "long": "length", "deep": "length",
+    "thick": "thickness", "big": "dimensions", "large": "dimensions", "height": "height", "width": "width",
+    "breadth": "width", "length": "length", "thickness": "thickness", "volume": "volume",
+}  # fmt: skip
+_SMALL = {
+    "small": "smaller", "little": "smaller", "tiny": "smaller", "short": "shorter", "narrow": "thinner",
+    "thin": "thinner", "slim": "thinner", "low": "below",
+}  # fmt: skip
+_PLACES = ("on", "under", "inside", "next_to", "between")
+_RELATIONS = (*_PLACES, "left", "right", "front", "behind", "above", "below")
+_MORE = ("greater", "larger", "bigger", "wider", "higher", "taller", "longer", "broader", "thicker", "more", "greatest")
+_THRESHOLDS = {
+    "taller": ("height", "more"), "shorter": ("height", "less"), "wider": ("width", "more"),
+    "thinner": ("width", "less"), "longer": ("length", "more"), "thicker": ("thickness", "more"),
+    "front": ("distance", "less"), "behind": ("distance", "more"),
+}  # fmt: skip
+CAMERA_WORDS = frozenset(CLASSES["_CAMERA"].split())
+_SCENES = ("scene", "image", "picture", "photo", "photograph", "frame", "view", "room", "sight")
+
+
+class Meaning:
+    """The methods; `said` is the part of the text that the alternative covers."""
+
+    said = ""
+
+    # ------------------------------------------------------------------------------------------------- noun phrases
+    def phrase(self, *parts: Any) -> Phrase:
+        """Determiner, modifiers, head and clauses."""
+        head = next((part for part in parts if isinstance(part, Phrase)), ANYTHING)
+        draft = Draft()
+        for part in parts:
+            draft = draft.with_part(part)
+        return draft.phrase(head, self.said)
+
+    def camera(self, *_: Any) -> Phrase:
+        return CAMERA_PHRASE
+
+    def it(self) -> Phrase:
+        return IT
+
+    def them(self) -> Phrase:
+        return THEM
+
+    def one_of_them(self) -> Phrase:
+        return replace(ONE, plural=self.said.lower() == "ones")
+
+    def things(self, *_: Any) -> Phrase:
+        return replace(ANYTHING, plural=self.said.lower().endswith("s"))
+
+    def anything(self, *_: Any) -> Phrase:
+        return ANYTHING
+
+    def named(self, word: Word) -> Phrase:
+        return Phrase(word.name, word.name, named=True)
+
+    def noun(self, *_: Any) -> Phrase:
+        """One or more nouns, and what follows with "of", "with" or "'s"."""
+        words = self.said.lower().split()
+        if len(words) > 1 and words[0] == "a":
+            raise NoReading
+        head, rest = _split_noun(words)
+        one = singulars(head)[0]
+        return Phrase(self.said, " ".join((one, *rest)), plural=one != head)
+
+    def color_noun(self, word: Word) -> Phrase:
+        """An orange, a lime."""
+        if word.text.lower() not in ("orange", "lime", "olive", "peach"):
+            raise NoReading
+        return Phrase(self.said, word.text.lower())
+
+    def color(self, *words: Word) -> Part:
+        return Part("color", " ".join(w.text.lower() for w in words))
+
+    def light_color(self, word: Word) -> Part:
+        return Part("color", f"light {word.text.lower()}")
+
+    is_color = color
+
+    def attribute(self, word: Word) -> Part:
+        return Part("attribute", word.text.lower())
+
+    def number_of(self, value: float) -> Part:
+        return Part("number", value)
+
+    def determiner(self, word: str) -> Part:
+        return Part("determiner", word)
+
+    def number(self, word: Word) -> float:
+        text = word.text.lower().replace(",", ".")
+        return float(CARDINALS.get(text, 0)) if text in CARDINALS else float(text)
+
+    def one(self) -> float:
+        return 1.0
+
+    # Picks and clauses.
+    def pick(self, *parts: Any) -> Pick:
+        """`tallest`, `second tallest`."""
+        return Pick(parts[-1], ORDINALS[parts[0].text.lower()] if len(parts) > 1 else 1)
+
+    def is_most(self, predicate: str) -> Pick:
+        return Pick(predicate)
+
+    def ordinal(self, word: Word) -> Pick:
+        return Pick("", ORDINALS[word.text.lower()])
+
+    def last(self) -> Pick:
+        return Pick("", -1)
+
+    def pick_side(self, word: Word) -> Pick:
+        return Pick(_side(word))
+
+    def pick_end(self, predicate: str) -> Pick:
+        return Pick(predicate)
+
+    def superlative(self, word: Word) -> str:
+        return _SUPERLATIVES[word.text.lower()]
+
+    def most(self, word: Word) -> str:
+        return _OF_MEASURE[_SIZES[word.text.lower()]]
+
+    def least(self, word: Word) -> str:
+        return _OPPOSITES[self.most(word)]
+
+    def from_side(self, word: Word) -> Part:
+        return Part("from", _side(word))
+
+    def from_end(self, predicate: str) -> Part:
+        return Part("from", predicate)
+
+    def nearest_to(self, reference: Phrase) -> Part:
+        return Part("to", reference)
+
+    def side_of(self, word: Word) -> str:
+        return _side(word)
+
+    def end(self, word: Word) -> str:
+        return _side(word)
+
+    def where(self, relation: str, reference: Phrase) -> Where:
+        _check_reference(relation, reference)
+        return Where(relation, (reference,))
+
+    def where_between(self, *references: Phrase) -> Where:
+        return Where("between", references)
+
+    def where_near(self, near: str, reference: Phrase) -> Where | Pick:
+        if reference == CAMERA_PHRASE:
+            return Pick("front" if near == "closer" else "behind")
+        return Where("nearest" if near == "closer" else "farthest", (reference,))
+
+    def where_side(self, reference: Phrase, word: Word) -> Where:
+        return Where(_side(word), (reference,))
+
+    def where_end(self, predicate: str) -> Part:
+        return Part("end", predicate)
+
+    def listed(self, *phrases: Phrase) -> tuple[Phrase, ...]:
+        return phrases
+
+    # ---------------------------------------------------------------------------------- what is said of a subject
+    def relative_place(self, relation: str, reference: Phrase) -> Question:
+        _check_reference(relation, reference)
+        return Question(_type(relation), "yes_no", (SUBJECT, reference), relation)
+
+    def in_between(self, *references: Phrase) -> Question:
+        return Question("place", "yes_no", (SUBJECT, *references), "between")
+
+    def compared(self, degree: Degree, reference: Phrase) -> Question:
+        if degree.superlative or reference == CAMERA_PHRASE:
+            raise NoReading
+        return Question(_type(degree.predicate), "yes_no", (SUBJECT, reference), degree.predicate)
+
+    def compared_side(self, word: Word, reference: Phrase) -> Question:
+        return self.compared(Degree(_side(word)), reference)
+
+    def bounded_degree(self, degree: Degree, metres: float) -> Question:
+        kind, bound = _THRESHOLDS.get(degree.predicate, ("", ""))
+        if not kind or degree.superlative:
+            raise NoReading
+        objects = (SUBJECT, CAMERA_PHRASE) if kind == "distance" else (SUBJECT,)
+        return Question(kind, "yes_no", objects, bound, limit=metres)  # type: ignore[arg-type]
+
+    def bounded_size(self, *parts: Any) -> Question:
+        metres, measure = (p for p in parts if not isinstance(p, Bound))
+        if _size(measure) == "dimensions":
+            raise NoReading
+        return Question(_size(measure), "yes_no", (SUBJECT,), _bound(parts), limit=metres)
+
+    def bounded_distance(self, *parts: Any) -> Question:
+        metres = next(p for p in parts if isinstance(p, float))
+        reference = next((p for p in parts if isinstance(p, Phrase)), CAMERA_PHRASE)
+        return Question("distance", "yes_no", (SUBJECT, reference), _bound(parts), limit=metres)
+
+    def within(self, metres: float, reference: Phrase) -> Question:
+        return Question("distance", "yes_no", (SUBJECT, reference), "at_most", limit=metres)
+
+    def nearer_than_to(self, near: str, first: Phrase, second: Phrase) -> Question:
+        return _relative("yes_no", SUBJECT, (first, second), near)
+
+    def nearer_than_is(self, near: str, anchor: Phrase, other: Phrase) -> Question:
+        if anchor == CAMERA_PHRASE:
+            return self.compared(Degree("front" if near == "closer" else "behind"), other)
+        return _relative("yes_no", anchor, (SUBJECT, other), near)
+
+    def nearer_which(self, near: str, first: Phrase, second: Phrase) -> Question:
+        return _relative("choice", SUBJECT, (first, second), near)
+
+    def at_end(self, predicate: str) -> Question:
+        if predicate not in ("left", "right"):
+            raise NoReading
+        return Question("left_right", "yes_no", (SUBJECT, CAMERA_PHRASE), predicate)
+
+    def of_color(self, *words: Word) -> Question:
+        color = self.color(*words).value
+        return Question("exists", "yes_no", (replace(SUBJECT, colors=(color,)),))
+
+    def is_there(self) -> Question:
+        return Question("exists", "yes_no", (SUBJECT,))
+
+    def is_extreme(self, predicate: str) -> Question:
+        return Question("extreme", "yes_no", (SUBJECT,), predicate, among=ANYTHING)
+
+    def is_extreme_of(self, predicate: str, *parts: Any) -> Question:
+        return replace(self.is_extreme(predicate), among=replace(self.phrase(*parts), text="", plural=True))
+
+    def is_nearest(self, near: str, reference: Phrase) -> Question:
+        if reference == CAMERA_PHRASE:
+            return self.is_extreme("front" if near == "closer" else "behind")
+        return replace(_relative("yes_no", reference, (SUBJECT,), near), among=ANYTHING)
+
+    def either(self, *parts: Any) -> Question:
+        """In front of or behind: which of two relations that exclude each other."""
+        first, second, reference = (p.predicate if isinstance(p, Degree) else p for p in parts)
+        if _OPPOSITES.get(first) != second:
+            raise NoReading
+        return Question(_type(first), "free", (SUBJECT, reference), first)
+
+    def either_end(self, first: str, second: str) -> Question:
+        if first not in ("left", "right"):
+            raise NoReading
+        return self.either(first, second, CAMERA_PHRASE)
+
+    # Degrees: taller, the tallest, further to the left.
+    def comparative(self, word: Word) -> Degree:
+        return Degree(_COMPARATIVES[word.text.lower()])
+
+    def comparative_side(self, word: Word) -> Degree:
+        return Degree(_side(word))
+
+    def most_of_all(self, predicate: str) -> Degree:
+        return Degree(predicate, superlative=True)
+
+    def end_of_depth(self, predicate: str) -> Degree:
+        return Degree(predicate)
+
+    def on_top(self) -> Degree:
+        return Degree("above")
+
+    def more(self, word: Word) -> Degree:
+        return Degree(_OF_MEASURE[_SIZES[word.text.lower()]])
+
+    def less(self, word: Word) -> Degree:
+        return Degree(_OPPOSITES[self.more(word).predicate])
+
+    def more_in(self, word: Word, measure: str) -> Degree:
+        predicate = _OF_MEASURE[measure]
+        return Degree(predicate if word.text.lower() in _MORE else _OPPOSITES[predicate])
+
+    # Bounds and lengths.
+    def bound(self, kind: str) -> Bound:
+        return Bound(kind.removesuffix("_than"))
+
+    def length(self, value: float, unit: Word) -> float:
+        return to_metres(value, unit_symbol(unit.text) or "m")
+
+    def one_unit(self, unit: Word) -> float:
+        return self.length(1.0, unit)
+
+    def half_unit(self, unit: Word) -> float:
+        return self.length(0.5, unit)
+
+    # --------------------------------------------------------------------------------------------- yes/no questions
+    def polar(self, *parts: Any) -> Question:
+        subject, question = (p for p in parts if not isinstance(p, Word))
+        negated = sum(isinstance(p, Word) for p in parts) % 2 == 1
+        return replace(_about(subject, question), negated=negated)
+
+    def polar_more(self, subject: Phrase, degree: Degree, reference: Phrase) -> Question:
+        return _about(subject, self.compared(degree, reference))
+
+    def near_each_other(self, *parts: Any) -> Question:
+        objects = next(p for p in parts if isinstance(p, tuple))
+        return Question("place", "yes_no", objects, "next_to", negated=any(isinstance(p, Word) for p in parts))
+
+    def exists(self, *parts: Any) -> Question:
+        question = next(p for p in parts if isinstance(p, Question))
+        return replace(question, negated=(sum(isinstance(p, Word) for p in parts) % 2 == 1) != question.negated)
+
+    def some(self, phrase: Phrase) -> Question:
+        """A thing, or a number of things."""
+        if phrase in (CAMERA_PHRASE, IT, THEM) or phrase.pick is not None:
+            raise NoReading
+        if phrase.number is not None and phrase.number != 1:
+            return Question("count", "yes_no", among=replace(phrase, number=None), count=phrase.number)
+        return Question("exists", "yes_no", (replace(phrase, number=None),))
+
+    def some_bound(self, bound: Bound, phrase: Phrase) -> Question:
+        if phrase.number is None:
+            raise NoReading
+        among = replace(phrase, number=None, plural=True)
+        return Question("count", "yes_no", predicate=bound.kind, among=among, count=phrase.number)
+
+    def none(self, *parts: Any) -> Question:
+        return replace(self.some(self.phrase(*parts)), negated=True)
+
+    def count(self, *parts: Any) -> Question:
+        """How many, of a phrase and perhaps of those of them of which something holds."""
+        among = next(p for p in parts if isinstance(p, Phrase))
+        said = next((p for p in parts if isinstance(p, Question)), None)
+        if among in (CAMERA_PHRASE, IT, THEM) or among.pick is not None or among.number is not None:
+            raise NoReading
+        among = replace(among, plural=True)
+        return Question("count", "number", among=among if said is None else _restricted(among, said))
+
+    # ------------------------------------------------------------------------------------------------ which of them
+    def kind(self, phrase: Phrase | None = None) -> Phrase:
+        return ANYTHING if phrase is None else phrase
+
+    def alternatives(self, *phrases: Phrase) -> Alternatives:
+        return Alternatives(phrases)
+
+    def choice(self, *parts: Any) -> Question:
+        degree = next(p for p in parts if isinstance(p, Degree))
+        phrases = next(p for p in parts if isinstance(p, Alternatives)).phrases
+        _check_kind([p for p in parts if isinstance(p, Phrase)])
+        if CAMERA_PHRASE in phrases:
+            raise NoReading
+        kind = _type(degree.predicate) if len(phrases) == 2 else "extreme"
+        return Question(kind, "choice", phrases, degree.predicate)
+
+    def nearer_choice(self, *parts: Any) -> Question:
+        near = next(p for p in parts if isinstance(p, str))
+        alternatives = next(p for p in parts if isinstance(p, Alternatives))
+        *kinds, anchor = (p for p in parts if isinstance(p, Phrase))
+        _check_kind(kinds)
+        if anchor == CAMERA_PHRASE:
+            return self.choice(Degree("front" if near == "closer" else "behind"), alternatives)
+        return _relative("choice", anchor, alternatives.phrases, near)
+
+    def nearest(self, *parts: Any) -> Question:
+        near = next(p for p in parts if isinstance(p, str))
+        kind, anchor = (p for p in parts if isinstance(p, Phrase))
+        if anchor == CAMERA_PHRASE:
+            return self.extreme(kind, Degree("front" if near == "closer" else "behind", superlative=True))
+        return replace(_relative("choice", anchor, (), near), among=_among(kind))
+
+    def extreme(self, kind: Phrase, degree: Degree) -> Question:
+        if (kind.is_anything and not degree.superlative) or kind.pick is not None:
+            raise NoReading  # "which is taller?": than what?
+        return Question("extreme", "choice", (), degree.predicate, among=_among(kind))
+
+    def related(self, kind: Phrase, said: Question | None = None) -> Question:
+        """What is left of the mug; what do you see."""
+        if said is None:
+            return Question("related", "objects", among=_among(kind))
+        if said.form != "yes_no" or said.limit is not None or said.type in ("relative_distance", "extreme"):
+            raise NoReading
+        if said.type == "exists":
+            if not said.objects[0].colors:
+                raise NoReading
+            return Question("related", "objects", among=_among(_restricted(kind, said)))
+        return Question("related", "objects", said.objects[1:], said.predicate, among=_among(kind))
+
+    def what_is(self, kind: Phrase, phrase: Phrase) -> Question:
+        """What is the tallest mug."""
+        if kind != ANYTHING:
+            raise NoReading
+        return self.bare(phrase)
+
+    def bare(self, phrase: Phrase) -> Question:
+        """The tallest mug; the mug closest to the lamp."""
+        if phrase.pick is not None and phrase.pick.predicate != "middle":
+            rest = phrase if phrase.pick.rank > 1 else replace(phrase, pick=None)
+            return Question("extreme", "choice", (), phrase.pick.predicate, among=_among(rest))
+        if len(phrase.where) == 1 and phrase.where[0].relation in ("nearest", "farthest"):
+            near = "closer" if phrase.where[0].relation == "nearest" else "farther"
+            relative = _relative("choice", phrase.where[0].references[0], (), near)
+            return replace(relative, among=_among(replace(phrase, where=())))
+        raise NoReading
+
+    def find(self, phrase: Phrase) -> Question:
+        if phrase.pick is not None or any(w.relation in ("nearest", "farthest") for w in phrase.where):
+            return self.bare(phrase)
+        if phrase.plural:
+            return Question("related", "objects", among=phrase)
+        return self.position(phrase)
+
+    # ------------------------------------------------------------------------------------------------------- orders
+    def ordering(self, *parts: Any) -> Question:
+        competing = next(p for p in parts if isinstance(p, (Alternatives, Phrase)))
+        predicate = next(p for p in parts if isinstance(p, str))
+        kind: Any = "depth_order" if predicate in ("front", "behind") else "order"
+        if isinstance(competing, Alternatives):
+            return Question(kind, "order", competing.phrases, predicate)
+        return Question(kind, "order", (), predicate, among=_among(competing))
+
+    def from_to(self, first: str, last: str) -> str:
+        if _OPPOSITES.get(first) != last:
+            raise NoReading
+        return first
+
+    def by_size(self, measure: str) -> str:
+        return _OF_MEASURE[measure]
+
+    def by_how(self, word: Word) -> str:
+        return _OF_MEASURE[_SIZES[word.text.lower()]]
+
+    def by_distance(self) -> str:
+        return "front"
+
+    def first_is(self, predicate: str) -> str:
+        return predicate
+
+    def end_side(self, word: Word) -> str:
+        return _side(word)
+
+    end_big = by_how
+
+    def end_small(self, word: Word) -> str:
+        return _known(_SMALL, word)
+
+    # ---------------------------------------------------------------------------------------------- sizes, distances
+    def dim(self, word: Word) -> str:
+        return _SIZES[word.text.lower()]
+
+    def size(self, *parts: Any) -> Question:
+        phrase = next(p for p in parts if isinstance(p, Phrase))
+        measure = next(p for p in parts if isinstance(p, (Word, str)))
+        return _with_unit(Question(_size(measure), "number", (_thing(phrase),)), parts)
+
+    def size_difference(self, measure: str, pair: tuple[Phrase, ...]) -> Question:
+        predicate = _OF_MEASURE[measure]
+        return Question(_type(predicate), "difference", pair, predicate)
+
+    def pair(self, first: Phrase, second: Phrase) -> tuple[Phrase, ...]:
+        return first, second
+
+    def two(self, phrase: Phrase) -> tuple[Phrase, ...]:
+        if not phrase.plural or phrase.number not in (2, None):
+            raise NoReading
+        return (phrase if phrase == THEM else replace(phrase, number=2),)
+
+    def distance(self, *parts: Any) -> Question:
+        phrases = tuple(p for p in parts if isinstance(p, Phrase))
+        return _distance((*phrases, CAMERA_PHRASE)[:2], parts)
+
+    def distance_between(self, *parts: Any) -> Question:
+        return _distance(next(p for p in parts if isinstance(p, tuple)), parts)
+
+    def gap(self, first: Phrase, second: Phrase) -> Question:
+        return Question("gap", "number", (first, second))
+
+    def gap_between(self, *parts: Any) -> Question:
+        pair = next(p for p in parts if isinstance(p, tuple))
+        return _with_unit(Question("gap", "number", pair), parts)
+
+    def bounded(self, *parts: Any) -> Question:
+        question = next(p for p in parts if isinstance(p, Question))
+        if question.form != "number" or question.type in ("direction", "volume", "dimensions"):
+            raise NoReading
+        metres = next(p for p in parts if isinstance(p, float))
+        return replace(question, form="yes_no", predicate=_bound(parts), limit=metres)
+
+    def bounded_more(self, question: Question, word: Word, metres: float) -> Question:
+        return self.bounded(question, Bound("more" if word.text.lower() in _MORE else "less"), metres)
+
+    def compared_quantity(self, question: Question, word: Word, reference: Phrase) -> Question:
+        if question.type not in _OF_MEASURE or len(question.objects) != 1:
+            raise NoReading
+        return self.polar_more(question.objects[0], self.more_in(word, question.type), reference)
+
+    def difference(self, *parts: Any) -> Question:
+        degree = next(p for p in parts if isinstance(p, Degree))
+        pair = tuple(p for p in parts if isinstance(p, Phrase))
+        if degree.superlative:
+            raise NoReading
+        if degree.predicate in ("above", "below"):
+            return _with_unit(Question("vertical_distance", "number", pair), parts)
+        return _with_unit(Question(_type(degree.predicate), "difference", pair, degree.predicate), parts)
+
+    def offset(self, *parts: Any) -> Question:
+        """How far left of B is A."""
+        reference, subject = (p for p in parts if isinstance(p, Phrase))
+        relation = next((p for p in parts if isinstance(p, str) and p in _OPPOSITES), "")
+        if not relation:
+            raise NoReading
+        return self.difference(subject, Degree(relation), reference, *(p for p in parts if isinstance(p, Unit)))
+
+    def offset_of(self, *parts: Any) -> Question:
+        subject, reference = (p for p in parts if isinstance(p, Phrase))
+        return self.offset(reference, subject, *(p for p in parts if not isinstance(p, Phrase)))
+
+    # -------------------------------------------------------------------------------- places, directions, what fits
+    def position(self, *phrases: Phrase) -> Question:
+        return Question("position", "position", (_thing(phrases[0]), *phrases[1:]))
+
+    def which_side(self, reference: Phrase, subject: Phrase) -> Question:
+        return Question("left_right", "free", (subject, reference), "left")
+
+    def direction(self, *parts: Any) -> Question:
+        """From the first phrase, or the camera, to the last."""
+        phrases = tuple(p for p in parts if isinstance(p, Phrase))
+        unit = "deg" if "degrees" in parts else "m"
+        return Question("direction", "number", (CAMERA_PHRASE, *phrases)[-2:], unit=unit)
+
+    def direction_to(self, *parts: Any) -> Question:
+        phrases = [p for p in parts if isinstance(p, Phrase)]
+        return self.direction(*reversed(phrases), *(p for p in parts if isinstance(p, str)))
+
+    def grip(self, *parts: Any) -> Question:
+        return _fit("grip", parts)
+
+    def through(self, *parts: Any) -> Question:
+        return _fit("gap", parts)
+
+    def tool(self, *parts: Any) -> float:
+        return float(next(p for p in parts if isinstance(p, float)))
+
+    hole = tool
+
+    def into(self, *parts: Any) -> Question:
+        inner, outer = (p for p in parts if isinstance(p, Phrase))
+        return Question("fit", "yes_no", (_thing(inner), _thing(outer)), "inside")
+
+    def holds(self, outer: Phrase, inner: Phrase) -> Question:
+        return self.into(inner, outer)
+
+    # ----------------------------------------------------------------------------------------------- whole sentences
+    def sentence(self, *parts: Any) -> Question:
+        question: Question = next(p for p in parts if isinstance(p, Question))
+        for part in parts:
+            if isinstance(part, Unit):
+                question = _in_unit(question, part)
+            elif part == "opposite":
+                question = replace(question, opposite=True)
+            elif part in ("vertical", "horizontal"):
+                if question.type != "distance":
+                    raise NoReading
+                question = replace(question, type=f"{part}_distance")
+            elif part == "centers":
+                if question.type not in ("gap", "distance"):
+                    raise NoReading
+                question = replace(question, type="distance")
+        return question
+
+    def context(self, *parts: Any) -> Context:
+        return Context(next(p for p in parts if isinstance(p, tuple)), tuple(p for p in parts if isinstance(p, Phrase)))
+
+    def instruction(self, unit: Unit) -> Unit:
+        return unit
+
+    def wanted(self, *parts: Any) -> tuple[Phrase, ...]:
+        return next(p for p in parts if isinstance(p, tuple))
+
+    def unit(self, word: Word) -> Unit:
+        return Unit(unit_symbol(word.text) or "m")
+
+    def litres(self) -> Unit:
+        return Unit("l")
+
+    def in_degrees(self) -> Unit:
+        return Unit("deg")
+
+    def plane(self, word: Word) -> str:
+        return "vertical" if word.text.lower().startswith("vertical") else "horizontal"
+
+
+def _known(table: dict[str, str], word: Word) -> str:
+    try:
+        return table[word.text.lower()]
+    except KeyError:
+        raise NoReading from None
+
+
+def _side(word: Word) -> str:
+    return "left" if word.text.lower().startswith("left") else "right"
+
+
+def _type(predicate: str) -> Any:
+    return "place" if predicate in _PLACES else _TYPES[predicate]
+
+
+def _size(measure: Word | str) -> Any:
+    return measure if isinstance(measure, str) else _SIZES[measure.text.lower()]
+
+
+def _bound(parts: Sequence[Any]) -> str:
+    return next((p.kind for p in parts if isinstance(p, Bound)), "equal")
+
+
+def _thing(phrase: Phrase) -> Phrase:
+    """A phrase that can be measured: not the camera."""
+    if phrase == CAMERA_PHRASE:
+        raise NoReading
+    return phrase
+
+
+def _among(kind: Phrase) -> Phrase:
+    if kind in (CAMERA_PHRASE, IT):
+        raise NoReading
+    return replace(kind, plural=True)
+
+
+def _check_kind(kinds: Sequence[Phrase]) -> None:
+    """Refuses "which mug is taller, the box or the can"."""
+    if any(kind.noun != "object" for kind in kinds):
+        raise NoReading
+
+
+def _check_reference(relation: str, reference: Phrase) -> None:
+    if relation in ("inside", "on") and (reference == CAMERA_PHRASE or reference.noun in _SCENES):
+        raise NoReading  # "in the picture" is no place
+
+
+def _relative(form: Any, anchor: Phrase, candidates: tuple[Phrase, ...], near: str) -> Question:
+    if CAMERA_PHRASE in candidates:
+        raise NoReading
+    return Question("relative_distance", form, (anchor, *candidates), near)
+
+
+def _fit(predicate: str, parts: Sequence[Any]) -> Question:
+    metres = next(p for p in parts if isinstance(p, float))
+    phrase = next(p for p in parts if isinstance(p, Phrase))
+    return Question("fit", "yes_no", (_thing(phrase),), predicate, limit=metres)
+
+
+def _distance(objects: tuple[Phrase, ...], parts: Sequence[Any]) -> Question:
+    """A distance, the camera last."""
+    planes = [p for p in parts if p in ("vertical", "horizontal")]
+    if len(planes) > 1 or objects == (CAMERA_PHRASE, CAMERA_PHRASE):
+        raise NoReading
+    if objects[0] == CAMERA_PHRASE:
+        objects = objects[::-1]
+    kind: Any = f"{planes[0]}_distance" if planes else "distance"
+    return _with_unit(Question(kind, "number", objects), parts)
+
+
+def _with_unit(question: Question, parts: Sequence[Any]) -> Question:
+    unit = next((p for p in parts if isinstance(p, Unit)), None)
+    return question if unit is None else _in_unit(question, unit)
+
+
+def _in_unit(question: Question, unit: Unit) -> Question:
+    litres, degrees = question.type in ("volume", "big_small"), question.type == "direction"
+    if question.form not in ("number", "difference", "position") or question.type == "count":
+        raise NoReading
+    if (unit.symbol == "l") != litres or (unit.symbol == "deg") != degrees:
+        raise NoReading
+    return replace(question, unit=unit.symbol)
+
+
+def _about(subject: Phrase, question: Question) -> Question:
+    """The question with its subject in place."""
+
+    def put(phrase: Phrase) -> Phrase:
+        if phrase.noun != SUBJECT.noun:
+            return phrase
+        colored = " ".join((*phrase.colors, subject.text))
+        return replace(subject, colors=(*subject.colors, *phrase.colors), text=colored)
+
+    if subject == CAMERA_PHRASE:
+        raise NoReading
+    return replace(question, objects=tuple(put(p) for p in question.objects))
+
+
+def _restricted(among: Phrase, said: Question) -> Phrase:
+    """Of `among` those of which a predicate holds."""
+    if said.type == "exists":
+        return replace(among, colors=(*among.colors, *said.objects[0].colors))
+    if said.predicate not in _RELATIONS or said.type == "relative_distance":
+        raise NoReading
+    return replace(among, where=(*among.where, Where(said.predicate, said.objects[1:])))  # type: ignore[arg-type]
+
+
+def _joined(first: Pick | None, second: Pick) -> Pick:
+    """An ordinal and the end that it is counted from."""
+    if first is None:
+        return second
+    if second.predicate and not first.predicate:
+        first, second = second, first
+    if second.predicate or first.rank != 1:
+        raise NoReading
+    return Pick(_OPPOSITES.get(first.predicate, ""), 1) if second.rank == -1 else Pick(first.predicate, second.rank)
+
+
+def _split_noun(words: list[str]) -> tuple[str, list[str]]:
+    """Head of a noun, and what follows with "of" or "with", without articles: "cup", "of coffee"."""
+    for at, word in enumerate(words):
+        if at and word in ("of", "with"):
+            return " ".join(words[:at]), [w for w in words[at:] if w not in ("a", "an", "the")]
+    return " ".join(words), []
