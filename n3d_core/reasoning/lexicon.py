@@ -1,6 +1,6 @@
 """Words of the question grammar: their classes, what they mean, and how a text is split into them.
 
-A word that stands in quotes in `grammar.lark` is itself; a word of `CLASSES` is a terminal of that class; a word of
+A word that stands in quotes in `questions.grammar` is itself; a word of `CLASSES` is a terminal of that class; a word of
 `_NEVER_NOUNS` is nothing that the grammar knows, so that a sentence with it is not understood; any other word is a noun
 (`WORD`), because a model may know any.
 """
@@ -8,18 +8,27 @@ A word that stands in quotes in `grammar.lark` is itself; a word of `CLASSES` is
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-_ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth".split()
-_CARDINALS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen twenty"
-).split()
-CARDINALS = {word: i for i, word in enumerate(_CARDINALS)}
+
+def _words(text: str) -> dict[str, int]:
+    """Words with their places in a list."""
+    return {word: i for i, word in enumerate(text.split())}
+
+
+CARDINALS = _words(
+    """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+    eighteen nineteen twenty"""
+)
 """Numbers in words."""
-ORDINALS = {word: i for i, word in enumerate(_ORDINALS, 1)} | {
-    f"{i}{'st' if i == 1 else 'nd' if i == 2 else 'rd' if i == 3 else 'th'}": i for i in range(1, 11)
+ORDINALS = {
+    word: i + 1
+    for listed in (
+        "first second third fourth fifth sixth seventh eighth ninth tenth",
+        "1st 2nd 3rd 4th 5th 6th 7th 8th 9th 10th",
+    )
+    for word, i in _words(listed).items()
 }
 """Ordinals in words and figures."""
 
@@ -51,7 +60,7 @@ CLASSES: dict[str, str] = {
     "_FARTHEST": "farthest furthest",
     "SIDE": "left right lefthand righthand",
     "PLANE": "vertical vertically horizontal horizontally",
-    "CARDINAL": " ".join(w for w in _CARDINALS if w != "one"),
+    "CARDINAL": " ".join(w for w in CARDINALS if w != "one"),
     "ORDINAL": " ".join(ORDINALS),
     "UNIT": """m meter meters metre metres cm cms centimeter centimeters centimetre centimetres mm mms millimeter
         millimeters millimetre millimetres ft feet foot inch inches""",
@@ -85,7 +94,8 @@ CLASSES: dict[str, str] = {
     "_OPENS": "opens open",
     "_PASS": "fit pass go get squeeze slide",
     "_DISTANCE": "distance distances separation spacing",
-    "_EXACT": "approximate estimated exact actual total overall measured straight-line euclidean direct current rough",
+    "_EXACT": """approximate estimated exact actual total overall measured straight-line euclidean direct current rough
+        real-world""",
     "_COUNT": "count number amount quantity",
     "_CLOCK": "oclock clock",
     "_MOVE": "take move bring carry put push pull grab",
@@ -94,19 +104,19 @@ CLASSES: dict[str, str] = {
     "_THESE": "these those them they",
     "_WHAT": "what which who",
     "NOT": "not",
-    "_CENTERS": "centre-to-centre",
+    "_CENTERS": "center-to-center",
 }
 """Terminal → its words."""
 
-_ALSO_NOUNS = frozenset(
+_ALSO_NOUNS = _words(
     """light can case front back top bottom side center end list floor ground look stand rest set hang picture image
     photo photograph frame room view opening slot hole doorway gripper hand claw camera robot lens sensor count number
     place position point clock opening scene clamp grip space order table glass foot feet square cardboard leather metal
-    plastic paper rubber lime go right viewer observer photographer people""".split()
+    plastic paper rubber lime go right viewer observer photographer people"""
 )
 """Words of the grammar that are nouns, too ("light", "a can", "the picture")."""
 
-_NEVER_NOUNS = frozenset(
+_NEVER_NOUNS = _words(
     """about across after ago although always among anybody anyone as at away because but came come comes
     during ever few got gets gives goes going had happen happened happens he her here him his how however ignore into
     itself keep likes made make makes many much need needs neither never nobody none nothing often once ours own owns
@@ -116,16 +126,38 @@ _NEVER_NOUNS = frozenset(
     instruction prompt system assistant belongs belong cost costs weigh weighs mean means eat eats drink drinks buy
     bought sell sold love loves hate hates wear wears talk talks walk walks run runs become becomes began begin begins
     built different exactly only even something's everybody everyone most least less more every all both another
-    otherwise else if whether or and nor not""".split()
+    otherwise else if whether or and nor not"""
 )
 """Words that are not nouns; the grammar may or may not know them."""
 
-VAGUE = frozenset(
+VAGUE = _words(
     """please kindly roughly approximately approx precisely really actually currently presently basically probably
     maybe perhaps just kinda sir so ok okay well hey hi hello now thanks still again also alright um uh hmm directly
-    exactly immediately straight simply quickly clearly definitely""".split()
+    exactly immediately straight simply quickly clearly definitely"""
 )
 """Words that change nothing in a question about geometry, wherever they stand."""
+
+OFF_TOPIC = _words(
+    """cost costs price priced brand brands color colors material materials made owner owns own belong belongs whose who
+    weigh weighs weight heavy heavier why when time weather temperature use used purpose function name called age old
+    older taste smell sound logo text written say says read doing happening mean means capital better best worth
+    expensive kind type shape style model pattern worn wearing dirty clean dishwasher microwave recyclable
+    edible"""
+)
+"""Words of questions that boxes do not answer."""
+
+FOREIGN = _words(
+    """wie wo ist sind der das dem den des ein eine einen welche welcher welches zwischen steht links rechts ich und
+    nicht gibt auf unter neben vor hinter groß viele weit wieviel la le les une est sont où quelle quel quels combien
+    entre sur gauche droite il y du qui dans el los las una está estan están es dónde donde cuántos cuantos cuál cuanto
+    cuánto qué que de hay izquierda derecha lejos dov'è dove quanto quanti gli della del è tra sono hoe waar hoeveel een
+    het tussen zijn er onde quantos qual está entre hvor var är och ett mellan gdzie jest ile jak kde nerede kaç
+    ne"""
+)
+"""Common words of other languages that are not English words."""
+OTHER_SCRIPTS = re.compile(
+    "[\u0370-\u03ff\u0400-\u04ff\u0590-\u05ff\u0600-\u06ff\u0900-\u097f\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u00bf]"
+)
 
 _REWRITTEN = tuple(
     (re.compile(pattern, re.IGNORECASE), words)
@@ -150,9 +182,9 @@ _REWRITTEN = tuple(
         (r"\blet'?s\b", "let us"),
         (r"\b(left|right)[- ]hand\b", r"\1hand"),
         (r"\b(left|right|front|top|bottom|back)[- ]most\b", r"\1most"),
-        (r"\b(?:from |measured )?cent(?:er|re)s?[- ]to[- ]cent(?:er|re)s?\b", "centre-to-centre"),
-        (r"\bfrom cent(?:er|re) to cent(?:er|re)\b|\bbetween (?:their|the) cent(?:er|re)s\b", "centre-to-centre"),
-        (r"\bcentre\b(?!-)", "center"),
+        (r"\b(?:from |measured )?cent(?:er|re)s?[- ]to[- ]cent(?:er|re)s?\b", "center-to-center"),
+        (r"\bfrom cent(?:er|re) to cent(?:er|re)\b|\bbetween (?:their|the) cent(?:er|re)s\b", "center-to-center"),
+        (r"\bcentre\b", "center"),
         (r"\bcolour(s|ed|ful|less)?\b", r"color\1"),
         (r"\b(right now|at the moment|at present|more or less|by any chance|of course|for me|if you can|if possible"
          r"|thank you|as well|a bit|a little|in your opinion|as far as you can (?:tell|see)|then|right next to"
@@ -167,35 +199,20 @@ _REWRITTEN = tuple(
 _TOKEN = re.compile(r"\ue000\d+\ue001|\d+(?:[.,]\d+)?(?![\w_])|[^\W_](?:[\w/&+-]|'(?!s\b|\W|$))*|'s?\b|[.?!;:,]|\S")
 
 
-class Types(frozenset[str]):
-    """The terminals that a word may be: equal to each of them, because lark compares a token's type with a name."""
-
-    __slots__ = ()
-
-    def __eq__(self, other: object) -> bool:
-        return other in self if isinstance(other, str) else frozenset.__eq__(self, other)
-
-    __hash__ = frozenset.__hash__
-
-
 @dataclass(frozen=True)
 class Word:
-    """A word or mark of a text, for lark: what it may be and where it stands."""
+    """A word or mark of a text: what it may be in the grammar, where it stands, and whose name it is."""
 
     text: str
-    type: Types
-    start_pos: int
-    end_pos: int
+    types: frozenset[str]
+    start: int
+    end: int
     name: str = ""
-    line = end_line = column = end_column = 1
-
-    def __lark_meta__(self) -> Word:
-        return self
 
 
 _TYPES: dict[str, set[str]] = {}
-for _terminal, _words in CLASSES.items():
-    for _word in _words.split():
+for _terminal, _list in CLASSES.items():
+    for _word in _list.split():
         _TYPES.setdefault(_word, set()).add(_terminal)
 
 
@@ -217,12 +234,12 @@ def hold_names(text: str, names: Sequence[str]) -> tuple[str, list[str]]:
     return text, table
 
 
-def words_of(text: str, table: Sequence[str], literals: Mapping[str, str]) -> list[Word]:
+def words_of(text: str, table: Sequence[str], literals: Collection[str]) -> list[Word]:
     """The words of a normal text.
 
     Args:
         table: the names behind the marks of `hold_names`.
-        literals: the words that stand in quotes in the grammar, and their terminals.
+        literals: the words that stand in quotes in the grammar: each is a terminal of its own name.
     """
     found = []
     for match in _TOKEN.finditer(text):
@@ -231,18 +248,18 @@ def words_of(text: str, table: Sequence[str], literals: Mapping[str, str]) -> li
             name = table[int(mark[1:-1])]
         types = _types(mark, name, literals)
         if types is not None:
-            found.append(Word(name or mark, Types(types), *match.span(), name))
+            found.append(Word(name or mark, frozenset(types), *match.span(), name))
     return found
 
 
-def _types(mark: str, name: str, literals: Mapping[str, str]) -> set[str] | None:
+def _types(mark: str, name: str, literals: Collection[str]) -> set[str] | None:
     """The terminals of a word; None for a word that changes nothing."""
     word = (name or mark).lower()
     if word in VAGUE and not name:
         return None
     types = set(_TYPES.get(word, ()))
     if word in literals:
-        types.add(literals[word])
+        types.add(word)
     if name:
         return types | {"NAME"} | ({"WORD"} if " " not in word else set())
     if mark[0].isdigit() and re.fullmatch(r"\d+(?:[.,]\d+)?", mark):

@@ -1,7 +1,7 @@
-"""What the alternatives of `grammar.lark` mean: from parse trees to phrases and questions.
+"""What the alternatives of `questions.grammar` mean: phrases and questions.
 
-Each method is the alias of an alternative and takes what the alternative's children mean. One that raises `NoReading`
-drops that reading of the sentence.
+Each method is the alias of an alternative and takes what the alternative's children mean. `NoReadingError` drops that
+reading of the sentence.
 """
 
 from __future__ import annotations
@@ -10,21 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from n3d_core.reasoning.grammar import NoReadingError
 from n3d_core.reasoning.lexicon import CARDINALS, CLASSES, ORDINALS, Word
 from n3d_core.reasoning.names import singulars, strip_article
 from n3d_core.reasoning.relations import PREDICATES
 from n3d_core.reasoning.typed_question import CAMERA_PHRASE, Phrase, Pick, Question, Where
 from n3d_core.reasoning.units import to_metres, unit_symbol
 
-
-class NoReading(Exception):
-    """An alternative that makes no sense with these children."""
-
-
 SUBJECT = Phrase("", "\0subject")
 """Stands in a predicate for what it is said of."""
 IT, THEM, ONE = (Phrase(word, f"\0{word}") for word in ("it", "them", "one"))
 """Pronouns, until the phrase that they stand for is known."""
+THEM = replace(THEM, plural=True)
 ANYTHING = Phrase("object", "object", plural=True)
 
 
@@ -69,16 +66,18 @@ class Draft:
             return replace(self, attributes=(*self.attributes, part.value))
         if part.kind == "number":
             if self.number is not None or part.value != int(part.value) or not 0 <= part.value <= 1000:
-                raise NoReading
+                raise NoReadingError
             return replace(self, number=int(part.value))
         if part.kind == "to":
             if self.pick not in (Pick("front"), Pick("behind")):
-                raise NoReading
+                raise NoReadingError
+            if part.value == CAMERA_PHRASE:
+                return self
             relation: Any = "nearest" if self.pick == Pick("front") else "farthest"
             return replace(self, pick=None, where=(*self.where, Where(relation, (part.value,))))
         if part.kind == "from":
             if self.pick is None or self.pick.predicate:
-                raise NoReading
+                raise NoReadingError
             return replace(self, pick=_joined(self.pick, Pick(part.value)))
         return replace(self, **{part.kind: part.value})
 
@@ -87,16 +86,16 @@ class Draft:
         plural = head.plural or self.determiner == "all" or (self.number or 1) > 1
         pick, where = self.pick, self.where
         if head == ANYTHING and not said:
-            raise NoReading
+            raise NoReadingError
         if self.end:
             if plural and pick is None and self.end != "middle":
                 where = (*where, Where(self.end, (CAMERA_PHRASE,)))  # type: ignore[arg-type]
             else:
                 pick = _joined(pick, Pick(self.end))
         if pick is not None and not pick.predicate:
-            raise NoReading  # "the second mug": counted from where?
+            raise NoReadingError  # "the second mug": counted from where?
         if head.noun in CAMERA_WORDS and self == Draft(self.determiner) and self.determiner in ("", "the"):
-            raise NoReading  # it is the camera itself
+            raise NoReadingError  # it is the camera itself
         return replace(
             head,
             text=strip_article(said),
@@ -126,7 +125,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Unit:
-    """The unit that is wanted, by its symbol."""
+    """The unit that is wanted, by its symbol; empty for none."""
 
     symbol: str
 
@@ -158,7 +157,12 @@ _OF_MEASURE = {measure: predicate for predicate, measure in _MEASURED.items()} |
 _OPPOSITES = {"longer": "less_long", "less_long": "longer", "thicker": "less_thick", "less_thick": "thicker"} | {
     name: p.converse for name, p in PREDICATES.items()
 }
-_TYPES: dict[str, Any] = {"longer": "long_short", "less_long": "long_short", "thicker": "thick_thin", "less_thick": "thick_thin"} | {name: p.type for name, p in PREDICATES.items()}
+_TYPES: dict[str, Any] = {
+    "longer": "long_short",
+    "less_long": "long_short",
+    "thicker": "thick_thin",
+    "less_thick": "thick_thin",
+} | {name: p.type for name, p in PREDICATES.items()}
 _SIZES = {
     "tall": "height", "high": "height", "wide": "width", "broad": "width", "long": "length", "deep": "length",
     "thick": "thickness", "big": "dimensions", "large": "dimensions", "height": "height", "width": "width",
@@ -171,19 +175,21 @@ _SMALL = {
 _PLACES = ("on", "under", "inside", "next_to", "between")
 _RELATIONS = (*_PLACES, "left", "right", "front", "behind", "above", "below")
 _MORE = ("greater", "larger", "bigger", "wider", "higher", "taller", "longer", "broader", "thicker", "more", "greatest")
-_THRESHOLDS = {
+_THRESHOLDS: dict[str, tuple[Any, str]] = {
     "taller": ("height", "more"), "shorter": ("height", "less"), "wider": ("width", "more"),
     "thinner": ("width", "less"), "longer": ("length", "more"), "thicker": ("thickness", "more"),
     "front": ("distance", "less"), "behind": ("distance", "more"),
 }  # fmt: skip
+_SIDES = ("front", "back", "top", "bottom", "side", "left", "right", "middle", "center", "place")
 CAMERA_WORDS = frozenset(CLASSES["_CAMERA"].split())
-_SCENES = ("scene", "image", "picture", "photo", "photograph", "frame", "view", "room", "sight")
+_NO_PLACES = (*CLASSES["_SCENE"].split(), "foot", "front", "back", "total", "order", "space", "middle", "center")
 
 
 class Meaning:
     """The methods; `said` is the part of the text that the alternative covers."""
 
-    said = ""
+    def __init__(self, said: str) -> None:
+        self.said = said
 
     # ------------------------------------------------------------------------------------------------- noun phrases
     def phrase(self, *parts: Any) -> Phrase:
@@ -193,6 +199,10 @@ class Meaning:
         for part in parts:
             draft = draft.with_part(part)
         return draft.phrase(head, self.said)
+
+    def headless(self, *parts: Any) -> Phrase:
+        """The tallest; the second from the left."""
+        return self.phrase(ANYTHING, *parts)
 
     def camera(self, *_: Any) -> Phrase:
         return CAMERA_PHRASE
@@ -218,16 +228,18 @@ class Meaning:
     def noun(self, *_: Any) -> Phrase:
         """One or more nouns, and what follows with "of", "with" or "'s"."""
         words = self.said.lower().split()
-        if len(words) > 1 and words[0] == "a":
-            raise NoReading
         head, rest = _split_noun(words)
+        if head in _SIDES or (len(words) > 1 and words[0] == "a"):
+            raise NoReadingError  # "in [front of the box]"
+        if head.endswith(" can") and singulars(words[-2])[0] != words[-2]:
+            raise NoReadingError  # "how many [mugs can] you see"
         one = singulars(head)[0]
         return Phrase(self.said, " ".join((one, *rest)), plural=one != head)
 
     def color_noun(self, word: Word) -> Phrase:
         """An orange, a lime."""
         if word.text.lower() not in ("orange", "lime", "olive", "peach"):
-            raise NoReading
+            raise NoReadingError
         return Phrase(self.said, word.text.lower())
 
     def color(self, *words: Word) -> Part:
@@ -255,7 +267,7 @@ class Meaning:
         return 1.0
 
     # Picks and clauses.
-    def pick(self, *parts: Any) -> Pick:
+    def ranked(self, *parts: Any) -> Pick:
         """`tallest`, `second tallest`."""
         return Pick(parts[-1], ORDINALS[parts[0].text.lower()] if len(parts) > 1 else 1)
 
@@ -292,13 +304,13 @@ class Meaning:
     def nearest_to(self, reference: Phrase) -> Part:
         return Part("to", reference)
 
-    def side_of(self, word: Word) -> str:
+    def side_of(self, word: Word) -> Any:
         return _side(word)
 
     def end(self, word: Word) -> str:
         return _side(word)
 
-    def where(self, relation: str, reference: Phrase) -> Where:
+    def where(self, relation: Any, reference: Phrase) -> Where:
         _check_reference(relation, reference)
         return Where(relation, (reference,))
 
@@ -329,7 +341,7 @@ class Meaning:
 
     def compared(self, degree: Degree, reference: Phrase) -> Question:
         if degree.superlative or reference == CAMERA_PHRASE:
-            raise NoReading
+            raise NoReadingError
         return Question(_type(degree.predicate), "yes_no", (SUBJECT, reference), degree.predicate)
 
     def compared_side(self, word: Word, reference: Phrase) -> Question:
@@ -338,14 +350,14 @@ class Meaning:
     def bounded_degree(self, degree: Degree, metres: float) -> Question:
         kind, bound = _THRESHOLDS.get(degree.predicate, ("", ""))
         if not kind or degree.superlative:
-            raise NoReading
-        objects = (SUBJECT, CAMERA_PHRASE) if kind == "distance" else (SUBJECT,)
-        return Question(kind, "yes_no", objects, bound, limit=metres)  # type: ignore[arg-type]
+            raise NoReadingError
+        objects: tuple[Phrase, ...] = (SUBJECT, CAMERA_PHRASE) if kind == "distance" else (SUBJECT,)
+        return Question(kind, "yes_no", objects, bound, limit=metres)
 
     def bounded_size(self, *parts: Any) -> Question:
         metres, measure = (p for p in parts if not isinstance(p, Bound))
         if _size(measure) == "dimensions":
-            raise NoReading
+            raise NoReadingError
         return Question(_size(measure), "yes_no", (SUBJECT,), _bound(parts), limit=metres)
 
     def bounded_distance(self, *parts: Any) -> Question:
@@ -369,7 +381,7 @@ class Meaning:
 
     def at_end(self, predicate: str) -> Question:
         if predicate not in ("left", "right"):
-            raise NoReading
+            raise NoReadingError
         return Question("left_right", "yes_no", (SUBJECT, CAMERA_PHRASE), predicate)
 
     def of_color(self, *words: Word) -> Question:
@@ -390,16 +402,20 @@ class Meaning:
             return self.is_extreme("front" if near == "closer" else "behind")
         return replace(_relative("yes_no", reference, (SUBJECT,), near), among=ANYTHING)
 
+    def is_nearest_of(self, near: str, *parts: Any) -> Question:
+        question = self.is_nearest(near, parts[-1])
+        return replace(question, among=replace(self.phrase(*parts[:-1]), text="", plural=True))
+
     def either(self, *parts: Any) -> Question:
         """In front of or behind: which of two relations that exclude each other."""
-        first, second, reference = (p.predicate if isinstance(p, Degree) else p for p in parts)
+        first, second = (p.predicate if isinstance(p, Degree) else p for p in parts[:2])
         if _OPPOSITES.get(first) != second:
-            raise NoReading
-        return Question(_type(first), "free", (SUBJECT, reference), first)
+            raise NoReadingError
+        return Question(_type(first), "free", (SUBJECT, parts[2]), first)
 
     def either_end(self, first: str, second: str) -> Question:
         if first not in ("left", "right"):
-            raise NoReading
+            raise NoReadingError
         return self.either(first, second, CAMERA_PHRASE)
 
     # Degrees: taller, the tallest, further to the left.
@@ -432,14 +448,14 @@ class Meaning:
     def bound(self, kind: str) -> Bound:
         return Bound(kind.removesuffix("_than"))
 
-    def length(self, value: float, unit: Word) -> float:
+    def metres(self, value: float, unit: Word) -> float:
         return to_metres(value, unit_symbol(unit.text) or "m")
 
     def one_unit(self, unit: Word) -> float:
-        return self.length(1.0, unit)
+        return self.metres(1.0, unit)
 
     def half_unit(self, unit: Word) -> float:
-        return self.length(0.5, unit)
+        return self.metres(0.5, unit)
 
     # --------------------------------------------------------------------------------------------- yes/no questions
     def polar(self, *parts: Any) -> Question:
@@ -461,14 +477,14 @@ class Meaning:
     def some(self, phrase: Phrase) -> Question:
         """A thing, or a number of things."""
         if phrase in (CAMERA_PHRASE, IT, THEM) or phrase.pick is not None:
-            raise NoReading
+            raise NoReadingError
         if phrase.number is not None and phrase.number != 1:
             return Question("count", "yes_no", among=replace(phrase, number=None), count=phrase.number)
         return Question("exists", "yes_no", (replace(phrase, number=None),))
 
     def some_bound(self, bound: Bound, phrase: Phrase) -> Question:
         if phrase.number is None:
-            raise NoReading
+            raise NoReadingError
         among = replace(phrase, number=None, plural=True)
         return Question("count", "yes_no", predicate=bound.kind, among=among, count=phrase.number)
 
@@ -480,7 +496,7 @@ class Meaning:
         among = next(p for p in parts if isinstance(p, Phrase))
         said = next((p for p in parts if isinstance(p, Question)), None)
         if among in (CAMERA_PHRASE, IT, THEM) or among.pick is not None or among.number is not None:
-            raise NoReading
+            raise NoReadingError
         among = replace(among, plural=True)
         return Question("count", "number", among=among if said is None else _restricted(among, said))
 
@@ -496,8 +512,8 @@ class Meaning:
         phrases = next(p for p in parts if isinstance(p, Alternatives)).phrases
         _check_kind([p for p in parts if isinstance(p, Phrase)])
         if CAMERA_PHRASE in phrases:
-            raise NoReading
-        kind = _type(degree.predicate) if len(phrases) == 2 else "extreme"
+            raise NoReadingError
+        kind: Any = _type(degree.predicate) if len(phrases) == 2 else "extreme"
         return Question(kind, "choice", phrases, degree.predicate)
 
     def nearer_choice(self, *parts: Any) -> Question:
@@ -518,7 +534,7 @@ class Meaning:
 
     def extreme(self, kind: Phrase, degree: Degree) -> Question:
         if (kind.is_anything and not degree.superlative) or kind.pick is not None:
-            raise NoReading  # "which is taller?": than what?
+            raise NoReadingError  # "which is taller?": than what?
         return Question("extreme", "choice", (), degree.predicate, among=_among(kind))
 
     def related(self, kind: Phrase, said: Question | None = None) -> Question:
@@ -526,17 +542,17 @@ class Meaning:
         if said is None:
             return Question("related", "objects", among=_among(kind))
         if said.form != "yes_no" or said.limit is not None or said.type in ("relative_distance", "extreme"):
-            raise NoReading
+            raise NoReadingError
         if said.type == "exists":
             if not said.objects[0].colors:
-                raise NoReading
+                raise NoReadingError
             return Question("related", "objects", among=_among(_restricted(kind, said)))
         return Question("related", "objects", said.objects[1:], said.predicate, among=_among(kind))
 
     def what_is(self, kind: Phrase, phrase: Phrase) -> Question:
         """What is the tallest mug."""
         if kind != ANYTHING:
-            raise NoReading
+            raise NoReadingError
         return self.bare(phrase)
 
     def bare(self, phrase: Phrase) -> Question:
@@ -548,7 +564,7 @@ class Meaning:
             near = "closer" if phrase.where[0].relation == "nearest" else "farther"
             relative = _relative("choice", phrase.where[0].references[0], (), near)
             return replace(relative, among=_among(replace(phrase, where=())))
-        raise NoReading
+        raise NoReadingError
 
     def find(self, phrase: Phrase) -> Question:
         if phrase.pick is not None or any(w.relation in ("nearest", "farthest") for w in phrase.where):
@@ -568,7 +584,7 @@ class Meaning:
 
     def from_to(self, first: str, last: str) -> str:
         if _OPPOSITES.get(first) != last:
-            raise NoReading
+            raise NoReadingError
         return first
 
     def by_size(self, measure: str) -> str:
@@ -608,8 +624,8 @@ class Meaning:
         return first, second
 
     def two(self, phrase: Phrase) -> tuple[Phrase, ...]:
-        if not phrase.plural or phrase.number not in (2, None):
-            raise NoReading
+        if not phrase.plural or phrase.number not in (2, None) or phrase == ANYTHING:
+            raise NoReadingError
         return (phrase if phrase == THEM else replace(phrase, number=2),)
 
     def distance(self, *parts: Any) -> Question:
@@ -629,7 +645,7 @@ class Meaning:
     def bounded(self, *parts: Any) -> Question:
         question = next(p for p in parts if isinstance(p, Question))
         if question.form != "number" or question.type in ("direction", "volume", "dimensions"):
-            raise NoReading
+            raise NoReadingError
         metres = next(p for p in parts if isinstance(p, float))
         return replace(question, form="yes_no", predicate=_bound(parts), limit=metres)
 
@@ -638,14 +654,14 @@ class Meaning:
 
     def compared_quantity(self, question: Question, word: Word, reference: Phrase) -> Question:
         if question.type not in _OF_MEASURE or len(question.objects) != 1:
-            raise NoReading
+            raise NoReadingError
         return self.polar_more(question.objects[0], self.more_in(word, question.type), reference)
 
     def difference(self, *parts: Any) -> Question:
         degree = next(p for p in parts if isinstance(p, Degree))
         pair = tuple(p for p in parts if isinstance(p, Phrase))
         if degree.superlative:
-            raise NoReading
+            raise NoReadingError
         if degree.predicate in ("above", "below"):
             return _with_unit(Question("vertical_distance", "number", pair), parts)
         return _with_unit(Question(_type(degree.predicate), "difference", pair, degree.predicate), parts)
@@ -655,7 +671,7 @@ class Meaning:
         reference, subject = (p for p in parts if isinstance(p, Phrase))
         relation = next((p for p in parts if isinstance(p, str) and p in _OPPOSITES), "")
         if not relation:
-            raise NoReading
+            raise NoReadingError
         return self.difference(subject, Degree(relation), reference, *(p for p in parts if isinstance(p, Unit)))
 
     def offset_of(self, *parts: Any) -> Question:
@@ -668,6 +684,12 @@ class Meaning:
 
     def which_side(self, reference: Phrase, subject: Phrase) -> Question:
         return Question("left_right", "free", (subject, reference), "left")
+
+    def turn(self, *_: Any) -> str:
+        return "degrees"
+
+    def how_large(self, *parts: Any) -> Question:
+        return next(p for p in parts if isinstance(p, Question))
 
     def direction(self, *parts: Any) -> Question:
         """From the first phrase, or the camera, to the last."""
@@ -702,16 +724,17 @@ class Meaning:
         question: Question = next(p for p in parts if isinstance(p, Question))
         for part in parts:
             if isinstance(part, Unit):
-                question = _in_unit(question, part)
+                question = in_unit(question, part)
             elif part == "opposite":
                 question = replace(question, opposite=True)
             elif part in ("vertical", "horizontal"):
                 if question.type != "distance":
-                    raise NoReading
-                question = replace(question, type=f"{part}_distance")
+                    raise NoReadingError
+                plane: Any = f"{part}_distance"
+                question = replace(question, type=plane)
             elif part == "centers":
                 if question.type not in ("gap", "distance"):
-                    raise NoReading
+                    raise NoReadingError
                 question = replace(question, type="distance")
         return question
 
@@ -720,6 +743,10 @@ class Meaning:
 
     def instruction(self, unit: Unit) -> Unit:
         return unit
+
+    def aside(self) -> Unit:
+        """What changes nothing."""
+        return Unit("")
 
     def wanted(self, *parts: Any) -> tuple[Phrase, ...]:
         return next(p for p in parts if isinstance(p, tuple))
@@ -741,14 +768,14 @@ def _known(table: dict[str, str], word: Word) -> str:
     try:
         return table[word.text.lower()]
     except KeyError:
-        raise NoReading from None
+        raise NoReadingError from None
 
 
-def _side(word: Word) -> str:
+def _side(word: Word) -> Any:
     return "left" if word.text.lower().startswith("left") else "right"
 
 
-def _type(predicate: str) -> Any:
+def _type(predicate: Any) -> Any:
     return "place" if predicate in _PLACES else _TYPES[predicate]
 
 
@@ -761,32 +788,32 @@ def _bound(parts: Sequence[Any]) -> str:
 
 
 def _thing(phrase: Phrase) -> Phrase:
-    """A phrase that can be measured: not the camera."""
-    if phrase == CAMERA_PHRASE:
-        raise NoReading
+    """A phrase that can be measured: neither the camera nor the picture."""
+    if phrase == CAMERA_PHRASE or phrase.noun in _NO_PLACES:
+        raise NoReadingError
     return phrase
 
 
 def _among(kind: Phrase) -> Phrase:
     if kind in (CAMERA_PHRASE, IT):
-        raise NoReading
+        raise NoReadingError
     return replace(kind, plural=True)
 
 
 def _check_kind(kinds: Sequence[Phrase]) -> None:
     """Refuses "which mug is taller, the box or the can"."""
     if any(kind.noun != "object" for kind in kinds):
-        raise NoReading
+        raise NoReadingError
 
 
 def _check_reference(relation: str, reference: Phrase) -> None:
-    if relation in ("inside", "on") and (reference == CAMERA_PHRASE or reference.noun in _SCENES):
-        raise NoReading  # "in the picture" is no place
+    if relation in ("inside", "on") and (reference == CAMERA_PHRASE or reference.noun in _NO_PLACES):
+        raise NoReadingError  # "in the picture", "in feet"
 
 
 def _relative(form: Any, anchor: Phrase, candidates: tuple[Phrase, ...], near: str) -> Question:
     if CAMERA_PHRASE in candidates:
-        raise NoReading
+        raise NoReadingError
     return Question("relative_distance", form, (anchor, *candidates), near)
 
 
@@ -800,7 +827,7 @@ def _distance(objects: tuple[Phrase, ...], parts: Sequence[Any]) -> Question:
     """A distance, the camera last."""
     planes = [p for p in parts if p in ("vertical", "horizontal")]
     if len(planes) > 1 or objects == (CAMERA_PHRASE, CAMERA_PHRASE):
-        raise NoReading
+        raise NoReadingError
     if objects[0] == CAMERA_PHRASE:
         objects = objects[::-1]
     kind: Any = f"{planes[0]}_distance" if planes else "distance"
@@ -809,15 +836,15 @@ def _distance(objects: tuple[Phrase, ...], parts: Sequence[Any]) -> Question:
 
 def _with_unit(question: Question, parts: Sequence[Any]) -> Question:
     unit = next((p for p in parts if isinstance(p, Unit)), None)
-    return question if unit is None else _in_unit(question, unit)
+    return question if unit is None else in_unit(question, unit)
 
 
-def _in_unit(question: Question, unit: Unit) -> Question:
+def in_unit(question: Question, unit: Unit) -> Question:
     litres, degrees = question.type in ("volume", "big_small"), question.type == "direction"
     if question.form not in ("number", "difference", "position") or question.type == "count":
-        raise NoReading
+        raise NoReadingError
     if (unit.symbol == "l") != litres or (unit.symbol == "deg") != degrees:
-        raise NoReading
+        raise NoReadingError
     return replace(question, unit=unit.symbol)
 
 
@@ -831,7 +858,7 @@ def _about(subject: Phrase, question: Question) -> Question:
         return replace(subject, colors=(*subject.colors, *phrase.colors), text=colored)
 
     if subject == CAMERA_PHRASE:
-        raise NoReading
+        raise NoReadingError
     return replace(question, objects=tuple(put(p) for p in question.objects))
 
 
@@ -840,7 +867,7 @@ def _restricted(among: Phrase, said: Question) -> Phrase:
     if said.type == "exists":
         return replace(among, colors=(*among.colors, *said.objects[0].colors))
     if said.predicate not in _RELATIONS or said.type == "relative_distance":
-        raise NoReading
+        raise NoReadingError
     return replace(among, where=(*among.where, Where(said.predicate, said.objects[1:])))  # type: ignore[arg-type]
 
 
@@ -851,7 +878,7 @@ def _joined(first: Pick | None, second: Pick) -> Pick:
     if second.predicate and not first.predicate:
         first, second = second, first
     if second.predicate or first.rank != 1:
-        raise NoReading
+        raise NoReadingError
     return Pick(_OPPOSITES.get(first.predicate, ""), 1) if second.rank == -1 else Pick(first.predicate, second.rank)
 
 
@@ -861,3 +888,79 @@ def _split_noun(words: list[str]) -> tuple[str, list[str]]:
         if at and word in ("of", "with"):
             return " ".join(words[:at]), [w for w in words[at:] if w not in ("a", "an", "the")]
     return " ".join(words), []
+
+
+def mentioned(question: Question) -> tuple[Phrase, ...]:
+    """All phrases of a question, those of relative clauses too."""
+    found = [*question.objects, *([question.among] if question.among else [])]
+    for phrase in found:
+        found += [reference for where in phrase.where for reference in where.references]
+    return tuple(found)
+
+
+def wanted_by(question: Question) -> tuple[Phrase, ...]:
+    """What a question asks to be shown, where it asks for objects."""
+    if question.type in ("exists", "position"):
+        return question.objects[:1]
+    if question.type == "extreme" and question.form == "choice" and question.among is not None:
+        pick = question.among.pick or Pick(question.predicate)
+        return (replace(question.among, pick=pick, plural=False),)
+    if question.type == "related" and question.among is not None:
+        if not question.predicate:
+            return (question.among,)
+        where = Where(question.predicate, question.objects)  # type: ignore[arg-type]
+        return (
+            (replace(question.among, where=(*question.among.where, where)),) if question.predicate in _RELATIONS else ()
+        )
+    return ()
+
+
+def resolved_question(question: Question, contexts: Sequence[Context]) -> Question:
+    """A question whose pronouns are replaced by what they stand for.
+
+    Raises:
+        NoReadingError: where that is unclear.
+    """
+    told = [p for c in contexts for p in (*c.phrases, *c.places)]
+    question = _with_them(question, told)
+    named = [p for p in mentioned(question) if not p.noun.startswith("\0") and p not in (CAMERA_PHRASE, ANYTHING)]
+    last = [*contexts[-1].phrases, *contexts[-1].places] if contexts else []
+    free = [p for p in dict.fromkeys(last) if p not in named]
+    nouns = list(dict.fromkeys(p.noun for p in named)) or list(dict.fromkeys(p.noun for p in told))
+
+    def put(phrase: Phrase) -> Phrase:
+        if phrase.where:
+            where = tuple(replace(w, references=tuple(map(put, w.references))) for w in phrase.where)
+            phrase = replace(phrase, where=where)
+        if phrase == IT:
+            if len(free) != 1 or free[0].plural:
+                raise NoReadingError("It is unclear what 'it' is.")
+            return free[0]
+        if phrase.noun == ONE.noun:
+            if len(nouns) != 1:
+                raise NoReadingError("It is unclear what 'one' is.")
+            return replace(phrase, noun=nouns[0], text=f"{phrase.text.rpartition(' ')[0]} {nouns[0]}".strip())
+        if phrase.noun == THEM.noun:
+            raise NoReadingError("It is unclear what 'them' means.")
+        return phrase
+
+    among = put(question.among) if question.among else None
+    return replace(question, objects=tuple(map(put, question.objects)), among=among)
+
+
+def _with_them(question: Question, told: Sequence[Phrase]) -> Question:
+    """ "Them" where a question takes several objects: those that were told of."""
+    several = tuple(dict.fromkeys(told))
+    if question.among is not None and question.among.noun == THEM.noun:
+        if len(several) == 1 and several[0].plural:
+            return replace(question, among=several[0])
+        if len(several) < 2 or question.type not in ("extreme", "order", "depth_order", "relative_distance"):
+            raise NoReadingError("It is unclear what 'them' means.")
+        kind = _type(question.predicate) if question.type == "extreme" and len(several) == 2 else question.type
+        return replace(question, type=kind, objects=(*question.objects, *several), among=None)
+    if THEM in question.objects and len(question.objects) == 1:
+        if len(several) == 1 and several[0].plural and several[0].number in (2, None):
+            return replace(question, objects=(replace(several[0], number=2),))
+        if len(several) == 2:
+            return replace(question, objects=several)
+    return question
