@@ -1,7 +1,7 @@
 """Words of the question grammar: their classes, what they mean, and how a text is split into them.
 
-A word that stands in quotes in `questions.grammar` is itself; a word of `CLASSES` is a terminal of that class; a word of
-`_NEVER_NOUNS` is nothing that the grammar knows, so that a sentence with it is not understood; any other word is a noun
+A word that stands in quotes in `questions.grammar` is itself; a word of `CLASSES` is a terminal of that class; a word
+of `_NEVER_NOUNS` is no noun, so that a sentence which needs it as one is not understood; any other word is a noun
 (`WORD`), because a model may know any.
 """
 

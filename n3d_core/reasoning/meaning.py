@@ -12,9 +12,9 @@ from typing import Any
 
 from n3d_core.reasoning.grammar import NoReadingError
 from n3d_core.reasoning.lexicon import CARDINALS, CLASSES, ORDINALS, Word
-from n3d_core.reasoning.names import singulars, strip_article
+from n3d_core.reasoning.nouns import singulars, strip_article
+from n3d_core.reasoning.question import CAMERA_PHRASE, Phrase, Pick, Question, Where
 from n3d_core.reasoning.relations import PREDICATES
-from n3d_core.reasoning.typed_question import CAMERA_PHRASE, Phrase, Pick, Question, Where
 from n3d_core.reasoning.units import to_metres, unit_symbol
 
 SUBJECT = Phrase("", "\0subject")
@@ -154,15 +154,7 @@ _COMPARATIVES = {
 }  # fmt: skip
 _MEASURED = {"wider": "width", "taller": "height", "longer": "length", "thicker": "thickness", "bigger": "volume"}
 _OF_MEASURE = {measure: predicate for predicate, measure in _MEASURED.items()} | {"dimensions": "bigger"}
-_OPPOSITES = {"longer": "less_long", "less_long": "longer", "thicker": "less_thick", "less_thick": "thicker"} | {
-    name: p.converse for name, p in PREDICATES.items()
-}
-_TYPES: dict[str, Any] = {
-    "longer": "long_short",
-    "less_long": "long_short",
-    "thicker": "thick_thin",
-    "less_thick": "thick_thin",
-} | {name: p.type for name, p in PREDICATES.items()}
+_OPPOSITES = {name: p.converse for name, p in PREDICATES.items()}
 _SIZES = {
     "tall": "height", "high": "height", "wide": "width", "broad": "width", "long": "length", "deep": "length",
     "thick": "thickness", "big": "dimensions", "large": "dimensions", "height": "height", "width": "width",
@@ -776,7 +768,7 @@ def _side(word: Word) -> Any:
 
 
 def _type(predicate: Any) -> Any:
-    return "place" if predicate in _PLACES else _TYPES[predicate]
+    return "place" if predicate in _PLACES else PREDICATES[predicate].type
 
 
 def _size(measure: Word | str) -> Any:

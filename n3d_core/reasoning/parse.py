@@ -1,7 +1,7 @@
 """Reads a question, or noun phrases: text in, typed question out.
 
-One grammar (`questions.grammar`) covers whole sentences. What it does not consume whole, and what it reads in two ways that
-mean different things, is `NotUnderstood`; nothing is guessed. Several sentences may lead up to one question.
+One grammar (`questions.grammar`) covers whole sentences. What it does not consume whole, and what it reads in two ways
+that mean different things, is `NotUnderstood`; nothing is guessed. Several sentences may lead up to one question.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from n3d_core.reasoning.grammar import Grammar, NoReadingError, TooManyReadingsError
 from n3d_core.reasoning.lexicon import FOREIGN, OFF_TOPIC, OTHER_SCRIPTS, Word, hold_names, normal_text, words_of
 from n3d_core.reasoning.meaning import Context, Meaning, Unit, in_unit, mentioned, resolved_question, wanted_by
-from n3d_core.reasoning.typed_question import CAMERA_PHRASE, NotUnderstood, Phrase, Question
+from n3d_core.reasoning.question import CAMERA_PHRASE, NotUnderstood, Phrase, Question
 
 MAX_CHARACTERS = 600
 """Longer texts are not read."""

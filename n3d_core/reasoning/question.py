@@ -32,6 +32,7 @@ QuestionType = Literal[
     "length",
     "thickness",
     "volume",
+    "dimensions",  # width, height and length together
     # lengths between two (one may be CAMERA)
     "distance",
     "vertical_distance",
@@ -67,7 +68,8 @@ class Pick:
     """A superlative or ordinal within the objects that the rest of a phrase means.
 
     Attributes:
-        predicate: key of `relations.PREDICATES` ("taller" for tallest, "left" for leftmost, "front" for nearest).
+        predicate: key of `relations.PREDICATES` ("taller" for tallest, "left" for leftmost, "front" for nearest), or
+            "middle": the one in the middle from left to right.
         rank: 1 for the first, 2 for the second from that end, ...
     """
 
@@ -92,7 +94,7 @@ class Phrase:
     """A noun phrase.
 
     Attributes:
-        text: as written, trimmed, without article ("red mug on the left").
+        text: as written, trimmed, without article ("red mug on the left"). It does not count when phrases are compared.
         noun: head noun in the singular, lower case ("mug"); "object" where anything is meant ("everything", "things",
             "what"); "camera" for CAMERA. A name that the caller supplied ("4_chair") is kept whole.
         colors: colour words, lower case, in order.
@@ -105,7 +107,7 @@ class Phrase:
         named: the phrase is one of the names that the caller supplied; it is matched whole.
     """
 
-    text: str
+    text: str = field(compare=False)
     noun: str
     colors: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
