@@ -71,6 +71,7 @@ class N3D:
         seed: int = 0,
         image_size: ImageSize | None = None,
         threads: int = 0,
+        device: str = "",
     ) -> N3D:
         """Loads a shipped model by name, or a checkpoint folder.
 
@@ -83,6 +84,7 @@ class N3D:
             seed: of the sampling.
             image_size: that a compiled backend is made for, and what to do with images of another size.
             threads: of ONNX Runtime; 0 leaves the choice to it. Torch's are set by `torch.set_num_threads`.
+            device: `cpu`, `cuda` or `cuda:1`; empty is the first GPU that torch sees, and the CPU without one.
 
         Raises:
             CheckpointError: if the folder is missing, incomplete or damaged.
@@ -94,7 +96,7 @@ class N3D:
         tokenizer, defaults = load_tokenizer(folder, config), GenerationDefaults.from_folder(folder, config)
         chosen = Sampling.named(sampling, defaults, seed)
         return cls(
-            load_backend(folder, backend, threads),
+            load_backend(folder, backend, threads, device),
             tokenizer,
             Calibration.from_folder(folder),
             folder.name,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import threading
+from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from n3d_core.errors import BackendError
+from n3d_core.errors import BackendError, ConfigError
 from n3d_core.network.checkpoint import Shards
 from n3d_core.network.config import N3DConfig, TextConfig
 from n3d_core.network.preprocess import VisionInput
@@ -44,7 +47,7 @@ class Sequence(Protocol):
 
         Raises:
             TextTooLongError: if the tokens do not fit.
-            BackendError: if the run fails, finds no memory or overflows (see `finite`): the chunk is not taken in.
+            BackendError: if the run fails, finds no memory or overflows (`require_finite`): the chunk is not added.
         """
 
     def truncate(self, length: int) -> None:
@@ -76,6 +79,53 @@ class Backend(Protocol):
 
     def start(self) -> Sequence:
         """An empty sequence."""
+
+
+_device_locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
+_device_locks_lock = threading.Lock()
+
+
+@contextmanager
+def current_device(device: torch.device) -> Iterator[None]:
+    """Makes a GPU current in this thread; does nothing for the CPU."""
+    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        yield
+
+
+@contextmanager
+def use_device(device: torch.device) -> Iterator[None]:
+    """Makes a device current in this thread and holds its lock, one for all backends of the process.
+
+    While one thread captures a CUDA graph no other may allocate or launch on that GPU, whatever model it runs; and
+    TensorRT's objects are for one thread at a time.
+    """
+    index = torch.cuda.current_device() if device.type == "cuda" and device.index is None else device.index
+    with _device_locks_lock:
+        lock = _device_locks[f"{device.type}:{index}"]
+    with lock, current_device(device):
+        yield
+
+
+def gpu(device: str = "") -> torch.device | None:
+    """The GPU that a choice of device names, with its index; None where it is the CPU or no GPU is visible to torch.
+
+    Args:
+        device: empty for the first GPU if there is one; `cpu`; `cuda`; or `cuda:1`.
+
+    Raises:
+        ConfigError: if it is none of these. BackendError: if there is no such GPU.
+    """
+    match = re.fullmatch(r"(cpu)?|cuda(?::(\d{1,3}))?", device)
+    if match is None:
+        raise ConfigError(f"device must be cpu, cuda or cuda:N; got {device!r}")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    index = int(match[2] or 0)
+    if match[1] or not (device or count):
+        return None
+    if index >= count:
+        there = f"cuda:0 to cuda:{count - 1}" if count > 1 else "cuda:0" if count else "no CUDA GPU"
+        raise BackendError(f"device {device} is not here: {there} is visible to torch")
+    return torch.device("cuda", index)
 
 
 def cached_numbers(text: TextConfig, context: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.backends.base import cached_numbers, require_finite
+from n3d_core.backends.base import cached_numbers, enough_memory, require_finite
 from n3d_core.backends.export.graph import Graph, GraphStore
 from n3d_core.backends.sequence import CachedSequence, Chunk
-from n3d_core.backends.store import Store
+from n3d_core.backends.store import MOST_TOWERS, TOWER_BYTES, RecentlyUsed, Store
 from n3d_core.errors import BackendError, MissingDependencyError
 from n3d_core.network.plan import ImagePlan
 from n3d_core.network.preprocess import VisionInput
@@ -60,14 +59,18 @@ class OnnxBackend:
         self.cache_type = np.float16 if graphs.precision.compute == "fp16" else np.float32
         decoder = graphs.decoder()
         self.decoder = self._session(decoder, threads or (1 if decoder.weight_bytes < _SMALL else 0))
-        self.memory_bytes = decoder.weight_bytes
-        self._towers: dict[tuple[int, int], Any] = {}
-        self._opening = threading.Lock()  # of a tower that two threads want at once
+        self._decoder_bytes = decoder.weight_bytes
+        self._towers: RecentlyUsed[Any] = RecentlyUsed(MOST_TOWERS, TOWER_BYTES)
+
+    @property
+    def memory_bytes(self) -> int:
+        """See `base.Backend.memory_bytes`."""
+        return self._decoder_bytes + self._towers.bytes
 
     def step_bytes(self, context: int) -> int:
         """See `base.Backend.step_bytes`."""
         cached = cached_numbers(self.config.text, context) * np.dtype(self.cache_type).itemsize
-        return self.graphs.decoder().weight_bytes + cached
+        return self._decoder_bytes + cached
 
     def encode(self, image: VisionInput) -> NDArray[np.float32]:
         """Image tokens [tokens, hidden]."""
@@ -98,13 +101,11 @@ class OnnxBackend:
         )
 
     def _tower(self, plan: ImagePlan) -> Any:
-        key = (plan.grid_h, plan.grid_w)
-        with self._opening:
-            if key not in self._towers:
-                graph = self.graphs.vision(plan)
-                self._towers[key] = self._session(graph, self._threads)
-                self.memory_bytes += graph.weight_bytes
-            return self._towers[key]
+        def load() -> tuple[Any, int]:
+            graph = self.graphs.vision(plan)
+            return self._session(graph, self._threads), graph.weight_bytes
+
+        return self._towers.get((plan.grid_h, plan.grid_w), load)
 
     def _session(self, graph: Graph, threads: int) -> Any:
         ort, path = import_onnxruntime(), graph.path
@@ -138,7 +139,8 @@ class OnnxCache:
         text, old = self.backend.config.text, self._layers
         shape = (1, text.num_key_value_heads, bucket, text.head_size)
         names = [f"{part}.{index}" for index in range(text.num_hidden_layers) for part in ("key", "value")]
-        self._layers = [(name, np.zeros(shape, self.backend.cache_type)) for name in names]
+        with enough_memory(self.backend.name):
+            self._layers = [(name, np.zeros(shape, self.backend.cache_type)) for name in names]
         for (_, new), (_, values) in zip(self._layers, old, strict=False):
             new[:, :, :used] = values[:, :, :used]
         self._bindings.clear()
@@ -146,7 +148,10 @@ class OnnxCache:
     def run(self, chunk: Chunk, bucket: int) -> NDArray[np.float32]:
         """See `DecoderCache.run`."""
         shape = (chunk.length, len(chunk.rows))
-        binding = self._bindings.get(shape) or _Binding(self, *shape, bucket)
+        binding = self._bindings.get(shape)
+        if binding is None:
+            with self.backend.running("decoder"):
+                binding = _Binding(self, *shape, bucket)
         if chunk.length <= _KEPT:
             self._bindings[shape] = binding
         logits = binding.run(chunk)

@@ -22,7 +22,7 @@ PRECISIONS = {
 SPELLINGS = ("auto", *(s for name, found in PRECISIONS.items() for s in (name, *(f"{name}:{p}" for p in found))))
 
 
-def load_backend(folder: Path, backend: str = "auto", threads: int = 0) -> Backend:
+def load_backend(folder: Path, backend: str = "auto", threads: int = 0, device: str = "") -> Backend:
     """Loads a checkpoint folder on a backend.
 
     `auto` takes the fastest that works here: TensorRT where there is a GPU that it supports, torch on another GPU, ONNX
@@ -32,33 +32,32 @@ def load_backend(folder: Path, backend: str = "auto", threads: int = 0) -> Backe
         backend: `auto`, `torch`, `onnx`, `tensorrt`, or one of these with a precision: `onnx:int4`. On a GPU
             `torch:bf16+compile` has `torch.compile` fuse the single step, which takes a minute.
         threads: of ONNX Runtime; 0 leaves it to the backend. Torch's are the process's.
+        device: `cpu`, `cuda` or `cuda:1`; empty is the first GPU that torch sees, and the CPU without one.
 
     Raises:
-        ConfigError: if the name or precision is unknown.
+        ConfigError: if the name, precision or device is unknown.
         BackendError, MissingDependencyError: if the backend cannot run here, for want of memory too.
         CheckpointError: if the folder cannot be loaded.
     """
     name, _, precision = backend.partition(":")
     if name == "auto" and not precision:
-        return _fastest(folder, threads)
+        return _fastest(folder, threads, device)
     if name not in PRECISIONS:
         known = ", ".join(PRECISIONS)
-        raise ConfigError(
-            f"backend is {backend!r}: 'auto' or one of {known} is wanted, with a precision as in 'onnx:int4'"
-        )
-    return _load(folder, name, precision or None, "asked for", threads)
+        raise ConfigError(f"backend must be auto or one of {known}, with a precision as in onnx:int4; got {backend!r}")
+    return _load(folder, name, precision or None, "asked for", threads, device)
 
 
-def _fastest(folder: Path, threads: int) -> Backend:
-    import torch
+def _fastest(folder: Path, threads: int, device: str) -> Backend:
+    from n3d_core.backends.base import gpu
 
     refused: list[str] = []
-    for name in ("tensorrt",) if torch.cuda.is_available() else ("onnx",):
+    for name in ("onnx",) if gpu(device) is None else ("tensorrt",):
         try:
-            return _load(folder, name, None, _why(name, refused), threads)
+            return _load(folder, name, None, _why(name, refused), threads, device)
         except (BackendError, MissingDependencyError) as error:
             refused.append(f"{name} cannot run here ({error})")
-    return _load(folder, "torch", None, _why("torch", refused), threads)
+    return _load(folder, "torch", None, _why("torch", refused), threads, device)
 
 
 def _why(name: str, refused: list[str]) -> str:
@@ -66,18 +65,21 @@ def _why(name: str, refused: list[str]) -> str:
     return "; ".join([f"auto: {places[name]}", *refused])
 
 
-def _load(folder: Path, name: str, precision: str | None, reason: str, threads: int) -> Backend:
-    from n3d_core.backends.base import enough_memory
+def _load(folder: Path, name: str, precision: str | None, reason: str, threads: int, device: str) -> Backend:
+    from n3d_core.backends.base import enough_memory, gpu
 
+    chosen = gpu(device)
     with enough_memory(name):
         if name == "torch":
-            return _torch(folder, precision, reason)
+            return _torch(folder, precision, reason, "cpu" if chosen is None else str(chosen))
         if name == "onnx":
+            if device.startswith("cuda"):
+                raise BackendError(f"onnx runs on the CPU; for device {device} use torch or tensorrt")
             return _onnx(folder, precision or "fp32", reason, threads)
-        return _tensorrt(folder, precision or "fp16", reason)
+        return _tensorrt(folder, precision or "fp16", reason, device)
 
 
-def _torch(folder: Path, precision: str | None, reason: str) -> Backend:
+def _torch(folder: Path, precision: str | None, reason: str, device: str) -> Backend:
     import torch
 
     from n3d_core.backends.base import check_host_memory
@@ -85,13 +87,14 @@ def _torch(folder: Path, precision: str | None, reason: str) -> Backend:
     from n3d_core.network.checkpoint import load_network
 
     types = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     compiled = (precision or "").endswith(COMPILED)
-    chosen = (precision or "").removesuffix(COMPILED) or ("bf16" if device == "cuda" else "fp32")
+    chosen = (precision or "").removesuffix(COMPILED) or ("fp32" if device == "cpu" else "bf16")
     if compiled and device == "cpu":
-        raise BackendError(f"torch:{precision} fuses single steps on a GPU, and torch sees none: use torch:{chosen}")
+        raise BackendError(
+            f"torch:{precision} fuses single steps on a GPU, and no CUDA GPU is in use: use torch:{chosen}"
+        )
     if chosen not in types:
-        raise BackendError(f"the torch backend runs {', '.join(types)}, and {chosen} was asked for: use onnx:{chosen}")
+        raise BackendError(f"the torch backend runs {', '.join(types)}, not {chosen}: use onnx:{chosen}")
     if device == "cpu":
         check_host_memory(folder, types[chosen], f"torch:{chosen}")
     return TorchBackend(load_network(folder, types[chosen], device), reason, compiled=compiled)
@@ -111,22 +114,24 @@ def _onnx(folder: Path, precision: str, reason: str, threads: int) -> Backend:
     return OnnxBackend(GraphStore(folder, chosen), threads, reason)
 
 
-def _tensorrt(folder: Path, precision: str, reason: str) -> Backend:
+def _tensorrt(folder: Path, precision: str, reason: str, device: str) -> Backend:
+    from n3d_core.backends.base import gpu
     from n3d_core.backends.tensorrt.api import TensorRT, local_architecture
 
     api = TensorRT.installed()
     require_onnx()
-    target = local_architecture()
-    if target is None:
+    chosen, target = gpu(device), local_architecture(device)
+    if chosen is None or target is None:
         raise BackendError(
-            f"{api.name} {api.version} needs an NVIDIA GPU to run, and torch sees none: use onnx or torch"
+            f"{api.name} {api.version} needs an NVIDIA GPU to run, and no CUDA GPU is in use: use onnx or torch"
         )
     api.check_target(target, target)
     from n3d_core.backends.export.precision import Precision
     from n3d_core.backends.tensorrt.run import TensorRTBackend
     from n3d_core.backends.tensorrt.supply import EngineStore
 
-    return TensorRTBackend(EngineStore(folder, api, target, Precision.named(precision, "fp16")), reason)
+    engines = EngineStore(folder, api, target, Precision.named(precision, "fp16"))
+    return TensorRTBackend(engines, reason, str(chosen))
 
 
 def require_onnx() -> None:

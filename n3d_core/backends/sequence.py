@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from n3d_core.errors import BackendError, TextTooLongError
-from n3d_core.network.checkpoint import load_network
-from n3d_core.network.config import TextConfig
+from n3d_core.network.checkpoint import load_tensor
+from n3d_core.network.config import N3DConfig, TextConfig
 from n3d_core.network.decoder import mrope_tables
 
 
@@ -29,8 +29,8 @@ class EmbeddingTable:
     @classmethod
     def of_checkpoint(cls, folder: Path) -> EmbeddingTable:
         """The table of a checkpoint folder, memory-mapped in the file's own type."""
-        network = load_network(folder, dtype=None)
-        return cls(network.model.embed_tokens.weight, network.config.image_token_id)
+        config = N3DConfig.from_file(folder / "config.json")
+        return cls(load_tensor(folder, "model.embed_tokens.weight"), config.image_token_id)
 
     def embed(self, ids: list[int], image: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """[T, hidden] of a chunk; `image` [tokens, hidden] replaces its image pads, in order.

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import shutil
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -29,6 +30,9 @@ from n3d_core.errors import ConfigError, EngineError
 log = logging.getLogger("n3d.store")
 
 SEAL = "artifact.json"  # the last file written: key, notes, and size, time of change and sha256 of all others
+MOST_TOWERS, TOWER_BYTES = 4, 6 << 30
+"""Vision towers that a backend keeps loaded, by number and by bytes: each aspect ratio of images has its own."""
+
 _SEALS = f"[!.]*/{SEAL}"
 _UNFINISHED = ".part-"
 _GIGABYTES = 60.0
@@ -174,35 +178,37 @@ class Store:
 
 
 class RecentlyUsed(Generic[Kept]):
-    """Loaded things of which the least recently used are dropped, by number and by size.
+    """Loaded things of which the least recently used are dropped, by number and by size. Threads may share one.
 
     Args:
         most: how many are kept.
         limit: bytes that they may take together; the one asked for last is kept whatever its size.
-        dropped: told of each that goes, with its size.
     """
 
-    def __init__(self, most: int, limit: int, dropped: Callable[[int], None] = lambda size: None) -> None:
-        self._most, self._limit, self._dropped = most, limit, dropped
+    def __init__(self, most: int, limit: int) -> None:
+        self._most, self._limit = most, limit
         self._kept: OrderedDict[Any, tuple[Kept, int]] = OrderedDict()
+        self._lock = threading.RLock()
 
     def __len__(self) -> int:
         return len(self._kept)
 
+    @property
+    def bytes(self) -> int:
+        """Of all that is kept; does not wait for what is being loaded."""
+        return sum(size for _, size in list(self._kept.values()))
+
     def get(self, key: Any, load: Callable[[], tuple[Kept, int]]) -> Kept:
         """What is kept under a key; `load` returns it and its size in bytes if it is not. Others go first."""
-        if key not in self._kept:
-            while len(self._kept) >= self._most:
-                self._drop()
-            self._kept[key] = load()
-        self._kept.move_to_end(key)
-        while len(self._kept) > 1 and sum(size for _, size in self._kept.values()) > self._limit:
-            self._drop()
-        return self._kept[key][0]
-
-    def _drop(self) -> None:
-        _, (_, size) = self._kept.popitem(last=False)
-        self._dropped(size)
+        with self._lock:
+            if key not in self._kept:
+                while len(self._kept) >= self._most:
+                    self._kept.popitem(last=False)
+                self._kept[key] = load()
+            self._kept.move_to_end(key)
+            while len(self._kept) > 1 and self.bytes > self._limit:
+                self._kept.popitem(last=False)
+            return self._kept[key][0]
 
 
 def model_digest(folder: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import logging
 import weakref
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from n3d_core.backends.base import cached_numbers, enough_memory, require_finite
+from n3d_core.backends.base import cached_numbers, enough_memory, require_finite, use_device
 from n3d_core.backends.sequence import require_pads
+from n3d_core.backends.store import RecentlyUsed
 from n3d_core.errors import BackendError, TextTooLongError
 from n3d_core.network.decoder import KVCache, causal_mask, mrope_tables
 from n3d_core.network.model import N3DNetwork
@@ -23,13 +24,17 @@ from n3d_core.network.plan import ImagePlan
 from n3d_core.network.preprocess import VisionInput
 from n3d_core.network.vision import PlanTensors
 
+log = logging.getLogger("n3d.torch")
+
+_PLANS = 8  # image sizes whose index tensors are kept
 _WARM_UP = 3  # runs before a capture, in which libraries choose kernels and allocate
 
 
 class StaticStep:
     """One token through the decoder, its key and value written into a sequence's cache.
 
-    Launching a thousand small kernels costs more than running them; captured once, they are launched together.
+    Launching a thousand small kernels costs more than running them; captured once, they are launched together. It
+    holds no reference to itself, so that its graph's memory is freed with it and not by the garbage collector.
 
     Args:
         cache: of the sequence; attention reads all of its capacity through a mask.
@@ -39,15 +44,15 @@ class StaticStep:
 
     def __init__(self, network: N3DNetwork, cache: KVCache, capture: bool, compiled: bool = False) -> None:
         head, device = network.config.text.head_size, cache.keys.device
-        self._network, self._cache = network, _IndexedCache(cache)
+        self._network, self._cache, self._capture = network, _IndexedCache(cache), capture
         self._token = torch.zeros(1, dtype=torch.long, device=device)
         self._cos = torch.zeros(1, 1, 1, head, device=device)
         self._sin = torch.zeros(1, 1, 1, head, device=device)
         self._mask = torch.zeros(1, cache.capacity, dtype=torch.bool, device=device)
         self._slots = torch.arange(cache.capacity, device=device)
         self._logits: Tensor = torch.empty(0)
-        self._forward = torch.compile(self._step, mode="max-autotune-no-cudagraphs") if compiled else self._step
-        self._graph: Any = self._captured() if capture else None
+        self._forward = torch.compile(_step, mode="max-autotune-no-cudagraphs") if compiled else _step
+        self._graph: Any = None
 
     @torch.inference_mode()
     def run(self, token: int, position: NDArray[np.int64], start: int) -> NDArray[np.float32]:
@@ -58,35 +63,49 @@ class StaticStep:
         self._sin.copy_(torch.from_numpy(sin))
         self._cache.index.fill_(start)
         self._mask.copy_(self._slots <= start)
+        if self._capture and self._graph is None:
+            self._graph = self._captured()
         if self._graph is None:
-            self._logits = self._forward()
+            self._logits = self._run()
         else:
             self._graph.replay()
         logits: NDArray[np.float32] = self._logits.float().cpu().numpy()
         return logits
 
-    def _step(self) -> Tensor:
-        embedding = F.embedding(self._token, self._network.model.embed_tokens.weight)
-        hidden = self._network.model(embedding[None], self._cos, self._sin, self._mask, self._cache, 0)
-        return self._network.logits(hidden[0])
+    def _run(self) -> Tensor:
+        result: Tensor = self._forward(self._network, self._token, self._cos, self._sin, self._mask, self._cache)
+        return result
 
-    @torch.inference_mode()
     def _captured(self) -> Any:
-        # What the warm-up writes lies at slot 0 and is put back: the sequence may hold a prompt already.
-        kept = [t[:, :, :, :1].clone() for t in (self._cache.keys, self._cache.values)]
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            self._mask[:, 0] = True
-            for _ in range(_WARM_UP):
-                self._forward()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._logits = self._forward()
-        for tensor, old in zip((self._cache.keys, self._cache.values), kept, strict=True):
-            tensor[:, :, :, :1] = old
-        return graph
+        """The step as a CUDA graph; None where it cannot be captured, and then steps run one by one.
+
+        The runs before a capture write to the slot of the very token that comes next: what the sequence holds stays
+        as it is, whether they succeed or not.
+        """
+        try:
+            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(_WARM_UP):
+                    self._run()
+            torch.cuda.current_stream().wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            # thread_local: another thread, which loads a model say, does not make this capture fail
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self._logits = self._run()
+            return graph
+        except (torch.OutOfMemoryError, MemoryError):
+            raise
+        except RuntimeError as error:
+            self._capture = False
+            log.warning("single steps run without a CUDA graph, which is slower: %s", str(error).splitlines()[0])
+            return None
+
+
+def _step(network: N3DNetwork, token: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, cache: KVCache) -> Tensor:
+    embedding = F.embedding(token, network.model.embed_tokens.weight)
+    hidden = network.model(embedding[None], cos, sin, mask, cache, 0)
+    return network.logits(hidden[0])
 
 
 class _IndexedCache(KVCache):
@@ -121,15 +140,13 @@ class TorchBackend:
         self.config = network.config
         parameter = next(network.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
-        self.name = f"torch ({self.device.type})"
+        self.name = f"torch ({self.device})"
         self.reason = reason
         self.memory_bytes = sum(p.numel() * p.element_size() for p in network.parameters())
         self.static_steps = self.device.type == "cuda" if static_steps is None else static_steps
         self.compiled = compiled
-        # While one thread captures a CUDA graph, no other may use the device.
-        self.lock: AbstractContextManager[object] = threading.RLock() if self.device.type == "cuda" else nullcontext()
         self._free: list[_Slot] = []
-        self._plans: dict[tuple[int, int], PlanTensors] = {}
+        self._plans: RecentlyUsed[PlanTensors] = RecentlyUsed(_PLANS, 1 << 62)
 
     def step_bytes(self, context: int) -> int:
         """See `base.Backend.step_bytes`."""
@@ -140,7 +157,7 @@ class TorchBackend:
     @torch.inference_mode()
     def encode(self, image: VisionInput) -> Tensor:
         """Image tokens [tokens, hidden]."""
-        with self.lock, enough_memory(self.name):
+        with self.using(), enough_memory(self.name):
             patches = torch.from_numpy(image.patches)[None].to(self.device, self.dtype)
             coordinates = torch.from_numpy(image.coordinates)[None].to(self.device)
             tokens: Tensor = self.network.visual(patches, coordinates, self._plan(image.plan))[0]
@@ -162,14 +179,15 @@ class TorchBackend:
         Raises:
             BackendError: if there is no memory for it.
         """
-        with enough_memory(self.name):
+        with self.using(), enough_memory(self.name):
             return KVCache(self.config.text, capacity, device=self.device, dtype=self.dtype)
 
+    def using(self) -> AbstractContextManager[None]:
+        """Held while the device is used. CPU work of different threads needs no lock."""
+        return use_device(self.device) if self.device.type == "cuda" else nullcontext()
+
     def _plan(self, plan: ImagePlan) -> PlanTensors:
-        key = (plan.grid_h, plan.grid_w)
-        if key not in self._plans:
-            self._plans[key] = PlanTensors(plan, self.device)
-        return self._plans[key]
+        return self._plans.get((plan.grid_h, plan.grid_w), lambda: (PlanTensors(plan, self.device), 0))
 
 
 @dataclass
@@ -202,7 +220,7 @@ class TorchSequence:
         self, ids: list[int], positions: NDArray[np.int64], image: Tensor | None = None, rows: int = 1
     ) -> NDArray[np.float32]:
         """See `Sequence.extend`."""
-        with self._backend.lock, enough_memory(self._backend.name):
+        with self._backend.using(), enough_memory(self._backend.name):
             return self._extend(ids, positions, image, rows)
 
     def _extend(

@@ -175,6 +175,19 @@ def load_network(folder: str | Path, dtype: torch.dtype | None = torch.float32, 
     return network.eval().requires_grad_(False)
 
 
+def load_tensor(folder: str | Path, name: str) -> Tensor:
+    """One parameter of a checkpoint folder, by our name, memory-mapped in the file's own type.
+
+    Raises:
+        CheckpointError: if a file is missing or damaged, or the tensor is not there.
+    """
+    shards = Shards(Path(folder))
+    sources = _sources(shards)
+    if name not in sources:
+        raise CheckpointError(f"{folder}: {name} is missing; download the checkpoint again")
+    return shards.read(sources[name])
+
+
 def save_checkpoint(
     folder: str | Path, config: N3DConfig, state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:

@@ -34,6 +34,14 @@ class IProgressMonitor:
     pass
 
 
+class IStreamReader:
+    pass
+
+
+class SeekPosition(IntEnum):
+    SET, CUR, END = range(3)
+
+
 class TensorIOMode(IntEnum):
     NONE, INPUT, OUTPUT = range(3)
 
@@ -90,6 +98,12 @@ class StandIn:
         self.NetworkDefinitionCreationFlag = SimpleNamespace(**({} if self.eleven else {"STRONGLY_TYPED": 1}))
         if self.new:
             self.IKVCacheUpdateLayer = object
+        if self.rtx or self.eleven:
+            self.IStreamReaderV2 = IStreamReader
+            self.SeekPosition = SeekPosition
+        else:
+            self.IStreamReader = IStreamReader
+        self.pieces: list[int] = []
         if self.rtx:
             self.ComputeCapability = SimpleNamespace(SM86="SM86", SM89="SM89", SM120="SM120", CURRENT="CURRENT")
         self.builds: list[Config] = []
@@ -114,11 +128,24 @@ class StandIn:
             build_serialized_network=build,
         )
 
+    def streamed(self, reader: Any) -> bytes:
+        """What a reader gives, piece by piece, with one look back where it can seek."""
+        pieces = []
+        if hasattr(reader, "seek"):
+            reader.read(4, 0)
+            assert reader.seek(0, SeekPosition.SET)
+        while piece := reader.read(1 << 30, 0) if hasattr(reader, "seek") else reader.read(1000):
+            pieces.append(piece)
+        self.pieces = [len(piece) for piece in pieces]
+        return b"".join(pieces)
+
     def OnnxParser(self, network: Network, logger: Any) -> Any:
         return Parser(self, network)
 
     def Runtime(self, logger: Any) -> Any:
-        def deserialize(data: bytes) -> Engine | None:
+        def deserialize(data: bytes | IStreamReader) -> Engine | None:
+            if isinstance(data, IStreamReader):
+                data = self.streamed(data)
             try:
                 made = json.loads(data)
             except ValueError:

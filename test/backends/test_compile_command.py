@@ -40,7 +40,7 @@ def test_an_output_that_cannot_be_written_is_named_with_its_option(
     [
         (["--workspace", "0"], "--workspace is 0.0: a number of MiB above 0"),
         (["--cache", "8"], "--cache is 8: at least 64"),
-        (["--size", "640"], "image size '640'"),
+        (["--size", "640"], "image size must be WIDTHxHEIGHT"),
     ],
 )
 def test_a_wrong_option_ends_with_one_line(

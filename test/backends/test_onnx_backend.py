@@ -12,13 +12,16 @@ import numpy as np
 import pytest
 
 from n3d_core.backends.base import Backend
+from n3d_core.backends.export import graph as graph_module
 from n3d_core.backends.export.graph import GraphStore
 from n3d_core.backends.export.precision import Precision
 from n3d_core.backends.onnx_backend import OnnxBackend, OnnxCache
 from n3d_core.backends.sequence import FIRST_BUCKET, Chunk
+from n3d_core.backends.store import MOST_TOWERS
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.errors import BackendError, TextTooLongError
 from n3d_core.network.checkpoint import load_network
+from n3d_core.network.plan import image_plan
 from n3d_core.network.preprocess import VisionInput
 
 
@@ -264,3 +267,44 @@ def test_what_onnx_runtime_raises_in_a_run_names_the_graph_the_version_and_what_
     chunk = Chunk(np.zeros((1, text.hidden_size), np.float32), turn, turn, 0, np.array([5]))  # it has no sixth token
     with pytest.raises(BackendError, match=said % ("decoder", "indices")):
         cache.run(chunk, FIRST_BUCKET)
+
+
+def test_a_load_reads_the_embedding_table_and_not_the_network(
+    checkpoint: Path, image: VisionInput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = replies(OnnxBackend(GraphStore(checkpoint, Precision.named("fp32"))), image)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the whole network was assembled")
+
+    monkeypatch.setattr(graph_module, "load_network", refuse)
+    monkeypatch.setattr("n3d_core.network.checkpoint.load_network", refuse)
+    np.testing.assert_array_equal(
+        replies(OnnxBackend(GraphStore(checkpoint, Precision.named("fp32"))), image), expected
+    )
+
+
+def test_towers_are_bounded_and_each_ratio_gives_what_torch_gives(
+    checkpoint: Path, image: VisionInput, torch_backend: TorchBackend
+) -> None:
+    made = OnnxBackend(GraphStore(checkpoint, Precision.named("fp32")))
+    decoder, first = made.memory_bytes, made.encode(image)
+    tower, rng = made.memory_bytes - decoder, np.random.default_rng(0)
+    for width in range(4, 10, 2):
+        for height in (4, 6):
+            plan = image_plan(made.config, height, width)
+            patches = rng.standard_normal((plan.patches, made.config.vision.patch_values), dtype=np.float32)
+            small = VisionInput(patches, np.zeros((plan.patches, 3), np.float32), plan)
+            np.testing.assert_allclose(made.encode(small), torch_backend.encode(small).numpy(), atol=1e-4)
+    assert len(made._towers) == MOST_TOWERS
+    assert made.memory_bytes - decoder < 1.5 * MOST_TOWERS * tower
+    np.testing.assert_array_equal(made.encode(image), first)
+
+
+def test_what_onnx_runtime_says_of_a_binding_reaches_a_user_in_words(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = OnnxBackend(GraphStore(checkpoint, Precision.named("fp32")))
+    monkeypatch.setattr(OnnxCache, "bind", lambda *_: made.decoder.run(["no such output"], {}))
+    with pytest.raises(BackendError, match="failed to run the decoder graph"):
+        made.start().extend([1, 2], np.zeros((3, 2), np.int64))

@@ -58,18 +58,18 @@ def test_a_named_backend_that_is_missing_says_how_to_install_it(
 @pytest.mark.parametrize(
     ("backend", "error", "words"),
     [
-        ("cuda", ConfigError, "backend is 'cuda': 'auto' or one of torch, onnx, tensorrt"),
-        ("auto:int4", ConfigError, "backend is 'auto:int4'"),
+        ("cuda", ConfigError, "backend must be auto or one of torch, onnx, tensorrt, .* got 'cuda'"),
+        ("auto:int4", ConfigError, "backend must be .* got 'auto:int4'"),
         ("onnx:fp8", ConfigError, "precision is 'fp8'"),
         ("onnx:bf16", BackendError, "computes no bf16 on a CPU"),
         ("torch:int4", BackendError, "use onnx:int4"),
         pytest.param(
             "torch:fp32+compile",
             BackendError,
-            r"torch:fp32\+compile fuses single steps on a GPU, and torch sees none: use torch:fp32",
+            r"torch:fp32\+compile fuses single steps on a GPU, and no CUDA GPU is in use: use torch:fp32",
             marks=no_gpu,
         ),
-        ("torch:fp32+fast", BackendError, r"fp32\+fast was asked for"),
+        ("torch:fp32+fast", BackendError, r"runs fp32, fp16, bf16, not fp32\+fast"),
     ],
 )
 def test_names_that_are_wrong(checkpoint: Path, backend: str, error: type[Exception], words: str) -> None:
@@ -97,3 +97,37 @@ def test_a_broken_checkpoint_is_not_hidden_by_a_fallback(tmp_path: Path, checkpo
     (tmp_path / "config.json").write_text((checkpoint / "config.json").read_text())
     with pytest.raises(CheckpointError, match=r"model\.safetensors missing"):
         load_backend(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("backend", "device", "error", "words"),
+    [
+        ("torch", "gpu", ConfigError, "device must be cpu, cuda or cuda:N; got 'gpu'"),
+        ("torch", "cuda:-1", ConfigError, "device must be cpu"),
+        ("onnx", "cuda:99", BackendError, "device cuda:99 is not here: .* visible to torch"),
+        ("auto", "cuda:99", BackendError, "device cuda:99 is not here: .* visible to torch"),
+    ],
+)
+def test_a_device_that_is_not_there_is_named(
+    checkpoint: Path, backend: str, device: str, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        load_backend(checkpoint, backend, device=device)
+
+
+def test_the_cpu_may_be_asked_for(checkpoint: Path) -> None:
+    backend = load_backend(checkpoint, "torch", device="cpu")
+    assert isinstance(backend, TorchBackend)
+    assert (backend.device.type, backend.name) == ("cpu", "torch (cpu)")
+    assert load_backend(checkpoint, "auto", device="cpu").name == "onnx (cpu, fp32)"
+
+
+def test_a_second_gpu_is_reached_through_every_door(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from n3d_core.backends.base import gpu
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    found = [str(gpu(device)) for device in ("", "cuda", "cuda:1", "cpu")]
+    assert found == ["cuda:0", "cuda:0", "cuda:1", "None"]
+    with pytest.raises(BackendError, match="device cuda:2 is not here: cuda:0 to cuda:1 is visible"):
+        gpu("cuda:2")

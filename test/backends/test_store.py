@@ -243,12 +243,16 @@ def test_notes_of_a_build_are_kept_with_it(tmp_path: Path) -> None:
 
 
 def test_what_is_loaded_is_bounded_by_number_and_by_size_and_the_oldest_use_goes() -> None:
-    gone: list[int] = []
-    kept: RecentlyUsed[str] = RecentlyUsed(3, 100, gone.append)
-    for name, size in (("a", 10), ("b", 20), ("c", 30)):
-        assert kept.get(name, lambda name=name, size=size: (name, size)) == name
-    assert kept.get("a", lambda: pytest.fail("it is there")) == "a"
-    kept.get("d", lambda: ("d", 40))
-    assert gone == [20]  # b
-    kept.get("huge", lambda: ("huge", 1000))
-    assert (len(kept), gone) == (1, [20, 30, 10, 40])
+    kept: RecentlyUsed[str] = RecentlyUsed(3, 100)
+    loaded: list[str] = []
+
+    def get(name: str, size: int) -> str:
+        return kept.get(name, lambda: (loaded.append(name) or name, size))
+
+    for name, size in (("a", 10), ("b", 20), ("c", 30), ("a", 10), ("d", 40)):
+        assert get(name, size) == name
+    assert (loaded, len(kept), kept.bytes) == (["a", "b", "c", "d"], 3, 80)  # b went: a was used again
+    get("b", 20)
+    assert (loaded[4:], kept.bytes) == (["b"], 70)
+    get("huge", 1000)
+    assert (len(kept), kept.bytes) == (1, 1000)

@@ -130,7 +130,7 @@ def test_graphs_alone_are_written_with_a_manifest(checkpoint: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("size", "precision", "capacity", "words"),
     [
-        ("640", "fp16", 512, "image size '640': WIDTHxHEIGHT"),
+        ("640", "fp16", 512, "image size must be WIDTHxHEIGHT .* got '640'"),
         ("0x480", "fp16", 512, "image size 0x480: both sides"),
         ("640x480", "fp8", 512, "precision is 'fp8': one of fp32, fp16, bf16, int8, int4"),
         ("640x480", "fp16", 8, "--cache is 8: at least 64"),

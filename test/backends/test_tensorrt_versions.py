@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -9,6 +10,7 @@ import shutil
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -21,7 +23,7 @@ import pytest
 import torch
 
 from n3d_core.backends.export.precision import Precision
-from n3d_core.backends.store import Store
+from n3d_core.backends.store import MOST_TOWERS, Store
 from n3d_core.backends.tensorrt.api import TensorRT
 from n3d_core.backends.tensorrt.run import TensorRTBackend
 from n3d_core.backends.tensorrt.supply import EngineStore
@@ -683,3 +685,129 @@ def test_a_cache_that_another_thread_took_meanwhile_is_no_error(checkpoint: Path
     )
     made._free = TakenMeanwhile()
     assert made.start().length == 0
+
+
+@pytest.mark.parametrize(("name", "version"), VERSIONS, ids=[f"{n}-{v}" for n, v in VERSIONS])
+def test_an_engine_is_read_in_pieces_while_it_is_loaded(
+    checkpoint: Path, name: str, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from n3d_core.backends.tensorrt import engine
+
+    monkeypatch.setattr(engine, "_PIECE", 4096)
+    store = EngineStore(checkpoint, api(name, version), TARGET, Precision.named("fp16"))
+    file = store.decoder()
+
+    def refuse(_: Path) -> bytes:
+        raise AssertionError("the engine was read whole")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    opened = engine.Engine(store.api, file)
+    assert opened.bytes == sum(store.api.module.pieces) == file.stat().st_size
+    assert max(store.api.module.pieces) <= 4096
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("set_optimization_profile_async", "optimisation profile 1 is refused"),
+        ("set_input_shape", r"input \w+ cannot have the shape \["),
+        ("set_tensor_address", "does not take the address of"),
+        ("execute_async_v3", "the run failed"),
+    ],
+)
+def test_what_tensorrt_refuses_is_an_error_with_its_own_words(
+    checkpoint: Path, image: VisionInput, call: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from .stand_in_tensorrt import Context
+
+    made = backend(checkpoint, api("tensorrt", "10.16.1"))
+    made.decoder._logger.errors.append("Error Code 3: bad parameter")
+    monkeypatch.setattr(Context, call, lambda self, *arguments: False)
+    sequence = made.start()
+    with pytest.raises(EngineError, match=f"decoder-fp16-sm_89.engine: .*{words}.*: Error Code 3: bad parameter"):
+        sequence.extend([1], np.zeros((3, 1), np.int64))
+    assert sequence.length == 0
+    monkeypatch.undo()
+    assert sequence.extend([1], np.zeros((3, 1), np.int64)).shape == (1, 512)
+
+
+def test_why_a_build_failed_reaches_the_user(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    trt = api("tensorrt", "10.16.1")
+    plain = trt.module.Builder
+
+    def failing(logger: Any) -> Any:
+        builder = plain(logger)
+
+        def build(network: Any, config: Any) -> None:
+            logger.log(logger.ERROR, "CUDA driver version is insufficient")
+            logger.log(logger.ERROR, "Could not find any implementation for node\n matmul.3")
+
+        builder.build_serialized_network = build
+        return builder
+
+    monkeypatch.setattr(trt.module, "Builder", failing)
+    store = EngineStore(checkpoint, trt, TARGET, Precision.named("fp16"), store=Store(tmp_path))
+    with pytest.raises(
+        EngineError,
+        match=r"could not build decoder-.* for sm_89: Could not find any implementation for node matmul\.3$",
+    ):
+        store.decoder()
+    assert [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR] == [
+        "Could not find any implementation for node\n matmul.3"
+    ]
+
+
+def test_towers_are_bounded_and_a_ratio_that_comes_again_gives_the_same(checkpoint: Path, image: VisionInput) -> None:
+    from n3d_core.network.plan import image_plan
+
+    made = backend(checkpoint, api("tensorrt", "10.16.1"))
+    first = made.encode(image)
+    alone = made.memory_bytes
+    for width in range(4, 10, 2):
+        for height in (4, 6):
+            plan = image_plan(made.config, height, width)
+            patches = np.zeros((plan.patches, made.config.vision.patch_values), np.float32)
+            made.encode(VisionInput(patches, np.zeros((plan.patches, 3), np.float32), plan))
+    assert len(made._towers) == MOST_TOWERS
+    assert made.memory_bytes < MOST_TOWERS * alone
+    np.testing.assert_array_equal(made.encode(image), first)
+
+
+def test_two_models_never_use_a_gpu_at_once(
+    checkpoint: Path, image: VisionInput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from .stand_in_tensorrt import Context
+
+    models = [backend(checkpoint, api(name, version)) for name, version in (VERSIONS[0], VERSIONS[3])]
+    expected = [replies(made, image) for made in models]
+    plain, inside = Context.execute_async_v3, threading.Lock()
+
+    def alone(context: Context, stream: int) -> bool:
+        assert inside.acquire(blocking=False), "another model runs"
+        try:
+            time.sleep(0.002)
+            return plain(context, stream)
+        finally:
+            inside.release()
+
+    monkeypatch.setattr(Context, "execute_async_v3", alone)
+    found = in_threads(*(lambda made=made: replies(made, image) for made in models))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_model_that_is_let_go_needs_no_garbage_collector(checkpoint: Path, image: VisionInput) -> None:
+    made = backend(checkpoint, api("tensorrt", "10.16.1"))
+    replies(made, image)
+    made.encode(image)
+    engine, tower = weakref.ref(made.decoder), weakref.ref(made._tower(image.plan))
+    gc.collect()
+    gc.disable()
+    try:
+        del made
+        assert engine() is None
+        assert tower() is None
+    finally:
+        gc.enable()

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+import threading
+import weakref
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from n3d_core.backends.torch_backend import FIRST_CAPACITY, TorchBackend
+from n3d_core.backends.base import use_device
+from n3d_core.backends.torch_backend import FIRST_CAPACITY, StaticStep, TorchBackend
 from n3d_core.errors import BackendError
 from n3d_core.network.checkpoint import load_network
 from n3d_core.network.preprocess import VisionInput
@@ -71,3 +77,104 @@ def test_a_wrong_number_of_pads_is_refused_as_by_the_graphs(checkpoint: Path, im
         BackendError, match=f"the chunk has {pads} image pads and the image 30 tokens: they must be equal"
     ):
         backend.start().extend(ids, np.zeros((3, pads), np.int64), backend.encode(image))
+
+
+class Graphless:
+    """torch.cuda on a machine without a GPU, where capturing a graph fails."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.modes: list[str] = []
+        stream = SimpleNamespace(wait_stream=lambda other: None)
+        monkeypatch.setattr(torch.cuda, "Stream", lambda: stream)
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda: stream)
+        monkeypatch.setattr(torch.cuda, "stream", lambda of: nullcontext())
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=self.replay))
+        monkeypatch.setattr(torch.cuda, "graph", self.graph)
+
+    def graph(self, graph: object, capture_error_mode: str) -> object:
+        self.modes.append(capture_error_mode)
+        raise RuntimeError("operation not permitted when stream is capturing\nmore lines")
+
+    def replay(self) -> None:
+        raise AssertionError("nothing was captured")
+
+
+def test_a_capture_that_fails_leaves_the_sequence_whole_and_steps_go_on_without_it(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = load_network(checkpoint)
+    ids, positions = list(range(20)), np.tile(np.arange(20), (3, 1))
+    plain = TorchBackend(network, static_steps=False).start()
+    plain.extend(ids, positions)
+    expected = [plain.extend([7 + n], np.full((3, 1), 20 + n)) for n in range(3)]
+    cuda = Graphless(monkeypatch)
+    backend = TorchBackend(network, static_steps=True)
+    sequence = backend.start()
+    sequence.extend(ids, positions)
+    kept = sequence._slot.cache.keys[..., :20, :].clone(), sequence._slot.cache.values[..., :20, :].clone()
+    sequence._slot.step = StaticStep(network, sequence._slot.cache, capture=True)
+    found = [sequence.extend([7 + n], np.full((3, 1), 20 + n)) for n in range(3)]
+    assert torch.equal(sequence._slot.cache.keys[..., :20, :], kept[0])
+    assert torch.equal(sequence._slot.cache.values[..., :20, :], kept[1])
+    np.testing.assert_allclose(np.concatenate(found), np.concatenate(expected), atol=2e-5)
+    assert cuda.modes == ["thread_local"]  # tried once, and in a way that other threads do not break
+    assert [record.getMessage() for record in caplog.records] == [
+        "single steps run without a CUDA graph, which is slower: operation not permitted when stream is capturing"
+    ]
+
+
+def test_memory_that_runs_out_in_a_capture_is_an_error_and_leaves_the_sequence_whole(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = load_network(checkpoint)
+    cuda = Graphless(monkeypatch)
+
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.cuda, "graph", full)
+    sequence = TorchBackend(network, static_steps=True).start()
+    sequence.extend(list(range(20)), np.tile(np.arange(20), (3, 1)))
+    kept = sequence._slot.cache.keys[..., :20, :].clone()
+    sequence._slot.step = StaticStep(network, sequence._slot.cache, capture=True)
+    with pytest.raises(BackendError, match="there is not enough memory"):
+        sequence.extend([7], np.full((3, 1), 20))
+    assert sequence.length == 20
+    assert torch.equal(sequence._slot.cache.keys[..., :20, :], kept)
+    assert cuda.modes == []
+
+
+def test_what_a_step_and_a_grown_cache_held_is_free_at_once(checkpoint: Path) -> None:
+    backend = TorchBackend(load_network(checkpoint), static_steps=True)
+    sequence = backend.start()
+    sequence.extend([1], np.zeros((3, 1), np.int64))
+    slot = sequence._slot
+    assert slot.step is not None
+    step, cache, keys = weakref.ref(slot.step), weakref.ref(slot.cache), weakref.ref(slot.cache.keys)
+    gc.collect()
+    gc.disable()
+    try:
+        length = FIRST_CAPACITY + 1
+        sequence.extend([1] * length, np.zeros((3, length), np.int64))
+        assert (step(), cache(), keys()) == (None, None, None)
+        weights = weakref.ref(backend.network)
+        del sequence, slot, backend
+        assert weights() is None
+    finally:
+        gc.enable()
+
+
+def test_threads_share_a_device_one_at_a_time_and_may_nest() -> None:
+    device, order = torch.device("cpu"), []
+
+    def other() -> None:
+        with use_device(device):
+            order.append("other")
+
+    with use_device(device), use_device(device):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join(0.1)
+        order.append("first")
+    thread.join(5)
+    assert order == ["first", "other"]

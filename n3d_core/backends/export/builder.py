@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from n3d_core.backends.export.precision import FloatName, QuantisedMatrix
+from n3d_core.errors import EngineError
 from n3d_core.network.model import N3DNetwork
 
 _PAGE = 4096  # tensors begin on page borders, so that they can be memory-mapped
@@ -214,4 +215,11 @@ class GraphBuilder:
         )
         helper.set_model_props(model, {**metadata, "weights_sha256": digest})
         path.write_bytes(model.SerializeToString(deterministic=True))
-        onnx.checker.check_model(str(path), full_check=True)
+        try:
+            onnx.checker.check_model(str(path), full_check=True)
+        except Exception as error:  # onnx raises types of its own, which derive from Exception alone
+            said = " ".join(str(error).split())[:500]
+            raise EngineError(
+                f"{path.name}: onnx {onnx.__version__} refuses the exported graph ({said}); 1.19 or newer is needed: "
+                "pip install -U 'n3d-ros[export]'"
+            ) from error

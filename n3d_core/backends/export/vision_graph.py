@@ -74,7 +74,9 @@ class VisionGraph:
             mask = g.constant(np.repeat(plan.window_mask[:, None, None, :], length, axis=2))
         out = self.dialect.attention(g, queries, keys, values, mask, Heads(heads, heads, size, batch), self.compute)
         out = g.op("Reshape", g.op("Transpose", out, perm=[0, 2, 1, 3]), g.constant([batch * length, heads * size]))
-        return self._linear(self._rows(out, plan.window_inverse) if windowed else out, f"{name}.proj", self.compute)
+        return self._linear(
+            self._rows(out, plan.window_inverse, batch * length) if windowed else out, f"{name}.proj", self.compute
+        )
 
     def _encoding(self, coordinates: str) -> str:
         """The 3D positional encoding [P, hidden] of rounded coordinates [1, P, 3] (see `model.point_encoding`)."""
@@ -110,8 +112,8 @@ class VisionGraph:
         bias = self.g.weight(f"{name}.bias", self.weights.tensor(f"{name}.bias"), dtype)
         return self.g.op("Add", self.g.op("MatMul", x, weight), bias)
 
-    def _rows(self, x: str, index: NDArray[np.int64]) -> str:
-        """The P rows of [P, ...] in another order or repeated; no node where the order is already that."""
-        if np.array_equal(index, np.arange(self.plan.patches)):
+    def _rows(self, x: str, index: NDArray[np.int64], rows: int | None = None) -> str:
+        """Some of the `rows` (P) rows of [rows, ...] in another order or repeated; no node where nothing changes."""
+        if np.array_equal(index, np.arange(self.plan.patches if rows is None else rows)):
             return x
         return self.g.op("Gather", x, self.g.constant(index), axis=0)

@@ -17,6 +17,7 @@ log = logging.getLogger("n3d.tensorrt")
 MODULES = ("tensorrt", "tensorrt_rtx")
 _OLDEST = (10, 3)  # strongly typed networks, and what the lowered graphs need
 _ROTARY_PARSED = (10, 15, 1)  # Attention is parsed from 10.14, RotaryEmbedding and TensorScatter from 10.15.1
+_NO_DRIVER = "CUDA driver version"
 _BUILT_THERE = {
     "sm_87": "a Jetson Orin builds its own: run this command there, with JetPack 6 and its TensorRT 10.3 (--lower)",
     "sm_110": "a Jetson Thor builds its own: run this command there, with JetPack 7 and its TensorRT",
@@ -147,17 +148,13 @@ class TensorRT:
         """Tells a builder's config the architecture; classic TensorRT always builds for the GPU at hand."""
         if self.is_rtx:
             config.num_compute_capabilities = 1
-            config.set_compute_capability(getattr(self.module.ComputeCapability, f"SM{target[3:]}"), 0)
+            if config.set_compute_capability(getattr(self.module.ComputeCapability, f"SM{target[3:]}"), 0) is False:
+                raise EngineError(f"{self.name} {self.version} refuses the target {target}")
 
     def logger(self) -> Any:
         """A TensorRT logger that writes to Python's logging and keeps errors in `.errors`."""
         trt = self.module
-        levels = {
-            trt.ILogger.INTERNAL_ERROR: logging.ERROR,
-            trt.ILogger.ERROR: logging.ERROR,
-            trt.ILogger.WARNING: logging.DEBUG,  # hints on bindings' types and the like, for every build
-            trt.ILogger.INFO: logging.DEBUG,
-        }
+        errors = (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR)  # warnings are hints, many for every build
 
         class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
             def __init__(self) -> None:
@@ -165,19 +162,29 @@ class TensorRT:
                 self.errors: list[str] = []
 
             def log(self, severity: Any, message: str) -> None:
-                level = levels.get(severity, 0)
+                level = logging.ERROR if severity in errors else logging.DEBUG
                 if level >= logging.ERROR:
-                    self.errors.append(message)
-                log.log(logging.DEBUG if level >= logging.ERROR else level, message)
+                    self.errors.append(" ".join(message.split()))
+                # A machine without a GPU has no driver: no error where engines are built for others.
+                harmless = level < logging.ERROR or _NO_DRIVER in message
+                log.log(logging.DEBUG if harmless else logging.ERROR, message)
+
+            def reason(self) -> str:
+                """The last errors, for a message."""
+                told = [error for error in self.errors if _NO_DRIVER not in error] or self.errors
+                return "; ".join(dict.fromkeys(told[-3:])) or "no reason given"
 
         return Logger()
 
 
-def local_architecture() -> str | None:
-    """`sm_89` or the like of this machine's first GPU; None without one that torch can use."""
+def local_architecture(device: str = "") -> str | None:
+    """`sm_89` or the like of a GPU of this machine (see `base.gpu`); None without one that torch can use."""
     import torch
 
-    if not torch.cuda.is_available():
+    from n3d_core.backends.base import gpu
+
+    found = gpu(device)
+    if found is None:
         return None
-    major, minor = torch.cuda.get_device_capability()
+    major, minor = torch.cuda.get_device_capability(found)
     return f"sm_{major}{minor}"

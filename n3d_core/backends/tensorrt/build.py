@@ -86,12 +86,12 @@ def build_engine(
     network, _parser = _parsed(api, builder, graph, logger)
     config = _builder_config(api, builder, target, workspace, output.name)
     for profile in profiles:
-        config.add_optimization_profile(_trt_profile(builder, graph, profile))
+        if config.add_optimization_profile(_trt_profile(builder, graph, profile)) == -1:
+            raise EngineError(f"{output.name}: TensorRT refuses the profile {profile.name}: {logger.reason()}")
     timings = _attach_timing_cache(config, timing_cache)
     serialized = builder.build_serialized_network(network, config)
-    if serialized is None:  # one of its complaints is that a machine without a GPU has no driver
-        said = "; ".join(e for e in logger.errors if "CUDA driver version" not in e) or "no reason given"
-        raise EngineError(f"{api.name} {api.version} could not build {output.name} for {target}: {said}")
+    if serialized is None:
+        raise EngineError(f"{api.name} {api.version} could not build {output.name} for {target}: {logger.reason()}")
     with output.open("wb") as file:
         file.write(serialized)
     if timings is not None and timing_cache is not None:
@@ -111,9 +111,12 @@ def build_engine(
 def _parsed(api: TensorRT, builder: Any, graph: Graph, logger: Any) -> tuple[Any, Any]:
     """A network, and the parser, which owns the weights that the network refers to."""
     network = builder.create_network(api.network_flags())
+    if network is None:
+        raise EngineError(f"{api.name} {api.version} makes no network: {logger.reason()}")
     parser = api.module.OnnxParser(network, logger)
     if not parser.parse_from_file(str(graph.path)):
-        raise EngineError(f"{api.name} {api.version} does not take {graph.path.name}: {_parser_errors(parser)}")
+        said = _parser_errors(parser) or logger.reason()
+        raise EngineError(f"{api.name} {api.version} does not take {graph.path.name}: {said}")
     return network, parser
 
 
@@ -159,7 +162,7 @@ def _parser_errors(parser: Any) -> str:
     for error in errors[:2]:
         operator = getattr(error, "node_operator", str)()  # not in every version
         told.append(f"{operator or 'a node'} {error.node_name()}: {error.desc().splitlines()[0]}")
-    return "; ".join(told) or "no reason given"
+    return "; ".join(told)
 
 
 def _attach_timing_cache(config: Any, path: Path | None) -> Any:

@@ -17,9 +17,11 @@ from n3d_core.errors import EngineError
 
 log = logging.getLogger("n3d.tensorrt")
 
+_PIECE = 64 << 20  # bytes of an engine file that are in memory at once while it is loaded
+
 
 class Engine:
-    """A deserialised engine.
+    """A deserialised engine. Its methods are called with its device current (`base.use_device`).
 
     Args:
         path: of the engine file.
@@ -36,13 +38,12 @@ class Engine:
         self.api, self.path = api, path
         self._logger = api.logger()
         self._runtime = api.module.Runtime(self._logger)
-        data = path.read_bytes()
-        self.bytes = len(data)
-        self.engine = self._runtime.deserialize_cuda_engine(data)
+        self.bytes = path.stat().st_size
+        self.engine = self._loaded()
         if self.engine is None:
-            said = "; ".join(self._logger.errors[-2:]) or "no reason given"
             raise EngineError(
-                f"{path.name}: {api.name} {api.version} cannot load it on this GPU: {said}; compile it again"
+                f"{path.name}: {api.name} {api.version} cannot load it on this GPU: {self._logger.reason()}; compile "
+                "it again"
             )
         # Classic TensorRT has runtime configs too, from 10.14 on; but its kernels are in the engine, and no cache is.
         self._cache_file = runtime_cache if api.is_rtx else None
@@ -53,18 +54,22 @@ class Engine:
         """An execution context for an optimisation profile.
 
         Raises:
-            EngineError: if there is not enough memory on the GPU.
+            EngineError: if there is not enough memory on the GPU, or TensorRT refuses the profile.
         """
         made = self.engine.create_execution_context(*([self._config] if self._config is not None else []))
         if made is None:
-            said = "; ".join(self._logger.errors[-2:]) or "no reason given"
-            raise EngineError(f"{self.path.name}: no execution context, most likely for want of GPU memory: {said}")
+            raise self.failure("no execution context, most likely for want of GPU memory")
         if profile:
             stream = torch.cuda.current_stream() if torch.cuda.is_available() else None
-            made.set_optimization_profile_async(profile, stream.cuda_stream if stream else 0)
+            if not made.set_optimization_profile_async(profile, stream.cuda_stream if stream else 0):
+                raise self.failure(f"optimisation profile {profile} is refused")
             if stream:
                 stream.synchronize()
         return made
+
+    def failure(self, what: str) -> EngineError:
+        """An error that repeats what TensorRT said."""
+        return EngineError(f"{self.path.name}: {what}: {self._logger.reason()}")
 
     def save_kernels(self) -> None:
         """Keeps the kernels that were compiled so far for the next start, where there is room for them."""
@@ -82,6 +87,16 @@ class Engine:
             self._cache_file = None
         self._saved = data
 
+    def _loaded(self) -> Any:
+        """The engine, read from its file in pieces where this TensorRT can: whole it would be in memory twice."""
+        reader = _stream_reader(self.api.module)
+        if reader is not None:
+            with self.path.open("rb") as file:
+                engine = self._runtime.deserialize_cuda_engine(reader(file))
+            if engine is not None or "memory" in self._logger.reason().lower():
+                return engine
+        return self._runtime.deserialize_cuda_engine(self.path.read_bytes())
+
     def _runtime_config(self) -> tuple[Any, Any]:
         if self._cache_file is None:
             return None, None
@@ -89,7 +104,9 @@ class Engine:
         kernels = config.create_runtime_cache()
         with suppress(OSError):  # not there yet, or not readable: filled anew
             kernels.deserialize(self._cache_file.read_bytes())  # of another version: refused, and filled anew
-        config.set_runtime_cache(kernels)
+        if config.set_runtime_cache(kernels) is False:
+            log.warning("%s: TensorRT does not take a kernel cache; each start compiles kernels anew", self.path.name)
+            return config, None
         return config, kernels
 
 
@@ -100,6 +117,9 @@ class BoundContext:
         context: of `Engine.context`; used by one thread at a time.
         tensors: all inputs and outputs.
         capture: whether runs are captured as a CUDA graph.
+
+    Raises:
+        EngineError: if TensorRT refuses a shape or an address.
     """
 
     def __init__(self, engine: Engine, context: Any, tensors: Mapping[str, Tensor], capture: bool = False) -> None:
@@ -109,9 +129,12 @@ class BoundContext:
         self._graph: Any = None
         trt = engine.api.module
         for name, tensor in tensors.items():
-            if engine.engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT:
-                self._context.set_input_shape(name, tuple(tensor.shape))
-            self._context.set_tensor_address(name, tensor.data_ptr())
+            shape = tuple(tensor.shape)
+            is_input = engine.engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
+            if is_input and not self._context.set_input_shape(name, shape):
+                raise engine.failure(f"input {name} cannot have the shape {list(shape)}")
+            if not self._context.set_tensor_address(name, tensor.data_ptr()):
+                raise engine.failure(f"TensorRT does not take the address of {name}")
 
     def run(self) -> None:
         """Runs on torch's current stream.
@@ -124,16 +147,57 @@ class BoundContext:
             return
         self._execute()
         self._runs += 1
-        if (
-            self._capture and self._runs == 2
-        ):  # the first run may compile kernels and allocate, which a capture must not
-            torch.cuda.synchronize()
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+        if self._capture and self._runs == 2:  # the first may compile kernels and allocate, which a capture must not
+            self._graph = self._captured()
+
+    def _captured(self) -> Any:
+        """The run as a CUDA graph; None where it cannot be captured. A capture itself computes nothing."""
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self._execute()
-            self._graph = graph
+        except (RuntimeError, EngineError) as error:
+            log.warning("single steps run without a CUDA graph, which is slower: %s", str(error).splitlines()[0])
+            return None
+        return graph
 
     def _execute(self) -> None:
         stream = torch.cuda.current_stream().cuda_stream if torch.cuda.is_available() else 0
         if not self._context.execute_async_v3(stream):
-            raise EngineError(f"{self._engine.path.name}: TensorRT reports that the run failed")
+            raise self._engine.failure("the run failed")
+
+
+def _stream_reader(trt: Any) -> Any:
+    """A class whose instances hand a file to TensorRT piece by piece; None where this TensorRT has no such interface.
+
+    TensorRT 10.3 to 10.x has `IStreamReader`; later ones, and TensorRT for RTX, `IStreamReaderV2`, which also seeks.
+    """
+    if hasattr(trt, "IStreamReaderV2"):
+
+        class SeekingReader(trt.IStreamReaderV2):  # type: ignore[misc]
+            def __init__(self, file: Any) -> None:
+                trt.IStreamReaderV2.__init__(self)
+                self._file = file
+
+            def read(self, num_bytes: int, stream: int) -> bytes:
+                return bytes(self._file.read(min(num_bytes, _PIECE)))
+
+            def seek(self, offset: int, where: Any) -> bool:
+                whence = {trt.SeekPosition.SET: 0, trt.SeekPosition.CUR: 1, trt.SeekPosition.END: 2}[where]
+                self._file.seek(offset, whence)
+                return True
+
+        return SeekingReader
+    if hasattr(trt, "IStreamReader"):
+
+        class Reader(trt.IStreamReader):  # type: ignore[misc]
+            def __init__(self, file: Any) -> None:
+                trt.IStreamReader.__init__(self)
+                self._file = file
+
+            def read(self, size: int) -> bytes:
+                return bytes(self._file.read(size))
+
+        return Reader
+    return None

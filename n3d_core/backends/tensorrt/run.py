@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from typing import Any
 
@@ -11,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from n3d_core.backends.base import cached_numbers, enough_memory, require_finite
+from n3d_core.backends.base import cached_numbers, current_device, enough_memory, require_finite, use_device
 from n3d_core.backends.sequence import CachedSequence, Chunk
+from n3d_core.backends.store import MOST_TOWERS, TOWER_BYTES, RecentlyUsed
 from n3d_core.backends.tensorrt.build import MAX_CHUNK, MAX_ROWS
 from n3d_core.backends.tensorrt.engine import BoundContext, Engine
 from n3d_core.backends.tensorrt.supply import EngineStore
@@ -28,12 +28,10 @@ class TensorRTBackend:
 
     Args:
         engines: of the checkpoint.
-        device: of the buffers; `cuda` but in tests with a stand-in for TensorRT.
+        device: that engines and buffers are on; a GPU, except in tests with a stand-in for TensorRT.
 
-    Attributes:
-        lock: held by whoever touches a context or an engine. TensorRT's objects are for one thread at a time, a tower
-            has one context and one set of buffers, and while one thread captures a CUDA graph no other may use the
-            device. Nothing is lost: all threads share one stream.
+    Whatever touches a context or an engine holds the device's lock (`use_device`): TensorRT's objects are for one
+    thread at a time, and a tower has one context and one set of buffers. Nothing is lost: all threads share one stream.
 
     Raises:
         EngineError: if an engine cannot be built or loaded.
@@ -45,23 +43,31 @@ class TensorRTBackend:
         self.name = (
             f"tensorrt ({engines.api.name} {engines.api.version}, {engines.target}, {engines.graphs.precision.name})"
         )
-        self.decoder = engines.open_decoder()
-        self.memory_bytes = self._decoder_bytes = self.decoder.bytes
+        with current_device(self.device), enough_memory(self.name):
+            engines.decoder()  # a build takes minutes, in which other models run
+            with use_device(self.device):
+                self.decoder = engines.open_decoder()
         self.cache_dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[
             engines.graphs.precision.compute
         ]
-        self.lock = threading.RLock()
-        self._towers: dict[tuple[int, int], _Tower] = {}
+        self._towers: RecentlyUsed[_Tower] = RecentlyUsed(MOST_TOWERS, TOWER_BYTES)
         self._free: list[TensorRTCache] = []
+
+    @property
+    def memory_bytes(self) -> int:
+        """See `base.Backend.memory_bytes`."""
+        return self.decoder.bytes + self._towers.bytes
 
     def step_bytes(self, context: int) -> int:
         """See `base.Backend.step_bytes`; an engine's file is its weights and some kernels."""
-        return self._decoder_bytes + cached_numbers(self.config.text, context) * self.cache_dtype.itemsize
+        return self.decoder.bytes + cached_numbers(self.config.text, context) * self.cache_dtype.itemsize
 
     def encode(self, image: VisionInput) -> NDArray[np.float32]:
         """Image tokens [tokens, hidden]."""
-        with self.lock, enough_memory(self.name):
-            return self._tower(image.plan).run(image)
+        with current_device(self.device), enough_memory(self.name):
+            tower = self._tower(image.plan)
+            with use_device(self.device):
+                return tower.run(image)
 
     def start(self) -> CachedSequence:
         """An empty sequence, in the memory and with the contexts of one that is no longer used if there is one."""
@@ -69,19 +75,21 @@ class TensorRTBackend:
         longest = min(MAX_CHUNK, self.engines.capacity)
         try:
             cache = self._free.pop()
+            cache.backend = self
         except IndexError:
             cache = TensorRTCache(self)
         sequence = CachedSequence(self.config.text, self.engines.graphs.table, cache, limit, longest)
-        weakref.finalize(sequence, self._free.append, cache)
+        weakref.finalize(sequence, _give_back, self._free, cache)
         return sequence
 
     def _tower(self, plan: ImagePlan) -> _Tower:
-        key = (plan.grid_h, plan.grid_w)
-        if key not in self._towers:
-            engine = self.engines.open_vision(plan)
-            self._towers[key] = _Tower(self, engine, plan)
-            self.memory_bytes += engine.bytes
-        return self._towers[key]
+        def load() -> tuple[_Tower, int]:
+            self.engines.vision(plan)  # as above
+            with use_device(self.device):
+                engine = self.engines.open_vision(plan)
+                return _Tower(self, engine, plan), engine.bytes
+
+        return self._towers.get((plan.grid_h, plan.grid_w), load)
 
 
 class _Tower:
@@ -116,7 +124,7 @@ class TensorRTCache:
     """
 
     def __init__(self, backend: TensorRTBackend) -> None:
-        self.backend = backend
+        self.backend: TensorRTBackend | None = backend  # None while nobody uses it: a backend would keep itself alive
         self.in_place = backend.engines.graphs.capacity is not None
         text = backend.config.text
         self._names = [f"{part}.{index}" for index in range(text.num_hidden_layers) for part in ("key", "value")]
@@ -126,13 +134,18 @@ class TensorRTCache:
         self._turn = 0
         self._chunk_context: Any = None
 
+    @property
+    def _backend(self) -> TensorRTBackend:
+        assert self.backend is not None
+        return self.backend
+
     def reserve(self, bucket: int, used: int) -> None:
         """See `DecoderCache.reserve`."""
-        with self.backend.lock, enough_memory(self.backend.name):
+        with use_device(self._backend.device), enough_memory(self._backend.name):
             self._reserve(bucket, used)
 
     def _reserve(self, bucket: int, used: int) -> None:
-        old, length = self._past, self.backend.engines.graphs.capacity or bucket
+        old, length = self._past, self._backend.engines.graphs.capacity or bucket
         if old and next(iter(old.values())).shape[2] == length:
             return  # long enough: a buffer that is updated in place has its full length from the start
         self._past = self._allocated(length)
@@ -147,21 +160,21 @@ class TensorRTCache:
             raise BackendError(
                 f"logits of {len(chunk.rows)} tokens were asked for in one pass: the engine gives {MAX_ROWS}"
             )
-        with self.backend.lock, enough_memory(self.backend.name):
+        with use_device(self._backend.device), enough_memory(self._backend.name):
             return self._run(chunk, bucket)
 
     def _run(self, chunk: Chunk, bucket: int) -> NDArray[np.float32]:
         if chunk.length == 1:
             key = (bucket, self._turn)
             if key not in self._steps:
-                self._steps[key] = _Pass(self, self.backend.decoder.context(STEP), 1, 1, bucket)
+                self._steps[key] = _Pass(self, self._backend.decoder.context(STEP), 1, 1, bucket)
             logits = self._steps[key].run(chunk)
         else:
             if self._chunk_context is None:
-                self._chunk_context = self.backend.decoder.context(CHUNK)
+                self._chunk_context = self._backend.decoder.context(CHUNK)
             logits = _Pass(self, self._chunk_context, chunk.length, len(chunk.rows), bucket).run(chunk)
         try:
-            require_finite(logits, self.backend.name, self.backend.engines.graphs.precision.compute)
+            require_finite(logits, self._backend.name, self._backend.engines.graphs.precision.compute)
         except BackendError:
             for values in self._past.values():  # masked, yet a NaN there would spoil whatever comes later
                 values[:, :, chunk.start : chunk.end] = 0
@@ -177,9 +190,14 @@ class TensorRTCache:
         return past | {f"present_{name}": self._present[name] for name in self._names}
 
     def _allocated(self, length: int) -> dict[str, Tensor]:
-        text, backend = self.backend.config.text, self.backend
+        text, backend = self._backend.config.text, self._backend
         shape = (1, text.num_key_value_heads, length, text.head_size)
         return {name: torch.zeros(shape, dtype=backend.cache_dtype, device=backend.device) for name in self._names}
+
+
+def _give_back(free: list[TensorRTCache], cache: TensorRTCache) -> None:
+    cache.backend = None
+    free.append(cache)
 
 
 class _Pass:
@@ -187,6 +205,7 @@ class _Pass:
 
     def __init__(self, cache: TensorRTCache, context: Any, length: int, rows: int, bucket: int) -> None:
         backend = cache.backend
+        assert backend is not None
         text, half = backend.config.text, backend.config.text.head_size // 2
         inputs: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
             "embeddings": ((1, length, text.hidden_size), torch.float32),
