@@ -22,8 +22,6 @@ from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.checkpoint import INDEX, WEIGHTS, load_network
 from n3d_core.network.config import N3DConfig
 from n3d_core.network.model import N3DNetwork
-from n3d_core.network.plan import ImagePlan, image_plan
-from n3d_core.network.preprocess import longest_side_size, whole_token_size
 from training.data.stream import Numbers, SceneSamples, batches
 from training.learn.checkpoints import RESUME, State, export, load_state, save_state, save_tensors
 from training.learn.config import TrainConfig
@@ -80,10 +78,9 @@ class Trainer:
         words = (self._word_ids(CLASSES), self._word_ids(COLORS)) if config.loss.dense > 0 else None
         model = TrainingModel(
             network,
-            self._plan(),
             list(maker.bin_of),
             list(maker.fraction_of),
-            config.loss.sigma,
+            (config.loss.sigma, config.loss.sigma_z),
             words,
             config.loss.dense,
         )
@@ -92,14 +89,6 @@ class Trainer:
         if config.checkpointing:
             model.checkpoint_blocks()
         return model
-
-    def _plan(self) -> ImagePlan:
-        """Of the one image size of the training."""
-        width, height = self.samples.image_size
-        vision = self.model_config.vision
-        size = longest_side_size(width, height, self.model_config.image_longest_side)
-        width, height = whole_token_size(*size, vision.pixels_per_token)
-        return image_plan(self.model_config, height // vision.patch_size, width // vision.patch_size)
 
     def _word_ids(self, names: tuple[str, ...]) -> list[list[int]]:
         """Ids of the tokens of each name, at the beginning of a phrase and inside it."""

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 from n3d_core.errors import CheckpointError
 
 PeOrder = Literal["row_major", "aligned"]
+Points = Literal["mean", "valid"]
 
 ARCHITECTURE = "qwen2_5_vl"
 
@@ -87,6 +88,8 @@ class N3DConfig:
 
     Attributes:
         pe_order: `row_major` as the released weights absorbed it, `aligned` for models trained here.
+        points: how points become coordinates of patches (see `point_encoding`): `mean` as released, `valid` for models
+            trained here.
         image_longest_side: pixels to which the longest side of an image is resized.
         image_token_id, vision_start_token_id, vision_end_token_id: ids in the tokenizer.
         eos_token_id: the id that ends a turn.
@@ -99,6 +102,7 @@ class N3DConfig:
     vision_end_token_id: int = 151653
     eos_token_id: int = 151645
     pe_order: PeOrder = "row_major"
+    points: Points = "mean"
     image_longest_side: int = 640
 
     def __post_init__(self) -> None:
@@ -109,6 +113,8 @@ class N3DConfig:
             )
         if self.pe_order not in get_args(PeOrder):
             raise CheckpointError(f"pe_order is {self.pe_order!r}: 'row_major' or 'aligned' is wanted")
+        if self.points not in get_args(Points):
+            raise CheckpointError(f"points is {self.points!r}: 'mean' or 'valid' is wanted")
         if self.image_longest_side < self.vision.pixels_per_token:
             raise CheckpointError(
                 f"image_longest_side is {self.image_longest_side}: at least a token's {self.vision.pixels_per_token} "
@@ -180,6 +186,7 @@ class N3DConfig:
             vision_end_token_id=data.get("vision_end_token_id", 151653),
             eos_token_id=int(_first(data.get("eos_token_id"), text.get("eos_token_id"), 151645)),
             pe_order=own.get("pe_order", "row_major"),
+            points=own.get("points", "mean"),
             image_longest_side=int(own.get("image_longest_side", 640)),
         )
 
@@ -223,7 +230,11 @@ class N3DConfig:
                 "fullatt_block_indexes": list(v.fullatt_block_indexes),
                 "tokens_per_second": 2,
             },
-            "n3d": {"pe_order": self.pe_order, "image_longest_side": self.image_longest_side},
+            "n3d": {
+                "pe_order": self.pe_order,
+                **({} if self.points == "mean" else {"points": self.points}),
+                "image_longest_side": self.image_longest_side,
+            },
         }
 
 

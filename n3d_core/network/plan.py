@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from n3d_core.network.config import N3DConfig, VisionConfig
 
+_PLACE_CHANNELS = 12  # at most, of an axis: waves so short that they tell nothing of a patch of points
 
 @dataclass(frozen=True)
 class ImagePlan:
@@ -30,6 +31,8 @@ class ImagePlan:
         window_mask: [W, L] True for real patches, False for padding.
         window_inverse: [P] index into the flattened [W * L] windows, back to window order.
         cos, sin: [P, head_size] rotary tables in window order.
+        places: [P, hidden_size] waves that say where each patch lies, in window order, and `place_channels`
+            [hidden_size], the channels of the encoding that they stand in; None where points are encoded as released.
         segments: [n] cumulative lengths of windows (`cu_window_seqlens` of the reference).
     """
 
@@ -46,6 +49,8 @@ class ImagePlan:
     segments: NDArray[np.int64]
     token_h: int
     token_w: int
+    places: NDArray[np.float32] | None = None
+    place_channels: NDArray[np.bool_] | None = None
 
     @property
     def patches(self) -> int:
@@ -82,12 +87,17 @@ def image_plan(config: N3DConfig, grid_h: int, grid_w: int) -> ImagePlan:
     lengths = lengths * group
     windows, mask, inverse = _padded_windows(lengths)
     cos, sin = _rotary(vision, grid_w, row_major)
+    pe_rows = row_major if config.pe_order == "aligned" else np.arange(grid_h * grid_w)
+    places, place_channels = None, None
+    if config.points == "valid":
+        waves, place_channels = _place_waves(grid_h, grid_w, vision.hidden_size)
+        places = waves[pe_rows]
     return ImagePlan(
         grid_h=grid_h,
         grid_w=grid_w,
         order=order,
         token_inverse=np.argsort(window_tokens),
-        pe_rows=row_major if config.pe_order == "aligned" else np.arange(grid_h * grid_w),
+        pe_rows=pe_rows,
         windows=windows,
         window_mask=mask,
         window_inverse=inverse,
@@ -96,6 +106,8 @@ def image_plan(config: N3DConfig, grid_h: int, grid_w: int) -> ImagePlan:
         segments=np.concatenate([[0], np.cumsum(lengths)]),
         token_h=token_h,
         token_w=token_w,
+        places=places,
+        place_channels=place_channels,
     )
 
 
@@ -133,3 +145,23 @@ def _rotary(
     angles = np.concatenate([row[:, None] * inverse, col[:, None] * inverse], axis=1).astype(np.float32)
     angles = np.concatenate([angles, angles], axis=1)
     return np.cos(angles), np.sin(angles)
+
+
+def _place_waves(grid_h: int, grid_w: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Where each patch lies in the image: waves [grid_h * grid_w, width] in row-major order, and the channels [width]
+    in which they stand for those of the points.
+
+    They are the first channels of x (for u) and of y (for v), whose own waves there are no longer than a few units;
+    from half a period across the image on, each wave is half as long as the one before.
+    """
+    per_axis = width // 3
+    pairs = min(_PLACE_CHANNELS, per_axis) // 2
+    row, column = np.divmod(np.arange(grid_h * grid_w), grid_w)
+    waves = np.zeros((grid_h * grid_w, width), dtype=np.float32)
+    taken = np.zeros(width, dtype=np.bool_)
+    for axis, share in enumerate(((column + 0.5) / grid_w, (row + 0.5) / grid_h)):
+        angles = share[:, None] * np.pi * 2.0 ** np.arange(pairs)
+        channels = axis * per_axis + np.arange(2 * pairs)
+        waves[:, channels] = np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(len(share), -1)
+        taken[channels] = True
+    return waves, taken

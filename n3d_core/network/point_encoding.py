@@ -1,9 +1,16 @@
 """The 3D positional encoding of N3D-VLM: points pooled to the patch grid, then a sinusoid an axis.
 
 It has no parameters. Pooling and rounding are geometry and run on the host; the sinusoid is part of the graph.
+
+There are two ways, which the config names. `mean` is the released one. `valid` is for models trained here: holes do
+not count, a patch stands for its nearest surface rather than for a mixture of object and background, a constant is
+subtracted in place of a mean that the network would have to guess, and some channels say where in the image a patch
+lies, so that image coordinates can be read off whatever the camera's ratio and principal point.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +23,8 @@ from n3d_core.errors import DepthError
 
 UNIT = 0.001  # of the normalised cloud: one step of the encoding
 TEMPERATURE = 10000.0
+CENTRE = 0.5  # of the normalised cloud, subtracted in the way `valid`: about the mean coordinate of an indoor scene
+SAMPLES = 16  # along each side of a patch, of the points that the way `valid` looks at
 
 
 def pooled_coordinates(
@@ -45,6 +54,50 @@ def coordinates_before_rounding(
         raise DepthError("a valid point is not finite: mark pixels without a measurement as invalid")
     rows[np.flatnonzero(~valid)] = mean.numpy()
     return centred_coordinates(torch.from_numpy(cloud), grid_h, grid_w)
+
+
+def surface_coordinates(
+    points: NDArray[np.float32], valid: NDArray[np.bool_], grid_h: int, grid_w: int
+) -> NDArray[np.float32]:
+    """Rounded coordinates [grid_h * grid_w, 3] in row-major patch order, the way `valid`.
+
+    A patch has the depth of the lower quartile of its valid points, which is an object's wherever one covers a quarter
+    of the patch, and x and y of the points before it. One without a valid point lies at the cloud's origin, where no
+    measured patch does.
+
+    Args:
+        points: [H, W, 3] normalised.
+        valid: [H, W].
+
+    Raises:
+        DepthError: if no point is valid, or a valid one is not finite.
+    """
+    if not valid.any():
+        raise DepthError("no valid point to encode: the depth image holds no measurement")
+    rows, columns = (
+        ((np.arange(count * SAMPLES) + 0.5) * (side / (count * SAMPLES))).astype(np.intp)
+        for count, side in zip((grid_h, grid_w), valid.shape, strict=True)
+    )
+    window = np.ix_(rows, columns)
+    counted = _patches(valid[window], grid_h, grid_w)
+    x, y, z = (
+        np.where(counted, _patches(points[..., axis][window], grid_h, grid_w), np.float32(np.inf)) for axis in range(3)
+    )
+    if not all(np.isfinite(axis[counted]).all() for axis in (x, y, z)):
+        raise DepthError("a valid point is not finite: mark pixels without a measurement as invalid")
+    count = counted.sum(axis=1)
+    depth = np.sort(z, axis=1)[np.arange(len(z)), np.maximum(count - 1, 0) // 4]
+    before = counted & (z <= depth[:, None])
+    amount = np.maximum(before.sum(axis=1), 1)
+    mean_x, mean_y = (np.where(before, axis, 0).sum(axis=1, dtype=np.float64) / amount for axis in (x, y))
+    surface = np.stack([mean_x, mean_y, np.where(count > 0, depth, 0)], axis=1)
+    return np.round((surface - CENTRE) / UNIT).astype(np.float32)
+
+
+def _patches(values: NDArray[Any], grid_h: int, grid_w: int) -> NDArray[Any]:
+    """[grid_h * S, grid_w * S] -> [grid_h * grid_w, S * S]."""
+    tiles = values.reshape(grid_h, SAMPLES, grid_w, SAMPLES).swapaxes(1, 2)
+    return tiles.reshape(grid_h * grid_w, SAMPLES * SAMPLES)
 
 
 def centred_coordinates(cloud: Tensor, grid_h: int, grid_w: int) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from PIL import Image
 from n3d_core.errors import ImageError
 from n3d_core.network.config import N3DConfig, VisionConfig
 from n3d_core.network.plan import ImagePlan, image_plan
-from n3d_core.network.point_encoding import pooled_coordinates
+from n3d_core.network.point_encoding import pooled_coordinates, surface_coordinates
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
 DEVIATION = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
@@ -56,7 +56,20 @@ def vision_input(
     """
     image = resize_for_model(Image.fromarray(color), config)
     patches, grid_h, grid_w = patchify(np.asarray(image), config.vision)
-    return VisionInput(patches, pooled_coordinates(points, valid, grid_h, grid_w), image_plan(config, grid_h, grid_w))
+    coordinates = point_coordinates(points, valid, grid_h, grid_w, config)
+    return VisionInput(patches, coordinates, image_plan(config, grid_h, grid_w))
+
+
+def point_coordinates(
+    points: NDArray[np.float32], valid: NDArray[np.bool_], grid_h: int, grid_w: int, config: N3DConfig
+) -> NDArray[np.float32]:
+    """Rounded coordinates [grid_h * grid_w, 3] of a normalised point map [H, W, 3], in the way of the config.
+
+    Raises:
+        DepthError: if no point is valid, or a valid one is not finite.
+    """
+    pool = surface_coordinates if config.points == "valid" else pooled_coordinates
+    return pool(points, valid, grid_h, grid_w)
 
 
 def resize_for_model(image: Image.Image, config: N3DConfig) -> Image.Image:

@@ -21,6 +21,7 @@ class PlanTensors(nn.Module):
 
     Attributes:
         order, token_inverse, pe_rows, windows, window_inverse, cos, sin: see `ImagePlan`.
+        places, place_channels: see `ImagePlan`; None where points are encoded as released.
         window_mask: [W, 1, 1, L] boolean attention mask, or None where every window is full.
     """
 
@@ -32,11 +33,16 @@ class PlanTensors(nn.Module):
     cos: Tensor
     sin: Tensor
     window_mask: Tensor | None
+    places: Tensor | None
+    place_channels: Tensor | None
 
     def __init__(self, plan: ImagePlan, device: torch.device | str = "cpu") -> None:
         super().__init__()
         for name in ("order", "token_inverse", "pe_rows", "windows", "window_inverse", "cos", "sin"):
             self.register_buffer(name, torch.as_tensor(getattr(plan, name), device=device), persistent=False)
+        for name in ("places", "place_channels"):
+            value = getattr(plan, name)
+            self.register_buffer(name, None if value is None else torch.as_tensor(value, device=device), persistent=False)
         mask = torch.as_tensor(plan.window_mask, device=device)[:, None, None, :]
         self.register_buffer("window_mask", None if plan.window_mask.all() else mask, persistent=False)
 
@@ -154,6 +160,8 @@ class VisionTower(nn.Module):
         """
         x = self.features(patches, plan)
         if coordinates is not None:
-            encoding = sinusoid(coordinates, x.shape[-1])
-            x = x + encoding[:, plan.pe_rows].to(x.dtype)
+            encoding = sinusoid(coordinates, x.shape[-1])[:, plan.pe_rows]
+            if plan.places is not None:
+                encoding = torch.where(plan.place_channels, plan.places, encoding)
+            x = x + encoding.to(x.dtype)
         return self.merger(x)[:, plan.token_inverse]

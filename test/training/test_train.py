@@ -60,7 +60,7 @@ def test_auxiliary_heads_want_numbers_that_are_tokens(make_config: MakeConfig) -
     words = trainer.model.words
     assert words
     with pytest.raises(ConfigError, match=r"loss.dense: .* spells numbers by digits; set loss.dense to 0"):
-        TrainingModel(trainer.model.network, trainer._plan(), [], [], 4.0, words)
+        TrainingModel(trainer.model.network, [], [], (4.0, 4.0), words)
 
 
 def test_the_exported_model_is_a_checkpoint_that_answers(make_config: MakeConfig) -> None:

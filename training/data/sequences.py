@@ -21,16 +21,16 @@ from n3d_core.language.structured import BoxCode, serialise
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig
 from n3d_core.network.plan import image_plan, text_positions
-from n3d_core.network.point_encoding import pooled_coordinates
-from n3d_core.network.preprocess import patchify, resize_for_model
+from n3d_core.network.preprocess import patchify, point_coordinates, resize_for_model
 from training.data.packing import IGNORE, Packed, Pointer, Segment, pack
 from training.learn.dense import DenseTargets, dense_targets
-from training.learn.losses import FRACTIONS, fraction_ids
+from training.learn.losses import DEPTHS, FRACTIONS, fraction_ids
 from training.scenes.cache import CachedScene
 from training.scenes.catalogue import CLASSES
 from training.scenes.colors import COLORS
 from training.scenes.scene import is_groundable
 
+_Z = 2  # which number of a box line, from 0, is z
 _COMPARISON, _THOUGHT_END = " Since ", "</think>"
 
 
@@ -67,10 +67,12 @@ class Sample:
     """What one image gives a training step.
 
     Attributes:
+        grid: height and width of the patch grid.
         pointed: [N] positions of the sequence that point at objects, or at none.
         shares: [N, tokens + 1] how each is to share its attention among the image tokens, and nowhere (the last).
     """
 
+    grid: tuple[int, int]
     patches: NDArray[np.float32]
     coordinates: NDArray[np.float32]
     packed: Packed
@@ -104,10 +106,10 @@ def _cropped(image: LabelledImage, rng: np.random.Generator) -> LabelledImage:
     height, width = image.depth.shape
     share = rng.uniform(0.75, 1.0)
     w, h = int(width * share), int(height * share)
-    # about the middle, as a lens zooms: the principal point of real cameras is near it, and the network sees no other
-    # trace of where it is
+    # anywhere, which moves the principal point off the middle; half of the time about it, as a lens zooms
+    spread = 0.03 if rng.random() < 0.5 else 0.5
     left, top = (
-        int(np.clip(free / 2 + rng.uniform(-0.03, 0.03) * side, 0, free))
+        int(np.clip(free / 2 + rng.uniform(-spread, spread) * side, 0, free))
         for free, side in ((width - w, width), (height - h, height))
     )
     window = np.s_[top : top + h, left : left + w]
@@ -132,6 +134,7 @@ class SampleMaker:
         tokens: longest packed sequence.
         text_weight: weight of the loss of each word of a thought or answer; that of a number is 1.
         depth: whether the model sees the points.
+        depth_weight: of the loss of z among the numbers of a box.
         codec: how boxes are written.
     """
 
@@ -143,7 +146,9 @@ class SampleMaker:
         text_weight: float = 1.0,
         depth: bool = True,
         codec: type[BoxCodec] = BoxCodec,
+        depth_weight: float = 1.0,
     ) -> None:
+        self.depth_weight = depth_weight
         self.text_weight, self.depth, self.codec = text_weight, depth, codec
         self.config = config
         self.tokenizer = tokenizer
@@ -168,7 +173,7 @@ class SampleMaker:
         normalised, normalisation = normalise(to_model_frame(image.camera.back_project(depth)), valid)
         sized = np.asarray(resize_for_model(Image.fromarray(image.color), self.config))
         patches, grid_h, grid_w = patchify(sized, self.config.vision)
-        coordinates = pooled_coordinates(normalised, valid, grid_h, grid_w)
+        coordinates = point_coordinates(normalised, valid, grid_h, grid_w, self.config)
         if not self.depth:
             coordinates = np.zeros_like(coordinates)
         in_image = BoxCodec(normalisation, image.camera)
@@ -182,7 +187,7 @@ class SampleMaker:
             self.config.vision.spatial_merge_size,
         )
         packed = self._packed(grid_h, grid_w, questions, codes, decision)
-        return Sample(patches, coordinates, packed, dense, *pointer_shares(packed.pointers, dense.coverage))
+        return Sample((grid_h, grid_w), patches, coordinates, packed, dense, *pointer_shares(packed.pointers, dense.coverage))
 
     def _packed(
         self, grid_h: int, grid_w: int, questions: list[Question], codes: list[BoxCode], decision: float
@@ -271,14 +276,17 @@ class SampleMaker:
         weights: list[float] = []
         bins: list[int] = []
         pointers: list[Pointer] = []
-        line, inside = 0, False
+        line, inside, number = 0, False, 0
         for i, token in enumerate(reply):
             value = self.bin_of.get(token, IGNORE) if i and reply[i - 1] == self.comma else IGNORE
             choice = i == 0 or token in (self.newline, self.end)
             line += token == self.newline
             decided = choice or value != IGNORE or (inside and token != self.comma)
-            weights.append(decision if choice else 1.0 if value != IGNORE else 0.3 if decided else 0.05)
-            bins.append(value)
+            is_z = value != IGNORE and number == _Z
+            of_number = self.depth_weight if is_z else 1.0
+            weights.append(decision if choice else of_number if value != IGNORE else 0.3 if decided else 0.05)
+            bins.append(value + DEPTHS if is_z else value)
+            number = 0 if token == self.newline else number + (value != IGNORE)
             pointers.append((() if token == self.end else (objects[line],)) if decided else None)
             inside = token == self.open or (inside and token != self.comma)
         return weights, bins, pointers

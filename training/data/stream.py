@@ -65,8 +65,10 @@ class SceneSamples(Dataset[Sample]):
         self.sources = _sources(config.data)
         self.sizes = [min(len(s.scenes), config.data.limit or len(s.scenes)) for s in self.sources]
         self.turns = Turns(_shares(config.data), config.seed)
+        # images of one batch must be of one size; two batches in a row, as processes that work side by side take
+        self.run = 2 * config.batch if config.data.caches else 1
         codec = CameraXYCodec if config.data.centers == "camera_xy" else BoxCodec
-        self.maker = SampleMaker(model, tokenizer, config.data.tokens, config.loss.text, config.data.depth, codec)
+        self.maker = SampleMaker(model, tokenizer, config.data.tokens, config.loss.text, config.data.depth, codec, config.loss.depth)
         self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
 
     @property
@@ -86,7 +88,9 @@ class SceneSamples(Dataset[Sample]):
         return width, height
 
     def __getitem__(self, number: int) -> Sample:
-        which, own = self.turns[number]
+        turn, rest = divmod(number, self.run)
+        which, own = self.turns[turn]
+        own = own * self.run + rest
         source = self.sources[which]
         epoch, place = divmod(own, self.sizes[which])
         index = int(self._order(which, epoch)[place])
@@ -144,7 +148,7 @@ def _augmented(image: LabelledImage, rng: np.random.Generator) -> LabelledImage:
 def _shares(data: DataConfig) -> list[float]:
     """Shares of the sources in the order of `_sources`."""
     lifted = list(data.lifted.values())
-    return [1 - sum(lifted), *lifted] if data.cache else lifted
+    return [1 - sum(lifted), *lifted] if data.cache else [*data.caches.values(), *lifted]
 
 
 def _sources(data: DataConfig) -> list[Source]:
@@ -164,6 +168,8 @@ def _sources(data: DataConfig) -> list[Source]:
             raise ConfigError(f"data.size is {data.size} and the images of {data.cache} {width}x{height}: leave it out")
         size = (width, height)
         sources.append(CacheSource(cache, data.mixture))
+    for folder in data.caches:
+        sources.append(CacheSource(SceneCache(folder), data.mixture))
     if data.lifted:
         try:
             from training.data.lifted import LiftedScenes, LiftedSource
@@ -193,10 +199,11 @@ class Numbers:
 
 def batches(samples: SceneSamples, model: N3DConfig, pad: int, numbers: Numbers, workers: int) -> Iterator[Batch]:
     """Batches of the numbered samples, made by `workers` processes."""
+    length = samples.config.data.tokens if samples.config.compiled else 0  # one length is compiled once
     loader = DataLoader(
         samples,
         batch_sampler=numbers,  # type: ignore[arg-type]
-        collate_fn=lambda items: collate(items, model, pad),
+        collate_fn=lambda items: collate(items, model, pad, length),
         num_workers=workers,
         worker_init_fn=_one_thread,
         prefetch_factor=4 if workers else None,

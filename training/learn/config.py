@@ -16,6 +16,8 @@ class DataConfig(Strict):
 
     Attributes:
         cache: folder of a scene cache (`python -m training.scenes.cache`); empty for lifted data alone.
+        caches: instead of it, folders of scene caches and the share of the images that each gives; each batch comes from
+            one of them, so they may be of different sizes. Shares sum to 1, lifted ones included.
         lifted: folders of lifted shards (`python -m training.lift.run`) and the share of the images that each gives;
             the cache gives the rest, and without one they sum to 1.
         size: WIDTHxHEIGHT that lifted images are cropped and scaled to; empty for the cache's, or 640x480 without one.
@@ -34,6 +36,7 @@ class DataConfig(Strict):
     """
 
     cache: str = ""
+    caches: dict[str, float] = field(default_factory=dict)
     lifted: dict[str, float] = field(default_factory=dict)
     size: str = ""
     tokens: int = 384
@@ -56,12 +59,14 @@ class DataConfig(Strict):
         self._check_shares()
 
     def _check_shares(self) -> None:
-        if not self.cache and not self.lifted:
+        if self.cache and self.caches:
+            raise ConfigError("data: cache and caches are both set: leave one out")
+        if not self.cache and not self.lifted and not self.caches:
             raise ConfigError("data: neither cache nor lifted is set: name a folder of scenes or of lifted shards")
-        for folder, share in self.lifted.items():
+        for folder, share in (self.caches | self.lifted).items():
             if not 0.001 <= share <= 1:
-                raise ConfigError(f"data.lifted: {folder}: {share!r}: a share of the images from 0.001 to 1 is wanted")
-        total = sum(self.lifted.values())
+                raise ConfigError(f"data: {folder}: {share!r}: a share of the images from 0.001 to 1 is wanted")
+        total = sum((*self.caches.values(), *self.lifted.values()))
         if self.cache and total > 0.9995:
             raise ConfigError(f"data.lifted: the shares sum to {total:g} and leave nothing for data.cache: less than 1")
         if not self.cache and abs(total - 1) > 0.0005:
@@ -74,6 +79,10 @@ class OptimConfig(Strict):
 
     `muon` orthogonalises the updates of hidden matrices, scaled to the size of AdamW's (unscaled ones grow the weights
     until attention saturates and nothing more is learnt); the rest is AdamW.
+
+    Attributes:
+        decay_share: of the steps, the last, in which the rate falls from its peak to `min_lr_share` of it; it stays at
+            its peak before them. 1 lets it fall all the time.
     """
 
     name: str = "muon"
@@ -83,6 +92,7 @@ class OptimConfig(Strict):
     weight_decay: float = 0.01
     warmup_steps: int = 100
     min_lr_share: float = 0.05
+    decay_share: float = 1.0
     clip: float = 1.0
     ema: float = 0.999
 
@@ -92,7 +102,9 @@ class LossConfig(Strict):
     """Weights of the losses.
 
     Attributes:
-        sigma: standard deviation, in bins, over which the targets of bins are softened; 0 for none.
+        sigma: standard deviation, in bins, over which the targets of bins are softened; 0 for none. `sigma_z` is that
+            of the bins of z.
+        depth: weight of z among the numbers of a box.
         dense: of the auxiliary head's loss; 0 leaves the head out.
         decision: of the choice between one more box and the end, and of what a thought compares and concludes; that of
             a number is 1.
@@ -100,6 +112,8 @@ class LossConfig(Strict):
     """
 
     sigma: float = 4.0
+    sigma_z: float = 4.0
+    depth: float = 1.0
     dense: float = 1.0
     decision: float = 2.0
     text: float = 0.3

@@ -12,6 +12,9 @@ from n3d_core.language.tokenizer import Tokenizer
 FRACTIONS = BINS
 """Where the hundredths of a text's numbers begin among the bins of targets: `.00` is this, `.99` is 99 more."""
 
+DEPTHS = 2 * BINS
+"""Where the bins of z begin among the bins of targets: they are softened by a sigma of their own."""
+
 FRACTION_SIGMA = 1.5  # hundredths
 
 
@@ -55,11 +58,13 @@ class NumberSofteners(nn.Module):
     Args:
         number_ids, fraction_ids: ids of the tokens that say bins, and hundredths behind a point.
         sigma: of the bins; 0 for none of either.
+        sigma_z: of the bins of z, of which an object is some dozens deep.
     """
 
-    def __init__(self, number_ids: list[int], fraction_ids: list[int], sigma: float) -> None:
+    def __init__(self, number_ids: list[int], fraction_ids: list[int], sigma: float, sigma_z: float) -> None:
         super().__init__()
         self.bins = BinSoftener(number_ids, sigma)
+        self.depths = BinSoftener(number_ids, sigma_z)
         self.fractions = BinSoftener(fraction_ids, FRACTION_SIGMA if sigma > 0 else 0.0)
 
 
@@ -75,16 +80,19 @@ def language_loss(
     Args:
         logits: [N, V].
         targets, weights: [N] ids and their weights.
-        bins: [N] bin values, from `FRACTIONS` on hundredths of a text; negative where the token is neither.
+        bins: [N] bin values, from `FRACTIONS` on hundredths of a text, from `DEPTHS` on bins of z; negative where the
+            token is none of these.
         softeners: of bins and hundredths; None where both are ordinary tokens.
     """
     if softeners is None:
         loss = F.cross_entropy(logits.float(), targets, reduction="none")
         return (loss * weights).sum() / weights.sum().clamp(min=1e-6)
-    plain, is_fraction = bins < 0, bins >= FRACTIONS
-    is_bin = ~plain & ~is_fraction
+    plain, is_depth = bins < 0, bins >= DEPTHS
+    is_fraction = (bins >= FRACTIONS) & ~is_depth
+    is_bin = ~plain & ~is_fraction & ~is_depth
     loss = torch.empty(len(targets), device=logits.device)
     loss[plain] = F.cross_entropy(logits[plain].float(), targets[plain], reduction="none")
     loss[is_bin] = softeners.bins(logits[is_bin], bins[is_bin])
+    loss[is_depth] = softeners.depths(logits[is_depth], bins[is_depth] - DEPTHS)
     loss[is_fraction] = softeners.fractions(logits[is_fraction], bins[is_fraction] - FRACTIONS)
     return (loss * weights).sum() / weights.sum().clamp(min=1e-6)

@@ -18,7 +18,7 @@ from n3d_core.network.config import N3DConfig
 from n3d_core.network.decoder import mrope_tables
 from n3d_core.network.layers import rotate
 from n3d_core.network.model import N3DNetwork
-from n3d_core.network.plan import ImagePlan
+from n3d_core.network.plan import image_plan
 from n3d_core.network.vision import PlanTensors
 from training.data.packing import IGNORE, Packed, attention_mask
 from training.data.sequences import Sample
@@ -32,8 +32,9 @@ WordIds = tuple[list[list[int]], list[list[int]]]
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples of one image size, padded to the longest sequence."""
+    """Samples of one image size, padded to the longest sequence. `grid` is the height and width of their patches."""
 
+    grid: tuple[int, int]
     patches: Tensor
     coordinates: Tensor
     ids: Tensor
@@ -51,12 +52,13 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
-        return Batch(**{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "grid"}
+        return Batch(self.grid, **{name: value.to(device, non_blocking=True) for name, value in tensors.items()})
 
 
-def collate(samples: list[Sample], config: N3DConfig, pad: int) -> Batch:
-    """Stacks samples; padding tokens are seen by none and predict nothing."""
-    length = max(len(s.packed.ids) for s in samples)
+def collate(samples: list[Sample], config: N3DConfig, pad: int, length: int = 0) -> Batch:
+    """Stacks samples, padded to the longest or to `length`; padding tokens are seen by none and predict nothing."""
+    length = max(length, *(len(s.packed.ids) for s in samples))
 
     def padded(values: np.ndarray, fill: float) -> np.ndarray:
         return np.concatenate([values, np.full(length - len(values), fill, dtype=values.dtype)])
@@ -66,6 +68,7 @@ def collate(samples: list[Sample], config: N3DConfig, pad: int) -> Batch:
 
     tables = [mrope_tables(config.text, _padded_positions(s.packed, length)) for s in samples]
     return Batch(
+        grid=samples[0].grid,
         patches=torch.from_numpy(np.stack([s.patches for s in samples])),
         coordinates=torch.from_numpy(np.stack([s.coordinates for s in samples])),
         ids=stack("ids", pad),
@@ -94,9 +97,9 @@ class TrainingModel(nn.Module):
 
     Args:
         network: what is trained and kept.
-        plan: of the one image size of the training.
         number_ids: ids of the tokens 0..999; empty where numbers are spelled by digits: bins are ordinary tokens then.
         fraction_ids: ids of the tokens that stand for hundredths behind a point; empty where they are ordinary tokens.
+        sigma: of bins, and of those of z.
         words: ids of the tokens that name each class and each colour, for the auxiliary heads; None for none.
         auxiliary: weight of their losses.
 
@@ -107,10 +110,9 @@ class TrainingModel(nn.Module):
     def __init__(
         self,
         network: N3DNetwork,
-        plan: ImagePlan,
         number_ids: list[int],
         fraction_ids: list[int],
-        sigma: float,
+        sigma: tuple[float, float],
         words: WordIds | None,
         auxiliary: float = 1.0,
     ) -> None:
@@ -121,7 +123,7 @@ class TrainingModel(nn.Module):
                 "tokenizer spells numbers by digits; set loss.dense to 0"
             )
         self.network = network
-        self.plan = PlanTensors(plan)
+        self._plans: dict[tuple[int, int], PlanTensors] = {}
         width = network.config.text.hidden_size
         self.register_buffer("number_ids", torch.tensor(number_ids), persistent=False)
         self.softeners: NumberSofteners | None = None
@@ -129,7 +131,7 @@ class TrainingModel(nn.Module):
             self.register_buffer("features", _fourier(len(number_ids), 32), persistent=False)
             self.number_map = nn.Parameter(torch.zeros(self.features.shape[1], width))
             nn.init.normal_(self.number_map, std=0.02 / math.sqrt(self.features.shape[1]) * 4)
-            self.softeners = NumberSofteners(number_ids, fraction_ids, sigma)
+            self.softeners = NumberSofteners(number_ids, fraction_ids, *sigma)
         merge = network.config.vision.spatial_merge_size
         self.words = words
         self.dense = DenseHead(width, merge * merge) if words else None
@@ -173,7 +175,7 @@ class TrainingModel(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Losses of a batch: `loss` is what is minimised, the others are parts of it and accuracies."""
         network = self.network
-        image = network.visual(batch.patches, batch.coordinates, self.plan)
+        image = network.visual(batch.patches, batch.coordinates, self._plan(batch))
         table = self.embedding_table()
         embeddings = F.embedding(batch.ids, table)
         pads = batch.ids == network.config.image_token_id
@@ -199,6 +201,12 @@ class TrainingModel(nn.Module):
             out["loss"] = text + self.auxiliary * (dense["loss"] + pointer["pointer"] + fetch)
             out |= {"dense": dense["loss"].detach(), "fetch": fetch.detach()}
         return out
+
+    def _plan(self, batch: Batch) -> PlanTensors:
+        if batch.grid not in self._plans:
+            plan = image_plan(self.network.config, *batch.grid)
+            self._plans[batch.grid] = PlanTensors(plan, batch.patches.device)
+        return self._plans[batch.grid]
 
     def _fetching(self, middle: Tensor, pads: Tensor, batch: Batch) -> Tensor:
         """Divergence of what the first heads behind the middle attend to from the tokens that show the object.

@@ -16,7 +16,7 @@ from training.learn.parallel import sharded_like, whole
 
 
 class Optimiser:
-    """One or two torch optimisers behind one schedule: linear warm-up, then a cosine to `min_lr_share`.
+    """One or two torch optimisers behind one schedule: linear warm-up, the peak, then a cosine to `min_lr_share`.
 
     Args:
         steps: of the whole training.
@@ -49,8 +49,9 @@ class Optimiser:
         """Share of the peak learning rate at a step."""
         if step < self.config.warmup_steps:
             return (step + 1) / self.config.warmup_steps
-        progress = (step - self.config.warmup_steps) / max(1, self.steps - self.config.warmup_steps)
-        cosine = (1 + math.cos(math.pi * min(1.0, progress))) / 2
+        decaying = self.config.decay_share * (self.steps - self.config.warmup_steps)
+        progress = (step - (self.steps - decaying)) / max(1.0, decaying)
+        cosine = (1 + math.cos(math.pi * min(1.0, max(0.0, progress)))) / 2
         return self.config.min_lr_share + (1 - self.config.min_lr_share) * cosine
 
     def step(self, step: int) -> float:

@@ -246,6 +246,19 @@ def write_cache(
     return rendered
 
 
+def parse_span(text: str, kind: type[int] | type[float]) -> tuple[Any, Any]:
+    """Reads `LOW:HIGH`.
+
+    Raises:
+        ConfigError: if the text is not two numbers with a colon.
+    """
+    low, _, high = text.partition(":")
+    try:
+        return kind(low), kind(high)
+    except ValueError:
+        raise ConfigError(f"range {text!r}: LOW:HIGH is wanted, for example 46:76") from None
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """Reads `WIDTHxHEIGHT`.
 
@@ -267,6 +280,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", default="0:12000", help="FIRST:STOP, training or validation seeds")
     parser.add_argument("--views", type=int, default=2, help="camera views of each scene")
     parser.add_argument("--size", default="256x192")
+    parser.add_argument("--fov", default="46:76", help="LOW:HIGH, degrees that the longer side of the image sees")
+    parser.add_argument("--objects", default="1:10", help="FEWEST:MOST objects of a scene")
+    parser.add_argument("--distance", default="0.55:1.15", help="LOW:HIGH, 1 just frames all objects of the scene")
     parser.add_argument("--model", type=Path, help="folder whose vocabulary the scenes are made of; all by default")
     parser.add_argument("--clutter", type=float, default=0.0, help="share of scenes with things of no class in them")
     parser.add_argument("--household", type=float, default=0.0, help="share of objects that are household meshes")
@@ -281,7 +297,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ConfigError(f"--views {args.views} --workers {args.workers}: at least 1 is wanted")
         taught = Vocabulary.of_model(args.model) if args.model else Vocabulary()
         config = SceneConfig(
-            width=width, height=height, clutter_share=args.clutter, household_share=args.household
+            width=width,
+            height=height,
+            fov=parse_span(args.fov, float),
+            objects=parse_span(args.objects, int),
+            distance=parse_span(args.distance, float),
+            clutter_share=args.clutter,
+            household_share=args.household,
         ).made_of(taught)
         start = time.monotonic()
         with tqdm(total=len(seeds) * args.views, unit="frame", file=sys.stderr) as bar:

@@ -20,7 +20,7 @@ class SceneConfig:
 
     Attributes:
         width, height: size of the image in pixels.
-        fov: horizontal field of view in degrees.
+        fov: field of view of the longer side in degrees.
         objects: fewest and most objects of a scene.
         table_share: share of tabletop scenes; the others are rooms seen from standing or robot height.
         twin_share: share of scenes in which classes repeat, so that "all mugs" and "red mug" differ.

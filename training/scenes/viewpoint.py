@@ -40,7 +40,7 @@ class Viewpoint:
 
 def sample_viewpoint(rng: np.random.Generator, config: SceneConfig, layout: Layout) -> Viewpoint:
     """Draws a camera that looks at the layout's objects from inside the room."""
-    camera = Camera.from_fov(float(rng.uniform(*config.fov)), config.width, config.height)
+    camera = _camera(float(rng.uniform(*config.fov)), config.width, config.height)
     low, high = _bounds(layout)
     best, best_gap = None, -np.inf
     for _ in range(_TRIES):
@@ -53,6 +53,14 @@ def sample_viewpoint(rng: np.random.Generator, config: SceneConfig, layout: Layo
             break
     assert best is not None
     return best
+
+
+def _camera(fov: float, width: int, height: int) -> Camera:
+    """A camera whose longer side sees `fov` degrees."""
+    if width >= height:
+        return Camera.from_fov(fov, width, height)
+    lying = Camera.from_fov(fov, height, width)
+    return Camera(width, height, lying.fx, lying.fy, lying.cy, lying.cx)
 
 
 def _bounds(layout: Layout) -> tuple[Array, Array]:
@@ -68,7 +76,7 @@ def _look(
     azimuth = rng.uniform(0, 2 * np.pi)
     middle = (low.min(axis=0) + high.max(axis=0)) / 2
     spread = max(float(np.linalg.norm((high.max(axis=0) - low.min(axis=0)) / 2)), 0.22 if table else 0.8)
-    half_angle = np.arctan(camera.height / 2 / camera.fy)
+    half_angle = np.arctan(min(camera.width, camera.height) / 2 / camera.fy)
     distance = spread / np.sin(half_angle) * rng.uniform(*config.distance) * 0.8
     distance = float(np.clip(distance, 0.45 if table else 1.4, 2.2 if table else 5.5))
     target = middle + rng.uniform(-0.22, 0.22, 3) * spread * np.array([1, 1, 0.5])

@@ -91,7 +91,10 @@ class VisionGraph:
             waves = g.op("Slice", waves, g.constant([0]), g.constant([per_axis]), g.constant([2]))
         encoding = g.op("Reshape", waves, g.constant([plan.patches, 3 * per_axis]))
         spare = np.zeros((plan.patches, width - 3 * per_axis), dtype=np.float32)
-        return g.op("Concat", encoding, g.constant(spare), axis=1) if spare.size else encoding
+        encoding = g.op("Concat", encoding, g.constant(spare), axis=1) if spare.size else encoding
+        if plan.places is None or plan.place_channels is None:
+            return encoding
+        return g.op("Where", g.constant(plan.place_channels), g.constant(plan.places), encoding)
 
     def _merger(self, x: str) -> str:
         """[P, hidden] in window order -> image tokens [P/4, out] in reading order."""
