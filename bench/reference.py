@@ -20,9 +20,8 @@ from n3d_core.language.conditions import condition_names, first_sentence, scene_
 from n3d_core.language.structured import parse
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig
-from n3d_core.network.plan import ImagePlan
-from n3d_core.network.point_encoding import sinusoid
 from n3d_core.network.preprocess import VisionInput
+from n3d_core.network.vision import PlanTensors
 
 LONGEST_REPLY = 1024
 
@@ -82,7 +81,8 @@ class ReferenceModel:
         pads = [self.config.image_token_id] * image.plan.tokens
         behind = self.tokenizer.encode(f"{prompts.VISION_END}{prompt}{prompts.SUFFIX}")
         ids = torch.tensor([[*self.tokenizer.encode(prompts.PREFIX), *pads, *behind]], device=self.device)
-        self._encoding = _window_order_encoding(image, self.config.vision.hidden_size).to(self.device)
+        encoding = PlanTensors(image.plan).encoding(torch.from_numpy(image.coordinates), self.config.vision.hidden_size)
+        self._encoding = encoding.to(self.device)
         limits: dict[str, Any] = {"max_new_tokens": LONGEST_REPLY}
         if prescribed is not None:
             limits = {"max_new_tokens": len(prescribed), "logits_processor": [_Prescribed(ids.shape[1], prescribed)]}
@@ -116,8 +116,3 @@ class _Prescribed:
         chosen = torch.full_like(scores, float("-inf"))
         chosen[:, self._ids[ids.shape[1] - self._start]] = 0.0
         return chosen
-
-
-def _window_order_encoding(image: VisionInput, width: int) -> torch.Tensor:
-    plan: ImagePlan = image.plan
-    return sinusoid(torch.from_numpy(image.coordinates), width)[torch.from_numpy(plan.pe_rows)]

@@ -112,6 +112,8 @@ class PreparedFrame:
 def prepare(frame: Frame, limits: DepthLimits, config: N3DConfig, size: ImageSize | None = None) -> PreparedFrame:
     """Fits a frame to the compiled size, cleans its depth, makes and normalises its points, and cuts its patches.
 
+    An image of an aspect ratio that the model was not trained on is letterboxed, and the report's warnings say so.
+
     The point map is subsampled by a whole stride to at most 640 points a side.
 
     Raises:
@@ -122,7 +124,37 @@ def prepare(frame: Frame, limits: DepthLimits, config: N3DConfig, size: ImageSiz
     seen = frame if size is None else size.fitted(frame, config)
     depth, report = clean_depth(seen.depth, limits)
     report = replace(report, warnings=(*frame.camera.doubts, *report.warnings))
+    boxed = letterboxed(replace(seen, depth=depth), config)
+    if boxed.camera != seen.camera:
+        report = replace(report, warnings=(*report.warnings, _letterbox_warning(seen, boxed, config)))
+    seen, depth = boxed, boxed.depth
     points = seen.camera.back_project(depth, stride=-(-max(depth.shape) // _LONGEST_POINT_MAP))
     valid = np.isfinite(points[..., 2])
     cloud, normalisation = normalise(to_model_frame(points), valid)
     return PreparedFrame(vision_input(seen.color, cloud, valid, config), BoxCodec(normalisation, seen.camera), report)
+
+
+def letterboxed(frame: Frame, config: N3DConfig) -> Frame:
+    """The frame on a black canvas of an aspect ratio that the model was trained on, itself where its own is one.
+
+    The border has no depth, and the principal point moves with the image: points and boxes in metres stay the same.
+    """
+    from n3d_core.network.preprocess import canvas_size
+
+    width, height = canvas_size(frame.width, frame.height, config)
+    if (width, height) == (frame.width, frame.height):
+        return frame
+    left, top = (width - frame.width) // 2, (height - frame.height) // 2
+    inside = np.s_[top : top + frame.height, left : left + frame.width]
+    color = np.zeros((height, width, 3), dtype=np.uint8)
+    depth = np.full((height, width), np.nan, dtype=np.float32)
+    color[inside], depth[inside] = frame.color, frame.depth
+    return replace(frame, color=color, depth=depth, camera=frame.camera.cropped(-left, -top, width, height))
+
+
+def _letterbox_warning(frame: Frame, boxed: Frame, config: N3DConfig) -> str:
+    known = ", ".join(f"{width}:{height}" for width, height in config.ratios)
+    return (
+        f"the image is {frame.width}x{frame.height} and this model was trained on {known}: it is letterboxed to "
+        f"{boxed.width}x{boxed.height}, and its objects are seen smaller"
+    )

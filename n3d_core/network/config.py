@@ -91,6 +91,8 @@ class N3DConfig:
         points: how points become coordinates of patches (see `point_encoding`): `mean` as released, `valid` for models
             trained here.
         image_longest_side: pixels to which the longest side of an image is resized.
+        ratios: (width, height) of the aspect ratios that the model was trained on; images of others are letterboxed to
+            the nearest. Empty where any will do.
         image_token_id, vision_start_token_id, vision_end_token_id: ids in the tokenizer.
         eos_token_id: the id that ends a turn.
     """
@@ -104,6 +106,7 @@ class N3DConfig:
     pe_order: PeOrder = "row_major"
     points: Points = "mean"
     image_longest_side: int = 640
+    ratios: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if self.vision.out_hidden_size != self.text.hidden_size:
@@ -115,6 +118,8 @@ class N3DConfig:
             raise CheckpointError(f"pe_order is {self.pe_order!r}: 'row_major' or 'aligned' is wanted")
         if self.points not in get_args(Points):
             raise CheckpointError(f"points is {self.points!r}: 'mean' or 'valid' is wanted")
+        if any(min(ratio) < 1 for ratio in self.ratios):
+            raise CheckpointError(f"ratios are {self.ratios}: pairs of positive whole numbers are wanted")
         if self.image_longest_side < self.vision.pixels_per_token:
             raise CheckpointError(
                 f"image_longest_side is {self.image_longest_side}: at least a token's {self.vision.pixels_per_token} "
@@ -188,6 +193,7 @@ class N3DConfig:
             pe_order=own.get("pe_order", "row_major"),
             points=own.get("points", "mean"),
             image_longest_side=int(own.get("image_longest_side", 640)),
+            ratios=tuple(_ratio(text) for text in own.get("ratios", ())),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -234,6 +240,7 @@ class N3DConfig:
                 "pe_order": self.pe_order,
                 **({} if self.points == "mean" else {"points": self.points}),
                 "image_longest_side": self.image_longest_side,
+                **({"ratios": [f"{w}:{h}" for w, h in self.ratios]} if self.ratios else {}),
             },
         }
 
@@ -267,6 +274,11 @@ def _positive(config: VisionConfig | TextConfig) -> None:
             raise CheckpointError(f"{field.name} is {value!r}: a positive whole number is wanted")
         if field.type == "float" and not 0 < value < math.inf:
             raise CheckpointError(f"{field.name} is {value!r}: a positive number is wanted")
+
+
+def _ratio(text: Any) -> tuple[int, int]:
+    width, _, height = str(text).partition(":")
+    return int(width), int(height)
 
 
 def _first(*values: Any) -> Any:

@@ -15,6 +15,7 @@ from n3d_core.network.config import N3DConfig, VisionConfig
 
 _PLACE_CHANNELS = 12  # at most, of an axis: waves so short that they tell nothing of a patch of points
 
+
 @dataclass(frozen=True)
 class ImagePlan:
     """Constants of the vision tower for a patch grid of `grid_h` x `grid_w`.

@@ -6,6 +6,7 @@ token's pixels, CLIP's mean and deviation. All in fp32 on the host.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from n3d_core.network.point_encoding import pooled_coordinates, surface_coordina
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
 DEVIATION = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
+_SAME_RATIO = 0.04  # of the logarithm: what stretching an image to whole tokens changes anyway
 _SCALED = (np.arange(256, dtype=np.uint8) * (1 / 255)).astype(np.float32)
 _NORMALISED = ((_SCALED[:, None] - MEAN) / DEVIATION)[None]  # [1, 256, 3]: what each value of a pixel becomes
 
@@ -82,13 +84,27 @@ def resize_for_model(image: Image.Image, config: N3DConfig) -> Image.Image:
     return _resize(resize_longest_side(image, config.image_longest_side), final, Image.Resampling.BICUBIC)
 
 
+def canvas_size(width: int, height: int, config: N3DConfig) -> tuple[int, int]:
+    """(width, height) of the smallest canvas of an aspect ratio that the model was trained on that holds an image.
+
+    That is the image's own size where the model takes any ratio, or where its ratio is within 4 % of a trained one.
+    """
+    ratio = width / height
+    if any(abs(math.log(ratio * h / w)) <= _SAME_RATIO for w, h in config.ratios) or not config.ratios:
+        return width, height
+    canvases = [
+        (width, round(width * h / w)) if ratio * h > w else (round(height * w / h), height) for w, h in config.ratios
+    ]
+    return min(canvases, key=math.prod)
+
+
 def model_size(width: int, height: int, config: N3DConfig) -> tuple[int, int]:
-    """(width, height) at which the vision tower takes an image.
+    """(width, height) at which the vision tower takes an image, the border of a letterboxed one included.
 
     Raises:
         ImageError: as `whole_token_size`.
     """
-    scaled = longest_side_size(width, height, config.image_longest_side)
+    scaled = longest_side_size(*canvas_size(width, height, config), config.image_longest_side)
     return whole_token_size(*scaled, config.vision.pixels_per_token)
 
 

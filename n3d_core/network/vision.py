@@ -42,9 +42,18 @@ class PlanTensors(nn.Module):
             self.register_buffer(name, torch.as_tensor(getattr(plan, name), device=device), persistent=False)
         for name in ("places", "place_channels"):
             value = getattr(plan, name)
-            self.register_buffer(name, None if value is None else torch.as_tensor(value, device=device), persistent=False)
+            self.register_buffer(
+                name, None if value is None else torch.as_tensor(value, device=device), persistent=False
+            )
         mask = torch.as_tensor(plan.window_mask, device=device)[:, None, None, :]
         self.register_buffer("window_mask", None if plan.window_mask.all() else mask, persistent=False)
+
+    def encoding(self, coordinates: Tensor, width: int) -> Tensor:
+        """Rounded coordinates [..., P, 3] in row-major order -> their encoding [..., P, width] in window order."""
+        waves = sinusoid(coordinates, width)[..., self.pe_rows, :]
+        if self.places is None or self.place_channels is None:
+            return waves
+        return torch.where(self.place_channels, self.places, waves)
 
 
 class PatchEmbed(nn.Module):
@@ -160,8 +169,5 @@ class VisionTower(nn.Module):
         """
         x = self.features(patches, plan)
         if coordinates is not None:
-            encoding = sinusoid(coordinates, x.shape[-1])[:, plan.pe_rows]
-            if plan.places is not None:
-                encoding = torch.where(plan.place_channels, plan.places, encoding)
-            x = x + encoding.to(x.dtype)
+            x = x + plan.encoding(coordinates, x.shape[-1]).to(x.dtype)
         return self.merger(x)[:, plan.token_inverse]

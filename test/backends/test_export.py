@@ -48,13 +48,15 @@ def decoder_feed(graph: Graph, capacity: int = CAPACITY, visible: int = CAPACITY
 
 
 @pytest.mark.parametrize("lowered", [False, True], ids=["opset24", "opset19"])
-@pytest.mark.parametrize("pe_order", ["aligned", "row_major"])
-def test_the_vision_graph_gives_torchs_tokens(tmp_path: Path, image: VisionInput, lowered: bool, pe_order: str) -> None:
+@pytest.mark.parametrize(("pe_order", "points"), [("aligned", "mean"), ("row_major", "mean"), ("aligned", "valid")])
+def test_the_vision_graph_gives_torchs_tokens(
+    tmp_path: Path, image: VisionInput, lowered: bool, pe_order: str, points: str
+) -> None:
     from dataclasses import replace
 
     from n3d_core.network.plan import image_plan
 
-    network = random_network(replace(small_config(), pe_order=pe_order))
+    network = random_network(replace(small_config(), pe_order=pe_order, points=points))
     plan = image_plan(network.config, 10, 12)
     taken = VisionInput(image.patches, image.coordinates, plan)
     graph = export_vision(Weights(network), plan, tmp_path, Precision.named("fp32"), lowered)

@@ -169,6 +169,9 @@ def test_missing_weights_say_what_is_there_instead(tmp_path: Path, file: str, hi
         ({"use_sliding_window": True}, "use_sliding_window"),
         ({"hidden_act": "gelu"}, "hidden_act of the text part is 'gelu'"),
         ({"n3d": {"pe_order": "diagonal"}}, "pe_order is 'diagonal'"),
+        ({"n3d": {"points": "median"}}, "points is 'median'"),
+        ({"n3d": {"ratios": ["4:0"]}}, "ratios are"),
+        ({"n3d": {"ratios": [4]}}, "ValueError"),
         ({"n3d": {"image_longest_side": 3}}, "image_longest_side is 3"),
         ({"vocab_size": 300.0}, r"vocab_size is 300\.0: a positive whole number"),
         ({"max_position_embeddings": True}, "max_position_embeddings is True"),
@@ -194,7 +197,8 @@ def test_a_damaged_configuration_is_an_error_of_ours(tmp_path: Path, text: str) 
 
 def test_a_released_folder_has_the_released_ways() -> None:
     config = N3DConfig.from_json(hub_config("7B"))
-    assert (config.pe_order, config.image_longest_side) == ("row_major", 640)
+    assert (config.pe_order, config.points, config.image_longest_side) == ("row_major", "mean", 640)
+    assert config.ratios == ()
     assert not config.text.tie_word_embeddings
     assert N3DConfig.from_json(hub_config("3B")).text.tie_word_embeddings
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -12,9 +14,11 @@ from torch.nn import functional as F
 from n3d_core.depth import DepthLimits
 from n3d_core.depth.cleaning import flying_pixels
 from n3d_core.geometry.camera import Camera
+from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.points import normalise, to_model_frame
 from n3d_core.network.point_encoding import coordinates_before_rounding
 from n3d_core.network.preprocess import DEVIATION, MEAN, merge_group_tiles, patchify
+from n3d_core.preparation import letterboxed, prepare
 from test.core.checkpoints import small_config
 
 VISION = small_config().vision
@@ -107,6 +111,35 @@ def test_flying_pixels_are_those_of_the_filter_written_out(size: tuple[int, int]
     specks = solid.copy()
     cv2.filterSpeckles(specks, -1, max(int(limits.speck * depth.size), 4), jump)
     np.testing.assert_array_equal(found, smeared | ((solid >= 0) & (specks < 0)))
+
+
+def test_a_letterboxed_frame_has_the_same_points_in_metres() -> None:
+    camera, depth = Camera.from_fov(70.0, 96, 30), scene(96, 30, holes=0.05, seed=3)
+    frame = Frame(np.full((30, 96, 3), 200, np.uint8), depth, camera)
+    config = replace(small_config(), ratios=((4, 3), (16, 9)))
+    boxed = letterboxed(frame, config)
+    assert (boxed.width, boxed.height) == (96, 54)
+    inside = np.s_[12:42]
+    np.testing.assert_array_equal(boxed.depth[inside], depth)
+    np.testing.assert_allclose(
+        boxed.camera.back_project(boxed.depth)[inside], camera.back_project(depth), rtol=1e-5, atol=1e-6
+    )
+    border = np.ones(boxed.depth.shape, bool)
+    border[inside] = False
+    assert np.isnan(boxed.depth[border]).all()
+    assert not boxed.color[border].any()
+    assert (boxed.color[inside] == 200).all()
+    assert letterboxed(frame, small_config()) is frame
+
+
+def test_letterboxing_is_said() -> None:
+    camera, depth = Camera.from_fov(70.0, 320, 100), scene(320, 100, holes=0.0, seed=4)
+    frame = Frame(np.zeros((100, 320, 3), np.uint8), depth, camera)
+    config = replace(small_config(), ratios=((4, 3), (16, 9)))
+    prepared = prepare(frame, DepthLimits(), config)
+    assert any("trained on 4:3, 16:9: it is letterboxed to 320x180" in w for w in prepared.depth.warnings)
+    assert prepared.codec.camera.height == 180
+    assert not any("letterboxed" in w for w in prepare(frame, DepthLimits(), small_config()).depth.warnings)
 
 
 def in_short_runs(level: NDArray[np.float64], jump: float) -> NDArray[np.bool_]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,12 +13,14 @@ from PIL import Image
 
 from n3d_core.errors import DepthError, ImageError
 from n3d_core.network.plan import image_plan
-from n3d_core.network.point_encoding import coordinates_before_rounding, pooled_coordinates
+from n3d_core.network.point_encoding import coordinates_before_rounding, pooled_coordinates, surface_coordinates
 from n3d_core.network.preprocess import (
     DEVIATION,
     MEAN,
+    canvas_size,
     longest_side_size,
     merge_group_tiles,
+    model_size,
     patchify,
     resize_for_model,
     vision_input,
@@ -132,13 +137,65 @@ def test_invalid_points_count_as_the_mean_of_the_valid_ones() -> None:
     assert np.isnan(points[0, 0, 0])  # the caller's points are left alone
 
 
-def test_unusable_points_are_refused() -> None:
+@pytest.mark.parametrize("pool", [pooled_coordinates, surface_coordinates])
+def test_unusable_points_are_refused(pool: Callable[..., np.ndarray]) -> None:
     points = np.zeros((4, 4, 3), dtype=np.float32)
     with pytest.raises(DepthError, match="no valid point"):
-        pooled_coordinates(points, np.zeros((4, 4), bool), 2, 2)
+        pool(points, np.zeros((4, 4), bool), 2, 2)
     points[1, 1] = np.nan
     with pytest.raises(DepthError, match="not finite"):
-        pooled_coordinates(points, np.ones((4, 4), bool), 2, 2)
+        pool(points, np.ones((4, 4), bool), 2, 2)
+
+
+def test_the_surface_of_a_patch_is_that_of_the_object_before_it() -> None:
+    points = np.full((32, 32, 3), 0.8, dtype=np.float32)
+    points[:10, :8] = (0.3, 0.4, 0.6)  # covers 80 of 256 pixels of the first patch
+    valid = np.ones((32, 32), bool)
+    valid[16:, 16:] = False
+    points[16:, 16:] = np.nan
+    valid[16:, :16] = np.arange(16) % 2 == 0  # every other column: holes do not count
+    coordinates = surface_coordinates(points, valid, 2, 2)
+    assert coordinates.tolist() == [[-200, -100, 100], [300, 300, 300], [300, 300, 300], [-500, -500, -500]]
+
+
+def test_the_surface_of_a_patch_is_found_at_any_resolution() -> None:
+    rng = np.random.default_rng(0)
+    points = np.kron(rng.random((6, 8, 3), dtype=np.float32), np.ones((16, 16, 1), np.float32))
+    fine = np.kron(points, np.ones((3, 3, 1), np.float32))
+    small = surface_coordinates(points, np.ones(points.shape[:2], bool), 6, 8)
+    np.testing.assert_array_equal(surface_coordinates(fine, np.ones(fine.shape[:2], bool), 6, 8), small)
+
+
+def test_models_trained_here_see_surfaces_and_released_ones_means() -> None:
+    color, cloud = noise(480, 640), np.random.default_rng(0).random((480, 640, 3), dtype=np.float32)
+    valid = np.random.default_rng(1).random((480, 640)) < 0.7
+    ours = vision_input(color, cloud, valid, replace(CONFIG, points="valid"))
+    released = vision_input(color, cloud, valid, CONFIG)
+    grid = released.plan.grid_h, released.plan.grid_w
+    np.testing.assert_array_equal(released.coordinates, pooled_coordinates(cloud, valid, *grid))
+    np.testing.assert_array_equal(ours.coordinates, surface_coordinates(cloud, valid, *grid))
+    assert released.plan.places is None
+    assert released.plan.place_channels is None
+
+
+@pytest.mark.parametrize(
+    ("size", "canvas"),
+    [
+        ((640, 480), (640, 480)),
+        ((848, 480), (848, 480)),  # 16:9 but for half a per cent
+        ((1280, 1024), (1365, 1024)),
+        ((640, 200), (640, 360)),
+        ((400, 1280), (720, 1280)),
+        ((640, 576), (640, 640)),
+    ],
+)
+def test_an_image_of_an_untrained_ratio_stands_on_the_smallest_canvas(
+    size: tuple[int, int], canvas: tuple[int, int]
+) -> None:
+    trained = replace(CONFIG, ratios=((4, 3), (16, 9), (9, 16), (1, 1)))
+    assert canvas_size(*size, trained) == canvas
+    assert canvas_size(*size, CONFIG) == size
+    assert model_size(*size, trained) == model_size(*canvas, CONFIG)
 
 
 @pytest.mark.parametrize(

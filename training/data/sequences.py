@@ -187,7 +187,9 @@ class SampleMaker:
             self.config.vision.spatial_merge_size,
         )
         packed = self._packed(grid_h, grid_w, questions, codes, decision)
-        return Sample((grid_h, grid_w), patches, coordinates, packed, dense, *pointer_shares(packed.pointers, dense.coverage))
+        return Sample(
+            (grid_h, grid_w), patches, coordinates, packed, dense, *pointer_shares(packed.pointers, dense.coverage)
+        )
 
     def _packed(
         self, grid_h: int, grid_w: int, questions: list[Question], codes: list[BoxCode], decision: float

@@ -68,7 +68,9 @@ class SceneSamples(Dataset[Sample]):
         # images of one batch must be of one size; two batches in a row, as processes that work side by side take
         self.run = 2 * config.batch if config.data.caches else 1
         codec = CameraXYCodec if config.data.centers == "camera_xy" else BoxCodec
-        self.maker = SampleMaker(model, tokenizer, config.data.tokens, config.loss.text, config.data.depth, codec, config.loss.depth)
+        self.maker = SampleMaker(
+            model, tokenizer, config.data.tokens, config.loss.text, config.data.depth, codec, config.loss.depth
+        )
         self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
 
     @property

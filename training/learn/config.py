@@ -16,8 +16,8 @@ class DataConfig(Strict):
 
     Attributes:
         cache: folder of a scene cache (`python -m training.scenes.cache`); empty for lifted data alone.
-        caches: instead of it, folders of scene caches and the share of the images that each gives; each batch comes from
-            one of them, so they may be of different sizes. Shares sum to 1, lifted ones included.
+        caches: instead of it, folders of scene caches and the share of the images that each gives; each batch comes
+            from one of them, so they may be of different sizes. Shares sum to 1, lifted ones included.
         lifted: folders of lifted shards (`python -m training.lift.run`) and the share of the images that each gives;
             the cache gives the rest, and without one they sum to 1.
         size: WIDTHxHEIGHT that lifted images are cropped and scaled to; empty for the cache's, or 640x480 without one.
