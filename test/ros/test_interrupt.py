@@ -75,13 +75,36 @@ def test_a_node_ends_well_while(model, tmp_path, moment, number):
     assert "Traceback" not in node.log.read_text()
 
 
-def test_a_node_that_has_ended_is_gone_from_the_graph(client):
-    with NodeProcess("n3d_ros.playback.camera_node") as camera:
-        client.until(lambda: "n3d_camera" in client.node.get_node_names(), 120.0)
-        client.until(lambda: client.node.count_publishers("/color/image_raw"))
-        assert camera.interrupt() == 0
-        client.until(lambda: "n3d_camera" not in client.node.get_node_names(), 5.0)
-        assert client.node.count_publishers("/color/image_raw") == 0
+IN_THE_GRAPH = {
+    "playback.camera_node": ({"n3d_camera"}, {}),
+    "playback.bag_node": ({"n3d_bag"}, {}),
+    "grounding_node": ({"grounding"}, {"autostart": False}),
+    "page.page_node": ({"n3d_page"}, {"port": 0}),
+    "playback.composed_node": ({"n3d_camera", "grounding"}, {"autostart": False}),
+}
+
+
+@pytest.mark.parametrize("name", IN_THE_GRAPH)
+def test_a_node_that_has_ended_is_gone_from_the_graph(client, name):
+    names, settings = IN_THE_GRAPH[name]
+
+    def present():
+        return names & set(client.node.get_node_names())
+
+    def endpoints():
+        topics = [topic for topic, _ in client.node.get_topic_names_and_types()]
+        found = [e for t in topics for e in client.node.get_publishers_info_by_topic(t)]
+        found += [e for t in topics for e in client.node.get_subscriptions_info_by_topic(t)]
+        return [end for end in found if end.node_name != "client"]
+
+    with NodeProcess(f"n3d_ros.{name}", settings) as node:
+        client.until(lambda: present() == names, 120.0)
+        client.until(endpoints)
+        assert node.interrupt() == 0
+        client.until(lambda: not present(), 2.0)  # a DDS lease, after which it would be gone anyway, lasts 20 s
+        client.until(lambda: not endpoints(), 2.0)
+        services = {service for service, _ in client.node.get_service_names_and_types()}
+        assert not [service for service in services if not service.startswith("/client/")]
 
 
 HALF_MADE = """

@@ -227,7 +227,7 @@ def test_parameters_are_described_and_bad_values_refused_with_the_reason(active)
     assert (autostart.read_only, policy.read_only) == (True, False)
     assert all(d.description for d in (policy, age, autostart))
     for name, value, words in (
-        ("queue_policy", "sometimes", "'sometimes': one of 'reject'"),
+        ("queue_policy", "sometimes", "must be one of reject, replace, wait; got 'sometimes'"),
         ("max_image_age", -1.0, "max_image_age"),
         ("autostart", False, "autostart"),
         ("model", "/nowhere", "deactivate and clean up"),
