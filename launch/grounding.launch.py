@@ -1,38 +1,45 @@
-"""Starts the grounding node; with `demo:=true` a camera that plays the shipped frames, with `bag:=PATH` a bag, with
-`rviz:=true` RViz, with `page:=true` a page in the browser.
+"""Starts the grounding node; with `demo:=true` also a camera that plays the shipped frames, with `bag:=PATH` a bag,
+with `rviz:=true` RViz, and with `page:=true` a page in the browser.
 
 ros2 launch n3d_ros grounding.launch.py --show-args
+
+Launch ends when the grounding node does, with an error if that had one. Arguments are checked before the first process
+starts: launch would leave that process behind.
 """
 
 import os
 
-from ament_index_python.packages import get_package_share_directory
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_directory
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
-from launch.conditions import IfCondition
+from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction, SetEnvironmentVariable
+from launch.events import Shutdown
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 SHARE = get_package_share_directory("n3d_ros")
 PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # up to Jazzy, and from Kilted on
+LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
+DEFAULT_PARAMETERS = os.path.join(SHARE, "config", "grounding.yaml")
+DEMO_QUERY = "all objects"
 
 ARGUMENTS = [
     DeclareLaunchArgument(
         "model",
         default_value="",
-        description="A shipped model's name, or a checkpoint folder; empty: as in params_file (n3d-tiny).",
+        description="Name of a shipped model, or a checkpoint folder; empty: as in params_file (n3d-tiny).",
     ),
     DeclareLaunchArgument(
         "backend",
         default_value="",
-        description="What runs the network: auto, torch, onnx or tensorrt, also with a precision (tensorrt:int4); "
-        "empty: as in params_file (auto).",
+        description="What runs the network: auto, torch, onnx or tensorrt, optionally with a precision "
+        "(tensorrt:int4); empty: as in params_file (auto).",
     ),
     DeclareLaunchArgument(
         "image_size",
         default_value="",
-        description="Size of the camera's images, as 1280x720, to compile for at start; empty: as in params_file "
+        description="Size of the camera's images, such as 1280x720, to compile for at start; empty: as in params_file "
         "(640x480).",
     ),
     DeclareLaunchArgument("color", default_value="color/image_raw", description="Topic of the colour image."),
@@ -41,48 +48,59 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "depth_info",
         default_value="depth/camera_info",
-        description="Topic of depth's camera info; needed only for depth that is not registered to colour.",
+        description="Topic of the depth camera's info; only needed for depth that is not registered to colour.",
     ),
     DeclareLaunchArgument(
-        "namespace", default_value="", description="Namespace of the nodes; stands before those of several cameras."
+        "namespace", default_value="", description="Namespace of the nodes; prefixes those of several cameras."
     ),
     DeclareLaunchArgument(
         "cameras",
         default_value="",
-        description="Namespaces of several cameras, as front,rear: a grounding node in each, over one loaded model.",
+        description="Namespaces of several cameras, such as front,rear: one grounding node in each, sharing one model.",
     ),
     DeclareLaunchArgument(
         "target_frame",
         default_value="",
-        description="Frame of the boxes, by TF at the image's stamp; empty: as in params_file (the image's own).",
+        description="Frame of the boxes, by TF at the image's stamp; empty: as in params_file (the image's frame).",
+    ),
+    DeclareLaunchArgument(
+        "refine",
+        default_value="",
+        description="depth: fit upright boxes to the measured points; none: keep the model's; empty: as in "
+        "params_file (none).",
+    ),
+    DeclareLaunchArgument(
+        "gravity_frame",
+        default_value="",
+        description="Frame whose z axis points up, for refine:=depth; empty: as in params_file.",
     ),
     DeclareLaunchArgument(
         "monocular_depth",
         default_value="",
-        description="Depth model of a camera without depth: indoor, outdoor, moge, or a folder; empty: as in "
+        description="Depth model for a camera without depth: indoor, outdoor, moge, or a folder; empty: as in "
         "params_file (measured depth).",
     ),
     DeclareLaunchArgument(
         "query",
         default_value="",
-        description="Text that is grounded again and again, as 'mug; bottle'; empty: as in params_file (only on "
-        "request).",
+        description="Text to ground continuously, such as 'mug; bottle'; empty: as in params_file (none), but "
+        f"'{DEMO_QUERY}' for demo:=true.",
     ),
     DeclareLaunchArgument(
         "params_file",
-        default_value=os.path.join(SHARE, "config", "grounding.yaml"),
-        description="Parameters of the nodes; the arguments here that are not empty go before it.",
+        default_value=DEFAULT_PARAMETERS,
+        description="Parameter file of the nodes; arguments override it, empty ones leave it unchanged.",
     ),
     DeclareLaunchArgument(
         "autostart",
         default_value="",
-        description="Configure and activate at start; false leaves it to a lifecycle manager; empty: as in params_file "
-        "(true).",
+        description="Configure and activate at start; false leaves that to a lifecycle manager; empty: as in "
+        "params_file (true).",
     ),
     DeclareLaunchArgument(
         "use_sim_time",
         default_value="",
-        description="Take the time from /clock (bags, simulators); empty: as in params_file (false).",
+        description="Take time from /clock (bags, simulators); empty: as in params_file (false).",
     ),
     DeclareLaunchArgument(
         "demo", default_value="false", description="Start a camera node that plays the shipped frames."
@@ -95,121 +113,190 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "bag",
         default_value="",
-        description="Bag to play in a loop in place of a camera, without rosbag2; stamped with now, or with "
-        "use_sim_time:=true as it was recorded, with /clock.",
+        description="Bag to play in a loop instead of a camera, without rosbag2; stamped with the present time, "
+        "or with use_sim_time:=true as recorded, with /clock.",
     ),
     DeclareLaunchArgument(
         "page",
         default_value="false",
-        description="Serve image, 3D scene and an ask box on http://127.0.0.1:8190, for all cameras.",
+        description="Serve a page with image, 3D scene and an ask box on http://127.0.0.1:8190, for all cameras.",
     ),
-    DeclareLaunchArgument("rviz", default_value="false", description="Start RViz with image, point cloud and boxes."),
+    DeclareLaunchArgument(
+        "rviz", default_value="false", description="Start RViz with image, point cloud and boxes, once per camera."
+    ),
+    DeclareLaunchArgument(
+        "rviz_config", default_value="", description="RViz configuration; empty: the one shipped with the package."
+    ),
+    DeclareLaunchArgument(
+        "log_level",
+        default_value="",
+        description="Log level of the grounding node: debug, info, warn, error or fatal; empty: info.",
+    ),
     DeclareLaunchArgument(
         "python",
         default_value="",
-        description="Interpreter of the nodes, the one that has torch; empty: the checkout's .venv, if any.",
+        description="Interpreter that has torch, for the nodes; empty: N3D_PYTHON, else the package's .venv, else "
+        "python3.",
     ),
     DeclareLaunchArgument(
         "dds_profile",
         default_value="shm",
-        description="Fast DDS profile: shm (shared memory, without which images are lost; one that the environment "
-        "names already stays), none, or a file; the camera driver needs the same one.",
+        description="Fast DDS profile: shm (shared memory, without which images get lost; a profile that the "
+        "environment names is kept), none, or a file; the camera driver needs the same one.",
     ),
 ]
 
 
+def checked(context: LaunchContext) -> dict:
+    """The arguments' values; switches are bool.
+
+    Raises:
+        ValueError: naming an argument, its value and what is allowed.
+        PackageNotFoundError: if RViz is wanted and not installed.
+    """
+    values = {each.name: LaunchConfiguration(each.name).perform(context).strip() for each in ARGUMENTS}
+    for name in ("demo", "page", "rviz", "autostart", "use_sim_time"):
+        values[name] = switch(name, values[name])
+    for name in ("params_file", "rviz_config"):
+        if values[name] and not os.path.isfile(values[name]):
+            raise ValueError(f"{name} must be a file; there is none at {values[name]}")
+    profile = values["dds_profile"]
+    if profile not in ("shm", "none") and not os.path.isfile(profile):
+        raise ValueError(f"dds_profile must be shm, none or a file; got {profile!r}")
+    if values["log_level"] and values["log_level"].lower() not in LOG_LEVELS:
+        raise ValueError(f"log_level must be one of {', '.join(LOG_LEVELS)}; got {values['log_level']!r}")
+    if values["python"] and not os.access(values["python"], os.X_OK):
+        raise ValueError(f"python must be an interpreter; {values['python']!r} cannot be executed")
+    if values["rviz"]:
+        try:
+            get_package_prefix("rviz2")
+        except PackageNotFoundError as missing:
+            raise ValueError("rviz:=true needs RViz: apt install ros-$ROS_DISTRO-rviz2") from missing
+    return values
+
+
+def switch(name: str, value: str) -> bool | None:
+    """True or False; None for an empty value.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    allowed = {"true": True, "1": True, "false": False, "0": False, "": None}
+    if value.lower() not in allowed:
+        raise ValueError(f"{name} must be true or false; got {value!r}")
+    return allowed[value.lower()]
+
+
 def nodes(context: LaunchContext) -> list:
     """The actions that depend on the arguments' values."""
-
-    def value(name: str) -> str:
-        return LaunchConfiguration(name).perform(context)
-
-    def text(name: str) -> ParameterValue:
-        return ParameterValue(LaunchConfiguration(name), value_type=str)
-
-    def switch(name: str) -> ParameterValue:
-        return ParameterValue(LaunchConfiguration(name), value_type=bool)
-
-    texts = ["model", "backend", "image_size", "target_frame", "monocular_depth"]
-    settings = {name: text(name) for name in texts if value(name)}
-    settings |= {"continuous_query": text("query")} if value("query") else {}
-    settings |= {"autostart": switch("autostart")} if value("autostart") else {}
-    clock = {"use_sim_time": switch("use_sim_time")} if value("use_sim_time") else {}
-    settings |= clock
+    values = checked(context)
     inputs = {
-        "color/image_raw": value("color"),
-        "color/camera_info": value("color_info"),
-        "depth/image_raw": value("depth"),
-        "depth/camera_info": value("depth_info"),
+        "color/image_raw": values["color"],
+        "color/camera_info": values["color_info"],
+        "depth/image_raw": values["depth"],
+        "depth/camera_info": values["depth_info"],
     }
-    common = {
-        "package": "n3d_ros",
-        "executable": "grounding_node",
-        "output": "screen",
-        "parameters": [value("params_file"), settings],
-        "remappings": list(inputs.items()),
-    }
-    outer = f"{value('namespace').rstrip('/')}/" if value("namespace") else ""
-    names = [name.strip() for name in value("cameras").split(",") if name.strip()]
+    outer = f"{values['namespace'].rstrip('/')}/" if values["namespace"] else ""
+    names = [name.strip() for name in values["cameras"].split(",") if name.strip()]
     cameras = [name if name.startswith("/") else outer + name for name in names]
-    several = ["--cameras", ",".join(cameras)]
-    if cameras:  # one process of several nodes: no name here, it would name them all
-        grounding = Node(arguments=several, **common)
-    else:
-        grounding = LifecycleNode(name="grounding", namespace=value("namespace"), **common)
-    namespaces = cameras or [value("namespace")]
+    namespaces = cameras or [values["namespace"]]
+    clock = {} if values["use_sim_time"] is None else {"use_sim_time": values["use_sim_time"]}
 
-    def beside(namespace: str | None, executable: str, name: str | None, settings: dict, **options: object) -> Node:
-        """A node that goes with the grounding node of a namespace."""
-        return Node(
+    def node(kind: type, executable: str, name: str, namespace: str, settings: dict, **options: object) -> Node:
+        """One process. For several cameras it has no name or namespace here: they would go to all nodes in it."""
+        several = bool(cameras) and namespace == ""
+        return (Node if several else kind)(
             package="n3d_ros",
             executable=executable,
-            name=name,
-            namespace=namespace,
+            name=None if several else name,
+            namespace=None if several else namespace,
+            arguments=["--cameras", ",".join(cameras)] if several else [],
             output="screen",
-            parameters=[value("params_file"), settings],
+            parameters=[values["params_file"], settings],
             **options,
         )
 
-    def wanted(argument: str) -> IfCondition:
-        return IfCondition(LaunchConfiguration(argument))
-
-    frames = {"folder": text("frames")} if value("frames") else {}
-    players = [beside(each, "camera_node", "n3d_camera", frames, condition=wanted("demo")) for each in namespaces]
-    if value("bag"):
-        recording = {"bag": text("bag")}
-        first = recording | ({"clock": switch("use_sim_time")} if clock else {})
-        others = recording | clock | {"clock": False}  # two clocks would jump to and fro: these stamp by the first's
+    own = "" if cameras else values["namespace"]
+    grounding = node(
+        LifecycleNode,
+        "grounding_node",
+        "grounding",
+        own,
+        grounding_settings(values) | clock,
+        remappings=list(inputs.items()),
+        ros_arguments=["--log-level", values["log_level"]] if values["log_level"] else [],
+        on_exit=end_with,
+    )
+    actions = [*environment(values["python"], values["dds_profile"]), grounding]
+    if values["demo"]:
+        frames = {"folder": text(values["frames"])} if values["frames"] else {}
+        actions += [node(Node, "camera_node", "n3d_camera", each, frames) for each in namespaces]
+    if values["bag"]:
+        recording = {"bag": text(values["bag"])}
+        first = recording | ({"clock": values["use_sim_time"]} if clock else {})
+        others = recording | clock | {"clock": False}  # two clocks would disagree: these follow the first's
         settings_of = [first, *[others] * (len(namespaces) - 1)]
-        players += [
-            beside(each, "bag_node", "n3d_bag", given) for each, given in zip(namespaces, settings_of, strict=True)
+        actions += [
+            node(Node, "bag_node", "n3d_bag", each, given) for each, given in zip(namespaces, settings_of, strict=True)
         ]
-    shown = {"remappings": list(inputs.items()), "condition": wanted("page")}
-    if cameras:
-        page = beside(None, "page_node", None, clock, arguments=several, **shown)
-    else:
-        page = beside(value("namespace"), "page_node", "n3d_page", clock, **shown)
-    rviz = Node(
+    if values["page"]:
+        actions.append(node(Node, "page_node", "n3d_page", own, clock, remappings=list(inputs.items())))
+    if values["rviz"]:
+        actions += [rviz(each, values["rviz_config"], clock, inputs) for each in namespaces]
+    return actions
+
+
+def grounding_settings(values: dict) -> dict:
+    """Parameters of the grounding node from arguments that are not empty; these override the parameter file."""
+    texts = ("model", "backend", "image_size", "target_frame", "monocular_depth", "refine", "gravity_frame")
+    settings = {name: text(values[name]) for name in texts if values[name]}
+    query = values["query"]
+    if values["demo"] and values["params_file"] == DEFAULT_PARAMETERS:
+        query = query or DEMO_QUERY  # so that there is something to see
+    if query:
+        settings["continuous_query"] = text(query)
+    if values["autostart"] is not None:
+        settings["autostart"] = values["autostart"]
+    return settings
+
+
+def text(value: str) -> ParameterValue:
+    """A parameter that stays text, even if YAML would read a number or a boolean."""
+    return ParameterValue(value, value_type=str)
+
+
+def rviz(namespace: str, config: str, clock: dict, inputs: dict) -> Node:
+    """RViz on one camera."""
+    # The DepthCloud display subscribes the depth camera's info by an absolute name, whatever its namespace.
+    absolute = [("/depth/camera_info", inputs["depth/camera_info"])]
+    return Node(
         package="rviz2",
         executable="rviz2",
-        namespace=namespaces[0],
-        arguments=["-d", os.path.join(SHARE, "rviz", "grounding.rviz")],
+        namespace=namespace,
+        arguments=["-d", config or os.path.join(SHARE, "rviz", "grounding.rviz")],
         parameters=[clock],
-        remappings=list(inputs.items()),
-        condition=wanted("rviz"),
+        remappings=[*inputs.items(), *absolute],
     )
-    return [*environment(value("python"), value("dds_profile")), grounding, *players, page, rviz]
+
+
+def end_with(event: ProcessExited, context: LaunchContext) -> list:
+    """Ends launch with the grounding node, and with an error if the node had one."""
+    if context.is_shutdown:
+        return []
+    if event.returncode:
+        raise RuntimeError(f"the grounding node ended with exit code {event.returncode}; its log above says why")
+    return [EmitEvent(event=Shutdown(reason="the grounding node ended"))]
 
 
 def environment(python: str, profile: str) -> list:
-    """Variables for the nodes' interpreter and for Fast DDS, which warns on Kilted of the name that it had on Jazzy.
+    """Variables for the nodes' interpreter and for Fast DDS, which from Kilted on warns of the name that it had before.
 
-    A profile that the robot has set already stays, unless another is named.
+    A profile that the environment already names stays, unless `dds_profile` is a file.
     """
     variables = {"N3D_PYTHON": python} if python else {}
     has_own = any(name in os.environ for name in PROFILES)
     if profile != "none" and not (profile == "shm" and has_own):
-        path = os.path.join(SHARE, "config", "fastdds_shm.xml") if profile == "shm" else profile
+        path = os.path.join(SHARE, "config", "fastdds_shm.xml") if profile == "shm" else os.path.abspath(profile)
         old, new = PROFILES
         variables[old if os.environ.get("ROS_DISTRO") == "jazzy" else new] = path
     return [SetEnvironmentVariable(name, content) for name, content in variables.items()]

@@ -1,41 +1,76 @@
 """The grounding node on a RealSense camera: the driver with aligned depth, and its topic names.
 
-ros2 launch n3d_ros realsense.launch.py            (driver and node)
-ros2 launch n3d_ros realsense.launch.py driver:=false    (the driver runs already)
+ros2 launch n3d_ros realsense.launch.py                  (driver and node)
+ros2 launch n3d_ros realsense.launch.py driver:=false    (the driver is already running)
 """
 
 import os
 
-from ament_index_python.packages import get_package_share_directory
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
-from launch.conditions import IfCondition
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+PACKAGE = "realsense2_camera"
+
+
+def check(context: LaunchContext) -> list:
+    """Comes before the first process, which launch would leave behind.
+
+    Raises:
+        ValueError: if the driver is wanted and not installed, or `driver` is neither true nor false.
+    """
+    if not wanted(context):
+        return []
+    try:
+        get_package_prefix(PACKAGE)
+    except PackageNotFoundError as missing:
+        raise ValueError(
+            f"{PACKAGE} is not installed: apt install ros-$ROS_DISTRO-realsense2-camera, or set driver:=false if the "
+            "driver is already running"
+        ) from missing
+    return []
+
+
+def wanted(context: LaunchContext) -> bool:
+    """Whether the driver is to be started."""
+    value = LaunchConfiguration("driver").perform(context).strip().lower()
+    if value not in ("true", "1", "false", "0"):
+        raise ValueError(f"driver must be true or false; got {value!r}")
+    return value in ("true", "1")
+
+
+def driver(context: LaunchContext) -> list:
+    """The driver, if it is wanted."""
+    if not wanted(context):
+        return []
+    profile = LaunchConfiguration("profile")
+    settings = {
+        "enable_color": True,
+        "enable_depth": True,
+        "enable_sync": True,
+        "align_depth.enable": True,
+        "rgb_camera.color_profile": profile,
+        "depth_module.depth_profile": profile,
+    }
+    return [
+        Node(
+            package=PACKAGE,
+            executable="realsense2_camera_node",
+            namespace=LaunchConfiguration("camera_namespace"),
+            name=LaunchConfiguration("camera_name"),
+            output="screen",
+            parameters=[settings],
+        )
+    ]
+
 
 def generate_launch_description() -> LaunchDescription:
-    """The driver's default names: namespace and camera are both `camera`."""
-    camera = ["/", LaunchConfiguration("camera_namespace"), "/", LaunchConfiguration("camera_name")]
-    driver = Node(
-        package="realsense2_camera",
-        executable="realsense2_camera_node",
-        namespace=LaunchConfiguration("camera_namespace"),
-        name=LaunchConfiguration("camera_name"),
-        output="screen",
-        parameters=[
-            {
-                "enable_color": True,
-                "enable_depth": True,
-                "enable_sync": True,
-                "align_depth.enable": True,
-                "rgb_camera.color_profile": LaunchConfiguration("profile"),
-                "depth_module.depth_profile": LaunchConfiguration("profile"),
-            }
-        ],
-        condition=IfCondition(LaunchConfiguration("driver")),
-    )
+    """The driver's default names: namespace and camera are both `camera`, below a pushed namespace if there is one."""
+    pushed = LaunchConfiguration("ros_namespace", default="")
+    camera = [pushed, "/", LaunchConfiguration("camera_namespace"), "/", LaunchConfiguration("camera_name")]
     grounding = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(
             os.path.join(get_package_share_directory("n3d_ros"), "launch", "grounding.launch.py")
@@ -57,7 +92,8 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "driver", default_value="true", description="Start the driver (realsense2_camera) too."
             ),
+            OpaqueFunction(function=check),
             grounding,
-            driver,
+            OpaqueFunction(function=driver),
         ]
     )

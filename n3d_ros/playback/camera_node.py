@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rclpy
 import rclpy.time
+from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
@@ -32,6 +35,7 @@ from n3d_ros.node.shipped import demo_frames
 from n3d_ros.node.stamps import stamp_of
 
 _DRIVER = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,11 @@ class CameraParameters(CheckedParameters):
     )
     frame: int = parameter(-1, "Number of the one frame to show; -1 plays all.", low=-1, high=1_000_000)
     frame_id: str = parameter("camera_color_optical_frame", "Optical frame in the headers.", when=AT_START)
+    parent_frame: str = parameter(
+        "camera_link",
+        "Frame (x forward, z up) to which a static transform from frame_id is published; empty: none.",
+        when=AT_START,
+    )
     depth_encoding: str = parameter(
         "16UC1", "16UC1: millimetres, 0 invalid; 32FC1: metres, NaN invalid.", choices=("16UC1", "32FC1"), when=AT_START
     )
@@ -80,6 +89,7 @@ class CameraNode(Node):
         self._color_info = self.create_publisher(CameraInfo, "color/camera_info", _DRIVER)
         self._depth_info = self.create_publisher(CameraInfo, "depth/camera_info", _DRIVER)
         self._ticker = self.create_timer(1 / settings.rate, self._publish)
+        self._transform = self._publish_transform(settings)
         self._settings.watch(self._check_settings, self._apply_settings)
         self.get_logger().info(f"playing {len(folder)} frame(s) of {Path(folder.path).resolve()} at {settings.rate} Hz")
 
@@ -99,6 +109,22 @@ class CameraNode(Node):
         if self._newest is None:
             raise NoImageError("the camera of this process has not shown its first frame yet")
         return self._newest
+
+    def _publish_transform(self, settings: CameraParameters) -> Publisher | None:
+        """Publishes where a level camera looks from `parent_frame`; RViz warns of a frame that no transform names."""
+        try:
+            kind = import_module("tf2_msgs.msg").TFMessage
+        except ImportError:
+            return None  # whoever wants transforms has it
+        if not settings.parent_frame:
+            return None
+        transform = TransformStamped(child_frame_id=settings.frame_id)
+        transform.header = Header(stamp=self.get_clock().now().to_msg(), frame_id=settings.parent_frame)
+        turn = transform.transform.rotation  # REP 103: from x right, y down, z forward to x forward, y left, z up
+        turn.x, turn.y, turn.z, turn.w = -0.5, 0.5, -0.5, 0.5
+        publisher = self.create_publisher(kind, "/tf_static", _LATCHED)
+        publisher.publish(kind(transforms=[transform]))
+        return publisher
 
     def _publish(self) -> None:
         chosen = self._settings.value.frame

@@ -76,7 +76,7 @@ class TestLaunchedNodes(unittest.TestCase):
         self.until(lambda: self.call(GetState, state).current_state.label == "active")
         heard = []
         self.node.create_subscription(Detection3DArray, "/robot/grounding/detections", heard.append, 10)
-        assert self.node.count_publishers("/robot/color/image_raw") == 1
+        self.until(lambda: self.node.count_publishers("/robot/color/image_raw") == 1, 30.0)
         result = self.until(
             lambda: (
                 (got := self.call(Ground, "/robot/grounding/ground", text="all objects").result).status == Result.OK

@@ -1,12 +1,14 @@
 """Which nodes the launch file's arguments start, and where; nothing is started."""
 
 import runpy
+from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("launch_ros", reason="launch_ros comes with a ROS distribution")
 
 from launch import LaunchContext
+from launch.actions import EmitEvent
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.utilities import evaluate_parameters
 
@@ -21,7 +23,7 @@ def nodes(**arguments):
         each.execute(context)
     context.launch_configurations.update(arguments)
     found = [action for action in file["nodes"](context) if isinstance(action, Node | LifecycleNode)]
-    return [node for node in found if node.condition is None or node.condition.evaluate(context)], context
+    return found, context
 
 
 def started(**arguments):
@@ -71,3 +73,83 @@ def test_of_several_players_the_first_has_the_clock_and_the_others_go_by_it():
         ("front", {"bag": "some.mcap"}),
         ("rear", {"bag": "some.mcap", "clock": False}),
     ]
+
+
+def parameters(node, context):
+    """What a node is given beside the parameter file."""
+    merged = {}
+    for part in evaluate_parameters(context, node._Node__parameters):
+        merged |= part if isinstance(part, dict) else {}
+    return merged
+
+
+def test_arguments_become_parameters_and_empty_ones_do_not():
+    (grounding,), context = nodes(refine="depth", gravity_frame="odom", query="mug; bottle", autostart="False")
+    wanted = {"refine": "depth", "gravity_frame": "odom", "continuous_query": "mug; bottle", "autostart": False}
+    assert parameters(grounding, context) == wanted
+    (grounding,), context = nodes()
+    assert parameters(grounding, context) == {}
+
+
+def test_the_demo_asks_for_all_objects_unless_somebody_says_otherwise(tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("{}")
+    for arguments, query in (({}, "all objects"), ({"query": "mug"}, "mug"), ({"params_file": str(own)}, None)):
+        (grounding, _camera), context = nodes(demo="true", **arguments)
+        assert parameters(grounding, context).get("continuous_query") == query
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"demo": "maybe"}, "demo must be true or false; got 'maybe'"),
+        ({"autostart": "later"}, "autostart must be true or false; got 'later'"),
+        ({"dds_profile": "smh"}, "dds_profile must be shm, none or a file; got 'smh'"),
+        ({"params_file": "/no/file"}, "params_file must be a file; there is none at /no/file"),
+        ({"rviz_config": "/no/file"}, "rviz_config must be a file; there is none at /no/file"),
+        ({"log_level": "loud"}, "log_level must be one of debug, info, warn, error, fatal; got 'loud'"),
+        ({"python": "/no/python"}, "python must be an interpreter; '/no/python' cannot be executed"),
+    ],
+)
+def test_a_wrong_argument_is_refused_by_name_before_anything_is_started(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        nodes(**arguments)
+
+
+def test_the_log_level_reaches_the_grounding_node_alone():
+    found, _ = nodes(log_level="debug", demo="true")
+    assert [node._Node__ros_arguments for node in found] == [["--log-level", "debug"], None]
+
+
+def test_rviz_runs_once_a_camera_and_finds_depth_info_where_the_camera_publishes_it(monkeypatch):
+    file = runpy.run_path(str(shipped("launch/grounding.launch.py")))
+    monkeypatch.setitem(file["checked"].__globals__, "get_package_prefix", lambda name: f"/{name}")
+    context = LaunchContext()
+    for each in file["ARGUMENTS"]:
+        each.execute(context)
+    context.launch_configurations.update(rviz="true", cameras="front,rear", depth_info="/d/info")
+    windows = [node for node in file["nodes"](context) if getattr(node, "node_executable", "") == "rviz2"]
+    assert [window._Node__node_namespace for window in windows] == ["front", "rear"]
+    for window in windows:
+        remaps = {source[0].text: target[0].text for source, target in window._Node__remappings}
+        assert remaps["/depth/camera_info"] == remaps["depth/camera_info"] == "/d/info"
+
+
+def test_launch_ends_with_the_grounding_node_and_with_its_error():
+    end_with = runpy.run_path(str(shipped("launch/grounding.launch.py")))["end_with"]
+    running, ending = SimpleNamespace(is_shutdown=False), SimpleNamespace(is_shutdown=True)
+    with pytest.raises(RuntimeError, match="the grounding node ended with exit code -9"):
+        end_with(SimpleNamespace(returncode=-9), running)
+    (action,) = end_with(SimpleNamespace(returncode=0), running)
+    assert isinstance(action, EmitEvent)
+    assert end_with(SimpleNamespace(returncode=1), ending) == []
+
+
+def test_the_realsense_driver_that_is_missing_is_named_before_anything_is_started():
+    file = runpy.run_path(str(shipped("launch/realsense.launch.py")))
+    context = LaunchContext()
+    context.launch_configurations["driver"] = "true"
+    with pytest.raises(ValueError, match="realsense2_camera is not installed: apt install"):
+        file["check"](context)
+    context.launch_configurations["driver"] = "false"
+    assert file["check"](context) == file["driver"](context) == []

@@ -25,6 +25,7 @@ from std_msgs.msg import String
 from vision_msgs.msg import Detection3DArray, VisionInfo
 from visualization_msgs.msg import Marker, MarkerArray
 
+from n3d_core.geometry.boxes import rotation_of
 from n3d_core.geometry.frame_folder import FrameFolder
 from n3d_ros.node.shipped import demo_frames
 
@@ -324,7 +325,21 @@ def test_a_box_on_the_wire_is_the_box_that_was_decoded():
     assert (out.header.stamp.sec, out.header.stamp.nanosec, out.header.frame_id, out.id) == (2, 5, "optical", "7")
     assert out.results[0].hypothesis.class_id == "red mug"
     covariance = out.results[0].pose.covariance.reshape(6, 6)
-    np.testing.assert_array_equal(np.diag(covariance), [1, 2, 3, 0, 0, 0])
+    np.testing.assert_allclose(np.diag(covariance), [1, 2, 3, *[np.pi**2] * 3])  # a rotation is not measured
+    unknown = detection_message(OrientedBox("mug", (0, 0, 1), (1, 1, 1)), header_message(0, "optical")).results[0]
+    assert (np.diag(unknown.pose.covariance.reshape(6, 6)) >= 1.0).all()  # 0 would be certainty
     center, size = out.bbox.center.position, out.bbox.size
     assert (center.x, center.y, center.z, size.x, size.y, size.z) == (0.1, 0.2, 0.9, 0.08, 0.1, 0.09)
     assert out.bbox.center.orientation.w == 1.0
+
+
+def test_the_camera_of_the_demo_says_where_it_looks_to_those_who_come_later(client):
+    messages = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed")
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    heard = client.listen(messages.TFMessage, "/tf_static", latched)
+    (message,) = client.until(lambda: heard)
+    (transform,) = message.transforms
+    assert (transform.header.frame_id, transform.child_frame_id) == ("camera_link", "camera_color_optical_frame")
+    turn = transform.transform.rotation
+    forward = rotation_of((turn.x, turn.y, turn.z, turn.w)) @ [0.0, 0.0, 1.0]
+    np.testing.assert_allclose(forward, [1.0, 0.0, 0.0], atol=1e-9)

@@ -31,6 +31,7 @@ TEXTS = {
     "target_frame": "map",
     "folder": str(shipped("demo/frames")),
     "frame_id": "camera",
+    "parent_frame": "base_link",
     "bag": str(shipped("demo/bag")),
     "color_topic": "/color/image_raw",
     "depth_topic": "/depth/image_raw",
