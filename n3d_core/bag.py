@@ -1,22 +1,29 @@
 """RGB-D bags as files: ROS 2 bags (MCAP, SQLite) and ROS 1 bags, read by `rosbags`. No ROS is needed.
 
 Topics are found by what is in them, where they are not named: colour and depth by the encoding of their first image,
-camera infos by the name they have in common with an image topic.
+camera infos by the name they have in common with an image topic. Images are read by the code that reads the node's
+(`n3d_core.messages`): registration with the bag's transforms, distortion, regions of interest, compression.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from n3d_core.errors import BagError, MissingDependencyError
+from n3d_core.geometry.frame import Frame
+from n3d_core.geometry.transforms import TransformTree
+from n3d_core.messages.assembly import Door, RgbdMessages, assemble_frame, is_rectified, nanoseconds_of
 
-COLOR_ENCODINGS = ("rgb8", "bgr8", "rgba8", "bgra8")
 DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
-IMAGE, CAMERA_INFO, TRANSFORMS = "sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage"
+IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+CAMERA_INFO, TRANSFORMS = "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage"
+PAIR_NS = 100_000_000  # furthest apart that colour and depth of one frame are
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,11 @@ class RgbdTopicNames:
     depth: str
     color_info: str
     depth_info: str
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Each of them once."""
+        return tuple(dict.fromkeys((self.color, self.depth, self.color_info, self.depth_info)))
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,7 @@ class Bag:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._recorded: dict[str, list[int]] = {}
         try:
             from rosbags.highlevel import AnyReader, AnyReaderError
             from rosbags.typesys import Stores, get_typestore
@@ -85,13 +98,78 @@ class Bag:
         Raises:
             BagError: naming what is not in the bag, and the image topics that are.
         """
-        encodings = {topic: str(self.message(topic).encoding) for topic in self._of_type(IMAGE)}
-        color = color or next((t for t, e in encodings.items() if e in COLOR_ENCODINGS), "")
-        depth = depth or next((t for t, e in encodings.items() if e in DEPTH_ENCODINGS), "")
+        encodings = {topic: _encoding(self.message(topic)) for topic in self._of_type(IMAGE, COMPRESSED_IMAGE)}
+        raw_first = sorted(encodings, key=lambda topic: self.types[topic] != IMAGE)
+        depths = [t for t in raw_first if encodings[t] in DEPTH_ENCODINGS or t.endswith("compressedDepth")]
+        colors = [t for t in raw_first if t not in depths]
+        color = color or next((t for t in colors if encodings[t] not in ("mono8", "8UC1")), *colors[:1] or [""])
+        depth = depth or next((t for t in depths if "aligned" in t), *depths[:1] or [""])
         if color not in encodings or depth not in encodings:
             missing = [name for name, topic in (("colour", color), ("depth", depth)) if topic not in encodings]
             raise BagError(f"{self.path}: no {' and no '.join(missing)} image topic; image topics are {encodings}")
         return RgbdTopicNames(color, depth, color_info or self.info_beside(color), self.info_beside(depth))
+
+    def frame_times(self, names: RgbdTopicNames) -> list[tuple[int, int | None]]:
+        """When each colour image was recorded, and the depth image that belongs to it (nearest in time; None: none)."""
+        depths = sorted(self._times(names.depth))
+        stamps = [stamp for stamp, _ in depths]
+        found: list[tuple[int, int | None]] = []
+        for stamp, log_ns in self._times(names.color):
+            at = bisect_left(stamps, stamp)
+            near = min(depths[max(at - 1, 0) : at + 1], key=lambda d: abs(d[0] - stamp), default=None)
+            fits = near is not None and min(abs(near[0] - stamp), abs(near[1] - log_ns)) <= PAIR_NS
+            found.append((log_ns, near[1] if near is not None and fits else None))
+        return found
+
+    def frame(self, names: RgbdTopicNames, color_ns: int, depth_ns: int, door: Door | None = None) -> Frame:
+        """The frame of a colour and a depth image (see `frame_times`), read as the node reads it.
+
+        Raises:
+            BagError, ImageError, DepthError, CameraError, TransformError: as `assemble_frame` does.
+        """
+        color, depth = self.message(names.color, color_ns), self.message(names.depth, depth_ns)
+        for message, topic in ((color, names.color), (depth, names.depth)):
+            if _stream(topic) in self.transforms.frames:  # librealsense calls the frames of all its streams 0
+                message.header.frame_id = _stream(topic)
+        messages = RgbdMessages(
+            color,
+            depth,
+            self._nearest(names.color_info, color_ns),
+            self._nearest(names.depth_info, depth_ns),
+            is_rectified(names.color),
+            is_rectified(names.depth),
+        )
+        return assemble_frame(messages, door or Door(), self.transforms.look_up)
+
+    @cached_property
+    def transforms(self) -> TransformTree:
+        """All transforms of the bag: of its TF topics, and of librealsense's extrinsics."""
+        tree = TransformTree(str(self.path))
+        tf = self._of_type(TRANSFORMS, "tf/msg/tfMessage")
+        for connection, _, raw in self._stored(self._connections(tuple(tf))) if tf else ():
+            message: Any = self._reader.deserialize(raw, connection.msgtype)
+            for one in message.transforms:
+                stamp_ns = None if connection.topic.endswith("static") else nanoseconds_of(one.header.stamp)
+                tree.add(one.header.frame_id, one.child_frame_id, one.transform, stamp_ns)
+        for topic in self._of_type("geometry_msgs/msg/Transform"):
+            tree.add(_stream(topic), f"{self.path} reference {topic.rpartition('/')[2]}", self.message(topic))
+        return tree
+
+    def _times(self, topic: str) -> list[tuple[int, int]]:
+        """Of each message, its stamp (or when it was recorded, where its driver leaves that 0) and its recording."""
+        return [(self._stamp(raw) or log_ns, log_ns) for _, log_ns, raw in self._stored(self._connections((topic,)))]
+
+    def _stamp(self, raw: bytes) -> int:
+        """Of a stored message that begins with a header: after CDR's own, or ROS 1's sequence number."""
+        order = "little" if not self.is_ros2 or raw[1] else "big"
+        seconds, rest = (int.from_bytes(raw[at : at + 4], order) for at in (4, 8))  # type: ignore[arg-type]
+        return seconds * 1_000_000_000 + rest
+
+    def _nearest(self, topic: str, log_ns: int) -> Any:
+        """The message that was recorded nearest to a time."""
+        if topic not in self._recorded:
+            self._recorded[topic] = self.stamps(topic)
+        return self.message(topic, min(self._recorded[topic], key=lambda at: abs(at - log_ns)))
 
     def info_beside(self, topic: str) -> str:
         """The camera info topic with the longest beginning in common with an image topic.
@@ -150,5 +228,20 @@ class Bag:
             raise BagError(f"{self.path}: no topic {', '.join(unknown)}; topics are {', '.join(self.types)}")
         return [one for one in self._reader.connections if one.topic in topics]
 
-    def _of_type(self, kind: str) -> list[str]:
-        return [topic for topic, type_name in self.types.items() if type_name == kind]
+    def _of_type(self, *kinds: str) -> list[str]:
+        return [topic for topic, type_name in self.types.items() if type_name in kinds]
+
+
+def is_bag(path: Path) -> bool:
+    """Whether a path looks like a bag: a file of its kinds, or a folder with its metadata or such a file."""
+    kinds = (".mcap", ".db3", ".bag")
+    return path.suffix in kinds or (path.is_dir() and any(p.suffix in kinds for p in path.iterdir()))
+
+
+def _encoding(message: Any) -> str:
+    return str(getattr(message, "encoding", "") or message.format.partition(";")[0])
+
+
+def _stream(topic: str) -> str:
+    """Of a librealsense topic, its stream: `/device_0/sensor_1/Color_0/image/data` and `…/tf/0` have the same."""
+    return topic.rsplit("/", 2)[0]

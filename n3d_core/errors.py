@@ -29,6 +29,10 @@ class DepthError(N3DError):
     """A depth image has the wrong shape, unit or encoding, or holds no valid pixel."""
 
 
+class TransformError(N3DError):
+    """A transform between two frames is not known at the image's stamp."""
+
+
 class BagError(N3DError):
     """A bag is missing, damaged, or holds no RGB-D camera."""
 

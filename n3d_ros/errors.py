@@ -26,7 +26,7 @@ class ReplacedError(core.N3DError):
     """A newer query took the place of this one."""
 
 
-class TransformError(core.N3DError):
+class TransformError(core.TransformError):
     """TF has no transform between two frames at the image's stamp."""
 
 

@@ -190,6 +190,11 @@ class GroundingParameters(CheckedParameters):
         return self.refine != "none"
 
     @property
+    def depth_unit(self) -> str:
+        """What depth values mean, as `DepthUnit.parse` takes it; empty: by their encoding."""
+        return f"{self.units_per_metre:g}" if self.units_per_metre > 0 else ""
+
+    @property
     def depth_limits(self) -> DepthLimits:
         """What a depth pixel must satisfy to count."""
         return DepthLimits(near=self.min_depth, far=self.max_depth, unit_is_given=self.units_per_metre > 0)

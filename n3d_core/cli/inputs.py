@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,16 +17,19 @@ from n3d_core.depth.monocular import load_monocular
 from n3d_core.errors import CameraError, ConfigError, DepthError
 from n3d_core.geometry.boxes import rotation_of
 from n3d_core.geometry.camera import Camera
+from n3d_core.geometry.camera_file import EXAMPLE, CameraFile, read_camera, read_pose
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder, Truth
 from n3d_core.geometry.image_file import read_color
+from n3d_core.geometry.lens import DISTORTION_POLICIES, Lens
 from n3d_core.geometry.registration import register_depth
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FARTHEST = 1000.0  # metres; for sources that say themselves what they do not see
-_ONLY_FILES = ("depth", "depth_unit", "camera", "fov", "depth_camera", "depth_to_color", "mono")
+_ONLY_FILES = ("depth", "depth_unit", "camera", "fov", "depth_camera", "depth_to_color", "mono", "distortion")
+_POSE = "--depth-to-color"
 
 
 @dataclass(frozen=True)
@@ -45,30 +50,63 @@ class CommandInput:
 
 def add_frame_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that `read_input` reads; the same for every command."""
-    parser.add_argument("image", type=Path, metavar="IMAGE", help="colour image (PNG, JPEG …), or a frame folder")
+    parser.add_argument("image", type=Path, metavar="IMAGE", help="colour image (PNG, JPEG …), frame folder or bag")
     group = parser.add_argument_group("depth and camera of an image")
     group.add_argument("--depth", type=Path, metavar="FILE", help="PNG, TIFF, NPY, NPZ, EXR, or a reference point map")
     group.add_argument(
         "--depth-unit",
         metavar="UNIT",
-        help="mm, m, tum, sun, or raw values a metre; by default 16-bit files are mm and floats m",
+        help="mm, m, tum, sun, raw values a metre (10000), or both (sun:10000); by default what the camera file says, "
+        "else 16-bit files are mm and floats m",
     )
-    group.add_argument("--camera", type=Path, metavar="YAML", help="intrinsics of the colour image (ROS camera info)")
-    group.add_argument("--fov", type=float, metavar="DEG", help="horizontal field of view, where no YAML is at hand")
-    group.add_argument("--depth-camera", type=Path, metavar="YAML", help="intrinsics of depth, if it is not registered")
     group.add_argument(
-        "--depth-to-color",
-        type=float,
-        nargs=7,
-        metavar=("X", "Y", "Z", "QX", "QY", "QZ", "QW"),
-        help="pose of the depth camera in the colour camera's optical frame (metres, quaternion)",
+        "--camera",
+        metavar="FILE|FX,FY,CX,CY",
+        help="intrinsics of the colour image: ROS camera info, a 3x3 matrix (text, .npy, JSON), JSON of Open3D, "
+        "record3d, BOP or RealSense, a .mat, or four numbers in pixels",
+    )
+    group.add_argument(
+        "--fov", type=float, metavar="DEG", help="horizontal field of view, where no intrinsics are known"
+    )
+    group.add_argument(
+        "--distortion",
+        choices=DISTORTION_POLICIES,
+        help="of an image whose camera file has distortion: rectify it (default); it is rectified already (P is used); "
+        "refuse it",
+    )
+    group.add_argument(
+        "--depth-camera", metavar="FILE|FX,FY,CX,CY", help="intrinsics of depth, where it is not registered to colour"
+    )
+    group.add_argument(
+        _POSE,
+        metavar="X Y Z QX QY QZ QW|FILE",
+        help="pose of the depth camera in the colour camera's optical frame (metres, quaternion), or a file with the "
+        "4x4 matrix that takes depth's points to colour's",
     )
     group.add_argument(
         "--mono", metavar="MODEL", help="estimate depth: indoor, outdoor, moge, or the folder of a depth model"
     )
     group.add_argument("--min-depth", type=float, metavar="M", help="nearest depth that counts (0.05)")
     group.add_argument("--max-depth", type=float, metavar="M", help="farthest depth that counts (sensors: 20)")
-    parser.add_argument("--frame", type=int, default=0, metavar="N", help="which frame of a folder, from 0")
+    parser.add_argument("--frame", type=int, default=0, metavar="N", help="which frame of a folder or bag, from 0")
+
+    parse = parser.parse_known_args
+
+    def parse_known_args(args: Any = None, namespace: Any = None) -> Any:
+        return parse(_join_pose(sys.argv[1:] if args is None else args), namespace)
+
+    parser.parse_known_args = parse_known_args  # type: ignore[method-assign]
+
+
+def _join_pose(arguments: Sequence[str]) -> list[str]:
+    """Makes one argument of the seven numbers after --depth-to-color: argparse takes seven or one, but not either."""
+    if _POSE not in arguments:
+        return list(arguments)
+    at = list(arguments).index(_POSE)
+    numbers = arguments[at + 1 : at + 8]
+    if len(numbers) < 7 or not all(map(_is_number, numbers)):
+        return list(arguments)
+    return [*arguments[:at], f"{_POSE}={' '.join(numbers)}", *arguments[at + 8 :]]
 
 
 def read_input(args: argparse.Namespace) -> CommandInput:
@@ -77,90 +115,159 @@ def read_input(args: argparse.Namespace) -> CommandInput:
     Raises:
         N3DError: naming the file or option that does not fit, and what to do.
     """
+    from n3d_core.bag import is_bag
+
+    if is_bag(args.image):
+        return _from_bag(args)
     if args.image.is_dir():
         return _from_folder(args)
-    color = read_color(args.image)
+    color = read_color(args.image, upright=args.depth is None and args.camera is None)
     height, width = color.shape[:2]
-    camera = _camera(args, width, height)
+    given, lens = _lens(args, width, height)
+    if lens is not None:
+        color = np.ascontiguousarray(lens.rectify(color))
+    camera = None if lens is None else lens.camera
     if args.depth is None:
         return _monocular(args, color, camera)
-    depth_camera: Camera | None
     if is_point_map(args.depth):
         depth, depth_camera = read_point_map(args.depth)
         camera = camera or depth_camera.resized(width, height)  # point maps are made at a reduced size
-        far, source = _FARTHEST, f"{args.depth} (point map)"
-    else:
-        depth, depth_camera = read_depth(args.depth, args.depth_unit), _read_camera(args.depth_camera)
-        far, source = DepthLimits.far, str(args.depth)
-    if camera is None:
-        raise CameraError("no camera is given: --camera YAML (ROS camera info) or --fov DEGREES is wanted")
-    depth = _registered(args, depth, depth_camera, camera)
-    return CommandInput(Frame(color, depth, camera), None, _limits(args, far), source)
+        depth = register_depth(depth, depth_camera, camera)
+        return CommandInput(Frame(color, depth, camera), None, _limits(args, _FARTHEST), f"{args.depth} (point map)")
+    if lens is None:
+        raise CameraError(f"no camera is given, {EXAMPLE}, or --fov DEGREES")
+    unit = args.depth_unit
+    if unit is None and given is not None and given.units_per_metre and not str(args.depth).endswith((".npy", ".npz")):
+        unit = f"{given.units_per_metre:g}"
+        _say(f"depth is read as {unit} values a metre, as {args.camera} says")
+    depth = _registered(args, read_depth(args.depth, unit), lens)
+    limits = _limits(args, DepthLimits.far, unit_is_given=unit is not None)
+    return CommandInput(Frame(color, depth, lens.camera), None, limits, str(args.depth))
 
 
 def _from_folder(args: argparse.Namespace) -> CommandInput:
-    given = [f"--{name.replace('_', '-')}" for name in _ONLY_FILES if getattr(args, name) is not None]
-    if given:
-        options = ", ".join(given)
-        raise ConfigError(f"{args.image} is a frame folder, which has its own depth and camera: leave out {options}")
+    _refuse_files(args, "a frame folder")
     folder = FrameFolder(args.image)
     if not 0 <= args.frame < len(folder):
-        raise ConfigError(f"{args.image}: --frame {args.frame} is not one of 0..{len(folder) - 1}")
+        raise ConfigError(f"{args.image}: --frame must be one of 0..{len(folder) - 1}; got {args.frame}")
     frame, truth = folder.frame(args.frame), folder.truth(args.frame)
-    return CommandInput(frame, truth, _limits(args, DepthLimits.far), f"{args.image}, frame {args.frame}")
+    limits = _limits(args, DepthLimits.far, unit_is_given=folder.unit_is_given)
+    return CommandInput(frame, truth, limits, f"{args.image}, frame {args.frame}")
+
+
+def _from_bag(args: argparse.Namespace) -> CommandInput:
+    from n3d_core.bag import Bag
+    from n3d_core.messages.assembly import Door
+
+    _refuse_files(args, "a bag", but=("distortion", "depth_unit"))
+    bag = Bag(args.image)
+    names = bag.rgbd_topics()
+    times = [(color, depth) for color, depth in bag.frame_times(names) if depth is not None]
+    if not 0 <= args.frame < len(times):
+        raise ConfigError(
+            f"{args.image}: --frame must be one of 0..{len(times) - 1} (colour with depth); got {args.frame}"
+        )
+    color_ns, depth_ns = times[args.frame]
+    door = Door(args.distortion or "rectify", depth_unit=args.depth_unit or "")
+    frame = bag.frame(names, color_ns, depth_ns, door)
+    limits = _limits(args, DepthLimits.far, unit_is_given=args.depth_unit is not None)
+    return CommandInput(frame, None, limits, f"{args.image} {names.depth}, frame {args.frame}")
+
+
+def _refuse_files(args: argparse.Namespace, what: str, but: Sequence[str] = ()) -> None:
+    given = [
+        f"--{name.replace('_', '-')}" for name in _ONLY_FILES if name not in but and getattr(args, name) is not None
+    ]
+    if given:
+        raise ConfigError(f"{args.image} is {what}, which has its own depth and camera: leave out {', '.join(given)}")
 
 
 def _monocular(args: argparse.Namespace, color: NDArray[np.uint8], camera: Camera | None) -> CommandInput:
     if args.mono is None:
-        raise DepthError("no depth is given: --depth FILE, or --mono indoor|outdoor|FOLDER to estimate it, is wanted")
+        raise DepthError(
+            "no depth is given, as in --depth depth.png, or --mono indoor (outdoor, moge, a folder) to estimate it"
+        )
     model = load_monocular(args.mono)
     seen = model.estimate(color, camera)
     limits = _limits(args, min(model.far, _FARTHEST))
     return CommandInput(Frame(color, seen.depth, seen.camera), None, limits, model.name)
 
 
-def _camera(args: argparse.Namespace, width: int, height: int) -> Camera | None:
+def _lens(args: argparse.Namespace, width: int, height: int) -> tuple[CameraFile | None, Lens | None]:
     if args.camera is not None and args.fov is not None:
         raise ConfigError("--camera and --fov both give the intrinsics: leave one out")
     if args.fov is not None:
-        return Camera.from_fov(args.fov, width, height)
-    camera = _read_camera(args.camera)
-    if camera is not None and (camera.width, camera.height) != (width, height):
+        return None, Lens(Camera.from_fov(args.fov, width, height))
+    if args.camera is None:
+        return None, None
+    given = read_camera(args.camera, width, height, args.frame)
+    camera = given.camera
+    if (camera.width, camera.height) != (width, height):
         raise CameraError(
             f"{args.camera} is for {camera.width}x{camera.height} and {args.image} is {width}x{height}: "
             "the intrinsics of this image are wanted"
         )
-    return camera
+    return given, given.lens(args.distortion or "rectify")
 
 
-def _read_camera(path: Path | None) -> Camera | None:
-    return None if path is None else Camera.from_yaml(path)
-
-
-def _registered(
-    args: argparse.Namespace, depth: NDArray[np.float32], depth_camera: Camera | None, camera: Camera
-) -> NDArray[np.float32]:
-    """Depth as the colour camera would have measured it; unchanged where the two are one."""
-    if depth_camera is None:
+def _registered(args: argparse.Namespace, depth: NDArray[np.float32], lens: Lens) -> NDArray[np.float32]:
+    """Depth as the rectified colour camera would have measured it."""
+    camera, (height, width) = lens.camera, depth.shape
+    if args.depth_camera is None:
         if args.depth_to_color is not None:
             raise ConfigError("--depth-to-color is given without --depth-camera: registration needs both cameras")
-        if depth.shape != (camera.height, camera.width):
+        if (width, height) == (camera.width, camera.height):
+            return lens.rectify(depth, nearest=True)
+        if abs(width * camera.height - height * camera.width) > 0.01 * width * camera.height or lens.model:
             raise DepthError(
-                f"{args.depth} is {depth.shape[1]}x{depth.shape[0]} and the colour camera "
-                f"{camera.width}x{camera.height}: give depth's own intrinsics with --depth-camera YAML, so that it can "
-                "be registered"
+                f"{args.depth} is {width}x{height} and the colour camera {camera.width}x{camera.height}: give depth's "
+                "own intrinsics, as in --depth-camera depth.yaml, so that it can be registered"
             )
-        return depth
+        _say(
+            f"depth is {width}x{height} and colour {camera.width}x{camera.height}: taken as the same view at another "
+            "size, with the intrinsics scaled (else give --depth-camera)"
+        )
+        return register_depth(depth, camera.resized(width, height), camera)
+    given = read_camera(args.depth_camera, width, height, args.frame, role="depth")
+    own = given.lens(args.distortion or "rectify")
+    depth = own.rectify(depth, nearest=True)
     if args.depth_to_color is None:
-        return register_depth(depth, depth_camera, camera)
-    x, y, z, *turn = args.depth_to_color
+        return register_depth(depth, own.camera, camera)
+    matrix = _pose(args.depth_to_color)
+    return register_depth(depth, own.camera, camera, matrix[:3, :3], matrix[:3, 3])
+
+
+def _pose(text: str) -> NDArray[np.float64]:
+    """The 4x4 matrix of seven numbers, or of a file."""
+    numbers = text.replace(",", " ").split()
+    if len(numbers) != 7 or not all(map(_is_number, numbers)):
+        if not Path(text).is_file():
+            raise ConfigError(
+                f"{_POSE} must be seven numbers, as in {_POSE} 0.015 0 0 0 0 0 1 (x y z qx qy qz qw), or a file with a "
+                f"4x4 matrix; got {text!r}"
+            )
+        return read_pose(text)
+    x, y, z, *turn = map(float, numbers)
     length = float(np.linalg.norm(turn))
     if not abs(length - 1) < 0.01:
-        raise ConfigError(f"--depth-to-color: the quaternion {turn} has length {length:.3f}; 1 is wanted")
+        raise ConfigError(f"{_POSE}: the quaternion {turn} has length {length:.3f}; 1 is wanted")
     qx, qy, qz, qw = (v / length for v in turn)
-    return register_depth(depth, depth_camera, camera, rotation_of((qx, qy, qz, qw)), np.array([x, y, z]))
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = rotation_of((qx, qy, qz, qw)), (x, y, z)
+    return matrix
 
 
-def _limits(args: argparse.Namespace, far: float) -> DepthLimits:
+def _is_number(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
+
+
+def _limits(args: argparse.Namespace, far: float, unit_is_given: bool = False) -> DepthLimits:
     near = DepthLimits.near if args.min_depth is None else args.min_depth
-    return DepthLimits(near=near, far=far if args.max_depth is None else args.max_depth)
+    return DepthLimits(near, far if args.max_depth is None else args.max_depth, unit_is_given=unit_is_given)
+
+
+def _say(note: str) -> None:
+    print(f"n3d: {note}", file=sys.stderr)

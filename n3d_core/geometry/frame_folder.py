@@ -23,6 +23,7 @@ from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.image_file import decode_image, read_bytes, read_color
+from n3d_core.geometry.transforms import CameraPose
 
 _PICTURES = (".color.png", ".color.jpg", ".color.jpeg")
 MAX_NUMBER = 1e9  # in truth files: anything larger is no length, pixel or count
@@ -83,24 +84,6 @@ class Truth:
         return cls(objects, **asked)
 
 
-@dataclass(frozen=True)
-class CameraPose:
-    """Where a camera was: `camera_to_map` [4, 4] takes points of the optical frame to the map (z up, metres).
-
-    Raises:
-        CameraError: if it is no rigid transform.
-    """
-
-    stamp_ns: int
-    camera_to_map: NDArray[np.float64]
-
-    def __post_init__(self) -> None:
-        m = self.camera_to_map
-        rigid = m.shape == (4, 4) and np.isfinite(m).all() and np.allclose(m[3], (0, 0, 0, 1), atol=1e-6)
-        if not (rigid and np.allclose(m[:3, :3] @ m[:3, :3].T, np.eye(3), atol=1e-2) and np.linalg.det(m[:3, :3]) > 0):
-            raise CameraError(f"camera pose {np.round(m, 3).tolist()}: a rotation and a translation [4, 4] are wanted")
-
-
 class FrameFolder:
     """Reads a frame folder; frames are numbered by their file names' order.
 
@@ -117,7 +100,9 @@ class FrameFolder:
         if not self.names:
             raise ImageError(f"{self.path}: no frame found; files named 000000.color.png, 000000.depth.png are wanted")
         self.camera = Camera.from_yaml(self.path / "camera.yaml")
-        self.units_per_metre = _units_per_metre(self.path / "camera.yaml")
+        units = _units_per_metre(self.path / "camera.yaml")
+        self.unit_is_given = units is not None
+        self.units_per_metre = units or 1000.0
 
     def __len__(self) -> int:
         return len(self.names)
@@ -179,11 +164,11 @@ def write_frame(
     _write_png(root / f"{index:06d}.color.png", cv2.cvtColor(frame.color, cv2.COLOR_RGB2BGR))
 
 
-def _units_per_metre(path: Path) -> float:
-    units = yaml.safe_load(path.read_text()).get("units_per_metre", 1000.0)
-    if not (_is_number(units) and units > 0):
+def _units_per_metre(path: Path) -> float | None:
+    units = yaml.safe_load(path.read_text()).get("units_per_metre")
+    if units is not None and not (_is_number(units) and units > 0):
         raise CameraError(f"{path}: units_per_metre must be a positive number; got {units!r}")
-    return float(units)
+    return None if units is None else float(units)
 
 
 def read_depth_png(path: str | Path) -> NDArray[np.uint16]:

@@ -40,22 +40,22 @@ class RgbdMessages:
 
 
 def is_rectified(topic: str) -> bool:
-    """Whether images of a topic are rectified by its name, as image_proc and drivers name them (`image_rect…`).
+    """Whether images of a topic are rectified by its name: `image_rect…` of image_proc, `rect/image` of ZED.
 
     Their camera info still holds D and K of the raw image: P is the matrix of what is published.
     """
-    return any(part.startswith("image_rect") for part in topic.split("/"))
+    return any(part.startswith("image_rect") or part == "rect" for part in topic.split("/"))
 
 
 @dataclass(frozen=True)
 class Door:
-    """How messages are read: the parameters `distortion`, `depth_registration` and `units_per_metre` (0: by encoding),
-    and what estimates depth, if any."""
+    """How messages are read: the parameters `distortion` and `depth_registration`, what estimates depth, and the unit
+    of depth as `DepthUnit.parse` takes it (empty: by its encoding)."""
 
     distortion: str = "rectify"
     registration: str = "auto"
     estimate: DepthEstimator | None = None
-    units_per_metre: float = 0.0
+    depth_unit: str = ""
 
 
 class DepthEstimator(Protocol):
@@ -110,7 +110,7 @@ def assemble_color(messages: RgbdMessages, door: Door) -> ColorImage:
             f"colour image is stamped {header.stamp.sec} s and {header.stamp.nanosec} ns: a time from 1970 on with "
             "less than a second of nanoseconds is wanted; the driver's stamps are broken"
         )
-    return ColorImage(lens.rectify(color), lens, _nanoseconds(header.stamp), header.frame_id)
+    return ColorImage(lens.rectify(color), lens, nanoseconds_of(header.stamp), header.frame_id)
 
 
 def assemble_frame(messages: RgbdMessages, door: Door, look_up: TransformLookup) -> Frame:
@@ -153,7 +153,7 @@ def _measured(
     look_up: TransformLookup,
 ) -> NDArray[np.float32]:
     """The depth image [H, W] as the rectified colour camera would have measured it."""
-    depth = depth_array(image, door.units_per_metre)
+    depth = depth_array(image, door.depth_unit)
     if _is_registered(messages, image, color_size, depth.shape, door):
         return lens.rectify(depth, nearest=True)
     return _register(messages, image, depth, lens, door, look_up)
@@ -167,7 +167,14 @@ def needs_depth_info(color: Any, depth: Any, registration: str) -> bool:
     return None in sizes or sizes[0] != sizes[1] or not _same_frame(color, depth)
 
 
-def _nanoseconds(stamp: Any) -> int:
+def _same_lens(messages: RgbdMessages) -> bool:
+    """Whether the camera infos of colour and depth could be of one image: librealsense gives its streams one frame."""
+    color, depth = (np.asarray(getattr(m, "k", getattr(m, "K", None))) for m in (messages.info, messages.depth_info))
+    return bool(np.allclose(color, depth, rtol=0.05))
+
+
+def nanoseconds_of(stamp: Any) -> int:
+    """A stamp in nanoseconds."""
     return int(stamp.sec) * _SECOND + int(stamp.nanosec)
 
 
@@ -190,7 +197,7 @@ def _is_registered(
     if door.registration == "aligned":
         return True
     if same_size and _same_frame(messages.color, image) and door.registration == "auto":
-        return True
+        return messages.depth_info is None or _same_lens(messages)
     if messages.depth_info is None:
         frames = f"depth is in frame {image.header.frame_id!r} and colour in {messages.color.header.frame_id!r}"
         raise DepthError(
@@ -221,5 +228,5 @@ def _register(
     source, target = image.header.frame_id, messages.color.header.frame_id
     if source in ("", target):
         return register_depth(depth, camera, lens.camera)
-    rotation, translation = look_up(target, source, _nanoseconds(messages.color.header.stamp))
+    rotation, translation = look_up(target, source, nanoseconds_of(messages.color.header.stamp))
     return register_depth(depth, camera, lens.camera, rotation, translation)

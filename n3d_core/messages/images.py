@@ -76,16 +76,16 @@ def color_array(message: Any) -> NDArray[np.uint8]:
     )
 
 
-def depth_array(message: Any, units_per_metre: float = 0.0) -> NDArray[np.float32]:
+def depth_array(message: Any, depth_unit: str = "") -> NDArray[np.float32]:
     """Depth float32 [H, W] in metres along the optical z axis, NaN where there is no measurement.
 
     Args:
-        units_per_metre: raw values a metre; 0: what the encoding says (REP 118).
+        depth_unit: as `DepthUnit.parse` takes it; empty: what the encoding says (REP 118).
 
     Raises:
         DepthError: if the header and the data disagree, or the encoding is not a depth encoding of REP 118.
     """
-    unit = DepthUnit.parse(f"{units_per_metre:g}") if units_per_metre > 0 else None
+    unit = DepthUnit.parse(depth_unit) if depth_unit else None
     if is_compressed(message):
         return decode_depth(bytes(_memory(message, DepthError)), message.format, unit)
     if message.encoding not in _DEPTH:

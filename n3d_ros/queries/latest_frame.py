@@ -180,7 +180,7 @@ class LatestFrame:
         return (self.clock.now().nanoseconds - nanoseconds_of(messages.color.header.stamp)) / 1e6
 
     def _door(self, parameters: GroundingParameters) -> Door:
-        return Door(parameters.distortion, parameters.depth_registration, self.estimate, parameters.units_per_metre)
+        return Door(parameters.distortion, parameters.depth_registration, self.estimate, parameters.depth_unit)
 
     def _wait(self, parameters: GroundingParameters, cancelled: Callable[[], bool]) -> RgbdMessages:
         deadline = time.monotonic() + parameters.image_timeout

@@ -16,6 +16,7 @@ from n3d_core import N3D
 from n3d_core.cli import COMMANDS, main
 from n3d_core.cli.inputs import add_frame_arguments, read_input
 from n3d_core.cli.query import true_boxes, true_overlaps
+from n3d_core.errors import CameraError
 from n3d_core.geometry import Box3D, Camera
 from n3d_core.geometry.frame_folder import FrameFolder, TrueObject, Truth
 
@@ -46,6 +47,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small.to_yaml(folder / "small.yaml")
     half = cv2.resize(frame.depth, (small.width, small.height), interpolation=cv2.INTER_NEAREST)
     np.save(folder / "small.npy", half)
+    np.save(folder / "wide.npy", half[:100])
     return folder
 
 
@@ -129,6 +131,89 @@ def test_extrinsics_move_depth_to_where_the_colour_camera_sees_it(files: Path, t
     assert np.nonzero(near)[0][0] == pytest.approx(60 + shift, abs=1)
 
 
+def test_a_4x4_file_says_the_same_as_seven_numbers(files: Path, tmp_path: Path) -> None:
+    pose = tmp_path / "pose.txt"
+    pose.write_text("# depth to color\n1 0 0 0.1\n0 1 0 -0.02\n0 0 1 0.03\n0 0 0 1\n")
+    arguments = [str(files / "color.png"), "--camera", str(files / "camera.yaml"), "--depth", str(files / "small.npy")]
+    arguments += ["--depth-camera", str(files / "small.yaml"), "--depth-to-color"]
+    by_file = read_input(parsed(*arguments, str(pose))).frame.depth
+    by_numbers = read_input(parsed(*arguments, *["0.1", "-0.02", "0.03", "0", "0", "0", "1"])).frame.depth
+    np.testing.assert_array_equal(by_file, by_numbers)
+
+
+def test_depth_of_the_same_ratio_is_scaled_and_that_is_said(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [str(files / "color.png"), "--camera", str(files / "camera.yaml"), "--depth", str(files / "small.npy")]
+    scaled = read_input(parsed(*arguments)).frame.depth
+    assert "320x240 and colour 640x480: taken as the same view" in capsys.readouterr().err
+    named = read_input(parsed(*arguments, "--depth-camera", str(files / "small.yaml"))).frame.depth
+    np.testing.assert_array_equal(scaled, named)
+
+
+def test_distortion_is_rectified_taken_as_rectified_or_refused(files: Path, tmp_path: Path) -> None:
+    text = (files / "camera.yaml").read_text()
+    curved = tmp_path / "curved.yaml"
+    curved.write_text(text.replace("[0.0, 0.0, 0.0, 0.0, 0.0]", "[-0.2, 0.05, 0.0, 0.0, 0.0]"))
+    image = [str(files / "color.png"), "--depth", str(files / "depth.png"), "--camera"]
+    plain = read_input(parsed(*image, str(files / "camera.yaml"))).frame
+    rectified = read_input(parsed(*image, str(curved))).frame
+    assert not np.array_equal(rectified.color, plain.color)
+    assert rectified.camera == plain.camera
+    np.testing.assert_array_equal(
+        read_input(parsed(*image, str(curved), "--distortion", "rectified")).frame.color, plain.color
+    )
+    with pytest.raises(CameraError, match="'refuse'"):
+        read_input(parsed(*image, str(curved), "--distortion", "refuse"))
+
+
+def test_the_unit_that_a_camera_file_tells_is_used_and_said_and_an_option_goes_before_it(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    camera = Camera.from_yaml(files / "camera.yaml")
+    bop = tmp_path / "camera.json"
+    bop.write_text(json.dumps({"fx": camera.fx, "fy": camera.fy, "cx": camera.cx, "cy": camera.cy, "depth_scale": 0.1}))
+    image = [str(files / "color.png"), "--depth", str(files / "depth.png"), "--camera", str(bop)]
+    tenths = read_input(parsed(*image))
+    assert "10000 values a metre" in capsys.readouterr().err
+    assert tenths.limits.unit_is_given
+    whole = read_input(parsed(*image, "--depth-unit", "mm"))
+    np.testing.assert_allclose(whole.frame.depth, tenths.frame.depth * 10, rtol=1e-5)
+
+
+SHARED = Path(__file__).parents[3] / "shared/data"
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real RGB-D images are not at {SHARED}")
+@pytest.mark.parametrize(
+    ("arguments", "fx", "median"),
+    [
+        ("graspnet/color.png --depth graspnet/depth.png --camera graspnet/meta.mat", 631.5, 0.451),
+        ("lingbot/rgb.jpg --depth lingbot/raw_depth.png --camera lingbot/intrinsics.txt", 461.3, 1.037),
+        (
+            "posecnn/000001-color.png --depth posecnn/000001-depth.png --camera 1066.8,1067.5,312.99,241.31 "
+            "--depth-unit 10000",
+            1066.8,
+            0.964,
+        ),
+        (
+            "apc_unregistered/frame-000000.color.png --depth apc_unregistered/frame-000000.depth.png --depth-unit "
+            "sun:10000 --camera apc_unregistered/cam.info.txt --depth-camera apc_unregistered/cam.info.txt "
+            "--depth-to-color apc_unregistered/cam.info.txt",
+            615.2,
+            0.601,
+        ),
+        ("realsense/single_depth_color_640x480.bag", 613.2, 1.503),
+    ],
+)
+def test_public_pictures_are_read_as_their_owners_wrote_them(
+    arguments: str, fx: float, median: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(SHARED)
+    found = read_input(parsed(*arguments.split()))
+    assert found.frame.camera.fx == pytest.approx(fx, abs=0.1)
+    assert float(np.nanmedian(found.frame.depth)) == pytest.approx(median, abs=0.03)
+    assert found.frame.camera.doubts == ()
+
+
 def test_a_point_map_brings_its_own_camera(tmp_path: Path) -> None:
     k = np.array([[0.9, 0, 0.5], [0, 1.2, 0.5], [0, 0, 1]])
     cloud = np.dstack([np.zeros((30, 40)), np.zeros((30, 40)), np.full((30, 40), 42.0), np.ones((30, 40))])
@@ -148,8 +233,8 @@ ERRORS = {
     "no camera": (["color.png", "--depth", "depth.png"], "no camera is given"),
     "two cameras": ([*DEPTH, "--camera", "camera.yaml"], "leave one out"),
     "wrong camera": (["color.png", "--depth", "depth.png", "--camera", "small.yaml"], "and color.png is 640x480"),
-    "other size": (SMALL, "--depth-camera YAML"),
-    "unit": ([*DEPTH, "--depth-unit", "feet"], "depth unit 'feet'"),
+    "other size": (["color.png", "--fov", "60", "--depth", "wide.npy"], "--depth-camera depth.yaml"),
+    "unit": ([*DEPTH, "--depth-unit", "feet"], "got 'feet'"),
     "field of view": (["color.png", "--fov", "200", "--depth", "depth.png"], "field of view of 200"),
     "limits": ([*DEPTH, "--min-depth", "5", "--max-depth", "1"], "near < far"),
     "transform": ([*DEPTH, "--depth-to-color", *"0000001"], "without --depth-camera"),
@@ -177,7 +262,7 @@ def test_a_folder_takes_no_files_and_its_frames_are_counted(capsys: pytest.Captu
     assert main(["ground", str(FRAMES), "mug", "--depth", "a.png"]) == 1
     assert "leave out --depth" in capsys.readouterr().err
     assert main(["ground", str(FRAMES), "mug", "--frame", "99"]) == 1
-    assert "--frame 99 is not one of 0.." in capsys.readouterr().err
+    assert "--frame must be one of 0..2; got 99" in capsys.readouterr().err
 
 
 def test_results_that_cannot_be_kept_are_found_before_the_model_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
+from n3d_core.depth import DepthUnit
 from n3d_core.geometry import Camera
+from n3d_core.geometry.image_file import read_color
 from training.lift import masks
-from training.lift.lift_config import SourceConfig
+from training.lift.lift_config import LiftConfig, OutputConfig, SourceConfig
 from training.lift.object_mask import ObjectMask
+from training.lift.observation import check_depth, observe
 from training.lift.problems import ImageProblem, SourceError
 from training.lift.record import Problems, Record, safe_key
 from training.lift.sources import read_source
@@ -205,9 +210,10 @@ def test_open3d_pairs_take_their_intrinsics_and_the_boxes_of_a_coco_file(tmp_pat
     assert problems.counts == {"depth_missing": 1}
 
 
-def test_sunrgbd_frames_with_polygons_gravity_and_rotated_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".JPG"])
+def test_sunrgbd_frames_with_polygons_gravity_and_rotated_bits(tmp_path: Path, suffix: str) -> None:
     frame = tmp_path / "kv1" / "b3do" / "img_1"
-    picture(frame / "image" / "i.jpg")
+    picture(frame / "image" / f"i{suffix}")
     picture(frame / "depth_bfx" / "i.png")
     (frame / "intrinsics.txt").write_text("30 0 19.5\n0 31 14.5\n0 0 1\n")
     tilt = np.radians(20)
@@ -367,3 +373,73 @@ def test_sunrgbd_polygons_without_points_or_names_cost_only_themselves(tmp_path:
     (record,) = read(problems, kind="sunrgbd", images=str(tmp_path))
     assert [a.id for a in record.annotations] == ["1"]
     assert problems.counts == {"annotation_damaged": 3}
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e300"])
+def test_a_box_of_no_pixels_costs_itself_and_not_its_shard(tmp_path: Path, number: str) -> None:
+    coco_json(tmp_path / "i.json", [entry(1), entry(2)])
+    text = (tmp_path / "i.json").read_text()
+    (tmp_path / "i.json").write_text(text.replace('"bbox": [10, 5', f'"bbox": [{number}, 5', 1))
+    picture(tmp_path / "folder/a.png")
+    objects = f'[{{"label": "mug", "box": [1, 2, {number}, 9]}}, {{"label": "can", "box": [1, 2, 8, 9]}}]'
+    (tmp_path / "folder/a.json").write_text(f'{{"objects": {objects}}}')
+    for settings in (
+        {"kind": "coco", "images": "x", "annotations": str(tmp_path / "i.json")},
+        {"kind": "folder", "images": str(tmp_path / "folder")},
+    ):
+        problems = Problems()
+        (record,) = read(problems, **settings)
+        assert [a.id for a in record.annotations] == ["2" if settings["kind"] == "coco" else "1"]
+        assert problems.counts["annotation_damaged"] == 1
+
+
+def test_a_sidecar_camera_without_a_size_is_of_the_picture(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", 64, 48)
+    k = {"fx": 46.128, "fy": 46.152, "cx": 34.5, "cy": 24.2}  # a principal point off the middle
+    (tmp_path / "a.json").write_text(json.dumps({"objects": [], "camera": k}))
+    (record,) = read(kind="folder", images=str(tmp_path))
+    assert record.camera == Camera(64, 48, **k)
+
+
+def test_a_coco_file_with_depth_takes_its_camera_from_the_configuration(tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg")
+    (tmp_path / "depth").mkdir()
+    depth = np.tile(np.arange(900, 940, dtype=np.uint16), (30, 1))
+    cv2.imwrite(str(tmp_path / "depth/a.png"), depth)
+    coco_json(tmp_path / "i.json", [entry(1)])
+    source = SourceConfig(
+        "coco", str(tmp_path), str(tmp_path / "i.json"), depth=str(tmp_path / "depth"), camera="37.5,37.5,20.5,14.5"
+    )
+    (record,) = read_source(source, Problems())
+    seen = observe(record, LiftConfig(source, OutputConfig(str(tmp_path / "out"))))
+    assert (seen.camera, seen.camera_origin) == (Camera(40, 30, 37.5, 37.5, 20.5, 14.5), "given")
+    with pytest.raises(ImageProblem, match=r"source\.camera or source\.fov"):
+        observe(record, LiftConfig(replace(source, camera=""), OutputConfig(str(tmp_path / "out"))))
+
+
+def test_whole_centimetres_are_taken_where_the_unit_is_given_and_doubted_where_it_is_not(tmp_path: Path) -> None:
+    v, u = np.mgrid[:60, :80]
+    depth = DepthUnit.parse("mm").to_metres((np.round((1.2 + 0.012 * u + 0.008 * v) * 100) * 10).astype(np.uint16))
+    with pytest.raises(ImageProblem, match="whole centimetres"):
+        check_depth(depth, "a")
+    check_depth(depth, "a", unit_is_given=True)
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4, 6])
+def test_the_orientation_in_a_picture_turns_nothing(tmp_path: Path, orientation: int) -> None:
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[:32, :32] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    (tmp_path / "a.json").write_text(json.dumps({"objects": [{"label": "mug", "box": [1, 1, 30, 30]}]}))
+    source = SourceConfig("folder", str(tmp_path), fov=60, depth=str(tmp_path / "depth"))
+    (tmp_path / "depth").mkdir()
+    np.save(tmp_path / "depth/a.npy", np.full((64, 64), 1.5, np.float32))
+    (record,) = read_source(source, Problems())
+    color = observe(record, LiftConfig(source, OutputConfig(str(tmp_path / "out")))).color
+    for seen in (color, read_color(tmp_path / "a.jpg")):
+        assert seen[8, 8].min() > 200
+        assert seen[8, 56].max() < 50
+        assert seen[56, 8].max() < 50
+    assert read_color(tmp_path / "a.jpg", upright=True)[8, 8].max() < 50  # of a picture alone, on request

@@ -186,8 +186,8 @@ def test_rvl_depth_reads_back_and_a_cut_one_is_refused(seed):
 
 def test_depth_units_that_are_given_go_before_the_encoding():
     raw = np.array([[0, 1, 5000]], np.uint16)
-    np.testing.assert_allclose(depth_array(message(raw, "16UC1"), 10000), [[np.nan, 1e-4, 0.5]], rtol=1e-6)
-    np.testing.assert_allclose(depth_array(compressed_depth(raw, "16UC1"), 10000), [[np.nan, 1e-4, 0.5]], rtol=1e-6)
+    np.testing.assert_allclose(depth_array(message(raw, "16UC1"), "10000"), [[np.nan, 1e-4, 0.5]], rtol=1e-6)
+    np.testing.assert_allclose(depth_array(compressed_depth(raw, "16UC1"), "10000"), [[np.nan, 1e-4, 0.5]], rtol=1e-6)
     _, png = cv2.imencode(".png", raw)
     plain = CompressedImage(format="16UC1; png compressed ", data=png.tobytes())
     np.testing.assert_allclose(depth_array(plain), [[np.nan, 0.001, 5.0]], rtol=1e-6)

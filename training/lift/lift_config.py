@@ -31,6 +31,7 @@ class SourceConfig(Strict):
         classes: OpenImages' class descriptions.
         masks: OpenImages' folder of mask pictures; `mask_table` is its CSV.
         name: prefix of the sample keys; the kind where empty.
+        camera: intrinsics of all images that bring none: a file or `fx,fy,cx,cy` (see `n3d_core.geometry.camera_file`).
         fov: horizontal field of view in degrees of images whose intrinsics are not known; 0 lets the depth model say.
         depth: folder of depth images with the names of the images (PNG, TIFF, NPY, NPZ).
         depth_unit: `mm`, `m`, `tum`, `sun` or raw values a metre; empty takes what the kind or the file's type says.
@@ -45,6 +46,7 @@ class SourceConfig(Strict):
     masks: str = ""
     mask_table: str = ""
     name: str = ""
+    camera: str = ""
     fov: float = 0.0
     depth: str = ""
     depth_unit: str = ""

@@ -75,7 +75,7 @@ def read_picture(path: str, height: int, width: int) -> ObjectMask:
     Raises:
         ImageProblem: `mask_damaged` if the file cannot be read.
     """
-    image = cv2.imread(path, cv2.IMREAD_GRAYSCALE)
+    image = cv2.imread(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise ImageProblem("mask_damaged", f"{path}: cannot be read as a picture")
     if image.shape != (height, width):

@@ -15,9 +15,11 @@ from n3d_core.depth import suspect_unit
 from n3d_core.depth.files import read_depth
 from n3d_core.errors import CameraError, DepthError, ImageError, N3DError
 from n3d_core.geometry import Camera
+from n3d_core.geometry.camera_file import read_camera
 from n3d_core.geometry.frame import MAX_PIXELS
+from n3d_core.geometry.image_file import color_of
 from training.lift import masks
-from training.lift.lift_config import LiftConfig
+from training.lift.lift_config import LiftConfig, SourceConfig
 from training.lift.lifting import Candidate
 from training.lift.object_mask import ObjectMask
 from training.lift.problems import ImageProblem
@@ -80,16 +82,16 @@ def observe(record: Record, config: LiftConfig) -> Observation:
         raise ImageProblem("no_annotations", record.key)
     seen = _read(record, config.output.max_side)
     height, width = seen.color.shape[:2]
-    _set_camera(seen, config.source.fov, config.models.depth != "")
+    _set_camera(seen, config.source, config.models.depth != "")
     _read_masks(seen, record, height, width)
     if seen.depth is not None:
-        check_depth(seen.depth, record.key)
+        check_depth(seen.depth, record.key, bool(config.source.depth_unit))
     elif not config.models.depth:
         raise ImageProblem("depth_missing", f"{record.key}: no depth image, and models.depth is not set")
     return seen
 
 
-def check_depth(depth: NDArray[np.float32], key: str) -> None:
+def check_depth(depth: NDArray[np.float32], key: str, unit_is_given: bool = False) -> None:
     """Refuses depth [H, W] in metres that has no pixel or is implausible.
 
     Raises:
@@ -97,7 +99,7 @@ def check_depth(depth: NDArray[np.float32], key: str) -> None:
     """
     if not (depth > 0).any():
         raise ImageProblem("depth_corrupt", f"{key}: the depth image has no valid pixel")
-    if (suspicion := suspect_unit(depth)) is not None:
+    if (suspicion := suspect_unit(depth, unit_is_given)) is not None:
         raise ImageProblem("depth_unit", f"{key}: {suspicion.message}")
 
 
@@ -136,12 +138,13 @@ def _bytes(path: str) -> bytes:
 
 def _decode(data: bytes, path: str) -> NDArray[np.uint8]:
     _check_header(data, path)
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    if image is None:
-        raise ImageProblem("image_corrupt", f"{path}: cannot be decoded as an image")
+    try:
+        image = color_of(data, path)
+    except ImageError as error:
+        raise ImageProblem("image_corrupt", str(error)) from error
     if min(image.shape[:2]) < 16:
         raise ImageProblem("image_corrupt", f"{path}: {image.shape[1]}x{image.shape[0]} pixels is no photograph")
-    return np.ascontiguousarray(image[:, :, ::-1], np.uint8)
+    return image
 
 
 def _check_header(data: bytes, path: str) -> None:
@@ -201,21 +204,23 @@ def _png(color: NDArray[np.uint8]) -> bytes:
     return bytes(data.tobytes())
 
 
-def _set_camera(seen: Observation, fov: float, predicted: bool) -> None:
+def _set_camera(seen: Observation, source: SourceConfig, predicted: bool) -> None:
     height, width = seen.color.shape[:2]
     try:
-        if seen.record.camera is not None:
-            original = round(width / seen.scale[0]), round(height / seen.scale[1])
-            camera = seen.record.camera
+        original = round(width / seen.scale[0]), round(height / seen.scale[1])
+        camera = seen.record.camera or (read_camera(source.camera, *original).camera if source.camera else None)
+        if camera is not None:
             if abs(camera.width / camera.height - original[0] / original[1]) > 0.01:
                 raise ImageProblem(
                     "size_mismatch", f"{seen.record.key}: camera of {camera.width}x{camera.height}, image {original}"
                 )
             seen.camera = camera if (camera.width, camera.height) == (width, height) else camera.resized(width, height)
-        elif fov:
-            seen.camera, seen.camera_origin = Camera.from_fov(fov, width, height), "fov"
+        elif source.fov:
+            seen.camera, seen.camera_origin = Camera.from_fov(source.fov, width, height), "fov"
         elif not predicted or seen.depth is not None:
-            raise ImageProblem("camera_missing", f"{seen.record.key}: give source.fov, or a model that predicts it")
+            raise ImageProblem(
+                "camera_missing", f"{seen.record.key}: give source.camera or source.fov, or a model that predicts it"
+            )
     except CameraError as error:
         raise ImageProblem("camera_missing", f"{seen.record.key}: {error}") from error
 

@@ -95,7 +95,7 @@ class Sample:
         Raises:
             ShardError: if the picture's bytes are damaged.
         """
-        image = cv2.imdecode(np.frombuffer(self.image, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(self.image, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if image is None:
             raise ShardError(f"sample {self.key}: its picture cannot be decoded")
         return np.ascontiguousarray(image[:, :, ::-1], np.uint8)

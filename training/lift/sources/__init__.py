@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 
 from training.lift.lift_config import SourceConfig
-from training.lift.record import Problems, Record
+from training.lift.record import Annotation, Problems, Record
+
+_MOST_PIXELS = 1e6
 
 
 def read_source(config: SourceConfig, problems: Problems) -> Iterator[Record]:
@@ -22,12 +25,21 @@ def read_source(config: SourceConfig, problems: Problems) -> Iterator[Record]:
             problems.add("duplicate_id", record.key)
             continue
         seen.add(record.key)
+        record = replace(record, annotations=tuple(a for a in record.annotations if _is_sound(a, record, problems)))
         try:
             json.dumps(record.to_json(), ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
             problems.add("annotation_damaged", f"{record.image}: a text that is no UTF-8 ({error.reason})")
             continue
         yield record
+
+
+def _is_sound(annotation: Annotation, record: Record, problems: Problems) -> bool:
+    """Whether a box holds numbers that can be pixels; one that does not would cost its whole shard, at every run."""
+    sound = all(abs(value) < _MOST_PIXELS for value in annotation.box)  # not so for NaN
+    if not sound:
+        problems.add("annotation_damaged", f"{record.key}: box {annotation.box} of {annotation.label!r}")
+    return sound
 
 
 def _reader(config: SourceConfig, problems: Problems) -> Iterator[Record]:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from n3d_core.errors import CameraError
 from n3d_core.geometry import Camera
 from training.lift.lift_config import SourceConfig
@@ -60,7 +62,7 @@ def _sidecar(path: Path, problems: Problems) -> tuple[tuple[Annotation, ...], Ca
         data = json.loads(sidecar.read_text())
         annotations = tuple(_annotation(o, i, path.parent) for i, o in enumerate(data["objects"]))
         k = data.get("camera")
-        camera = _camera(k) if k else None
+        camera = _camera(k, path) if k else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, CameraError) as error:
         problems.add("annotation_damaged", f"{sidecar}: {type(error).__name__}: {error}")
         return (), None
@@ -83,6 +85,9 @@ def _annotation(entry: dict[str, Any], index: int, folder: Path) -> Annotation:
     )
 
 
-def _camera(k: dict[str, Any]) -> Camera:
-    width, height = int(k.get("width", 2 * k["cx"] + 1)), int(k.get("height", 2 * k["cy"] + 1))
-    return Camera(width, height, float(k["fx"]), float(k["fy"]), float(k["cx"]), float(k["cy"]))
+def _camera(k: dict[str, Any], picture: Path) -> Camera:
+    """Intrinsics of a sidecar; the size that it leaves out is the picture's."""
+    if not (k.get("width") and k.get("height")):
+        with Image.open(picture) as image:
+            k = {**k, "width": image.width, "height": image.height}
+    return Camera(int(k["width"]), int(k["height"]), *(float(k[name]) for name in ("fx", "fy", "cx", "cy"))).checked()

@@ -1,7 +1,8 @@
 """SUN RGB-D as published: one folder a frame with image, depth, intrinsics, gravity and polygons.
 
-`image/*.jpg`, `depth_bfx/*.png` (or `depth/`; the bits of each value are rotated left by three), `intrinsics.txt`,
-`extrinsics/*.txt` (3x4, turns the camera so that gravity points down) and `annotation2Dfinal/index.json` (LabelMe).
+`image/*.jpg` (or `.png`), `depth_bfx/*.png` (or `depth/`; the bits of each value are rotated left by three),
+`intrinsics.txt`, `extrinsics/*.txt` (3x4, turns the camera so that gravity points down) and
+`annotation2Dfinal/index.json` (LabelMe).
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ def read_sunrgbd(config: SourceConfig, problems: Problems) -> Iterator[Record]:
 
 
 def _record(frame: Path, root: Path, config: SourceConfig, problems: Problems) -> Record:
-    color = _only(frame / "image", ".jpg")
-    depth = _only(frame / "depth_bfx", ".png", frame / "depth")
+    color = _only(frame / "image", (".jpg", ".jpeg", ".png"))
+    depth = _only(frame / "depth_bfx", (".png",), frame / "depth")
     with Image.open(color) as image:
         width, height = image.size
     matrix = np.loadtxt(frame / "intrinsics.txt").reshape(-1)
@@ -50,11 +51,11 @@ def _record(frame: Path, root: Path, config: SourceConfig, problems: Problems) -
     )
 
 
-def _only(folder: Path, suffix: str, other: Path | None = None) -> Path:
-    files = sorted(folder.glob(f"*{suffix}")) or (sorted(other.glob(f"*{suffix}")) if other else [])
-    if not files:
-        raise FileNotFoundError(f"{folder}: no *{suffix}")
-    return files[0]
+def _only(folder: Path, suffixes: tuple[str, ...], other: Path | None = None) -> Path:
+    for place in (folder, other) if other else (folder,):
+        if files := sorted(p for p in place.glob("*") if p.suffix.lower() in suffixes):
+            return files[0]
+    raise FileNotFoundError(f"{folder}: no picture of the kind {', '.join(suffixes)}")
 
 
 def _down(frame: Path) -> tuple[float, float, float] | None:

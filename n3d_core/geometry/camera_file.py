@@ -1,0 +1,225 @@
+"""Intrinsics as people have them: ROS YAML, a 3x3 matrix in any file, JSON (Open3D, record3d, BOP, RealSense), MATLAB.
+
+All forms end as a `CameraFile`; what a form does not tell (the size, mostly) is taken from the picture.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from n3d_core.errors import CameraError, MissingDependencyError
+from n3d_core.geometry.camera import Camera
+from n3d_core.geometry.lens import Lens
+from n3d_core.geometry.transforms import CameraPose
+
+EXAMPLE = "as in --camera camera.yaml (ROS camera info) or --camera 615.3,615.3,319.5,239.5 (fx,fy,cx,cy in pixels)"
+_MATRICES = ("intrinsic_matrix", "cam_K", "camera_matrix", "K", "k", "intrinsics", "intrinsic", "camera_intrinsics")
+_COLUMN_MAJOR = ("intrinsic_matrix", "K")  # Open3D's and record3d's flat lists; as nested lists they are rows
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class CameraFile:
+    """What a camera file says.
+
+    Attributes:
+        camera: intrinsics, of the size that the file or the picture has.
+        model, coefficients: of a lens that is no pinhole (see `n3d_core.geometry.lens`).
+        units_per_metre: of the depth that goes with it (BOP's `depth_scale`, GraspNet's `factor_depth`); 0: not told.
+        rectified: of the rectified image, where the file tells (the projection matrix of ROS).
+    """
+
+    camera: Camera
+    model: str = ""
+    coefficients: tuple[float, ...] = ()
+    units_per_metre: float = 0.0
+    rectified: Camera | None = None
+
+    def lens(self, policy: str = "rectify") -> Lens:
+        """The lens under a `distortion` policy (see `Lens.of`)."""
+        if policy == "rectified" and self.rectified is not None:
+            return Lens(self.rectified)
+        return Lens.of(self.camera, self.model, self.coefficients, policy)
+
+
+def read_camera(source: str | Path, width: int, height: int, frame: int = 0, role: str = "color") -> CameraFile:
+    """Reads intrinsics from a file, or from `fx,fy,cx,cy`.
+
+    Args:
+        source: a path or four numbers.
+        width, height: of the picture, for the forms that tell no size.
+        frame: which entry of a file that has one a frame (BOP's `scene_camera.json`).
+        role: `color` or `depth`: which matrix of a text that has several, each under a comment.
+
+    Raises:
+        CameraError: naming the file, what is wrong with it, and a form that works.
+        MissingDependencyError: if a `.mat` file is given and scipy is not installed.
+    """
+    try:
+        return _read(str(source), width, height, frame, role)
+    except CameraError as error:
+        raise CameraError(f"{source}: {error}; {EXAMPLE}") from error
+
+
+def read_pose(path: str | Path) -> NDArray[np.float64]:
+    """A rigid 4x4 transform of a text, NumPy or JSON file.
+
+    Raises:
+        CameraError: if the file holds none.
+    """
+    file = Path(path)
+    try:
+        if file.suffix == ".npy":
+            values = np.load(file, allow_pickle=False)
+        elif file.suffix == ".json":
+            values = np.asarray(json.loads(file.read_text()), dtype=np.float64)
+        else:
+            values = _matrix_in(file.read_text(), 4, "")
+        matrix = np.asarray(values, dtype=np.float64).reshape(4, 4)
+    except (OSError, ValueError, TypeError, EOFError, RecursionError) as error:
+        raise CameraError(f"{path}: a 4x4 matrix is wanted ({error})") from error
+    return CameraPose(0, matrix).camera_to_map
+
+
+def _read(source: str, width: int, height: int, frame: int, role: str) -> CameraFile:
+    if not Path(source).is_file():
+        values = _numbers(source) if not re.search(r"[a-df-z]", source.lower()) else np.zeros(0)
+        if len(values) != 4:
+            raise CameraError("no such file, and not four numbers fx,fy,cx,cy")
+        return _of_values(values, width, height)
+    suffix = Path(source).suffix.lower()
+    try:
+        if suffix == ".npy":
+            return _of_values(np.load(source, allow_pickle=False), width, height)
+        if suffix == ".mat":
+            return _of_mapping(_mat(source), width, height, frame)
+        text = Path(source).read_text()
+        if suffix in (".yaml", ".yml"):
+            return _of_data(yaml.safe_load(text), width, height, frame)
+        if suffix == ".json":
+            return _of_data(json.loads(text), width, height, frame)
+    except (OSError, ValueError, EOFError, TypeError, KeyError, IndexError, OverflowError, RecursionError) as error:
+        raise CameraError(f"not a camera file ({type(error).__name__}: {error})") from error
+    except yaml.YAMLError as error:
+        raise CameraError(f"not YAML ({error})") from error
+    return _of_values(_matrix_in(text, 3, role), width, height)
+
+
+def _of_data(data: Any, width: int, height: int, frame: int) -> CameraFile:
+    if isinstance(data, list):
+        return _of_values(np.asarray(data, dtype=np.float64), width, height)
+    if not isinstance(data, Mapping):
+        raise CameraError(f"it holds a {type(data).__name__}, and no intrinsics")
+    return _of_mapping(data, width, height, frame)
+
+
+def _of_mapping(data: Mapping[str, Any], width: int, height: int, frame: int) -> CameraFile:
+    numbered = {key: value for key, value in data.items() if str(key).isdigit() and isinstance(value, Mapping)}
+    if numbered:  # BOP's scene_camera.json
+        keys = sorted(numbered, key=int)
+        return _of_mapping(numbered.get(str(frame), numbered[keys[min(frame, len(keys) - 1)]]), width, height, 0)
+    if isinstance(data.get("intrinsic"), Mapping):  # Open3D's trajectories and some exports nest it
+        return _of_mapping({**data, **data["intrinsic"], "intrinsic": None}, width, height, frame)
+    size = tuple(next((int(data[key]) for key in keys if data.get(key)), 0) for keys in _SIZES)
+    camera = _camera_of(data, *(size if all(size) else (width, height)))
+    distortion = data.get("distortion_coefficients") or data.get("d") or data.get("D") or ()
+    values = distortion.get("data", ()) if isinstance(distortion, Mapping) else distortion
+    model = str(data.get("distortion_model", "plumb_bob"))
+    scale = float(np.asarray(data.get("depth_scale") or 0.0).reshape(-1)[0])
+    factor = float(np.asarray(data.get("factor_depth", 0.0)).reshape(-1)[0])
+    p = data.get("projection_matrix")
+    p = np.asarray(p["data"], dtype=np.float64).reshape(3, 4)[:, :3] if isinstance(p, Mapping) else None
+    return CameraFile(
+        camera,
+        model,
+        tuple(float(d) for d in values),
+        1000 / scale if scale > 0 else max(factor, 0.0),
+        Camera.from_matrix(p, camera.width, camera.height).checked() if p is not None and p.any() else None,
+    )
+
+
+_SIZES = (("image_width", "width", "w"), ("image_height", "height", "h"))
+
+
+def _camera_of(data: Mapping[str, Any], width: int, height: int) -> Camera:
+    names = (("fx",), ("fy",), ("cx", "ppx"), ("cy", "ppy"))
+    single = [next((data[key] for key in keys if key in data), None) for keys in names]
+    if all(value is not None for value in single):
+        fx, fy, cx, cy = (float(np.asarray(value).reshape(-1)[0]) for value in single)
+        return Camera(width, height, fx, fy, cx, cy).checked()
+    for key in _MATRICES:
+        value = data.get(key)
+        if value is None:
+            continue
+        value = value.get("data") if isinstance(value, Mapping) else value
+        matrix = np.asarray(value, dtype=np.float64)
+        if matrix.ndim == 1 and key in _COLUMN_MAJOR and matrix.size == 9 and not matrix[2] and matrix[6]:
+            matrix = matrix.reshape(3, 3).T
+        return _of_values(matrix, width, height).camera
+    raise CameraError(
+        f"it has the keys {', '.join(map(str, list(data)[:8]))}: image_width, image_height and camera_matrix.data (9 "
+        "numbers, as ROS's calibration writes them), or fx, fy, cx and cy are wanted"
+    )
+
+
+def _of_values(values: NDArray[Any], width: int, height: int) -> CameraFile:
+    """Of fx, fy, cx, cy, a 3x3, or a 4x4 whose last row and column say nothing (ScanNet)."""
+    flat = np.asarray(values, dtype=np.float64).reshape(-1)
+    if flat.size == 4:
+        return CameraFile(Camera(width, height, *flat.tolist()).checked())
+    if flat.size == 16:
+        flat = flat.reshape(4, 4)[:3, :3].reshape(-1)
+    if flat.size != 9:
+        raise CameraError(f"it holds {flat.size} numbers: 4 (fx, fy, cx, cy) or a 3x3 matrix are wanted")
+    if flat.max() <= 2 and 0 < flat[2] < 1 and 0 < flat[5] < 1 and flat[8] == 1:
+        raise CameraError(
+            f"the matrix is {np.round(flat, 3).tolist()}: in fractions of the image; multiply its rows by the width "
+            f"({width}) and the height ({height})"
+        )
+    return CameraFile(Camera.from_matrix(flat, width, height).checked())
+
+
+def _matrix_in(text: str, rows: int, role: str) -> NDArray[np.float64]:
+    """The first square block of a text, under a comment that names `role` where there is one; else all its numbers."""
+    found: list[tuple[str, NDArray[np.float64]]] = []
+    block: list[NDArray[np.float64]] = []
+    comment, rest = "", []
+    for line in text.splitlines():
+        if line.lstrip().startswith(("#", "%", "//")):
+            comment, block = line.lower(), []
+            continue
+        rest.append(line)
+        row = _numbers(line)
+        block = [*block, row] if len(row) == rows else []
+        if len(block) == rows:
+            found.append((comment, np.array(block)))
+            block = []
+    named = next((matrix for title, matrix in found if role in title and not title.startswith(f"# {role}-to")), None)
+    if named is not None:
+        return named
+    return found[0][1] if found else _numbers("\n".join(rest))
+
+
+def _numbers(text: str) -> NDArray[np.float64]:
+    return np.array([float(number) for number in _NUMBER.findall(text)])
+
+
+def _mat(path: str) -> Mapping[str, Any]:
+    try:
+        matlab: Any = importlib.import_module("scipy.io")
+    except ImportError as missing:
+        raise MissingDependencyError(f"reading {path} needs scipy ({missing}): pip install scipy") from missing
+    try:
+        return dict(matlab.loadmat(path))
+    except Exception as error:  # scipy raises whatever it meets
+        raise CameraError(f"not a MATLAB file ({type(error).__name__}: {error})") from error

@@ -1,0 +1,112 @@
+"""Transforms between named frames over time, as tf2 keeps them: for bags, where no ROS is."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.errors import CameraError, TransformError
+from n3d_core.geometry.boxes import rotation_of
+
+_BEYOND_NS = 100_000_000  # a stamp so little before the first or after the last transform takes that one
+Pose = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CameraPose:
+    """Where a camera was: `camera_to_map` [4, 4] takes points of the optical frame to the map (z up, metres).
+
+    Raises:
+        CameraError: if it is no rigid transform.
+    """
+
+    stamp_ns: int
+    camera_to_map: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        m = self.camera_to_map
+        rigid = m.shape == (4, 4) and np.isfinite(m).all() and np.allclose(m[3], (0, 0, 0, 1), atol=1e-6)
+        if not (rigid and np.allclose(m[:3, :3] @ m[:3, :3].T, np.eye(3), atol=1e-2) and np.linalg.det(m[:3, :3]) > 0):
+            raise CameraError(f"camera pose {np.round(m, 3).tolist()}: a rotation and a translation [4, 4] are wanted")
+
+
+class TransformTree:
+    """Transforms between frames, looked up at a stamp.
+
+    Args:
+        source: where they come from, for errors.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._edges: dict[tuple[str, str], list[tuple[int, tuple[float, ...]]]] = {}
+        self._neighbours: dict[str, dict[str, tuple[str, str]]] = {}
+
+    @property
+    def frames(self) -> frozenset[str]:
+        """The names of all frames."""
+        return frozenset(self._neighbours)
+
+    def add(self, parent: str, child: str, transform: Any, stamp_ns: int | None = None) -> None:
+        """Adds where `child` is in `parent`: a `geometry_msgs/Transform`; a `stamp_ns` of None is for all time."""
+        t, q = transform.translation, transform.rotation
+        edge = parent.lstrip("/"), child.lstrip("/")  # tf of ROS 1 wrote names with a slash
+        values = (float(t.x), float(t.y), float(t.z), float(q.x), float(q.y), float(q.z), float(q.w))
+        if stamp_ns is None:
+            self._edges[edge] = [(0, values)]
+        else:
+            insort(self._edges.setdefault(edge, []), (stamp_ns, values))
+        for one, other in (edge, edge[::-1]):
+            self._neighbours.setdefault(one, {})[other] = edge
+
+    def look_up(self, target: str, source: str, stamp_ns: int) -> tuple[Pose, Pose]:
+        """Rotation [3, 3] and translation [3] that take points of `source` to `target` at a stamp.
+
+        Raises:
+            TransformError: if they are not connected, or not at that time.
+        """
+        rotation, translation = np.eye(3), np.zeros(3)
+        at = source.lstrip("/")
+        for frame in self._way(at, target.lstrip("/")):
+            edge = self._neighbours[at][frame]
+            r, t = self._at(edge, stamp_ns)
+            if edge[0] == at:  # from parent to child
+                r, t = r.T, -r.T @ t
+            rotation, translation, at = r @ rotation, r @ translation + t, frame
+        return rotation, translation
+
+    def _way(self, source: str, target: str) -> list[str]:
+        ways, seen = deque([(source, [])]), {source}  # type: deque[tuple[str, list[str]]], set[str]
+        while ways:
+            frame, way = ways.popleft()
+            if frame == target:
+                return way
+            for near in self._neighbours.get(frame, ()):
+                if near not in seen:
+                    seen.add(near)
+                    ways.append((near, [*way, near]))
+        known = ", ".join(sorted(self._neighbours)) or "none"
+        raise TransformError(f"{self._source}: no transform from {source!r} to {target!r}; frames are {known}")
+
+    def _at(self, edge: tuple[str, str], stamp_ns: int) -> tuple[Pose, Pose]:
+        known = self._edges[edge]
+        index = bisect_left(known, (stamp_ns,))
+        before, after = known[max(index - 1, 0)], known[min(index, len(known) - 1)]
+        if len(known) > 1 and not known[0][0] - _BEYOND_NS <= stamp_ns <= known[-1][0] + _BEYOND_NS:
+            raise TransformError(
+                f"{self._source}: no transform from {edge[1]!r} to {edge[0]!r} at {stamp_ns / 1e9:.3f} s, "
+                f"only from {known[0][0] / 1e9:.3f} to {known[-1][0] / 1e9:.3f} s"
+            )
+        span = after[0] - before[0]
+        share = (stamp_ns - before[0]) / span if span > 0 else 0.0
+        a, b = np.array(before[1]), np.array(after[1])
+        if a[3:] @ b[3:] < 0:
+            b[3:] = -b[3:]  # the same rotation, on the near side
+        mean = a + share * (b - a)
+        x, y, z, w = mean[3:] / np.linalg.norm(mean[3:])
+        return rotation_of((float(x), float(y), float(z), float(w))), mean[:3]
