@@ -1,6 +1,9 @@
 """Writes what a training of n3d-tiny starts from: config, tokenizer, vocabulary and way of decoding.
 
 python -m training.tiny OUTPUT
+python -m training.tiny OUTPUT --weights models/n3d-tiny
+
+With `--weights` it starts from a checkpoint of those sizes, whatever its image size and its way of encoding points.
 """
 
 from __future__ import annotations
@@ -9,9 +12,14 @@ import argparse
 import itertools
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from n3d_core.network.checkpoint import load_network
 from n3d_core.network.config import N3DConfig, TextConfig, VisionConfig
+from n3d_core.network.plan import image_plan
+from training.learn.checkpoints import export
 from training.scenes.catalogue import CLASSES
 from training.scenes.colors import COLORS
 from training.scenes.vocabulary import Vocabulary
@@ -69,16 +77,39 @@ def tiny_config(vocabulary: int) -> N3DConfig:
             num_hidden_layers=4,
             num_attention_heads=6,
             num_key_value_heads=2,
-            # A head has 16 pairs, fast ones first. An image is 8 x 6 tokens: one column must turn some pair of the last
-            # section by enough to be seen, yet others must hardly turn over a whole question, to look things up in it.
+            # A head has 16 pairs, fast ones first. An image is 12 tokens wide: one column must turn some pair of the
+            # last section by enough to be seen, yet others must hardly turn over a whole question, to look things up.
             rope_theta=2000.0,
             mrope_section=(1, 4, 11),
             max_position_embeddings=4096,
             tie_word_embeddings=True,
         ),
         pe_order="aligned",
-        image_longest_side=256,
+        points="valid",
+        image_longest_side=384,
+        ratios=((4, 3), (16, 9), (16, 10), (3, 2), (1, 1), (3, 4), (9, 16), (10, 16), (2, 3)),
     )
+
+
+def write_warm(checkpoint: Path, output: Path) -> None:
+    """Writes a checkpoint's weights, tokenizer and vocabulary for n3d-tiny's image size and way of encoding points.
+
+    The channels that say a patch's place in the image are new to it: they start without effect.
+
+    Raises:
+        CheckpointError: if the checkpoint cannot be loaded.
+    """
+    network = load_network(checkpoint)
+    tiny = tiny_config(network.config.text.vocab_size)
+    kept: dict[str, Any] = {"points": tiny.points, "image_longest_side": tiny.image_longest_side, "ratios": tiny.ratios}
+    config = replace(network.config, **kept)
+    weights = network.state_dict()
+    if network.config.points != config.points:
+        merge = config.vision.spatial_merge_size
+        places = image_plan(config, merge, merge).place_channels
+        first = weights["visual.merger.mlp.0.weight"]
+        first.view(len(first), merge * merge, -1)[:, :, places] = 0
+    export(output, config, weights, checkpoint, step=0)
 
 
 def corpus() -> Iterator[str]:
@@ -91,15 +122,12 @@ def corpus() -> Iterator[str]:
         yield _WORDS
 
 
-def main() -> int:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("output", type=Path)
-    args = parser.parse_args()
-    args.output.mkdir(parents=True, exist_ok=True)
+def write_fresh(output: Path) -> None:
+    """Writes config, tokenizer, vocabulary and way of decoding, without weights."""
+    output.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer(corpus(), VOCABULARY)
-    save_tokenizer(tokenizer, args.output)
-    TAUGHT.write(args.output)
+    save_tokenizer(tokenizer, output)
+    TAUGHT.write(output)
     config = tiny_config(tokenizer.get_vocab_size()).to_json()
     for key, token in (
         ("image_token_id", "<|image_pad|>"),
@@ -108,11 +136,23 @@ def main() -> int:
         ("eos_token_id", "<|im_end|>"),
     ):
         config[key] = tokenizer.token_to_id(token)
-    (args.output / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    (output / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     # Its numbers are taught that near is nearly right, so each is best said by the median of its distribution.
     generation = {"eos_token_id": config["eos_token_id"], "box_numbers": "median"}
-    (args.output / "generation_config.json").write_text(json.dumps(generation, indent=1) + "\n")
-    print(json.dumps({"vocabulary": tokenizer.get_vocab_size(), "output": str(args.output)}))
+    (output / "generation_config.json").write_text(json.dumps(generation, indent=1) + "\n")
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--weights", type=Path, help="checkpoint to start from; without it, a training starts anew")
+    args = parser.parse_args()
+    if args.weights:
+        write_warm(args.weights, args.output)
+    else:
+        write_fresh(args.output)
+    print(json.dumps({"output": str(args.output)}))
     return 0
 
 

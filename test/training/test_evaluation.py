@@ -13,7 +13,7 @@ from n3d_core.errors import ConfigError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame_folder import TrueObject
 from training.calibrate import calibrate, fit_scores, fit_threshold
-from training.evaluate import main, report_of
+from training.evaluate import main, parse_ratios, report_of
 from training.evaluation.answers import clock_error, is_right, meaning, names_of
 from training.evaluation.grounding_metrics import absent_report, grounding_report, replies_of
 from training.evaluation.matching import assign, same_class
@@ -23,6 +23,7 @@ from training.evaluation.suite import Amount, FolderSuite, SceneSuite
 from training.evaluation.table import table
 from training.questions.grounding import SceneObjects
 from training.questions.spatial import spatial_samples
+from training.scenes.scene_config import SceneConfig
 
 
 def box(label: str, x: float, z: float = 1.0, side: float = 0.2, **more: Any) -> dict[str, Any]:
@@ -82,6 +83,51 @@ def test_grounding_counts_over_all_named_queries() -> None:
     assert report["macro_class"]["f1_25"] == pytest.approx((1 + 2 / 3) / 2)
     assert report["center_offset"] == pytest.approx(0.11 / 3)
     assert absent_report(replies) == {"accuracy": 0.5, "queries": 2}
+
+
+def test_grounding_is_told_apart_by_aspect_ratio_and_size() -> None:
+    wide = record([{"text": "red mug", "kind": "label", "objects": [0], "found": [box("red mug", -0.5)]}])
+    wide["camera"] = [848, 480, 500.0, 500.0, 423.5, 239.5]
+    square = record(
+        [
+            {"text": "blue mug", "kind": "label", "objects": [1], "found": []},
+            {"text": "green box", "kind": "label", "objects": [2], "found": [box("green box", 0.5)]},
+        ]
+    )
+    square["camera"] = [480, 480, 100.0, 100.0, 239.5, 239.5]
+    report = grounding_report(replies_of([wide, square]))
+    assert {k: (v["recall_25"], v["queries"]) for k, v in report["by_ratio"].items()} == {
+        "16:9": (1, 1),
+        "1:1": (0.5, 2),
+    }
+    # 0.2 m wide, its front 0.9 m away: 111 pixels of 848, and 22 of 480
+    assert report["recall_by_size"] == {
+        "80 and more": {"recall_25": 1.0, "objects": 1},
+        "below 40": {"recall_25": 0.5, "objects": 2},
+    }
+
+
+def test_scenes_take_turns_at_the_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+
+    def render(seed: int, config: SceneConfig) -> None:
+        drawn.append((config.width, config.height, config.fov))
+        raise StopIteration
+
+    monkeypatch.setattr("training.evaluation.suite.render", render)
+    suite = SceneSuite(3, ratios=parse_ratios("16:9, 3:4"))
+    for index in range(3):
+        with pytest.raises(StopIteration):
+            suite[index]
+    assert drawn == [(640, 360, (40.0, 95.0)), (480, 640, (40.0, 95.0)), (640, 360, (40.0, 95.0))]
+    assert suite.describe() != SceneSuite(3).describe()
+    assert "ratios" not in SceneSuite(3).describe()
+
+
+@pytest.mark.parametrize("text", ["16", "16:", "16:9,", "0:4", "9:1", "a:b", "4:3;16:9"])
+def test_a_ratio_that_cannot_be_read_is_named(text: str) -> None:
+    with pytest.raises(ConfigError, match="WIDTH:HEIGHT"):
+        parse_ratios(text)
 
 
 def test_scaling_by_the_true_depth_takes_a_depth_error_away() -> None:

@@ -25,6 +25,10 @@ NAMED = ("class", "label", "classes", "labels", "color")
 PHRASES = ("superlative", "relation")
 """Kinds whose words must be compared with the scene, beyond naming an object."""
 
+_SIDES = (40, 60, 80)  # pixels
+_WIDE = ((1, 1), (5, 4), (4, 3), (3, 2), (16, 10), (16, 9), (2, 1))
+_RATIOS = (*_WIDE, *((height, width) for width, height in _WIDE))
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -93,9 +97,39 @@ def grounding_report(replies: Sequence[Reply]) -> dict[str, Any]:
     kinds = sorted({r.kind for r in replies} - {"absent"})
     by_kind = {k: [r for r in replies if r.kind == k] for k in kinds}
     report["by_kind"] = {k: _micro(v) | {"mean_iou": _mean_iou(v), "queries": len(v)} for k, v in by_kind.items()}
+    by_ratio = {name: [r for r in named if ratio_name(r.camera) == name] for name in _ratio_names(named)}
+    report["by_ratio"] = {k: _micro(v) | {"mean_iou": _mean_iou(v), "queries": len(v)} for k, v in by_ratio.items()}
+    report["recall_by_size"] = _recall_by_size(named)
     phrases = [r for r in replies if r.kind in PHRASES]
     report["phrases"] = _micro(phrases) | {"queries": len(phrases)}
     return report
+
+
+def ratio_name(camera: Camera) -> str:
+    """The image's aspect ratio, within 2 %, as `16:9`; its size in pixels where that is none of the usual ones."""
+    for width, height in _RATIOS:
+        if abs(camera.width * height / (camera.height * width) - 1) <= 0.02:
+            return f"{width}:{height}"
+    return f"{camera.width}x{camera.height}"
+
+
+def _ratio_names(replies: Sequence[Reply]) -> list[str]:
+    return sorted({ratio_name(r.camera) for r in replies})
+
+
+def _recall_by_size(replies: Sequence[Reply]) -> dict[str, dict[str, Any]]:
+    """Recall at IoU 0.25 of objects by the shorter side of their projection, in pixels of an image that is 640 long."""
+    found: dict[str, list[bool]] = {}
+    for reply in replies:
+        right = {p.true for p in reply.correct(0.25)}
+        for i, box in enumerate(reply.true):
+            rectangle = box.image_box(reply.camera)
+            if rectangle is not None:
+                left, top, width_end, height_end = rectangle
+                side = min(width_end - left, height_end - top) * 640 / max(reply.camera.width, reply.camera.height)
+                name = next((f"below {limit}" for limit in _SIDES if side < limit), f"{_SIDES[-1]} and more")
+                found.setdefault(name, []).append(i in right)
+    return {name: {"recall_25": _mean(hits), "objects": len(hits)} for name, hits in sorted(found.items())}
 
 
 def absent_report(replies: Sequence[Reply]) -> dict[str, Any]:

@@ -24,6 +24,8 @@ from training.scenes.scene_config import SceneConfig
 from training.scenes.seeds import TEST_SEEDS, VALIDATION_SEEDS
 from training.scenes.vocabulary import ALL, Vocabulary
 
+_LONGER_SIDE = 640  # pixels of scenes of several ratios
+_ANY_FOV = (40.0, 95.0)  # degrees at the longer side
 _APART = 10_000  # scenes between the first seeds of two suites
 
 
@@ -58,6 +60,8 @@ class SceneSuite:
         scenes: how many.
         seed: which; other seeds share no scene (up to 10,000 scenes).
         shift: camera heights and lights outside of the training's range.
+        ratios: (width, height) of aspect ratios that the scenes take turns at, 640 pixels at the longer side, seen by
+            cameras of 40 to 95 degrees; empty for `width` x `height` at 46 to 76 degrees.
         vocabulary: names that the model was taught: the scenes are made of them, and what is absent too.
         held_out: `test` for figures, `validation` for choices that a training makes.
     """
@@ -70,6 +74,7 @@ class SceneSuite:
     width: int = 640
     height: int = 480
     vocabulary: Vocabulary = ALL
+    ratios: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.scenes <= _APART:
@@ -82,13 +87,21 @@ class SceneSuite:
         seeds = TEST_SEEDS if self.held_out == "test" else VALIDATION_SEEDS
         number = seeds.start + (self.seed * _APART + index) % len(seeds)
         taught = self.vocabulary
-        config = SceneConfig.standard(self.width, self.height).made_of(taught)
+        config = self._camera(index).made_of(taught)
         scene = render(number, config.shifted() if self.shift else config)
         return _asked(str(number), scene.frame, scene.truth, number, self.amount, taught)
+
+    def _camera(self, index: int) -> SceneConfig:
+        if not self.ratios:
+            return SceneConfig.standard(self.width, self.height)
+        width, height = self.ratios[index % len(self.ratios)]
+        scale = _LONGER_SIDE / max(width, height)
+        return replace(SceneConfig.standard(round(width * scale), round(height * scale)), fov=_ANY_FOV)
 
     def describe(self) -> dict[str, Any]:
         """What makes two runs the same."""
         return {
+            **({"ratios": self.ratios} if self.ratios else {}),
             "kind": self.held_out,
             "seed": self.seed,
             "shift": self.shift,

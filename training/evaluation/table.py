@@ -56,6 +56,9 @@ def _grounding_rows(report: dict[str, Any]) -> list[list[str]]:
     rows = [["named", *(_percent(g[k]) for k in shares), *named]]
     for kind, v in g["by_kind"].items():
         rows.append([kind, *(_percent(v[k]) for k in shares), _number(v["mean_iou"]), *[""] * 5])
+    by_ratio = g.get("by_ratio", {})
+    for ratio, v in by_ratio.items() if len(by_ratio) > 1 else ():
+        rows.append([f"named, {ratio}", *(_percent(v[k]) for k in shares), _number(v["mean_iou"]), *[""] * 5])
     return rows
 
 
