@@ -14,7 +14,7 @@ from pathlib import Path
 
 from n3d_core.errors import CheckpointError, N3DError
 from n3d_core.network.checkpoint import load_network
-from training.learn.checkpoints import export
+from training.learn.checkpoints import Piece, export
 
 
 def average(before: Path, after: Path, output: Path, share: float) -> None:
@@ -34,7 +34,8 @@ def average(before: Path, after: Path, output: Path, share: float) -> None:
     if first.config != second.config:
         raise CheckpointError(f"{before} and {after}: their config.json differ: two states of one model are wanted")
     weights, others = first.state_dict(), second.state_dict()
-    export(output, first.config, {n: w.lerp(others[n], share) for n, w in weights.items()}, before, step=0)
+    pieces = {n: Piece.of(w.lerp(others[n], share)) for n, w in weights.items()}
+    export(output, first.config, pieces, before, step=0)
 
 
 def main() -> int:

@@ -45,6 +45,11 @@ class Tokenizer:
         cuts = [0, *(match.start() + 1 for match in self._special.finditer(text)), len(text)]
         return [i for first, last in pairwise(cuts) for i in self.encode(text[first:last])]
 
+    def encode_with_starts(self, text: str) -> tuple[list[int], list[int]]:
+        """Token ids of a text, and the index of the character with which each begins."""
+        encoded = self._backend.encode(text, add_special_tokens=False)
+        return list(encoded.ids), [start for start, _ in encoded.offsets]
+
     def decode(self, ids: list[int]) -> str:
         """Text of token ids, special tokens left out."""
         return str(self._backend.decode(ids, skip_special_tokens=True))

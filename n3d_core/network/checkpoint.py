@@ -165,11 +165,7 @@ def load_network(folder: str | Path, dtype: torch.dtype | None = torch.float32, 
     config = N3DConfig.from_file(root / "config.json")
     with torch.device("meta"):
         network = N3DNetwork(config)
-    shards = Shards(root)
-    sources = _sources(shards)
-    _check_names(network, shards, sources)
-    for name in [name for name, _ in network.named_parameters()]:
-        value = shards.read(sources[name])
+    for name, value in stored_weights(root, network):
         wanted = value.dtype if dtype is None else network.type_of(name, dtype)
         _assign(network, name, value.to(device=device, dtype=wanted))
     return network.eval().requires_grad_(False)
@@ -186,6 +182,19 @@ def load_tensor(folder: str | Path, name: str) -> Tensor:
     if name not in sources:
         raise CheckpointError(f"{folder}: {name} is missing; download the checkpoint again")
     return shards.read(sources[name])
+
+
+def stored_weights(folder: str | Path, network: N3DNetwork) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a checkpoint folder by the network's names, one by one, memory-mapped and in the file's type.
+
+    Raises:
+        CheckpointError: before the first, as `load_network` does.
+    """
+    shards = Shards(Path(folder))
+    sources = _sources(shards)
+    _check_names(network, shards, sources)
+    for name in [name for name, _ in network.named_parameters()]:
+        yield name, shards.read(sources[name])
 
 
 def save_checkpoint(

@@ -10,9 +10,10 @@ import torch
 from n3d_core.depth import clean_depth
 from n3d_core.geometry.points import normalise, to_model_frame
 from n3d_core.network.preprocess import vision_input
-from training.data.packing import IGNORE, Segment, attention_mask, pack
+from training.data.packing import IGNORE, Segment, pack
 from training.data.sequences import Question, from_cache
 from training.data.stream import SceneSamples
+from training.learn.attention import packed_mask
 from training.learn.config import TrainConfig
 from training.learn.model import TrainingModel, collate
 from training.learn.parallel import Processes
@@ -30,9 +31,10 @@ def test_a_segment_sees_the_prefix_and_itself_alone() -> None:
     assert packed.positions[0].tolist() == [0, 1, 2, 4, 5, 6, 4, 5, 6]
     assert packed.targets.tolist() == [-1, -1, -1, -1, 7, -1, 9, 10, -1]
     assert packed.pointers == [None, None, None, None, (0,), None, (), (1,), None]
-    mask = attention_mask(np.append(packed.segment, IGNORE))
-    assert mask[7].tolist() == [True, True, True, False, False, False, True, True, False, False]
-    assert mask[9].tolist() == [False] * 9 + [True]
+    mask = packed_mask(torch.from_numpy(np.append(packed.segment, [IGNORE, IGNORE]))[None])[0, 0]
+    assert mask[7].tolist() == [True, True, True, False, False, False, True, True, False, False, False]
+    assert mask[9].tolist() == [False] * 9 + [True, False]
+    assert mask[10].tolist() == [False] * 10 + [True]
 
 
 def _hidden(trainer: Trainer, questions: list[Question]) -> tuple[torch.Tensor, np.ndarray]:

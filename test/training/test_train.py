@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -194,16 +195,36 @@ def test_a_full_disk_keeps_what_was_saved(make_config: MakeConfig, monkeypatch: 
     config = make_config("steps=1")
     Trainer(config, CPU).run()
     kept = (Path(config.output) / "resume.safetensors").read_bytes()
-
-    def full(tensors: object, path: str, **_: object) -> None:
-        Path(path).write_bytes(b"cut short")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("training.learn.checkpoints.save_file", full)
-    with pytest.raises(TrainingError, match=r"resume.safetensors: cannot be written .*No space left.*free the disk"):
+    left = shutil.disk_usage(config.output)._replace(free=10_000)
+    monkeypatch.setattr("training.learn.checkpoints.shutil.disk_usage", lambda _: left)
+    with pytest.raises(TrainingError, match=r"safetensors: cannot be written \(.* 0.00 GB free\).*free the disk"):
         Trainer(make_config("steps=2"), CPU).run()
     assert (Path(config.output) / "resume.safetensors").read_bytes() == kept
-    assert not list(Path(config.output).glob("*.part"))
+
+
+def test_a_disk_that_fills_up_while_a_file_is_written_keeps_what_was_saved(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    config = make_config("steps=1")
+    Trainer(config, CPU).run()
+    saved = [Path(config.output) / "resume.safetensors", Path(config.output) / "model/model.safetensors"]
+    kept = [path.read_bytes() for path in saved]
+    make_config("steps=2")
+    limited = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000));"
+        "from training.train import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", limited, str(tmp_path / "config.yaml"), "steps=2"]
+    ran = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert ran.returncode == 1
+    last = ran.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "model.safetensors: cannot be written" in last
+    assert "free the disk and run again" in last
+    assert [path.read_bytes() for path in saved] == kept
+    assert not list(Path(config.output).rglob("*.part"))
 
 
 def test_a_state_cut_short_is_named(make_config: MakeConfig) -> None:

@@ -87,15 +87,3 @@ def pack(prefix: list[int], prefix_positions: NDArray[np.int64], following: int,
         np.array(bins),
         pointers,
     )
-
-
-def attention_mask(segment: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """[T, T] mask of a packed sequence: causal, and only to the prefix and the own segment.
-
-    A padding token sees itself alone, so that its softmax is defined.
-    """
-    length = len(segment)
-    causal = np.tril(np.ones((length, length), dtype=bool))
-    same = segment[:, None] == segment[None, :]
-    prefix = (segment == 0)[None, :] & (segment != IGNORE)[:, None]
-    return (causal & (same | prefix)) | np.eye(length, dtype=bool)

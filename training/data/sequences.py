@@ -23,7 +23,7 @@ from n3d_core.network.config import N3DConfig
 from n3d_core.network.plan import image_plan, text_positions
 from n3d_core.network.preprocess import patchify, point_coordinates, resize_for_model
 from training.data.packing import IGNORE, Packed, Pointer, Segment, pack
-from training.learn.dense import DenseTargets, dense_targets
+from training.learn.dense import DenseTargets, dense_targets, nothing_dense
 from training.learn.losses import DEPTHS, FRACTIONS, fraction_ids
 from training.scenes.cache import CachedScene
 from training.scenes.catalogue import CLASSES
@@ -136,6 +136,7 @@ class SampleMaker:
         depth: whether the model sees the points.
         depth_weight: of the loss of z among the numbers of a box.
         codec: how boxes are written.
+        auxiliary: whether the auxiliary heads want to know what lies where.
     """
 
     def __init__(
@@ -147,8 +148,9 @@ class SampleMaker:
         depth: bool = True,
         codec: type[BoxCodec] = BoxCodec,
         depth_weight: float = 1.0,
+        auxiliary: bool = True,
     ) -> None:
-        self.depth_weight = depth_weight
+        self.depth_weight, self.auxiliary = depth_weight, auxiliary
         self.text_weight, self.depth, self.codec = text_weight, depth, codec
         self.config = config
         self.tokenizer = tokenizer
@@ -176,20 +178,23 @@ class SampleMaker:
         coordinates = point_coordinates(normalised, valid, grid_h, grid_w, self.config)
         if not self.depth:
             coordinates = np.zeros_like(coordinates)
-        in_image = BoxCodec(normalisation, image.camera)
         codes = [self.codec(normalisation, image.camera).encode(o.box) for o in image.objects]
-        dense = dense_targets(
-            image.instances,
-            [in_image.encode(o.box) for o in image.objects],
-            [o.class_number for o in image.objects],
-            [o.color_number for o in image.objects],
-            (grid_h, grid_w),
-            self.config.vision.spatial_merge_size,
-        )
         packed = self._packed(grid_h, grid_w, questions, codes, decision)
-        return Sample(
-            (grid_h, grid_w), patches, coordinates, packed, dense, *pointer_shares(packed.pointers, dense.coverage)
-        )
+        merge = self.config.vision.spatial_merge_size
+        dense = nothing_dense(grid_h * grid_w // merge**2)
+        pointers: list[Pointer] = []
+        if self.auxiliary:
+            in_image = BoxCodec(normalisation, image.camera)
+            dense = dense_targets(
+                image.instances,
+                [in_image.encode(o.box) for o in image.objects],
+                [o.class_number for o in image.objects],
+                [o.color_number for o in image.objects],
+                (grid_h, grid_w),
+                merge,
+            )
+            pointers = packed.pointers
+        return Sample((grid_h, grid_w), patches, coordinates, packed, dense, *pointer_shares(pointers, dense.coverage))
 
     def _packed(
         self, grid_h: int, grid_w: int, questions: list[Question], codes: list[BoxCode], decision: float
@@ -225,20 +230,20 @@ class SampleMaker:
         Most words of a thought repeat or follow a pattern. What it can get wrong is what it compares and concludes,
         which weighs as a decision does, and the numbers.
         """
-        ids = self.tokenizer.encode(question.given)
-        weights = [question.given_weight] * len(ids)
-        given = len(ids)
-        thought, since, rest = text.partition(_COMPARISON)
-        conclusion, end, answer = rest.partition(_THOUGHT_END)
+        whole, given = question.given + text, len(question.given)
+        since = whole.find(_COMPARISON, given)
+        end = whole.find(_THOUGHT_END, since)
+        conclusion = range(since, end if end >= 0 else len(whole)) if since >= 0 else range(0)
+        ids, starts = self.tokenizer.encode_with_starts(whole)
         words = self.text_weight
-        for piece, weight in ((thought, words), (since + conclusion, decision), (end + answer, words)):
-            tokens = self.tokenizer.encode(piece)
-            ids += tokens
-            weights += [weight] * len(tokens)
+        weights = [
+            question.given_weight if start < given else decision if start in conclusion else words for start in starts
+        ]
+        known = sum(start < given for start in starts)
         ids.append(self.end)
         weights.append(words)
         bins = self._value_bins(ids)
-        for i in range(given, len(ids)):
+        for i in range(known, len(ids)):
             if bins[i] != IGNORE:
                 weights[i] = max(weights[i], 1.0)
         return ids, weights, bins
@@ -274,7 +279,7 @@ class SampleMaker:
         are spelled by digits all tokens are alike.
         """
         if not self.bin_of:
-            return [1.0] * len(reply), [IGNORE] * len(reply), [IGNORE] * len(reply)
+            return [1.0] * len(reply), [IGNORE] * len(reply), [None] * len(reply)
         weights: list[float] = []
         bins: list[int] = []
         pointers: list[Pointer] = []

@@ -69,7 +69,14 @@ class SceneSamples(Dataset[Sample]):
         self.run = 2 * config.batch if config.data.caches else 1
         codec = CameraXYCodec if config.data.centers == "camera_xy" else BoxCodec
         self.maker = SampleMaker(
-            model, tokenizer, config.data.tokens, config.loss.text, config.data.depth, codec, config.loss.depth
+            model,
+            tokenizer,
+            config.data.tokens,
+            config.loss.text,
+            config.data.depth,
+            codec,
+            config.loss.depth,
+            config.loss.dense > 0,
         )
         self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
 

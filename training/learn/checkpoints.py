@@ -1,96 +1,183 @@
-"""What a training writes: the state to go on from, and the model in released form. Each file is whole or not there."""
+"""What a training writes: the state to go on from, and the model in released form. Each file is whole or not there.
+
+Tensors go into a file one by one: the process that writes holds one whole tensor at a time, the others their shards.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from n3d_core.atomic_write import atomic_write
 from n3d_core.decoding.calibration import CALIBRATION
-from n3d_core.network.checkpoint import save_checkpoint
+from n3d_core.network.checkpoint import WEIGHTS
 from n3d_core.network.config import N3DConfig
 from training.learn.errors import TrainingError
+from training.learn.parallel import Processes, whole
 from training.scenes.vocabulary import VOCABULARY
 
 RESUME = "resume.safetensors"
 COMPANIONS = ("tokenizer.json", "tokenizer_config.json", "generation_config.json", VOCABULARY)
 """Files of a checkpoint folder that belong to all states of a model; `calibration.json` belongs to its weights."""
 
+ALONE = Processes(0, 1, torch.device("cpu"))
+_TYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.float64: "F64",
+          torch.int64: "I64", torch.int32: "I32", torch.bool: "BOOL"}  # fmt: skip
+
 
 @dataclass(frozen=True)
-class State:
-    """A training at one step, as whole tensors in host memory.
+class Piece:
+    """One tensor of a file.
 
     Attributes:
-        model: what is trained, by parameter name.
-        average: its moving average, empty where none is kept.
-        optimiser: state of the optimisers, see `Optimiser.tensors`.
+        shape, dtype: of the whole.
+        make: gives the whole in host memory; every process calls it.
     """
 
-    step: int
-    model: Mapping[str, Tensor]
-    average: Mapping[str, Tensor]
-    optimiser: Mapping[str, Tensor]
+    shape: Sequence[int]
+    dtype: torch.dtype
+    make: Callable[[], Tensor]
+
+    @classmethod
+    def of(cls, value: Tensor) -> Piece:
+        """A tensor as it is, or a sharded one put together."""
+        return cls(tuple(value.shape), value.dtype, lambda: whole(value))
 
     @property
-    def best(self) -> Mapping[str, Tensor]:
-        """The average where there is one."""
-        return self.average or self.model
+    def size(self) -> int:
+        """In bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
-def save_state(path: Path, state: State, config: Mapping[str, object]) -> None:
-    """Writes the state to go on from; the one that is there stays until the new one is whole.
+def write_pieces(
+    path: Path, pieces: Mapping[str, Piece], metadata: Mapping[str, str], processes: Processes = ALONE
+) -> None:
+    """Writes a safetensors file; every process takes part, the first one writes.
 
     Raises:
-        TrainingError: if it cannot be written, as on a full disk.
+        TrainingError: in every process, if the disk is too small or the file cannot be written; what was there stays.
     """
-    tensors = {f"model/{k}": v for k, v in state.model.items()}
-    tensors |= {f"average/{k}": v for k, v in state.average.items()}
-    tensors |= {f"optimiser/{k}": v for k, v in state.optimiser.items()}
-    metadata = {"step": str(state.step), "config": json.dumps(config)}
-    _whole(path, lambda part: save_file(tensors, str(part), metadata=metadata))
+    # wide types first, so that each tensor is aligned in the file
+    pieces = dict(sorted(pieces.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])))
+    error: OSError | None = None
+    if processes.first:
+        needed, free = sum(p.size for p in pieces.values()), shutil.disk_usage(path.parent).free
+        if needed > free:
+            error = OSError(f"{needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free")
+    if not processes.any(error is not None):
+        if not processes.first:
+            for piece in pieces.values():
+                piece.make()
+        else:
+            error = _written(path, pieces, metadata)
+    if processes.any(error is not None):
+        raise TrainingError(
+            f"{path}: cannot be written ({error or 'by the first process'}); what was saved before is kept: "
+            "free the disk and run again"
+        )
 
 
-def load_state(path: Path) -> State:
-    """Reads what `save_state` wrote.
+def _written(path: Path, pieces: Mapping[str, Piece], metadata: Mapping[str, str]) -> OSError | None:
+    """Writes the file; the error that it met. Every piece is made in any case: the other processes wait for it."""
+    left = iter(pieces.values())
+    try:
+        with atomic_write(path) as part, part.open("wb") as file:
+            _write_header(file, pieces, metadata)
+            for piece in left:
+                value = piece.make().contiguous()
+                file.write(value.reshape(-1).view(torch.uint8).numpy())
+    except OSError as error:
+        for piece in left:
+            piece.make()
+        return error
+    return None
+
+
+def _write_header(file: BinaryIO, pieces: Mapping[str, Piece], metadata: Mapping[str, str]) -> None:
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name, piece in pieces.items():
+        start, end = end, end + piece.size
+        header[name] = {"dtype": _TYPES[piece.dtype], "shape": list(piece.shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little") + text)
+
+
+class ResumeFile:
+    """A training at one step, read tensor by tensor: `model/NAME`, `average/NAME` and `optimiser/state.NAME.KEY`.
 
     Raises:
         TrainingError: if the file is missing, cut short or of another kind.
     """
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            step = int((file.metadata() or {})["step"])
-        tensors = load_file(str(path))
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise TrainingError(
-            f"{path}: not the state of a training, or cut short ({error}): restore it, or choose another output folder"
-        ) from error
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimiser": {}}
-    for name, value in tensors.items():
-        kind, _, key = name.partition("/")
-        parts[kind][key] = value
-    return State(step, **parts)
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = safe_open(str(path), framework="pt")
+            about = self._file.metadata() or {}
+            self.step = int(about["step"])
+            self.config: dict[str, Any] = json.loads(about.get("config", "{}"))
+            self.about: dict[str, Any] = json.loads(about.get("about", "{}"))
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise TrainingError(
+                f"{path}: not the state of a training, or cut short ({error}): restore it, or choose another output "
+                "folder"
+            ) from error
+        self.names = set(self._file.keys())
+
+    def shape(self, name: str) -> list[int] | None:
+        """Of a tensor; None if it is not there."""
+        return list(self._file.get_slice(name).get_shape()) if name in self.names else None
+
+    def read(self, name: str) -> Tensor:
+        """One whole tensor.
+
+        Raises:
+            TrainingError: if it is not there.
+        """
+        if name not in self.names:
+            raise TrainingError(
+                f"{self.path}: does not hold {name}: it belongs to another kind of training or an earlier version; "
+                f"use a new output folder, with start_from: {self.path} for the weights"
+            )
+        value: Tensor = self._file.get_tensor(name)
+        return value
 
 
-def export(folder: Path, config: N3DConfig, weights: Mapping[str, Tensor], source: Path, step: int) -> None:
+def export(
+    folder: Path,
+    config: N3DConfig,
+    pieces: Mapping[str, Piece],
+    source: Path,
+    step: int,
+    processes: Processes = ALONE,
+) -> None:
     """Writes a checkpoint folder in released form, with the tokenizer of the folder that the training began from.
 
     Raises:
         TrainingError: if it cannot be written.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_pieces(folder / WEIGHTS, pieces, {"format": "pt", "step": str(step)}, processes)
+    if not processes.first:
+        return
     try:
-        save_checkpoint(folder, config, weights, {"step": str(step)})
+        with atomic_write(folder / "config.json") as part:
+            part.write_text(json.dumps(config.to_json(), indent=1) + "\n")
         bring_along(COMPANIONS, source, folder)
         (folder / CALIBRATION).unlink(missing_ok=True)  # of other weights: it would give these false scores
-    except (OSError, SafetensorError) as error:
-        raise _unwritten(folder, error) from error
+    except OSError as error:
+        raise TrainingError(f"{folder}: cannot be written ({error}): free the disk and run again") from error
 
 
 def bring_along(names: Sequence[str], source: Path, target: Path) -> None:
@@ -100,26 +187,3 @@ def bring_along(names: Sequence[str], source: Path, target: Path) -> None:
             shutil.copyfile(source / name, target / name)
         else:
             (target / name).unlink(missing_ok=True)
-
-
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Writes tensors into one file.
-
-    Raises:
-        TrainingError: if it cannot be written.
-    """
-    _whole(path, lambda part: save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, str(part)))
-
-
-def _whole(path: Path, write: Callable[[Path], None]) -> None:
-    try:
-        with atomic_write(path) as part:
-            write(part)
-    except (OSError, SafetensorError) as error:
-        raise _unwritten(path, error) from error
-
-
-def _unwritten(path: Path, error: Exception) -> TrainingError:
-    return TrainingError(
-        f"{path}: cannot be written ({error}); what was saved before is kept: free the disk and run again"
-    )

@@ -167,11 +167,18 @@ class TrainConfig(Strict):
             a fresh optimiser; empty for none.
         steps: optimiser steps of the whole schedule.
         batch: images of a micro-batch of one process; `accumulate` micro-batches make a step.
-        precision: `fp32`, or `bf16` for the forward and backward passes (parameters and optimiser stay fp32; frozen
-            parameters of `lora` are bf16 then); `auto` takes the one that is faster here.
+        processes: number of processes that `batch` and `accumulate` were chosen for; with another number a training
+            says how many images its step has. 0 for any.
+        pe_order: onto which patch the encoding of a point is added: `aligned`, its own; `row_major`, as the weights of
+            the released N3D-VLM know it; `auto` keeps what the checkpoint says, takes `row_major` for a released
+            N3D-VLM and `aligned` for everything else, Qwen2.5-VL among it.
+        precision: `fp32`, or `bf16` for the forward and backward passes (what is trained and the optimiser stay fp32;
+            frozen parameters of `lora` are bf16 then); `auto` takes the one that is faster here.
         compiled: whether the blocks run through `torch.compile` (a minute at the start; half as long a step on a CPU).
         sharding: of many processes: `fsdp` shards parameters and optimiser over them, `ddp` keeps all in each, which
             is faster where the model is small.
+        gradient_sync: when processes exchange gradients: once a `step`, or after each `micro_batch`, which is slower
+            and under `fsdp` saves each process the memory of a whole set of gradients.
         checkpointing: whether activations of the blocks are computed again in the backward pass, to save memory.
         train: `full` or `lora`.
         threads: of one process on a CPU; 0 leaves torch's default.
@@ -192,10 +199,13 @@ class TrainConfig(Strict):
     steps: int = 1000
     batch: int = 8
     accumulate: int = 1
+    processes: int = 0
+    pe_order: str = "auto"
     seed: int = 0
     precision: str = "fp32"
     compiled: bool = False
     sharding: str = "fsdp"
+    gradient_sync: str = "step"
     checkpointing: bool = False
     train: str = "full"
     threads: int = 0
@@ -208,6 +218,8 @@ class TrainConfig(Strict):
             ("precision", ("fp32", "bf16", "auto")),
             ("train", ("full", "lora")),
             ("sharding", ("fsdp", "ddp")),
+            ("gradient_sync", ("step", "micro_batch")),
+            ("pe_order", ("auto", "aligned", "row_major")),
         ):
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}: one of {', '.join(allowed)} is wanted")

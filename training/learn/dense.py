@@ -6,8 +6,10 @@ are used in training only and dropped afterwards.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ from n3d_core.language.structured import BINS, BoxCode
 from training.learn.losses import BinSoftener
 
 WORD_SCALE = 8.0  # embeddings are small: brings their products with a state to the size of logits
-MOST_MEASURED = 256  # patches of a batch whose numbers are read
+MOST_MEASURED = 16  # patches of an image whose numbers are read
 PLACED, MEASURED = 2, 6  # u and v from the patch to the centre; the centre's u, v and z, and three sizes
 
 
@@ -53,13 +55,10 @@ def dense_targets(
         merge: patches along one side of a token.
     """
     grid_h, grid_w = grid
-    height, width = instances.shape
-    tiles = instances[: height // grid_h * grid_h, : width // grid_w * grid_w]
-    tiles = (
-        tiles.reshape(grid_h, height // grid_h, grid_w, width // grid_w)
-        .transpose(0, 2, 1, 3)
-        .reshape(grid_h * grid_w, -1)
-    )
+    side_h, side_w = (max(1, round(s / g)) for s, g in zip(instances.shape, grid, strict=True))
+    if instances.shape != (grid_h * side_h, grid_w * side_w):
+        instances = cv2.resize(instances, (grid_w * side_w, grid_h * side_h), interpolation=cv2.INTER_NEAREST)
+    tiles = instances.reshape(grid_h, side_h, grid_w, side_w).transpose(0, 2, 1, 3).reshape(grid_h * grid_w, -1)
     share = (
         np.stack([(tiles == i + 1).mean(axis=1) for i in range(len(codes))], axis=1)
         if codes
@@ -80,6 +79,12 @@ def dense_targets(
         boxes[order].astype(np.float32),
         coverage.astype(np.float32),
     )
+
+
+def nothing_dense(tokens: int) -> DenseTargets:
+    """Targets of no patch, where there is no head to learn them."""
+    nothing = np.zeros(0, np.int64)
+    return DenseTargets(nothing, nothing, np.zeros((0, 8), np.float32), np.zeros((0, tokens), np.float32))
 
 
 class DenseHead(nn.Module):
@@ -110,6 +115,7 @@ class DenseHead(nn.Module):
         colors: Tensor,
         boxes: Tensor,
         softener: BinSoftener,
+        totals: Mapping[str, float],
     ) -> dict[str, Tensor]:
         """Losses and accuracies against the targets [B, P] and [B, P, 8].
 
@@ -117,39 +123,52 @@ class DenseHead(nn.Module):
             tokens, inside: image tokens [B, tokens, width] of the tower and inside the decoder.
             words: embeddings of the words for the classes [C, width], colours [K, width] and bins [BINS, width].
             softener: of the bins.
+            totals: `patches`, `known` and `measured` of the whole step, see `Batch.totals`.
         """
         named = self._patches(self.name, tokens) @ words[0].T * WORD_SCALE
         class_logits = torch.cat([self._patches(self.empty, tokens), named], dim=-1)
         color_logits = self._patches(self.tint, tokens) @ words[1].T * WORD_SCALE
-        known = classes > 0
-        some = known.sum().clamp(min=1)
-        weight = torch.where(known, 1.0, 0.25).flatten()
+        known, count = classes > 0, totals["known"]
         class_loss = F.cross_entropy(class_logits.flatten(0, 1), classes.flatten(), reduction="none")
-        color_loss = F.cross_entropy(color_logits[known], colors[known] - 1, reduction="sum") / some
+        color_loss = F.cross_entropy(color_logits[known], colors[known] - 1, reduction="sum") / count
         places = self._patches(self.place, tokens)[known]
-        box_loss = F.smooth_l1_loss(places, boxes[known][:, :PLACED], reduction="sum", beta=0.05) / some
-        measure_loss = self._measured(inside, words[2], known, boxes, softener)
-        class_loss = 2 * (class_loss * weight).sum() / weight.sum()
+        box_loss = F.smooth_l1_loss(places, boxes[known][:, :PLACED], reduction="sum", beta=0.05) / count
+        measure_loss = self._measured(inside, words[2], classes, boxes, softener) / totals["measured"]
+        class_loss = 2 * (class_loss * patch_weights(classes).flatten()).sum() / totals["patches"]
         loss = class_loss + 0.5 * color_loss + 2 * box_loss + 0.5 * measure_loss
-        right = (class_logits[known].argmax(-1) == classes[known]).sum() / some
+        right = (class_logits[known].argmax(-1) == classes[known]).sum() / count
         return {"loss": loss, "class_accuracy": right.detach(), "measure": measure_loss.detach()}
 
-    def _measured(self, inside: Tensor, numbers: Tensor, known: Tensor, boxes: Tensor, softener: BinSoftener) -> Tensor:
-        """Divergence of the numbers that some known patches say from the true ones, as words."""
-        rows, patches = torch.nonzero(known, as_tuple=True)
-        stride = -(-len(rows) // MOST_MEASURED) or 1  # spread over the batch, and the same when a step is repeated
-        rows, patches = rows[::stride], patches[::stride]
+    def _measured(
+        self, inside: Tensor, numbers: Tensor, classes: Tensor, boxes: Tensor, softener: BinSoftener
+    ) -> Tensor:
+        """Sum over some patches of how far the numbers that they say diverge from the true ones, as words."""
+        rows, patches = torch.nonzero(measured_patches(classes), as_tuple=True)
         states = F.rms_norm(inside, inside.shape[-1:])[rows, patches // self.patches]
         said = self.measure(states).view(len(rows), self.patches, MEASURED, states.shape[-1])
-        said = said[torch.arange(len(rows)), patches % self.patches]
+        said = said[torch.arange(len(rows), device=rows.device), patches % self.patches]
         log_probability = F.log_softmax(said @ numbers.T * WORD_SCALE, dim=-1)
         bins = (boxes[rows, patches][:, PLACED:] * BINS).round().long().clamp(0, BINS - 1)
-        divergence = -(softener.kernel[bins] * log_probability).sum(-1) - softener.entropy[bins]
-        return divergence.sum() / max(1, divergence.numel())
+        return (-(softener.kernel[bins] * log_probability).sum(-1) - softener.entropy[bins]).sum() / MEASURED
 
     def _patches(self, read: nn.Linear, tokens: Tensor) -> Tensor:
         """[B, tokens, width] -> [B, P, values]: what each patch of each token says."""
         return read(tokens).unflatten(-1, (self.patches, -1)).flatten(1, 2)
+
+
+def patch_weights(classes: Tensor) -> Tensor:
+    """Weight of each patch [B, P] in the loss of the classes: background counts less."""
+    return torch.where(classes > 0, 1.0, 0.25)
+
+
+def measured_patches(classes: Tensor) -> Tensor:
+    """[B, P] which patches are asked for their numbers: up to `MOST_MEASURED` of an image, spread over its known ones.
+
+    An image's patches do not depend on what else is in the batch.
+    """
+    known = classes > 0
+    stride = (-(-known.sum(dim=1, keepdim=True) // MOST_MEASURED)).clamp(min=1)
+    return known & ((known.cumsum(dim=1) - 1) % stride == 0)
 
 
 class PointerHead(nn.Module):
@@ -164,23 +183,35 @@ class PointerHead(nn.Module):
         self.key = _small_linear(width, width)
         self.nowhere = nn.Parameter(torch.zeros(width))
 
-    def forward(self, inside: Tensor, pads: Tensor, pointed: Tensor, shares: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, inside: Tensor, pads: Tensor, pointed: Tensor, shares: Tensor, totals: Mapping[str, float]
+    ) -> dict[str, Tensor]:
         """Loss and accuracy.
 
         Args:
             inside: [B, T, width] states inside the decoder.
             pads: [B, T] which of them are image tokens.
-            pointed: [N, 2] row and position of the states that point.
+            pointed: [N, 2] row and position of the states that point, by row.
             shares: [N, tokens + 1] where each is to point; the last is nowhere.
+            totals: `pointed` of the whole step.
         """
         states = F.rms_norm(inside, inside.shape[-1:])
         keys = self.key(states[pads]).unflatten(0, (len(pads), -1))
         keys = torch.cat([keys, self.nowhere.expand(len(keys), 1, -1)], dim=1)
         rows, places = pointed.unbind(1)
-        logits = torch.einsum("nw,ntw->nt", self.query(states[rows, places]), keys[rows]) * keys.shape[-1] ** -0.5
-        loss = -(shares * F.log_softmax(logits, dim=-1)).sum(-1).mean()
+        logits = by_row(self.query(states[rows, places]), keys, rows) * keys.shape[-1] ** -0.5
+        loss = -(shares * F.log_softmax(logits, dim=-1)).sum() / totals["pointed"]
         hit = shares.gather(1, logits.argmax(-1, keepdim=True)) > 0
-        return {"pointer": loss, "pointed": hit.float().mean().detach()}
+        return {"pointer": loss, "pointed": (hit.sum() / totals["pointed"]).detach()}
+
+
+def by_row(queries: Tensor, keys: Tensor, rows: Tensor) -> Tensor:
+    """Products [N, ..., K] of queries [N, ..., width], ordered by row [N], with the keys [B, K, width] of their row.
+
+    Row by row, so that no query gets a copy of the keys.
+    """
+    counts = torch.bincount(rows, minlength=len(keys)).tolist()
+    return torch.cat([q @ k.T for q, k in zip(queries.split(counts), keys, strict=True)])
 
 
 def _small_linear(width: int, out: int) -> nn.Linear:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ _ADAPTER = "default"
 
 def add_adapters(network: nn.Module, config: LoraConfig) -> None:
     """Freezes a network in place, puts adapters beside its linear layers, and thaws what the config trains in full.
+
+    What is trained becomes fp32, whatever the type of what is frozen. On the meta device adapters have no values yet:
+    `fresh_adapters` gives them.
 
     Raises:
         MissingDependencyError: if peft is not installed. ConfigError: if a name of the config fits nothing.
@@ -29,7 +33,7 @@ def add_adapters(network: nn.Module, config: LoraConfig) -> None:
         r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=list(config.targets)
     )
     try:
-        inject_adapter_in_model(wanted, network)
+        inject_adapter_in_model(wanted, network, low_cpu_mem_usage=True)
     except ValueError as error:
         raise ConfigError(f"lora.targets {list(config.targets)}: {error}") from error
     for name in config.full:
@@ -38,23 +42,33 @@ def add_adapters(network: nn.Module, config: LoraConfig) -> None:
             raise ConfigError(f"lora.full names {name!r}: no parameter's name begins so")
         for parameter in found:
             parameter.requires_grad_(True)
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
 
 
-def merged(network: nn.Module, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Parameters under the names of a network without adapters, the adapters added to what they stand beside.
+def fresh_adapters(network: nn.Module, rng: torch.Generator) -> Iterator[tuple[str, Tensor]]:
+    """Names and first values of the adapters: random on the way down, zero on the way up, so that nothing changes."""
+    for name, parameter in network.named_parameters():
+        if ".lora_A." in name:
+            value = torch.empty(parameter.shape)
+            nn.init.kaiming_uniform_(value, a=math.sqrt(5), generator=rng)
+            yield name, value
+        elif ".lora_B." in name:
+            yield name, torch.zeros(parameter.shape)
 
-    Args:
-        network: with adapters (for their scale), or without: then nothing changes.
-        parameters: of the network, by name.
-    """
-    out: dict[str, Tensor] = {}
-    for name, value in parameters.items():
-        if ".lora_" not in name:
-            out[name.replace(".base_layer.", ".")] = value
-    for name, module in network.named_modules():
-        if hasattr(module, "lora_A") and _ADAPTER in module.lora_A:
-            down, up = (parameters[f"{name}.lora_{side}.{_ADAPTER}.weight"].float() for side in "AB")
-            key = f"{name}.weight"
-            delta = module.scaling[_ADAPTER] * (up @ down)
-            out[key] = (out[key].float() + delta).to(out[key].dtype)
-    return {k: v.contiguous() if isinstance(v, torch.Tensor) else v for k, v in out.items()}
+
+def released_name(name: str) -> str | None:
+    """The name of a parameter in a network without adapters; None for an adapter's own."""
+    return None if ".lora_" in name else name.replace(".base_layer.", ".")
+
+
+def adapters_of(network: nn.Module) -> dict[str, tuple[str, str, float]]:
+    """For each weight that has an adapter, by its released name: the names of its two matrices and their scale."""
+    return {
+        f"{name}.weight": (
+            f"{name}.lora_A.{_ADAPTER}.weight", f"{name}.lora_B.{_ADAPTER}.weight", module.scaling[_ADAPTER]
+        )
+        for name, module in network.named_modules()
+        if hasattr(module, "lora_A") and _ADAPTER in module.lora_A
+    }  # fmt: skip

@@ -74,8 +74,9 @@ def language_loss(
     weights: Tensor,
     bins: Tensor,
     softeners: NumberSofteners | None,
+    total: float | Tensor | None = None,
 ) -> Tensor:
-    """Weighted mean loss of the positions [N] that are to be predicted.
+    """Weighted loss of the positions [N] that are to be predicted, over the sum of the weights.
 
     Args:
         logits: [N, V].
@@ -83,16 +84,17 @@ def language_loss(
         bins: [N] bin values, from `FRACTIONS` on hundredths of a text, from `DEPTHS` on bins of z; negative where the
             token is none of these.
         softeners: of bins and hundredths; None where both are ordinary tokens.
+        total: sum of the weights of the whole step, of which these positions are a part; None for their own.
     """
     if softeners is None:
         loss = F.cross_entropy(logits.float(), targets, reduction="none")
-        return (loss * weights).sum() / weights.sum().clamp(min=1e-6)
-    plain, is_depth = bins < 0, bins >= DEPTHS
-    is_fraction = (bins >= FRACTIONS) & ~is_depth
-    is_bin = ~plain & ~is_fraction & ~is_depth
-    loss = torch.empty(len(targets), device=logits.device)
-    loss[plain] = F.cross_entropy(logits[plain].float(), targets[plain], reduction="none")
-    loss[is_bin] = softeners.bins(logits[is_bin], bins[is_bin])
-    loss[is_depth] = softeners.depths(logits[is_depth], bins[is_depth] - DEPTHS)
-    loss[is_fraction] = softeners.fractions(logits[is_fraction], bins[is_fraction] - FRACTIONS)
-    return (loss * weights).sum() / weights.sum().clamp(min=1e-6)
+    else:
+        plain, is_depth = bins < 0, bins >= DEPTHS
+        is_fraction = (bins >= FRACTIONS) & ~is_depth
+        is_bin = ~plain & ~is_fraction & ~is_depth
+        loss = torch.empty(len(targets), device=logits.device)
+        loss[plain] = F.cross_entropy(logits[plain].float(), targets[plain], reduction="none")
+        loss[is_bin] = softeners.bins(logits[is_bin], bins[is_bin])
+        loss[is_depth] = softeners.depths(logits[is_depth], bins[is_depth] - DEPTHS)
+        loss[is_fraction] = softeners.fractions(logits[is_fraction], bins[is_fraction] - FRACTIONS)
+    return (loss * weights).sum() / (weights.sum().clamp(min=1e-6) if total is None else total)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,10 +22,10 @@ from n3d_core.network.layers import rotate
 from n3d_core.network.model import N3DNetwork
 from n3d_core.network.plan import image_plan
 from n3d_core.network.vision import PlanTensors
-from training.data.packing import IGNORE, Packed, attention_mask
+from training.data.packing import IGNORE, Packed
 from training.data.sequences import Sample
-from training.learn.dense import DenseHead, PointerHead
-from training.learn.lora import merged
+from training.learn.attention import Kernel, PackedAttention
+from training.learn.dense import DenseHead, PointerHead, by_row, measured_patches, patch_weights
 from training.learn.losses import NumberSofteners, language_loss
 
 GUIDED_HEADS = 2  # that share the first keys
@@ -32,7 +34,12 @@ WordIds = tuple[list[list[int]], list[list[int]]]
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples of one image size, padded to the longest sequence. `grid` is the height and width of their patches."""
+    """Samples of one image size, padded to the longest sequence.
+
+    Attributes:
+        grid: height and width of the patches of an image.
+        segments: [B, T] number of each token's segment, 0 for the prefix, `IGNORE` for padding.
+    """
 
     grid: tuple[int, int]
     patches: Tensor
@@ -40,7 +47,7 @@ class Batch:
     ids: Tensor
     cos: Tensor
     sin: Tensor
-    mask: Tensor
+    segments: Tensor
     targets: Tensor
     weights: Tensor
     bins: Tensor
@@ -54,6 +61,35 @@ class Batch:
         """The batch on a device."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "grid"}
         return Batch(self.grid, **{name: value.to(device, non_blocking=True) for name, value in tensors.items()})
+
+    def totals(self) -> dict[str, float]:
+        """What each loss and accuracy is a mean over, so that the parts of a step add up to the mean of the whole."""
+        predicted = self.targets >= 0
+        counts = {
+            "language": self.weights[predicted].sum(),
+            "decisions": certain(self.bins[predicted], self.weights[predicted]).sum(),
+            "patches": patch_weights(self.classes).sum(),
+            "known": (self.classes > 0).sum(),
+            "measured": measured_patches(self.classes).sum(),
+            "pointed": torch.tensor(len(self.pointed)),
+            "fetched": fetched(self.shares).sum(),
+        }
+        return {name: float(count) for name, count in counts.items()}
+
+
+def certain(bins: Tensor, weights: Tensor) -> Tensor:
+    """Which words are choices that have one right answer: no numbers, and not what the grammar forces."""
+    return (bins < 0) & (weights >= 1)
+
+
+def fetched(shares: Tensor) -> Tensor:
+    """[N] which of what points does so at something that is seen."""
+    return shares[:, -1] < 0.5
+
+
+def step_totals(totals: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The totals of a step from those of its parts; what there is none of counts as one, and divides nothing."""
+    return {name: sum(t[name] for t in totals) or 1.0 for name in totals[0]}
 
 
 def collate(samples: list[Sample], config: N3DConfig, pad: int, length: int = 0) -> Batch:
@@ -74,7 +110,7 @@ def collate(samples: list[Sample], config: N3DConfig, pad: int, length: int = 0)
         ids=stack("ids", pad),
         cos=torch.from_numpy(np.stack([t[0] for t in tables]))[:, None],
         sin=torch.from_numpy(np.stack([t[1] for t in tables]))[:, None],
-        mask=torch.from_numpy(np.stack([attention_mask(padded(s.packed.segment, IGNORE)) for s in samples]))[:, None],
+        segments=stack("segment", IGNORE),
         targets=stack("targets", IGNORE),
         weights=stack("weights", 0.0),
         bins=stack("bins", IGNORE),
@@ -137,6 +173,8 @@ class TrainingModel(nn.Module):
         self.dense = DenseHead(width, merge * merge) if words else None
         self.pointer = PointerHead(width) if words else None
         self.auxiliary = auxiliary
+        self.kernel: Kernel = "dense"
+        self._attention: PackedAttention | None = None
 
     def embedding_table(self) -> Tensor:
         """[vocab, hidden]: the rows of numbers are their own values plus a linear map of their Fourier features."""
@@ -145,21 +183,16 @@ class TrainingModel(nn.Module):
             return table
         return table.index_add(0, self.number_ids, (self.features @ self.number_map).to(table.dtype))
 
-    @torch.no_grad()
-    def baked(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Parameters of this model, by name, in released form: adapters and number map folded in, the rest dropped."""
-        inside = {k.removeprefix("network."): v for k, v in parameters.items() if k.startswith("network.")}
-        state = merged(self.network, inside)
-        if self.softeners is not None:
-            table = state["model.embed_tokens.weight"]
-            rows = (self.features.cpu() @ parameters["number_map"]).to(table.dtype)
-            state["model.embed_tokens.weight"] = table.index_add(0, self.number_ids.cpu(), rows)
-        return state
-
     def checkpoint_blocks(self) -> None:
         """Activations of each transformer block are computed again in the backward pass."""
         for block in (*self.network.visual.blocks, *self.network.model.layers):
-            block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
+            block.forward = partial(self._recomputed, block.forward)  # type: ignore[method-assign]
+
+    def _recomputed(self, forward: Callable[..., Tensor], *inputs: Any, **settings: Any) -> Tensor:
+        attention = self._attention  # the backward pass is outside of it, and must compute in the same types
+        if attention is not None:
+            settings["context_fn"] = lambda: (nullcontext(), attention)
+        return checkpoint(forward, *inputs, use_reentrant=False, **settings)
 
     def compile_blocks(self) -> None:
         """The transformer blocks run compiled: blocks of one kind share their code."""
@@ -172,31 +205,39 @@ class TrainingModel(nn.Module):
         layers = self.network.model.layers
         return [layers[len(layers) // 2]] if self.words is not None else []
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Losses of a batch: `loss` is what is minimised, the others are parts of it and accuracies."""
+    def forward(self, batch: Batch, totals: Mapping[str, float] | None = None) -> dict[str, Tensor]:
+        """Losses of a batch: `loss` is what is minimised, the others are parts of it and accuracies.
+
+        Args:
+            totals: of the whole step (`step_totals`), over which the batch's sums are divided; None for its own.
+        """
+        attention = PackedAttention(self.kernel, batch.segments)
+        self._attention = attention if self.kernel != "dense" else None
+        with self._attention or nullcontext():
+            return self._losses(batch, totals or step_totals([batch.totals()]), attention.mask)
+
+    def _losses(self, batch: Batch, totals: Mapping[str, float], mask: Tensor) -> dict[str, Tensor]:
         network = self.network
         image = network.visual(batch.patches, batch.coordinates, self._plan(batch))
         table = self.embedding_table()
         embeddings = F.embedding(batch.ids, table)
         pads = batch.ids == network.config.image_token_id
         embeddings = embeddings.masked_scatter(pads[..., None], image.to(embeddings.dtype))
-        hidden, middle = network.model.with_middle(embeddings, batch.cos, batch.sin, batch.mask)
+        hidden, middle = network.model.with_middle(embeddings, batch.cos, batch.sin, mask)
         predicted = batch.targets >= 0
         head = table if network.config.text.tie_word_embeddings else network.lm_head.weight
         logits = F.linear(hidden[predicted], head)
-        targets, bins = batch.targets[predicted], batch.bins[predicted]
-        text = language_loss(logits, targets, batch.weights[predicted], bins, self.softeners)
-        with torch.no_grad():
-            guess = logits.argmax(-1)
-            is_bin = bins >= 0
-            words = (guess == targets)[~is_bin & (batch.weights[predicted] >= 1)].float().mean()
-        out = {"loss": text, "language": text.detach(), "decisions": words}
+        targets, bins, weights = batch.targets[predicted], batch.bins[predicted], batch.weights[predicted]
+        text = language_loss(logits, targets, weights, bins, self.softeners, totals["language"])
+        right = (logits.detach().argmax(-1) == targets)[certain(bins, weights)].sum() / totals["decisions"]
+        out = {"loss": text, "language": text.detach(), "decisions": right}
         if self.dense and self.pointer and self.words and self.softeners:
             seen = middle[pads].unflatten(0, image.shape[:2])
             names = (_mean_rows(table, self.words[0]), _mean_rows(table, self.words[1]), table[self.number_ids])
-            dense = self.dense(image, seen, names, batch.classes, batch.colors, batch.boxes, self.softeners.bins)
-            pointer = self.pointer(middle, pads, batch.pointed, batch.shares)
-            fetch = self._fetching(middle, pads, batch)
+            labels = (batch.classes, batch.colors, batch.boxes)
+            dense = self.dense(image, seen, names, *labels, self.softeners.bins, totals)
+            pointer = self.pointer(middle, pads, batch.pointed, batch.shares, totals)
+            fetch = self._fetching(middle, pads, batch) / totals["fetched"]
             out |= {k: v.detach() for k, v in (dense | pointer).items() if k != "loss"}
             out["loss"] = text + self.auxiliary * (dense["loss"] + pointer["pointer"] + fetch)
             out |= {"dense": dense["loss"].detach(), "fetch": fetch.detach()}
@@ -209,7 +250,8 @@ class TrainingModel(nn.Module):
         return self._plans[batch.grid]
 
     def _fetching(self, middle: Tensor, pads: Tensor, batch: Batch) -> Tensor:
-        """Divergence of what the first heads behind the middle attend to from the tokens that show the object.
+        """Sum over the words of how far what the first heads behind the middle attend to diverges from the tokens that
+        show the object.
 
         Those heads then carry what the tokens know, the numbers among it, to the word that is about them.
         """
@@ -222,13 +264,27 @@ class TrainingModel(nn.Module):
         )
         cos, sin = batch.cos.transpose(1, 2), batch.sin.transpose(1, 2)
         queries, keys = rotate(queries, cos, sin), rotate(keys, cos, sin)[:, :, 0]
-        some = batch.shares[:, -1] < 0.5
+        some = fetched(batch.shares)
         rows, places = batch.pointed[some].unbind(1)
-        logits = torch.einsum("nhd,ntd->nht", queries[rows, places], keys[rows]) * layer.self_attn.head_size**-0.5
-        logits = logits.masked_fill(~batch.mask[rows, :, places], -torch.inf)
-        image = torch.nonzero(pads[0]).squeeze(1)  # the prefix is the same in every row
-        found = F.log_softmax(logits, dim=-1)[:, :, image]
-        return -(batch.shares[some][:, None, :-1] * found).sum(-1).mean()
+        prefix = int((batch.segments[0] == 0).sum())  # it is the same in every row
+        asking = queries[rows, places]
+        logits = torch.cat(
+            [by_row(asking, keys[:, :prefix], rows), _own_segment(asking, keys, batch.segments, rows, places)], dim=-1
+        )
+        found = F.log_softmax(logits * layer.self_attn.head_size**-0.5, dim=-1)
+        image = torch.nonzero(pads[0]).squeeze(1)
+        return -(batch.shares[some][:, None, :-1] * found[:, :, image]).sum() / GUIDED_HEADS
+
+
+def _own_segment(queries: Tensor, keys: Tensor, segments: Tensor, rows: Tensor, places: Tensor) -> Tensor:
+    """Products [N, heads, L] of queries [N, heads, width] with the keys [B, T, width] of their own segment up to
+    themselves, backwards; -inf where the segment has not begun."""
+    place = torch.arange(segments.shape[1], device=rows.device)
+    starts = torch.where(segments != segments.roll(1, dims=1), place, 0).cummax(dim=1).values
+    length = places - starts[rows, places] + 1
+    back = torch.arange(int(length.max()) if len(rows) else 0, device=rows.device)
+    own = keys[rows[:, None], (places[:, None] - back).clamp(0)]
+    return (queries @ own.mT).masked_fill((back >= length[:, None])[:, None], -torch.inf)
 
 
 def _mean_rows(table: Tensor, ids: list[list[int]]) -> Tensor:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
 
 from n3d_core.errors import ConfigError
 from training.learn.config import OptimConfig
 from training.learn.muon import Float32Muon
-from training.learn.parallel import sharded_like, whole
+from training.learn.parallel import fill, whole
+
+_BY_NAME = StateDictOptions(flatten_optimizer_state_dict=True)
 
 
 class Optimiser:
@@ -24,7 +31,7 @@ class Optimiser:
     """
 
     def __init__(self, model: nn.Module, config: OptimConfig, steps: int, precision: str = "fp32") -> None:
-        self.config, self.steps = config, steps
+        self.config, self.steps, self.model = config, steps, model
         matrices, others = _split(model, config.name)
         decay = config.weight_decay
         self.parts: list[torch.optim.Optimizer] = []
@@ -55,39 +62,29 @@ class Optimiser:
         return self.config.min_lr_share + (1 - self.config.min_lr_share) * cosine
 
     def step(self, step: int) -> float:
-        """Clips, updates, clears the gradients; returns their norm before clipping."""
+        """Clips, updates, clears the gradients; returns their norm before clipping. One that is not finite changes
+        nothing."""
         norm = float(whole(nn.utils.clip_grad_norm_(self.parameters, self.config.clip)))
-        for optimiser in self.parts:
+        for optimiser in self.parts if math.isfinite(norm) else ():
             for group in optimiser.param_groups:
                 group["lr"] = group["peak"] * self.rate(step)
             optimiser.step()
+        for optimiser in self.parts:
             optimiser.zero_grad(set_to_none=True)
         return norm
 
     def tensors(self) -> dict[str, Tensor]:
-        """All state as whole named tensors, for safetensors."""
-        out = {}
-        for number, optimiser in enumerate(self.parts):
-            for index, state in optimiser.state_dict()["state"].items():
-                for key, value in state.items():
-                    out[f"{number}.{index}.{key}"] = whole(torch.as_tensor(value))
-        return out
+        """All state by parameter name; of sharded parameters, this process's shards."""
+        state = get_optimizer_state_dict(self.model, self.parts, options=_BY_NAME)
+        return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
-    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Takes back what `tensors` gave."""
-        for number, optimiser in enumerate(self.parts):
-            own = optimiser.state_dict()
-            parameters = [p for group in optimiser.param_groups for p in group["params"]]
-            state: dict[int, dict[str, Tensor]] = {}
-            for name, value in tensors.items():
-                part, index, key = name.split(".", 2)
-                if int(part) == number:
-                    like = parameters[int(index)]
-                    state.setdefault(int(index), {})[key] = (
-                        sharded_like(value, like) if value.shape == like.shape else value
-                    )
-            own["state"] = state
-            optimiser.load_state_dict(own)
+    def load_tensors(self, read: Callable[[str], Tensor]) -> None:
+        """Takes back what `tensors` gave, whole; `read` gives the tensor of a name."""
+        state = get_optimizer_state_dict(self.model, self.parts, options=_BY_NAME)
+        for name, own in state.items():
+            if isinstance(own, Tensor):
+                fill(own, read(name))
+        set_optimizer_state_dict(self.model, self.parts, state, options=_BY_NAME)
 
 
 class MovingAverage:
@@ -125,20 +122,19 @@ def _split(model: nn.Module, name: str) -> tuple[dict[str, nn.Parameter], dict[s
     return matrices, others
 
 
-def initialise(network: nn.Module, layers: int, rng: torch.Generator) -> None:
-    """Fresh weights: fan-in scaled matrices, smaller where a block writes to the residual stream, small embeddings."""
-    for name, parameter in network.named_parameters():
-        if parameter.ndim < 2:
-            nn.init.zeros_(parameter) if name.endswith("bias") else nn.init.ones_(parameter)
-            continue
-        std = parameter[0].numel() ** -0.5
-        if "embed_tokens" in name or "lm_head" in name:
-            std = 0.02
-        elif name.endswith(("o_proj.weight", "down_proj.weight", "attn.proj.weight")):
-            std /= math.sqrt(2 * layers)
-        nn.init.normal_(parameter, std=std, generator=rng)
+def fresh_weights(network: nn.Module, layers: int, rng: torch.Generator) -> Iterator[tuple[str, Tensor]]:
+    """Names and first values: fan-in scaled matrices, smaller where a block writes to the residual stream, small
+    embeddings."""
+    shapes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
+    return (_fresh(name, shape, layers, rng) for name, shape in shapes.items())
 
 
-def parameter_count(parameters: Iterable[nn.Parameter]) -> int:
-    """Number of values."""
-    return sum(p.numel() for p in parameters)
+def _fresh(name: str, shape: tuple[int, ...], layers: int, rng: torch.Generator) -> tuple[str, Tensor]:
+    if len(shape) < 2:
+        return name, torch.full(shape, 0.0 if name.endswith("bias") else 1.0)
+    std = math.prod(shape[1:]) ** -0.5
+    if "embed_tokens" in name or "lm_head" in name:
+        std = 0.02
+    elif name.endswith(("o_proj.weight", "down_proj.weight", "attn.proj.weight")):
+        std /= math.sqrt(2 * layers)
+    return name, torch.empty(shape).normal_(std=std, generator=rng)

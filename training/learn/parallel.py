@@ -1,30 +1,29 @@
-"""The processes of one training: one alone, or many under `torchrun` or `accelerate launch` with sharded parameters.
+"""The processes of one training: one alone, or many under `torchrun` or `accelerate launch`.
 
 Both launchers say who is who through the same environment variables. Parameters, gradients and optimiser state are
-sharded over the processes block by block (FSDP2, `fully_shard`), or kept whole in each (DDP); checkpoints are written
-whole by the first process in the same form whatever the number of processes, so a training may go on with another
-number.
+sharded over the processes block by block (FSDP2, `fully_shard`), or kept whole in each (DDP).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
-from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
-from torch.overrides import TorchFunctionMode
 
 from n3d_core.network.decoder import DecoderLayer
 from n3d_core.network.vision import VisionBlock
+
+_PATIENCE = timedelta(hours=12)  # for the first process, which evaluates and writes while the others wait
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,7 @@ class Processes:
     rank: int
     world: int
     device: torch.device
+    _waiting: Any = field(default=None, repr=False)
 
     @classmethod
     def start(cls) -> Processes:
@@ -43,9 +43,11 @@ class Processes:
         if torch.cuda.is_available():
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
             torch.cuda.set_device(device)
+        waiting = None
         if world > 1 and not distributed.is_initialized():
             distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        return cls(rank, world, device)
+            waiting = distributed.new_group(backend="gloo", timeout=_PATIENCE)
+        return cls(rank, world, device, waiting)
 
     @property
     def first(self) -> bool:
@@ -58,48 +60,43 @@ class Processes:
             distributed.destroy_process_group()
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Waits until all are here, for as long as an evaluation may take."""
         if self.world > 1:
-            distributed.barrier()
+            distributed.barrier(self._waiting)
 
-    def spread(self, model: nn.Module, sharding: str, precision: str, together: Sequence[nn.Module] = ()) -> nn.Module:
-        """What to call instead of a model so that all processes train it as one; the model itself for one process.
+    def sums(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Sums over all processes."""
+        if self.world == 1:
+            return dict(values)
+        table = torch.tensor(list(values.values()), dtype=torch.float64)
+        distributed.all_reduce(table, group=self._waiting)
+        return dict(zip(values, table.tolist(), strict=True))
+
+    def any(self, here: bool) -> bool:
+        """Whether something holds in one of them."""
+        return self.sums({"here": float(here)})["here"] > 0
+
+    def shard(self, model: nn.Module, precision: str, together: Sequence[nn.Module] = ()) -> None:
+        """Spreads a model's parameters over the processes in place, each transformer block for itself.
 
         Args:
-            sharding: `fsdp` shards the model in place, each transformer block for itself; `ddp` keeps it whole.
             together: blocks that are gathered with what belongs to no block, for the whole of a step.
         """
-        if self.world == 1:
-            return model
-        if sharding == "ddp":
-            return DistributedDataParallel(model)
         mesh = init_device_mesh(self.device.type, (self.world,))
-        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if precision == "bf16" else MixedPrecisionPolicy()
+        types = (torch.bfloat16, torch.float32) if precision == "bf16" else (None, None)
+        policy = MixedPrecisionPolicy(*types, cast_forward_inputs=False)  # rotary tables keep their digits
         for module in model.modules():
             if isinstance(module, DecoderLayer | VisionBlock) and not any(module is m for m in together):
                 fully_shard(module, mesh=mesh, mp_policy=policy)
         fully_shard(model, mesh=mesh, mp_policy=policy)
-        return model
 
-    def mean(self, values: Mapping[str, float]) -> dict[str, float]:
-        """Means over all processes."""
-        if self.world == 1:
-            return dict(values)
-        table = torch.tensor(list(values.values()), dtype=torch.float64, device=self.device)
-        distributed.all_reduce(table)
-        return dict(zip(values, (table / self.world).tolist(), strict=True))
-
-
-class _AttentionInFull(TorchFunctionMode):
-    """Attention in fp32: torch's fused CPU kernel is twice as fast in it as in bf16 (torch 2.13)."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func is not F.scaled_dot_product_attention:
-            return func(*args, **(kwargs or {}))
-        with torch.autocast("cpu", enabled=False):
-            return func(*(a.float() for a in args), **(kwargs or {}))
+    @contextmanager
+    def exchanging(self, model: nn.Module, now: bool) -> Iterator[None]:
+        """Within it, a backward pass exchanges gradients with the other processes, or keeps them for a later one."""
+        if isinstance(model, FSDPModule):
+            model.set_requires_gradient_sync(now)
+        with model.no_sync() if isinstance(model, DistributedDataParallel) and not now else nullcontext():
+            yield
 
 
 def fastest_precision(device: torch.device) -> str:
@@ -108,23 +105,15 @@ def fastest_precision(device: torch.device) -> str:
     return "bf16" if fast else "fp32"
 
 
-@contextmanager
-def half_precision(device: torch.device, enabled: bool) -> Iterator[None]:
-    """Matrix products in bf16; what needs the range or the digits stays fp32."""
-    attention = _AttentionInFull() if enabled and device.type == "cpu" else nullcontext()
-    with torch.autocast(device.type, torch.bfloat16, enabled=enabled), attention:
-        yield
-
-
 def whole(value: Tensor) -> Tensor:
     """A parameter or state as one tensor in host memory; every process must ask for it."""
     full = value.full_tensor() if isinstance(value, DTensor) else value
-    return full.detach().cpu().clone()
+    return full.detach().cpu()
 
 
-def sharded_like(value: Tensor, parameter: Tensor) -> Tensor:
-    """A whole tensor on the parameter's device, sharded as the parameter is."""
-    value = value.to(parameter.device)
-    if isinstance(parameter, DTensor):
-        return distribute_tensor(value, parameter.device_mesh, parameter.placements)
-    return value
+@torch.no_grad()
+def fill(own: Tensor, value: Tensor) -> None:
+    """Copies a whole tensor into a parameter or state, of which a process may hold its shard only."""
+    if isinstance(own, DTensor):
+        value = distribute_tensor(value, own.device_mesh, own.placements, src_data_rank=None)
+    own.copy_(value)
