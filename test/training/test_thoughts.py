@@ -111,7 +111,7 @@ def test_each_hundredth_has_its_token(tokenizer: Tokenizer) -> None:
 
 
 def test_a_near_hundredth_costs_less_than_a_far_one() -> None:
-    softeners = NumberSofteners(list(range(10)), list(range(20, 120)), 1.0)
+    softeners = NumberSofteners(list(range(10)), list(range(20, 120)), 1.0, 1.0)
     target, value = torch.tensor([20 + 57]), torch.tensor([FRACTIONS + 57])
 
     def loss(said: int) -> float:
