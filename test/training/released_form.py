@@ -1,5 +1,5 @@
-"""Small checkpoint folders in the released form: Qwen's pre-tokenizer and special tokens, digits as ordinary tokens, the
-hub's flat config without keys of ours, weights in bf16."""
+"""Small checkpoint folders in the released form: Qwen's pre-tokenizer and special tokens, digits as ordinary tokens,
+the hub's flat config without keys of ours, weights in bf16."""
 
 from __future__ import annotations
 
