@@ -11,6 +11,8 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from n3d_core.reasoning.nouns import singulars
+
 
 def _words(text: str) -> dict[str, int]:
     """Words with their places in a list."""
@@ -66,7 +68,7 @@ CLASSES: dict[str, str] = {
         millimeters millimetre millimetres ft feet foot inch inches""",
     "_LITRES": "liter liters litre litres",
     "_DEGREES": "degree degrees",
-    "_BE": "is are was were being been",
+    "_BE": "is are was were being been am",
     "_DO": "do does did",
     "_MODAL": "could would will should may might must shall",
     "_HAVE": "have has had having",
@@ -81,8 +83,8 @@ CLASSES: dict[str, str] = {
     "_I": "i we someone somebody they people",
     "_SCENE": "scene image picture photo photograph frame view room surroundings environment snapshot sight",
     "_SORT": "sort rank arrange sequence ranked arranged",
-    "_ASK": """tell say confirm determine estimate give measure calculate compute check verify report specify know state
-        provide describe share explain guess""",
+    "_ASK": """tell name say confirm determine estimate give measure calculate compute check verify report specify know
+        state provide describe share explain guess""",
     "_FIND": "find locate identify pick select choose detect spot highlight point",
     "_SEE": "see notice observe seen",
     "_GRASP": "grasp grip grab hold clamp",
@@ -109,7 +111,7 @@ CLASSES: dict[str, str] = {
 """Terminal → its words."""
 
 _ALSO_NOUNS = _words(
-    """light can case front back top bottom side center end list floor ground look stand rest set hang picture image
+    """light can case front back top bottom side center end list floor ground stand rest set hang picture image
     photo photograph frame room view opening slot hole doorway gripper hand claw camera robot lens sensor count number
     place position point clock opening scene clamp grip space order table glass foot feet square cardboard leather metal
     plastic paper rubber lime go right viewer observer photographer people"""
@@ -126,21 +128,32 @@ _NEVER_NOUNS = _words(
     instruction prompt system assistant belongs belong cost costs weigh weighs mean means eat eats drink drinks buy
     bought sell sold love loves hate hates wear wears talk talks walk walks run runs become becomes began begin begins
     built different exactly only even something's everybody everyone most least less more every all both another
-    otherwise else if whether or and nor not"""
+    otherwise else if whether or and nor not occupy occupies seem become ate drank fell fall falls fits fitting contain
+    contains hold holds carry carries bring brings took taken went gone came thinking saying asking believe believes
+    suppose supposed wonder wondering guess tell tells told ask asks asked find finds show shows showed shown visible
+    anymore already ahead back-and-forth forward backward backwards apart together alone else instead am be been being
+    would could should might must may shall can't cannot ought let lets please thanks want wanted like liked lot lots
+    kind type sort ones versus vs compared comparing relative respect relation regarding considering given
+    there here where when why who whom whose which what how this that these those it its he she they them we us you me
+    i my your our their his her mine yours
+    my-self yourself himself herself themselves beyond across opposite amid amongst along aside off onto inside outside
+    above below under over between behind beside beneath near next close by on in to of for from at with than as so
+    too either neither none anyone everyone someone anybody everybody somebody nobody something anything everything
+    nothing"""
 )
 """Words that are not nouns; the grammar may or may not know them."""
 
 VAGUE = _words(
     """please kindly roughly approximately approx precisely really actually currently presently basically probably
     maybe perhaps just kinda sir so ok okay well hey hi hello now thanks still again also alright um uh hmm directly
-    exactly immediately straight simply quickly clearly definitely"""
+    exactly immediately straight simply quickly clearly definitely anywhere somewhere"""
 )
 """Words that change nothing in a question about geometry, wherever they stand."""
 
 OFF_TOPIC = _words(
     """cost costs price priced brand brands color colors material materials made owner owns own belong belongs whose who
     weigh weighs weight heavy heavier why when time weather temperature use used purpose function name called age old
-    older taste smell sound logo text written say says read doing happening mean means capital better best worth
+    older taste smell sound logo text written read describe doing happening mean means capital better best worth
     expensive kind type shape style model pattern worn wearing dirty clean dishwasher microwave recyclable
     edible"""
 )
@@ -152,12 +165,39 @@ FOREIGN = _words(
     entre sur gauche droite il y du qui dans el los las una está estan están es dónde donde cuántos cuantos cuál cuanto
     cuánto qué que de hay izquierda derecha lejos dov'è dove quanto quanti gli della del è tra sono hoe waar hoeveel een
     het tussen zijn er onde quantos qual está entre hvor var är och ett mellan gdzie jest ile jak kde nerede kaç
-    ne"""
+    ne quantas há"""
 )
 """Common words of other languages that are not English words."""
 OTHER_SCRIPTS = re.compile(
     "[\u0370-\u03ff\u0400-\u04ff\u0590-\u05ff\u0600-\u06ff\u0900-\u097f\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u00bf]"
 )
+
+_PLURAL_MODIFIERS = _words("sports glasses clothes scissors jeans pants news arms goods savings")
+_NOUNS_IN_ING = _words(
+    """thing ring string wing king spring building painting ceiling railing clothing earring awning bedding dumpling
+    pudding drawing carving swing sling duckling wing"""
+)
+_NOUNS_IN_LY = _words("family belly jelly lily fly butterfly assembly supply dolly holly trolly bully monopoly doily")
+_NOUNS_IN_ED = _words("seaweed moped tumbleweed steed newlywed bobsled waterbed flowerbed")
+
+
+def _never_a_noun(word: str) -> bool:
+    return word in _NEVER_NOUNS or word.endswith("where") or (word.endswith("ly") and word not in _NOUNS_IN_LY)
+
+
+def _is_plural(word: str) -> bool:
+    return word.endswith("s") and "'" not in word and singulars(word)[0] != word and word not in _PLURAL_MODIFIERS
+
+
+def is_compound(words: Sequence[str]) -> bool:
+    """Whether words can be one noun: "coffee mug", but not "mugs stand", "lamp quickly" or "mug lifted"."""
+    *before, last = words
+    if any("QUALITY" in _TYPES.get(w, ()) or _is_plural(w) for w in before):
+        return False
+    if last.endswith("ing") and last not in _NOUNS_IN_ING:
+        return False
+    return not (last.endswith("ed") and len(last) > 5 and last not in _NOUNS_IN_ED)
+
 
 _REWRITTEN = tuple(
     (re.compile(pattern, re.IGNORECASE), words)
@@ -193,6 +233,7 @@ _REWRITTEN = tuple(
         (r"(?<=\d)[ -]*(?:\"|''|inches|inch)(?!\w)", " inches "),
         (r"(?<=\d)[ -]*(mm|cm|m|ft|centimet(?:er|re)s?|millimet(?:er|re)s?|met(?:er|re)s?|foot|feet)(?:-(?=[a-z]))?\b",
          r" \1 "),
+        (r"\b(?:would|do) you (?:say|think|believe|reckon|guess|estimate)\b(?= (?:the|that|a|my|it|is|\w+ is)\b)", " "),
         (r"[()]", " "),
     )
 )  # fmt: skip
@@ -268,6 +309,6 @@ def _types(mark: str, name: str, literals: Collection[str]) -> set[str] | None:
         return {"_POSSESSIVE"}
     if len(mark) == 1 and mark in "ABCDEFGHJKLMNOPQRSTUVWXYZ":
         return types | {"WORD"}
-    if mark[0].isalnum() and (not types or word in _ALSO_NOUNS) and word not in _NEVER_NOUNS:
+    if mark[0].isalnum() and (not types or word in _ALSO_NOUNS) and not _never_a_noun(word):
         types.add("WORD")
     return types

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from n3d_core.reasoning.grammar import NoReadingError
-from n3d_core.reasoning.lexicon import CARDINALS, CLASSES, ORDINALS, Word
+from n3d_core.reasoning.lexicon import CARDINALS, CLASSES, ORDINALS, Word, is_compound
 from n3d_core.reasoning.nouns import singulars, strip_article
 from n3d_core.reasoning.question import CAMERA_PHRASE, Phrase, Pick, Question, Where
 from n3d_core.reasoning.relations import PREDICATES
@@ -22,6 +22,8 @@ SUBJECT = Phrase("", "\0subject")
 IT, THEM, ONE = (Phrase(word, f"\0{word}") for word in ("it", "them", "one"))
 """Pronouns, until the phrase that they stand for is known."""
 THEM = replace(THEM, plural=True)
+WHICH = Phrase("", "\0which", plural=True)
+"""What "which" chooses from: what was told of, else everything."""
 ANYTHING = Phrase("object", "object", plural=True)
 
 
@@ -92,6 +94,8 @@ class Draft:
                 where = (*where, Where(self.end, (CAMERA_PHRASE,)))  # type: ignore[arg-type]
             else:
                 pick = _joined(pick, Pick(self.end))
+        if plural and any(" and " in color for color in self.colors):
+            raise NoReadingError  # "the red and blue mugs" are not of two colours each
         if pick is not None and not pick.predicate:
             raise NoReadingError  # "the second mug": counted from where?
         if head.noun in CAMERA_WORDS and self == Draft(self.determiner) and self.determiner in ("", "the"):
@@ -136,6 +140,20 @@ class Context:
 
     phrases: tuple[Phrase, ...]
     places: tuple[Phrase, ...] = ()
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where the asker stands."""
+
+    place: Phrase
+
+
+@dataclass(frozen=True)
+class Gripper:
+    """How far a gripper opens, in metres."""
+
+    opening: float
 
 
 _SUPERLATIVES = {
@@ -194,7 +212,7 @@ class Meaning:
 
     def headless(self, *parts: Any) -> Phrase:
         """The tallest; the second from the left."""
-        return self.phrase(ANYTHING, *parts)
+        return self.phrase(WHICH, *parts)
 
     def camera(self, *_: Any) -> Phrase:
         return CAMERA_PHRASE
@@ -223,7 +241,7 @@ class Meaning:
         head, rest = _split_noun(words)
         if head in _SIDES or (len(words) > 1 and words[0] == "a"):
             raise NoReadingError  # "in [front of the box]"
-        if head.endswith(" can") and singulars(words[-2])[0] != words[-2]:
+        if not is_compound(head.split()):
             raise NoReadingError  # "how many [mugs can] you see"
         one = singulars(head)[0]
         return Phrase(self.said, " ".join((one, *rest)), plural=one != head)
@@ -240,7 +258,8 @@ class Meaning:
     def light_color(self, word: Word) -> Part:
         return Part("color", f"light {word.text.lower()}")
 
-    is_color = color
+    def two_colors(self, first: Word, second: Word) -> Part:
+        return Part("color", f"{first.text.lower()} and {second.text.lower()}")
 
     def attribute(self, word: Word) -> Part:
         return Part("attribute", word.text.lower())
@@ -405,10 +424,8 @@ class Meaning:
             raise NoReadingError
         return Question(_type(first), "free", (SUBJECT, parts[2]), first)
 
-    def either_end(self, first: str, second: str) -> Question:
-        if first not in ("left", "right"):
-            raise NoReadingError
-        return self.either(first, second, CAMERA_PHRASE)
+    def either_side(self, first: Word, second: Word, reference: Phrase = CAMERA_PHRASE) -> Question:
+        return self.either(_side(first), _side(second), reference)
 
     # Degrees: taller, the tallest, further to the left.
     def comparative(self, word: Word) -> Degree:
@@ -416,6 +433,17 @@ class Meaning:
 
     def comparative_side(self, word: Word) -> Degree:
         return Degree(_side(word))
+
+    def superlative_side(self, word: Word) -> Degree:
+        return Degree(_side(word), superlative=True)
+
+    def most_in(self, word: Word, measure: str) -> Degree:
+        predicate = _OF_MEASURE[measure]
+        more = _SUPERLATIVES[word.text.lower()] in ("bigger", "above", predicate)
+        return Degree(predicate if more else _OPPOSITES[predicate], superlative=True)
+
+    def most_of(self, measure: str) -> Degree:
+        return Degree(_OF_MEASURE[measure], superlative=True)
 
     def most_of_all(self, predicate: str) -> Degree:
         return Degree(predicate, superlative=True)
@@ -492,9 +520,17 @@ class Meaning:
         among = replace(among, plural=True)
         return Question("count", "number", among=among if said is None else _restricted(among, said))
 
+    def nothing_there(self, *clauses: Any) -> Question:
+        return self.none(ANYTHING, *clauses)
+
     # ------------------------------------------------------------------------------------------------ which of them
     def kind(self, phrase: Phrase | None = None) -> Phrase:
+        if phrase == ONE:
+            raise NoReadingError
         return ANYTHING if phrase is None else phrase
+
+    def which(self) -> Phrase:
+        return WHICH
 
     def alternatives(self, *phrases: Phrase) -> Alternatives:
         return Alternatives(phrases)
@@ -526,7 +562,9 @@ class Meaning:
 
     def extreme(self, kind: Phrase, degree: Degree) -> Question:
         if (kind.is_anything and not degree.superlative) or kind.pick is not None:
-            raise NoReadingError  # "which is taller?": than what?
+            raise NoReadingError  # "which object is taller?": than what?
+        if kind == WHICH and not degree.superlative:
+            kind = replace(WHICH, number=2)
         return Question("extreme", "choice", (), degree.predicate, among=_among(kind))
 
     def related(self, kind: Phrase, said: Question | None = None) -> Question:
@@ -541,9 +579,15 @@ class Meaning:
             return Question("related", "objects", among=_among(_restricted(kind, said)))
         return Question("related", "objects", said.objects[1:], said.predicate, among=_among(kind))
 
+    def counted_from(self, kind: Phrase, ordinal: Pick, word: Word) -> Question:
+        return self.bare(replace(kind, pick=_joined(ordinal, Pick(_side(word)))))
+
+    def biggest(self, kind: Phrase) -> Question:
+        return self.extreme(kind, Degree("bigger", superlative=True))
+
     def what_is(self, kind: Phrase, phrase: Phrase) -> Question:
         """What is the tallest mug."""
-        if kind != ANYTHING:
+        if kind not in (ANYTHING, WHICH):
             raise NoReadingError
         return self.bare(phrase)
 
@@ -588,8 +632,11 @@ class Meaning:
     def by_distance(self) -> str:
         return "front"
 
-    def first_is(self, predicate: str) -> str:
-        return predicate
+    def by_size_up(self, measure: str) -> str:
+        return _OPPOSITES[_OF_MEASURE[measure]]
+
+    def first_is(self, *parts: str) -> str:
+        return parts[-1]
 
     def end_side(self, word: Word) -> str:
         return _side(word)
@@ -608,6 +655,9 @@ class Meaning:
         measure = next(p for p in parts if isinstance(p, (Word, str)))
         return _with_unit(Question(_size(measure), "number", (_thing(phrase),)), parts)
 
+    def volume_of(self, *parts: Any) -> Question:
+        return self.size("volume", *parts)
+
     def size_difference(self, measure: str, pair: tuple[Phrase, ...]) -> Question:
         predicate = _OF_MEASURE[measure]
         return Question(_type(predicate), "difference", pair, predicate)
@@ -622,6 +672,8 @@ class Meaning:
 
     def distance(self, *parts: Any) -> Question:
         phrases = tuple(p for p in parts if isinstance(p, Phrase))
+        if len(phrases) == 1 and ("apart" in parts or phrases[0].plural):
+            raise NoReadingError  # apart from what?
         return _distance((*phrases, CAMERA_PHRASE)[:2], parts)
 
     def distance_between(self, *parts: Any) -> Question:
@@ -704,6 +756,17 @@ class Meaning:
 
     hole = tool
 
+    robot = tool
+
+    def gap_for(self, *parts: Any) -> Question:
+        """Whether something passes between two objects."""
+        return self.gap_of(Bound("at_least"), *parts)
+
+    def gap_of(self, *parts: Any) -> Question:
+        pair = next(p for p in parts if isinstance(p, tuple))
+        metres = next(p for p in parts if isinstance(p, float))
+        return Question("gap", "yes_no", pair, _bound(parts), limit=metres)
+
     def into(self, *parts: Any) -> Question:
         inner, outer = (p for p in parts if isinstance(p, Phrase))
         return Question("fit", "yes_no", (_thing(inner), _thing(outer)), "inside")
@@ -732,6 +795,15 @@ class Meaning:
 
     def context(self, *parts: Any) -> Context:
         return Context(next(p for p in parts if isinstance(p, tuple)), tuple(p for p in parts if isinstance(p, Phrase)))
+
+    def subject(self, phrase: Phrase, _: Question) -> Context:
+        return Context((phrase,))
+
+    def standing(self, phrase: Phrase) -> Standing:
+        return Standing(phrase)
+
+    def gripper(self, metres: float) -> Gripper:
+        return Gripper(metres)
 
     def instruction(self, unit: Unit) -> Unit:
         return unit
@@ -794,13 +866,15 @@ def _among(kind: Phrase) -> Phrase:
 
 def _check_kind(kinds: Sequence[Phrase]) -> None:
     """Refuses "which mug is taller, the box or the can"."""
-    if any(kind.noun != "object" for kind in kinds):
+    if any(kind.noun not in ("object", WHICH.noun) for kind in kinds):
         raise NoReadingError
 
 
 def _check_reference(relation: str, reference: Phrase) -> None:
     if relation in ("inside", "on") and (reference == CAMERA_PHRASE or reference.noun in _NO_PLACES):
         raise NoReadingError  # "in the picture", "in feet"
+    if relation in ("left", "right") and reference.noun in ("image", "scene", "view", "photo", "side"):
+        raise NoReadingError  # "on the left of the image"
 
 
 def _relative(form: Any, anchor: Phrase, candidates: tuple[Phrase, ...], near: str) -> Question:
@@ -810,7 +884,7 @@ def _relative(form: Any, anchor: Phrase, candidates: tuple[Phrase, ...], near: s
 
 
 def _fit(predicate: str, parts: Sequence[Any]) -> Question:
-    metres = next(p for p in parts if isinstance(p, float))
+    metres = next((p for p in parts if isinstance(p, float)), None)
     phrase = next(p for p in parts if isinstance(p, Phrase))
     return Question("fit", "yes_no", (_thing(phrase),), predicate, limit=metres)
 
@@ -835,6 +909,8 @@ def in_unit(question: Question, unit: Unit) -> Question:
     litres, degrees = question.type in ("volume", "big_small"), question.type == "direction"
     if question.form not in ("number", "difference", "position") or question.type == "count":
         raise NoReadingError
+    if question.type == "position" and unit.symbol == "deg" and len(question.objects) == 1:
+        return Question("direction", "number", (CAMERA_PHRASE, *question.objects), unit="deg")
     if (unit.symbol == "l") != litres or (unit.symbol == "deg") != degrees:
         raise NoReadingError
     return replace(question, unit=unit.symbol)
@@ -907,18 +983,26 @@ def wanted_by(question: Question) -> tuple[Phrase, ...]:
     return ()
 
 
-def resolved_question(question: Question, contexts: Sequence[Context]) -> Question:
+def resolved_question(question: Question, told: Sequence[Any]) -> Question:
     """A question whose pronouns are replaced by what they stand for.
+
+    Args:
+        told: what the sentences before it say.
 
     Raises:
         NoReadingError: where that is unclear.
     """
-    told = [p for c in contexts for p in (*c.phrases, *c.places)]
-    question = _with_them(question, told)
+    question = _from_where(question, told)
+    contexts = [t for t in told if isinstance(t, Context)]
+    spoken_of = [p for c in contexts for p in (*c.phrases, *c.places)]
+    if not spoken_of and question.type == "distance" and question.objects[0] == IT:
+        question = replace(question, objects=(question.objects[1], CAMERA_PHRASE))  # "how far is it to the door"
+    several = tuple(dict.fromkeys(spoken_of))
+    question = _with_them(question, several)
     named = [p for p in mentioned(question) if not p.noun.startswith("\0") and p not in (CAMERA_PHRASE, ANYTHING)]
     last = [*contexts[-1].phrases, *contexts[-1].places] if contexts else []
     free = [p for p in dict.fromkeys(last) if p not in named]
-    nouns = list(dict.fromkeys(p.noun for p in named)) or list(dict.fromkeys(p.noun for p in told))
+    nouns = list(dict.fromkeys(p.noun for p in named)) or list(dict.fromkeys(p.noun for p in spoken_of))
 
     def put(phrase: Phrase) -> Phrase:
         if phrase.where:
@@ -926,28 +1010,48 @@ def resolved_question(question: Question, contexts: Sequence[Context]) -> Questi
             phrase = replace(phrase, where=where)
         if phrase == IT:
             if len(free) != 1 or free[0].plural:
-                raise NoReadingError("It is unclear what 'it' is.")
+                raise NoReadingError("does not say what 'it' is")
             return free[0]
         if phrase.noun == ONE.noun:
             if len(nouns) != 1:
-                raise NoReadingError("It is unclear what 'one' is.")
+                raise NoReadingError("does not say what 'one' is")
             return replace(phrase, noun=nouns[0], text=f"{phrase.text.rpartition(' ')[0]} {nouns[0]}".strip())
-        if phrase.noun == THEM.noun:
-            raise NoReadingError("It is unclear what 'them' means.")
+        if phrase.noun == WHICH.noun and len(several) < 2:
+            return replace(phrase, noun="object")
+        if phrase.noun in (THEM.noun, WHICH.noun):
+            raise NoReadingError("does not say what 'them' means")
         return phrase
 
     among = put(question.among) if question.among else None
     return replace(question, objects=tuple(map(put, question.objects)), among=among)
 
 
-def _with_them(question: Question, told: Sequence[Phrase]) -> Question:
-    """ "Them" where a question takes several objects: those that were told of."""
-    several = tuple(dict.fromkeys(told))
-    if question.among is not None and question.among.noun == THEM.noun:
+def _from_where(question: Question, told: Sequence[Any]) -> Question:
+    """With the place where the asker stands, and the gripper that was told of."""
+    for standing in (t for t in told if isinstance(t, Standing)):
+        if question.type == "position" and len(question.objects) == 1:
+            question = Question("direction", "number", question.objects)
+        elif question.type != "direction" or question.objects[0] != CAMERA_PHRASE:
+            raise NoReadingError
+        question = replace(question, objects=(standing.place, question.objects[-1]))
+    for gripper in (t for t in told if isinstance(t, Gripper)):
+        if question.type != "fit" or question.limit is not None:
+            raise NoReadingError
+        question = replace(question, limit=gripper.opening)
+    if question.type == "fit" and question.limit is None and len(question.objects) == 1:
+        raise NoReadingError("does not say how far the gripper opens, as 'a gripper that opens 10 cm' would")
+    return question
+
+
+def _with_them(question: Question, several: tuple[Phrase, ...]) -> Question:
+    """ "Them", and "which", where a question takes several objects: those that were told of."""
+    if question.among is not None and question.among.noun in (THEM.noun, WHICH.noun):
+        if question.among == WHICH and len(several) < 2 and not any(p.plural for p in several):
+            return replace(question, among=ANYTHING)
         if len(several) == 1 and several[0].plural:
             return replace(question, among=several[0])
         if len(several) < 2 or question.type not in ("extreme", "order", "depth_order", "relative_distance"):
-            raise NoReadingError("It is unclear what 'them' means.")
+            raise NoReadingError("does not say which objects are meant")
         kind = _type(question.predicate) if question.type == "extreme" and len(several) == 2 else question.type
         return replace(question, type=kind, objects=(*question.objects, *several), among=None)
     if THEM in question.objects and len(question.objects) == 1:

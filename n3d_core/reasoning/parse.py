@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 from n3d_core.reasoning.grammar import Grammar, NoReadingError, TooManyReadingsError
 from n3d_core.reasoning.lexicon import FOREIGN, OFF_TOPIC, OTHER_SCRIPTS, Word, hold_names, normal_text, words_of
-from n3d_core.reasoning.meaning import Context, Meaning, Unit, in_unit, mentioned, resolved_question, wanted_by
+from n3d_core.reasoning.meaning import Meaning, Unit, in_unit, mentioned, resolved_question, wanted_by
 from n3d_core.reasoning.question import CAMERA_PHRASE, NotUnderstood, Phrase, Question
 
+_T = TypeVar("_T")
 MAX_CHARACTERS = 600
 """Longer texts are not read."""
 MAX_WORDS = 70
@@ -32,53 +33,76 @@ def read_question(text: str, names: Sequence[str] = ()) -> Question | NotUnderst
     """
     if len(text) > MAX_CHARACTERS:
         return _too_long(text)
-    told: list[Context | Unit] = []
-    questions: list[Question] = []
-    for sentence in _sentences(text, names):
-        asked, before = _ask(sentence)
-        if isinstance(asked, NotUnderstood):
-            return asked
-        if questions and any(isinstance(b, Context) for b in before):
-            return sentence.not_understood()
-        told += before
-        questions += asked
-    return _one_question(questions, told)
+    read = [_read(sentence) for sentence in _sentences(text, names)]
+    for not_understood in (r for r in read if isinstance(r, NotUnderstood)):
+        return not_understood
+    return _one_question([r for r in read if isinstance(r, _Read)])
 
 
-def _ask(sentence: Sentence) -> tuple[list[Question] | NotUnderstood, list[Context | Unit]]:
-    """The question of a sentence and what it tells, or either."""
+@dataclass(frozen=True)
+class _Read:
+    """What a sentence may ask, and what it tells. "The mug is on the table." does either."""
+
+    sentence: Sentence
+    asks: Sequence[Question] = ()
+    tells: Any = None
+    certain: bool = True
+
+
+def _read(sentence: Sentence) -> _Read | NotUnderstood:
     asked = sentence.readings("question")
-    if len(asked) == 1:
-        return asked, []
-    if asked:
-        return NotUnderstood("wording", f"'{sentence}' can be read in more than one way.", sentence.phrases()), []
-    told = sentence.readings("context")
-    if told:
-        return [], told[:1]
+    told = [] if asked and sentence.mark == "?" else sentence.readings("context")
+    if asked or told:
+        return _Read(sentence, asked, told[0] if told else None, certain=not (asked and told))
     for at in sentence.places_of(",", ":", "and"):
         before, after = sentence.split(at)
         told, asked = before.readings("context"), after.readings("question")
-        if told and len(asked) == 1:
-            return asked, told[:1]
-    return sentence.why_not(), []
+        if told and asked:
+            return _Read(sentence, asked, told[0])
+    return sentence.why_not()
 
 
-def _one_question(questions: list[Question], told: list[Context | Unit]) -> Question | NotUnderstood:
-    if not questions:
+def _one_question(read: list[_Read]) -> Question | NotUnderstood:
+    """The question of a text: the sentence that can only ask, or the last one that can."""
+    asking = [r for r in read if r.asks and r.certain] or [r for r in read if r.asks][-1:]
+    told = [r.tells for r in read if r.tells is not None and (r not in asking or r.certain)]
+    meant: list[Question] = []
+    for sentence in asking:
+        found, unclear = _resolved(sentence, told)
+        if len(found) > 1:
+            return sentence.sentence.not_understood("can be read in more than one way")
+        if not found:
+            return sentence.sentence.not_understood(unclear)
+        meant = list(dict.fromkeys([*meant, *found]))
+    if not meant:
         return NotUnderstood("wording", "There is no question in the text.")
-    contexts = [t for t in told if isinstance(t, Context)]
-    try:
-        resolved = list(dict.fromkeys(resolved_question(q, contexts) for q in questions))
-        if len(resolved) > 1:
-            return NotUnderstood("several", "There are several questions in the text: ask them one by one.")
-        for unit in (t for t in told if isinstance(t, Unit) and t.symbol):
-            resolved = [in_unit(resolved[0], unit)]
-    except NoReadingError as unclear:
-        return NotUnderstood("wording", str(unclear) or "The question is not understood.")
-    for phrase in mentioned(resolved[0]):
+    if len(meant) > 1:
+        return NotUnderstood("several", "There are several questions in the text: ask them one by one.")
+    return _without_contradiction(meant[0], mentioned(meant[0]))
+
+
+def _resolved(read: _Read, told: Sequence[Any]) -> tuple[list[Question], str]:
+    """The different meanings of a question after what was told; why there is none."""
+    found: list[Question] = []
+    unclear = ""
+    for question in read.asks:
+        try:
+            meant = resolved_question(question, told)
+            for unit in (t for t in told if isinstance(t, Unit) and t.symbol):
+                meant = in_unit(meant, unit)
+            found.append(meant)
+        except NoReadingError as reason:
+            unclear = unclear or str(reason)
+    found = list(dict.fromkeys(found))
+    # "Is the lamp next to the car left of the ball?": a place tells which lamp, the direction is what is asked.
+    return [q for q in found if q.type != "place"] or found, unclear
+
+
+def _without_contradiction(meant: _T, phrases: Sequence[Phrase]) -> _T | NotUnderstood:
+    for phrase in phrases:
         if len(set(phrase.colors)) > 1:
             return NotUnderstood("contradictory", f"'{phrase.text}' cannot be {' and '.join(phrase.colors)} at once.")
-    return resolved[0]
+    return meant
 
 
 def read_phrases(text: str) -> tuple[Phrase, ...] | NotUnderstood:
@@ -97,12 +121,9 @@ def read_phrases(text: str) -> tuple[Phrase, ...] | NotUnderstood:
     if len(found) != 1:
         return sentence.not_understood()
     phrases = tuple(dict.fromkeys(found[0]))
-    for phrase in phrases:
-        if phrase.noun.startswith("\0"):
-            return NotUnderstood("wording", f"It is unclear what '{phrase.text}' is.")
-        if len(set(phrase.colors)) > 1:
-            return NotUnderstood("contradictory", f"'{phrase.text}' cannot be {' and '.join(phrase.colors)} at once.")
-    return phrases
+    if any(phrase.noun.startswith("\0") for phrase in phrases):
+        return sentence.not_understood()
+    return _without_contradiction(phrases, phrases)
 
 
 _LANGUAGE = NotUnderstood("language", "Only English is understood: ask in English, please.")
@@ -123,6 +144,7 @@ class Sentence:
 
     words: tuple[Word, ...]
     text: str
+    mark: str = ""
 
     @staticmethod
     def of(text: str, names: Sequence[str]) -> Sentence:
@@ -137,7 +159,7 @@ class Sentence:
         for i, word in enumerate((*self.words, None)):
             if word is None or word.text in (".", "?", "!", ";"):
                 if i > start:
-                    yield replace(self, words=self.words[start:i])._tidy()
+                    yield replace(self, words=self.words[start:i], mark=word.text if word else "")._tidy()
                 start = i + 1
 
     def __str__(self) -> str:
@@ -200,9 +222,9 @@ class Sentence:
             return NotUnderstood("not_geometry", "Boxes do not tell that: they have places and sizes.", self.phrases())
         return self.not_understood()
 
-    def not_understood(self) -> NotUnderstood:
-        """That it is worded in a way which the grammar does not know."""
-        return NotUnderstood("wording", f"'{self}' is not understood.", self.phrases())
+    def not_understood(self, why: str = "") -> NotUnderstood:
+        """That it is worded in a way which the grammar does not know, or why it is unclear."""
+        return NotUnderstood("wording", f"'{self}' {why or 'is not understood'}.", self.phrases())
 
 
 def _sentences(text: str, names: Sequence[str]) -> list[Sentence]:
