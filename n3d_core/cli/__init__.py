@@ -22,6 +22,7 @@ from n3d_core.errors import N3DError
 COMMANDS = {
     "ground": ("n3d_core.cli.ground", "find what a text names, as 3D boxes in metres"),
     "ask": ("n3d_core.cli.ask", "answer a spatial question, with the answer checked against geometry"),
+    "import": ("n3d_core.cli.import_", "make a frame folder, or a tour, of a public recording or a bag"),
     "doctor": ("n3d_core.cli.doctor", "say what this machine can run, and what to do about what is missing"),
     "download": ("n3d_core.cli.download", "fetch a published checkpoint and check it"),
     "compile": ("n3d_core.cli.compile", "build engines ahead of time"),

@@ -102,7 +102,7 @@ def _read(source: str, width: int, height: int, frame: int, role: str) -> Camera
         if suffix == ".npy":
             return _of_values(np.load(source, allow_pickle=False), width, height)
         if suffix == ".mat":
-            return _of_mapping(_mat(source), width, height, frame)
+            return _of_mapping(read_mat(source), width, height, frame)
         text = Path(source).read_text()
         if suffix in (".yaml", ".yml"):
             return _of_data(yaml.safe_load(text), width, height, frame)
@@ -214,7 +214,13 @@ def _numbers(text: str) -> NDArray[np.float64]:
     return np.array([float(number) for number in _NUMBER.findall(text)])
 
 
-def _mat(path: str) -> Mapping[str, Any]:
+def read_mat(path: str | Path) -> Mapping[str, Any]:
+    """The variables of a MATLAB file.
+
+    Raises:
+        CameraError: if it is none.
+        MissingDependencyError: if scipy is not installed.
+    """
     try:
         matlab: Any = importlib.import_module("scipy.io")
     except ImportError as missing:

@@ -96,6 +96,8 @@ class RgbdTopics:
         pair = self._pair(color, depth, bound_ns)
         self._await_depth_info(depth_info)
         first, second = pair
+        if color[-1].stamp_ns - first.stamp_ns > DEAD_NS:
+            self._refuse_dead(color, depth)
         return self._messages(
             first.message, second.message, _nearest_message(first, info), _nearest_message(second, depth_info)
         )

@@ -19,9 +19,9 @@ from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from n3d_core.bag import TRANSFORMS, Bag, Packet, RgbdTopicNames
+from n3d_core.bag import IMAGE, TRANSFORMS, Bag, Packet, RgbdTopicNames
 from n3d_core.errors import BagError
 from n3d_ros.node.parameters import AT_START, CheckedParameters, ParameterSet, parameter
 from n3d_ros.node.running import leave, run_nodes
@@ -91,11 +91,21 @@ class BagNode(Node):
             self._thread.join(1.0)
 
     def _camera_publishers(self, names: RgbdTopicNames) -> dict[str, Publisher]:
-        wanted = [(names.color, Image, "color/image_raw"), (names.color_info, CameraInfo, "color/camera_info")]
-        wanted += [(names.depth, Image, "depth/image_raw")]
+        wanted = {
+            names.color: self._image_outlet("color/image_raw", names.color),
+            names.color_info: (CameraInfo, "color/camera_info"),
+            names.depth: self._image_outlet("depth/image_raw", names.depth),
+        }
         if names.depth_info != names.color_info:
-            wanted += [(names.depth_info, CameraInfo, "depth/camera_info")]
-        return {source: self.create_publisher(kind, topic, _DRIVER) for source, kind, topic in wanted}
+            wanted[names.depth_info] = CameraInfo, "depth/camera_info"
+        return {source: self.create_publisher(kind, topic, _DRIVER) for source, (kind, topic) in wanted.items()}
+
+    def _image_outlet(self, topic: str, source: str) -> tuple[type, str]:
+        """Type and topic of an image; a compressed one is published as its transport has it."""
+        if self._bag.types[source] == IMAGE:
+            return Image, topic
+        transport = "compressedDepth" if source.endswith("compressedDepth") else "compressed"
+        return CompressedImage, f"{topic}/{transport}"
 
     def _transform_publishers(self) -> dict[str, Publisher]:
         """Publishers of the bag's TF topics, under their own names; none where tf2_msgs is not installed."""

@@ -1,0 +1,319 @@
+"""Public RGB-D recordings as their owners publish them, frame by frame: what `n3d import` makes frame folders of.
+
+A pose is `camera_to_world` [4, 4]; which way up the world is differs from recording to recording (see `upright`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.bag import Bag, is_bag
+from n3d_core.depth.files import read_depth
+from n3d_core.errors import CameraError, ConfigError, TransformError
+from n3d_core.geometry.boxes import rotation_of
+from n3d_core.geometry.camera import Camera
+from n3d_core.geometry.camera_file import read_camera, read_mat, read_pose
+from n3d_core.geometry.frame import Frame
+from n3d_core.geometry.gravity import gravity_from_points
+from n3d_core.geometry.image_file import read_color
+from n3d_core.geometry.registration import register_depth
+from n3d_core.messages.assembly import Door
+
+PAIR_S = 0.02  # furthest apart that stamps of colour, depth and pose are, as in TUM's associate.py
+MAP_FRAMES = ("map", "world", "odom")
+_PICTURES = (".png", ".jpg", ".jpeg")
+_TILT = 10.0  # degrees; a world whose floor leans more is not z up
+_LOOKED_AT = 12  # frames, to find which way is up
+
+Pose = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One frame that is not read yet.
+
+    Attributes:
+        load: reads it.
+        stamp_ns: when it was taken; 0 where nobody tells.
+        camera_to_world: where the camera was [4, 4]; None where nobody tells.
+    """
+
+    load: Callable[[], Frame]
+    stamp_ns: int = 0
+    camera_to_world: Pose | None = None
+
+
+@dataclass(frozen=True)
+class ReadAs:
+    """What is said of a recording in place of what it says itself.
+
+    Attributes:
+        camera: intrinsics, as `read_camera` takes them; empty: the recording's own.
+        depth_unit: as `DepthUnit.parse` takes it; empty: the recording's own.
+        map_frame: of a bag's poses; empty: the first of `MAP_FRAMES` that it has.
+    """
+
+    camera: str = ""
+    depth_unit: str = ""
+    map_frame: str = ""
+
+
+def read_recording(path: Path, kind: str, how: ReadAs) -> list[Shot]:
+    """The shots of a recording, in the order of their time.
+
+    Args:
+        kind: one of `KINDS`; empty: found by what lies in the folder.
+
+    Raises:
+        N3DError: naming what is missing.
+    """
+    kind = kind or next((name for name, (looks, _) in KINDS.items() if looks(path)), "")
+    if kind not in KINDS:
+        raise ConfigError(
+            f"{path}: not a recording that is known: a bag, or a folder of TUM (rgb.txt), 7-Scenes (frame-000000.color"
+            ".png), BOP (scene_camera.json), YCB-Video (000001-color.png), record3d (metadata.json) or Open3D (color/ "
+            f"and depth/) is wanted; --kind can be one of {', '.join(KINDS)}"
+        )
+    shots = list(KINDS[kind][1](path, how))
+    if not shots:
+        raise ConfigError(f"{path}: no frame with colour and depth in this {kind} recording")
+    return shots
+
+
+def upright(shots: list[Shot]) -> Pose | None:
+    """The rotation [4, 4] that turns the world z up, by the floors and tables in view; None where it is already, or
+    where no level plane or no pose tells."""
+    downs = []
+    for shot in shots[:: max(1, len(shots) // _LOOKED_AT)]:
+        frame = shot.load()
+        down = gravity_from_points(frame.points[frame.valid])
+        if shot.camera_to_world is not None and down is not None:
+            downs.append(shot.camera_to_world[:3, :3] @ down)
+    if not downs:
+        return None
+    agree = np.array(downs) @ np.array(downs).T > np.cos(np.radians(_TILT))
+    down = np.array(downs)[agree[int(agree.sum(axis=1).argmax())]].mean(axis=0)
+    down /= np.linalg.norm(down)
+    if -down[2] > np.cos(np.radians(_TILT)):
+        return None
+    ahead = np.cross([1.0, 0, 0] if abs(down[0]) < 0.9 else [0, 1.0, 0], -down)
+    ahead /= np.linalg.norm(ahead)
+    turn = np.eye(4)
+    turn[:3, :3] = np.stack([np.cross(ahead, -down), ahead, -down])
+    return turn
+
+
+def _frame(color: Path, depth: Path, camera: str | Path | Camera, unit: str, index: int = 0) -> Frame:
+    """A picture with its depth; depth of the same ratio is brought to the picture's size."""
+    picture = read_color(color)
+    height, width = picture.shape[:2]
+    seen = camera if isinstance(camera, Camera) else read_camera(camera, width, height, index).camera
+    if (seen.width, seen.height) != (width, height):
+        raise CameraError(f"{camera} is for {seen.width}x{seen.height} and {color} is {width}x{height}")
+    metres = read_depth(depth, unit or None)
+    if metres.shape != (height, width):
+        metres = register_depth(metres, seen.resized(metres.shape[1], metres.shape[0]), seen)
+    return Frame(picture, metres, seen)
+
+
+def _shot(color: Path, depth: Path, camera: str | Path | Camera, unit: str, index: int = 0, **when: object) -> Shot:
+    return Shot(lambda: _frame(color, depth, camera, unit, index), **when)  # type: ignore[arg-type]
+
+
+def _camera_beside(folder: Path, how: ReadAs, *names: str) -> str | Path:
+    found = next((folder / name for name in names if (folder / name).is_file()), None)
+    if how.camera or found:
+        return how.camera or found  # type: ignore[return-value]
+    raise CameraError(f"{folder}: none of {', '.join(names)} is there; give --camera FILE or FX,FY,CX,CY")
+
+
+def _read_tum(root: Path, how: ReadAs) -> Iterator[Shot]:
+    colors, depths = _tum_list(root / "rgb.txt"), _tum_list(root / "depth.txt")
+    poses = _tum_list(root / "groundtruth.txt") if (root / "groundtruth.txt").is_file() else []
+    camera: str | Path = how.camera or "525.0,525.0,319.5,239.5"  # what TUM says of its registered depth
+    for stamp, (name, *_) in colors:
+        depth, pose = _nearest(depths, stamp), _nearest(poses, stamp)
+        if depth is None:
+            continue
+        where = None
+        if pose is not None:
+            x, y, z, qx, qy, qz, qw = map(float, pose[:7])
+            where = np.eye(4)
+            where[:3, :3], where[:3, 3] = rotation_of((qx, qy, qz, qw)), (x, y, z)
+        unit = how.depth_unit or "tum"
+        yield _shot(root / name, root / depth[0], camera, unit, stamp_ns=round(stamp * 1e9), camera_to_world=where)
+
+
+def _tum_list(path: Path) -> list[tuple[float, list[str]]]:
+    try:
+        lines = [line.split() for line in path.read_text().splitlines()]
+        return sorted((float(words[0]), words[1:]) for words in lines if len(words) > 1 and words[0][0] != "#")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: TUM's list of stamps is wanted ({error})") from error
+
+
+def _nearest(entries: list[tuple[float, list[str]]], stamp: float) -> list[str] | None:
+    at = bisect_left(entries, (stamp, []))
+    near = min(entries[max(at - 1, 0) : at + 1], key=lambda entry: abs(entry[0] - stamp), default=None)
+    return near[1] if near is not None and abs(near[0] - stamp) <= PAIR_S else None
+
+
+def _read_7scenes(root: Path, how: ReadAs) -> Iterator[Shot]:
+    camera: str | Path = how.camera or root / "camera-intrinsics.txt"
+    if not how.camera and not Path(camera).is_file():
+        camera = "585,585,320,240"  # what 7-Scenes says of its depth camera
+    for color in (p for p in sorted(root.glob("frame-*.color.*")) if p.suffix in _PICTURES):
+        name = color.name.partition(".")[0]
+        pose = root / f"{name}.pose.txt"
+        depth = root / f"{name}.depth.png"
+        if depth.is_file():
+            where = read_pose(pose) if pose.is_file() else None
+            stamp_ns = _at_30_hz(int("0" + re.sub(r"\D", "", name)))
+            yield _shot(color, depth, camera, how.depth_unit or "mm", camera_to_world=where, stamp_ns=stamp_ns)
+
+
+def _at_30_hz(index: int) -> int:
+    """A stamp for recordings that have none: poses need an order in time."""
+    return round((index + 1) * 1e9 / 30)
+
+
+def _read_bop(root: Path, how: ReadAs) -> Iterator[Shot]:
+    cameras = json.loads((root / "scene_camera.json").read_text())
+    for number in sorted(cameras, key=int):
+        entry, stem = cameras[number], f"{int(number):06d}"
+        color = next((p for e in _PICTURES if (p := root / "rgb" / (stem + e)).is_file()), None)
+        depth = root / "depth" / f"{stem}.png"
+        if color is None or not depth.is_file():
+            continue
+        where = None
+        if "cam_R_w2c" in entry and "cam_t_w2c" in entry:
+            where = _inverse(np.reshape(entry["cam_R_w2c"], (3, 3)), np.array(entry["cam_t_w2c"]) / 1000)
+        unit = how.depth_unit or f"{1000 / float(entry.get('depth_scale', 1.0)):g}"
+        camera: str | Path = how.camera or root / "scene_camera.json"
+        yield _shot(color, depth, camera, unit, int(number), stamp_ns=_at_30_hz(int(number)), camera_to_world=where)
+
+
+def _inverse(rotation: NDArray[np.float64], translation: NDArray[np.float64]) -> Pose:
+    out = np.eye(4)
+    out[:3, :3], out[:3, 3] = rotation.T, -rotation.T @ translation
+    return out
+
+
+def _read_ycb(root: Path, how: ReadAs) -> Iterator[Shot]:
+    for index, color in enumerate(p for p in sorted(root.glob("*-color.*")) if p.suffix in _PICTURES):
+        stem = color.name.partition("-")[0]
+        depth, meta = root / f"{stem}-depth.png", root / f"{stem}-meta.mat"
+        if not depth.is_file():
+            continue
+        camera: str | Path = how.camera or meta
+        where, unit = None, how.depth_unit or "10000"  # YCB-Video's
+        if meta.is_file():
+            held = read_mat(meta)
+            unit = how.depth_unit or f"{float(np.asarray(held.get('factor_depth', 10000)).reshape(-1)[0]):g}"
+            if "rotation_translation_matrix" in held:
+                matrix = np.asarray(held["rotation_translation_matrix"], dtype=np.float64).reshape(3, 4)
+                where = _inverse(matrix[:, :3], matrix[:, 3])
+        elif not how.camera:
+            raise CameraError(f"{meta} is not there: give --camera FX,FY,CX,CY")
+        yield _shot(color, depth, camera, unit, stamp_ns=_at_30_hz(index), camera_to_world=where)
+
+
+def _read_record3d(root: Path, how: ReadAs) -> Iterator[Shot]:
+    """record3d's EXR + JPG export; ARKit's world is y up, and its cameras look along -z."""
+    data = json.loads((root / "metadata.json").read_text())
+    poses, fps = data.get("poses") or [], float(data.get("fps") or 60)
+    folder = next((root / name for name in ("rgb", "EXR_RGBD/rgb", "rgbd") if (root / name).is_dir()), root)
+    deep = folder.parent / "depth" if (folder.parent / "depth").is_dir() else folder
+    pictures = sorted((p for p in folder.glob("*") if p.suffix in _PICTURES), key=lambda p: (len(p.stem), p.stem))
+    for index, color in enumerate(pictures):
+        depth = next((p for p in deep.glob(f"{color.stem}.*") if p.suffix in (".exr", ".npy", ".png", ".tiff")), None)
+        if depth is None or depth == color:
+            continue
+        where = None
+        if index < len(poses):
+            qx, qy, qz, qw, x, y, z = map(float, poses[index])
+            where = np.eye(4)
+            where[:3, :3], where[:3, 3] = rotation_of((qx, qy, qz, qw)), (x, y, z)
+            where = np.array([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]]) @ where
+            where = where @ np.diag([1.0, -1, -1, 1])
+        camera: str | Path = how.camera or root / "metadata.json"
+        stamp_ns = round((index + 1) * 1e9 / fps)
+        yield _shot(color, depth, camera, how.depth_unit, stamp_ns=stamp_ns, camera_to_world=where)
+
+
+def _read_open3d(root: Path, how: ReadAs) -> Iterator[Shot]:
+    names = ("camera_intrinsic.json", "intrinsic.json", "camera.yaml", "camera_primesense.json")
+    camera = _camera_beside(root, how, *names)
+    folder = next(root / name for name in ("color", "image", "rgb") if (root / name).is_dir())
+    poses = _trajectory(root / "trajectory.log")
+    for index, color in enumerate(p for p in sorted(folder.glob("*")) if p.suffix in _PICTURES):
+        depth = root / "depth" / f"{color.stem}.png"
+        if depth.is_file():
+            where = poses[index] if index < len(poses) else None
+            yield _shot(color, depth, camera, how.depth_unit, stamp_ns=_at_30_hz(index), camera_to_world=where)
+
+
+def _trajectory(path: Path) -> list[Pose]:
+    """The poses of a `.log` of Redwood and Open3D: a line of numbers, then four rows."""
+    rows = [line.split() for line in path.read_text().splitlines() if line.strip()] if path.is_file() else []
+    try:
+        return [np.array(rows[i + 1 : i + 5], dtype=np.float64).reshape(4, 4) for i in range(0, len(rows) - 4, 5)]
+    except ValueError as error:
+        raise ConfigError(f"{path}: a trajectory of Open3D is wanted ({error})") from error
+
+
+def _read_bag(path: Path, how: ReadAs) -> Iterator[Shot]:
+    bag = Bag(path)
+    names = bag.rgbd_topics()
+    known = bag.transforms.frames
+    world = how.map_frame or next((frame for frame in MAP_FRAMES if frame in known), "")
+    optical = str(bag.message(names.color).header.frame_id).lstrip("/")
+    for color_ns, depth_ns in bag.frame_times(names):
+        if depth_ns is None:
+            continue
+        where = None
+        if world and optical in known:
+            stamp = bag.message(names.color, color_ns).header.stamp
+            stamp_ns = int(stamp.sec) * 10**9 + int(stamp.nanosec) or color_ns
+            try:
+                rotation, translation = bag.transforms.look_up(world, optical, stamp_ns)
+            except TransformError:
+                pass  # this frame has no pose
+            else:
+                where = np.eye(4)
+                where[:3, :3], where[:3, 3] = rotation, translation
+        yield Shot(
+            lambda c=color_ns, d=depth_ns: bag.frame(names, c, d, Door(depth_unit=how.depth_unit)),  # type: ignore[misc]
+            color_ns,
+            where,
+        )
+
+
+KINDS: dict[str, tuple[Callable[[Path], bool], Callable[[Path, ReadAs], Iterator[Shot]]]] = {
+    "bag": (is_bag, _read_bag),
+    "tum": (lambda root: (root / "rgb.txt").is_file(), _read_tum),
+    "bop": (lambda root: (root / "scene_camera.json").is_file(), _read_bop),
+    "record3d": (lambda root: (root / "metadata.json").is_file(), _read_record3d),
+    "7scenes": (lambda root: any(root.glob("frame-*.color.*")), _read_7scenes),
+    "ycb": (lambda root: any(root.glob("*-color.*")), _read_ycb),
+    "open3d": (lambda root: (root / "depth").is_dir(), _read_open3d),
+}
+
+
+def tour_of(shots: list[Shot]) -> bool:
+    """Whether the recording has poses."""
+    return any(shot.camera_to_world is not None for shot in shots)
+
+
+def is_same_camera(a: Camera, b: Camera) -> bool:
+    """Whether two cameras differ by no more than rounding: a frame folder has one."""
+    sizes = (a.width, a.height) == (b.width, b.height)
+    return sizes and bool(np.allclose((a.fx, a.fy, a.cx, a.cy), (b.fx, b.fy, b.cx, b.cy), rtol=1e-3, atol=0.2))
