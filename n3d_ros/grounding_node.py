@@ -6,7 +6,6 @@ It declares, subscribes, publishes and times. Queries run in a worker thread, so
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -146,11 +145,11 @@ class GroundingNode(ResponsiveLifecycleNode):
         """After a transition that raised: releases what it left open, so that the node can be configured again."""
         self._failure = self._failure or "a transition failed; the log has the traceback"
         self._desk.closed_because = self._failure
-        with ExitStack() as steps:  # each is taken whatever becomes of the others, the last one first
-            steps.callback(self._unload)
-            steps.callback(self._outputs.clear)
-            steps.callback(self._close_inputs)
-            steps.callback(self._desk.shut)
+        for step in (self._desk.shut, self._close_inputs, self._outputs.clear, self._unload):
+            try:
+                step()
+            except Exception as error:  # what broke the transition may be broken still; the other steps are taken
+                self.get_logger().error(f"while recovering: {told(error)}")
         return super().on_error(state)
 
     def _close_inputs(self) -> None:

@@ -29,6 +29,11 @@ class GroundingParameters(CheckedParameters):
         choices=SPELLINGS,
         when=ON_CONFIGURE,
     )
+    device: str = parameter(
+        "",
+        "Device of the torch and TensorRT backends: cpu, cuda or cuda:1; empty: the first GPU, else the CPU.",
+        when=ON_CONFIGURE,
+    )
     sampling: str = parameter(
         "checkpoint",
         "How replies are decoded; greedy: the likeliest word each time, so one image gives one answer; checkpoint: the "
@@ -172,6 +177,7 @@ class GroundingParameters(CheckedParameters):
         return ModelChoice(
             name=self.model,
             backend=self.backend,
+            device=self.device,
             sampling=self.sampling,
             seed=self.sampling_seed,
             image_size=self.image_size,

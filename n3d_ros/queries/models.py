@@ -32,13 +32,14 @@ class ModelChoice:
     """What to load, and how; nodes with the same choice share a model. The values are the node's parameters.
 
     Attributes:
-        name, backend, sampling, seed: as of `N3D.load`.
+        name, backend, device, sampling, seed: as of `N3D.load`.
         image_size, on_other_size: as of `ImageSize.parse`; an empty size sets none.
         monocular_depth: as of `load_monocular`; empty where depth is measured.
     """
 
     name: str
     backend: str
+    device: str
     sampling: str
     seed: int
     image_size: str
@@ -186,7 +187,9 @@ def _load(choice: ModelChoice) -> SharedModel:
     try:
         from n3d_core import N3D  # imports torch: only a configured node pays for it
 
-        model = N3D.load(choice.name, choice.backend, cast(Any, choice.sampling), choice.seed, size)
+        model = N3D.load(
+            choice.name, choice.backend, cast(Any, choice.sampling), choice.seed, size, device=choice.device
+        )
     except ModuleNotFoundError as missing:
         raise MissingDependencyError(how_to_install(missing)) from missing
     return SharedModel(model, depth)

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 from diagnostic_msgs.msg import DiagnosticStatus
 from n3d_ros.msg import Result
 
-from n3d_ros.outputs.diagnostics import QueryLog, model_status, query_status
+from n3d_ros.outputs.diagnostics import BackOff, QueryLog, model_status, query_status
+from test.ros.ready_node import Source, end, make_ready
 
 
 def test_a_failed_activation_is_an_error_with_its_reason_though_the_model_is_loaded():
@@ -49,3 +50,23 @@ def test_what_a_client_cancels_is_no_error():
     log.failed(Result.NO_IMAGE, "nothing on /color/image_raw")
     log.failed(Result.CANCELLED, "cancelled by the client")
     assert (log.last_error, log.statuses[Result.CANCELLED]) == ("nothing on /color/image_raw", 1)
+
+
+def test_a_message_that_repeats_is_logged_less_and_less_often():
+    repeats = BackOff()
+    logged = [second for second in range(200) if repeats.due(f"no image for {second} s", float(second)) is not None]
+    assert logged == [0, 10, 30, 70, 150]
+    assert repeats.due("no image for 201 s", 310.0) == 49  # left out since then
+    assert repeats.due("another message", 311.0) == 0
+    assert repeats.due("no image for 5 s", 5000.0) == 0  # it had been away for long
+
+
+def test_a_silent_camera_does_not_fill_the_log(client, weightless, frame, capfd):
+    source = Source(frame)
+    source.there.clear()
+    node = make_ready(client, weightless, source, continuous_query="mug", continuous_rate=20.0)
+    try:
+        client.until(lambda: node._desk.log.statuses[Result.NO_IMAGE] > 20, 30.0)
+        assert capfd.readouterr().err.count("the camera stopped") == 1
+    finally:
+        end(node)

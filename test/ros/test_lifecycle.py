@@ -12,6 +12,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from n3d_ros.grounding_node import GroundingNode
 from n3d_ros.node.lifecycle import ResponsiveLifecycleNode
 from n3d_ros.queries.models import ModelPool
+from test.ros.ready_node import Source, make_ready
 
 pytestmark = pytest.mark.ros
 
@@ -114,6 +115,55 @@ def test_who_asks_while_the_model_is_loaded_is_told_so(client, weightless):
     finally:
         pool.loaded.set()
         client.until(configured.done, WAIT_S)
+        node.trigger_shutdown()
+        node.close()
+        node.destroy_node()
+
+
+@pytest.fixture
+def made(client, weightless, frame):
+    node = make_ready(client, weightless, Source(frame))
+    yield node
+    node.close()
+    node.destroy_node()
+
+
+def test_a_transition_that_raises_is_told_releases_everything_and_can_be_tried_again(client, made, monkeypatch, capfd):
+    released = []
+    monkeypatch.setattr(made._models, "release", released.append)
+
+    def broken():
+        raise OSError("no space left")
+
+    monkeypatch.setattr(made._outputs, "clear", broken)
+    assert made.trigger_deactivate() == TransitionCallbackReturn.ERROR
+    told = capfd.readouterr().err
+    assert "on_deactivate failed" in told
+    assert "OSError: no space left" in told
+    assert (made.state, made._shared, made._topics, len(released)) == ("unconfigured", None, None, 1)
+    answer = made._desk.ask("mug", 0).result()
+    assert answer.result.status == Result.NOT_ACTIVE
+    assert "a transition failed" in answer.result.message
+    monkeypatch.undo()
+    assert made.trigger_configure() == made.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    assert made.trigger_shutdown() == TransitionCallbackReturn.SUCCESS
+
+
+def test_an_events_executor_is_refused_by_name_where_it_would_take_the_images(client, weightless):
+    events = pytest.importorskip("rclpy.experimental.events_executor")
+    pool = SlowPool(weightless)
+    pool.loaded.set()
+    node = GroundingNode(pool, context=client.node.context)
+    executor = events.EventsExecutor(context=client.node.context)
+    executor.add_node(node)
+    try:
+        assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+        assert node.trigger_activate() == TransitionCallbackReturn.FAILURE
+        message = node._desk.ask("mug", 0).result().result.message
+        assert "EventsExecutor" in message
+        assert "synchronizer" in message
+    finally:
+        executor.remove_node(node)
         node.trigger_shutdown()
         node.close()
         node.destroy_node()

@@ -13,7 +13,7 @@ from n3d_ros.errors import ReplacedError
 from n3d_ros.frames.assembly import RgbdMessages
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.queries.latest_frame import LatestFrame
-from n3d_ros.queries.models import SharedModel
+from n3d_ros.queries.models import ModelPool, SharedModel
 from n3d_ros.queries.outcome import GROUND, Progress
 from n3d_ros.queries.queue import Job
 from n3d_ros.queries.runner import QueryRunner
@@ -195,3 +195,52 @@ def test_who_waits_for_a_turn_is_told_so_takes_the_image_anew_and_estimates_dept
     assert told[0].stages == ["image", "wait", "image", "depth", "look"]
     assert told[1].stages == ["image", "depth", "look"]
     assert told[1].image.frame_id == "image 2"
+
+
+def test_a_model_is_unloaded_while_another_one_loads(monkeypatch):
+    loading, go = threading.Event(), threading.Event()
+
+    def load(choice):
+        if choice.name == "slow":
+            loading.set()
+            assert go.wait(20)
+        return Loaded(choice.name)
+
+    monkeypatch.setattr("n3d_ros.queries.models._load", load)
+    pool = ModelPool()
+    quick, slow = (GroundingParameters(model=name).model_choice for name in ("quick", "slow"))
+    shared = pool.acquire(quick)
+    loaded = []
+    thread = threading.Thread(target=lambda: loaded.append(pool.acquire(slow)))
+    thread.start()
+    assert loading.wait(10)
+    began = time.monotonic()
+    pool.release(shared)
+    assert pool.acquire(quick) is not shared  # it was unloaded, and is loaded anew
+    assert time.monotonic() - began < 5
+    go.set()
+    thread.join(10)
+    assert loaded[0].model == "slow"
+
+
+def test_a_model_that_cannot_be_loaded_leaves_room_for_the_next_try(monkeypatch):
+    tries = iter((OSError("no such file"), Loaded("mended")))
+
+    def load(_choice):
+        found = next(tries)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr("n3d_ros.queries.models._load", load)
+    pool, choice = ModelPool(), GroundingParameters().model_choice
+    with pytest.raises(OSError, match="no such file"):
+        pool.acquire(choice)
+    assert pool.acquire(choice).model == "mended"
+
+
+class Loaded(SharedModel):
+    """A model without weights."""
+
+    def warm_up(self):
+        pass

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.ros
 # Texts whose allowed values no list of choices gives.
 TEXTS = {
     "model": str(shipped("models/n3d-tiny")),
+    "device": "cpu",
     "image_size": "160x120",
     "monocular_depth": "",  # needs another model's weights
     "continuous_query": "mug",

@@ -1,7 +1,11 @@
 """Boxes that nobody sees any more are taken back, so that they do not stay in RViz."""
 
 import pytest
+from n3d_ros.msg import Result
+from n3d_ros.srv import Ground
 from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import Marker, MarkerArray
@@ -53,6 +57,28 @@ def test_a_continuous_query_that_fails_takes_its_boxes_back_once_and_shows_them_
     assert len(shown[0]) == known
     source.there.set()
     client.until(lambda: not is_cleared(shown), WAIT_S)
+
+
+def test_tracks_are_of_the_continuous_query_alone_with_ids_that_stay(client, node, shown):
+    tracks = client.listen(Detection3DArray, "/grounding/tracks")
+    client.until(lambda: len(tracks) > 2, WAIT_S)
+    assert {detection.id for message in tracks for detection in message.detections} == {"1"}
+    node.set_parameters([Parameter("continuous_query", value="")])
+    for _ in range(5):  # the last of them arrive
+        client.executor.spin_once(0.1)
+    known, seen = len(tracks), len(shown[0])
+    assert client.call(Ground, "/grounding/ground", text="mug").result.status == Result.OK
+    client.until(lambda: len(shown[0]) > seen, WAIT_S)
+    assert shown[0][-1].detections[0].id == ""
+    assert len(tracks) == known
+
+
+def test_who_comes_after_a_query_still_sees_its_boxes_in_rviz(client, node):
+    assert client.call(Ground, "/grounding/ground", text="mug").result.status == Result.OK
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    heard = client.listen(MarkerArray, "/grounding/markers", latched)
+    client.until(lambda: heard, WAIT_S)
+    assert [marker.ns for marker in heard[0].markers] == ["", "edges", "labels"]
 
 
 def test_deactivate_takes_the_boxes_back(client, node, shown):

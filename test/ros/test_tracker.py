@@ -35,6 +35,13 @@ def test_an_object_that_comes_back_in_time_keeps_its_id_and_later_it_is_new():
     assert tracker.update([box("mug", 0.0)], 20 * S) != [mug]
 
 
+def test_tracks_end_where_the_frame_of_the_boxes_changes():
+    tracker = Tracker()
+    (mug,) = tracker.update([box("mug", 0.0)], 0, "optical")
+    assert tracker.update([box("mug", 0.0)], S, "optical") == [mug]
+    assert tracker.update([box("mug", 0.0)], 2 * S, "map") != [mug]
+
+
 def test_far_jumps_and_other_labels_are_new_objects():
     tracker = Tracker()
     (mug,) = tracker.update([box("mug", 0.0)], 0)
