@@ -1,7 +1,8 @@
-"""Published checkpoints: their names, where they come from, their licences, and how they are fetched. Only when asked.
+"""Published checkpoints: their names, sources and licences, and how they are downloaded. Only when asked.
 
-Each file is fetched through `huggingface_hub`'s client, goes on where an earlier run stopped, and gets its name once it
-has the hash that the hub states. Nothing but weights, configs and tokenizers is fetched: no code.
+Files are fetched through `huggingface_hub`'s HTTP client one by one: its `snapshot_download` starts a large file anew
+after an interruption, here it is resumed. A file is renamed once it has the hash that the hub states. Only weights,
+configs and tokenizers are fetched, never code.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from n3d_core.backends.store import cache_root, sha256_of
 from n3d_core.errors import CheckpointError, ConfigError, MissingDependencyError, N3DError
 
-_CHUNK = 1 << 22
 _CHECKPOINT = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.jinja", "LICENSE*", "README.md")
 
 
@@ -65,12 +66,11 @@ PUBLISHED = {
 
 def downloads() -> Path:
     """Where `n3d download` puts checkpoints: `$XDG_CACHE_HOME/n3d/models`, `~/.cache/n3d/models` by default."""
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "n3d" / "models"
+    return cache_root() / "models"
 
 
 def local_folder(name: str) -> Path:
-    """Where a published checkpoint is, once it was downloaded."""
+    """Where a published checkpoint is once it has been downloaded."""
     return downloads() / name.replace("/", "--")
 
 
@@ -85,7 +85,7 @@ def downloaded(name: str) -> list[Path]:
 def download(
     name: str, folder: Path | None = None, revision: str = "main", log: Callable[[str], None] = lambda line: None
 ) -> Path:
-    """Fetches a published checkpoint, or goes on with it, and checks every file.
+    """Fetches a published checkpoint, resuming an earlier download, and verifies every file.
 
     Args:
         name: of `PUBLISHED`, or `owner/repository` on the hub.
@@ -98,7 +98,7 @@ def download(
 
     Raises:
         ConfigError: if the name is not known.
-        CheckpointError: if it cannot be fetched, or a file is not what the hub says it is; run it again to go on.
+        CheckpointError: if it cannot be fetched, or a file is not what the hub says it is; run it again to resume.
         MissingDependencyError: if huggingface_hub is not installed.
     """
     published = PUBLISHED.get(name) or _unlisted(name)
@@ -117,36 +117,36 @@ def download(
         raise
     except Exception as error:  # the client, HTTP and the file system raise whatever they meet
         raise CheckpointError(
-            f"{published.repository} could not be fetched ({type(error).__name__}: {error}); what has arrived is kept "
-            f"in {target}: run the command again to go on"
+            f"{published.repository} could not be fetched ({type(error).__name__}: {error}); run the command again "
+            f"to resume, {target} keeps what has arrived"
         ) from error
     return target
 
 
 def _fetch(url: str, path: Path, sibling: Any, log: Callable[[str], None]) -> None:
-    """Fetches a file into `.part`, going on with what is there, and gives it its name once its hash is right."""
+    """Fetches a file into `.part`, resuming one that is there, and renames it once its hash is right."""
     expected = sibling.lfs.sha256 if sibling.lfs else sibling.blob_id
-    hash_of = _sha256 if sibling.lfs else _git_blob_id
+    hash_of = sha256_of if sibling.lfs else _git_blob_id
     if path.is_file() and hash_of(path) == expected:
-        log(f"{sibling.rfilename} is here and whole")
+        log(f"{sibling.rfilename} is already downloaded and verified")
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
+    if part.exists() and part.stat().st_size > sibling.size:
+        part.unlink()  # of another revision: nothing of it can be resumed
     hub = _import_hub()
     with part.open("ab") as file:
-        if file.tell() > sibling.size:
-            file.truncate(0)
         headers = hub.utils.build_hf_headers()
         hub.file_download.http_get(url, file, resume_size=file.tell(), headers=headers, expected_size=sibling.size)
     seen = hash_of(part)
     if seen != expected:
         part.unlink()
         raise CheckpointError(
-            f"{sibling.rfilename}: its hash is {seen} and the hub states {expected}; it was thrown away: run the "
+            f"{sibling.rfilename}: its hash is {seen}, but the hub states {expected}; the file was deleted: run the "
             "command again"
         )
     os.replace(part, path)
-    log(f"{sibling.rfilename}: {sibling.size / 1e6:.1f} MB, hash is right")
+    log(f"{sibling.rfilename}: {sibling.size / 1e6:.1f} MB, verified")
 
 
 def _import_hub() -> Any:
@@ -164,7 +164,7 @@ def _inside(folder: Path, name: str) -> Path:
     """The file's path in the folder; a listing must not name one elsewhere."""
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
-        raise CheckpointError(f"the hub lists a file {name!r}, which is not inside of {folder}: nothing was fetched")
+        raise CheckpointError(f"the hub lists a file {name!r}, which is outside of {folder}: nothing was fetched")
     return path
 
 
@@ -172,16 +172,8 @@ def _unlisted(name: str) -> Published:
     owner, slash, repository = name.partition("/")
     if not (slash and owner and repository) or "/" in repository:
         known = ", ".join(PUBLISHED)
-        raise ConfigError(f"checkpoint {name!r} is not known: {known}, or owner/repository on the hub")
+        raise ConfigError(f"unknown checkpoint {name!r}: known are {known}, or give owner/repository on the hub")
     return Published(name, "a checkpoint on the hub", "see its page")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _git_blob_id(path: Path) -> str:

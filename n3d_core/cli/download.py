@@ -15,12 +15,12 @@ def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "download",
         help="fetch a published checkpoint and check it",
-        description="Fetches a published checkpoint and checks every file. Stopped downloads go on where they were.",
+        description="Fetches a published checkpoint and verifies every file. An interrupted download is resumed.",
         epilog=_known(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", nargs="?", help="one of the names below, or owner/repository; none lists what there is")
-    parser.add_argument("--to", type=Path, metavar="DIR", help="where to (the cache, where --model finds it by name)")
+    parser.add_argument("name", nargs="?", help="one of the names below, or owner/repository; without it, lists them")
+    parser.add_argument("--to", type=Path, metavar="DIR", help="folder (default: the cache, where --model finds it by name)")
     parser.add_argument("--revision", default="main", help="branch, tag or commit (main)")
 
 

@@ -41,7 +41,7 @@ def test_a_repository_is_fetched_without_code_and_pickles_and_every_file_is_chec
     assert sorted(p.name for p in folder.iterdir() if p.is_file()) == ["config.json", "model.safetensors"]
     assert (folder / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
     assert f"someone/model at {COMMIT}: 2 files" in done.stderr
-    assert "model.safetensors: 1.0 MB, hash is right" in done.stderr
+    assert "model.safetensors: 1.0 MB, verified" in done.stderr
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert find_model("someone/model") == folder
 
@@ -54,7 +54,7 @@ def test_a_download_that_broke_off_goes_on_where_it_stopped(tmp_path: Path) -> N
     with serving(hub) as endpoint:
         broken = download(endpoint, "someone/model", "--to", str(folder), cache=tmp_path)
         assert broken.returncode == 1
-        assert "run the command again to go on" in broken.stderr
+        assert "run the command again to resume" in broken.stderr
         assert not (folder / "model.safetensors").exists()
         assert (folder / "model.safetensors.part").stat().st_size == 10 << 20
         hub.stop_at.clear()
@@ -63,7 +63,21 @@ def test_a_download_that_broke_off_goes_on_where_it_stopped(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert hub.ranges == [f"bytes={10 << 20}-23999999"] or hub.ranges == [f"bytes={10 << 20}-"]
     assert (folder / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
-    assert "config.json is here and whole" in done.stderr
+    assert "config.json is already downloaded and verified" in done.stderr
+
+
+def test_a_part_that_is_larger_than_the_file_is_thrown_away(tmp_path: Path) -> None:
+    """As one of another revision is: a range that begins past the end would fail on every run."""
+    hub, folder = repository(), tmp_path / "here"
+    folder.mkdir()
+    for name, data in hub.files.items():
+        (folder / f"{name}.part").write_bytes(data + b"more")
+    with serving(hub) as endpoint:
+        done = download(endpoint, "someone/model", "--to", str(folder), cache=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert hub.ranges == []
+    assert (folder / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
+    assert not (folder / "model.safetensors.part").exists()
 
 
 def test_an_altered_file_never_gets_its_name(tmp_path: Path) -> None:
@@ -94,4 +108,4 @@ def test_names_are_listed_with_their_licences_and_unknown_ones_refused(tmp_path:
         assert words in listed.stdout
     refused = download("http://127.0.0.1:1", "nothing", cache=tmp_path)
     assert refused.returncode == 1
-    assert "checkpoint 'nothing' is not known" in refused.stderr
+    assert "unknown checkpoint 'nothing'" in refused.stderr
