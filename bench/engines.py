@@ -1,4 +1,4 @@
-"""Compares TensorRT with torch where both can run: `python -m bench.engines MODEL`."""
+"""Compares TensorRT's engines with torch on this GPU: `python -m bench.engines MODEL --json`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ import json
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from n3d_core.backends.base import Backend
-from n3d_core.backends.export.precision import Precision
-from n3d_core.backends.tensorrt.api import TensorRT, local_architecture
-from n3d_core.backends.tensorrt.run import TensorRTBackend
-from n3d_core.backends.tensorrt.supply import EngineStore
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.cli.compile import plan_of_size
 from n3d_core.errors import BackendError, N3DError
@@ -33,9 +30,14 @@ def check(folder: Path, size: str, precision: str, ahead: Path | None = None) ->
     Raises:
         BackendError: if there is no GPU. EngineError: if an engine cannot be built or loaded.
     """
+    from n3d_core.backends.export.precision import Precision
+    from n3d_core.backends.tensorrt.api import TensorRT, local_architecture
+    from n3d_core.backends.tensorrt.run import TensorRTBackend
+    from n3d_core.backends.tensorrt.supply import EngineStore
+
     target = local_architecture()
     if target is None:
-        raise BackendError("engines run on an NVIDIA GPU, and torch sees none here: run this on the robot")
+        raise BackendError("engines need an NVIDIA GPU, and no CUDA GPU is visible to torch: run this on the robot")
     engines = EngineStore(folder, TensorRT.installed(), target, Precision.named(precision, "fp16"), ahead)
     ours: Backend = TensorRTBackend(engines)
     reference = TorchBackend(load_network(folder, torch.float32, "cuda"))
@@ -54,17 +56,20 @@ def compare(ours: Backend, reference: TorchBackend, plan: ImagePlan, steps: int 
     ids = [1, 2, *[config.image_token_id] * plan.tokens, *rng.integers(3, 200, 60).tolist()]
     positions = text_positions(0, len(ids))
     sequences = [ours.start(), reference.start()]
-    first = [
-        s.extend(ids, positions, image=given, rows=8)
-        for s, given in zip(sequences, (expected, torch.from_numpy(expected).to(reference.device)), strict=True)
-    ]
+    tokens = [_as_taken(expected, backend) for backend in (ours, reference)]
+    first = [s.extend(ids, positions, image=given, rows=8) for s, given in zip(sequences, tokens, strict=True)]
     errors["prefill"] = _error(*first)
-    tokens = rng.integers(3, 200, steps).tolist()
+    stream = rng.integers(3, 200, steps).tolist()
     rows = [
-        np.concatenate([s.extend([t], np.full((3, 1), len(ids) + n)) for n, t in enumerate(tokens)]) for s in sequences
+        np.concatenate([s.extend([t], np.full((3, 1), len(ids) + n)) for n, t in enumerate(stream)]) for s in sequences
     ]
     errors["steps"] = _error(*rows)
     return errors
+
+
+def _as_taken(tokens: np.ndarray, backend: Backend) -> Any:
+    """Image tokens as a backend's sequences take them."""
+    return torch.from_numpy(tokens).to(backend.device) if isinstance(backend, TorchBackend) else tokens
 
 
 def _error(found: np.ndarray, expected: np.ndarray) -> float:
@@ -78,6 +83,7 @@ def main() -> int:
     parser.add_argument("--size", default="640x480")
     parser.add_argument("--precision", default="fp16")
     parser.add_argument("--engines", type=Path, help="a folder that `n3d compile` wrote")
+    parser.add_argument("--json", action="store_true", help="print only the JSON line on stdout")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     try:
@@ -86,6 +92,10 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     limit = LIMITS[args.precision]
+    if not args.json:
+        print(
+            "\n".join(f"{part:8} off by {error:.2e} of its norm, {limit:g} allowed" for part, error in errors.items())
+        )
     print(json.dumps({"errors": errors, "limit": limit, "ok": max(errors.values()) < limit}))
     return 0 if max(errors.values()) < limit else 1
 

@@ -3,9 +3,10 @@
     python -m bench.question --json                                       n3d-tiny on the demo's frames
     python -m bench.question --random-weights 3b --layers 4 --repeat 1    the released widths without a download
 
-Both ways run in one process, on one image, and decode greedily. `question_speedup` and `second_question_speedup` are
-ratios of medians; `vision_runs`, `prefix_tokens_recomputed` and `saved` count the work of both questions together.
-With random weights both ways are made to say the same prescribed replies.
+Both ways run in one process, on one image, and decode greedily. `question_speedup`, `second_question_speedup` and
+`grounding_speedup` (the first pass alone: the image and a grounding query) are ratios of medians; `vision_runs`,
+`prefix_tokens_recomputed` and `saved` count the work of both questions together. With random weights both ways are
+made to say the same prescribed replies.
 """
 
 from __future__ import annotations
@@ -180,6 +181,7 @@ class _OurWay:
     codec: BoxCodec
     answers: tuple[str, ...]
     times_ms: tuple[float, float]
+    grounding_ms: float
 
 
 def _measure_folder(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -215,7 +217,8 @@ def _ours(args: argparse.Namespace, folder: Path, machine: Machine) -> tuple[dic
     assert backend.image is not None
     answers = tuple(answer.text for answer in runs[0].answers)
     times = median_of(run.first - run.prepare for run in runs), median_of(run.second for run in runs)
-    return figures, _OurWay(questions, replies, backend.image, runs[0].view.codec, answers, times), frame
+    ours = _OurWay(questions, replies, backend.image, runs[0].view.codec, answers, times, figures["grounding_ms"])
+    return figures, ours, frame
 
 
 def observed(folder: Path, name: str, threads: int | None) -> tuple[N3D, ObservedBackend]:
@@ -250,6 +253,7 @@ def _run_figures(runs: list[QuestionRun]) -> dict[str, Any]:
         "stages_ms": {**stages, "parse": median_of(map(parse_ms, runs))},
         "question_ms": median_of(run.first for run in runs),
         "second_question_ms": median_of(run.second for run in runs),
+        "grounding_ms": median_of(sum(r.stages[s] for s in ("vision", "prefill", "ground")) for r in runs),
         "first_box_ms": median_of(first_boxes) if first_boxes else None,
         "vision_runs": runs[0].vision_runs,
         "prefix_tokens_recomputed": runs[0].prefix_tokens_recomputed,
@@ -271,7 +275,10 @@ def _reference_figures(folder: Path, ours: _OurWay, repeat: int) -> dict[str, An
     second = first if ours.questions[0] == ours.questions[1] else asked(ours.questions[1])
     times = [median_of(run.seconds * 1e3 for run in results) for results in (first, second)]
     said = [first[0].reasoning, second[0].reasoning]
+    grounding = median_of(run.grounding_seconds * 1e3 for run in first)
     return {
+        "reference_grounding_ms": grounding,
+        "grounding_speedup": round(grounding / ours.grounding_ms, 2),
         "reference_question_ms": times[0],
         "reference_runs": len(first),
         "reference_tokens": first[0].tokens,
@@ -314,6 +321,7 @@ def _tables(f: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     if "question_speedup" in f:
         totals += [
             ("a question as the reference does it", ms(f["reference_question_ms"])),
+            ("its grounding alone, and our speed-up", f"{ms(f['reference_grounding_ms'])}, {f['grounding_speedup']} x"),
             ("speed-up of a question", f"{f['question_speedup']} x"),
             ("speed-up of the second", f"{f['second_question_speedup']} x"),
             ("answers equal", ", ".join("yes" if equal else "no" for equal in f["answers_equal"])),

@@ -33,6 +33,7 @@ class ReferenceAnswer:
     grounding: str
     reasoning: str
     seconds: float
+    grounding_seconds: float
     tokens: list[int] = field(default_factory=list)  # written by each pass
 
 
@@ -66,6 +67,7 @@ class ReferenceModel:
         replies = list(script or [])
         started = time.perf_counter()
         first = self._reply(prompts.locate_prompt(question), image, replies.pop(0) if replies else None)
+        grounded = time.perf_counter() - started
         grounding = self.tokenizer.decode(first)
         try:
             boxes = [codec.decode(code) for code in parse(grounding)]
@@ -74,7 +76,7 @@ class ReferenceModel:
         condition = scene_condition(boxes, codec.camera, condition_names(boxes))
         second = self._reply(first_sentence(question) + condition, image, replies.pop(0) if replies else None)
         seconds = time.perf_counter() - started
-        return ReferenceAnswer(grounding, self.tokenizer.decode(second), seconds, [len(first), len(second)])
+        return ReferenceAnswer(grounding, self.tokenizer.decode(second), seconds, grounded, [len(first), len(second)])
 
     @torch.inference_mode()
     def _reply(self, prompt: str, image: VisionInput, prescribed: list[int] | None) -> list[int]:

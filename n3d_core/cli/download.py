@@ -20,7 +20,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", nargs="?", help="one of the names below, or owner/repository; without it, lists them")
-    parser.add_argument("--to", type=Path, metavar="DIR", help="folder (default: the cache, where --model finds it by name)")
+    parser.add_argument("--to", type=Path, metavar="DIR", help="folder (default: where --model finds it by name)")
     parser.add_argument("--revision", default="main", help="branch, tag or commit (main)")
 
 
