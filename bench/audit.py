@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame_folder import TrueObject
-from n3d_core.reasoning.old.audit import CONTRADICTED, UNVERIFIABLE, VERIFIED, Verdict, audit
+from n3d_core.reasoning.audit import CONTRADICTED, UNVERIFIABLE, VERIFIED, Finding, audit
 from training.questions.corruption import Corrupted, corrupt
 from training.questions.grounding import SceneObjects
 from training.questions.samples import SpatialSample
@@ -38,14 +38,13 @@ class Case:
     """One question with a right or corrupted answer."""
 
     sample: SpatialSample
-    boxes: tuple[Box3D, ...]
     reasoning: str
     answer: str
     corruption: Corrupted | None
 
-    def judged(self) -> Verdict:
-        """The audit's verdict on it."""
-        return audit(self.sample.text, self.boxes, self.reasoning, self.answer, self.sample.labels)
+    def judged(self) -> Finding:
+        """The audit's finding on it."""
+        return audit(self.sample.solution, self.reasoning, self.answer)
 
 
 def cases(count: int, seed: int) -> Iterator[Case]:
@@ -74,27 +73,26 @@ def _scene(rng: random.Random) -> SceneObjects:
 
 
 def _case(sample: SpatialSample, scene: SceneObjects, rng: random.Random, corrupted: bool) -> Case | None:
-    boxes = tuple(scene.objects[i].box for i in sample.objects)
     reasoning, answer = sample.solution.reasoning, sample.solution.text
     if not corrupted:
-        return Case(sample, boxes, reasoning, answer, None)
+        return Case(sample, reasoning, answer, None)
     others = [o.box.label for o in scene.objects]
     change = corrupt(sample.solution, others, rng)
-    return Case(sample, boxes, change.reasoning, change.answer, change) if change else None
+    return Case(sample, change.reasoning, change.answer, change) if change else None
 
 
-def measure(count: int, seed: int) -> tuple[dict[str, float], dict[str, tuple[int, int]], list[tuple[Case, Verdict]]]:
+def measure(count: int, seed: int) -> tuple[dict[str, float], dict[str, tuple[int, int]], list[tuple[Case, Finding]]]:
     """Figures, (found, all) of each kind of corruption, and the cases in which the audit erred."""
     started = time.perf_counter()
     tally: Counter[str] = Counter()
     kinds: dict[str, list[int]] = {}
-    erred: list[tuple[Case, Verdict]] = []
+    erred: list[tuple[Case, Finding]] = []
     for case in cases(count, seed):
-        verdict = case.judged()
-        noticed = verdict.verdict == CONTRADICTED or bool(verdict.findings)
-        tally["unverifiable"] += verdict.verdict == UNVERIFIABLE
+        finding = case.judged()
+        noticed = finding.verdict == CONTRADICTED or bool(finding.slips)
+        tally["unverifiable"] += finding.verdict == UNVERIFIABLE
         if case.corruption is None:
-            alarm = noticed or verdict.verdict != VERIFIED
+            alarm = noticed or finding.verdict != VERIFIED
             tally["right"] += 1
             tally["alarms"] += alarm
         else:
@@ -102,12 +100,12 @@ def measure(count: int, seed: int) -> tuple[dict[str, float], dict[str, tuple[in
             tally["found"] += noticed
             if case.answer != case.sample.solution.text:
                 tally["answers"] += 1
-                tally["contradicted"] += verdict.verdict == CONTRADICTED
+                tally["contradicted"] += finding.verdict == CONTRADICTED
             row = kinds.setdefault(case.corruption.kind, [0, 0])
             row[0] += noticed
             row[1] += 1
-        if (case.corruption is None) == noticed or verdict.verdict == UNVERIFIABLE:
-            erred.append((case, verdict))
+        if (case.corruption is None) == noticed or finding.verdict == UNVERIFIABLE:
+            erred.append((case, finding))
     figures = {
         "audit.found": tally["found"] / max(tally["wrong"], 1),
         "audit.false_alarms": tally["alarms"] / max(tally["right"], 1),
@@ -134,13 +132,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log = sys.stderr if options.json else sys.stdout
     for kind, (found, total) in kinds.items():
         print(f"{kind:>12}: {found} of {total} found", file=log)
-    for case, verdict in erred[: options.show]:
+    for case, finding in erred[: options.show]:
         what = (
             f"{case.corruption.kind}: {case.corruption.before!r} -> {case.corruption.after!r}"
             if case.corruption
             else "right"
         )
-        print(f"--- {what}\n{case.sample.text}\n{case.reasoning}\n=> {case.answer}\n{verdict}", file=log)
+        print(f"--- {what}\n{case.sample.text}\n{case.reasoning}\n=> {case.answer}\n{finding}", file=log)
     print(json.dumps({"n": options.n, "seed": options.seed, **{k: round(v, 4) for k, v in figures.items()}}))
     return 0
 

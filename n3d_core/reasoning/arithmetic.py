@@ -150,11 +150,24 @@ class _Check:
         if not pairs:
             a, b = (run[-1].formula.literal for run in (left, right))
             pairs = [(a, b)] if a is not None and b is not None else []
+            if len(left) == len(right) == 1:
+                yield from self._bare([*left, *right])
+            if len(left) == len(right) == 1:
+                yield from self._bare([*left, *right])
         scalars = [(a, b) for a, b in pairs if not isinstance(a, tuple) and not isinstance(b, tuple)]
         if scalars and not any(_compares(sign, a, b) for a, b in scalars):
             a, b = scalars[0]
             said = f"the step says {left[0].text} {sign} {right[0].text}"
             yield Slip(self.chain.text, f"{said}, but they are {shown(a)} and {shown(b)}")
+
+    def _bare(self, operands: list[Operand]) -> Iterator[Slip]:
+        """Numbers that are compared without a name must be some of the boxes'."""
+        for operand in operands:
+            for number in operand.formula.numbers if operand.formula.literal is not None else ():
+                off = number.rounding() + _EPSILON
+                if not any(abs(abs(number.value) - known) <= off for known in self.facts.numbers):
+                    unknown = f"the step uses {shown(number.value)}, which is no number of these boxes"
+                    yield Slip(self.chain.text, self.facts.misread(number.value) or unknown)
 
 
 def _compares(sign: str, a: float, b: float) -> bool:

@@ -23,7 +23,9 @@ from n3d_core.reasoning.arithmetic import check_equations
 from n3d_core.reasoning.checks import (
     FROM_FOUR_DECIMALS,
     FROM_TWO_DECIMALS,
+    OTHER_VALUE,
     check_claims,
+    check_conclusion,
     check_enumeration,
     check_measures,
     check_rules,
@@ -92,6 +94,7 @@ def check_text(reasoning: str, facts: Facts) -> list[Slip]:
         *check_rules(held, facts),
         *check_equations(held, facts),
         *check_claims(held, facts, names),
+        *check_conclusion(held, facts),
     ]
     flat = " ".join(reasoning.split())
 
@@ -140,7 +143,8 @@ def _finding(solution: Solution, text: str, slips: list[Slip], false: list[Slip]
         return Finding(UNVERIFIABLE, solution.doubt, found)
     if said is not None and not false and any(_agrees(question, said, o, text) for o in outcomes):
         return Finding(VERIFIED, _ended(f"the answer is right, but {_named(slips)}") if slips else "", found)
-    if said is not None and _within_spread(solution, said):
+    off = all(slip.problem.startswith(OTHER_VALUE) for slip in false)
+    if said is not None and off and _within_spread(solution, said):
         slips = [*slips, *(false or [Slip(text, f"the boxes give: {solution.text.rstrip('.')}")])]
         return Finding(VERIFIED, _ended(f"the answer is right within the boxes' uncertainty; {_named(slips)}"), found)
     first = found[0] if found else Slip(text, f"the boxes give: {solution.text.rstrip('.')}")
@@ -199,7 +203,8 @@ def _amount_slack(question: Question, said: Amount) -> float:
     """The rounding of what the amount was computed from: metres with 2 decimals, or an angle between such."""
     if question.type == "direction":
         return said.resolution + 0.1
-    return said.resolution + FROM_TWO_DECIMALS
+    litres = question.type in ("volume", "big_small")
+    return said.resolution + FROM_TWO_DECIMALS * (2 if litres else 1)
 
 
 def _is_there(said: Whereabouts, outcome: Outcome, text: str) -> bool:

@@ -10,8 +10,10 @@ from n3d_core.reasoning import relations
 from n3d_core.reasoning.claims import Claim, find_claims, release
 from n3d_core.reasoning.facts import AXES, Facts, Slip, shown
 from n3d_core.reasoning.nouns import normal, singulars, strip_article
+from n3d_core.reasoning.outcome import clause_of
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES
 from n3d_core.reasoning.relations import MEASURES, PREDICATES, as_stated, stated_numbers
+from n3d_core.reasoning.replies import relation_words
 from n3d_core.reasoning.units import NUMBER_PATTERN, length_text, parse_number, rounding
 
 _LIST = r"\[[^\[\]]*\]"
@@ -115,6 +117,10 @@ FROM_FOUR_DECIMALS = 5.1e-5
 FROM_TWO_DECIMALS = 5.1e-3
 """Metres: a length in another unit may come from metres with 2 decimals."""
 
+OTHER_VALUE = "the boxes give"
+"""How the problem of a claim begins that is right but for its value."""
+_LITRES = 0.0151  # volumes and their differences are computed from volumes with 2 decimals
+_BEARING = 0.7  # degrees; a direction may come from centres with 2 decimals
 _COMPARED = re.compile(
     r"\bcompare the ([XYZ]) coordinate|\bcompare the (width|height|length|volume)s?\b", re.IGNORECASE
 )
@@ -142,6 +148,14 @@ def check_rules(text: str, facts: Facts) -> Iterator[Slip]:
             yield Slip(match[0], f"the question is about the {kind.replace('_', ' ')}")
 
 
+def check_conclusion(text: str, facts: Facts) -> Iterator[Slip]:
+    """A finding if a reasoning ends in the wrong `True` or `False`."""
+    ending = re.search(r"[^.]*, (True|False)\.?$", text.strip())
+    value = facts.outcome.value
+    if ending and value.kind == "truth" and ending[1] != str(value.truth):
+        yield Slip(ending[0].strip(), f"the boxes give {value.truth}")
+
+
 def check_claims(text: str, facts: Facts, names: dict[str, str], opposite: bool = False) -> Iterator[Slip]:
     """Slips about the claims of a held text; `opposite` is the view where a sentence names none."""
     for claim in find_claims(text, names, opposite):
@@ -161,6 +175,11 @@ class _Checker:
         claim = self.claim
         if claim.kind == "count":
             return self._count()
+        if claim.kind == "nothing":
+            return self._nothing()
+        located = self.facts.question.type in ("place", "related", "count", "exists")
+        if claim.kind == "place" and not located and not all(map(self.facts.boxes_called, claim.names)):
+            return ""  # "on the table", of which there need be no box
         for name in claim.names:
             if not self.facts.boxes_called(name):
                 return f"{name} is none of the objects in view"
@@ -180,7 +199,8 @@ class _Checker:
             meant = PREDICATES[self.claim.predicate].type
             if meant != asked:
                 return f"this is about {meant.replace('_', '/')}, the question about {asked.replace('_', '/')}"
-        if kind == "extreme" and asked == "extreme" and self.claim.predicate != self.facts.question.predicate:
+        other = self.claim.predicate != self.facts.question.predicate
+        if kind in ("extreme", "ranked") and asked == "extreme" and other:
             p = PREDICATES[self.facts.question.predicate]
             return f"the question asks for the {p.superlative}"
         if (kind == "size" and asked in SIZES) or (kind == "distance" and asked in DISTANCES):
@@ -203,6 +223,8 @@ class _Checker:
             return self._placed(boxes)
         if claim.kind in ("relation", "difference"):
             gain = relations.gain(claim.predicate, boxes[0], boxes[1], claim.opposite)
+            if claim.number and abs(abs(gain) - claim.number) > _LITRES:
+                return False
             exact = all(abs(abs(gain) - s.metres) <= self._tolerance(i) for i, s in enumerate(claim.lengths))
             return gain > 0 and exact
         if claim.kind == "closer":
@@ -217,6 +239,17 @@ class _Checker:
             return rivals[relations.extreme(claim.predicate, rivals, claim.opposite)] == boxes[0]
         if claim.kind in ("size", "distance"):
             return self._measured(boxes)
+        if claim.kind == "ranked":
+            rivals = self._rivals(boxes)
+            better = [b for b in rivals if relations.gain(claim.predicate, b, boxes[0], claim.opposite) > 0]
+            return len(better) == int(claim.number) - 1
+        if claim.kind == "volume":
+            return abs(relations.litres(boxes[0]) - claim.number) <= _LITRES
+        if claim.kind == "away":
+            hour = relations.clock_direction(relations.CAMERA, boxes[0])
+            return self._measured(boxes) and self.claim.number in (0.0, float(hour))
+        if claim.kind == "bearing":
+            return abs((relations.direction_degrees(*boxes[:2]) - claim.number + 180.0) % 360.0 - 180.0) <= _BEARING
         if claim.kind == "order":
             return self._ordered(boxes)
         return relations.clock_direction(boxes[0], boxes[1]) == claim.number if claim.kind == "direction" else None
@@ -262,6 +295,8 @@ class _Checker:
     def _length(self, boxes: list[Box3D]) -> float:
         if self.claim.kind == "size":
             return relations.SIZE[self.claim.predicate](boxes[0])
+        if self.claim.kind == "away":
+            return relations.distance(relations.CAMERA, boxes[0])
         return relations.DISTANCE[self.claim.predicate](boxes[0], boxes[1])
 
     def _truth(self, boxes: list[Box3D]) -> str:
@@ -274,14 +309,27 @@ class _Checker:
             return f"{p.measure} is {a} for {first} and {b} for {second}"
         if claim.kind == "place":
             terms = relations.place_terms(claim.predicate, boxes[0], boxes[1:])
-            return "the boxes give " + ", ".join(f"{t.symbol} = {shown(t.value)}" for t in terms)
-        if claim.kind in ("size", "distance"):
+            return "they have " + ", ".join(f"{t.symbol} = {shown(t.value)}" for t in terms)
+        if claim.kind in ("size", "distance", "away"):
             unit = claim.lengths[0].unit if claim.lengths else "m"
-            return f"the boxes give {length_text(self._length(boxes), unit)}"
+            return f"{OTHER_VALUE} {length_text(self._length(boxes), unit)}"
         if claim.kind == "direction":
             first, second = claim.names
             return f"{second} is at {relations.clock_direction(boxes[0], boxes[1])} o'clock from {first}"
         return "the boxes say otherwise"
+
+    def _nothing(self) -> str:
+        """Whether something is where the claim says that nothing is."""
+        clause = clause_of(self.facts.question)
+        if clause is None or self.facts.question.type not in ("count", "exists", "related"):
+            return ""
+        references = self.facts.roles.boxes[: len(clause.references)]
+        if not all(set(self.facts.boxes_called(name)) & set(references) for name in self.claim.names):
+            return f"{' and '.join(self.claim.names)} is not what the question asks about"
+        if self.claim.predicate != clause.relation:
+            return f"the question is about what is {relation_words(clause.relation)} {self.claim.names[0]}"
+        found = [self.facts.scene.names[i] for i in self.facts.outcome.found]
+        return f"there {'are' if len(found) > 1 else 'is'} {', '.join(found)}" if found else ""
 
     def _count(self) -> str:
         if self.facts.question.type not in ("count", "exists"):

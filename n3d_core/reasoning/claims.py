@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from n3d_core.reasoning.expressions import QUANTITY
-from n3d_core.reasoning.nouns import normal, strip_article
+from n3d_core.reasoning.nouns import ORDINALS, normal, strip_article
 from n3d_core.reasoning.units import NUMBER_PATTERN, UNIT_PATTERN, Length, find_lengths
 
 THAN = r"(?:than|compared (?:to|with)|relative to|as compared to|when compared to)"
@@ -138,7 +138,6 @@ def _whole(pattern: str) -> re.Pattern[str]:
 _HOLDER = re.compile(r"\u27e6(\d+)\u27e7")
 _PRONOUNS = {
     "it", "they", "this", "that", "which", "object", "former", "latter", "one", "answer", "other", "first", "second",
-    "nothing",
 }  # fmt: skip
 
 
@@ -147,13 +146,13 @@ class Claim:
     """A statement about objects.
 
     Attributes:
-        kind: `relation`, `place`, `difference`, `closer`, `closest`, `extreme`, `attribute`, `order`, `size`,
-            `distance`, `direction`, `count` or `whether` (a pair of objects whose relation is about to be determined;
-            it states nothing yet).
+        kind: `relation`, `place`, `difference`, `closer`, `closest`, `extreme`, `attribute`, `ranked`, `order`, `size`,
+            `volume`, `distance`, `away` (from the camera), `direction`, `bearing`, `count`, `nothing` (nothing is where
+            it says) or `whether` (a pair of objects whose relation is about to be determined; it states nothing yet).
         names: the objects in the order of their roles.
         predicate: relation, `closer`/`farther`, the kind of size or distance, or the sign of an order.
         lengths: stated lengths, for sizes, distances and differences: equal ones in several units.
-        number: stated hour or count.
+        number: stated hour, count, rank or litres, or degrees to the left.
         negated: whether it is denied ("is not wider than").
         opposite: whether its sentence speaks of the opposite view.
         text: its words.
@@ -195,6 +194,7 @@ _H = r"(?:(?:the|a|an) )?\u27e6\d+\u27e7"
 _BE = r"(?:is|are|was|appears|lies|stands|sits|looks)(?: (?:located|positioned|placed|situated|indeed|therefore|also))?"
 _LEN = rf"(?:(?:about|around|approximately|roughly|nearly) )?{NUMBER_PATTERN} ?{UNIT_PATTERN}"
 _LENS = rf"(?P<len>{_LEN}(?: ?(?:=|\(|or|,) ?{_LEN}\)?)*)"
+_LITRES = r"(?P<litres>\d+(?:\.\d+)?) (?:liters?|litres?)"
 _REL = any_of(RELATION_PHRASES)
 _FAR = r"(?P<far>farther|further|farthest|furthest)"
 _NEAR = r"(?P<near>closer|nearer|closest|nearest)"
@@ -215,19 +215,26 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("closer", rf"{{a}} {_BE} (?P<not>not )?(?:{_NEAR}|{_FAR})(?: away)? (?:to|from) {{b}} than (?:it is )?(?:to "
     rf"|from )?{{c}}"),
     ("closest", rf"{{a}} {_BE} (?P<not>not )?(?:the )?(?:{_NEAR}|{_FAR})(?: away)?(?: object)? (?:to|from) {{b}}"),
-    ("place", rf"{{a}} {_BE} (?P<not>not )?(?P<place>{any_of(PLACE_PHRASES)}) (?P<b>{_H})(?: and (?P<c>{_H}))?"),
-    ("difference", rf"{{a}} {_BE} {_LENS} (?P<rel>{_REL}) {{b}}"),
+    ("nothing", rf"nothing {_BE} (?P<rel>{_REL}|{any_of(PLACE_PHRASES)}) {{b}}(?: and (?P<c>{_H}))?"),
+    ("place", rf"{{a}} {_BE} (?P<not>not )?(?P<place>{any_of(PLACE_PHRASES)}) (?!(?:the |its )?(?:left|right)\b){{b}}"
+    rf"(?: and (?P<c>{_H}))?"),
+    ("difference", rf"{{a}} {_BE} (?:{_LENS}|{_LITRES}) (?P<rel>{_REL}) {{b}}"),
+    ("ranked", rf"{{a}} {_BE} the (?P<rank>{'|'.join(ORDINALS)}) (?P<sup>{any_of(SUPERLATIVE_ADJECTIVES)})"),
     ("relation", rf"{{a}} {_BE} (?P<not>not )?(?P<rel>{_REL}) {{b}}"),
     ("size", rf"the {_SIZE} of {{a}} (?:is|equals|measures) {_LENS}"),
     ("size", rf"{{a}} (?:is|measures|stands) {_LENS} (?:in )?{_SIZE}"),
     ("size", rf"{{a}}'s {_SIZE} is {_LENS}"),
     ("size", rf"{{a}} has an? {_SIZE} of {_LENS}"),
+    ("volume", rf"{{a}} (?:is {_LITRES} in volume|takes up {_LITRES.replace('litres', 'more')})"),
+    ("volume", rf"the volume of {{a}} is {_LITRES}"),
     ("distance", rf"the (?:(?P<dist>vertical |horizontal )?distance|(?P<gap>gap)) (?:between|from) {{a}} (?:and|to) "
     rf"{{b}} is {_LENS}"),
     ("distance", rf"{{a}} is {_LENS}(?: away)? from {{b}}(?P<dist> vertically| horizontally)?"),
     ("distance", rf"{{a}} and {{b}} are {_LENS} apart(?P<dist> vertically| horizontally)?"),
     ("direction", r"{a} (?:will|would|can) (?:find|see) {b} (?:around|at|in|towards?) (?:the )?(?P<hour>\d+"
     r"(?:\.0)?) ?o'?clock(?: direction| position)?"),
+    ("bearing", r"{a} (?:will|would|can) (?:find|see) {b} (?P<deg>\d+(?:\.\d+)?) degrees to the (?P<side>left|right)"),
+    ("away", rf"{{a}} is {_LENS} away(?: (?:around|at) the (?P<hour>\d+) o'?clock(?: direction)?)?"),
     ("direction", r"{b} is (?:around|at|in|towards?) (?:the )?(?P<hour>\d+(?:\.0)?) ?o'?clock(?: direction| "
     r"position)? (?:of|from|relative to) {a}"),
     ("count", r"there (?:is|are) (?:only |exactly )?(?P<count>\w+) (?P<kind>[^,.;:]+?)(?: in (?:the|this) (?:scene"
@@ -308,9 +315,11 @@ def _claim(kind: str, match: re.Match[str], names: dict[str, str], opposite: boo
     lengths = tuple(find_lengths(groups["len"])) if groups.get("len") else ()
     if kind == "place":
         predicate = predicate_of(groups["place"], PLACE_PHRASES) or ""
+    elif kind == "nothing":
+        predicate = predicate_of(groups["rel"], (*RELATION_PHRASES, *PLACE_PHRASES)) or ""
     elif kind in ("relation", "difference"):
         predicate = predicate_of(groups["rel"], RELATION_PHRASES) or ""
-    elif kind in ("extreme", "attribute"):
+    elif kind in ("extreme", "attribute", "ranked"):
         predicate = predicate_of(groups["sup"], ATTRIBUTE_PHRASES) or ""
     elif kind in ("closer", "closest"):
         predicate = "closer" if groups["near"] else "farther"
@@ -321,13 +330,21 @@ def _claim(kind: str, match: re.Match[str], names: dict[str, str], opposite: boo
         gap = "gap" if groups.get("gap") else f"{word}_distance" if word else "distance"
         predicate = _SIZES[groups["size"].lower()] if kind == "size" else gap
         called = tuple("camera" if re.fullmatch(CAMERA, n, re.IGNORECASE) else n for n in called)
-    elif kind == "direction":
-        number = float(groups["hour"])
+    elif kind in ("direction", "away"):
+        number = float(groups["hour"] or 0.0)
+    elif kind == "volume":
+        number = float(groups["litres"] or groups.get("more") or 0.0)
+    elif kind == "bearing":
+        number = float(groups["deg"]) * (1.0 if groups["side"].lower() == "left" else -1.0)
     elif kind == "count":
         counted = count_word(groups["count"])
         if counted is None:
             return None
         number, called = counted, (strip_article(release(groups["kind"], names)),)
+    if kind == "ranked":
+        number = float(ORDINALS.index(groups["rank"].lower()) + 1)
+    elif kind == "difference" and groups.get("litres"):
+        number = float(groups["litres"])
     negated = bool(groups.get("not"))
     return Claim(kind, called, predicate, lengths, number, negated, opposite, release(match[0], names))
 

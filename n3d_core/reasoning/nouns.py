@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 _ARTICLE = re.compile(r"^(?:the|a|an|this|that|these|those|your|my|our|all|all the|every|each)\s+", re.IGNORECASE)
 _ID = re.compile(r"^\d+_")
 _IRREGULAR = {

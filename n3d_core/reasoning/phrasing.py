@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from n3d_core.reasoning import relations
 from n3d_core.reasoning.doubt import Doubt
-from n3d_core.reasoning.nouns import normal, without_id
+from n3d_core.reasoning.nouns import ORDINALS, normal, without_id
 from n3d_core.reasoning.outcome import Outcome, fitting_side, gain_of, measured, sought
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Phrase, Question
 from n3d_core.reasoning.relations import PREDICATES
-from n3d_core.reasoning.replies import ORDINALS, kind_words, relation_words
+from n3d_core.reasoning.replies import kind_words, relation_words
 from n3d_core.reasoning.resolve import Roles, article, listed
 from n3d_core.reasoning.units import UNITS, number_text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import permutations, product
 
-from n3d_core.reasoning.nouns import plural, singulars
+from n3d_core.reasoning.nouns import ORDINALS, plural, singulars
 from n3d_core.reasoning.outcome import sought
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Phrase, Question
 from n3d_core.reasoning.relations import PLACES, PREDICATES, largest_wins
@@ -14,8 +14,6 @@ from n3d_core.reasoning.units import UNITS
 
 DIGIT = "\ue000"
 """Stands for any one digit in what `possible_answers` gives."""
-
-ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 _MOST_ORDERED = 5  # objects whose orders are written out: 120 of them
 _WHOLE_DIGITS = 5

@@ -113,7 +113,7 @@ def _converted(metres: float, question: Question) -> str:
 
 def _gap_chain(question: Question, roles: Roles) -> tuple[list[str], str, float, str]:
     """State the boxes, their gaps along each axis, and the length of those."""
-    parts = [round(g, 2) + 0.0 for g in relations.gaps(*(as_stated(b) for b in roles.boxes))]
+    parts = [round(g, 3) + 0.0 for g in relations.gaps(*(as_stated(b) for b in roles.boxes))]
     metres = round(math.hypot(*parts), 2)
     text = distance_answer("gap", roles.names, length_text(metres, question.unit))
     result = f"gap_AB = {length_of(parts)} = {metres} meters{_converted(metres, question)}."

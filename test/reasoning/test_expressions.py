@@ -7,9 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from n3d_core.reasoning.old.equations import read_chain
-from n3d_core.reasoning.old.expression_parser import read_expression
-from n3d_core.reasoning.old.expressions import UnreadableError, evaluate
+from n3d_core.reasoning.expressions import UnreadableError, first_expression, read_chain, whole_expression
 
 
 @pytest.mark.parametrize(
@@ -19,6 +17,8 @@ from n3d_core.reasoning.old.expressions import UnreadableError, evaluate
         ("-2^2", -4),
         ("(-0.3)^2 + 0.4^2", 0.25),
         ("sqrt((-0.3)^2 + 0.4^2)", 0.5),
+        ("\u221a(0.3^2 + 0.4^2)", 0.5),
+        ("\u221a9", 3),
         ("degrees(atan2(5.81, 9.59)) % 360", 31.21),
         ("12 - (236.31 // 30)", 5),
         ("|(3, 4)|", 5),
@@ -30,25 +30,54 @@ from n3d_core.reasoning.old.expressions import UnreadableError, evaluate
     ],
 )
 def test_formulas_have_their_value(text, value):
-    node, end = read_expression(text)
+    formula, end = first_expression(text)
     assert end == len(text)
-    assert evaluate(node, {"v": (1.0, 2.0)}) == pytest.approx(value, abs=0.005)
+    assert formula.value({"v": (1.0, 2.0)}) == pytest.approx(value, abs=0.005)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "+", "(1", "sqrt(", "1/0", "sqrt(0-1)", "9**9", "x", "__import__", "v[7]", "(" * 99, "-" * 5000 + "1"]
+    "text",
+    [
+        *("", "+", "(1", "sqrt(", "1/0", "sqrt(0-1)", "9**9", "x", "__import__", "v[7]", "(" * 99, "-" * 5000 + "1"),
+        *(
+            "'a'",
+            "1j",
+            "v.real",
+            "v(1)",
+            "[x for x in v]",
+            "sqrt(1, 2)",
+            "abs(1) if 1 else 2",
+            "9^9^9",
+            "True",
+            "1 < 2",
+        ),
+    ],
 )
 def test_what_has_no_value_is_an_error_and_nothing_else(text):
     with pytest.raises(UnreadableError):
-        evaluate(read_expression(text)[0], {"v": (1.0, 2.0)})
+        whole_expression(text).value({"v": (1.0, 2.0)})
+
+
+@pytest.mark.parametrize("text", ["open('/etc/passwd')", "().__class__", "exec(1)", "lambda: 1", "(a := 1)", "*v"])
+def test_no_python_but_arithmetic_is_read(text):
+    with pytest.raises(UnreadableError):
+        whole_expression(text)
 
 
 @settings(max_examples=300)
-@given(st.text("()[]|+-*/%^.,=<>0123456789 absqrtZ_A\u221a\u00d7"))
+@given(st.text("()[]|+-*/%^.,=<>0123456789 absqrtZ_A\u221a\u00d7\u27e61\u27e7\u2212'\"\n"))
 def test_random_texts_never_raise_anything_else(text):
     read_chain(text)
     with contextlib.suppress(UnreadableError):
-        evaluate(read_expression(text)[0], {})
+        first_expression(text)[0].value({})
+
+
+def test_numbers_keep_their_signs_and_decimals():
+    formula = whole_expression("-0.18 - -0.14 + 3")
+    assert [(n.value, n.decimals) for n in formula.numbers] == [(-0.18, 2), (-0.14, 2), (3.0, 0)]
+    assert formula.rounding_error() == pytest.approx(0.01)
+    assert whole_expression("(-0.5, 0.3)").literal == (-0.5, 0.3)
+    assert whole_expression("0.5 - 0.3").literal is None
 
 
 def test_a_chain_is_read_out_of_its_sentence():

@@ -16,11 +16,11 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from n3d_core.reasoning.old.question import SIZES
-from n3d_core.reasoning.old.solving import Solution
 from n3d_core.reasoning.relations import MEASURES, PREDICATES, as_stated
+from n3d_core.reasoning.solve import Solution
 from n3d_core.reasoning.units import UNITS, decimals_of, unit_symbol
 
+SIZES = ("width", "height", "length")
 KINDS = ("number", "sign", "object", "step", "conclusion")
 
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w]|\.\d)")

@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning import relations
-from n3d_core.reasoning.old.question import COMPARISONS, DISTANCES, Question
-from n3d_core.reasoning.relations import MEASURES, PREDICATES, as_stated
+from n3d_core.reasoning.outcome import evaluate, measured, plain
+from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question
+from n3d_core.reasoning.relations import MEASURES, PREDICATES, as_stated, largest_wins
+from n3d_core.reasoning.solve import Solution
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,26 @@ class Margins:
 
 
 DEFAULT_MARGINS = Margins()
+_BY_MARGIN = (*COMPARISONS, *SIZES, *DISTANCES, "relative_distance", "depth_order", "order", "extreme", "direction")
+
+
+def is_clear(solution: Solution, margins: Margins) -> bool:
+    """Whether a solution's answer is clear: by the margins, and within the uncertainty of boxes that have none given.
+
+    The stated boxes must give the same choice, order, number of objects, or yes or no.
+    """
+    question = solution.question
+    if question.type in _BY_MARGIN and not is_decided(question, solution.roles.boxes, margins):
+        return False
+    stated = solution.scene.moved([as_stated(b) for b in solution.scene.boxes])
+    try:
+        same = evaluate(question, stated)
+    except QueryError:
+        return False
+    value = solution.plain
+    if not isinstance(value, float) and question.type != "position" and plain(question, same) != value:
+        return False
+    return not solution.doubt
 
 
 def is_decided(question: Question, boxes: Sequence[Box3D], margins: Margins) -> bool:
@@ -51,21 +74,19 @@ def is_decided(question: Question, boxes: Sequence[Box3D], margins: Margins) -> 
 
 def _decided(question: Question, boxes: list[Box3D], m: Margins) -> bool:
     kind = question.type
-    if kind in COMPARISONS or kind in ("extreme", "depth_order"):
+    if kind in COMPARISONS or kind in ("extreme", "depth_order", "order"):
         return _separated(PREDICATES[question.predicate].measure, boxes, question, m)
     if kind == "relative_distance":
         away = sorted(relations.distance(boxes[0], b) for b in boxes[1:])
         pairs = [(away[0], away[1])] if question.predicate == "closer" else [(away[-2], away[-1])]
         return all(near >= m.size and far >= m.distance_ratio * near and far - near >= m.offset for near, far in pairs)
-    if kind in DISTANCES:
-        return relations.DISTANCE[kind](boxes[0], boxes[1]) >= m.length
     if kind == "direction":
         past = relations.direction_degrees(boxes[0], boxes[1]) % 30.0
         far = relations.horizontal_distance(boxes[0], boxes[1])
         return far >= m.length and m.clock_degrees <= past <= 30.0 - m.clock_degrees
-    if kind == "count":
-        return True
-    return getattr(relations, kind)(boxes[0]) >= m.size
+    if kind == "volume":
+        return min(boxes[0].size) >= m.size
+    return measured(question, boxes) >= (m.length if kind in DISTANCES else m.size)
 
 
 def _separated(measure: str, boxes: list[Box3D], question: Question, m: Margins) -> bool:
@@ -73,9 +94,7 @@ def _separated(measure: str, boxes: list[Box3D], question: Question, m: Margins)
     values = sorted(MEASURES[measure](b) for b in boxes)
     gaps = list(pairwise(values))
     if question.type == "extreme":
-        p = PREDICATES[question.predicate]
-        last = (p.sign > 0) != (question.opposite and measure in "XZ")
-        gaps = gaps[-1:] if last else gaps[:1]
+        gaps = gaps[-1:] if largest_wins(question.predicate, question.opposite) else gaps[:1]
     return all(_apart(measure, low, high, m) for low, high in gaps)
 
 

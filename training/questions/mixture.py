@@ -15,14 +15,15 @@ import numpy as np
 
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.frame_folder import TrueObject
-from n3d_core.reasoning.old.question import COMPARISONS
+from n3d_core.reasoning.question import COMPARISONS
 from training.data.sequences import LabelledImage, Question
 from training.questions.grounding import DEFAULT_MIXTURE, SceneObjects, Vocabulary, grounding_samples
 from training.questions.marks import draw_marks, marked_samples
 from training.questions.passes import direct_question, drill_question, locate_question, reason_question
 from training.questions.samples import GroundingSample
-from training.questions.spatial import UNIFORM, spatial_samples
+from training.questions.spatial import UNIFORM, absent_sample, spatial_samples
 
+ABSENT = 0.25  # share of located questions that name something which is not there
 SPATIAL_PASSES = ("locate", "reason", "drill", "direct")
 MARKED = "marked"
 KINDS = (*DEFAULT_MIXTURE, MARKED, *SPATIAL_PASSES)
@@ -30,7 +31,7 @@ _MANY = {"depth_order": 3.0, "extreme": 3.0, "relative_distance": 2.0}  # object
 _COMPUTED = dict.fromkeys(COMPARISONS, 1.5) | {
     "distance": 2.0, "horizontal_distance": 3.0, "vertical_distance": 2.0, "direction": 3.0, "big_small": 2.0,
 }  # fmt: skip
-_READ = {"width": 0.5, "height": 0.5, "length": 0.5}
+_READ = {"width": 0.5, "height": 0.5, "length": 0.5, "thickness": 0.5}
 EMPHASIS = {
     "locate": UNIFORM | _MANY | {"count": 2.0},
     "reason": UNIFORM | _MANY | _COMPUTED | _READ,
@@ -91,11 +92,12 @@ class QuestionMixture:
         if kind not in SPATIAL_PASSES:
             found = grounding_samples(scene, 1, _seed(rng), self.vocabulary, {kind: 1.0})
             return _boxes_of(found[0], places) if found else None
-        posed = spatial_samples(scene, 1, _seed(rng), EMPHASIS[kind])
+        posed = spatial_samples(scene, 1, _seed(rng), EMPHASIS[kind], vocabulary=self.vocabulary)
         if not posed:
             return None
         if kind == "locate":
-            return locate_question(posed[0], places)
+            asked = absent_sample(posed[0], scene, self.vocabulary, _seed(rng)) if rng.random() < ABSENT else None
+            return locate_question(asked or posed[0], places)
         if kind == "drill":
             return drill_question(posed[0], rng)
         return reason_question(posed[0], image.camera, rng) if kind == "reason" else direct_question(posed[0])

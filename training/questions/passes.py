@@ -15,9 +15,8 @@ import numpy as np
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.language.conditions import condition_names, first_sentence, mentioned, scene_condition
-from n3d_core.reasoning.old.chain import Style
-from n3d_core.reasoning.old.roles import Roles
-from n3d_core.reasoning.old.solving import Solution, solve
+from n3d_core.reasoning.solve import Solution, solve
+from n3d_core.reasoning.thoughts import Style
 from training.data.sequences import Question
 from training.questions.samples import SpatialSample
 
@@ -25,7 +24,7 @@ SHAKEN = 0.7  # share of pass-2 prompts with shaken boxes
 NUMBERED = 0.25  # share that speaks of boxes found before, as `3_red mug`
 REPEATED = 0.2  # weight of the words of a thought that repeat the boxes of its prompt
 _STATED = re.compile(
-    r"<think>((The 3D (center|bbox) of [^\[]+ is \[[^]]+\]\. ?)+(?<! )|[XYZWHL]_A = [^ ]+ for .*?\.(?= Since))"
+    r"<think>((The 3D (center|bbox) of [^\[]+ is \[[^]]+\]\. ?)+(?<! )|[XYZWHLT]_A = [^ ]+ for .*?\.(?= Since))"
 )
 
 
@@ -43,10 +42,8 @@ def direct_question(sample: SpatialSample) -> Question:
 def drill_question(sample: SpatialSample, rng: np.random.Generator) -> Question | None:
     """The question with its boxes stated by the beginning of the thought, which is given: what it computes from them is
     asked for, at a third of the tokens. None where the thought states no boxes."""
-    roles = sample.solution.roles
-    count = len(sample.objects)
-    boxes = (*_shaken(list(roles.boxes[:count]), rng), *roles.boxes[count:])
-    solution = solve(sample.solution.question, Roles(roles.names, boxes))
+    scene = sample.solution.scene
+    solution = solve(sample.solution.question, _shaken(list(scene.boxes), rng), scene.names)
     given, reply = _parted(solution)
     return Question(first_sentence(sample.text), reply=reply, given=given) if given else None
 
@@ -55,9 +52,7 @@ def reason_question(
     sample: SpatialSample, camera: Camera, rng: np.random.Generator, style: Style = "compact"
 ) -> Question:
     """Pass 2: the question and its boxes as text, answered by a thought and an answer."""
-    roles = sample.solution.roles
-    count = len(sample.objects)
-    boxes = list(roles.boxes[:count])
+    boxes = list(sample.solution.scene.boxes)
     if rng.random() < SHAKEN:
         boxes = _shaken(boxes, rng)
     boxes = [replace(box, label=label) for box, label in zip(boxes, sample.labels, strict=True)]
@@ -66,9 +61,8 @@ def reason_question(
     if not sample.solution.question.among and rng.random() < NUMBERED:
         numbered = _numbered(text, sample.labels, rng)
         text, names = numbered or (text, names)
-    stated = Roles((*names, *roles.names[count:]), (*boxes, *roles.boxes[count:]))
-    solution = solve(sample.solution.question, stated, style)
-    order = mentioned(text, names) if numbered else range(count)
+    solution = solve(sample.solution.question, boxes, names, style)
+    order = mentioned(text, names) if numbered else range(len(boxes))
     condition = scene_condition([boxes[i] for i in order], camera, [names[i] for i in order])
     given, reply = _parted(solution)
     return Question(text + condition, reply=reply, given=given, given_weight=REPEATED)
@@ -76,7 +70,7 @@ def reason_question(
 
 def _parted(solution: Solution) -> tuple[str, str]:
     """The beginning of thought and answer that states boxes (empty where none does), and the rest."""
-    text = f"<think>{solution.reasoning}</think> {solution.text}"
+    text = solution.reply
     stated = _STATED.match(text)
     end = stated.end() if stated else 0
     return text[:end], text[end:]

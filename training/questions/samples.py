@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from n3d_core.language import prompts
-from n3d_core.reasoning.old.solving import Solution
+from n3d_core.reasoning.solve import Solution
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class SpatialSample:
 
     @property
     def type(self) -> str:
-        """The question's type; see `n3d_core.reasoning.old.question.TYPES`."""
+        """The question's type; see `n3d_core.reasoning.question.QuestionType`."""
         return self.solution.question.type
 
     @property
@@ -78,11 +78,11 @@ class SpatialSample:
     @property
     def reply(self) -> str:
         """The reply of pass 2: the chain of thought between its marks, and the answer."""
-        return f"<think>{self.solution.reasoning}</think> {self.solution.text}"
+        return self.solution.reply
 
     def to_json(self) -> dict[str, Any]:
         """The form of a frame folder's `questions`."""
-        value = self.solution.value
+        value = self.solution.plain
         answer: Any = (
             round(value, 4) if isinstance(value, float) else list(value) if isinstance(value, tuple) else value
         )

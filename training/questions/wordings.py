@@ -1,4 +1,4 @@
-"""How questions are worded: at least eight ways for each type.
+"""How questions are worded: several ways for each type.
 
 `{a}`, `{b}`, `{c}` are objects with their article ("the red mug"), `{list}` several of them, `{k}` a kind of object,
 `{p}` a relation ("to the left of", "wider than"), `{q}` the opposite one, `{w}` what one of two or more is ("wider",
@@ -58,6 +58,10 @@ CHOICE_WORDS = {
     "shorter": ("shorter", "less tall"),
     "bigger": ("bigger", "larger", "bigger in volume"),
     "smaller": ("smaller", "smaller in volume"),
+    "longer": ("longer", "greater in length"),
+    "less_long": ("shorter in length", "less long"),
+    "thicker": ("thicker",),
+    "less_thick": ("less thick",),
 }
 SUPERLATIVE_WORDS = {
     "left": ("leftmost",),
@@ -137,6 +141,7 @@ SIZE = {
     "width": ("wide", "width"),
     "height": ("tall", "height"),
     "length": ("long", "length"),
+    "thickness": ("thick", "thickness"),
 }
 SIZE_WORDINGS = (
     "What is the {n} of {a}{unit}?",
@@ -208,3 +213,167 @@ COUNT = (
     "How many {ks} are visible?",
     "Can you tell me how many {ks} there are?",
 )
+MORE_WORDS = {
+    "left": "farther to the left than", "right": "farther to the right than", "front": "closer to the camera than",
+    "behind": "farther from the camera than", "above": "higher than", "below": "lower than", "wider": "wider than",
+    "thinner": "narrower than", "taller": "taller than", "shorter": "shorter than", "bigger": "bigger than",
+    "smaller": "smaller than", "longer": "longer than", "thicker": "thicker than",
+}  # fmt: skip
+"""What stands behind "how much" in a question for a difference."""
+DIFFERENCE = (
+    "How much {p} {b} is {a}{unit}?",
+    "By how much is {a} {p} {b}{unit}?",
+    "How much is {a} {p} {b}{unit}?",
+    "Tell me how much {p} {b} {a} is{unit}.",
+)
+DIFFERENCE_VOLUME = (
+    "How much {p} {b} is {a} in liters?",
+    "By how many liters is {a} {p} {b}?",
+    "By how much is {a} {p} {b} in liters?",
+)
+RELATIVE_DIFFERENCE = (
+    "How much {r} {to} {b} than {to} {c} is {a}{unit}?",
+    "By how much is {a} {r} {to} {b} than {to} {c}{unit}?",
+)
+EXISTS = (
+    "Is there {an} in the scene?",
+    "Is there {an} anywhere?",
+    "Is {an} in view?",
+    "Are there any {ks}?",
+    "Do you see any {ks}?",
+    "Are any {ks} visible?",
+    "Does {an} exist in this image?",
+)
+RELATION = {
+    "left": "to the left of", "right": "to the right of", "front": "in front of", "behind": "behind",
+    "above": "above", "below": "below", "on": "on top of", "under": "underneath", "inside": "inside",
+    "next_to": "next to", "between": "between",
+}  # fmt: skip
+COUNT_BY_PLACE = (
+    "How many {ks} are {p} {b}?",
+    "How many {ks} are there {p} {b}?",
+    "Count the {ks} {p} {b}.",
+    "What is the number of {ks} {p} {b}?",
+    "How many {ks} can you find {p} {b}?",
+)
+RELATED = (
+    "What is {p} {b}?",
+    "Which objects are {p} {b}?",
+    "What can you find {p} {b}?",
+    "Name everything {p} {b}.",
+    "List the objects {p} {b}.",
+    "Tell me what is {p} {b}.",
+)
+RELATED_KIND = (
+    "Which {ks} are {p} {b}?",
+    "Name the {ks} {p} {b}.",
+    "List the {ks} that are {p} {b}.",
+)
+BETWEEN = (
+    "Is {a} between {b} and {c}?",
+    "Would you say that {a} is between {b} and {c}?",
+    "Is {a} located between {b} and {c}?",
+    "Tell me whether {a} is between {b} and {c}.",
+)
+GAP = (
+    "How big is the gap between {a} and {b}{unit}?",
+    "What is the gap between {a} and {b}{unit}?",
+    "How wide is the gap between {a} and {b}{unit}?",
+    "What is the clearance between {a} and {b}{unit}?",
+    "Give me the gap between {a} and {b}{unit}.",
+)
+VOLUME = (
+    "What is the volume of {a} in liters?",
+    "What volume does {a} have?",
+    "What is {a}'s volume?",
+    "Estimate the volume of {a}.",
+    "How many liters does {a} take up?",
+)
+LIMIT_WORDS = {"width": ("wider", "narrower"), "height": ("taller", "shorter"), "length": ("longer", "less long")}
+LIMIT = (
+    "Is {a} {w} than {x}?",
+    "Would you say that {a} is {w} than {x}?",
+    "Can you check whether {a} is {w} than {x}?",
+    "Tell me if {a} is {w} than {x}.",
+)
+LIMIT_DISTANCE = (
+    "Is {a} {w} than {x} from {b}?",
+    "Is {a} {w} than {x} away from {b}?",
+    "Are {a} and {b} {w} than {x} apart?",
+    "Is the distance between {a} and {b} {w} than {x}?",
+)
+FIT = {
+    "grip": (
+        "Can a gripper with an opening of {x} hold {a}?",
+        "Would a {x} gripper be able to pick up {a}?",
+        "Does {a} fit into a gripper that is {x} wide?",
+        "Can you pick up {a} with a gripper of {x}?",
+    ),
+    "gap": (
+        "Does {a} fit through a gap of {x}?",
+        "Would {a} fit through an opening of {x}?",
+        "Can {a} pass through a {x} gap?",
+    ),
+    "under": (
+        "Does {a} fit under a shelf that is {x} high?",
+        "Would {a} fit under a {x} high shelf?",
+    ),
+}
+FIT_INTO = (
+    "Does {a} fit into {b}?",
+    "Would {a} fit inside {b}?",
+    "Can {a} be put into {b}?",
+    "Is {a} small enough to fit into {b}?",
+)
+POSITION = (
+    "Where is {a}?",
+    "Where can I find {a}?",
+    "Tell me where {a} is.",
+    "Whereabouts is {a}?",
+    "Where should I look for {a}?",
+)
+BEARING = (
+    "At what o'clock is {a}?",
+    "In which clock direction is {a}?",
+    "At what clock position do you see {a}?",
+)
+BEARING_DEGREES = (
+    "How many degrees to the side is {a}?",
+    "At what angle is {a}?",
+    "At how many degrees do you see {a}?",
+    "What is the bearing of {a} in degrees?",
+)
+ORDER = (
+    "Sort {list} {how}.",
+    "Order {list} {how}.",
+    "Rank {list} {how}.",
+    "Arrange {list} {how}.",
+    "List {list} {how}.",
+)
+ORDER_HOW = {
+    "left": ("from left to right",),
+    "right": ("from right to left",),
+    "shorter": ("from shortest to tallest", "by height"),
+    "taller": ("from tallest to shortest",),
+    "smaller": ("from smallest to largest", "by size"),
+    "bigger": ("from largest to smallest", "from biggest to smallest"),
+    "wider": ("from widest to narrowest",),
+    "thinner": ("from narrowest to widest", "by width"),
+    "below": ("from lowest to highest",),
+    "above": ("from highest to lowest",),
+}
+IS_EXTREME = (
+    "Is {a} the {w} {k}?",
+    "Would you say that {a} is the {w} {k}?",
+    "Tell me whether {a} is the {w} {k}.",
+)
+SECOND = (
+    "Which is the second {w} {k}?",
+    "What is the second {w} {k}?",
+    "Find the second {w} {k}.",
+)
+
+
+def with_article(noun: str) -> str:
+    """`a red car`, `an orange box`."""
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
