@@ -21,7 +21,8 @@ from n3d_core.language.structured import parse
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig, TextConfig, VisionConfig
 from n3d_core.network.model import N3DNetwork
-from n3d_core.reasoning.old.solving import answer_by_geometry
+from n3d_core.reasoning.question import Phrase, Question
+from n3d_core.reasoning.solve import solve
 
 QUESTION = "How far is the red mug from the blue box?"
 GROUNDING = "bbox_0=Bbox(red mug,412,530,388,500,61,74,60)\nbbox_1=Bbox(blue box,640,518,455,500,140,122,133)"
@@ -79,7 +80,8 @@ def reasoning(codec: BoxCodec) -> str:
     boxes = [codec.decode(code) for code in parse(GROUNDING)]
     names = condition_names(boxes)
     stated, _, _ = scene_condition(boxes, codec.camera, names).partition("The 2D bbox")
-    answer = answer_by_geometry(QUESTION, boxes, names).text
+    about = tuple(Phrase(name, name, named=True) for name in names)
+    answer = solve(Question("distance", "number", about), boxes, names).text
     return f"<think>{stated.strip()} So {answer[0].lower()}{answer[1:]}</think>{answer}"
 
 

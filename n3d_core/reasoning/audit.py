@@ -179,6 +179,8 @@ def _agrees(question: Question, said: Said, outcome: Outcome, text: str) -> bool
     if isinstance(said, Whereabouts):
         return _is_there(said, outcome, text)
     truth = plain(question, outcome)
+    if question.type == "dimensions" and isinstance(said, tuple):
+        return all(abs(float(s) - v) <= 0.0101 for s, v in zip(said, outcome.roles.boxes[0].size, strict=True))
     if question.type == "related" and isinstance(said, tuple) and isinstance(truth, tuple):
         return set(said) == set(truth)
     return said == truth and type(said) is type(truth)
@@ -238,6 +240,7 @@ def _wanted(question: Question) -> str:
         "depth_order": "all objects in order",
         "order": "all objects in order",
         "position": "a direction or a distance",
+        "dimensions": "three lengths with their units",
         "related": "some of the objects",
     }
     return kinds.get(question.type) or ("one of the two relations" if question.form == "free" else "one of the objects")

@@ -26,11 +26,13 @@ class Outcome:
         roles: the objects that the question is about.
         value: the typed value; nothing where two objects tie.
         found: of counts and relations, the boxes that are counted or related, in the order of the answer.
+        references: how many roles, the first ones, they are related to.
     """
 
     roles: Roles
     value: Value
     found: tuple[int, ...] = ()
+    references: int = 0
 
 
 def evaluate(question: Question, scene: Scene) -> Outcome:
@@ -86,13 +88,7 @@ def _named(question: Question, scene: Scene, count: int | None = None) -> list[i
     Args:
         count: how many there must be; None if any number will do.
     """
-    chosen: list[int | None] = []
-    for phrase in question.objects:
-        several = phrase.plural and len(question.objects) != count
-        found = scene.means(phrase, question.opposite) if several else [scene.one(phrase, question.opposite)]
-        if not found:
-            raise MissingError(phrase, scene.names)
-        chosen += found
+    chosen = scene.each(question.objects, question.opposite)
     if len(set(chosen)) != len(chosen):
         twice = next(scene.names[i] if i is not None else "camera" for i in chosen if chosen.count(i) > 1)
         raise QueryError(f"the question names the {twice} twice; name different objects")
@@ -199,7 +195,8 @@ def radians(a: Box3D, b: Box3D) -> float:
 
 
 def _position(question: Question, scene: Scene) -> Outcome:
-    roles = scene.roles([None, *_named(question, scene, 1)])
+    named = _named(question, scene, 1 if len(question.objects) == 1 else 2)[::-1]
+    roles = scene.roles(named if len(named) == 2 else [None, *named])
     return Outcome(roles, Value("position", point=roles.boxes[1].center))
 
 
@@ -213,7 +210,7 @@ def sought(question: Question) -> Phrase:
 def clause_of(question: Question) -> Where | None:
     """The relation that decides what is counted or named, where it is one that a chain of thought can spell out."""
     if question.type == "related":
-        return Where(question.predicate, question.objects)  # type: ignore[arg-type]
+        return Where(question.predicate, question.objects) if question.predicate else None  # type: ignore[arg-type]
     phrase = sought(question)
     if len(phrase.where) != 1 or phrase.pick or phrase.where[0].relation in ("nearest", "farthest"):
         return None
@@ -223,13 +220,13 @@ def clause_of(question: Question) -> Where | None:
 def _count(question: Question, scene: Scene) -> Outcome:
     phrase, clause = sought(question), clause_of(question)
     found = scene.means(phrase, question.opposite)
-    roles = scene.roles(found)
+    roles, references = scene.roles(found), list[int | None]()
     if clause is not None:
-        references = [scene.one(r, question.opposite) for r in clause.references]
+        references = scene.each(clause.references, question.opposite)
         rivals = [i for i in scene.means(replace(phrase, where=())) if i not in references]
         if len(rivals) + len(references) <= len(LETTERS):
             roles = scene.roles([*references, *rivals])
-    return Outcome(roles, _number(question, len(found)), tuple(found))
+    return Outcome(roles, _number(question, len(found)), tuple(found), len(references))
 
 
 def _number(question: Question, count: int) -> Value:
@@ -242,19 +239,26 @@ def _number(question: Question, count: int) -> Value:
 
 
 def _related(question: Question, scene: Scene) -> Outcome:
-    references = _named(question, scene, 2 if question.predicate == "between" else 1)
+    wanted = 2 if question.predicate == "between" else 1 if question.predicate else 0
+    references = _named(question, scene, wanted)
     rivals = [i for i in scene.means(sought(question)) if i not in references]
     many = len(references) + len(rivals) > len(LETTERS)
     others = scene.roles(references).boxes
-    near = sorted(rivals, key=lambda i: relations.distance(scene.boxes[i], others[0]))
-    if question.predicate in ("nearest", "farthest"):
+    near = sorted(rivals, key=lambda i: relations.distance(scene.boxes[i], others[0])) if others else rivals
+    if not question.predicate:
+        found = rivals
+    elif question.predicate in ("nearest", "farthest"):
         found = near[:1] if question.predicate == "nearest" else near[-1:]
     else:
         found = [i for i in near if relations.stands(question.predicate, scene.boxes[i], others, question.opposite)]
     roles = scene.roles([*references, *(found if many else rivals)])
     if question.form in ("yes_no", "number"):
-        return Outcome(roles, _number(question, len(found)), tuple(found))
-    return Outcome(roles, Value("objects", objects=tuple(found)), tuple(found))
+        return Outcome(roles, _number(question, len(found)), tuple(found), len(references))
+    return Outcome(roles, Value("objects", objects=tuple(found)), tuple(found), len(references))
+
+
+def _dimensions(question: Question, scene: Scene) -> Outcome:
+    return Outcome(scene.roles(_named(question, scene, 1)), NOTHING)
 
 
 def _place(question: Question, scene: Scene) -> Outcome:
@@ -282,6 +286,7 @@ _EVALUATE: dict[str, Callable[[Question, Scene], Outcome]] = {
     "extreme": _extreme,
     "direction": _direction,
     "position": _position,
+    "dimensions": _dimensions,
     "count": _count,
     "exists": _count,
     "related": _related,
@@ -293,8 +298,9 @@ _EVALUATE: dict[str, Callable[[Question, Scene], Outcome]] = {
 def plain(question: Question, outcome: Outcome) -> float | int | bool | str | tuple[str, ...]:
     """A value as a frame folder's truth holds it.
 
-    Lengths in the question's unit (volumes in litres, directions as the hour or in degrees to the left), a count, true
-    or false, the name of the chosen object or its names in order, the relation that holds (`free`), `equal` for ties.
+    Lengths in the question's unit (volumes in litres, directions as the hour or in degrees to the left, positions as
+    the distance to them), a count, true or false, the name of the chosen object or names in order, the relation that
+    holds (`free`), `equal` for ties.
     """
     value, roles = outcome.value, outcome.roles
     if question.form == "difference" or question.type == "volume":
@@ -314,8 +320,10 @@ def plain(question: Question, outcome: Outcome) -> float | int | bool | str | tu
     if value.kind == "direction":
         degrees = relations.direction_degrees(*roles.boxes)
         return round(degrees, 2) if question.unit == "deg" else relations.clock_hour(degrees)
+    if question.type == "dimensions":
+        return " x ".join(f"{v:.2f}" for v in roles.boxes[0].size)
     if value.kind == "position":
-        return ", ".join(f"{v:.2f}" for v in value.point)
+        return _in_unit(relations.distance(*roles.boxes), question)
     names = tuple(roles.names[roles.indices.index(i)] for i in value.objects)
     if question.type in ("related", "order", "depth_order"):
         return names

@@ -21,6 +21,7 @@ _MEASURES = {
     "L": "length", "V": "volume", "T": "thickness",
 }  # fmt: skip
 _COMPARED = {"more": "more than", "less": "less than", "at_least": "at least", "at_most": "at most"}
+_STANDS_OUT = 0.4  # share of the distance that an offset along one axis must be to be named
 _STRAIGHT, _SLIGHT, _ASIDE, _REAR = (math.radians(d) for d in (5.0, 20.0, 70.0, 110.0))
 
 
@@ -42,6 +43,7 @@ def sentence(question: Question, outcome: Outcome) -> str:
             "extreme": _extreme,
             "direction": _direction,
             "position": _position,
+            "dimensions": _dimensions,
             "related": _related,
             "place": _place,
             "fit": _fit,
@@ -210,8 +212,15 @@ def _direction(question: Question, outcome: Outcome) -> str:
     return f"{b} is {where}" if a == "the camera" else f"seen from {a}, {b} is {where}"
 
 
+def _dimensions(question: Question, outcome: Outcome) -> str:
+    words = [length_words(v, question.unit) for v in outcome.roles.boxes[0].size]
+    return f"{_called(outcome.roles)[0]} is {words[0]} wide, {words[1]} tall and {words[2]} deep"
+
+
 def _position(question: Question, outcome: Outcome) -> str:
     camera, box = outcome.roles.boxes
+    if camera != relations.CAMERA:
+        return _position_from(question, outcome)
     left = outcome.value.point[0] < 0
     turned = abs(math.atan2(box.center[0], box.center[2]))
     side = "left" if left else "right"
@@ -226,6 +235,16 @@ def _position(question: Question, outcome: Outcome) -> str:
     hour = relations.clock_direction(camera, box)
     away = length_words(relations.distance(camera, box), question.unit)
     return f"{_called(outcome.roles)[1]} is {where}, at {hour} o'clock, {away} away"
+
+
+def _position_from(question: Question, outcome: Outcome) -> str:
+    """Where an object is as seen from another: the relations that stand out, the hour and the distance."""
+    (anchor, box), (there, name) = outcome.roles.boxes, _called(outcome.roles)
+    away = relations.distance(anchor, box)
+    held = [(relations.gain(p, box, anchor), p) for p in ("left", "right", "front", "behind", "above", "below")]
+    words = [relation_words(p) for gain, p in sorted(held, reverse=True) if gain > _STANDS_OUT * away]
+    hour = relations.clock_direction(anchor, box)
+    return f"{name} is {listed(words)} {there}, at {hour} o'clock from it, {length_words(away, question.unit)} away"
 
 
 def _count(question: Question, outcome: Outcome) -> str:
@@ -255,7 +274,9 @@ def _kind(kind: Phrase, several: bool) -> str:
 
 
 def _related(question: Question, outcome: Outcome) -> str:
-    references = " and ".join(_called(outcome.roles)[: len(question.objects)])
+    if not question.predicate:
+        return _listed(question, outcome)
+    references = " and ".join(_called(outcome.roles)[: outcome.references])
     relation = f"{relation_words(question.predicate)} {references}"
     found = _chosen(outcome, outcome.found)
     kind = question.among
@@ -266,6 +287,14 @@ def _related(question: Question, outcome: Outcome) -> str:
         nothing = f"no {_kind(kind, False)}" if kind is not None and not kind.is_anything else "nothing"
         return f"{start}{nothing} is {relation}"
     return f"{start}{listed(found)} {'are' if len(found) > 1 else 'is'} {relation}"
+
+
+def _listed(question: Question, outcome: Outcome) -> str:
+    """All that is there of a kind."""
+    words, found = _counted(sought(question), len(outcome.found)), _chosen(outcome, outcome.found)
+    if question.form == "yes_no":
+        words = f"{_yes(bool(found))}, {words}"
+    return f"{words}: {listed(found)}" if found and question.form != "number" else words
 
 
 def _place(question: Question, outcome: Outcome) -> str:

@@ -7,7 +7,7 @@ other module looks at the words of the question again.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 QuestionType = Literal[
     # comparisons of two objects; what decides is in `predicate`
@@ -61,6 +61,7 @@ COMPARISONS: tuple[QuestionType, ...] = (
 )  # fmt: skip
 SIZES: tuple[QuestionType, ...] = ("width", "height", "length", "thickness", "volume")
 DISTANCES: tuple[QuestionType, ...] = ("distance", "vertical_distance", "horizontal_distance", "gap")
+TYPES: tuple[QuestionType, ...] = get_args(QuestionType)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ def relation_answer(predicate: str, first: str, second: str, holds: bool = True)
 
 def related_answer(relation: str, names: Sequence[str], references: Sequence[str], holds: bool = True) -> str:
     """Which objects stand in a relation to one, or to two."""
+    if not relation:
+        return f"The objects are {listed(names)}." if names else "There are no objects."
     if not names:
         return f"Nothing is {relation_words(relation)} {' and '.join(references)}."
     be = ("are " if len(names) > 1 else "is ") + ("" if holds else "not ")
@@ -97,9 +99,16 @@ def bearing_answer(names: Sequence[str], degrees: float | str, side: str = "") -
     return f"{names[0]} will find {names[1]} {degrees} degrees to the {side}."
 
 
-def position_answer(name: str, amount: str, hour: int) -> str:
-    """How far away, and at which hour, the camera sees an object."""
-    return f"{name} is {amount} away around the {hour} o'clock direction."
+def position_answer(names: Sequence[str], amount: str, hour: int) -> str:
+    """How far away, and at which hour, the first object (or the camera) sees the second."""
+    away = "away" if names[0] == "camera" else f"from {names[0]}"
+    return f"{names[1]} is {amount} {away} around the {hour} o'clock direction."
+
+
+def dimensions_answer(name: str, amounts: Sequence[str]) -> str:
+    """Width, height and length, each a number with its unit."""
+    pairs = zip(amounts, ("width", "height", "length"), strict=True)
+    return f"{name} is {', '.join(f'{amount} in {kind}' for amount, kind in pairs)}."
 
 
 def kind_words(phrase: Phrase, several: bool) -> str:
@@ -147,8 +156,14 @@ def possible_answers(question: Question, names: Sequence[str]) -> tuple[str, ...
         return tuple(bearing_answer(names, f"{n}.{DIGIT}", side) for n, side in pairs)
     if question.type == "direction":
         return tuple(a for h in range(1, 13) for a in (direction_answer(names, h), f"{h} o'clock."))
+    if question.type == "dimensions":
+        unit = UNITS.get(question.unit, UNITS["m"])
+        wholes = range(1, 3 if unit.symbol == "m" else _WHOLE_DIGITS)
+        decimals = range(1, unit.decimals + 1) if unit.decimals else (0,)
+        short = [f"{DIGIT * w}{'.' if d else ''}{DIGIT * d} {unit.plural}" for w in wholes for d in decimals]
+        return tuple(dimensions_answer(names[0], amounts) for amounts in product(short, repeat=3))
     if question.type == "position":
-        return tuple(position_answer(names[1], a, h) for a in _amounts(question.unit) for h in range(1, 13))
+        return tuple(position_answer(names, a, h) for a in _amounts(question.unit) for h in range(1, 13))
     if question.type in ("count", "exists") or (question.type == "related" and question.form == "number"):
         kind = sought(question)
         numbers = ["1", *(DIGIT * digits for digits in range(1, _COUNT_DIGITS + 1))]
@@ -192,7 +207,9 @@ def _differences(question: Question, names: Sequence[str]) -> Iterator[str]:
 
 def _related(question: Question, names: Sequence[str]) -> Iterator[str]:
     """Any of the objects, in any order, or none."""
-    count = len(question.objects)
+    if not question.predicate:
+        return
+    count = 2 if question.predicate == "between" else 1
     references, rivals = names[:count], names[count:]
     if len(rivals) <= _MOST_ORDERED:
         for some in range(len(rivals) + 1):

@@ -123,6 +123,18 @@ class Scene:
             raise AmbiguousError(phrase, found, self.names)
         return found[0]
 
+    def each(self, phrases: Sequence[Phrase], opposite: bool = False) -> list[int | None]:
+        """The box of each phrase, in their order; a phrase in the plural may mean several ("the two mugs").
+
+        Raises:
+            MissingError, AmbiguousError: as `one`.
+        """
+        found: list[int | None] = []
+        for phrase in phrases:
+            several = self.means(phrase, opposite) if phrase.plural else []
+            found += several or [self.one(phrase, opposite)]
+        return found
+
     def means(self, phrase: Phrase, opposite: bool = False) -> list[int]:
         """All boxes that a phrase means, in their order; of a superlative the one (or, in the plural, the first few).
 
@@ -137,7 +149,10 @@ class Scene:
             found = self._standing(found, where, phrase.plural, opposite)
         if len(found) > 1 and not phrase.plural and phrase.pick is None:
             found = self._sized(found, phrase)
-        if phrase.pick is not None:
+        if phrase.pick is not None and phrase.pick.predicate == "middle":
+            ranked = self._ranked(found, "left", False)
+            found = ranked[(len(ranked) - 1) // 2 : len(ranked) // 2 + 1]  # two of an even number
+        elif phrase.pick is not None:
             ranked = self._ranked(found, phrase.pick.predicate, opposite)
             start = phrase.pick.rank - 1
             found = ranked[start : start + ((phrase.number or 1) if phrase.plural else 1)]
@@ -151,7 +166,7 @@ class Scene:
 
     def _standing(self, found: list[int], where: Where, plural: bool, opposite: bool) -> list[int]:
         """Those that a clause holds for."""
-        references = [self.one(reference, opposite) for reference in where.references]
+        references = self.each(where.references, opposite)
         others = [CAMERA if i is None else self.boxes[i] for i in references]
         found = [i for i in found if i not in references]
         if where.relation in ("nearest", "farthest"):
@@ -202,18 +217,18 @@ def matching(phrase: Phrase, names: Sequence[str]) -> list[int]:
     """
     plain = [normal(n) for n in names]
     bare = [normal(without_id(n)) for n in plain]
-    asked = [normal(phrase.text), *singulars(normal(phrase.text))]
     wanted = [*(a for a in phrase.attributes if a not in SIZE_ADJECTIVES), *phrase.colors]
     label = " ".join((*wanted, phrase.noun))
     if phrase.named:
+        asked = _forms(normal(phrase.noun))
         return _equal(plain, asked) or _equal(bare, asked)
     if phrase.noun == "object":
         return [i for i, n in enumerate(bare) if set(wanted) <= set(n.split())]
     if not phrase.plural:
-        same = _equal(plain, asked) or _equal(bare, [label, phrase.label])
+        same = _equal(plain, [phrase.label]) or _equal(bare, [label, phrase.label])
         if same:
             return same
-    heads = {phrase.noun, *singulars(phrase.noun)}
+    heads = {phrase.noun, *singulars(phrase.noun), *singulars(plural(phrase.noun))}  # "buse" of "buses" is "bus", too
     ended = [i for i, n in enumerate(bare) if any(_ends_in(form, head) for form in _forms(n) for head in heads)]
     full = [i for i in ended if set(wanted) <= set(bare[i].split())]
     if full:

@@ -76,6 +76,9 @@ def read_answer(question: Question, names: Sequence[str], text: str) -> Said | N
         return _litres(text)
     if question.type in SIZES + DISTANCES:
         return _length(question, text)
+    if question.type == "dimensions":
+        lengths = find_lengths(text)
+        return tuple(f"{v.metres:.2f}" for v in lengths[-3:]) if len(lengths) >= 3 else None
     if question.type == "position":
         return _whereabouts(text)
     if question.type == "direction":
@@ -191,7 +194,7 @@ def _difference(question: Question, names: Sequence[str], text: str, held: str, 
 def _related(question: Question, names: Sequence[str], held: str, table: dict[str, str]) -> tuple[str, ...] | None:
     """The objects that are named before the relation's own."""
     roles = _mentions(names, held, table)
-    count = len(question.objects)
+    count = 2 if question.predicate == "between" else 1 if question.predicate else 0
     found = tuple(names[r] for r in roles if r >= count)
     if found:
         return found

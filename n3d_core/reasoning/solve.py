@@ -72,7 +72,7 @@ class Solution:
         kind, question = self.value.kind, self.question
         if kind == "direction":
             return "deg" if question.unit == "deg" else "o'clock"
-        if kind == "length" or (question.type in (*SIZES, *DISTANCES) and question.form == "number"):
+        if kind in ("length", "position") or (question.type in (*SIZES, *DISTANCES) and question.form == "number"):
             return "l" if question.type == "volume" else question.unit
         return "l" if question.form == "difference" else ""
 

@@ -256,16 +256,17 @@ def count_chain(question: Question, outcome: Outcome) -> tuple[list[str], str]:
     n, kind = len(outcome.found), sought(question)
     if question.type == "related":
         names = [outcome.roles.names[outcome.roles.indices.index(i)] for i in outcome.found]
-        references = outcome.roles.names[: len(question.objects)]
-        claim = related_answer(question.predicate, names, references)
-        if question.form == "objects":
+        claim = related_answer(question.predicate, names, outcome.roles.names[: outcome.references])
+        if question.form == "objects" and question.predicate:
             return steps or [centers(outcome.roles, False)], claim
         roles = outcome.roles.only(outcome.found)
     listed = ", ".join(f"{name} ({i + 1})" for i, name in enumerate(roles.names))
     found = f"The boxes are {listed}." if n else "There are no boxes."
     words = kind_words(kind, True)
-    if question.type == "related":
-        words += f" {relation_words(question.predicate)} {' and '.join(outcome.roles.names[: len(question.objects)])}"
+    if question.type == "related" and question.predicate:
+        words += f" {relation_words(question.predicate)} {' and '.join(outcome.roles.names[: outcome.references])}"
+    if question.form == "objects":
+        return [found], claim
     steps += [found, f"So the number of {words} is {n}."]
     if question.form == "yes_no":
         return steps, truth_answer(outcome.value.truth)
@@ -275,7 +276,7 @@ def count_chain(question: Question, outcome: Outcome) -> tuple[list[str], str]:
 def _standing(question: Question, outcome: Outcome) -> list[str]:
     """Which of the objects stand in the relation that a count or `related` question asks for."""
     clause, roles = clause_of(question), outcome.roles
-    count = len(clause.references) if clause else 0
+    count = outcome.references
     rivals = range(count, len(roles))
     if clause is None or not rivals or len(roles) > len("ABCDEFGHIJKLMNOPQRSTUVWXYZ") or _only_found(outcome, count):
         return []

@@ -15,6 +15,7 @@ from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question
 from n3d_core.reasoning.relations import as_stated, stated_numbers
 from n3d_core.reasoning.replies import (
     bearing_answer,
+    dimensions_answer,
     direction_answer,
     distance_answer,
     position_answer,
@@ -64,6 +65,8 @@ def chain_of_thought(question: Question, outcome: Outcome, style: Style = "compa
         return _direction_chain(question, roles, published)
     if question.type == "position":
         return _position_chain(question, roles)
+    if question.type == "dimensions":
+        return _dimensions_chain(question, roles)
     if question.type in ("count", "exists", "related"):
         return count_chain(question, outcome)
     if question.type == "place":
@@ -194,7 +197,16 @@ def _position_chain(question: Question, roles: Roles) -> tuple[list[str], str]:
     metres = round(math.hypot(*parts), 2)
     steps.append(f"distance_AB = {length_of(parts)} = {metres} meters{_converted(metres, question)}.")
     hour = relations.clock_hour(round(relations.direction_degrees(as_stated(camera), as_stated(box)), 2))
-    return steps, position_answer(roles.names[1], length_text(metres, question.unit), hour)
+    return steps, position_answer(roles.names, length_text(metres, question.unit), hour)
+
+
+def _dimensions_chain(question: Question, roles: Roles) -> tuple[list[str], str]:
+    """The three extents."""
+    sizes = stated_numbers(roles.boxes[0])[3:]
+    name = roles.names[0]
+    pairs = zip(_SIZE_ORDER, sizes, strict=True)
+    steps = [f"The {kind} of {name} is {length_text(metres)}{_converted(metres, question)}." for kind, metres in pairs]
+    return [bboxes(roles), *steps], dimensions_answer(name, [length_text(metres, question.unit) for metres in sizes])
 
 
 def _fit_chain(question: Question, roles: Roles, holds: bool) -> tuple[list[str], str]:

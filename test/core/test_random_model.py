@@ -24,8 +24,9 @@ from n3d_core.language.structured import BoxCode, parse
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.n3d import N3D, View
 from n3d_core.preparation import ImageSize
-from n3d_core.reasoning.old.answers import read_answer
-from n3d_core.reasoning.old.reading import read_question
+from n3d_core.reasoning.parse import read_question
+from n3d_core.reasoning.question import Question
+from n3d_core.reasoning.said import read_answer
 from test.core.random_model import write_random_model
 
 ABOUT = [
@@ -71,9 +72,9 @@ def frame(width: int = 64, height: int = 48) -> Frame:
 )
 def test_an_answer_of_random_weights_is_of_the_questions_type(model: N3D, question: str) -> None:
     read = read_question(question, NAMES)
-    assert read is not None
+    assert isinstance(read, Question)
     answer = model.look(frame()).ask(question, about=ABOUT)
-    assert read_answer(read, NAMES[: max(len(read.names), 1)], answer.answer) is not None, answer.text
+    assert read_answer(read, NAMES[: max(len(read.objects), 1)], answer.answer) is not None, answer.text
     assert "cannot be read" not in answer.verdict_reason
 
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from n3d_core.reasoning.old.names import matching, plural, singulars
+from n3d_core.reasoning.facts import named
+from n3d_core.reasoning.nouns import plural, singulars
 from n3d_core.reasoning.units import UNITS, find_lengths, from_metres, length_text, to_metres, unit_symbol
 
 
@@ -68,4 +69,4 @@ def test_plurals_are_undone(one):
     ],
 )
 def test_mentions_find_their_boxes(mention, indices):
-    assert matching(mention, ["red mug", "blue mug", "4_chair"]) == indices
+    assert named(mention, ["red mug", "blue mug", "4_chair"]) == indices

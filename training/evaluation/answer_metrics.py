@@ -15,8 +15,10 @@ from typing import Any
 
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
-from n3d_core.reasoning.old.names import matching
-from n3d_core.reasoning.old.solving import answer_by_geometry
+from n3d_core.reasoning.facts import named
+from n3d_core.reasoning.parse import read_question
+from n3d_core.reasoning.question import Question
+from n3d_core.reasoning.solve import solve
 from training.evaluation.answers import clock_error, is_numerical, is_right, true_number
 from training.evaluation.interview import box_of
 
@@ -67,8 +69,9 @@ def _audited(a: Answered) -> str:
 
 
 def _geometry(a: Answered, boxes: list[Box3D]) -> str:
+    question = read_question(a.entry["text"], [box.label for box in boxes])
     try:
-        return answer_by_geometry(a.entry["text"], boxes).text
+        return solve(question, boxes).text if isinstance(question, Question) else ""
     except QueryError:
         return ""
 
@@ -121,7 +124,7 @@ def _place(a: Answered) -> Any:
     names = a.entry.get("names") or [a.labels[i] for i in a.entry["objects"]]
     true = a.entry["answer"]
     listed = true if isinstance(true, list) else [true]
-    return [(matching(str(n), names) or [n])[0] for n in listed]
+    return [(named(str(n), names) or [n])[0] for n in listed]
 
 
 def _share(flags: Sequence[bool]) -> float | None:

@@ -12,21 +12,29 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from n3d_core.reasoning.old.answers import Answer, read_answer
-from n3d_core.reasoning.old.claims import hold_names, release
-from n3d_core.reasoning.old.names import matching
-from n3d_core.reasoning.old.question import NUMERICAL, Question
-from n3d_core.reasoning.old.reading import read_question
+from n3d_core.reasoning.claims import hold_names, release
+from n3d_core.reasoning.facts import named
+from n3d_core.reasoning.parse import read_question
+from n3d_core.reasoning.question import TYPES, Form, Phrase, Question, QuestionType
 from n3d_core.reasoning.relations import PREDICATES
+from n3d_core.reasoning.said import Amount, Said, Whereabouts, read_answer
 from n3d_core.reasoning.units import UNITS, Length, to_metres
 
+NUMERICAL = (
+    "width", "height", "length", "thickness", "volume", "distance", "vertical_distance", "horizontal_distance", "gap",
+    "direction", "count",
+)  # fmt: skip
+"""Types that ask for a number, where their form does not say otherwise."""
+
 _HOLDER = re.compile(r"\u27e6\d+\u27e7")
+_DEGREES = 15.0  # that a direction in degrees may be off: half an hour of the clock
 _ID = re.compile(r"(?<!\w)\d+_(?=[A-Za-z])")  # of `3_red mug`
 
 
 def is_numerical(entry: dict[str, Any]) -> bool:
     """Whether a question of a truth file asks for a number."""
-    return entry["type"] in NUMERICAL
+    answer = entry["answer"]
+    return isinstance(answer, int | float) and not isinstance(answer, bool)
 
 
 def is_right(entry: dict[str, Any], labels: Sequence[str], said: str, tolerance: float = 0.25) -> bool:
@@ -46,11 +54,18 @@ def is_right(entry: dict[str, Any], labels: Sequence[str], said: str, tolerance:
     value, true = read_answer(question, names, said), entry["answer"]
     if isinstance(value, Length):
         return abs(value.metres - true_number(entry)) <= tolerance * abs(true_number(entry))
+    if isinstance(value, Whereabouts):
+        return value.away is not None and abs(value.away.metres - true_number(entry)) <= tolerance * true_number(entry)
+    if isinstance(value, Amount) and entry["type"] == "direction":
+        return abs((value.value - float(true) + 180.0) % 360.0 - 180.0) <= _DEGREES
+    if isinstance(value, Amount):
+        return abs(value.value - true_number(entry)) <= tolerance * abs(true_number(entry))
     if isinstance(true, list):
-        wanted = [matching(str(name), names) for name in true]
-        return isinstance(value, tuple) and [matching(name, names) for name in value] == wanted
+        wanted = [named(str(name), names) for name in true]
+        places = [named(name, names) for name in value] if isinstance(value, tuple) else None
+        return sorted(places or []) == sorted(wanted) if question.type == "related" else places == wanted
     if isinstance(true, str) and question.form == "choice":
-        return isinstance(value, str) and matching(value, names) == matching(true, names)
+        return isinstance(value, str) and named(value, names) == named(true, names)
     return value is not None and value == true
 
 
@@ -64,23 +79,33 @@ def meaning(entry: dict[str, Any], names: Sequence[str]) -> Question | None:
 
     None where the wording is not understood, or asks for something else than the entry's type and answer say.
     """
-    form, unit = _form(entry["answer"]), entry.get("unit")
+    form, unit = entry.get("form") or _form(entry["answer"]), entry.get("unit")
     if form == "number":
         other = "distance" if unit in UNITS else "count"
-        kind = entry["type"] if is_numerical(entry) else other
-        return Question(kind, form, tuple(names), unit=unit if unit in UNITS else "m")
+        kind = entry["type"] if entry["type"] in NUMERICAL else other
+        return _asked(kind, form, names, unit if unit in (*UNITS, "deg", "l") else "m")
     read = read_question(entry["text"], names)
-    return read if read is not None and (read.type, read.form) == (entry["type"], form) else None
+    if not isinstance(read, Question) or (read.type, read.form) != (entry["type"], form):
+        return None
+    return read
+
+
+def _asked(kind: str, form: Form, names: Sequence[str], unit: str = "m", predicate: str = "") -> Question:
+    """A question of a known type about objects that are called so."""
+    phrases = tuple(Phrase(name, name, named=True) for name in names)
+    known: QuestionType = next((t for t in TYPES if t == kind), "distance")
+    return Question(known, form, phrases, predicate, unit)
 
 
 def _called(question: Question, names: list[str]) -> list[str]:
     """The names of the roles; those that the wording does not know (a benchmark's "anchor") by the wording."""
-    if len(question.names) != len(names):
+    asked = [phrase.label for phrase in question.objects]
+    if len(asked) != len(names):
         return names
-    return [own if matching(own, question.names) else asked for own, asked in zip(names, question.names, strict=True)]
+    return [own if named(own, asked) else other for own, other in zip(names, asked, strict=True)]
 
 
-def _form(true: Any) -> str:
+def _form(true: Any) -> Form:
     if isinstance(true, bool):
         return "yes_no"
     if isinstance(true, int | float):
@@ -98,7 +123,7 @@ def true_number(entry: dict[str, Any]) -> float:
 
 def clock_error(entry: dict[str, Any], said: str) -> int | None:
     """Hours (0..6) between the answer and the true direction; None if it cannot be read or is no clock question."""
-    hour = read_answer(Question("direction", "number"), (), said)
+    hour = read_answer(_asked("direction", "number", ()), (), said)
     if entry["type"] != "direction" or not isinstance(hour, int):
         return None
     away = abs(hour - int(entry["answer"])) % 12
@@ -111,7 +136,7 @@ def parse_truth(kind: str, names: Sequence[str], said: str, number: bool) -> Any
     The sentence itself where nothing can be read out of it; it must then be met word for word.
     """
     if number:
-        value = read_answer(Question(kind if kind in NUMERICAL else "distance", "number"), names, said)
+        value = read_answer(_asked(kind if kind in NUMERICAL else "distance", "number", names), names, said)
         if value is not None:
             return value.metres if isinstance(value, Length) else value
     truth = _yes_or_no(kind, said)
@@ -130,26 +155,26 @@ def _first_named_right(entry: dict[str, Any], names: Sequence[str], said: str) -
     if isinstance(true, bool):
         return _yes_or_no(entry["type"], said) is true
     if isinstance(true, list):
-        return [[i] for i in _mentioned(names, said)] == [matching(str(name), names) for name in true]
+        return [[i] for i in _mentioned(names, said)] == [named(str(name), names) for name in true]
     if true in PREDICATES:
-        question = Question(entry["type"], "free", tuple(names), true)
+        question = _asked(entry["type"], "free", names, predicate=true)
         return bool(read_answer(question, names, said) == true)
-    wanted = matching(true, names)
+    wanted = named(true, names)
     if len(wanted) != 1:  # no object's name: the words themselves
         return re.search(rf"\b{re.escape(true.lower())}\b", said.lower()) is not None
     return _chosen(entry["type"], _mentioned(names, said)) == wanted[0]
 
 
-def _yes_or_no(kind: str, said: str) -> Answer | None:
+def _yes_or_no(kind: str, said: str) -> Said | None:
     """Yes or no in so many words; what a sentence implies depends on the question."""
-    return read_answer(Question(kind, "yes_no"), (), said)
+    return read_answer(_asked(kind, "yes_no", ()), (), said)
 
 
 def _mentioned(names: Sequence[str], said: str) -> list[int]:
     """Indices of the names in the order in which `said` first mentions them, or their last words where those differ."""
     heads = [name.split()[-1] for name in names]
     held, table = hold_names(said, [*names, *(h for h in heads if heads.count(h) == 1)])
-    found = [matching(release(holder, table), names) for holder in _HOLDER.findall(held)]
+    found = [named(release(holder, table), names) for holder in _HOLDER.findall(held)]
     return list(dict.fromkeys(places[0] for places in found if len(places) == 1))
 
 

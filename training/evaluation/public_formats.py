@@ -17,9 +17,9 @@ from n3d_core.errors import ConfigError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame_folder import TrueObject, Truth
-from n3d_core.reasoning.old.question import NUMERICAL
-from n3d_core.reasoning.old.reading import read_question
-from training.evaluation.answers import parse_truth
+from n3d_core.reasoning.parse import read_question
+from n3d_core.reasoning.question import Question
+from training.evaluation.answers import NUMERICAL, parse_truth
 from training.questions.marks import MARK_COLORS
 
 _REGION = re.compile(r"(?:the )?Region \[(\d+)\]", re.IGNORECASE)
@@ -98,8 +98,9 @@ def _n3d_bench(path: Path) -> Iterator[PublicSample]:
     for row in _rows(path):
         text = str(row["question"])
         read = read_question(text)
-        kind = question_type(str(row.get("type") or row.get("category") or (read.type if read else "")))
-        names = list(read.names) if read else []
+        asked = read if isinstance(read, Question) else None
+        kind = question_type(str(row.get("type") or row.get("category") or (asked.type if asked else "")))
+        names = [phrase.label for phrase in asked.objects] if asked else []
         true = parse_truth(kind, names, str(row["answer"]), number=kind in NUMERICAL)
         yield _sample(str(row.get("image") or row["image_path"]), _question(text, kind, true, names))
 

@@ -14,8 +14,9 @@ from typing import Any
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder, Truth
-from n3d_core.reasoning.old.question import NUMERICAL, TYPES
+from n3d_core.reasoning.question import TYPES
 from n3d_core.reasoning.units import UNITS
+from training.evaluation.answers import NUMERICAL
 from training.questions.fill import fill, groundable
 from training.questions.grounding import SceneObjects
 from training.questions.marks import MARK_COLORS, marked_samples
@@ -166,11 +167,12 @@ def _check_judgeable(truth: Truth, where: str) -> None:
         if kind not in TYPES:
             raise ConfigError(f"{place}.type is {kind!r}: one of {', '.join(TYPES)} is wanted")
         number = isinstance(answer, int | float) and not isinstance(answer, bool)
-        if (kind in NUMERICAL) != number:
+        form = entry.get("form") or ("number" if kind in NUMERICAL else "")
+        if (form in ("number", "difference")) != number and (form or number):
             wanted = "a number" if kind in NUMERICAL else "true, false, a name or a list of names"
-            raise ConfigError(f"{place}.answer is {answer!r}: {wanted} is the answer to a question of type {kind!r}")
-        if unit and unit not in (*UNITS, "o'clock"):
-            raise ConfigError(f"{place}.unit is {unit!r}: one of {', '.join(UNITS)}, o'clock or none is wanted")
+            raise ConfigError(f"{place}.answer is {answer!r}, but a question of type {kind!r} is answered by {wanted}")
+        if unit and unit not in (*UNITS, "o'clock", "deg", "l"):
+            raise ConfigError(f"{place}.unit must be one of {', '.join(UNITS)}, l, deg, o'clock or none; got {unit!r}")
     for entry in (*truth.groundings, *truth.questions):
         for mark in [entry["mark"]] if "mark" in entry else entry.get("marks", []):
             if mark["color"] not in MARK_COLORS:

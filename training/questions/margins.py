@@ -62,7 +62,7 @@ def is_clear(solution: Solution, margins: Margins) -> bool:
     except QueryError:
         return False
     value = solution.plain
-    if not isinstance(value, float) and question.type != "position" and plain(question, same) != value:
+    if not isinstance(value, float) and plain(question, same) != value:
         return False
     return not solution.doubt
 

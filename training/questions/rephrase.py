@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
-from n3d_core.reasoning.old.names import is_anything
-from n3d_core.reasoning.old.reading import read_question
+from n3d_core.reasoning.parse import read_question
+from n3d_core.reasoning.question import Question
 from n3d_core.reasoning.units import NUMBER_PATTERN
 from training.questions.language_model import LanguageModel
 from training.questions.samples import SpatialSample
@@ -56,11 +56,7 @@ def problem_with(sample: SpatialSample, text: str) -> str:
 
 def _same_meaning(sample: SpatialSample, text: str) -> bool:
     before, after = read_question(sample.text, sample.labels), read_question(text, sample.labels)
-    if before is None or after is None:
-        return False
-    if is_anything(before.among) and is_anything(after.among):
-        after = replace(after, among=before.among)
-    return before == after
+    return isinstance(before, Question) and before == after
 
 
 def _one_line(text: str) -> str:

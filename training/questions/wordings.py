@@ -215,7 +215,7 @@ COUNT = (
 )
 MORE_WORDS = {
     "left": "farther to the left than", "right": "farther to the right than", "front": "closer to the camera than",
-    "behind": "farther from the camera than", "above": "higher than", "below": "lower than", "wider": "wider than",
+    "behind": "farther from the camera than", "wider": "wider than",
     "thinner": "narrower than", "taller": "taller than", "shorter": "shorter than", "bigger": "bigger than",
     "smaller": "smaller than", "longer": "longer than", "thicker": "thicker than",
 }  # fmt: skip
@@ -237,7 +237,6 @@ RELATIVE_DIFFERENCE = (
 )
 EXISTS = (
     "Is there {an} in the scene?",
-    "Is there {an} anywhere?",
     "Is {an} in view?",
     "Are there any {ks}?",
     "Do you see any {ks}?",
@@ -353,12 +352,12 @@ ORDER = (
 ORDER_HOW = {
     "left": ("from left to right",),
     "right": ("from right to left",),
-    "shorter": ("from shortest to tallest", "by height"),
+    "shorter": ("from shortest to tallest"),
     "taller": ("from tallest to shortest",),
-    "smaller": ("from smallest to largest", "by size"),
+    "smaller": ("from smallest to largest"),
     "bigger": ("from largest to smallest", "from biggest to smallest"),
     "wider": ("from widest to narrowest",),
-    "thinner": ("from narrowest to widest", "by width"),
+    "thinner": ("from narrowest to widest"),
     "below": ("from lowest to highest",),
     "above": ("from highest to lowest",),
 }
