@@ -352,12 +352,12 @@ ORDER = (
 ORDER_HOW = {
     "left": ("from left to right",),
     "right": ("from right to left",),
-    "shorter": ("from shortest to tallest"),
+    "shorter": ("from shortest to tallest",),
     "taller": ("from tallest to shortest",),
-    "smaller": ("from smallest to largest"),
+    "smaller": ("from smallest to largest",),
     "bigger": ("from largest to smallest", "from biggest to smallest"),
     "wider": ("from widest to narrowest",),
-    "thinner": ("from narrowest to widest"),
+    "thinner": ("from narrowest to widest",),
     "below": ("from lowest to highest",),
     "above": ("from highest to lowest",),
 }
