@@ -41,7 +41,7 @@ class Variant:
     Attributes:
         about: in words, for the table.
         overrides: of the training's config.
-        model: of the model's config.
+        model: of this project's part of the model's config.
         changes: how it is measured, see `training.evaluation.changes`.
         data: share of the cached images that it is trained on.
         answers: part of the report that its answers are read from: `qa`, or `qa_direct` for a training whose spatial
@@ -62,8 +62,9 @@ VARIANTS = {
     "camera_xy": Variant("camera x, y for image u, v", ("data.centers=camera_xy",), changes=("camera_xy",)),
     "less_data": Variant("a tenth of the images", data=0.1),
     "answer_directly": Variant("answers without grounding first", answers="qa_direct"),
+    "mean_points": Variant("points pooled as released", model=(("points", "mean"),)),
     "row_major": Variant("encoding in the released order", model=(("pe_order", "row_major"),)),
-    "hard_bins": Variant("bins as separate words (no softening)", ("loss.sigma=0.0",)),
+    "hard_bins": Variant("bins as separate words (no softening)", ("loss.sigma=0.0", "loss.sigma_z=0.0")),
     "no_auxiliary": Variant("without the auxiliary heads", ("loss.dense=0.0",)),
     "adamw": Variant("AdamW for all parameters", ("optim.name=adamw",)),
     "no_augmentation": Variant("without augmentation", ("data.augment=false",)),
@@ -97,7 +98,8 @@ def _overrides(variant: Variant, args: argparse.Namespace) -> list[str]:
     shared = TrainConfig.from_yaml(args.config, args.set)
     found = list(variant.overrides)
     if variant.data < 1:
-        images = len(SceneCache(shared.data.cache))
+        folders = [shared.data.cache] if shared.data.cache else list(shared.data.caches)
+        images = min(len(SceneCache(folder)) for folder in folders)
         found.append(f"data.limit={max(1, int(variant.data * min(images, shared.data.limit or images)))}")
     if variant.answers == "qa_direct":
         if not _asks_questions(shared):
@@ -129,7 +131,8 @@ def _changed_init(source: Path, copy: Path, changes: dict[str, Any]) -> Path:
     if not (source / "config.json").exists():
         raise ConfigError(f"init {source}: no config.json; python -m training.tiny {source} writes one")
     shutil.copytree(source, copy, dirs_exist_ok=True)
-    config = json.loads((copy / "config.json").read_text()) | changes
+    config = json.loads((copy / "config.json").read_text())
+    config["n3d"] = config.get("n3d", {}) | changes
     (copy / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     return copy
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from n3d_core.errors import ConfigError
+from n3d_core.network.config import N3DConfig
 from training import ablate
 from training.evaluation.headline import markdown
 from training.learn.config import TrainConfig
@@ -112,3 +113,11 @@ def test_a_variant_of_other_settings_is_not_taken_for_done(tmp_path: Path) -> No
     ablate._same_settings(tmp_path / "variant.json", {"steps": 3, "span": (1, 2)})
     with pytest.raises(ConfigError, match="made with other settings"):
         ablate._same_settings(tmp_path / "variant.json", {"steps": 4, "span": (1, 2)})
+
+
+def test_a_variant_of_the_model_changes_what_the_model_reads(small_init: Path, tmp_path: Path) -> None:
+    for name, read in (("row_major", ("row_major", "valid")), ("mean_points", ("aligned", "mean"))):
+        copy = ablate._changed_init(small_init, tmp_path / name, dict(ablate.VARIANTS[name].model))
+        config = N3DConfig.from_file(copy / "config.json")
+        assert (config.pe_order, config.points) == read
+        assert config.image_longest_side == N3DConfig.from_file(small_init / "config.json").image_longest_side

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +19,8 @@ from training.learn.attention import packed_mask
 from training.learn.config import TrainConfig
 from training.learn.model import TrainingModel, collate
 from training.learn.parallel import Processes
+from training.scenes.cache import write_cache
+from training.scenes.scene_config import SceneConfig
 from training.train import Trainer
 
 MakeConfig = Callable[..., TrainConfig]
@@ -83,3 +87,28 @@ def test_training_sees_exactly_what_a_query_sees(make_config: MakeConfig) -> Non
     sample = trainer.samples.maker.make(image, [], 2.0)
     assert np.array_equal(sample.patches, seen.patches)
     assert np.array_equal(sample.coordinates, seen.coordinates)
+
+
+def test_without_depth_neither_points_nor_bins_hold_any(make_config: MakeConfig) -> None:
+    samples = Trainer(make_config("loss.dense=0.0", "data.depth=false"), CPU).samples
+    image = from_cache(samples.cache[0])
+    asked = [Question("Detect boxes.", ((0, "red mug"),))]
+    nearer = replace(image, depth=image.depth * np.float32(0.6))
+    first, second = (samples.maker.make(i, asked, 2.0) for i in (image, nearer))
+    assert first.packed.ids.tolist() == second.packed.ids.tolist()
+    assert not first.coordinates.any()
+    assert not second.coordinates.any()
+
+
+def test_each_batch_has_images_of_one_size(make_config: MakeConfig, small_cache: Path, tmp_path: Path) -> None:
+    write_cache(
+        tmp_path / "wide", range(100, 108), 1, SceneConfig(width=64, height=32, objects=(1, 3)), 1, lambda _: None
+    )
+    caches = f"data.caches={{{small_cache}: 0.5, {tmp_path / 'wide'}: 0.5}}"
+    trainer = Trainer(make_config("loss.dense=0.0", "data.cache=''", caches, "batch=2"), CPU)
+    stream = trainer._batches()
+    batches = [next(stream) for _ in range(20)]
+    assert {b.grid for b in batches} == {(6, 8), (4, 8)}
+    for batch in batches:
+        assert batch.patches.shape[1] == batch.grid[0] * batch.grid[1]
+        assert torch.isfinite(trainer.model(batch)["loss"])

@@ -23,6 +23,7 @@ from n3d_core.network.config import N3DConfig
 from n3d_core.network.plan import image_plan, text_positions
 from n3d_core.network.preprocess import patchify, point_coordinates, resize_for_model
 from training.data.packing import IGNORE, Packed, Pointer, Segment, pack
+from training.learn.codecs import UNMEASURED
 from training.learn.dense import DenseTargets, dense_targets, nothing_dense
 from training.learn.losses import DEPTHS, FRACTIONS, fraction_ids
 from training.scenes.cache import CachedScene
@@ -173,6 +174,8 @@ class SampleMaker:
         depth, _ = clean_depth(image.depth)  # as every frame is cleaned that the model looks at
         valid = np.isfinite(depth)
         normalised, normalisation = normalise(to_model_frame(image.camera.back_project(depth)), valid)
+        if not self.depth:
+            normalisation = UNMEASURED
         sized = np.asarray(resize_for_model(Image.fromarray(image.color), self.config))
         patches, grid_h, grid_w = patchify(sized, self.config.vision)
         coordinates = point_coordinates(normalised, valid, grid_h, grid_w, self.config)

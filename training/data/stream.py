@@ -17,7 +17,7 @@ from n3d_core.language.codec import BoxCodec
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig
 from training.data.sequences import LabelledImage, Question, Sample, SampleMaker, augment, from_cache
-from training.learn.camera_xy import CameraXYCodec
+from training.learn.codecs import CameraXYCodec
 from training.learn.config import DataConfig, TrainConfig
 from training.learn.model import Batch, collate
 from training.questions.mixture import QuestionMixture

@@ -10,9 +10,11 @@ import numpy as np
 from n3d_core.decoding.calibration import Calibration
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.frame import Frame
+from n3d_core.language.codec import BoxCodec
 from n3d_core.n3d import N3D, View
 from n3d_core.network.preprocess import VisionInput
-from training.learn.camera_xy import CameraXYCodec
+from n3d_core.runtime import Runtime
+from training.learn.codecs import UNMEASURED, CameraXYCodec
 
 
 class WithoutDepth:
@@ -39,6 +41,16 @@ class _CameraXY(N3D):
         return view
 
 
+class _Unmeasured(N3D):
+    """A model whose bins hold no measured depth."""
+
+    def look(self, frame: Frame, *args: Any) -> View:
+        """See `N3D.look`."""
+        view = super().look(frame, *args)
+        view.codec = BoxCodec(UNMEASURED, view.codec.camera)
+        return view
+
+
 def changed(model: N3D, changes: tuple[str, ...]) -> N3D:
     """The model uncalibrated, for its `evidence`, with `no_depth`, or with `camera_xy` as its language.
 
@@ -50,10 +62,15 @@ def changed(model: N3D, changes: tuple[str, ...]) -> N3D:
             model.runtime = replace(model.runtime, calibration=Calibration())
         elif change == "no_depth":
             without: Any = WithoutDepth(model.backend)
-            model.runtime = replace(model.runtime, backend=without)
+            model = _as(_Unmeasured, model, replace(model.runtime, backend=without))
         elif change == "camera_xy":
-            other = _CameraXY(model.backend, model.tokenizer, model.runtime.calibration, model.name)
-            other.runtime, model = model.runtime, other
+            model = _as(_CameraXY, model, model.runtime)
         else:
             raise ConfigError(f"change {change!r}: evidence, no_depth or camera_xy is wanted")
     return model
+
+
+def _as(kind: type[N3D], model: N3D, runtime: Runtime) -> N3D:
+    other = kind(model.backend, model.tokenizer, model.runtime.calibration, model.name)
+    other.runtime = runtime
+    return other

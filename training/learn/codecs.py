@@ -1,10 +1,15 @@
-"""An ablation of the language: the centre of a box by the camera's x and y instead of its place in the image."""
+"""Codecs of ablations: a centre said by the camera's x and y instead of its place in the image, and bins that hold no
+measured depth."""
 
 from __future__ import annotations
 
 from n3d_core.geometry.boxes import Box3D
+from n3d_core.geometry.points import Normalisation
 from n3d_core.language.codec import BoxCodec
 from n3d_core.language.structured import BINS, BoxCode
+
+UNMEASURED = Normalisation((0.0, 0.0, 0.0), 0.25)
+"""Of a model that sees no depth: bins of z end 8 m from the camera and those of sizes at 2.5 m, whatever is measured."""
 
 XY_MAX = 1.25  # largest normalised |x| and |y|
 
