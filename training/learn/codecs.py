@@ -9,7 +9,7 @@ from n3d_core.language.codec import BoxCodec
 from n3d_core.language.structured import BINS, BoxCode
 
 UNMEASURED = Normalisation((0.0, 0.0, 0.0), 0.25)
-"""Of a model that sees no depth: bins of z end 8 m from the camera and those of sizes at 2.5 m, whatever is measured."""
+"""Of a model that sees no depth: z ends 8 m from the camera and sizes at 2.5 m, whatever is measured."""
 
 XY_MAX = 1.25  # largest normalised |x| and |y|
 
