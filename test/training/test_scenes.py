@@ -30,6 +30,7 @@ from training.scenes.cache import main as cache_main
 from training.scenes.catalogue import CATALOGUE
 from training.scenes.layout import sample_layout
 from training.scenes.renderer import choose_backend
+from training.scenes.viewpoint import camera_of
 from training.scenes.vocabulary import Vocabulary
 
 pytest.importorskip("mujoco", reason="scenes are rendered by MuJoCo")
@@ -144,6 +145,24 @@ def test_the_command_writes_a_frame_folder_that_reads_back(tmp_path: Path, capsy
     assert truth is not None
     assert {o.cls for o in truth.objects} <= set(CLASSES)
     assert scenes_main(["--seed", "1", "--count", "1", "--size", "64x48", "--output", str(tmp_path)]) == 2
+
+
+def test_a_portrait_camera_sees_along_its_longer_side_what_a_landscape_one_does(tmp_path: Path) -> None:
+    upright, lying = camera_of(70.0, 90, 160), camera_of(70.0, 160, 90)
+    assert (upright.fx, upright.fy) == pytest.approx((lying.fx, lying.fy))
+    assert (upright.cx, upright.cy) == pytest.approx((lying.cy, lying.cx))
+    arguments = ["--seed", "1000000", "--count", "1", "--output", str(tmp_path), "--size", "90x160", "--fov", "70"]
+    assert scenes_main(arguments) == 0
+    assert scenes_main(arguments) == 0  # the folder is known to be of this camera
+    assert FrameFolder(tmp_path).frame(0).camera == upright
+
+
+def test_a_cache_is_rendered_with_the_cameras_asked_for(tmp_path: Path) -> None:
+    arguments = ["--seeds", "0:2", "--views", "1", "--size", "48x64", "--fov", "80:80", "--objects", "4:6"]
+    assert cache_main([*arguments, "--distance", "1.2:1.3", "--output", str(tmp_path)]) == 0
+    assert SceneCache(tmp_path)[0].camera == camera_of(80.0, 48, 64)
+    assert cache_main([*arguments, "--output", str(tmp_path)]) == 2  # another distance
+    assert cache_main(["--fov", "60", "--output", str(tmp_path / "other")]) == 2
 
 
 def test_a_cache_holds_what_was_rendered_resumes_and_reports_damage(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from n3d_core.geometry.frame_folder import write_frame
 from training.scenes.cache import parse_size
 from training.scenes.scene import render
 from training.scenes.scene_config import SceneConfig
+from training.scenes.viewpoint import camera_of
 from training.scenes.vocabulary import Vocabulary
 
 
@@ -52,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--size", default="640x480")
-    parser.add_argument("--fov", type=float, default=60.0, help="horizontal field of view of the folder's one camera")
+    parser.add_argument(
+        "--fov", type=float, default=60.0, help="degrees that its camera's longer side sees"
+    )
     parser.add_argument("--shift", action="store_true", help="camera heights and lights outside of the training range")
     parser.add_argument("--clean", action="store_true", help="without the sensor's noise")
     parser.add_argument("--model", type=Path, help="folder whose vocabulary the scenes are made of; all by default")
@@ -82,7 +85,7 @@ def _config(args: argparse.Namespace) -> SceneConfig:
 def _check_folder(folder: Path, config: SceneConfig) -> None:
     """A folder has one camera: frames of another one must not be added to it."""
     path = folder / "camera.yaml"
-    if path.exists() and Camera.from_yaml(path) != Camera.from_fov(config.fov[0], config.width, config.height):
+    if path.exists() and Camera.from_yaml(path) != camera_of(config.fov[0], config.width, config.height):
         raise ConfigError(f"{path} is of another camera: choose another --output, or the same --size and --fov")
 
 

@@ -40,7 +40,7 @@ class Viewpoint:
 
 def sample_viewpoint(rng: np.random.Generator, config: SceneConfig, layout: Layout) -> Viewpoint:
     """Draws a camera that looks at the layout's objects from inside the room."""
-    camera = _camera(float(rng.uniform(*config.fov)), config.width, config.height)
+    camera = camera_of(float(rng.uniform(*config.fov)), config.width, config.height)
     low, high = _bounds(layout)
     best, best_gap = None, -np.inf
     for _ in range(_TRIES):
@@ -55,8 +55,8 @@ def sample_viewpoint(rng: np.random.Generator, config: SceneConfig, layout: Layo
     return best
 
 
-def _camera(fov: float, width: int, height: int) -> Camera:
-    """A camera whose longer side sees `fov` degrees."""
+def camera_of(fov: float, width: int, height: int) -> Camera:
+    """The camera of a scene: its longer side sees `fov` degrees."""
     if width >= height:
         return Camera.from_fov(fov, width, height)
     lying = Camera.from_fov(fov, height, width)
