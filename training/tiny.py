@@ -19,7 +19,7 @@ from typing import Any
 from n3d_core.network.checkpoint import load_network
 from n3d_core.network.config import N3DConfig, TextConfig, VisionConfig
 from n3d_core.network.plan import image_plan
-from training.learn.checkpoints import export
+from training.learn.checkpoints import Piece, export
 from training.scenes.catalogue import CLASSES
 from training.scenes.colors import COLORS
 from training.scenes.vocabulary import Vocabulary
@@ -109,7 +109,7 @@ def write_warm(checkpoint: Path, output: Path) -> None:
         places = image_plan(config, merge, merge).place_channels
         first = weights["visual.merger.mlp.0.weight"]
         first.view(len(first), merge * merge, -1)[:, :, places] = 0
-    export(output, config, weights, checkpoint, step=0)
+    export(output, config, {name: Piece.of(value) for name, value in weights.items()}, checkpoint, step=0)
 
 
 def corpus() -> Iterator[str]:

@@ -53,9 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--size", default="640x480")
-    parser.add_argument(
-        "--fov", type=float, default=60.0, help="degrees that its camera's longer side sees"
-    )
+    parser.add_argument("--fov", type=float, default=60.0, help="degrees that its camera's longer side sees")
     parser.add_argument("--shift", action="store_true", help="camera heights and lights outside of the training range")
     parser.add_argument("--clean", action="store_true", help="without the sensor's noise")
     parser.add_argument("--model", type=Path, help="folder whose vocabulary the scenes are made of; all by default")
