@@ -13,8 +13,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
+from n3d_core.messages.assembly import RgbdMessages, TransformLookup
 from n3d_ros.errors import TransformError
-from n3d_ros.frames.assembly import RgbdMessages, TransformLookup
 from n3d_ros.playback.camera_node import frame_messages
 
 ENCODINGS = [

@@ -31,9 +31,9 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from bench.client import BenchClient, resident_bytes
 from n3d_core.errors import N3DError
+from n3d_core.messages.assembly import Door, RgbdMessages, assemble_frame
 from n3d_ros.demo.node_process import NodeProcess
 from n3d_ros.errors import status_of
-from n3d_ros.frames.assembly import Door, RgbdMessages, assemble_frame
 from test.damage import damaged, good_messages, transform
 
 EXPLAINED = {Result.OK, Result.NO_IMAGE, Result.STALE_IMAGE, Result.BAD_DEPTH, Result.BAD_CAMERA}

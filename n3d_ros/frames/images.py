@@ -1,4 +1,4 @@
-"""Image messages: read (by `n3d_core.messages`, which bags share) and written."""
+"""Writes image and camera info messages; `n3d_core.messages` reads them, for topics and for bags."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 
-from n3d_core.messages.images import color_array, decode_color, decode_depth, depth_array
-
-__all__ = ["color_array", "decode_color", "decode_depth", "depth_array", "image_message"]
+from n3d_core.geometry.camera import Camera
 
 
 def image_message(pixels: NDArray[Any], encoding: str, stamp: Time, frame_id: str) -> Image:
@@ -26,3 +24,14 @@ def image_message(pixels: NDArray[Any], encoding: str, stamp: Time, frame_id: st
     message.step = rows.strides[0]
     message.data.frombytes(memoryview(rows).cast("B"))
     return message
+
+
+def camera_info_message(camera: Camera) -> CameraInfo:
+    """The CameraInfo of a pinhole camera (plumb_bob with zero coefficients)."""
+    k = camera.matrix
+    info = CameraInfo(width=camera.width, height=camera.height, distortion_model="plumb_bob")
+    info.d = [0.0] * 5
+    info.k = k.reshape(-1)
+    info.r = np.eye(3).reshape(-1)
+    info.p = np.hstack([k, np.zeros((3, 1))]).reshape(-1)
+    return info

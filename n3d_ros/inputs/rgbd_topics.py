@@ -12,8 +12,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from n3d_core.errors import ConfigError
+from n3d_core.messages.assembly import RgbdMessages, is_rectified, needs_depth_info
 from n3d_ros.errors import NoImageError
-from n3d_ros.frames.assembly import RgbdMessages, is_rectified, needs_depth_info
 from n3d_ros.inputs.newest_topic import Arrival, NewestTopic
 from n3d_ros.node.shipped import profile_variable
 

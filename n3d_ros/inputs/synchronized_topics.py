@@ -12,8 +12,8 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 
 from n3d_core.errors import MissingDependencyError
+from n3d_core.messages.assembly import RgbdMessages
 from n3d_ros.errors import NoImageError
-from n3d_ros.frames.assembly import RgbdMessages
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.inputs.newest_topic import Arrival, NewestTopic
 from n3d_ros.inputs.rgbd_topics import DEAD_NS, RgbdTopics

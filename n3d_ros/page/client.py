@@ -21,8 +21,8 @@ from vision_msgs.msg import Detection3D
 
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.frame import Frame
+from n3d_core.messages.assembly import ColorImage
 from n3d_ros.errors import NoImageError, UnavailableError
-from n3d_ros.frames.assembly import ColorImage
 from n3d_ros.frames.transforms import Transforms
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.inputs.rgbd_topics import RgbdTopics

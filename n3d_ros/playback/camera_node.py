@@ -25,10 +25,9 @@ from std_msgs.msg import Header
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder
+from n3d_core.messages.assembly import RgbdMessages
 from n3d_ros.errors import NoImageError
-from n3d_ros.frames.assembly import RgbdMessages
-from n3d_ros.frames.camera_info import camera_info_message
-from n3d_ros.frames.images import image_message
+from n3d_ros.frames.images import camera_info_message, image_message
 from n3d_ros.node.parameters import AT_START, CheckedParameters, ParameterSet, parameter
 from n3d_ros.node.running import leave, run_nodes
 from n3d_ros.node.shipped import demo_frames

@@ -13,8 +13,7 @@ from std_msgs.msg import Header
 
 from n3d_core.errors import QueryCancelledError
 from n3d_core.geometry.frame import Frame
-from n3d_ros.errors import NoImageError, StaleImageError, TransformError
-from n3d_ros.frames.assembly import (
+from n3d_core.messages.assembly import (
     ColorImage,
     DepthEstimator,
     Door,
@@ -23,6 +22,7 @@ from n3d_ros.frames.assembly import (
     assemble_frame,
     transform_of_depth,
 )
+from n3d_ros.errors import NoImageError, StaleImageError, TransformError
 from n3d_ros.frames.transforms import Transforms
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.node.stamps import is_sound, nanoseconds_of

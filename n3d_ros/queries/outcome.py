@@ -10,8 +10,8 @@ from std_msgs.msg import Header
 
 from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.frame import Frame
+from n3d_core.messages.assembly import RgbdMessages
 from n3d_core.results import Answer
-from n3d_ros.frames.assembly import RgbdMessages
 
 GROUND, ASK = 0, 1  # as in Query.action
 # Stages of the node itself; those of the model have the names that `n3d_core` gives them.

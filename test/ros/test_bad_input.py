@@ -12,8 +12,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
 from n3d_core.errors import CameraError, DepthError, ImageError
+from n3d_core.messages.assembly import Door, RgbdMessages, assemble_frame
 from n3d_ros.errors import TransformError, status_of
-from n3d_ros.frames.assembly import Door, RgbdMessages, assemble_frame
 from n3d_ros.frames.images import image_message
 from n3d_ros.frames.transforms import Transforms
 from n3d_ros.playback.camera_node import frame_messages
@@ -76,7 +76,7 @@ BROKEN = [
     (unknown_color, Result.NO_IMAGE, "nonsense"),
     (empty_data, Result.NO_IMAGE, "0 bytes"),
     (zero_intrinsics, Result.BAD_CAMERA, "not calibrated"),
-    (nan_intrinsics, Result.BAD_CAMERA, "finite"),
+    (nan_intrinsics, Result.BAD_CAMERA, "the intrinsic matrix is [[nan"),
     (info_of_another_camera, Result.BAD_CAMERA, "128x48 and the colour image is 64x48"),
 ]
 NAMES = [case[0].__name__ for case in BROKEN]
@@ -132,7 +132,7 @@ def test_depth_of_another_size_in_the_same_frame_needs_only_its_own_camera_info(
     messages = frame_messages(frame, "optical")
     small = frame.camera.resized(32, 24)
     depth = image_message(np.full((24, 32), 1500, np.uint16), "16UC1", Time(), "optical")
-    from n3d_ros.frames.camera_info import camera_info_message
+    from n3d_ros.frames.images import camera_info_message
 
     back = assemble_frame(
         RgbdMessages(messages.color, depth, messages.info, camera_info_message(small)), Door(), no_transform

@@ -11,7 +11,8 @@ from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image
 
 from n3d_core.errors import DepthError, ImageError
-from n3d_ros.frames.images import color_array, depth_array, image_message
+from n3d_core.messages.images import color_array, depth_array
+from n3d_ros.frames.images import image_message
 
 RGB = np.random.default_rng(1).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 

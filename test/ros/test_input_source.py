@@ -15,9 +15,9 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from n3d_core.depth.estimate import DepthEstimate
 from n3d_core.errors import ConfigError, DepthError, MissingDependencyError
+from n3d_core.messages.assembly import Door, RgbdMessages, assemble_frame
 from n3d_ros.demo.node_process import NodeProcess
 from n3d_ros.errors import NoImageError
-from n3d_ros.frames.assembly import Door, RgbdMessages, assemble_frame
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.inputs.rgbd_topics import RgbdTopics
 from n3d_ros.inputs.synchronized_topics import subscribe_inputs

@@ -9,8 +9,8 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from n3d_core.errors import QueryCancelledError, QueryTimeoutError
+from n3d_core.messages.assembly import RgbdMessages
 from n3d_ros.errors import ReplacedError
-from n3d_ros.frames.assembly import RgbdMessages
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.queries.latest_frame import LatestFrame
 from n3d_ros.queries.models import ModelPool, SharedModel

@@ -11,7 +11,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from n3d_core.errors import DepthError, N3DError
 from n3d_core.geometry.frame import Frame
-from n3d_ros.frames.assembly import ColorImage
+from n3d_core.messages.assembly import ColorImage
 from n3d_ros.frames.transforms import Transforms
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.node.parameters import ParameterSet

@@ -11,8 +11,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from n3d_core.errors import ConfigError
+from n3d_core.messages.assembly import needs_depth_info
 from n3d_ros.errors import NoImageError
-from n3d_ros.frames.assembly import needs_depth_info
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.inputs import newest_topic, rgbd_topics
 from n3d_ros.inputs.health import input_report
