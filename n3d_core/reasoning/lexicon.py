@@ -75,7 +75,7 @@ CLASSES: dict[str, str] = {
     "_SEEM": "appear appears look looks seem seems",
     "_PLACED": """standing sitting lying located positioned situated placed resting hanging found kept parked laid
         leaning mounted stored set""",
-    "_STAND": "stand stands stood sit sits sat lie lies rest rests hang hangs exist exists",
+    "_STAND": "come comes stand stands stood sit sits sat lie lies rest rests hang hangs exist exists",
     "_THING": "object objects thing things item items stuff entity entities",
     "_ANYTHING": "anything everything something",
     "_CAMERA": "camera viewer observer photographer robot lens sensor cameraman",
@@ -94,6 +94,7 @@ CLASSES: dict[str, str] = {
     "_OPENING": "opening passage slot hole doorway aperture corridor",
     "_GAP": "gap clearance",
     "_OPENS": "opens open",
+    "_CLOTHES": "shirt t-shirt jacket dress hat coat suit hoodie sweater uniform vest jeans pants skirt cap helmet",
     "_PASS": "fit pass go get squeeze slide",
     "_DISTANCE": "distance distances separation spacing",
     "_EXACT": """approximate estimated exact actual total overall measured straight-line euclidean direct current rough
@@ -111,7 +112,7 @@ CLASSES: dict[str, str] = {
 """Terminal → its words."""
 
 _ALSO_NOUNS = _words(
-    """light can case front back top bottom side center end list floor ground stand rest set hang picture image
+    """shirt t-shirt jacket dress hat coat suit hoodie sweater uniform vest jeans pants skirt cap helmet light can case front back top bottom side center end list floor ground stand rest set hang picture image
     photo photograph frame room view opening slot hole doorway gripper hand claw camera robot lens sensor count number
     place position point clock opening scene clamp grip space order table glass foot feet square cardboard leather metal
     plastic paper rubber lime go right viewer observer photographer people"""
@@ -128,7 +129,7 @@ _NEVER_NOUNS = _words(
     instruction prompt system assistant belongs belong cost costs weigh weighs mean means eat eats drink drinks buy
     bought sell sold love loves hate hates wear wears talk talks walk walks run runs become becomes began begin begins
     built different exactly only even something's everybody everyone most least less more every all both another
-    otherwise else if whether or and nor not occupy occupies seem become ate drank fell fall falls fits fitting contain
+    measurement estimate estimation value otherwise else if whether or and nor not occupy occupies seem become ate drank fell fall falls fits fitting contain
     contains hold holds carry carries bring brings took taken went gone came thinking saying asking believe believes
     suppose supposed wonder wondering guess tell tells told ask asks asked find finds show shows showed shown visible
     anymore already ahead back-and-forth forward backward backwards apart together alone else instead am be been being
@@ -177,6 +178,8 @@ _NOUNS_IN_ING = _words(
     """thing ring string wing king spring building painting ceiling railing clothing earring awning bedding dumpling
     pudding drawing carving swing sling duckling wing"""
 )
+_ENDS = _words("front back rear top bottom upper middle center central left right")
+PARTS = _words("door doors seat seats wheel wheels yard desk light lights window windows panel leg legs tire tires")
 _NOUNS_IN_LY = _words("family belly jelly lily fly butterfly assembly supply dolly holly trolly bully monopoly doily")
 _NOUNS_IN_ED = _words("seaweed moped tumbleweed steed newlywed bobsled waterbed flowerbed")
 
@@ -193,6 +196,8 @@ def is_compound(words: Sequence[str]) -> bool:
     """Whether words can be one noun: "coffee mug", but not "mugs stand", "lamp quickly" or "mug lifted"."""
     *before, last = words
     if any("QUALITY" in _TYPES.get(w, ()) or _is_plural(w) for w in before):
+        return False
+    if before and before[0] in _ENDS and not (before[0] in ("front", "back", "rear") and last in PARTS):
         return False
     if last.endswith("ing") and last not in _NOUNS_IN_ING:
         return False
@@ -275,22 +280,24 @@ def hold_names(text: str, names: Sequence[str]) -> tuple[str, list[str]]:
     return text, table
 
 
-def words_of(text: str, table: Sequence[str], literals: Collection[str]) -> list[Word]:
-    """The words of a normal text.
+def words_of(text: str, table: Sequence[str], literals: Collection[str]) -> tuple[str, list[Word]]:
+    """A normal text with its names in place, and its words.
 
     Args:
         table: the names behind the marks of `hold_names`.
         literals: the words that stand in quotes in the grammar: each is a terminal of its own name.
     """
-    found = []
+    found, released, done = [], "", 0
     for match in _TOKEN.finditer(text):
-        mark, name = match[0], ""
-        if mark[0] == "\ue000":
-            name = table[int(mark[1:-1])]
+        mark = match[0]
+        name = table[int(mark[1:-1])] if mark[0] == "\ue000" else ""
+        released += text[done : match.start()]
+        start, done = len(released), match.end()
+        released += name or mark
         types = _types(mark, name, literals)
         if types is not None:
-            found.append(Word(name or mark, frozenset(types), *match.span(), name))
-    return found
+            found.append(Word(name or mark, frozenset(types), start, len(released), name))
+    return released + text[done:], found
 
 
 def _types(mark: str, name: str, literals: Collection[str]) -> set[str] | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from n3d_core.reasoning.grammar import NoReadingError
-from n3d_core.reasoning.lexicon import CARDINALS, CLASSES, ORDINALS, Word, is_compound
+from n3d_core.reasoning.lexicon import CARDINALS, CLASSES, ORDINALS, PARTS, Word, is_compound
 from n3d_core.reasoning.nouns import singulars, strip_article
 from n3d_core.reasoning.question import CAMERA_PHRASE, Phrase, Pick, Question, Where
 from n3d_core.reasoning.relations import PREDICATES
@@ -98,6 +98,12 @@ class Draft:
             raise NoReadingError  # "the red and blue mugs" are not of two colours each
         if pick is not None and not pick.predicate:
             raise NoReadingError  # "the second mug": counted from where?
+        if (
+            pick is not None
+            and head.noun in PARTS
+            and strip_article(said).split()[0].lower() in ("front", "back", "rear")
+        ):
+            raise NoReadingError  # "front door" is a noun
         if head.noun in CAMERA_WORDS and self == Draft(self.determiner) and self.determiner in ("", "the"):
             raise NoReadingError  # it is the camera itself
         return replace(
@@ -215,7 +221,7 @@ class Meaning:
         return self.phrase(WHICH, *parts)
 
     def camera(self, *_: Any) -> Phrase:
-        return CAMERA_PHRASE
+        return replace(CAMERA_PHRASE, text=strip_article(self.said))
 
     def it(self) -> Phrase:
         return IT
@@ -235,8 +241,10 @@ class Meaning:
     def named(self, word: Word) -> Phrase:
         return Phrase(word.name, word.name, named=True)
 
-    def noun(self, *_: Any) -> Phrase:
+    def noun(self, *parts: Any) -> Phrase:
         """One or more nouns, and what follows with "of", "with" or "'s"."""
+        if len(parts) == 1 and isinstance(parts[0], Word) and parts[0].name:
+            raise NoReadingError  # it is `named`
         words = self.said.lower().split()
         head, rest = _split_noun(words)
         if head in _SIDES or (len(words) > 1 and words[0] == "a"):
@@ -326,6 +334,8 @@ class Meaning:
         return Where(relation, (reference,))
 
     def where_between(self, *references: Phrase) -> Where:
+        if len(references) == 1 and not (references[0].plural and references[0].number in (2, None)):
+            raise NoReadingError
         return Where("between", references)
 
     def where_near(self, near: str, reference: Phrase) -> Where | Pick:
@@ -339,8 +349,15 @@ class Meaning:
     def where_end(self, predicate: str) -> Part:
         return Part("end", predicate)
 
-    def listed(self, *phrases: Phrase) -> tuple[Phrase, ...]:
-        return phrases
+    def listed(self, *items: Phrase | tuple[Phrase, ...]) -> tuple[Phrase, ...]:
+        return tuple(p for item in items for p in (item if isinstance(item, tuple) else (item,)))
+
+    def of_colors(self, *parts: Any) -> tuple[Phrase, ...]:
+        """The red and the blue mug; red and blue mugs."""
+        colors = [p for p in parts if isinstance(p, Word)]
+        rest = [p for p in parts if not isinstance(p, Word)]
+        found = (self.phrase(self.color(color), *rest) for color in colors)
+        return tuple(replace(p, text=f"{p.colors[0]} {p.noun}") for p in found)
 
     # ---------------------------------------------------------------------------------- what is said of a subject
     def relative_place(self, relation: str, reference: Phrase) -> Question:
@@ -453,6 +470,15 @@ class Meaning:
 
     def on_top(self) -> Degree:
         return Degree("above")
+
+    def at_bottom(self) -> Degree:
+        return Degree("below")
+
+    def more_of(self, measure: str) -> Degree:
+        return Degree(_OF_MEASURE[measure])
+
+    def less_of(self, measure: str) -> Degree:
+        return Degree(_OPPOSITES[_OF_MEASURE[measure]])
 
     def more(self, word: Word) -> Degree:
         return Degree(_OF_MEASURE[_SIZES[word.text.lower()]])
@@ -655,6 +681,11 @@ class Meaning:
         measure = next(p for p in parts if isinstance(p, (Word, str)))
         return _with_unit(Question(_size(measure), "number", (_thing(phrase),)), parts)
 
+    def extent(self, *parts: Any) -> Question:
+        return self.size(
+            "width" if "horizontal" in parts else "height", next(p for p in parts if isinstance(p, Phrase))
+        )
+
     def volume_of(self, *parts: Any) -> Question:
         return self.size("volume", *parts)
 
@@ -735,6 +766,9 @@ class Meaning:
     def how_large(self, *parts: Any) -> Question:
         return next(p for p in parts if isinstance(p, Question))
 
+    def which_way(self, first: Word, second: Word, phrase: Phrase) -> Question:
+        return _about(phrase, self.either_side(first, second))
+
     def direction(self, *parts: Any) -> Question:
         """From the first phrase, or the camera, to the last."""
         phrases = tuple(p for p in parts if isinstance(p, Phrase))
@@ -770,6 +804,9 @@ class Meaning:
     def into(self, *parts: Any) -> Question:
         inner, outer = (p for p in parts if isinstance(p, Phrase))
         return Question("fit", "yes_no", (_thing(inner), _thing(outer)), "inside")
+
+    def contains(self, outer: Phrase, inner: Phrase) -> Question:
+        return Question("place", "yes_no", (_thing(inner), _thing(outer)), "inside")
 
     def holds(self, outer: Phrase, inner: Phrase) -> Question:
         return self.into(inner, outer)
@@ -871,10 +908,14 @@ def _check_kind(kinds: Sequence[Phrase]) -> None:
 
 
 def _check_reference(relation: str, reference: Phrase) -> None:
-    if relation in ("inside", "on") and (reference == CAMERA_PHRASE or reference.noun in _NO_PLACES):
+    if relation in ("inside", "on") and (reference == CAMERA_PHRASE or _is_no_place(reference.noun)):
         raise NoReadingError  # "in the picture", "in feet"
     if relation in ("left", "right") and reference.noun in ("image", "scene", "view", "photo", "side"):
         raise NoReadingError  # "on the left of the image"
+
+
+def _is_no_place(noun: str) -> bool:
+    return noun in _NO_PLACES or noun.split()[-1] in CLASSES["_CLOTHES"].split()
 
 
 def _relative(form: Any, anchor: Phrase, candidates: tuple[Phrase, ...], near: str) -> Question:
@@ -1001,29 +1042,37 @@ def resolved_question(question: Question, told: Sequence[Any]) -> Question:
     question = _with_them(question, several)
     named = [p for p in mentioned(question) if not p.noun.startswith("\0") and p not in (CAMERA_PHRASE, ANYTHING)]
     last = [*contexts[-1].phrases, *contexts[-1].places] if contexts else []
-    free = [p for p in dict.fromkeys(last) if p not in named]
-    nouns = list(dict.fromkeys(p.noun for p in named)) or list(dict.fromkeys(p.noun for p in spoken_of))
+    free = tuple(p for p in dict.fromkeys(last) if p not in named)
+    nouns = tuple(dict.fromkeys(p.noun for p in named)) or tuple(dict.fromkeys(p.noun for p in spoken_of))
+    among = _resolved(question.among, free, nouns) if question.among else None
+    return replace(question, objects=tuple(_resolved(p, free, nouns) for p in question.objects), among=among)
 
-    def put(phrase: Phrase) -> Phrase:
-        if phrase.where:
-            where = tuple(replace(w, references=tuple(map(put, w.references))) for w in phrase.where)
-            phrase = replace(phrase, where=where)
-        if phrase == IT:
-            if len(free) != 1 or free[0].plural:
-                raise NoReadingError("does not say what 'it' is")
-            return free[0]
-        if phrase.noun == ONE.noun:
-            if len(nouns) != 1:
-                raise NoReadingError("does not say what 'one' is")
-            return replace(phrase, noun=nouns[0], text=f"{phrase.text.rpartition(' ')[0]} {nouns[0]}".strip())
-        if phrase.noun == WHICH.noun and len(several) < 2:
-            return replace(phrase, noun="object")
-        if phrase.noun in (THEM.noun, WHICH.noun):
-            raise NoReadingError("does not say what 'them' means")
-        return phrase
 
-    among = put(question.among) if question.among else None
-    return replace(question, objects=tuple(map(put, question.objects)), among=among)
+def resolved_phrases(phrases: Sequence[Phrase]) -> tuple[Phrase, ...]:
+    """Phrases, each once, without pronouns; raises as `resolved_question`."""
+    nouns = tuple(dict.fromkeys(p.noun for p in phrases if not p.noun.startswith("\0")))
+    things = (replace(p, noun=p.text.lower()) if p == CAMERA_PHRASE else p for p in phrases)
+    return tuple(dict.fromkeys(_resolved(p, (), nouns) for p in things))
+
+
+def _resolved(phrase: Phrase, free: tuple[Phrase, ...], nouns: tuple[str, ...]) -> Phrase:
+    """A phrase without pronouns: "it" is the one of `free`, "one" the one of `nouns`."""
+    if phrase.where:
+        where = (replace(w, references=tuple(_resolved(r, free, nouns) for r in w.references)) for w in phrase.where)
+        phrase = replace(phrase, where=tuple(where))
+    if phrase == IT:
+        if len(free) != 1 or free[0].plural:
+            raise NoReadingError("does not say what 'it' is")
+        return free[0]
+    if phrase.noun == ONE.noun:
+        if len(nouns) != 1:
+            raise NoReadingError("does not say what 'one' is")
+        return replace(phrase, noun=nouns[0], text=f"{phrase.text.rpartition(' ')[0]} {nouns[0]}".strip())
+    if phrase.noun == WHICH.noun and len(free) < 2:
+        return replace(phrase, noun="object")
+    if phrase.noun in (THEM.noun, WHICH.noun):
+        raise NoReadingError("does not say what 'them' means")
+    return phrase
 
 
 def _from_where(question: Question, told: Sequence[Any]) -> Question:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from n3d_core.reasoning.grammar import Grammar, NoReadingError, TooManyReadingsError
 from n3d_core.reasoning.lexicon import FOREIGN, OFF_TOPIC, OTHER_SCRIPTS, Word, hold_names, normal_text, words_of
-from n3d_core.reasoning.meaning import Meaning, Unit, in_unit, mentioned, resolved_question, wanted_by
+from n3d_core.reasoning.meaning import Meaning, Unit, in_unit, mentioned, resolved_phrases, resolved_question, wanted_by
 from n3d_core.reasoning.question import CAMERA_PHRASE, NotUnderstood, Phrase, Question
 
 _T = TypeVar("_T")
@@ -120,9 +120,10 @@ def read_phrases(text: str) -> tuple[Phrase, ...] | NotUnderstood:
         found = [wanted_by(question)] if wanted_by(question) else []
     if len(found) != 1:
         return sentence.not_understood()
-    phrases = tuple(dict.fromkeys(found[0]))
-    if any(phrase.noun.startswith("\0") for phrase in phrases):
-        return sentence.not_understood()
+    try:
+        phrases = resolved_phrases(found[0])
+    except NoReadingError as unclear:
+        return sentence.not_understood(str(unclear))
     return _without_contradiction(phrases, phrases)
 
 
@@ -150,8 +151,8 @@ class Sentence:
     def of(text: str, names: Sequence[str]) -> Sentence:
         """All of a text as one sentence."""
         marked, table = hold_names(text, names)
-        normal = normal_text(marked)
-        return Sentence(tuple(words_of(normal, table, _grammar().literals)), normal)._tidy()
+        normal, words = words_of(normal_text(marked), table, _grammar().literals)
+        return Sentence(tuple(words), normal)._tidy()
 
     def sentences(self) -> Iterator[Sentence]:
         """The sentences of a text."""
