@@ -49,7 +49,7 @@ CLASSES: dict[str, str] = {
         flat plain""",
     "SIZE": "tall high wide broad long deep thick big large",
     "SMALL": "small little tiny huge short narrow thin slim low shallow giant enormous massive medium",
-    "DIM": "height width breadth length thickness volume",
+    "DIM": "heights widths lengths height width breadth length thickness volume",
     "_WHOLE_SIZE": "size sizes dimensions dimension measurements proportions",
     "COMP": "taller shorter wider broader thinner narrower slimmer smaller tinier longer thicker higher",
     "MORE": "greater larger bigger lower lesser",
@@ -112,7 +112,8 @@ CLASSES: dict[str, str] = {
 """Terminal → its words."""
 
 _ALSO_NOUNS = _words(
-    """shirt t-shirt jacket dress hat coat suit hoodie sweater uniform vest jeans pants skirt cap helmet light can case front back top bottom side center end list floor ground stand rest set hang picture image
+    """shirt t-shirt jacket dress hat coat suit hoodie sweater uniform vest jeans pants skirt cap helmet
+    light can case front back top bottom side center end list floor ground stand rest set hang picture image
     photo photograph frame room view opening slot hole doorway gripper hand claw camera robot lens sensor count number
     place position point clock opening scene clamp grip space order table glass foot feet square cardboard leather metal
     plastic paper rubber lime go right viewer observer photographer people"""
@@ -129,7 +130,8 @@ _NEVER_NOUNS = _words(
     instruction prompt system assistant belongs belong cost costs weigh weighs mean means eat eats drink drinks buy
     bought sell sold love loves hate hates wear wears talk talks walk walks run runs become becomes began begin begins
     built different exactly only even something's everybody everyone most least less more every all both another
-    measurement estimate estimation value otherwise else if whether or and nor not occupy occupies seem become ate drank fell fall falls fits fitting contain
+    measurement estimate estimation value
+    otherwise else if whether or and nor not occupy occupies seem become ate drank fell fall falls fits fitting contain
     contains hold holds carry carries bring brings took taken went gone came thinking saying asking believe believes
     suppose supposed wonder wondering guess tell tells told ask asks asked find finds show shows showed shown visible
     anymore already ahead back-and-forth forward backward backwards apart together alone else instead am be been being
@@ -208,6 +210,10 @@ _REWRITTEN = tuple(
     (re.compile(pattern, re.IGNORECASE), words)
     for pattern, words in (
         (r"<image>", " "),
+        (r"^\s*(?:hey|hi|hello|ok|okay)[ ,]+(?:there|robot|assistant|computer)\b[ ,:]*", ""),
+        (r"^\s*(?:robot|assistant|computer) *[,:]+", ""),
+        (r"\bcan u\b", "can you"),
+        (r"\bdo u\b", "do you"),
         (r"[\u2018\u2019\u00b4`]", "'"),
         (r"[\u201c\u201d]", '"'),
         (r"[\u2010\u2011\u2013\u2014]", "-"),

@@ -98,11 +98,8 @@ class Draft:
             raise NoReadingError  # "the red and blue mugs" are not of two colours each
         if pick is not None and not pick.predicate:
             raise NoReadingError  # "the second mug": counted from where?
-        if (
-            pick is not None
-            and head.noun in PARTS
-            and strip_article(said).split()[0].lower() in ("front", "back", "rear")
-        ):
+        first = strip_article(said).split()[0].lower() if said else ""
+        if pick is not None and head.noun in PARTS and first in ("front", "back", "rear"):
             raise NoReadingError  # "front door" is a noun
         if head.noun in CAMERA_WORDS and self == Draft(self.determiner) and self.determiner in ("", "the"):
             raise NoReadingError  # it is the camera itself
@@ -162,32 +159,64 @@ class Gripper:
     opening: float
 
 
-_SUPERLATIVES = {
-    "leftmost": "left", "rightmost": "right", "frontmost": "front", "foremost": "front", "rearmost": "behind",
-    "backmost": "behind", "highest": "above", "topmost": "above", "uppermost": "above", "lowest": "below",
-    "bottommost": "below", "lowermost": "below", "widest": "wider", "broadest": "wider", "thinnest": "thinner",
-    "narrowest": "thinner", "slimmest": "thinner", "tallest": "taller", "shortest": "shorter", "biggest": "bigger",
-    "largest": "bigger", "greatest": "bigger", "smallest": "smaller", "tiniest": "smaller", "longest": "longer",
-    "thickest": "thicker",
-}  # fmt: skip
-_COMPARATIVES = {
-    "taller": "taller", "shorter": "shorter", "wider": "wider", "broader": "wider", "thinner": "thinner",
-    "narrower": "thinner", "slimmer": "thinner", "bigger": "bigger", "larger": "bigger", "greater": "bigger",
-    "smaller": "smaller", "tinier": "smaller", "longer": "longer", "thicker": "thicker", "higher": "above",
-    "lower": "below",
-}  # fmt: skip
-_MEASURED = {"wider": "width", "taller": "height", "longer": "length", "thicker": "thickness", "bigger": "volume"}
-_OF_MEASURE = {measure: predicate for predicate, measure in _MEASURED.items()} | {"dimensions": "bigger"}
-_OPPOSITES = {name: p.converse for name, p in PREDICATES.items()}
-_SIZES = {
-    "tall": "height", "high": "height", "wide": "width", "broad": "width", "long": "length", "deep": "length",
-    "thick": "thickness", "big": "dimensions", "large": "dimensions", "height": "height", "width": "width",
-    "breadth": "width", "length": "length", "thickness": "thickness", "volume": "volume",
-}  # fmt: skip
-_SMALL = {
-    "small": "smaller", "little": "smaller", "tiny": "smaller", "short": "shorter", "narrow": "thinner",
-    "thin": "thinner", "slim": "thinner", "low": "below",
-}  # fmt: skip
+class _Meanings(dict[str, str]):
+    """What words stand for; a word that is not among them has no reading."""
+
+    def __missing__(self, word: str) -> str:
+        raise NoReadingError(word)
+
+
+def _meanings(**words: str) -> _Meanings:
+    """Each word of a list with the list's name."""
+    return _Meanings({word: meaning for meaning, listed in words.items() for word in listed.split()})
+
+
+_SUPERLATIVES = _meanings(
+    left="leftmost",
+    right="rightmost",
+    front="frontmost foremost",
+    behind="rearmost backmost",
+    above="highest topmost uppermost",
+    below="lowest bottommost lowermost",
+    wider="widest broadest",
+    thinner="thinnest narrowest slimmest",
+    taller="tallest",
+    shorter="shortest",
+    bigger="biggest largest greatest",
+    smaller="smallest tiniest",
+    longer="longest",
+    thicker="thickest",
+)
+_COMPARATIVES = _meanings(
+    taller="taller",
+    shorter="shorter",
+    wider="wider broader",
+    thinner="thinner narrower slimmer",
+    bigger="bigger larger greater",
+    smaller="smaller tinier lesser",
+    longer="longer",
+    thicker="thicker",
+    above="higher",
+    below="lower",
+)
+_SIZES = _meanings(
+    height="tall high height heights",
+    width="wide broad width widths breadth",
+    length="long deep length lengths",
+    thickness="thick thickness",
+    volume="volume",
+    dimensions="big large",
+)
+_SMALL = _meanings(
+    smaller="small little tiny",
+    shorter="short",
+    thinner="narrow thin slim",
+    below="low",
+)
+_OF_MEASURE = _meanings(
+    wider="width", taller="height", longer="length", thicker="thickness", bigger="volume dimensions"
+)
+_OPPOSITES = _Meanings({name: p.converse for name, p in PREDICATES.items()})
 _PLACES = ("on", "under", "inside", "next_to", "between")
 _RELATIONS = (*_PLACES, "left", "right", "front", "behind", "above", "below")
 _MORE = ("greater", "larger", "bigger", "wider", "higher", "taller", "longer", "broader", "thicker", "more", "greatest")
@@ -234,6 +263,9 @@ class Meaning:
 
     def things(self, *_: Any) -> Phrase:
         return replace(ANYTHING, plural=self.said.lower().endswith("s"))
+
+    def person(self) -> Phrase:
+        return Phrase(self.said, "person")
 
     def anything(self, *_: Any) -> Phrase:
         return ANYTHING
@@ -382,6 +414,18 @@ class Meaning:
         objects: tuple[Phrase, ...] = (SUBJECT, CAMERA_PHRASE) if kind == "distance" else (SUBJECT,)
         return Question(kind, "yes_no", objects, bound, limit=metres)
 
+    def beats_all(self, degree: Degree, *parts: Any) -> Question:
+        return self.is_extreme_of(degree.predicate, *parts)
+
+    def bounded_volume(self, degree: Degree, litres: float) -> Question:
+        if degree.predicate not in ("bigger", "smaller"):
+            raise NoReadingError
+        bound = "more" if degree.predicate == "bigger" else "less"
+        return Question("volume", "yes_no", (SUBJECT,), bound, limit=litres / 1000)
+
+    def at_side_of(self, reference: Phrase, word: Word) -> Question:
+        return self.relative_place(_side(word), reference)
+
     def bounded_size(self, *parts: Any) -> Question:
         metres, measure = (p for p in parts if not isinstance(p, Bound))
         if _size(measure) == "dimensions":
@@ -393,7 +437,7 @@ class Meaning:
         reference = next((p for p in parts if isinstance(p, Phrase)), CAMERA_PHRASE)
         return Question("distance", "yes_no", (SUBJECT, reference), _bound(parts), limit=metres)
 
-    def within(self, metres: float, reference: Phrase) -> Question:
+    def within(self, metres: float, reference: Phrase = CAMERA_PHRASE) -> Question:
         return Question("distance", "yes_no", (SUBJECT, reference), "at_most", limit=metres)
 
     def nearer_than_to(self, near: str, first: Phrase, second: Phrase) -> Question:
@@ -437,9 +481,15 @@ class Meaning:
     def either(self, *parts: Any) -> Question:
         """In front of or behind: which of two relations that exclude each other."""
         first, second = (p.predicate if isinstance(p, Degree) else p for p in parts[:2])
-        if _OPPOSITES.get(first) != second:
+        if _OPPOSITES[first] != second:
             raise NoReadingError
         return Question(_type(first), "free", (SUBJECT, parts[2]), first)
+
+    def either_of_it(self, first: str, reference: Phrase, second: str) -> Question:
+        return self.either(first, second, reference)
+
+    def nearer_or_farther(self, reference: Phrase) -> Question:
+        return self.either("front", "behind", reference)
 
     def either_side(self, first: Word, second: Word, reference: Phrase = CAMERA_PHRASE) -> Question:
         return self.either(_side(first), _side(second), reference)
@@ -516,6 +566,11 @@ class Meaning:
         objects = next(p for p in parts if isinstance(p, tuple))
         return Question("place", "yes_no", objects, "next_to", negated=any(isinstance(p, Word) for p in parts))
 
+    def apart_by(self, *parts: Any) -> Question:
+        pair = next(p for p in parts if isinstance(p, tuple))
+        metres = next(p for p in parts if isinstance(p, float))
+        return Question("distance", "yes_no", pair, _bound(parts), limit=metres)
+
     def exists(self, *parts: Any) -> Question:
         question = next(p for p in parts if isinstance(p, Question))
         return replace(question, negated=(sum(isinstance(p, Word) for p in parts) % 2 == 1) != question.negated)
@@ -533,6 +588,9 @@ class Meaning:
             raise NoReadingError
         among = replace(phrase, number=None, plural=True)
         return Question("count", "yes_no", predicate=bound.kind, among=among, count=phrase.number)
+
+    def only(self, phrase: Phrase) -> Question:
+        return self.some_bound(Bound(""), phrase)
 
     def none(self, *parts: Any) -> Question:
         return replace(self.some(self.phrase(*parts)), negated=True)
@@ -593,6 +651,10 @@ class Meaning:
             kind = replace(WHICH, number=2)
         return Question("extreme", "choice", (), degree.predicate, among=_among(kind))
 
+    def extreme_of(self, among: Phrase, kind: Phrase, degree: Degree) -> Question:
+        _check_kind([kind])
+        return self.extreme(among, replace(degree, superlative=True))
+
     def related(self, kind: Phrase, said: Question | None = None) -> Question:
         """What is left of the mug; what do you see."""
         if said is None:
@@ -615,6 +677,8 @@ class Meaning:
         """What is the tallest mug."""
         if kind not in (ANYTHING, WHICH):
             raise NoReadingError
+        if phrase.is_anything and phrase.plural and len(phrase.where) == 1 and phrase.pick is None:
+            return Question("related", "objects", among=phrase)  # "what are the things on the table"
         return self.bare(phrase)
 
     def bare(self, phrase: Phrase) -> Question:
@@ -645,7 +709,7 @@ class Meaning:
         return Question(kind, "order", (), predicate, among=_among(competing))
 
     def from_to(self, first: str, last: str) -> str:
-        if _OPPOSITES.get(first) != last:
+        if _OPPOSITES[first] != last:
             raise NoReadingError
         return first
 
@@ -670,7 +734,7 @@ class Meaning:
     end_big = by_how
 
     def end_small(self, word: Word) -> str:
-        return _known(_SMALL, word)
+        return _SMALL[word.text.lower()]
 
     # ---------------------------------------------------------------------------------------------- sizes, distances
     def dim(self, word: Word) -> str:
@@ -682,9 +746,21 @@ class Meaning:
         return _with_unit(Question(_size(measure), "number", (_thing(phrase),)), parts)
 
     def extent(self, *parts: Any) -> Question:
-        return self.size(
-            "width" if "horizontal" in parts else "height", next(p for p in parts if isinstance(p, Phrase))
-        )
+        phrase = next(p for p in parts if isinstance(p, Phrase))
+        return self.size("width" if "horizontal" in parts else "height", phrase)
+
+    def its_size(self, measure: str) -> Question:
+        return self.size(measure, IT)
+
+    def compare(self, *parts: Any) -> Question:
+        """How does A compare to B in height: which of taller and shorter holds."""
+        measures = {p for p in parts if isinstance(p, str)}
+        pairs = [p for p in parts if isinstance(p, tuple)]
+        objects = pairs[0] if pairs else tuple(p for p in parts if isinstance(p, Phrase))
+        if len(measures) != 1:
+            raise NoReadingError
+        predicate = _OF_MEASURE[measures.pop()]
+        return Question(_type(predicate), "free", objects, predicate)
 
     def volume_of(self, *parts: Any) -> Question:
         return self.size("volume", *parts)
@@ -740,6 +816,13 @@ class Meaning:
         if degree.predicate in ("above", "below"):
             return _with_unit(Question("vertical_distance", "number", pair), parts)
         return _with_unit(Question(_type(degree.predicate), "difference", pair, degree.predicate), parts)
+
+    def nearer_difference(self, *parts: Any) -> Question:
+        near = next(p for p in parts if isinstance(p, str))
+        anchor, *candidates = (p for p in parts if isinstance(p, Phrase))
+        if anchor == CAMERA_PHRASE:
+            raise NoReadingError  # a degree
+        return _with_unit(_relative("difference", anchor, tuple(candidates), near), parts)
 
     def offset(self, *parts: Any) -> Question:
         """How far left of B is A."""
@@ -865,13 +948,6 @@ class Meaning:
         return "vertical" if word.text.lower().startswith("vertical") else "horizontal"
 
 
-def _known(table: dict[str, str], word: Word) -> str:
-    try:
-        return table[word.text.lower()]
-    except KeyError:
-        raise NoReadingError from None
-
-
 def _side(word: Word) -> Any:
     return "left" if word.text.lower().startswith("left") else "right"
 
@@ -988,7 +1064,7 @@ def _joined(first: Pick | None, second: Pick) -> Pick:
         first, second = second, first
     if second.predicate or first.rank != 1:
         raise NoReadingError
-    return Pick(_OPPOSITES.get(first.predicate, ""), 1) if second.rank == -1 else Pick(first.predicate, second.rank)
+    return Pick(_OPPOSITES[first.predicate], 1) if second.rank == -1 else Pick(first.predicate, second.rank)
 
 
 def _split_noun(words: list[str]) -> tuple[str, list[str]]:
@@ -999,12 +1075,15 @@ def _split_noun(words: list[str]) -> tuple[str, list[str]]:
     return " ".join(words), []
 
 
+def within(phrase: Phrase) -> tuple[Phrase, ...]:
+    """A phrase and those of its relative clauses."""
+    return (phrase, *(p for where in phrase.where for reference in where.references for p in within(reference)))
+
+
 def mentioned(question: Question) -> tuple[Phrase, ...]:
     """All phrases of a question, those of relative clauses too."""
-    found = [*question.objects, *([question.among] if question.among else [])]
-    for phrase in found:
-        found += [reference for where in phrase.where for reference in where.references]
-    return tuple(found)
+    among = (question.among,) if question.among else ()
+    return tuple(p for phrase in (*question.objects, *among) for p in within(phrase))
 
 
 def wanted_by(question: Question) -> tuple[Phrase, ...]:

@@ -11,7 +11,8 @@ _IRREGULAR = {
     "people": "person", "persons": "person", "men": "man", "women": "woman", "children": "child", "knives": "knife",
     "shelves": "shelf", "leaves": "leaf", "mice": "mouse", "feet": "foot", "teeth": "tooth", "loaves": "loaf",
     "buses": "bus", "gases": "gas", "lenses": "lens", "tomatoes": "tomato",
-    "potatoes": "potato", "mangoes": "mango", "cookies": "cookie", "movies": "movie", "dice": "die", "scissors": "scissors", "glasses": "glass", "geese": "goose",
+    "potatoes": "potato", "mangoes": "mango", "cookies": "cookie", "movies": "movie",
+    "dice": "die", "scissors": "scissors", "glasses": "glass", "geese": "goose",
 }  # fmt: skip
 
 

@@ -14,8 +14,18 @@ from typing import Any, TypeVar
 
 from n3d_core.reasoning.grammar import Grammar, NoReadingError, TooManyReadingsError
 from n3d_core.reasoning.lexicon import FOREIGN, OFF_TOPIC, OTHER_SCRIPTS, Word, hold_names, normal_text, words_of
-from n3d_core.reasoning.meaning import Meaning, Unit, in_unit, mentioned, resolved_phrases, resolved_question, wanted_by
+from n3d_core.reasoning.meaning import (
+    Meaning,
+    Unit,
+    in_unit,
+    mentioned,
+    resolved_phrases,
+    resolved_question,
+    wanted_by,
+    within,
+)
 from n3d_core.reasoning.question import CAMERA_PHRASE, NotUnderstood, Phrase, Question
+from n3d_core.reasoning.units import unit_symbol
 
 _T = TypeVar("_T")
 MAX_CHARACTERS = 600
@@ -54,6 +64,9 @@ def _read(sentence: Sentence) -> _Read | NotUnderstood:
     told = [] if asked and sentence.mark == "?" else sentence.readings("context")
     if asked or told:
         return _Read(sentence, asked, told[0] if told else None, certain=not (asked and told))
+    bare, unit = sentence.without_unit()
+    if unit is not None and (asked := bare.readings("question")):
+        return _Read(sentence, asked, unit)
     for at in sentence.places_of(",", ":", "and"):
         before, after = sentence.split(at)
         told, asked = before.readings("context"), after.readings("question")
@@ -184,6 +197,14 @@ class Sentence:
         """What stands before and after a word."""
         return replace(self, words=self.words[:at])._tidy(), replace(self, words=self.words[at + 1 :])._tidy()
 
+    def without_unit(self) -> tuple[Sentence, Unit | None]:
+        """It without the unit ("in cm") that stands within it, and that unit."""
+        for at in self.places_of("in", "using"):
+            if "UNIT" in self.words[at + 1].types:
+                rest = replace(self, words=(*self.words[:at], *self.words[at + 2 :]))._tidy()
+                return rest, Unit(unit_symbol(self.words[at + 1].text) or "m")
+        return self, None
+
     def readings(self, start: str) -> list[Any]:
         """What it may mean by a rule of the grammar: with its commas, else without them."""
         found = _readings(self.words, self.text, start)
@@ -200,7 +221,7 @@ class Sentence:
             if self.words[at].types & {"the", "a", "an", "this", "that", "my", "your", "NAME"}:
                 for end in range(min(len(self.words), at + 12), at, -1):
                     read = _readings(self.words[at:end], self.text, "phrase")
-                    if read and not read[0].noun.startswith("\0"):
+                    if read and not any(p.noun.startswith("\0") for p in within(read[0])):
                         found.append(read[0])
                         length = end - at
                         break
