@@ -29,6 +29,13 @@ ENCODINGS = [
     "64FC1",
     "8UC3",
     "yuv422",
+    "yuyv",
+    "nv12",
+    "nv21",
+    "rgb16",
+    "bgra16",
+    "bayer_rggb8",
+    "bayer_gbrg16",
     "",
     "é\0x",
 ]
@@ -124,12 +131,16 @@ def _cut(data: bytes, chance: random.Random) -> bytes:
 
 
 def _compressed_color(chance: random.Random) -> CompressedImage:
-    _, data = cv2.imencode(chance.choice([".jpg", ".png"]), np.zeros((12, 16, 3), np.uint8))
-    return CompressedImage(format=chance.choice(["jpeg", "png", ""]), data=_cut(data.tobytes(), chance))
+    shape, kind = chance.choice([((12, 16, 3), np.uint8), ((12, 16), np.uint8), ((12, 16, 3), np.uint16)])
+    _, data = cv2.imencode(chance.choice([".jpg", ".png"]), np.full(shape, 200, kind))
+    forms = ["jpeg", "png", "", "rgb8; jpeg compressed rgb8", "bayer_rggb8; png compressed ", "16UC1; png compressed "]
+    return CompressedImage(format=chance.choice(forms), data=_cut(data.tobytes(), chance))
 
 
 def _compressed_depth(chance: random.Random) -> CompressedImage:
     _, data = cv2.imencode(".png", np.full((12, 16), 1500, np.uint16))
+    rvl = struct.pack("<II", 16, 12) + chance.randbytes(chance.choice([0, 8, 200, 2000]))
+    body = chance.choice([data.tobytes(), rvl])
     header = struct.pack("<iff", 0, chance.choice(FLOATS[:3]), chance.choice(FLOATS[:3]))
-    form = chance.choice(["16UC1; compressedDepth png", "32FC1; compressedDepth png", "16UC1; compressedDepth rvl", ""])
-    return CompressedImage(format=form, data=_cut(header + data.tobytes(), chance))
+    forms = ["16UC1; compressedDepth png", "32FC1; compressedDepth png", "16UC1; compressedDepth rvl", "16UC1; png", ""]
+    return CompressedImage(format=chance.choice(forms), data=_cut(header + body, chance))

@@ -36,7 +36,7 @@ from n3d_ros.demo.node_process import NodeProcess
 from n3d_ros.errors import status_of
 from test.damage import damaged, good_messages, transform
 
-EXPLAINED = {Result.OK, Result.NO_IMAGE, Result.STALE_IMAGE, Result.BAD_DEPTH, Result.BAD_CAMERA}
+EXPLAINED = {Result.OK, Result.NO_IMAGE, Result.STALE_IMAGE, Result.BAD_DEPTH, Result.BAD_CAMERA, Result.NO_TRANSFORM}
 TELL_EVERY_S = 10.0
 ANSWER_S = 60.0  # a node that does not answer for this long hangs
 

@@ -59,12 +59,12 @@ def color_array(message: Any) -> NDArray[np.uint8]:
         pixels = _pixels(message, kind, channels, ImageError)
         return rgb_of(pixels.astype(pixels.dtype.newbyteorder("="), copy=False), what, order)
     if encoding in _YUV:
-        return _converted(_pixels(message, "u1", 2, ImageError), _YUV[encoding])
+        return _converted(_pixels(message, "u1", 2, ImageError), _YUV[encoding], what)
     if encoding in ("nv12", "nv21"):
         code = cv2.COLOR_YUV2RGB_NV12 if encoding == "nv12" else cv2.COLOR_YUV2RGB_NV21
         if message.height % 2 or message.width % 2:
             raise ImageError(f"{what} {message.width}x{message.height}: both sides must be even")
-        return _converted(_pixels(message, "u1", 1, ImageError, rows=1.5), code)
+        return _converted(_pixels(message, "u1", 1, ImageError, rows=1.5), code, what)
     if encoding.rstrip("0123456789") in _BAYER:
         kind = "u2" if encoding.endswith("16") else "u1"
         pixels = _pixels(message, kind, 1, ImageError)[:, :, 0]
@@ -140,8 +140,12 @@ def _demosaiced(mosaic: NDArray[Any], encoding: str) -> NDArray[np.uint8]:
     return rgb_of(_converted(mosaic, _BAYER[encoding.rstrip("0123456789")]), f"{encoding} image", "rgb")
 
 
-def _converted(pixels: NDArray[Any], code: int) -> NDArray[Any]:
-    return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), code))
+def _converted(pixels: NDArray[Any], code: int, what: str = "image") -> NDArray[Any]:
+    try:
+        return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), code))
+    except cv2.error as error:  # a size that its encoding cannot have
+        size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+        raise ImageError(f"{what} of {size}: OpenCV cannot convert it ({error.err})") from error
 
 
 def decode_color(data: bytes, form: str) -> NDArray[np.uint8]:
