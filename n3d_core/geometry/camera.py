@@ -57,7 +57,7 @@ class Camera:
         if m.size != 9:
             raise CameraError(f"the intrinsic matrix has {m.size} values: 9 (3x3, row-major) are wanted")
         m = m.reshape(3, 3)
-        if m[1, 0] or m[2, 0] or m[2, 1] or not np.isclose(m[2, 2], 1):
+        if np.isfinite(m).all() and (m[1, 0] or m[2, 0] or m[2, 1] or not np.isclose(m[2, 2], 1)):
             turned = " (it looks column-major: transpose it)" if m[2, 0] and not m[0, 2] else ""
             raise CameraError(
                 f"the intrinsic matrix is {np.round(m, 3).tolist()}{turned}: [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], "

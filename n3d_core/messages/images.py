@@ -36,7 +36,9 @@ _BAYER = {  # OpenCV names a mosaic by its second row and column
 }
 _DEPTH = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
 _CONFIG = struct.Struct("<iff")  # compressed_depth_image_transport's ConfigHeader: format, depthParam[2]
-_READABLE = ", ".join([*_COLOR, *_YUV, "nv12, nv21", *(f"{name}8" for name in _BAYER)])
+_READABLE = ", ".join(
+    [*(name for name in _COLOR if name != "mono16"), *_YUV, "nv12, nv21", *(f"{name}8" for name in _BAYER)]
+)
 
 
 def is_compressed(message: Any) -> bool:

@@ -82,7 +82,10 @@ def _mismatches(topics: RgbdTopics, arrivals: dict[NewestTopic, list[Any]], tole
     color, depth, info = (arrivals[topic][-1].message for topic in topics.required)
     found = []
     gap = min(abs(c.stamp_ns - d.stamp_ns) for c in arrivals[topics.color] for d in arrivals[topics.depth]) / 1e9
-    if gap > tolerance_s:
+    is_lossy = any(topic.statistics.received_share() < LOSS_SHARE for topic in (topics.color, topics.depth))
+    if gap > tolerance_s and (dead := topics.dead_stream()):
+        found.append(dead)
+    elif gap > tolerance_s and not is_lossy:
         found.append(
             f"colour and depth do not pair: nearest stamps are {gap:.3f} s apart, pairing_tolerance is {tolerance_s} s"
         )

@@ -133,15 +133,19 @@ class RgbdTopics:
         return pair
 
     def _refuse_dead(self, color: list[Arrival], depth: list[Arrival]) -> None:
-        """Of two streams that do not pair: if one has stopped, that is why."""
-        ages = {topic: topic.age_s for topic, came in ((self.color, color), (self.depth, depth)) if came}
-        dead = [topic for topic, age in ages.items() if age > max(SILENT_S, 2 * min(ages.values()))]
-        if dead and len(ages) == 2:
-            alive = self.depth if dead[0] is self.color else self.color
-            raise NoImageError(
-                f"{dead[0].name} has stopped: nothing has come on it for {ages[dead[0]]:.1f} s ({dead[0].publishers} "
-                f"publisher(s)), while {alive.name} goes on; restart that stream of the camera"
-            )
+        if color and depth and (reason := self.dead_stream()):
+            raise NoImageError(reason)
+
+    def dead_stream(self) -> str:
+        """Which of the two image streams has stopped while the other goes on; empty if neither has."""
+        ages = {topic: topic.age_s for topic in (self.color, self.depth)}
+        dead, alive = sorted(ages, key=lambda topic: -ages[topic])
+        if ages[dead] <= max(SILENT_S, 2 * ages[alive]) or ages[alive] < 0:
+            return ""
+        return (
+            f"{dead.name} has stopped: nothing has come on it for {ages[dead]:.1f} s ({dead.publishers} publisher(s)), "
+            f"while {alive.name} goes on; restart that stream of the camera"
+        )
 
     def close(self) -> None:
         """Ends the subscriptions for good."""
