@@ -16,12 +16,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from n3d_core.atomic_write import atomic_write
-from n3d_core.errors import ConfigError, N3DError
+from n3d_core.errors import ConfigError
+from training.entry.command import described, run_command
 from training.evaluate import report_of
 from training.evaluation.headline import headline, markdown
 from training.evaluation.running import run_suite
@@ -160,9 +162,23 @@ def _write(path: Path, data: dict[str, Any]) -> None:
         part.write_text(json.dumps(data) + "\n")
 
 
-def main() -> int:
+def ablate(args: argparse.Namespace) -> dict[str, Any]:
+    """Trains and measures the variants that are asked for, and prints their table.
+
+    Raises:
+        ConfigError: if one of them is unknown, or cannot be trained.
+    """
+    names = args.only.split(",")
+    if unknown := [n for n in names if n not in VARIANTS]:
+        raise ConfigError(f"--only: unknown variants {unknown}; known are {', '.join(VARIANTS)}")
+    rows = {name: run_variant(name, args) for name in names}
+    print(markdown("variant", {VARIANTS[name].about: row for name, row in rows.items()}))
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = described(__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("set", nargs="*", help="key=value for every variant")
     parser.add_argument("--steps", type=int, default=1500)
@@ -171,19 +187,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("out/ablations"))
     parser.add_argument("--processes", type=int, default=1, help="of each training; more than one under torchrun")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of the measurement")
-    args = parser.parse_intermixed_args()
-    names = args.only.split(",")
-    unknown = [n for n in names if n not in VARIANTS]
-    if unknown:
-        parser.error(f"unknown variants {unknown}: known are {', '.join(VARIANTS)}")
-    try:
-        rows = {name: run_variant(name, args) for name in names}
-    except (N3DError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(markdown("variant", {VARIANTS[name].about: row for name, row in rows.items()}))
-    print(json.dumps(rows))
-    return 0
+    return run_command(ablate, parser, arguments)
 
 
 if __name__ == "__main__":

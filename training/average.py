@@ -8,12 +8,13 @@ moved at random goes.
 from __future__ import annotations
 
 import argparse
-import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from n3d_core.errors import CheckpointError, N3DError
+from n3d_core.errors import CheckpointError
 from n3d_core.network.checkpoint import load_network
+from training.entry.command import described, run_command
 from training.learn.checkpoints import Piece, export
 
 
@@ -38,21 +39,19 @@ def average(before: Path, after: Path, output: Path, share: float) -> None:
     export(output, first.config, pieces, before, step=0)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = described(__doc__)
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--share", type=float, default=0.5, help="of the second (0.5)")
-    args = parser.parse_args()
-    try:
-        average(args.before, args.after, args.output, args.share)
-    except (N3DError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(json.dumps({"output": str(args.output), "share": args.share}))
-    return 0
+    return run_command(_average, parser, arguments)
+
+
+def _average(args: argparse.Namespace) -> dict[str, Any]:
+    average(args.before, args.after, args.output, args.share)
+    return {"output": str(args.output), "share": args.share}
 
 
 if __name__ == "__main__":

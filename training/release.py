@@ -6,16 +6,15 @@ vocabulary and calibration come along. The model card is written by hand.
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from n3d_core.decoding.calibration import CALIBRATION
-from n3d_core.errors import CheckpointError, N3DError
+from n3d_core.errors import CheckpointError
 from n3d_core.network.checkpoint import WEIGHTS, load_network, save_checkpoint
+from training.entry.command import described, run_command
 from training.learn.checkpoints import COMPANIONS, bring_along
 
 
@@ -39,18 +38,12 @@ def release(source: Path, target: Path) -> dict[str, float]:
     return {"megabytes": (target / WEIGHTS).stat().st_size / 1e6, "largest_rounding": worst}
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = described(__doc__)
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
-    args = parser.parse_args()
-    try:
-        print(json.dumps(release(args.source, args.target)))
-    except (N3DError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_command(lambda args: release(args.source, args.target), parser, arguments)
 
 
 if __name__ == "__main__":

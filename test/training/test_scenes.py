@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -223,3 +224,20 @@ def test_without_any_opengl_library_the_error_names_the_packages(monkeypatch: py
     monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r"libegl1 libegl-mesa0 libgl1-mesa-dri.*libosmesa6"):
         choose_backend.__wrapped__()
+
+
+def test_a_cache_says_first_what_it_takes_and_is_refused_where_it_does_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--seeds", "0:200000", "--size", "640x480", "--output", str(tmp_path / "cache")]
+    free = shutil.disk_usage(tmp_path)._replace(free=int(50e9))
+    monkeypatch.setattr("training.scenes.cache.shutil.disk_usage", lambda _: free)
+    assert cache_main([*asked, "--yes"]) == 2
+    said = capsys.readouterr().err
+    assert "400000 frames of 640x480 take about 737.3 GB" in said
+    assert "has 50.0 GB free: ask for fewer --seeds" in said
+    free = free._replace(free=int(900e9))
+    assert cache_main(asked) == 2
+    assert "take about 737.3 GB, and" in (said := capsys.readouterr().err)
+    assert "900.0 GB free: add --yes to write them" in said
+    assert not (tmp_path / "cache").exists()

@@ -52,8 +52,9 @@ class Progress:
         with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
         if self._board is not None:
-            for key, value in row.items():
-                self._board.add_scalar(key, value, row["step"])
+            for key in row.keys() - {"step"}:
+                self._board.add_scalar(key, row[key], row["step"])
+            self._board.flush()
 
 
 def _board(folder: Path) -> Any:

@@ -5,7 +5,6 @@ Every truth file of the folder gets new groundings and questions; its objects st
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections import Counter
@@ -13,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from n3d_core.atomic_write import atomic_write
-from n3d_core.errors import N3DError
 from n3d_core.geometry.frame_folder import FrameFolder
+from training.entry.command import described, run_command
 from training.questions.fill import fill
 from training.questions.language_model import LanguageModel, add_options, chosen
 from training.questions.rephrase import rephrase
@@ -23,20 +22,13 @@ from training.questions.samples import SpatialSample
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fills a folder's truth files and prints, last, what was asked as one JSON line."""
-    parser = argparse.ArgumentParser(prog="python -m training.questions", description=__doc__)
+    parser = described(__doc__, prog="python -m training.questions")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0, help="other seeds ask other things")
     parser.add_argument("--groundings", type=int, default=4, help="queries a frame at most")
     parser.add_argument("--questions", type=int, default=4, help="spatial questions a frame at most")
     add_options(parser, "--rephrase", "language model that rewords the spatial questions")
-    options = parser.parse_args(arguments)
-    try:
-        counts = ask(options.folder, options.seed, options.groundings, options.questions, chosen(options))
-        print(json.dumps(counts))
-    except N3DError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_command(lambda a: ask(a.folder, a.seed, a.groundings, a.questions, chosen(a)), parser, arguments)
 
 
 def ask(

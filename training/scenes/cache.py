@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from n3d_core.atomic_write import atomic_write
 from n3d_core.errors import ConfigError, N3DError
 from n3d_core.geometry import Camera
+from training.entry.command import described, run_command
 from training.scenes.catalogue import CLASSES
 from training.scenes.colors import COLORS
 from training.scenes.scene import Scene, render_views
@@ -34,6 +36,8 @@ from training.scenes.seeds import TRAIN_SEEDS, VALIDATION_SEEDS, check_seeds, pa
 from training.scenes.vocabulary import Vocabulary
 
 SHARD_FRAMES = 256
+_PIXEL_BYTES = 6  # colour, depth and instance
+_LARGE = 20e9  # bytes that are not written without a yes
 _FORMAT = 1
 
 
@@ -272,11 +276,67 @@ def parse_size(text: str) -> tuple[int, int]:
         raise ConfigError(f"size {text!r}: WIDTHxHEIGHT is wanted, for example 256x192") from None
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; see the module's docstring."""
+def check_space(folder: Path, frames: int, config: SceneConfig, agreed: bool) -> str:
+    """What a cache takes, in a sentence.
+
+    Args:
+        frames: that are not there yet.
+        agreed: whether the user said yes to a large one.
+
+    Raises:
+        CacheError: if it does not fit the disk, or is large and nobody said yes.
+    """
+    there = next(p for p in (folder.resolve(), *folder.resolve().parents) if p.exists())
+    needed, free = frames * config.width * config.height * _PIXEL_BYTES, shutil.disk_usage(there).free
+    about = (
+        f"{frames} frames of {config.width}x{config.height} take about {needed / 1e9:.1f} GB, and {there} has "
+        f"{free / 1e9:.1f} GB free"
+    )
+    if needed > free:
+        raise CacheError(f"{about}: ask for fewer --seeds, --views 1 or a smaller --size, or write to another disk")
+    if needed > _LARGE and not agreed:
+        raise CacheError(f"{about}: add --yes to write them")
+    return about
+
+
+def _frames_there(folder: Path, seeds: range) -> int:
+    """Frames of the seeds in whole shards."""
+    names = (path.stem.split("-")[1:] for path in folder.glob("shard-*-*.json"))
+    found = (json.loads((folder / f"shard-{a}-{b}.json").read_text()) for a, b in names if int(a) in seeds)
+    return sum(int(about.get("frames", 0)) for about in found)
+
+
+def render_cache(args: argparse.Namespace) -> dict[str, Any]:
+    """Renders what the command line says."""
     from tqdm import tqdm
 
-    parser = argparse.ArgumentParser(prog="python -m training.scenes.cache", description="Renders a training cache.")
+    seeds, (width, height) = parse_seeds(args.seeds), parse_size(args.size)
+    validation = seeds.start in VALIDATION_SEEDS
+    check_seeds(seeds, VALIDATION_SEEDS if validation else TRAIN_SEEDS, "a training cache")
+    if args.views < 1 or args.workers < 1:
+        raise ConfigError(f"--views {args.views} --workers {args.workers}: at least 1 is wanted")
+    taught = Vocabulary.of_model(args.model) if args.model else Vocabulary()
+    config = SceneConfig(
+        width=width,
+        height=height,
+        fov=parse_span(args.fov, float),
+        objects=parse_span(args.objects, int),
+        distance=parse_span(args.distance, float),
+        clutter_share=args.clutter,
+        household_share=args.household,
+    ).made_of(taught)
+    frames = len(seeds) * args.views
+    print(check_space(args.output, frames - _frames_there(args.output, seeds), config, args.yes), file=sys.stderr)
+    start = time.monotonic()
+    with tqdm(total=frames, unit="frame", file=sys.stderr) as bar:
+        rendered = write_cache(args.output, seeds, args.views, config, args.workers, lambda n: bar.update(n) and None)
+    rate = round(rendered / (time.monotonic() - start), 1)
+    return {"frames": frames, "rendered": rendered, "frames_per_second": rate, "output": str(args.output)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; see the module's docstring."""
+    parser = described("Renders a training cache.", prog="python -m training.scenes.cache")
     parser.add_argument("--seeds", default="0:12000", help="FIRST:STOP, training or validation seeds")
     parser.add_argument("--views", type=int, default=2, help="camera views of each scene")
     parser.add_argument("--size", default="256x192")
@@ -288,44 +348,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--household", type=float, default=0.0, help="share of objects that are household meshes")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=1)
-    args = parser.parse_args(arguments)
-    try:
-        seeds, (width, height) = parse_seeds(args.seeds), parse_size(args.size)
-        validation = seeds.start in VALIDATION_SEEDS
-        check_seeds(seeds, VALIDATION_SEEDS if validation else TRAIN_SEEDS, "a training cache")
-        if args.views < 1 or args.workers < 1:
-            raise ConfigError(f"--views {args.views} --workers {args.workers}: at least 1 is wanted")
-        taught = Vocabulary.of_model(args.model) if args.model else Vocabulary()
-        config = SceneConfig(
-            width=width,
-            height=height,
-            fov=parse_span(args.fov, float),
-            objects=parse_span(args.objects, int),
-            distance=parse_span(args.distance, float),
-            clutter_share=args.clutter,
-            household_share=args.household,
-        ).made_of(taught)
-        start = time.monotonic()
-        with tqdm(total=len(seeds) * args.views, unit="frame", file=sys.stderr) as bar:
-            rendered = write_cache(
-                args.output, seeds, args.views, config, args.workers, lambda n: bar.update(n) and None
-            )
-    except N3DError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    seconds = time.monotonic() - start
-    frames = len(seeds) * args.views
-    print(
-        json.dumps(
-            {
-                "frames": frames,
-                "rendered": rendered,
-                "frames_per_second": round(rendered / seconds, 1),
-                "output": str(args.output),
-            }
-        )
-    )
-    return 0
+    parser.add_argument("--yes", action="store_true", help=f"write more than {_LARGE / 1e9:.0f} GB")
+    return run_command(render_cache, parser, arguments, failure=2)
 
 
 if __name__ == "__main__":
