@@ -25,7 +25,7 @@ from training.data.sequences import from_cache
 from training.data.stream import Numbers, SceneSamples
 from training.learn.config import TrainConfig
 from training.learn.errors import TrainingError
-from training.learn.model import TrainingModel
+from training.learn.model import TrainingModel, collate
 from training.learn.muon import Float32Muon
 from training.learn.parallel import Processes
 from training.train import Trainer
@@ -95,9 +95,10 @@ def run_two_processes(folder: Path, overrides: list[str], make_config: MakeConfi
 @pytest.mark.parametrize("optimiser", ["adamw", "muon"])
 def test_two_processes_train_as_one_that_accumulates(make_config: MakeConfig, tmp_path: Path, optimiser: str) -> None:
     name = f"optim.name={optimiser}"
-    one = make_config("steps=3", "batch=1", "accumulate=2", name, f"output={tmp_path / 'one'}")
+    one = make_config("steps=3", "batch=1", "accumulate=4", name, f"output={tmp_path / 'one'}")
     Trainer(one, CPU).run()
-    two = run_two_processes(tmp_path, ["steps=3", "batch=1", name, f"output={tmp_path / 'two'}"], make_config)
+    overrides = ["steps=3", "batch=1", "accumulate=2", name, f"output={tmp_path / 'two'}"]
+    two = run_two_processes(tmp_path, overrides, make_config)
     assert losses(two) == pytest.approx(losses(one), rel=2e-4)
     state, other = (load_file(Path(c.output) / "resume.safetensors") for c in (one, two))
     assert state.keys() == other.keys()
@@ -106,9 +107,10 @@ def test_two_processes_train_as_one_that_accumulates(make_config: MakeConfig, tm
 
 
 def test_whole_copies_in_two_processes_train_as_one_that_accumulates(make_config: MakeConfig, tmp_path: Path) -> None:
-    one = make_config("steps=3", "batch=1", "accumulate=2", f"output={tmp_path / 'one'}")
+    one = make_config("steps=3", "batch=1", "accumulate=4", f"output={tmp_path / 'one'}")
     Trainer(one, CPU).run()
-    two = run_two_processes(tmp_path, ["steps=3", "batch=1", "sharding=ddp", f"output={tmp_path / 'two'}"], make_config)
+    overrides = ["steps=3", "batch=1", "accumulate=2", "sharding=ddp", f"output={tmp_path / 'two'}"]
+    two = run_two_processes(tmp_path, overrides, make_config)
     assert losses(two) == pytest.approx(losses(one), rel=2e-4)
 
 
@@ -147,6 +149,10 @@ def test_a_two_process_state_is_taken_up_by_one_process(make_config: MakeConfig,
     assert ran.returncode == 0, ran.stderr[-2000:]
     trainer = Trainer(config, CPU)
     assert trainer.step == 2
+    following = next(trainer._batches()).ids
+    expected = collate([trainer.samples[4], trainer.samples[5]], trainer.model_config, 0).ids
+    assert following.shape[0] == 2
+    assert torch.equal(following[expected > 0], expected[expected > 0])
     trainer.run()
     assert sorted(losses(config)) == [1, 2, 3]
 
