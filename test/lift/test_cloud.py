@@ -46,7 +46,7 @@ def test_voxels_are_those_of_a_dictionary_of_cells() -> None:
 
 
 def test_statistical_inliers_are_open3ds_for_each_object() -> None:
-    from training.lift.open3d_baseline import load_open3d
+    from bench.open3d_baseline import load_open3d
 
     o3d = load_open3d()
     if o3d is None:

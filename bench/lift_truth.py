@@ -1,4 +1,4 @@
-"""How near lifted boxes come to the truth: `python -m training.lift.truth [--scenes N]` prints a table by shape.
+"""How near lifted boxes come to the truth: `python -m bench.lift_truth [--scenes N]` prints a table by shape.
 
 Two truths: the box of the surface that is seen (from exact depth), and the box of the whole object. Measured with true
 masks and exact depth, with a sensor's noise, without completion, and with 2D boxes instead of masks. The objects are
@@ -170,7 +170,7 @@ def table(result: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; the last line is JSON."""
-    parser = argparse.ArgumentParser(prog="python -m training.lift.truth", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m bench.lift_truth", description=__doc__.split("\n")[0])
     parser.add_argument("--scenes", type=int, default=40, help="scenes of primitives")
     parser.add_argument("--household", type=int, default=0, help="scenes of training.scenes instead")
     parser.add_argument("--seed", type=int, default=0, help="first seed")
