@@ -44,7 +44,8 @@ def model_config(folder: Path, pe_order: str) -> N3DConfig:
     if pe_order == "auto":
         data = json.loads((folder / "config.json").read_text())
         released = any(str(name).endswith(_RELEASED) for name in data.get("architectures") or ())
-        pe_order = config.pe_order if "n3d" in data or released else "aligned"
+        ours = "pe_order" in (data.get("n3d") or {})
+        pe_order = config.pe_order if ours or released else "aligned"
     return replace(config, pe_order=pe_order)
 
 
