@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n3d_core.language.box_grammar import BoxVocabulary, Kind
-from n3d_core.reasoning.old.sentences import DIGIT
+from n3d_core.reasoning.replies import DIGIT
 
 THINK, END_THINK = "<think>", "</think>"
 LEADS = ("", " ", "\n", "\n\n")  # what may stand between a thought and its answer

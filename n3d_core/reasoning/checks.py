@@ -334,7 +334,7 @@ class _Checker:
     def _count(self) -> str:
         if self.facts.question.type not in ("count", "exists"):
             return ""
-        asked, kind = self.facts.counted_words, normal(self.claim.names[0])
+        asked, kind = self.facts.counted_words, normal(self.claim.names[0]).replace(" the ", " ")
         if not {kind, *singulars(kind)} & asked:
             return f"the question counts {max(asked, key=len)}, not {kind}"
         found = len(self.facts.outcome.found)

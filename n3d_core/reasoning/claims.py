@@ -237,8 +237,8 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("away", rf"{{a}} is {_LENS} away(?: (?:around|at) the (?P<hour>\d+) o'?clock(?: direction)?)?"),
     ("direction", r"{b} is (?:around|at|in|towards?) (?:the )?(?P<hour>\d+(?:\.0)?) ?o'?clock(?: direction| "
     r"position)? (?:of|from|relative to) {a}"),
-    ("count", r"there (?:is|are) (?:only |exactly )?(?P<count>\w+) (?P<kind>[^,.;:]+?)(?: in (?:the|this) (?:scene"
-    r"|image|picture))?"),
+    ("count", r"there (?:is|are) (?:only |exactly )?(?P<count>\w+) (?P<kind>[^,.;:]+?)"
+    r"(?: in view| in (?:the|this) (?:scene|image|picture))?"),
     ("count", r"the number of (?P<kind>[^,.;:]+?) is (?P<count>\w+)"),
     ("extreme", rf"{{a}} {_BE} (?P<not>not )?the (?P<sup>{any_of(SUPERLATIVE_ADJECTIVES)}"
     rf"|{any_of(ATTRIBUTE_PHRASES)}){_END}"),
@@ -323,8 +323,9 @@ def _claim(kind: str, match: re.Match[str], names: dict[str, str], opposite: boo
         predicate = predicate_of(groups["sup"], ATTRIBUTE_PHRASES) or ""
     elif kind in ("closer", "closest"):
         predicate = "closer" if groups["near"] else "farther"
-        if kind == "closest" and re.fullmatch(CAMERA, called[1], re.IGNORECASE):
-            kind, called, predicate = "extreme", called[:1], "front" if groups["near"] else "behind"
+        if re.fullmatch(CAMERA, called[1], re.IGNORECASE):
+            predicate = "front" if groups["near"] else "behind"
+            kind, called = ("extreme", called[:1]) if kind == "closest" else ("relation", called[::2])
     elif kind in ("size", "distance"):
         word = (groups.get("dist") or "").strip().removesuffix("ly")
         gap = "gap" if groups.get("gap") else f"{word}_distance" if word else "distance"

@@ -76,7 +76,7 @@ class Facts:
     def counted_words(self) -> set[str]:
         """What a count may call what it counts."""
         phrase = sought(self.question)
-        words = {normal(kind_words(phrase, several)) for several in (False, True)}
+        words = {normal(kind_words(phrase, several)).replace(" the ", " ") for several in (False, True)}
         bare = normal(phrase.label)
         anything = {"thing", "item", "box"} if phrase.is_anything else set() if self.outcome.found else {"box"}
         return words | {bare, *singulars(bare)} | anything

@@ -315,8 +315,7 @@ def _types(mark: str, name: str, literals: Collection[str]) -> set[str] | None:
     if word in literals:
         types.add(word)
     if name:
-        plain = " " not in word and not word[0].isdigit()  # `4_chair` is a name and nothing else
-        return types | {"NAME"} | ({"WORD"} if plain else set())
+        return types | {"NAME"}
     if mark[0].isdigit() and re.fullmatch(r"\d+(?:[.,]\d+)?", mark):
         return types | {"NUMBER"}
     if mark in ("'s", "'"):

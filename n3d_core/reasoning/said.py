@@ -155,7 +155,7 @@ def _degrees(text: str) -> Amount | None:
     if not found:
         return None
     turned = parse_number(found[1]) * (-1.0 if side and side[1].lower() == "right" else 1.0)
-    return Amount(turned % 360.0, 0.5 * 10.0 ** -max(decimals_of(found[1]), 1))
+    return Amount(turned % 360.0, 0.5 * 10.0 ** -decimals_of(found[1]))
 
 
 def _whereabouts(text: str) -> Whereabouts | None:

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from n3d_core.reasoning.old.question import Question
-from n3d_core.reasoning.old.reading import read_question
+from n3d_core.reasoning.parse import read_question
+from n3d_core.reasoning.question import NotUnderstood, Question
 from n3d_core.reasoning.relations import PREDICATES
 from training.questions import wordings as words
 
@@ -15,10 +15,16 @@ AB, ABC = ("red mug", "blue can"), ("red mug", "blue can", "green box")
 
 def reads(text: str, kind: str, **wanted: object) -> None:
     question = read_question(text)
-    assert question is not None, text
+    assert isinstance(question, Question), (text, question)
     assert question.type == kind, text
     for name, value in wanted.items():
-        assert getattr(question, name) == value, (text, question)
+        assert _plain(question)[name] == value, (text, question)
+
+
+def _plain(question: Question) -> dict[str, object]:
+    """A question with the labels of its phrases in their place."""
+    labels = {"names": tuple(p.label for p in question.objects), "among": question.among and question.among.label}
+    return vars(question) | labels
 
 
 @pytest.mark.parametrize("predicate", words.SUPERLATIVE_WORDS)
@@ -97,7 +103,7 @@ def test_direction_and_count_wordings_are_read_back():
     for wording in words.DIRECTION:
         reads(wording.format(a=A, b=B), "direction", names=AB)
     for wording in words.COUNT:
-        reads(wording.format(ks="mugs"), "count", among="mugs")
+        reads(wording.format(ks="mugs"), "count", among="mug")
 
 
 def test_every_family_has_at_least_eight_wordings():
@@ -119,41 +125,56 @@ def test_every_family_has_at_least_eight_wordings():
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "kind", "form", "names", "rest"),
     [
         (
             "<image>Is person positioned behind orange/tangerine as seen from the side opposite the photographer?",
-            Question("front_behind", "yes_no", ("person", "orange/tangerine"), "behind", opposite=True),
+            "front_behind",
+            "yes_no",
+            ("person", "orange/tangerine"),
+            {"opposite": True, "predicate": "behind"},
         ),
         (
             "If you are at 4_hotair ballon, where will you find 2_hotair ballon?",
-            Question("direction", "number", ("4_hotair ballon", "2_hotair ballon")),
+            "direction",
+            "number",
+            ("4_hotair ballon", "2_hotair ballon"),
+            {},
         ),
-        ("What is the height of person?", Question("height", "number", ("person",))),
+        ("What is the height of person?", "height", "number", ("person",), {}),
         (
             "Does A have a greater height compared to B?",
-            Question("tall_short", "yes_no", ("A", "B"), "taller"),
+            "tall_short",
+            "yes_no",
+            ("a", "b"),
+            {"predicate": "taller"},
         ),
-        ("Can you tell me how many inches wide is the cup?", Question("width", "number", ("cup",), unit="in")),
+        ("Can you tell me how many inches wide is the cup?", "width", "number", ("cup",), {"unit": "in"}),
         (
             "Which object is closer to the camera taking this photo, the chair (highlighted by a red box) or the lamp "
             "(highlighted by a blue box)?",
-            Question("front_behind", "choice", ("chair", "lamp"), "front"),
+            "front_behind",
+            "choice",
+            ("chair", "lamp"),
+            {"predicate": "front"},
         ),
         (
             "Estimate the real-world distances between objects in this image. Which object is closer to the chair "
             "(highlighted by a red box), the table (highlighted by a blue box) or the lamp (highlighted by a green "
             "box)?",
-            Question("relative_distance", "choice", ("chair", "table", "lamp"), "closer"),
+            "relative_distance",
+            "choice",
+            ("chair", "table", "lamp"),
+            {"predicate": "closer"},
         ),
-        ("Who is positioned more to the left, A or B?", Question("left_right", "choice", ("A", "B"), "left")),
-        ("How far is it from A to B?", Question("distance", "number", ("A", "B"))),
-        ("How many of the mugs can you see?", Question("count", "number", among="mugs")),
-        ("How far is the mug?", Question("distance", "number", ("mug", "camera"))),
+        ("Who is positioned more to the left, A or B?", "left_right", "choice", ("a", "b"), {"predicate": "left"}),
+        ("How far is it from A to B?", "distance", "number", ("a", "b"), {}),
+        ("How many of the mugs can you see?", "count", "number", (), {"among": "mug"}),
+        ("How far is the mug?", "distance", "number", ("mug", "camera"), {}),
     ],
 )
-def test_wordings_of_published_benchmarks_are_read(text, wanted):
-    assert read_question(text) == wanted
+def test_wordings_of_published_benchmarks_are_read(text, kind, form, names, rest):
+    reads(text, kind, form=form, names=names, **rest)
 
 
 @pytest.mark.parametrize(
@@ -165,8 +186,6 @@ def test_wordings_of_published_benchmarks_are_read(text, wanted):
         "Wie weit ist die Tasse von der Dose entfernt?",
         "¿A qué distancia está la taza?",
         "Is A as tall as B?",
-        "How many mugs are to the left of the can?",
-        "Count the mugs on the table.",
         "Which is taller?",
         "",
         "?",
@@ -175,17 +194,17 @@ def test_wordings_of_published_benchmarks_are_read(text, wanted):
     ],
 )
 def test_what_is_no_spatial_question_is_not_guessed(text):
-    assert read_question(text) is None
+    assert isinstance(read_question(text), NotUnderstood)
 
 
 def test_known_names_are_recognised_whole_whatever_words_they_hold():
     names = ["salt and pepper shaker", "left shoe", "can"]
-    reads_all = read_question("Is the left shoe closer to the salt and pepper shaker or the can?", names)
-    assert reads_all is not None
-    assert reads_all.names == ("left shoe", "salt and pepper shaker", "can")
+    question = read_question("Is the left shoe closer to the salt and pepper shaker or the can?", names)
+    assert isinstance(question, Question)
+    assert [p.noun for p in question.objects] == ["left shoe", "salt and pepper shaker", "can"]
     question = read_question("Can you tell me the width of the can?", ["can"])
-    assert question is not None
-    assert question.names == ("can",)
+    assert isinstance(question, Question)
+    assert [p.noun for p in question.objects] == ["can"]
 
 
 def test_odd_questions_cost_little():

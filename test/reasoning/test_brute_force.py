@@ -1,0 +1,142 @@
+"""The typed values of random scenes equal what a few lines of NumPy make of the numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from n3d_core.geometry.boxes import Box3D
+from n3d_core.reasoning.question import CAMERA_PHRASE, Phrase, Pick, Question, Where
+from n3d_core.reasoning.resolve import means
+from n3d_core.reasoning.solve import solve
+
+NAMES = ("red mug", "blue mug", "green mug", "red box", "blue can")
+A, B, C, D, E = (Phrase(n, n.split()[1], (n.split()[0],)) for n in NAMES)
+MUGS, ANYTHING = Phrase("mugs", "mug", plural=True), Phrase("object", "object", plural=True)
+near = st.floats(-2, 2, allow_nan=False)
+size = st.floats(0.02, 1, allow_nan=False)
+scenes = st.lists(
+    st.tuples(near, near, st.floats(0.3, 4, allow_nan=False), size, size, size), min_size=5, max_size=5
+).map(np.array)
+
+
+def boxes_of(numbers):
+    return [Box3D(n, tuple(r[:3].tolist()), tuple(r[3:].tolist())) for n, r in zip(NAMES, numbers, strict=True)]
+
+
+def value(question, numbers):
+    return solve(question, boxes_of(numbers)).value
+
+
+AXIS = {"left": (0, -1), "right": (0, 1), "above": (1, -1), "below": (1, 1), "front": (2, -1), "behind": (2, 1),
+        "wider": (3, 1), "thinner": (3, -1), "taller": (4, 1), "shorter": (4, -1), "longer": (5, 1),
+        "less_long": (5, -1)}  # fmt: skip
+TYPE = {"left": "left_right", "right": "left_right", "above": "above_below", "below": "above_below",
+        "front": "front_behind", "behind": "front_behind", "wider": "wide_thin", "thinner": "wide_thin",
+        "taller": "tall_short", "shorter": "tall_short", "longer": "long_short", "less_long": "long_short"}  # fmt: skip
+
+
+@pytest.mark.parametrize("predicate", AXIS)
+@settings(max_examples=25, deadline=None)
+@given(numbers=scenes)
+def test_comparisons_extremes_orders_and_counts(predicate, numbers):
+    axis, sign = AXIS[predicate]
+    score = sign * numbers[:, axis]
+    assume(np.diff(np.sort(score)).min() > 1e-6)
+    kind = TYPE[predicate]
+    assert value(Question(kind, "yes_no", (A, B), predicate), numbers).truth == (score[0] > score[1])
+    assert value(Question(kind, "choice", (A, B), predicate), numbers).objects == (int(score[1] > score[0]),)
+    assert value(Question(kind, "difference", (A, B), predicate), numbers).number == pytest.approx(score[0] - score[1])
+    best = int(score.argmax())
+    assert value(Question("extreme", "choice", (), predicate, among=ANYTHING), numbers).objects == (best,)
+    assert value(Question("extreme", "yes_no", (A,), predicate, among=ANYTHING), numbers).truth == (best == 0)
+    order = tuple(np.argsort(-score).tolist())
+    assert value(Question("order", "order", (), predicate, among=ANYTHING), numbers).objects == order
+    second = Phrase("second", "object", plural=True, pick=Pick(predicate, 2))
+    assert value(Question("extreme", "choice", (), predicate, among=second), numbers).objects == (order[1],)
+    assert means(Phrase("m", "mug", pick=Pick(predicate)), boxes_of(numbers)) == [int(score[:3].argmax())]
+    if axis < 3:
+        clause = Phrase("mugs", "mug", plural=True, where=(Where(predicate, (D,)),))
+        assert value(Question("count", "number", among=clause), numbers).number == (score[:3] > score[3]).sum()
+        found = value(Question("related", "objects", (D,), predicate), numbers).objects
+        assert set(found) == set(np.flatnonzero(score > score[3]).tolist())
+        apart = np.linalg.norm(numbers[:, :3] - numbers[3, :3], axis=1)
+        assert list(found) == sorted(found, key=lambda i: apart[i])
+
+
+@settings(max_examples=60, deadline=None)
+@given(numbers=scenes)
+def test_lengths_directions_and_positions(numbers):
+    centers, sizes = numbers[:, :3], numbers[:, 3:]
+    apart = centers[1] - centers[0]
+    expected = {
+        "distance": np.linalg.norm(apart),
+        "vertical_distance": abs(apart[1]),
+        "horizontal_distance": np.hypot(apart[0], apart[2]),
+        "gap": np.linalg.norm(np.maximum(np.abs(apart) - (sizes[0] + sizes[1]) / 2, 0)),
+    }
+    for kind, length in expected.items():
+        assert value(Question(kind, "number", (A, B)), numbers).number == pytest.approx(length, abs=1e-9)
+    to_camera = value(Question("distance", "number", (A, CAMERA_PHRASE)), numbers).number
+    assert to_camera == pytest.approx(np.linalg.norm(centers[0]))
+    for i, kind in enumerate(("width", "height", "length")):
+        assert value(Question(kind, "number", (A,)), numbers).number == sizes[0, i]
+        limit = float(sizes[1, i])
+        longer = value(Question(kind, "yes_no", (A,), "more", limit=limit), numbers).truth
+        assert longer == (sizes[0, i] > limit)
+    assert value(Question("thickness", "number", (A,)), numbers).number == sizes[0].min()
+    litres = solve(Question("volume", "number", (A,), unit="l"), boxes_of(numbers)).plain
+    assert litres == pytest.approx(sizes[0].prod() * 1000)
+    turned = value(Question("direction", "number", (A, B)), numbers).number
+    assume(np.hypot(apart[0], apart[2]) > 1e-3)
+    assert np.exp(1j * turned) == pytest.approx(complex(apart[2], -apart[0]) / np.hypot(apart[0], apart[2]))
+    assert value(Question("position", "position", (A,)), numbers).point == tuple(centers[0].tolist())
+
+
+@settings(max_examples=60, deadline=None)
+@given(numbers=scenes)
+def test_places_nearest_objects_and_fits(numbers):
+    low, high = numbers[:, :3] - numbers[:, 3:] / 2, numbers[:, :3] + numbers[:, 3:] / 2
+    shared = np.maximum(np.minimum(high[0], high[1]) - np.maximum(low[0], low[1]), 0)
+    gap = np.linalg.norm(np.maximum(np.maximum(low[0] - high[1], low[1] - high[0]), 0))
+    ground = [0, 2]
+    floors = numbers[:2, 3:][:, ground].prod(axis=1)
+    overlap = shared[ground].prod() / floors.min()
+    volumes = numbers[:, 3:].prod(axis=1)
+    expected = {
+        "on": abs(low[1, 1] - high[0, 1]) <= 0.05 and overlap >= 0.25,
+        "under": low[0, 1] - high[1, 1] >= -0.05 and overlap >= 0.25,
+        "inside": volumes[0] < volumes[1] and shared.prod() >= 0.5 * volumes[0],
+        "next_to": gap <= max(0.1, numbers[:2, 3:][:, ground].max(axis=1).sum() / 4) and overlap <= 0.25,
+    }
+    for place, holds in expected.items():
+        assert value(Question("place", "yes_no", (A, B), place), numbers).truth == holds, place
+    away = np.linalg.norm(numbers[:, :3] - numbers[0, :3], axis=1)
+    assume(np.diff(np.sort(away)).min() > 1e-6)
+    nearest, farthest = 1 + int(away[1:].argmin()), 1 + int(away[1:].argmax())
+    for predicate, wanted in (("closer", nearest), ("farther", farthest)):
+        question = Question("relative_distance", "choice", (A,), predicate, among=ANYTHING)
+        assert value(question, numbers).objects == (wanted,)
+    beside = Phrase("m", "mug", where=(Where("nearest", (D,)),))
+    assert means(beside, boxes_of(numbers)) == [int(np.linalg.norm(numbers[:3, :3] - numbers[3, :3], axis=1).argmin())]
+    sides = np.sort(numbers[:, 3:], axis=1)
+    assert value(Question("fit", "yes_no", (A, B)), numbers).truth == bool((sides[0] < sides[1]).all())
+    assert value(Question("fit", "yes_no", (A,), "grip", limit=0.1), numbers).truth == (sides[0, 0] <= 0.1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(numbers=scenes)
+def test_thoughts_of_random_scenes_state_what_the_boxes_give(numbers):
+    for question in (
+        Question("place", "yes_no", (A, B), "next_to"),
+        Question("related", "objects", (D,), "left"),
+        Question("count", "number", among=Phrase("mugs", "mug", plural=True, where=(Where("behind", (D,)),))),
+        Question("gap", "number", (A, E)),
+        Question("direction", "number", (CAMERA_PHRASE, C), unit="deg"),
+    ):
+        solution = solve(question, boxes_of(numbers))
+        assert solution.steps
+        assert solution.text.endswith(".")
+        assert "nan" not in solution.reply

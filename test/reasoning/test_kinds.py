@@ -1,0 +1,274 @@
+"""Every kind of question in every form: read, solved, said, drafted, audited."""
+
+from __future__ import annotations
+
+import re
+from typing import get_args
+
+import pytest
+
+from n3d_core.geometry.boxes import Box3D
+from n3d_core.reasoning.audit import audit
+from n3d_core.reasoning.question import TYPES, Form, Question
+from n3d_core.reasoning.replies import DIGIT
+from n3d_core.reasoning.said import read_answer
+from n3d_core.reasoning.solve import Solution
+from test.reasoning.asking import asked
+
+MUG = Box3D("red mug", (-0.30, 0.10, 1.00), (0.08, 0.12, 0.09))
+BOX = Box3D("blue box", (0.20, 0.05, 1.30), (0.30, 0.20, 0.25))
+CAN = Box3D("green can", (0.22, -0.10, 1.30), (0.07, 0.11, 0.07))
+BALL = Box3D("yellow ball", (-0.10, 0.10, 1.12), (0.10, 0.10, 0.10))
+BOWL = Box3D("white bowl", (0.70, 0.10, 0.90), (0.35, 0.30, 0.33))
+CUP = Box3D("black mug", (0.55, 0.12, 1.90), (0.09, 0.16, 0.09))
+SCENE = [MUG, BOX, CAN, BALL, BOWL, CUP]
+
+# question, sentence for a person, kind of value, the value itself (of the kind's field)
+CASES = [
+    ("Is the red mug to the left of the blue box?", "Yes, the red mug is to the left of the blue box.", "truth", True),
+    ("Is the blue box left of the red mug?", "No, the blue box is not to the left of the red mug.", "truth", False),
+    ("Is the green can above the blue box?", "Yes, the green can is above the blue box.", "truth", True),
+    ("Which is taller, the red mug or the blue box?", "The blue box is taller than the red mug.", "objects", (1,)),
+    (
+        "Which is closer to the camera, the red mug or the blue box?",
+        "The red mug is closer to the camera than the blue box.",
+        "objects",
+        (0,),
+    ),
+    (
+        "Is the red mug wider or narrower than the blue box?",
+        "The red mug is thinner than the blue box.",
+        "truth",
+        False,
+    ),
+    (
+        "How much taller is the blue box than the red mug?",
+        "The blue box is 0.08 m taller than the red mug.",
+        "length",
+        0.08,
+    ),
+    (
+        "How much taller is the red mug than the blue box in cm?",
+        "The red mug is 8.0 cm shorter than the blue box.",
+        "length",
+        -0.08,
+    ),
+    ("Is the green can on the blue box?", "Yes, the green can is on the blue box.", "truth", True),
+    ("Is the red mug on the blue box?", "No, the red mug is not on the blue box.", "truth", False),
+    ("Is the blue box under the green can?", "Yes, the blue box is under the green can.", "truth", True),
+    ("Is the red mug inside the white bowl?", "No, the red mug is not inside the white bowl.", "truth", False),
+    ("Is the red mug next to the white bowl?", "No, the red mug is not next to the white bowl.", "truth", False),
+    (
+        "Is the yellow ball between the red mug and the blue box?",
+        "Yes, the yellow ball is between the red mug and the blue box.",
+        "truth",
+        True,
+    ),
+    (
+        "Which is closer to the red mug, the yellow ball or the blue box?",
+        "The yellow ball is closest to the red mug.",
+        "objects",
+        (3,),
+    ),
+    (
+        "Is the yellow ball closer to the red mug than to the blue box?",
+        "Yes, the yellow ball is closer to the red mug than to the blue box.",
+        "truth",
+        True,
+    ),
+    ("What is closest to the blue box?", "The green can is closest to the blue box.", "objects", (2,)),
+    (
+        "Sort the red mug, the blue box and the white bowl from near to far.",
+        "From nearest to furthest: the white bowl, the red mug, the blue box.",
+        "objects",
+        (4, 0, 1),
+    ),
+    (
+        "Order the red mug, the blue box and the white bowl from left to right.",
+        "From leftmost to rightmost: the red mug, the blue box, the white bowl.",
+        "objects",
+        (0, 1, 4),
+    ),
+    ("What is the tallest object?", "The white bowl is the tallest.", "objects", (4,)),
+    ("Which object is the leftmost?", "The red mug is the leftmost.", "objects", (0,)),
+    ("Which is the second tallest object?", "The blue box is the second tallest.", "objects", (1,)),
+    ("How wide is the blue box?", "The blue box is 0.30 m wide.", "length", 0.3),
+    ("How tall is the red mug in cm?", "The red mug is 12.0 cm tall.", "length", 0.12),
+    ("How long is the blue box?", "The blue box is 0.25 m long.", "length", 0.25),
+    ("How thick is the blue box?", "The blue box is 0.20 m thick.", "length", 0.2),
+    ("What is the volume of the blue box?", "The blue box takes up 15.0 liters.", "none", 0.0),
+    (
+        "What are the dimensions of the blue box?",
+        "The blue box is 0.30 m wide, 0.20 m tall and 0.25 m deep.",
+        "none",
+        0.0,
+    ),
+    ("Is the red mug taller than 10 cm?", "Yes, the red mug is 0.12 m tall, more than 0.10 m.", "truth", True),
+    ("Is the red mug wider than 20 cm?", "No, the red mug is 0.08 m wide, not more than 0.20 m.", "truth", False),
+    ("How far is the red mug from the blue box?", "The red mug is 0.59 m from the blue box.", "length", 0.5852),
+    ("How far is the red mug from the camera?", "The red mug is 1.05 m from the camera.", "length", 1.0488),
+    (
+        "What is the vertical distance between the green can and the red mug?",
+        "The vertical distance between the green can and the red mug is 0.20 m.",
+        "length",
+        0.2,
+    ),
+    (
+        "What is the horizontal distance between the red mug and the blue box in mm?",
+        "The horizontal distance between the red mug and the blue box is 583 mm.",
+        "length",
+        0.5831,
+    ),
+    (
+        "How big is the gap between the red mug and the blue box?",
+        "The gap between the red mug and the blue box is 0.34 m.",
+        "length",
+        0.3362,
+    ),
+    (
+        "If you are at the red mug, where will you find the blue box?",
+        "Seen from the red mug, the blue box is at 2 o'clock.",
+        "direction",
+        -1.0304,
+    ),
+    ("At what o'clock is the red mug?", "The red mug is at 12 o'clock.", "direction", 0.2915),
+    ("At what angle is the red mug?", "The red mug is 17 degrees to the left.", "direction", 0.2915),
+    (
+        "Where is the red mug?",
+        "The red mug is ahead, slightly to the left, at 12 o'clock, 1.05 m away.",
+        "position",
+        (-0.3, 0.1, 1.0),
+    ),
+    ("How many mugs are there?", "There are 2 mugs.", "count", 2),
+    ("How many mugs are left of the blue box?", "There is 1 mug to the left of the blue box.", "count", 1),
+    ("How many dogs are there?", "There is no dog in view.", "count", 0),
+    ("Are there two mugs?", "Yes, there are 2 mugs.", "truth", True),
+    ("Are there more than two mugs?", "No, there are 2 mugs.", "truth", False),
+    ("Is there a red mug?", "Yes, there is a red mug.", "truth", True),
+    ("Is there a red laptop?", "No, there is no red laptop in view.", "truth", False),
+    ("Is there anything on the blue box?", "Yes, there is an object on the blue box.", "truth", True),
+    ("What is on the blue box?", "The green can is on the blue box.", "objects", (2,)),
+    ("Which mugs are behind the blue box?", "The black mug is behind the blue box.", "objects", (5,)),
+    (
+        "What is between the red mug and the blue box?",
+        "The yellow ball is between the red mug and the blue box.",
+        "objects",
+        (3,),
+    ),
+    (
+        "Can a gripper that opens 10 cm grasp the red mug?",
+        "Yes, the red mug is 0.08 m across where it is narrowest, which fits a grip of 0.10 m.",
+        "truth",
+        True,
+    ),
+    ("Does the red mug fit into the white bowl?", "Yes, the red mug fits into the white bowl.", "truth", True),
+    ("Does the white bowl fit into the red mug?", "No, the white bowl does not fit into the red mug.", "truth", False),
+    ("How tall is the mug next to the yellow ball?", "The red mug is 0.12 m tall.", "length", 0.12),
+    ("How tall is the mug on the right?", "The black mug is 0.16 m tall.", "length", 0.16),
+    ("How tall is the mug behind the blue box?", "The black mug is 0.16 m tall.", "length", 0.16),
+    (
+        "Is the red mug to the left of the blue box from the opposite view?",
+        "No, the red mug is not to the left of the blue box.",
+        "truth",
+        False,
+    ),
+]  # fmt: skip
+BY_TEXT = {text: asked(text, SCENE) for text, *_ in CASES}
+
+
+def said(solution: Solution):
+    value = solution.value
+    return {
+        "none": value.number, "truth": value.truth, "length": value.number, "count": value.number,
+        "objects": value.objects, "direction": value.number, "position": value.point,
+    }[value.kind]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "sentence", "kind", "value"), CASES)
+def test_a_question_has_its_value_and_its_sentence(text, sentence, kind, value):
+    solution = BY_TEXT[text]
+    assert solution.sentence == sentence
+    assert solution.value.kind == kind
+    assert said(solution) == (pytest.approx(value, abs=1e-4) if isinstance(value, float | tuple) else value)
+    assert solution.doubt == ""
+
+
+@pytest.mark.parametrize("text", [case[0] for case in CASES])
+def test_the_thought_of_a_question_passes_the_audit(text):
+    solution = BY_TEXT[text]
+    finding = audit(solution, solution.reasoning, solution.text)
+    assert (finding.verdict, finding.reason, finding.slips) == ("verified", "", ())
+    assert ".." not in solution.reply
+
+
+@pytest.mark.parametrize("text", [case[0] for case in CASES])
+def test_a_persons_sentence_says_what_the_model_says(text):
+    solution = BY_TEXT[text]
+    assert audit(solution, "", solution.sentence).verdict == "verified", solution.sentence
+
+
+@pytest.mark.parametrize("text", [case[0] for case in CASES])
+def test_the_answer_is_among_those_that_the_grammar_of_the_reply_allows(text):
+    solution = BY_TEXT[text]
+    assert solution.answers
+    assert any(re.fullmatch(re.escape(a).replace(DIGIT, r"\d"), solution.text) for a in solution.answers)
+    for answer in solution.answers:
+        assert read_answer(solution.question, solution.roles.names, answer.replace(DIGIT, "7")) is not None, answer
+
+
+def test_all_types_and_forms_are_walked():
+    assert {s.question.type for s in BY_TEXT.values()} >= set(TYPES) - {"big_small", "long_short", "thick_thin"}
+    assert {s.question.form for s in BY_TEXT.values()} == set(get_args(Form))
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("Is there a red laptop?", "That is True."),
+        ("Is the green can on the blue box?", "No."),
+        ("How many mugs are left of the blue box?", "There are 2 mugs to the left of blue box."),
+        ("What is on the blue box?", "yellow ball is on blue box."),
+        ("What is on the blue box?", "Nothing is on blue box."),
+        ("How much taller is the blue box than the red mug?", "blue box is 0.08 meters shorter than red mug."),
+        ("How much taller is the blue box than the red mug?", "blue box is 0.28 meters taller than red mug."),
+        ("What is the volume of the blue box?", "blue box is 25.0 liters in volume."),
+        ("Where is the red mug?", "red mug is 1.05 meters away around the 3 o'clock direction."),
+        ("Where is the red mug?", "The red mug is to the right."),
+        ("At what angle is the red mug?", "camera will find red mug 16.7 degrees to the right."),
+        ("Is the red mug taller than 10 cm?", "That is False."),
+        ("Does the red mug fit into the white bowl?", "No, it does not."),
+        (
+            "Order the red mug, the blue box and the white bowl from left to right.",
+            "white bowl > blue box > red mug",
+        ),
+    ],
+)
+def test_wrong_answers_are_contradicted(text, wrong):
+    assert audit(BY_TEXT[text], "", wrong).verdict == "contradicted"
+
+
+def test_a_tie_is_unverifiable_and_says_why():
+    twin = Box3D("green mug", (0.4, 0.1, 1.0), (0.08, 0.121, 0.09))
+    solution = asked("Which is taller, the red mug or the green mug?", [MUG, twin])
+    assert solution.doubt == (
+        "The boxes cannot tell: the red mug and the green mug are too alike in height (0.12 m and 0.12 m)."
+    )
+    finding = audit(solution, solution.reasoning, solution.text)
+    assert (finding.verdict, finding.reason) == ("unverifiable", solution.doubt)
+
+
+def test_covariance_decides_how_much_a_difference_must_be():
+    sure = (1e-6, 0, 0, 0, 1e-6, 0, 0, 0, 1e-6)
+    unsure = (0.04, 0, 0, 0, 0.04, 0, 0, 0, 0.04)
+    text = "Is the red mug in front of the blue box?"
+    for covariance, doubted in ((sure, False), (unsure, True)):
+        boxes = [Box3D(b.label, b.center, b.size, covariance=covariance) for b in (MUG, BOX)]
+        assert bool(asked(text, boxes).doubt) == doubted
+
+
+def test_a_centimetre_of_uncertainty_is_no_contradiction():
+    solution = asked("How far is the red mug from the blue box?", SCENE)
+    finding = audit(solution, "", "The distance between red mug and blue box is 0.58 meters.")
+    assert finding.verdict == "verified"
+    assert "within the boxes' uncertainty" in finding.reason
+    assert isinstance(solution.question, Question)
