@@ -49,6 +49,7 @@ def input_report(topics: RgbdTopics, parameters: GroundingParameters) -> InputRe
     problems = _silences_and_losses(topics, arrivals)
     if topics.has_depth and all(arrivals[topic] for topic in topics.required):
         problems += _mismatches(topics, arrivals, parameters.pairing_tolerance)
+    problems += _body_frame(arrivals[topics.color])
     values: dict[str, str] = {}
     for topic in (topic for topic in topics.all if topic.open_for_s > 0):
         statistics = topic.statistics
@@ -75,6 +76,17 @@ def _silences_and_losses(topics: RgbdTopics, arrivals: dict[NewestTopic, list[An
     if lossy:
         found.append(explain_loss(lossy))
     return found
+
+
+def _body_frame(color: list[Any]) -> list[str]:
+    """REP 103: images are in an optical frame. Simulators often name the camera's link, whose x axis points forward."""
+    frame_id = color[-1].message.header.frame_id if color else ""
+    if not frame_id.rpartition("/")[2].endswith("link"):
+        return []
+    return [
+        f"images are in frame {frame_id!r}, whose name says x forward; boxes have z forward, so TF would "
+        "turn them: have the driver name an optical frame (Gazebo: <optical_frame_id>)"
+    ]
 
 
 def _mismatches(topics: RgbdTopics, arrivals: dict[NewestTopic, list[Any]], tolerance_s: float) -> list[str]:

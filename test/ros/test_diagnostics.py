@@ -2,9 +2,11 @@
 
 from types import SimpleNamespace
 
+import yaml
 from diagnostic_msgs.msg import DiagnosticStatus
 from n3d_ros.msg import Result
 
+from n3d_ros.node.shipped import shipped
 from n3d_ros.outputs.diagnostics import BackOff, QueryLog, model_status, query_status
 from test.ros.ready_node import Source, end, make_ready
 
@@ -68,5 +70,18 @@ def test_a_silent_camera_does_not_fill_the_log(client, weightless, frame, capfd)
     try:
         client.until(lambda: node._desk.log.statuses[Result.NO_IMAGE] > 20, 30.0)
         assert capfd.readouterr().err.count("the camera stopped") == 1
+    finally:
+        end(node)
+
+
+def test_the_shipped_configurations_name_what_there_is(client, weightless, frame):
+    node = make_ready(client, weightless, Source(frame))
+    try:
+        names = [status.name for status in node._statuses()]
+        analyzer = yaml.safe_load(shipped("config/diagnostics.yaml").read_text())["analyzers"]["ros__parameters"]["n3d"]
+        assert all(any(part in name for part in analyzer["contains"]) for name in names)
+        assert all(any(part in name for name in names) for part in analyzer["contains"])
+        manager = yaml.safe_load(shipped("config/lifecycle_manager.yaml").read_text())["lifecycle_manager"]
+        assert manager["ros__parameters"]["node_names"] == [node.get_name()]
     finally:
         end(node)

@@ -15,7 +15,7 @@ from n3d_core.messages.assembly import needs_depth_info
 from n3d_ros.errors import NoImageError
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.inputs import newest_topic, rgbd_topics
-from n3d_ros.inputs.health import input_report
+from n3d_ros.inputs.health import _body_frame, input_report
 from n3d_ros.inputs.rgbd_topics import RgbdTopics, explain_silence, loss_cure
 from n3d_ros.playback.camera_node import frame_messages, stamped
 
@@ -330,3 +330,13 @@ def test_the_cure_of_loss_is_that_of_the_middleware_and_says_whether_qos_loses(m
     assert words in told
     assert ("set the driver's QoS to reliable" in told) is not is_reliable
     assert ("fastdds" in told) is ("fastrtps" in rmw)
+
+
+@pytest.mark.parametrize(
+    ("frame_id", "warned"), [("camera_link", True), ("r1/camera_optical_frame", False), ("", False)]
+)
+def test_images_in_a_body_frame_are_named(frame_id, warned):
+    message = SimpleNamespace(header=SimpleNamespace(frame_id=frame_id))
+    told = _body_frame([SimpleNamespace(message=message)])
+    assert bool(told) == warned
+    assert all("optical_frame_id" in words and frame_id in words for words in told)
