@@ -23,15 +23,13 @@ from typing import Any
 from bench.random_model import cache_at, random_checkpoint
 from n3d_core.backends.select import load_backend
 from n3d_core.cli.bench import (
-    decode_table,
     default_device,
     machine_figures,
-    machine_rows,
     measure_decode,
     measure_machine,
     use_threads,
 )
-from n3d_core.cli.tables import json_line, table
+from n3d_core.cli.tables import figure_table, json_line
 from n3d_core.errors import ConfigError, N3DError
 from n3d_core.models import find_model
 
@@ -85,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if not options.json:
-        print(f"{decode_table(figures['decode'])}\n\n{table(('machine', 'value'), machine_rows(figures))}\n")
+        print(figure_table(figures))
     print(json_line(figures))
     return 0
 

@@ -43,7 +43,7 @@ from bench.random_model import released_config
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.cli.bench import Machine, measure_decode, measure_machine
 from n3d_core.cli.compile import plan_of_size
-from n3d_core.cli.tables import json_line, table
+from n3d_core.cli.tables import figure_table, json_line
 from n3d_core.errors import N3DError
 from n3d_core.models import find_model
 from n3d_core.network.checkpoint import load_network
@@ -404,17 +404,6 @@ def _left_out(figures: dict[str, Any], path: str) -> dict[str, str]:
     return found
 
 
-def _rows(figures: dict[str, Any], path: str = "") -> list[tuple[str, str]]:
-    rows = []
-    for name, value in figures.items():
-        place = f"{path}.{name}" if path else name
-        if isinstance(value, dict):
-            rows += _rows(value, place)
-        else:
-            rows.append((place, f"{value:.3g}" if isinstance(value, float) and abs(value) < 1e-2 else str(value)))
-    return rows
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints a table and, last, the figures as one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -431,7 +420,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--parts: unknown {', '.join(unknown)}; there are {', '.join(PARTS)}")
     figures = measure(parts, options.minutes)
     if not options.json:
-        print(table(("figure", "value"), _rows(figures)))
+        print(figure_table(figures))
     print(json_line(figures))
     return 0 if figures["passed"] else 1
 

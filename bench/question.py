@@ -32,17 +32,14 @@ from n3d_core.cli.bench import (
     Machine,
     default_device,
     machine_figures,
-    machine_rows,
     measure_decode,
     measure_machine,
     median_of,
-    ms,
     read_frame,
     repeated,
-    stage_rows,
     use_threads,
 )
-from n3d_core.cli.tables import json_line, table
+from n3d_core.cli.tables import figure_table, json_line
 from n3d_core.errors import BackendError, ConfigError, MissingDependencyError, N3DError
 from n3d_core.geometry.frame import Frame
 from n3d_core.language import prompts
@@ -309,38 +306,6 @@ def _onnx_over_torch(
     return {"onnx_over_torch": round(times["torch:fp32"] / times["onnx:fp32"], 2)}
 
 
-def _tables(f: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    totals = [
-        ("median of", f"{f['runs']} runs"),
-        ("first box after", ms(f["first_box_ms"])),
-        ("a question, both passes", ms(f["question_ms"])),
-        ("a second question on the frame", ms(f["second_question_ms"])),
-    ]
-    if f.get("onnx_over_torch") is not None:
-        totals.append(("ONNX Runtime against torch", f"{f['onnx_over_torch']} x"))
-    if "question_speedup" in f:
-        totals += [
-            ("a question as the reference does it", ms(f["reference_question_ms"])),
-            ("its grounding alone, and our speed-up", f"{ms(f['reference_grounding_ms'])}, {f['grounding_speedup']} x"),
-            ("speed-up of a question", f"{f['question_speedup']} x"),
-            ("speed-up of the second", f"{f['second_question_speedup']} x"),
-            ("answers equal", ", ".join("yes" if equal else "no" for equal in f["answers_equal"])),
-        ]
-    saved = [
-        ("runs of the vision tower", f"{f['vision_runs']} ({f['saved']['vision_runs']} saved)"),
-        ("prefix tokens recomputed", f"{f['prefix_tokens_recomputed']} ({f['saved']['prefix_tokens']} saved)"),
-        ("passes saved by forced tokens", str(f["saved"]["jump_forward"])),
-        ("passes saved by drafts", str(f["saved"]["drafts"])),
-        ("passes saved in grounding", f"{f['grounding_steps_saved']:.0%}"),
-    ]
-    return [
-        (f"{f['model']} on {f['backend']} ({f['backend_reason']})", totals),
-        ("Stages of the first question", stage_rows(f["stages_ms"])),
-        ("Work of both questions", saved),
-        ("Machine", machine_rows(f)),
-    ]
-
-
 def _ms(since: float) -> float:
     return (time.perf_counter() - since) * 1000
 
@@ -367,8 +332,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if not options.json:
-        for title, rows in _tables(figures):
-            print(f"\n{title}\n{table(('', 'value'), rows)}")
+        print(figure_table(figures))
     print(json_line(figures))
     return 0
 

@@ -1,4 +1,4 @@
-"""Where models are: a folder that is named, one that ships with the package, or one that was downloaded."""
+"""Finds models: a named folder, one that ships with the package, or a downloaded one."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from n3d_core.hub import downloaded, downloads
 
 
 def find_model(name: str | Path) -> Path:
-    """The checkpoint folder of a path, of the name of a shipped model, or of a downloaded one (`owner/repository` too).
+    """The checkpoint folder of a path, a shipped model's name, or a downloaded one's (`owner/repository` too).
 
     Raises:
-        CheckpointError: if there is no such folder; the message lists what there is.
+        CheckpointError: if there is no such folder; the message lists the models that are there.
     """
     try:
         path = Path(name).expanduser()
@@ -22,11 +22,11 @@ def find_model(name: str | Path) -> Path:
             if (place / "config.json").exists():
                 return place
     except (OSError, RuntimeError) as error:  # a name that is too long, or of a home that is not there
-        raise CheckpointError(f"model {str(name)[:80]!r}: no folder can have this name ({error})") from error
+        raise CheckpointError(f"model {str(name)[:80]!r}: not a possible folder name ({error})") from error
     here = sorted({p.parent.name for shelf in shelves() for p in shelf.glob("*/config.json")})
     raise CheckpointError(
         f"model {str(name)!r}: no such folder with a config.json, and no shipped or downloaded model of that name; "
-        f"here are: {', '.join(here) or 'none'}; `n3d download` lists what can be fetched"
+        f"known models: {', '.join(here) or 'none'}; `n3d download` lists what can be fetched"
     )
 
 

@@ -40,7 +40,7 @@ class Sequence(Protocol):
             ids: of the tokens.
             positions: [3, len(ids)] M-RoPE positions.
             image: what `Backend.encode` returned; its tokens replace the image pads of the chunk, in order.
-            rows: for how many of the last tokens logits are wanted.
+            rows: how many of the last tokens need logits.
 
         Returns:
             logits [rows, vocab] float32: row i predicts the token after the chunk's i-th of the last `rows`.
@@ -51,15 +51,15 @@ class Sequence(Protocol):
         """
 
     def truncate(self, length: int) -> None:
-        """Forgets all tokens from `length` on."""
+        """Drops all tokens from `length` on."""
 
 
 class Backend(Protocol):
-    """A loaded network that can run. Threads may share one, each with sequences of its own.
+    """A loaded network. Threads may share one, each with its own sequences.
 
     Attributes:
-        name: `torch`, `onnx` or `tensorrt`, with the device, for people to read.
-        reason: why this backend runs and not another, one sentence.
+        name: `torch`, `onnx` or `tensorrt` with the device, for display.
+        reason: why this backend was chosen, one sentence.
         config: of the network.
     """
 
@@ -69,13 +69,13 @@ class Backend(Protocol):
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes that weights and buffers take."""
+        """Bytes of weights and buffers."""
 
     def step_bytes(self, context: int) -> int:
         """Bytes that a single step behind `context` tokens must read: decoder and head once, their keys and values."""
 
     def encode(self, image: VisionInput) -> Any:
-        """Image tokens, in whatever form `Sequence.extend` takes."""
+        """Image tokens in the form that `Sequence.extend` takes."""
 
     def start(self) -> Sequence:
         """An empty sequence."""
@@ -129,7 +129,7 @@ def gpu(device: str = "") -> torch.device | None:
 
 
 def cached_numbers(text: TextConfig, context: int) -> int:
-    """How many numbers the keys and values of `context` tokens are, over all layers."""
+    """Number of keys and values cached for `context` tokens, over all layers."""
     return 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_size * context
 
 
@@ -137,13 +137,13 @@ _FP16 = ("fp16", "float16")
 
 
 def require_finite(logits: NDArray[np.float32], backend: str, compute: str) -> None:
-    """Refuses logits that hold an infinity or NaN.
+    """Rejects NaN and infinite logits.
 
-    One overflow anywhere in the network reaches the logits of every later token, since each attends to all before it.
+    An overflow anywhere in the network reaches the logits of every later token, since each attends to all before it.
 
     Args:
-        backend: its name, for the message.
-        compute: the type that matrix products are computed in.
+        backend: its name.
+        compute: type of the matrix products.
 
     Raises:
         BackendError: says what to do.
@@ -152,22 +152,22 @@ def require_finite(logits: NDArray[np.float32], backend: str, compute: str) -> N
         return
     if compute in _FP16:
         raise BackendError(
-            f"{backend}: values of this network pass the 65,504 that fp16 holds, and its answers would be noise: use "
-            "fp32, or on a GPU bf16 (as in --backend torch:bf16)"
+            f"{backend}: this network overflows fp16 (values above 65,504), so its answers would be noise: use fp32, "
+            "or bf16 on a GPU (as in --backend torch:bf16)"
         )
     raise BackendError(
-        f"{backend}: the network gives logits that are not finite in {compute}: its weights or the image's points hold "
-        "infinities or NaN; look at the checkpoint, and run `python -m test.parity` where golden vectors are at hand"
+        f"{backend}: the logits are not finite in {compute}: the weights or the image's points contain infinities or "
+        "NaN; check the checkpoint, and run `python -m test.parity` where golden vectors are at hand"
     )
 
 
-_LESS = "onnx:int4 on a CPU and tensorrt:int4 on a GPU need least; or end other programs"
+_LESS = "onnx:int4 on a CPU and tensorrt:int4 on a GPU need least; or close other programs"
 _SAID = ("can't allocate memory", "not enough memory", "out of memory")  # torch's words on a CPU, in a RuntimeError
 
 
 @contextmanager
 def enough_memory(backend: str) -> Iterator[None]:
-    """Turns a failure to get memory into a BackendError that says what needs less."""
+    """Turns running out of memory into a BackendError that says what needs less."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -179,9 +179,10 @@ def enough_memory(backend: str) -> Iterator[None]:
 
 
 def check_host_memory(folder: Path, dtype: torch.dtype, backend: str) -> None:
-    """Refuses to convert a checkpoint's weights to `dtype` where the host has no room: the system would kill somebody.
+    """Refuses to convert a checkpoint's weights to `dtype` if the host has too little memory: the system would kill
+    some process.
 
-    Weights that are already of that type stay in their file, and need none.
+    Weights already of that type stay in their file and need none.
 
     Raises:
         BackendError: if there is not enough memory. CheckpointError: if the folder cannot be read.
@@ -200,7 +201,7 @@ def check_host_memory(folder: Path, dtype: torch.dtype, backend: str) -> None:
 
 
 def available_bytes() -> int | None:
-    """Memory and swap that new programs can have; None where the system does not say."""
+    """Memory and swap available to new programs; None if the system does not say."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         kibibytes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
@@ -211,4 +212,4 @@ def available_bytes() -> int | None:
 
 def _refusal(backend: str, error: BaseException) -> BackendError:
     said = str(error).splitlines()
-    return BackendError(f"{backend}: there is not enough memory ({said[0] if said else 'no more is known'}): {_LESS}")
+    return BackendError(f"{backend}: there is not enough memory ({said[0] if said else 'no details'}): {_LESS}")

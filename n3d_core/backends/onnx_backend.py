@@ -45,11 +45,11 @@ class OnnxBackend:
 
     Args:
         graphs: of the checkpoint, with a cache of symbolic length.
-        threads: of each graph; 0 takes one a core, and a single one for a small decoder.
+        threads: of each graph; 0 uses one per core, and one for a small decoder.
 
     Raises:
         MissingDependencyError: if ONNX Runtime is not installed.
-        BackendError: if it cannot run the graphs.
+        BackendError: if it cannot load the graphs.
     """
 
     def __init__(self, graphs: GraphStore, threads: int = 0, reason: str = "asked for") -> None:
@@ -89,8 +89,8 @@ class OnnxBackend:
             version, said = import_onnxruntime().__version__, " ".join(str(error).split())
             raise BackendError(
                 f"ONNX Runtime {version} failed to run the {graph} graph ({self.graphs.precision.name}) of "
-                f"{self.graphs.folder}: {said}; free memory, or use --backend torch; if it happens again, delete "
-                f"{Store().root}, so that the graph is written anew"
+                f"{self.graphs.folder}: {said}; free memory or use --backend torch; if it persists, delete "
+                f"{Store().root} so that the graph is exported again"
             ) from error
 
     def start(self) -> CachedSequence:
@@ -127,12 +127,12 @@ class OnnxBackend:
 
 
 class OnnxCache:
-    """Keys and values of one sequence. Past and present are bound to the same memory, so that nothing is copied."""
+    """Keys and values of one sequence. Past and present share memory, so nothing is copied."""
 
     def __init__(self, backend: OnnxBackend) -> None:
         self.backend = backend
         self._layers: list[tuple[str, NDArray[Any]]] = []
-        self._bindings: dict[tuple[int, int], _Binding] = {}  # kept: a pass then costs the graph and a few small copies
+        self._bindings: dict[tuple[int, int], _Binding] = {}  # a pass then costs the graph and a few small copies
 
     def reserve(self, bucket: int, used: int) -> None:
         """See `DecoderCache.reserve`."""
@@ -172,7 +172,7 @@ class OnnxCache:
 
 
 class _Binding:
-    """Memory of all inputs and outputs for chunks of one length; may run many times."""
+    """All inputs and outputs for chunks of one length, bound once and run many times."""
 
     def __init__(self, cache: OnnxCache, length: int, rows: int, bucket: int) -> None:
         text, half = cache.backend.config.text, cache.backend.config.text.head_size // 2

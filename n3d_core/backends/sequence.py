@@ -54,7 +54,7 @@ class EmbeddingTable:
 
 
 def require_pads(pads: int, tokens: int) -> None:
-    """Refuses a chunk that has more or fewer image pads than the image has tokens (BackendError)."""
+    """Raises BackendError unless a chunk has as many image pads as the image has tokens."""
     if pads != tokens:
         raise BackendError(f"the chunk has {pads} image pads and the image {tokens} tokens: they must be equal")
 
@@ -90,7 +90,7 @@ class Chunk:
         return self.start + self.length
 
     def mask(self, visible: int) -> NDArray[np.bool_]:
-        """[T, visible], True where a token may look: at itself and at what stands before it."""
+        """[T, visible], True where a token may look: itself and everything before it."""
         return np.arange(visible) <= self.start + np.arange(self.length)[:, None]
 
 
@@ -101,11 +101,11 @@ class DecoderCache(Protocol):
         """Appends a chunk, attention reading the first `bucket` slots; returns logits [R, vocab]."""
 
     def reserve(self, bucket: int, used: int) -> None:
-        """Makes room for `bucket` tokens and keeps the first `used`."""
+        """Makes room for `bucket` tokens, keeping the first `used`."""
 
 
 class CachedSequence:
-    """See `base.Sequence`; `limit` tokens fit. Chunks that are longer than `max_chunk` enter in several passes."""
+    """See `base.Sequence`; `limit` tokens fit. Chunks longer than `max_chunk` take several passes."""
 
     def __init__(
         self, config: TextConfig, table: EmbeddingTable, cache: DecoderCache, limit: int, max_chunk: int
@@ -155,8 +155,8 @@ class CachedSequence:
     def _reserve(self, length: int) -> None:
         if length > self.limit:
             raise TextTooLongError(
-                f"the sequence would have {length} tokens: {self.limit} fit; shorten the text (an engine holds as many "
-                "as n3d compile --cache says)"
+                f"the sequence would have {length} tokens: {self.limit} fit; shorten the text (`n3d compile --cache` "
+                "sets how many an engine holds)"
             )
         bucket = max(self._bucket, FIRST_BUCKET)
         while bucket < length:

@@ -109,14 +109,14 @@ def _step(network: N3DNetwork, token: Tensor, cos: Tensor, sin: Tensor, mask: Te
 
 
 class _IndexedCache(KVCache):
-    """The memory of another cache, written where a tensor says and read in full: shapes do not depend on the length."""
+    """Another cache's memory, written at a tensor's index and read in full: shapes do not depend on the length."""
 
     def __init__(self, cache: KVCache) -> None:
         self.keys, self.values = cache.keys, cache.values
         self.index = torch.zeros(1, dtype=torch.long, device=cache.keys.device)
 
     def write(self, layer: int, start: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """See `KVCache.write`; `start` is not looked at."""
+        """See `KVCache.write`; `start` is ignored."""
         self.keys[layer].index_copy_(2, self.index, keys)
         self.values[layer].index_copy_(2, self.index, values)
         return self.keys[layer], self.values[layer]
@@ -126,10 +126,10 @@ FIRST_CAPACITY = 512
 
 
 class TorchBackend:
-    """Runs a network on its own device and in its own type.
+    """Runs a network on its device and in its type.
 
     Args:
-        static_steps: whether single steps have fixed shapes, and are a CUDA graph on a GPU; None: on a GPU only.
+        static_steps: whether single steps have fixed shapes, captured as a CUDA graph on a GPU; None: only on a GPU.
         compiled: whether `torch.compile` fuses the step first.
     """
 
@@ -164,7 +164,7 @@ class TorchBackend:
             return tokens
 
     def start(self) -> TorchSequence:
-        """An empty sequence, in the memory of one that is no longer used if there is one."""
+        """An empty sequence, which reuses the memory of a finished one if there is one."""
         try:
             slot = self._free.pop()
         except IndexError:
@@ -177,7 +177,7 @@ class TorchBackend:
         """A cache for `capacity` tokens.
 
         Raises:
-            BackendError: if there is no memory for it.
+            BackendError: if there is not enough memory.
         """
         with self.using(), enough_memory(self.name):
             return KVCache(self.config.text, capacity, device=self.device, dtype=self.dtype)
@@ -192,14 +192,14 @@ class TorchBackend:
 
 @dataclass
 class _Slot:
-    """A cache, and the step that was captured on it: worth keeping from one frame to the next."""
+    """A cache and the step captured on it, kept from one frame to the next."""
 
     cache: KVCache
     step: StaticStep | None = None
 
 
 class TorchSequence:
-    """Tokens with a cache that is allocated in doubling buckets and written by index."""
+    """Tokens with a cache that grows by doubling and is written by index."""
 
     def __init__(self, backend: TorchBackend, slot: _Slot) -> None:
         self._backend, self._slot = backend, slot
@@ -255,7 +255,7 @@ class TorchSequence:
         return self._kept(slot.step.run(token, position, self._length), self._length + 1)
 
     def _kept(self, logits: NDArray[np.float32], end: int) -> NDArray[np.float32]:
-        """Takes a chunk in that ends at `end`, unless its logits are not finite."""
+        """Accepts a chunk that ends at `end`, unless its logits are not finite."""
         cache, start = self._slot.cache, self._length
         try:
             require_finite(logits, self._backend.name, str(self._backend.dtype).removeprefix("torch."))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from n3d_core.cli.tables import json_line, table
+from n3d_core.cli.tables import figure_table, json_line
 from n3d_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ LONG_ENOUGH = 30.0  # seconds: of runs that take longer together, no more are ma
 _BYTES = 256 << 20  # more than any cache holds
 _COLUMNS = 8192
 _PASSES = 5
-_LABELS = {"read": "read the frame's files", "parse": "read boxes from text", "per_token": "a single step"}
 
 Result = TypeVar("Result")
 
@@ -60,9 +59,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--repeat and --threads must be at least 1")
     figures = measure(args)
     if not args.json:
-        for title, rows in _tables(figures):
-            print(f"\n{title}\n{table(('', 'value'), rows)}")
-        print(f"\n{decode_table(figures['decode'])}\n")
+        print(figure_table(figures))
     print(json_line(figures))
     return 0
 
@@ -245,48 +242,6 @@ def repeated(work: Callable[[], Result], repeat: int) -> list[Result]:
 def median_of(values: Iterable[float]) -> float:
     """To two decimals."""
     return round(float(statistics.median(values)), 2)
-
-
-def ms(value: float | None) -> str:
-    """Milliseconds for a table."""
-    return "-" if value is None else f"{value:.1f} ms"
-
-
-def stage_rows(stages: dict[str, float]) -> list[tuple[str, str]]:
-    """Rows of a table of stages."""
-    return [(_LABELS.get(name, name), ms(spent)) for name, spent in stages.items()]
-
-
-def machine_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
-    """Rows of a table of the machine, from `machine_figures`."""
-    machine = figures["machine"]
-    return [
-        ("memory read", f"{machine['read_gb_s']} GB/s"),
-        ("memory copied", f"{machine['copy_gb_s']} GB/s"),
-        ("threads", str(machine["threads"])),
-        ("peak memory of the process", f"{figures['peak_memory_bytes'] / 1e9:.2f} GB"),
-    ]
-
-
-def decode_table(speeds: Iterable[dict[str, Any]]) -> str:
-    """Single steps as a table."""
-    rows = [
-        (s["backend"], ms(s["step_ms"]), f"{s['bytes_per_step'] / 1e6:.1f} MB", f"{s['ceiling_share']:.0%}")
-        for s in speeds
-    ]
-    return table(("single steps", "a step", "reads", "of the ceiling"), rows)
-
-
-def _tables(figures: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    totals = [
-        (f"a question, both passes (median of {figures['runs']})", ms(figures["question_ms"])),
-        ("a second question on the frame", ms(figures["second_question_ms"])),
-    ]
-    return [
-        (f"{figures['model']} on {figures['backend']} ({figures['backend_reason']})", totals),
-        ("Stages of the first question", stage_rows(figures["stages_ms"])),
-        ("Machine", machine_rows(figures)),
-    ]
 
 
 def _seconds(work: Callable[[], object], device: str) -> float:

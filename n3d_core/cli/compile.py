@@ -73,7 +73,7 @@ class Compilation:
         size: `WxH` in pixels.
         lower: whether to lower even where TensorRT here would take the canonical graph.
         capacity: tokens of the engine's cache.
-        workspace: MiB a build may use; None for no bound.
+        workspace: MiB that a build may use; None for no limit.
     """
 
     def __init__(
@@ -85,9 +85,9 @@ class Compilation:
         self.folder, self.size, self.lower, self.capacity = folder, size, lower, capacity
         self.precision = Precision.named(precision, "fp16")
         if capacity < 64:
-            raise ConfigError(f"--cache is {capacity}: at least 64 tokens are wanted (an image alone takes hundreds)")
+            raise ConfigError(f"--cache must be at least 64 tokens (an image alone takes hundreds); got {capacity}")
         if workspace is not None and workspace <= 0:
-            raise ConfigError(f"--workspace is {workspace}: a number of MiB above 0 is wanted")
+            raise ConfigError(f"--workspace must be a number of MiB above 0; got {workspace}")
         self.workspace = None if workspace is None else int(workspace * 2**20)
         self.plan = plan_of_size(N3DConfig.from_file(folder / "config.json"), size)
 

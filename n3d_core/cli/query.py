@@ -29,6 +29,7 @@ def add_query_arguments(parser: argparse.ArgumentParser, words: str, help_text: 
     group = parser.add_argument_group("model")
     group.add_argument("--model", default="n3d-tiny", help="a shipped or downloaded model, or a folder (n3d-tiny)")
     group.add_argument("--backend", default="auto", help="auto, torch, onnx or tensorrt (auto)")
+    group.add_argument("--device", default="", help="cpu, cuda or cuda:1 (the first GPU; the CPU if there is none)")
     group.add_argument("--sampling", default="checkpoint", help="checkpoint, greedy or released (checkpoint)")
     group.add_argument("--seed", type=int, default=0, help="of the sampling (0)")
     group.add_argument("--image-size", metavar="WxH", help="size of images that the model is compiled for")
@@ -89,7 +90,7 @@ def prepare(args: argparse.Namespace) -> Asked:
 
     start = time.monotonic()
     size = None if args.image_size is None else ImageSize.parse(args.image_size, args.on_other_size)
-    model = N3D.load(args.model, args.backend, args.sampling, args.seed, size)
+    model = N3D.load(args.model, args.backend, args.sampling, args.seed, size, device=args.device)
     backend = model.backend
     tell(
         args,

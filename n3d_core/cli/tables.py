@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from n3d_core.geometry.boxes import Box3D
@@ -51,6 +51,24 @@ def box_record(box: Box3D) -> dict[str, Any]:
 def times_line(times: dict[str, float]) -> str:
     """Stages and their milliseconds, in the order in which they ran."""
     return "  ".join(f"{stage} {ms:.0f} ms" for stage, ms in times.items())
+
+
+def figure_table(figures: dict[str, Any]) -> str:
+    """Nested figures as a table, one a row by its path; lists of dictionaries are rows by their place."""
+    return table(("figure", "value"), list(_figure_rows(figures, "")))
+
+
+def _figure_rows(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    nested = value.items() if isinstance(value, dict) else enumerate(value) if _is_records(value) else None
+    if nested is None:
+        yield path, f"{value:.4g}" if isinstance(value, float) else str(value)
+        return
+    for name, inner in nested:
+        yield from _figure_rows(inner, f"{path}.{name}" if path else str(name))
+
+
+def _is_records(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
 
 
 def json_line(record: dict[str, Any]) -> str:

@@ -38,8 +38,8 @@ def test_an_output_that_cannot_be_written_is_named_with_its_option(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--workspace", "0"], "--workspace is 0.0: a number of MiB above 0"),
-        (["--cache", "8"], "--cache is 8: at least 64"),
+        (["--workspace", "0"], "--workspace must be a number of MiB above 0; got 0.0"),
+        (["--cache", "8"], "--cache must be at least 64 tokens"),
         (["--size", "640"], "image size must be WIDTHxHEIGHT"),
     ],
 )

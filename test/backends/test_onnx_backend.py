@@ -256,7 +256,7 @@ def test_what_onnx_runtime_raises_in_a_run_names_the_graph_the_version_and_what_
     import onnxruntime
 
     version = onnxruntime.__version__
-    said = rf"ONNX Runtime {version} failed to run the %s graph \(fp32\) of .*%s.*; free memory, or use .*; .* delete "
+    said = rf"ONNX Runtime {version} failed to run the %s graph \(fp32\) of .*%s.*; free memory or use .*; .* delete "
     short = replace(image, patches=image.patches[:-4])
     with pytest.raises(BackendError, match=said % ("vision", "dimension")):
         onnx_backend.encode(short)

@@ -117,7 +117,7 @@ def test_fp16_that_overflows_elsewhere_is_refused_with_what_to_do(
 ) -> None:
     folder = scaled(tmp_path, visual__merger__mlp__2__weight=1e5)
     assert np.isfinite(replies(on_torch(folder, "fp32"), image)).all()
-    with pytest.raises(BackendError, match=r"pass the 65,504 that fp16 holds.*: use fp32, or on a GPU bf16"):
+    with pytest.raises(BackendError, match=r"overflows fp16 \(values above 65,504\).*: use fp32, or bf16 on a GPU"):
         replies(load(folder, "fp16"), image)
 
 
@@ -147,5 +147,7 @@ def test_what_is_not_finite_leaves_no_trace_in_the_cache(tmp_path: Path, load: L
 
 def test_fp32_that_is_not_finite_points_at_the_weights(tmp_path: Path) -> None:
     folder = scaled(tmp_path, model__norm__weight=float("nan"))
-    with pytest.raises(BackendError, match=r"not finite in float32: its weights or the image's points hold infinities"):
+    with pytest.raises(
+        BackendError, match=r"not finite in float32: the weights or the image's points contain infinities"
+    ):
         on_torch(folder, "fp32").start().extend([1, 2], np.zeros((3, 2), np.int64))

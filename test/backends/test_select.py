@@ -60,7 +60,7 @@ def test_a_named_backend_that_is_missing_says_how_to_install_it(
     [
         ("cuda", ConfigError, "backend must be auto or one of torch, onnx, tensorrt, .* got 'cuda'"),
         ("auto:int4", ConfigError, "backend must be .* got 'auto:int4'"),
-        ("onnx:fp8", ConfigError, "precision is 'fp8'"),
+        ("onnx:fp8", ConfigError, "precision must be one of .* got 'fp8'"),
         ("onnx:bf16", BackendError, "computes no bf16 on a CPU"),
         ("torch:int4", BackendError, "use onnx:int4"),
         pytest.param(

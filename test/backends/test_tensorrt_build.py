@@ -132,8 +132,8 @@ def test_graphs_alone_are_written_with_a_manifest(checkpoint: Path, tmp_path: Pa
     [
         ("640", "fp16", 512, "image size must be WIDTHxHEIGHT .* got '640'"),
         ("0x480", "fp16", 512, "image size 0x480: both sides"),
-        ("640x480", "fp8", 512, "precision is 'fp8': one of fp32, fp16, bf16, int8, int4"),
-        ("640x480", "fp16", 8, "--cache is 8: at least 64"),
+        ("640x480", "fp8", 512, "precision must be one of fp32, fp16, bf16, int8, int4; got 'fp8'"),
+        ("640x480", "fp16", 8, "--cache must be at least 64 tokens"),
     ],
 )
 def test_wrong_options_are_named(checkpoint: Path, size: str, precision: str, capacity: int, words: str) -> None:

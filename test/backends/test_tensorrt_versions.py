@@ -96,7 +96,7 @@ def test_limits_of_an_engine_are_said(checkpoint: Path) -> None:
     made = backend(checkpoint, api("tensorrt", "10.16.1"), capacity=512)
     with pytest.raises(TextTooLongError, match="would have 513 tokens: 512 fit"):
         made.start().extend([1] * 513, np.zeros((3, 513), np.int64))
-    with pytest.raises(BackendError, match="logits of 65 tokens were asked for in one pass: the engine gives 64"):
+    with pytest.raises(BackendError, match="logits of 65 tokens were requested in one pass: the engine gives 64"):
         made.start().extend([1] * 65, np.zeros((3, 65), np.int64), rows=65)
 
 

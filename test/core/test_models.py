@@ -32,7 +32,7 @@ def test_what_is_no_model_is_refused_by_its_name(shelf: Path, name: str) -> None
 
 
 def test_the_error_lists_what_there_is(shelf: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"'other': no such folder .*here are: .*mine"):
+    with pytest.raises(CheckpointError, match=r"'other': no such folder .*known models: .*mine"):
         find_model("other")
 
 
@@ -80,5 +80,5 @@ def test_a_path_goes_before_a_repository_of_that_name(
     "name", ["someone/other", "someone/model/", "/model", "someone/", "../n3d/models/someone--model"]
 )
 def test_what_was_not_downloaded_is_refused_with_what_is_here(downloads: Path, name: str) -> None:
-    with pytest.raises(CheckpointError, match=r"here are: .*n3d-vlm.*someone--model"):
+    with pytest.raises(CheckpointError, match=r"known models: .*n3d-vlm.*someone--model"):
         find_model(name)

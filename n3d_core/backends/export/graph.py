@@ -36,7 +36,7 @@ class Graph:
 
     @property
     def sha256(self) -> str:
-        """Of the graph file, whose metadata hold the weights' sha256: equal hashes mean equal graphs and weights."""
+        """Of the graph file. Its metadata hold the weights' sha256, so equal hashes mean equal graphs and weights."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
     @property
@@ -46,7 +46,7 @@ class Graph:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What the exporter noted in the file."""
+        """The exporter's notes in the file."""
         return {p.key: p.value for p in onnx.load(str(self.path), load_external_data=False).metadata_props}
 
 

@@ -43,7 +43,7 @@ class Precision:
             "int4": cls(name, integer_compute, 4),
         }
         if name not in known:
-            raise ConfigError(f"precision is {name!r}: one of {', '.join(known)} is wanted")
+            raise ConfigError(f"precision must be one of {', '.join(known)}; got {name!r}")
         return known[name]
 
 
@@ -81,7 +81,7 @@ def quantise(matrix: NDArray[np.float32], bits: Literal[4, 8], block: int) -> Qu
     rows, columns = matrix.shape
     if rows % block:
         raise CheckpointError(
-            f"a weight has {rows} inputs: integer weights need a multiple of {block}; export fp16 instead"
+            f"a weight has {rows} inputs, but integer weights need a multiple of {block}: export fp16 instead"
         )
     values = np.empty((rows, columns), np.int8)
     scales = np.empty((rows // block, columns), np.float32)

@@ -1,4 +1,4 @@
-"""TensorRT's Python modules, `tensorrt` (10.3 to 11) and `tensorrt_rtx`, and all that differs between them."""
+"""TensorRT's Python modules, `tensorrt` (10.3 to 11) and `tensorrt_rtx`, and everything that differs between them."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ class TensorRT:
 
     @classmethod
     def installed(cls) -> TensorRT:
-        """The module that is there; `tensorrt` before `tensorrt_rtx`.
+        """The installed module; `tensorrt` before `tensorrt_rtx`.
 
         Raises:
-            MissingDependencyError: if there is none that can be used.
+            MissingDependencyError: if none can be used.
         """
         return cls.all_installed()[0]
 
     @classmethod
     def all_installed(cls) -> list[TensorRT]:
-        """Every module that is there, one at least; see `installed`."""
+        """Every installed module, at least one; see `installed`."""
         found, refused = [], []
         for name in MODULES:
             try:
@@ -93,7 +93,7 @@ class TensorRT:
 
     @property
     def version(self) -> str:
-        """As the module says it."""
+        """Of the module."""
         return str(self.module.__version__)
 
     @property
@@ -103,11 +103,11 @@ class TensorRT:
 
     @property
     def is_rtx(self) -> bool:
-        """Builds for other GPUs than the one at hand, and for none of a data centre or Jetson."""
+        """Builds for RTX GPUs other than the local one, but for no data-centre GPU or Jetson."""
         return self.name == "tensorrt_rtx"
 
     def needs_lowering(self, precision: Precision) -> str | None:
-        """Why the graph must be spelled in opset 19's primitives; None if the canonical one is taken."""
+        """Why the graph must be lowered to opset 19's primitives; None if the canonical one works."""
         if not hasattr(self.module, "IKVCacheUpdateLayer") or (not self.is_rtx and self.release < _ROTARY_PARSED):
             return f"{self.name} {self.version} does not know RotaryEmbedding, TensorScatter and Attention"
         if precision.compute == "fp32":
@@ -115,22 +115,22 @@ class TensorRT:
         return None
 
     def network_flags(self) -> int:
-        """For `create_network`: strongly typed. TensorRT 11 knows nothing else and dropped the flag."""
+        """For `create_network`: strongly typed, which is all that TensorRT 11 knows, so it dropped the flag."""
         flag = getattr(self.module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
         return 0 if flag is None else 1 << int(flag)
 
     def check_target(self, target: str, local: str | None) -> None:
-        """Refuses a GPU architecture that this module cannot build for.
+        """Checks that this module can build for a GPU architecture.
 
         Args:
             target: such as `sm_86`.
-            local: architecture of the GPU of this machine; None without one.
+            local: architecture of this machine's GPU; None without one.
 
         Raises:
-            EngineError: says which machine can.
+            EngineError: if it cannot; the message says which machine can.
         """
         if not re.fullmatch(r"sm_\d{2,3}", target):
-            raise EngineError(f"target {target!r}: a GPU architecture such as sm_86, sm_89 or sm_120 is wanted")
+            raise EngineError(f"target must be a GPU architecture such as sm_86, sm_89 or sm_120; got {target!r}")
         if target in self.targets(local):
             return
         there = _BUILT_THERE.get(target, "build it on a machine with that GPU and the `tensorrt` package")
@@ -138,14 +138,14 @@ class TensorRT:
         raise EngineError(f"target {target}: {self.name} {self.version} builds {able} here; {there}")
 
     def targets(self, local: str | None) -> list[str]:
-        """Architectures that can be built for here."""
+        """Architectures that this module builds for on this machine."""
         if not self.is_rtx:
             return [local] if local else []
         names = [n for n in dir(self.module.ComputeCapability) if re.fullmatch(r"SM\d+", n)]
         return [f"sm_{n[2:]}" for n in sorted(names, key=lambda n: int(n[2:]))]
 
     def set_target(self, config: Any, target: str) -> None:
-        """Tells a builder's config the architecture; classic TensorRT always builds for the GPU at hand."""
+        """Sets the architecture in a builder's config; classic TensorRT always builds for the local GPU."""
         if self.is_rtx:
             config.num_compute_capabilities = 1
             if config.set_compute_capability(getattr(self.module.ComputeCapability, f"SM{target[3:]}"), 0) is False:

@@ -28,14 +28,14 @@ CAPACITY = 2048  # tokens of a cache, unless asked otherwise
 
 @dataclass(frozen=True)
 class Profile:
-    """Ranges of a graph's symbolic sizes: (least, usual, most) of each."""
+    """Ranges of a graph's symbolic sizes: (smallest, usual, largest) of each."""
 
     name: str
     sizes: Mapping[str, tuple[int, int, int]]
 
 
 def decoder_profiles(capacity: int) -> tuple[Profile, Profile]:
-    """The two ways in which the decoder runs: a chunk of tokens, and a single step."""
+    """The decoder's two profiles: a chunk of tokens, and a single step."""
     first = min(FIRST_BUCKET, capacity)
     slots = (first, min(2 * FIRST_BUCKET, capacity), capacity)
     chunk = (2, min(USUAL_CHUNK, capacity), min(MAX_CHUNK, capacity))
@@ -47,7 +47,7 @@ def decoder_profiles(capacity: int) -> tuple[Profile, Profile]:
 
 @dataclass(frozen=True)
 class BuiltEngine:
-    """What a build gave, for the manifest."""
+    """What a build produced, for the manifest."""
 
     bytes: int
     layers: int
@@ -56,7 +56,7 @@ class BuiltEngine:
     profiles: list[dict[str, Any]]
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in a manifest."""
+        """For a manifest."""
         return asdict(self)
 
 
@@ -75,11 +75,11 @@ def build_engine(
         output: the file.
         target: architecture, checked by the caller.
         profiles: of the graph's symbolic sizes; none where all are fixed.
-        workspace: bytes that the engine may use beside weights and activations; None leaves TensorRT's own limit.
+        workspace: bytes that the engine may use besides weights and activations; None keeps TensorRT's limit.
         timing_cache: a file that classic TensorRT's measurements are kept in.
 
     Raises:
-        EngineError: if the graph cannot be parsed or the engine not built; it repeats TensorRT's own words.
+        EngineError: if the graph cannot be parsed or the engine cannot be built; it quotes TensorRT.
     """
     started, logger = time.monotonic(), api.logger()
     builder = api.module.Builder(logger)
@@ -121,7 +121,7 @@ def _parsed(api: TensorRT, builder: Any, graph: Graph, logger: Any) -> tuple[Any
 
 
 def _builder_config(api: TensorRT, builder: Any, target: str, workspace: int | None, name: str) -> Any:
-    """A builder's config for an architecture, that bounds its memory and tells its progress under `name`."""
+    """A builder's config for an architecture that bounds memory and logs progress under `name`."""
     config = builder.create_builder_config()
     api.set_target(config, target)
     if workspace is not None:
@@ -133,7 +133,7 @@ def _builder_config(api: TensorRT, builder: Any, target: str, workspace: int | N
 
 
 def shapes_of(graph: Graph, profile: Profile) -> dict[str, list[list[int]]]:
-    """Input -> its least, usual and most shape under a profile; inputs of fixed size are left out."""
+    """Input -> its smallest, usual and largest shape under a profile, without inputs of fixed size."""
     shapes = {}
     for value in onnx.load(str(graph.path), load_external_data=False).graph.input:
         dims = value.type.tensor_type.shape.dim
@@ -145,7 +145,7 @@ def shapes_of(graph: Graph, profile: Profile) -> dict[str, list[list[int]]]:
 
 
 def profile_entries(graph: Graph, profiles: tuple[Profile, ...]) -> list[dict[str, Any]]:
-    """Profiles as they stand in a manifest."""
+    """Profiles for a manifest."""
     return [{"name": p.name, "shapes": shapes_of(graph, p)} for p in profiles]
 
 
@@ -166,7 +166,7 @@ def _parser_errors(parser: Any) -> str:
 
 
 def _attach_timing_cache(config: Any, path: Path | None) -> Any:
-    """The timing cache of a config, filled from a file; None where it is not kept."""
+    """A config's timing cache, filled from a file; None if none is kept."""
     if path is None or not hasattr(config, "create_timing_cache"):
         return None
     cache = config.create_timing_cache(path.read_bytes() if path.exists() else b"")
@@ -181,12 +181,12 @@ def _keep_timings(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as part:
             part.write_bytes(data)
-    except OSError as error:  # the engine is built; the next one takes longer
-        log.warning("%s: timings are not kept for the next build (%s)", path, error.strerror)
+    except OSError as error:  # the engine is built; the next build takes longer
+        log.warning("%s: cannot keep timings for the next build (%s)", path, error.strerror)
 
 
 def _progress_monitor(trt: Any, name: str) -> Any:
-    """Logs a line a second at most; None where TensorRT has no such hook."""
+    """Logs at most one line a second; None if TensorRT has no such hook."""
     if not hasattr(trt, "IProgressMonitor"):
         return None
 

@@ -70,7 +70,7 @@ class TensorRTBackend:
                 return tower.run(image)
 
     def start(self) -> CachedSequence:
-        """An empty sequence, in the memory and with the contexts of one that is no longer used if there is one."""
+        """An empty sequence, which reuses memory and contexts of a finished one if there is one."""
         limit = min(self.engines.capacity, self.config.text.max_position_embeddings)
         longest = min(MAX_CHUNK, self.engines.capacity)
         try:
@@ -93,7 +93,7 @@ class TensorRTBackend:
 
 
 class _Tower:
-    """The vision engine of one image size with its buffers."""
+    """The vision engine of one image size, and its buffers."""
 
     def __init__(self, backend: TensorRTBackend, engine: Engine, plan: ImagePlan) -> None:
         vision = backend.config.vision
@@ -119,8 +119,8 @@ class TensorRTCache:
     """Keys and values of one sequence.
 
     The canonical graph updates one buffer of fixed length in place, and a bucket is the part of it that attention
-    reads. The lowered graph cannot write in place: past and present are two buffers of the bucket's length that change
-    places with every pass.
+    reads. The lowered graph cannot write in place: past and present are two buffers of the bucket's length, swapped
+    after every pass.
     """
 
     def __init__(self, backend: TensorRTBackend) -> None:
@@ -147,7 +147,7 @@ class TensorRTCache:
     def _reserve(self, bucket: int, used: int) -> None:
         old, length = self._past, self._backend.engines.graphs.capacity or bucket
         if old and next(iter(old.values())).shape[2] == length:
-            return  # long enough: a buffer that is updated in place has its full length from the start
+            return  # a buffer that is updated in place has its full length from the start
         self._past = self._allocated(length)
         for name, values in old.items():
             self._past[name][:, :, :used] = values[:, :, :used]
@@ -158,7 +158,7 @@ class TensorRTCache:
         """See `DecoderCache.run`."""
         if len(chunk.rows) > MAX_ROWS:
             raise BackendError(
-                f"logits of {len(chunk.rows)} tokens were asked for in one pass: the engine gives {MAX_ROWS}"
+                f"logits of {len(chunk.rows)} tokens were requested in one pass: the engine gives {MAX_ROWS}"
             )
         with use_device(self._backend.device), enough_memory(self._backend.name):
             return self._run(chunk, bucket)
