@@ -29,7 +29,8 @@ from n3d_core.models import find_model
 from n3d_core.network.config import N3DConfig
 from n3d_core.network.generation import GenerationDefaults
 from n3d_core.preparation import ImageSize
-from n3d_core.runtime import Runtime
+from n3d_core.results import Listener
+from n3d_core.runtime import Runtime, Vocabulary
 from n3d_core.view import View
 
 __all__ = ["N3D", "View"]
@@ -42,6 +43,7 @@ class N3D:
         sampling: how replies are decoded; None is greedy.
         ends: ids that end a reply, besides the tokenizer's and the configuration's.
         image_size: that the backend is compiled for; None compiles for each image size that comes.
+        vocabulary: the words that the model was taught; None where any may be asked for.
 
     Attributes:
         runtime: what its views take.
@@ -56,11 +58,13 @@ class N3D:
         sampling: Sampling | None = None,
         ends: Iterable[int] = (),
         image_size: ImageSize | None = None,
+        vocabulary: Vocabulary | None = None,
     ) -> None:
         config = backend.config
         end_ids = frozenset({tokenizer.id_of(prompts.TURN_END), config.eos_token_id, *ends})
         words = BoxVocabulary(tokenizer, config.text.vocab_size, end_ids)
-        self.runtime = Runtime(name, backend, tokenizer, words, calibration, sampling or Sampling(), image_size)
+        chosen = sampling or Sampling()
+        self.runtime = Runtime(name, backend, tokenizer, words, calibration, chosen, image_size, vocabulary)
 
     @classmethod
     def load(
@@ -103,6 +107,7 @@ class N3D:
             chosen,
             defaults.eos_token_ids,
             image_size,
+            Vocabulary.from_folder(folder),
         )
 
     @property
@@ -151,14 +156,15 @@ class N3D:
         view.ask("How tall is the box?", about=[Box3D("box", (0.0, 0.0, 1.5), (0.2, 0.2, 0.2))])
         return (time.perf_counter() - started) * 1000
 
-    def look(self, frame: Frame, limits: DepthLimits | None = None) -> View:
+    def look(self, frame: Frame, limits: DepthLimits | None = None, on_event: Listener | None = None) -> View:
         """Encodes a frame once.
 
         Args:
             limits: of depth; pixels out of range and flying pixels are dropped before the cloud is normalised.
+            on_event: called as each stage begins (`prepare`, `vision`, `prefill`), on this thread.
 
         Raises:
             DepthError: if no usable depth is left. ImageError: if the image is too elongated, or of another size than
                 the model is compiled for where that is rejected.
         """
-        return View(self.runtime, frame, limits or DepthLimits())
+        return View(self.runtime, frame, limits or DepthLimits(), on_event)

@@ -1,4 +1,4 @@
-"""What a query gives back, and what it tells while it runs."""
+"""What a query returns, and what it reports while it runs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from n3d_core.evidence import Evidence
 from n3d_core.geometry.boxes import Box3D
+from n3d_core.reasoning.audit import Verdict
+from n3d_core.reasoning.value import NOTHING, Value
 
-Verdict = Literal["verified", "contradicted", "unverifiable"]
 AnswerFrom = Literal["model", "geometry", "audited"]
 
 
 @dataclass(frozen=True)
 class StageStarted:
-    """A stage of the query begins: `look`, `ground` or `reason`."""
+    """A stage begins: `prepare`, `vision`, `prefill`, `ground`, `reason` or `audit`; the keys of `times` too."""
 
     stage: str
 
@@ -39,16 +41,15 @@ Listener = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class Grounding:
-    """Boxes that a text names, in the model's order.
+    """Boxes that a text names.
 
     Attributes:
-        text: the whole reply in the structured language.
-        boxes: in metres in the camera's optical frame, without those said twice or of too low a score; empty if the
-            model finds none.
+        text: the model's replies in the structured language, also the lines that are no find.
+        boxes: in metres in the camera's optical frame; each object once. Empty if nothing was found.
         times: milliseconds of each stage.
         depth_valid: share of pixels with a usable depth.
         warnings: what a user should know of this result, as sentences.
-        evidence: of each box, the log probabilities of its decision, class and bins.
+        evidence: of each box.
         steps: forward passes of the decoder, in which it wrote `tokens`; of these the grammar `forced` some and others
             were `drafted` rightly.
     """
@@ -58,7 +59,7 @@ class Grounding:
     times: dict[str, float]
     depth_valid: float
     warnings: list[str] = field(default_factory=list)
-    evidence: list[tuple[float, float, float]] = field(default_factory=list)
+    evidence: list[Evidence] = field(default_factory=list)
     steps: int = 0
     tokens: int = 0
     forced: int = 0
@@ -71,30 +72,41 @@ class Answer:
 
     Attributes:
         question: as it was asked, on one line.
-        answer: as `answer_from` chose it; empty if there is none.
+        answer: what to act on, in words; as `answer_from` chose it.
+        said: the model's own answer; empty where it was not asked.
         reasoning: the model's chain of thought.
-        verdict: whether the boxes bear the model's answer out.
-        corrected: the answer that the boxes give, where the model's is contradicted.
-        verdict_reason: one sentence.
+        verdict: `verified` only where the question was understood whole, all it names was found with evidence, and the
+            answer is what the boxes give; `contradicted` where the model said otherwise; `not_seen` where something it
+            names is not in view; `unverifiable` where the boxes cannot tell.
+        verdict_reason: one sentence, empty where there is nothing to add.
+        value: the answer in SI units; its `objects` are indices of `boxes`. Nothing where nobody should act on it.
         boxes: that the question is about; in metres in the camera's optical frame.
         times, depth_valid, warnings: as in `Grounding`.
         text: the model's whole second reply.
-        steps: forward passes of the decoder in both replies, in which it wrote `tokens`, of which the grammar `forced`
-            some and others were `drafted` rightly.
+        steps, tokens, forced, drafted: of all replies, as in `Grounding`.
+        reason_steps, reason_tokens: of the second reply alone.
     """
 
     question: str
     answer: str
+    said: str
     reasoning: str
     verdict: Verdict
-    corrected: str
     verdict_reason: str
-    boxes: list[Box3D]
-    times: dict[str, float]
-    depth_valid: float
+    value: Value = NOTHING
+    boxes: list[Box3D] = field(default_factory=list)
+    times: dict[str, float] = field(default_factory=dict)
+    depth_valid: float = 0.0
     warnings: list[str] = field(default_factory=list)
     text: str = ""
     steps: int = 0
     tokens: int = 0
     forced: int = 0
     drafted: int = 0
+    reason_steps: int = 0
+    reason_tokens: int = 0
+
+    @property
+    def corrected(self) -> str:
+        """The answer that the boxes give where they contradict the model's; else empty."""
+        return self.answer if self.verdict == "contradicted" and self.answer != self.said else ""

@@ -2,20 +2,64 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from n3d_core.backends.base import Backend
 from n3d_core.decoding.calibration import Calibration
 from n3d_core.decoding.sampling import Sampling
+from n3d_core.errors import CheckpointError
 from n3d_core.language.answer_grammar import MAX_THOUGHT, FreeReply, Spelling, ThoughtThenAnswer, answer_room
 from n3d_core.language.box_grammar import BoxVocabulary, Grammar
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig
 from n3d_core.preparation import ImageSize
+from n3d_core.reasoning.question import Phrase
+from n3d_core.reasoning.resolve import SIZE_ADJECTIVES
 
 LEAST_THOUGHT = 16  # tokens
+VOCABULARY = "vocabulary.json"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The words that a small model was taught. A large one has no such list.
+
+    Attributes:
+        classes, colors: nouns and colour words, singular and lower case.
+    """
+
+    classes: frozenset[str]
+    colors: frozenset[str]
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> Vocabulary | None:
+        """Reads `vocabulary.json` of a checkpoint folder; None where there is none.
+
+        Raises:
+            CheckpointError: if the file is damaged.
+        """
+        path = folder / VOCABULARY
+        if not path.exists():
+            return None
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            return cls(frozenset(map(str, data["classes"])), frozenset(map(str, data["colors"])))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{path}: lists of classes and colors are required ({error!r})") from error
+
+    def unknown(self, phrase: Phrase) -> str:
+        """The first word of a phrase, or of its clauses, that the model was not taught; empty if there is none."""
+        own = [
+            *(a for a in phrase.attributes if a not in SIZE_ADJECTIVES),
+            *(c for c in phrase.colors if c not in self.colors),
+            *([] if phrase.noun in self.classes | {"object", "camera"} else [phrase.noun]),
+        ]
+        referred = (self.unknown(reference) for where in phrase.where for reference in where.references)
+        return next((word for word in (*own, *referred) if word), "")
 
 
 @dataclass(frozen=True)
@@ -27,6 +71,7 @@ class Runtime:
         words: what the grammars know of the tokenizer.
         sampling: how replies are decoded.
         image_size: that the backend is compiled for; None compiles for each image size that comes.
+        vocabulary: the words that the model was taught; None where any may be asked for.
     """
 
     name: str
@@ -36,6 +81,7 @@ class Runtime:
     calibration: Calibration
     sampling: Sampling
     image_size: ImageSize | None = None
+    vocabulary: Vocabulary | None = None
 
     @property
     def config(self) -> N3DConfig:

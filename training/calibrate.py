@@ -1,11 +1,12 @@
-"""Fits scores, covariances and a threshold to validation scenes and writes `calibration.json` into a checkpoint folder.
+"""Fits scores, existence, covariances and thresholds to validation scenes: `calibration.json` of a checkpoint folder.
 
     python -m training.calibrate --checkpoint out/tiny-reasoning/model --scenes 300
 
-A box's score becomes the probability that it is right (3D IoU of at least 0.25 with a meant object of its class): a
-logistic function of the evidence of its tokens. The covariance of its centre is scaled so that 68 % intervals hold the
-truth 68 times in 100. The threshold, the score below which boxes are left out, maximises F1@0.25 of all that is asked
-by name, there or not: a box said of an absent object counts as a wrong one. The scenes are never trained on, nor are
+Each is a logistic function of a box's evidence (`n3d_core.evidence`). The score is the probability that the box is
+right: 3D IoU of at least 0.25 with a meant object of its class. Existence is the probability that what was asked for is
+in the scene at all. The covariance of the centre is scaled so that 68 % intervals hold the truth 68 times in 100. The
+threshold of the score maximises F1@0.25 of all that is asked by name, there or not; that of existence the mean of the
+shares of present things that are kept and of absent ones that are refused. The scenes are never trained on, nor are
 they those of the standard suite.
 """
 
@@ -16,6 +17,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +39,13 @@ _ONE_SIGMA = 0.6827  # share of a Gaussian within one standard deviation
 _RIDGE = 1e-4  # keeps the weights finite where the evidence separates right from wrong
 _FEWEST = 50  # boxes
 _THRESHOLDS = np.round(np.arange(0, 0.65, 0.05), 2)
+_EXISTENCE_THRESHOLDS = np.round(np.arange(0.3, 0.96, 0.05), 2)
+_SURE = (0.9, 0.95, 0.97, 0.98, 0.99)
+_RARELY = 0.005  # of the boxes that depth and tokens are sure of, the share of absent things
 
 
-def fit_scores(evidence: NDArray[np.float64], right: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Logistic weights [4] (one, decision, class, bins) of evidence [N, 3] by maximum likelihood."""
+def fit_logistic(evidence: NDArray[np.float64], right: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Logistic weights [1 + K] (one first) of evidence [N, K] by maximum likelihood."""
     inputs = np.concatenate([np.ones((len(evidence), 1)), evidence], axis=1)
     signs = np.where(right, 1.0, -1.0)
 
@@ -50,7 +55,9 @@ def fit_scores(evidence: NDArray[np.float64], right: NDArray[np.bool_]) -> NDArr
         value = np.logaddexp(0, -margin).mean() + _RIDGE * (weights**2).sum()
         return float(value), inputs.T @ slope / len(inputs) + 2 * _RIDGE * weights
 
-    return np.asarray(minimize(loss, np.array([0.0, 1.0, 1.0, 1.0]), jac=True, method="BFGS").x)
+    start = np.zeros(inputs.shape[1])
+    start[1:4] = 1.0  # the three of the tokens
+    return np.asarray(minimize(loss, start, jac=True, method="BFGS").x)
 
 
 def fit_covariance(errors: NDArray[np.float64]) -> float:
@@ -58,25 +65,97 @@ def fit_covariance(errors: NDArray[np.float64]) -> float:
     return float(np.quantile(errors, _ONE_SIGMA) ** 2)
 
 
-def fit_threshold(records: Sequence[dict[str, Any]], weights: NDArray[np.float64]) -> float:
+@dataclass(frozen=True)
+class Asked:
+    """One grounding query by name: the evidence of its boxes, which of them are right, and whether it meant anything.
+
+    Attributes:
+        evidence: [7] each; [5] of a query for everything, which nothing can agree with.
+        right, counted: of each box; boxes of objects nobody asks for do not count.
+    """
+
+    evidence: list[NDArray[np.float64]]
+    right: list[bool]
+    counted: list[bool]
+    present: bool
+    everything: bool
+
+
+def asked_of(records: Sequence[dict[str, Any]]) -> list[Asked]:
+    """The grounding queries of a run that noted evidence."""
+    entries = [entry for record in records for entry in record["groundings"] if "rect" not in entry]
+    found = []
+    for reply, entry in zip(replies_of(records), entries, strict=True):
+        correct = {pair.found for pair in reply.correct(0.25)}
+        found.append(
+            Asked(
+                [np.array(box["evidence"]) for box in entry["found"]],
+                [i in correct for i in range(len(reply.found))],
+                [i not in reply.ignored for i in range(len(reply.found))],
+                bool(entry["objects"]),
+                reply.kind == "detect",
+            )
+        )
+    return found
+
+
+def fit_existence(queries: Sequence[Asked]) -> dict[str, Any]:
+    """The `existence` of `calibration.json`."""
+    named = [query for query in queries if not query.everything]
+    rows = [(evidence, query.present) for query in named for evidence in query.evidence]
+    evidence, present = np.array([e for e, _ in rows]), np.array([p for _, p in rows], dtype=bool)
+    weights = {"depth": fit_logistic(evidence[:, :5], present), "agreement": fit_logistic(evidence, present)}
+    early = _scores(evidence[:, :5], weights["depth"])
+    sure = next((s for s in _SURE if not (early >= s).any() or (~present[early >= s]).mean() <= _RARELY), _SURE[-1])
+
+    def found(query: Asked, least: float) -> bool:
+        for e in query.evidence:
+            first = _scores(e[None, :5], weights["depth"])[0]
+            if (first if first >= sure else _scores(e[None], weights["agreement"])[0]) >= least:
+                return True
+        return False
+
+    def balance(least: float) -> float:
+        hits = [(found(query, least), query.present) for query in named]
+        return float(np.mean([h for h, p in hits if p]) + np.mean([not h for h, p in hits if not p])) / 2
+
+    best = max(_EXISTENCE_THRESHOLDS, key=balance)
+    hits = [(found(query, best), query.present) for query in named]
+    return {
+        **{name: _rounded(values) for name, values in weights.items()},
+        "threshold": round(float(best), 2),
+        "sure": round(float(sure), 3),
+        "present_kept": round(float(np.mean([h for h, p in hits if p])), 4),
+        "absent_refused": round(float(np.mean([not h for h, p in hits if not p])), 4),
+    }
+
+
+def fit_threshold(
+    records: Sequence[dict[str, Any]], queries: Sequence[Asked], weights: dict[str, NDArray[np.float64]]
+) -> float:
     """The best threshold on scores in steps of 0.05; the lowest where several are.
 
     Args:
-        records: with the evidence of each box.
-        weights: [4] of `fit_scores`.
+        records: of the same run as `queries`.
+        weights: of scores, by stage.
     """
-    gains = [f1_with_absent(replies_of(_without(records, weights, least))) or 0.0 for least in _THRESHOLDS]
-    return float(_THRESHOLDS[int(np.argmax(gains))])
+    scores = [[_staged(e, weights) for e in query.evidence] for query in queries]
 
+    def gain(least: float) -> float:
+        left = iter(scores)
+        kept = [
+            record
+            | {
+                "groundings": [
+                    g if "rect" in g else g | {"found": [b for b, s in zip(g["found"], next(left), strict=True) if s >= least]}
+                    for g in record["groundings"]
+                ]
+            }
+            for record in records
+        ]
+        return f1_with_absent(replies_of(kept)) or 0.0
 
-def _without(records: Sequence[dict[str, Any]], weights: NDArray[np.float64], least: float) -> list[dict[str, Any]]:
-    """The records without the boxes that score below `least`."""
-
-    def kept(grounding: dict[str, Any]) -> dict[str, Any]:
-        found = [b for b in grounding["found"] if _scores(np.array([b["evidence"]]), weights)[0] >= least]
-        return grounding | {"found": found}
-
-    return [record | {"groundings": [kept(g) for g in record["groundings"]]} for record in records]
+    return float(_THRESHOLDS[int(np.argmax([gain(float(least)) for least in _THRESHOLDS]))])
 
 
 def calibrate(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -85,37 +164,51 @@ def calibrate(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     Raises:
         ConfigError: if there are too few boxes, or all are right or all wrong.
     """
-    replies = replies_of(records)
-    noted = [[b["evidence"] for b in g["found"]] for r in records for g in r["groundings"]]
+    queries = asked_of(records)
     rows = [
-        (evidence, index in {p.found for p in reply.correct(0.25)})
-        for reply, own in zip(replies, noted, strict=True)
-        for index, evidence in enumerate(own)
-        if index not in reply.ignored
+        (evidence, right)
+        for query in queries
+        for evidence, right, counted in zip(query.evidence, query.right, query.counted, strict=True)
+        if counted
     ]
     right = np.array([r for _, r in rows], dtype=bool)
     if len(rows) < _FEWEST or right.all() or not right.any():
         raise ConfigError(
-            f"{len(rows)} boxes, {int(right.sum())} of them right: at least {_FEWEST} are wanted, right and wrong; "
+            f"{len(rows)} boxes, {int(right.sum())} of them right: at least {_FEWEST} are required, right and wrong; "
             "use more --scenes, or train longer first"
         )
-    evidence = np.array([e for e, _ in rows])
+    evidence = np.array([e[:5] for e, _ in rows])
+    compared = np.array([len(e) == 7 for e, _ in rows])
+    weights = {
+        "tokens": fit_logistic(evidence[:, :3], right),
+        "depth": fit_logistic(evidence, right),
+        "agreement": fit_logistic(np.array([e for e, _ in rows if len(e) == 7]), right[compared]),
+    }
     even = np.arange(len(rows)) % 2 == 0
-    held_out = np.where(even, _scores(evidence, fit_scores(evidence[~even], right[~even])), 0)
-    held_out = np.where(even, held_out, _scores(evidence, fit_scores(evidence[even], right[even])))
-    weights = fit_scores(evidence, right)
+    held_out = np.where(even, _scores(evidence, fit_logistic(evidence[~even], right[~even])), 0)
+    held_out = np.where(even, held_out, _scores(evidence, fit_logistic(evidence[even], right[even])))
     return {
-        "weights": [round(float(w), 5) for w in weights],
-        "threshold": fit_threshold(records, weights),
-        "covariance_scale": round(fit_covariance(standardised_errors(replies)), 4),
+        "weights": _rounded(weights["tokens"]),
+        "score": {stage: _rounded(weights[stage]) for stage in ("depth", "agreement")},
+        "threshold": fit_threshold(records, queries, weights),
+        "existence": fit_existence(queries),
+        "covariance_scale": round(fit_covariance(standardised_errors(replies_of(records))), 4),
         "boxes": len(rows),
         "right": int(right.sum()),
         "cross_validated": {"ece": calibration_error(held_out, right), "auroc": ranking(held_out, right)},
     }
 
 
+def _staged(evidence: NDArray[np.float64], weights: dict[str, NDArray[np.float64]]) -> float:
+    return float(_scores(evidence[None], weights["agreement" if len(evidence) == 7 else "depth"])[0])
+
+
 def _scores(evidence: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(1 / (1 + np.exp(-(weights[0] + evidence @ weights[1:]))))
+
+
+def _rounded(weights: NDArray[np.float64]) -> list[float]:
+    return [round(float(w), 5) for w in weights]
 
 
 def validation_suite(folder: str | Path, scenes: int, seed: int) -> SceneSuite:

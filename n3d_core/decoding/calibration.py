@@ -1,11 +1,13 @@
-"""What a checkpoint's `calibration.json` says: how token probabilities become scores and covariances."""
+"""What a checkpoint's `calibration.json` says: how evidence becomes scores, existence and covariances."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,22 +16,47 @@ from n3d_core.errors import CheckpointError
 
 CALIBRATION = "calibration.json"
 
+Weights = tuple[float, ...]
+STAGES = {"tokens": 3, "depth": 5, "agreement": 7}
+"""Evidence as it comes: log p of decision, class and bins; then the shares of depth inside and behind the box; then the
+overlap with what grounding everything finds there, of the same and of another name. And how many numbers that is."""
+
+
+@dataclass(frozen=True)
+class Existence:
+    """How a box's evidence tells whether what it claims is there.
+
+    Attributes:
+        depth, agreement: logistic weights (one first) of the evidence of these stages.
+        threshold: the probability from which a box counts as found.
+        sure: the probability from which agreement need not be asked for.
+    """
+
+    depth: Weights
+    agreement: Weights
+    threshold: float
+    sure: float
+
 
 @dataclass(frozen=True)
 class Calibration:
-    """Turns the evidence of a box's tokens into a score and a covariance.
+    """Turns evidence into scores and covariances.
 
     Attributes:
         weights: logistic, of one and of log p of decision, class and bins.
         covariance_scale: a factor on the covariance.
         fitted: whether scores are probabilities.
         threshold: the score below which a grounding does better without a box; 0 keeps all.
+        score_weights: logistic weights of the evidence of later stages, by name.
+        existence: None where a checkpoint has none; a rule decides then (see `n3d_core.evidence`).
     """
 
-    weights: tuple[float, float, float, float] = (0.0, 1.0, 1.0, 1.0)
+    weights: Weights = (0.0, 1.0, 1.0, 1.0)
     covariance_scale: float = 1.0
     fitted: bool = False
     threshold: float = 0.0
+    score_weights: Mapping[str, Weights] = field(default_factory=dict)
+    existence: Existence | None = None
 
     @classmethod
     def from_folder(cls, folder: Path) -> Calibration:
@@ -42,24 +69,53 @@ class Calibration:
         if not path.exists():
             return cls()
         try:
-            data = json.loads(path.read_text())
-            bias, decision, label, bins = (float(v) for v in data["weights"])
-            scale = float(data["covariance_scale"])
-            threshold = float(data.get("threshold", 0.0))
-            if not (all(map(math.isfinite, (bias, decision, label, bins, scale))) and scale > 0):
-                raise ValueError("weights must be finite and covariance_scale positive")
-            if not 0 <= threshold < 1:
-                raise ValueError(f"threshold must be at least 0 and below 1; got {threshold}")
-            return cls((bias, decision, label, bins), scale, True, threshold)
+            return cls._read(json.loads(path.read_text()))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(
                 f"{path}: not a calibration ({type(error).__name__}: {error}); run training.calibrate again"
             ) from error
 
+    @classmethod
+    def _read(cls, data: Mapping[str, Any]) -> Calibration:
+        scale = float(data["covariance_scale"])
+        if not (math.isfinite(scale) and scale > 0):
+            raise ValueError(f"covariance_scale must be positive; got {scale}")
+        scores = {name: _weights(values, name) for name, values in data.get("score", {}).items()}
+        there = data.get("existence")
+        existence = there and Existence(
+            _weights(there["depth"], "depth"),
+            _weights(there["agreement"], "agreement"),
+            _share(there, "threshold"),
+            _share(there, "sure"),
+        )
+        weights = _weights(data["weights"], "tokens")
+        return cls(weights, scale, True, _share(data, "threshold"), scores, existence or None)
+
     def score(self, evidence: NDArray[np.float64]) -> float:
-        """Log probabilities [3] of decision, class and bins -> probability that the box is right, 0..1."""
+        """Evidence of any stage [3, 5 or 7] -> probability that the box is right, 0..1."""
         if not self.fitted:
-            return float(math.exp(min(0.0, evidence.sum())))
-        bias, *weights = self.weights
-        logit = bias + float(np.dot(weights, evidence))
-        return 1 / (1 + math.exp(min(-logit, 700.0)))  # beyond it, exp overflows and the score is 0 anyway
+            return math.exp(min(0.0, float(evidence[: STAGES["tokens"]].sum())))
+        for name, count in STAGES.items():
+            if len(evidence) == count and name in self.score_weights:
+                return logistic(self.score_weights[name], evidence)
+        return logistic(self.weights, evidence[: STAGES["tokens"]])
+
+
+def logistic(weights: Weights, evidence: NDArray[np.float64]) -> float:
+    """Weights (one first) and evidence -> probability."""
+    logit = weights[0] + float(np.dot(weights[1:], evidence))
+    return 1 / (1 + math.exp(min(-logit, 700.0)))  # beyond it, exp overflows and the result is 0 anyway
+
+
+def _weights(values: Any, stage: str) -> Weights:
+    weights = tuple(float(v) for v in values)
+    if len(weights) != STAGES[stage] + 1 or not all(map(math.isfinite, weights)):
+        raise ValueError(f"{stage} must have {STAGES[stage] + 1} finite weights; got {weights}")
+    return weights
+
+
+def _share(data: Mapping[str, Any], key: str) -> float:
+    value = float(data.get(key, 0.0))
+    if not 0 <= value < 1:
+        raise ValueError(f"{key} must be at least 0 and below 1; got {value}")
+    return value

@@ -18,6 +18,7 @@ from n3d_core.language.structured import ANGLE_ZERO, FIELDS
 SHORT_DRAFT = 3  # tokens of a draft that is a mere guess; doubled each time that a whole draft was right
 LONG_DRAFT = 24
 LONGEST_MATCH = 24  # tokens before a draft that are compared
+_NEARBY = 16  # tokens around a place in a prepared reply, to find it again behind what the model said otherwise
 
 Ids = NDArray[np.int64]
 
@@ -38,7 +39,7 @@ class Drafter(Protocol):
 
 
 class Lookup:
-    """Repeats what followed the place that shares most with what was said last: in a prepared text, or in the context.
+    """Goes on with a prepared reply, or repeats what followed the place that shares most with what was said last.
 
     Args:
         prepared: ids of the whole reply as it is expected, where it can be; empty otherwise.
@@ -46,26 +47,44 @@ class Lookup:
 
     def __init__(self, prepared: Sequence[int] = ()) -> None:
         self._prepared = np.array(prepared, np.int64)
-        self._start: int | None = None  # of the reply in what is known
+        self._place = 0  # in the prepared reply, of the next id
+        self._seen = -1  # ids that were known at the last look
         self.length = LONG_DRAFT if len(self._prepared) else SHORT_DRAFT
 
     def propose(self, known: Ids, grammar: Grammar, most: int) -> list[int]:
-        """See `Drafter.propose`. Of several places that share as much the last one counts."""
-        if self._start is None:
-            self._start = len(known)
+        """See `Drafter.propose`. Of several places in the context that share as much the last one counts."""
         most = min(most, self.length)
-        written = known[self._start :]
-        if len(written) == 0 and len(self._prepared):
-            return [int(i) for i in self._prepared[:most]]
-        in_prepared, shared = _after_longest_match(self._prepared, written)
-        in_context, more = _after_longest_match(known, known)
-        if shared and shared >= min(more, LONGEST_MATCH):
-            return [int(i) for i in self._prepared[in_prepared : in_prepared + most]]
-        return [int(i) for i in known[in_context : in_context + most]] if more else []
+        if len(self._prepared):
+            self._follow(known)
+            found = self._prepared[self._place : self._place + most]
+            if len(found):
+                return [int(i) for i in found]
+        place, shared = _after_longest_match(known, known)
+        return [int(i) for i in known[place : place + most]] if shared else []
 
     def judge(self, right: bool) -> None:
-        """See `Drafter.judge`."""
-        self.length = min(2 * self.length, LONG_DRAFT) if right else SHORT_DRAFT
+        """See `Drafter.judge`: a prepared reply is trusted beyond the place where it was wrong."""
+        if right or not len(self._prepared):
+            self.length = min(2 * self.length, LONG_DRAFT) if right else SHORT_DRAFT
+
+    def _follow(self, known: Ids) -> None:
+        """Moves on in the prepared reply by what was said since the last look.
+
+        An id that differs takes the place of one there, unless the pair that it ends stands nearby: then the model left
+        something out, or put something in between.
+        """
+        first, self._seen = (len(known) if self._seen < 0 else self._seen), len(known)
+        for i in range(first, len(known)):
+            place, prepared = self._place, self._prepared
+            if place < len(prepared) and prepared[place] == known[i]:
+                self._place += 1
+                continue
+            start, stop = max(1, place - _NEARBY), min(place + _NEARBY, len(prepared))
+            pairs = np.flatnonzero(
+                (prepared[start:stop] == known[i]) & (prepared[start - 1 : max(stop - 1, 0)] == known[i - 1])
+            )
+            near = min((int(k) + start for k in pairs), key=lambda k: abs(k - place), default=None)
+            self._place = place + 1 if near is None else near + 1
 
 
 def _after_longest_match(text: Ids, said: Ids) -> tuple[int, int]:

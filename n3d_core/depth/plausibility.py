@@ -123,11 +123,13 @@ class DepthAgreement:
     Attributes:
         share: of the valid pixels in the middle of the box's hull, those whose depth lies within the box; 0 if none is.
         offset: metres from the box's depth range to the median of the measured ones; 0 where it agrees. Positive: the
-            surface seen is behind the box; negative: something stands before it. NaN where nothing is measured.
+            surface seen is behind the box; negative: something stands in front of it. NaN where nothing is measured.
+        through: of the same pixels, the share whose depth lies behind the box; 0 if none is valid.
     """
 
     share: float
     offset: float
+    through: float = 0.0
 
     @property
     def agrees(self) -> bool:
@@ -149,10 +151,11 @@ def depth_agreement(frame: Frame, box: Box3D) -> DepthAgreement:
     margin = max(_MARGIN * box.size[2], _LEAST_MARGIN)
     low, high = float(box.low[2]) - margin, float(box.high[2]) + margin
     share = float(((measured >= low) & (measured <= high)).mean())
+    through = float((measured > high).mean())
     if share >= _ENOUGH:
-        return DepthAgreement(share, 0.0)
+        return DepthAgreement(share, 0.0, through)
     median = float(np.median(measured))
-    return DepthAgreement(share, median - high if median > high else min(median - low, 0.0))
+    return DepthAgreement(share, median - high if median > high else min(median - low, 0.0), through)
 
 
 def _middle(low: float, high: float, size: int) -> tuple[int, int]:

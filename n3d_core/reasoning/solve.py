@@ -107,7 +107,12 @@ def solve(
         MissingError, AmbiguousError: if a phrase of the question means no box, or several.
         QueryError: if it names one object twice, compares too many, or a box is not finite.
     """
-    scene = Scene(tuple(boxes), tuple(b.label for b in boxes) if names is None else tuple(names))
+    called = tuple(b.label for b in boxes) if names is None else tuple(names)
+    return solve_scene(question, Scene(tuple(boxes), called), style)
+
+
+def solve_scene(question: Question, scene: Scene, style: Style = "compact") -> Solution:
+    """As `solve`, in a scene that may know already which boxes a phrase fits."""
     outcome = evaluate(question, scene)
     steps, text = chain_of_thought(question, outcome, style)
     return Solution(question, scene, outcome, text, tuple(steps))

@@ -142,11 +142,16 @@ def test_of_several_places_alike_the_last_is_drafted_from(tokenizer: Tokenizer) 
 
 
 def test_a_prepared_reply_is_drafted_from_its_start_and_again_behind_what_differs(tokenizer: Tokenizer) -> None:
-    drafter, prompt = Lookup([20, 21, 22, 23, 24, 25, 26]), [1, 2, 21, 9]
-    assert proposed(drafter, prompt, tokenizer) == [20, 21, 22, 23, 24, 25, 26]
+    drafter, known = Lookup([20, 21, 22, 23, 24, 25, 26, 27, 28]), [1, 2, 21, 9]
+    assert proposed(drafter, known, tokenizer) == [20, 21, 22, 23, 24, 25, 26, 27, 28]
     drafter.judge(right=False)
-    assert proposed(drafter, [*prompt, 20, 21, 99], tokenizer) == []
-    assert proposed(drafter, [*prompt, 20, 21, 99, 22], tokenizer) == [23, 24, 25]
+    known += [20, 21, 99]  # in place of 22
+    assert proposed(drafter, known, tokenizer) == [23, 24, 25, 26, 27, 28]
+    known += [23, 98, 97, 24]  # put in between
+    proposed(drafter, known, tokenizer)
+    known += [25]
+    assert proposed(drafter, known, tokenizer) == [26, 27, 28]
+    assert proposed(drafter, [*known, 26, 27, 28, 9], tokenizer)[:3] == [20, 21, 99]  # behind its end, from the context
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from n3d_core.decoding.calibration import Calibration
+from n3d_core.decoding.calibration import Calibration, Existence
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.frame import Frame
 from n3d_core.language.codec import BoxCodec
@@ -15,6 +15,9 @@ from n3d_core.n3d import N3D, View
 from n3d_core.network.preprocess import VisionInput
 from n3d_core.runtime import Runtime
 from training.learn.codecs import UNMEASURED, CameraXYCodec
+
+_ALL_EVIDENCE = Existence((0.0,) * 6, (0.0,) * 8, threshold=0.0, sure=0.99)
+"""Finds every box, and is never sure before agreement was asked for."""
 
 
 class WithoutDepth:
@@ -59,7 +62,7 @@ def changed(model: N3D, changes: tuple[str, ...]) -> N3D:
     """
     for change in changes:
         if change == "evidence":
-            model.runtime = replace(model.runtime, calibration=Calibration())
+            model.runtime = replace(model.runtime, calibration=Calibration(existence=_ALL_EVIDENCE))
         elif change == "no_depth":
             without: Any = WithoutDepth(model.backend)
             model = _as(_Unmeasured, model, replace(model.runtime, backend=without))

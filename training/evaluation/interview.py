@@ -46,7 +46,7 @@ def _ground(model: N3D, view: View, frame: Frame, entry: dict[str, Any]) -> dict
         grounding = view.ground(entry["text"])
     except N3DError as error:
         return entry | {"found": [], "error": str(error)}
-    noted = [[round(value, 5) for value in evidence] for evidence in grounding.evidence]
+    noted = [[round(float(value), 5) for value in evidence.values] for evidence in grounding.evidence]
     found = [_box(b) | {"evidence": evidence} for b, evidence in zip(grounding.boxes, noted, strict=True)]
     return entry | {"found": found, "ms": round((time.perf_counter() - start) * 1000, 1)}
 

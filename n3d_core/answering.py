@@ -1,0 +1,199 @@
+"""From a question to its answer in one view: read, ground, solve by geometry, let the model reason, audit.
+
+Read once into a typed question, it is passed on: the phrases that it names are grounded one by one; what is not in view
+ends it there; geometry solves it and drafts the model's thought; the audit compares what both say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from n3d_core.decoding.drafts import Lookup
+from n3d_core.errors import QueryError
+from n3d_core.finding import Finder, Sightings, kept
+from n3d_core.geometry.boxes import Box3D
+from n3d_core.language.answer_grammar import split_reply
+from n3d_core.language.conditions import condition_names, first_sentence, numbered_names, scene_condition
+from n3d_core.querying import Query
+from n3d_core.reasoning.audit import CONTRADICTED, NOT_SEEN, UNVERIFIABLE, VERIFIED, audit
+from n3d_core.reasoning.outcome import evaluate
+from n3d_core.reasoning.parse import read_question
+from n3d_core.reasoning.question import CAMERA_PHRASE, NotUnderstood, Phrase, Question
+from n3d_core.reasoning.resolve import AmbiguousError, MissingError, Scene, missing_sentence
+from n3d_core.reasoning.solve import Solution, solve_scene
+from n3d_core.reasoning.thoughts import Style
+from n3d_core.reasoning.value import NOTHING
+from n3d_core.results import Answer, AnswerFrom, TextDecoded
+
+_RANGING = ("extreme", "related", "relative_distance", "order", "depth_order")
+"""Types whose answer picks among objects of one kind, so that a bare class does not say which."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """The model's second reply: all of it, and what of it is thought and answer."""
+
+    text: str = ""
+    reasoning: str = ""
+    answer: str = ""
+
+
+class Asker:
+    """Answers questions by means of a view's finder."""
+
+    def __init__(self, finder: Finder) -> None:
+        self._finder, self._runtime = finder, finder.runtime
+        self._style: Style = "compact" if finder.runtime.vocabulary is not None else "published"
+
+    def ask(self, text: str, about: Sequence[Box3D] | None, answer_from: AnswerFrom, query: Query) -> Answer:
+        """Answers one question; see `View.ask`."""
+        names = numbered_names(about) if about is not None else []
+        question = read_question(text, names)
+        if isinstance(question, NotUnderstood):
+            return self._not_understood(text, question, about, query)
+        unknown = self._unknown(question) if about is None else ""
+        if unknown:
+            return _unsolved(text, f"{self._runtime.name} does not know {unknown!r}.", query)
+        try:
+            with query.stage("ground"):
+                scene = self._scene(question, query) if about is None else Scene(tuple(about), tuple(names))
+                solution, shown = self._solve(question, scene)
+        except MissingError as error:
+            return self._not_seen(text, error, about, query)
+        except AmbiguousError as error:
+            boxes = [scene.boxes[i] for i in error.indices]
+            return replace(_unsolved(text, error.sentence, query), boxes=boxes)
+        except QueryError as error:
+            return _unsolved(text, str(error), query)
+        with query.stage("reason"):
+            said = self._reason(_asked_in(text, question, names), solution, query)
+        with query.stage("audit"):
+            return _audited(text, solution, shown, said, answer_from, query)
+
+    def _unknown(self, question: Question) -> str:
+        """A word of a question that the model was not taught."""
+        vocabulary = self._runtime.vocabulary
+        if vocabulary is None:
+            return ""
+        return next((word for phrase in phrases_of(question) if (word := vocabulary.unknown(phrase))), "")
+
+    def _scene(self, question: Question, query: Query) -> Scene:
+        """The objects that a question is about, as far as they are in view."""
+        seen, least = Sightings(), self._runtime.calibration.threshold
+        for phrase in sorted(phrases_of(question), key=lambda p: p.is_anything):
+            found = self._finder.find(phrase, query).found
+            single = not (phrase.plural or phrase.where or phrase.pick or phrase.is_anything)
+            seen.add(phrase, kept(found, least, single))
+        among = question.among
+        if among is not None and not among.is_anything and question.type in _RANGING and len(seen.meant[among]) > 1:
+            seen.name_apart(self._finder.everything(query).found)
+        return Scene(tuple(seen.boxes), tuple(numbered_names(seen.boxes)), dict(seen.meant))
+
+    def _solve(self, question: Question, scene: Scene) -> tuple[Solution, list[Box3D]]:
+        """The solution, and the boxes that it is about: those of its roles first, under the names of the prompt."""
+        outcome = evaluate(question, scene)
+        referred = [i for p in phrases_of(question) for i in scene.known.get(p, []) if not p.is_anything]
+        roles = [i for i in outcome.roles.indices if i is not None]
+        order = list(dict.fromkeys([*roles, *outcome.found, *referred]))
+        boxes, place = [scene.boxes[i] for i in order], {index: new for new, index in enumerate(order)}
+        first = len(set(roles))
+        names = [*condition_names(boxes[:first]), *numbered_names(boxes)[first:]]
+        if not scene.known:
+            names = [scene.names[i] for i in order]
+        known = {p: [place[i] for i in found if i in place] for p, found in scene.known.items()}
+        return solve_scene(question, Scene(tuple(boxes), tuple(names), known), self._style), boxes
+
+    def _reason(self, asked: str, solution: Solution, query: Query) -> Said:
+        """The second reply, with the thought that the boxes give as its draft."""
+        tokenizer, answers = self._runtime.tokenizer, solution.answers
+        indices = list(dict.fromkeys(i for i in solution.roles.indices if i is not None))
+        boxes = [solution.scene.boxes[i] for i in indices]
+        names = [solution.scene.names[i] for i in indices]
+        text = asked + scene_condition(boxes, self._finder.frame.camera, names)
+        return self._reply(text, answers, Lookup(tokenizer.encode_plain(solution.reply)), query)
+
+    def _reply(self, text: str, answers: Sequence[str], drafter: Lookup, query: Query) -> Said:
+        prompt = self._finder.prefix.prompt(text, self._runtime.least_reply(answers))
+        grammar = self._runtime.reply_grammar(answers, prompt.room)
+        ids: list[int] = []
+        for token in self._finder.reply(prompt, grammar, drafter, query):
+            if token.id not in self._runtime.words.ends:
+                ids.append(token.id)
+                if query.listener is not None:
+                    query.tell(TextDecoded(self._runtime.tokenizer.decode(ids)))
+        reply = self._runtime.tokenizer.decode(ids)
+        reasoning, answer = split_reply(reply)
+        if reasoning and not answer:
+            query.warn("the model's thought was cut before it came to an answer")
+        return Said(reply, reasoning, answer)
+
+    def _not_seen(self, text: str, error: MissingError, about: Sequence[Box3D] | None, query: Query) -> Answer:
+        """What is missing, and what is there instead."""
+        sentence = error.sentence
+        if about is None:
+            with query.stage("ground"):
+                names = [one.box.label for one in self._finder.everything(query).found]
+            sentence = missing_sentence(error.phrase, names)
+        return Answer(text, sentence, "", "", NOT_SEEN, sentence)
+
+    def _not_understood(self, text: str, read: NotUnderstood, about: Sequence[Box3D] | None, query: Query) -> Answer:
+        """A small model says that it cannot tell. A large one may know more than geometry: its answer is passed on."""
+        if self._runtime.vocabulary is not None:
+            return _unsolved(text, f"I cannot tell. {read.reason}", query)
+        with query.stage("ground"):
+            boxes = [one.box for one in self._finder.locate(text, query).found] if about is None else list(about)
+        names = condition_names(boxes) if about is None else numbered_names(boxes)
+        with query.stage("reason"):
+            asked = text + scene_condition(boxes, self._finder.frame.camera, names)
+            said = self._reply(asked, (), Lookup(), query)
+        said_so = (said.answer, said.answer, said.reasoning)
+        return Answer(text, *said_so, UNVERIFIABLE, read.reason, boxes=boxes, text=said.text)
+
+
+def phrases_of(question: Question) -> list[Phrase]:
+    """Every noun phrase of a question, those of its clauses too, once each; the camera is none."""
+    named = [*question.objects, *([question.among] if question.among is not None else [])]
+    return list(dict.fromkeys(p for phrase in named for p in with_references(phrase)))
+
+
+def with_references(phrase: Phrase) -> Iterator[Phrase]:
+    """A phrase and those that its clauses refer to; the camera is none."""
+    if phrase == CAMERA_PHRASE:
+        return
+    yield phrase
+    for where in phrase.where:
+        for reference in where.references:
+            yield from with_references(reference)
+
+
+def _asked_in(text: str, question: Question, names: Sequence[str]) -> str:
+    """The sentence that asks, as the model was taught to be asked; all of a text whose question needs more of it."""
+    first = first_sentence(text)
+    return first if first == text or read_question(first, names) == question else text
+
+
+def _unsolved(text: str, sentence: str, query: Query) -> Answer:
+    return Answer(text, sentence, "", "", UNVERIFIABLE, sentence)
+
+
+def _audited(
+    text: str, solution: Solution, boxes: list[Box3D], said: Said, answer_from: AnswerFrom, query: Query
+) -> Answer:
+    finding = audit(solution, said.reasoning, said.answer)
+    settled = finding.verdict in (VERIFIED, CONTRADICTED)
+    if answer_from == "model":
+        answer, acted_on = said.answer, finding.verdict == VERIFIED
+    else:
+        answer, acted_on = solution.sentence, settled
+    return Answer(
+        question=text,
+        answer=answer,
+        said=said.answer,
+        reasoning=said.reasoning,
+        verdict=finding.verdict,
+        verdict_reason=finding.reason,
+        value=solution.value if acted_on else NOTHING,
+        boxes=boxes,
+        text=said.text,
+    )

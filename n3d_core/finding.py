@@ -1,0 +1,219 @@
+"""Grounds noun phrases in a view: each label alone, from the one kept prefix, with evidence for every box.
+
+A whole question lets a model invent what is asked about; a label alone seldom does. Clauses and superlatives never
+reach the prompt: geometry resolves them on what was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from n3d_core.decoding.box_decoder import BoxDecoder, DecodedBox, same_object
+from n3d_core.decoding.drafts import BoxLines, Drafter
+from n3d_core.decoding.kept_prefix import KeptPrefix, Prompt
+from n3d_core.decoding.loop import Decoder, Token
+from n3d_core.evidence import SAME_PLACE, Evidence, Fits, evidence_of, is_found, needs_agreement
+from n3d_core.geometry.boxes import Box3D, iou_3d
+from n3d_core.geometry.frame import Frame
+from n3d_core.language import prompts
+from n3d_core.language.box_grammar import BoxGrammar, Grammar
+from n3d_core.language.codec import BoxCodec
+from n3d_core.language.structured import BoxCode
+from n3d_core.querying import Query
+from n3d_core.reasoning.question import Phrase
+from n3d_core.reasoning.resolve import SIZE_ADJECTIVES, matching
+from n3d_core.results import BoxDecoded
+from n3d_core.runtime import Runtime
+
+_MOST_REPEATS = 12  # lines in a row that say nothing new; a model that goes on like that does not stop by itself
+_CLEARLY_LESS = 0.5  # a box of less than this share of the best score is no rival where one object is meant
+
+
+@dataclass(frozen=True)
+class Found:
+    """A box that counts as found; its score is the probability that it is right by all the evidence at hand."""
+
+    box: Box3D
+    evidence: Evidence
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What one prompt gave: boxes that count as found, and all lines that were written."""
+
+    found: tuple[Found, ...]
+    codes: tuple[BoxCode, ...]
+
+
+class Finder:
+    """Finds things in one view. What was grounded before is not decoded again.
+
+    Args:
+        prefix: system prompt and image of the view.
+    """
+
+    def __init__(self, runtime: Runtime, frame: Frame, codec: BoxCodec, prefix: KeptPrefix) -> None:
+        self.runtime, self.frame, self.codec, self.prefix = runtime, frame, codec, prefix
+        self._known: dict[str, tuple[Reply, list[str]]] = {}
+
+    def find(self, phrase: Phrase, query: Query) -> Reply:
+        """What the label of a phrase finds, boxes of another name left out."""
+        plain = bare(phrase)
+        if plain.is_anything:
+            return self.everything(query)
+
+        def fits(name: str) -> bool:
+            return bool(matching(plain, [name]))
+
+        return self._once(plain.label, prompts.class_prompt(plain.label), fits, query)
+
+    def everything(self, query: Query) -> Reply:
+        """All objects of the scene."""
+        return self._once("", prompts.detect_prompt(), None, query)
+
+    def locate(self, question: str, query: Query) -> Reply:
+        """What a question speaks of, as the model itself sees it: for questions that were not understood."""
+        return self._ground("", prompts.locate_prompt(question), None, query)
+
+    def reply(self, prompt: Prompt, grammar: Grammar, drafter: Drafter, query: Query) -> Iterator[Token]:
+        """The tokens of a reply; one that was cut is reported as a warning."""
+        cut = query.work.cut
+        decoder = Decoder(self.runtime.sampling, drafter=drafter)
+        yield from self.prefix.reply(prompt, grammar, decoder, query.limits, query.work)
+        if query.work.cut > cut:
+            most = min(query.limits.tokens, prompt.room)
+            query.warn(f"the reply was cut after {most} tokens; what came later is missing")
+
+    def _once(self, label: str, prompt: str, fits: Fits | None, query: Query) -> Reply:
+        query.limits.check(0)
+        if label not in self._known:
+            before = len(query.warnings)
+            found = self._ground(label, prompt, fits, query)
+            self._known[label] = found, query.warnings[before:]
+            return found
+        found, warnings = self._known[label]
+        for warning in warnings:
+            query.warn(warning)
+        for one in found.found:
+            query.tell(BoxDecoded(one.box))
+        return found
+
+    def _ground(self, label: str, text: str, fits: Fits | None, query: Query) -> Reply:
+        """Boxes that are beyond doubt are reported as they come, the others when grounding everything has decided."""
+        calibration = self.runtime.calibration
+        found: list[Found] = []
+        doubtful: list[tuple[DecodedBox, Evidence]] = []
+        decoder = BoxDecoder(self.runtime.words, self.codec, calibration)
+        prompt = self.prefix.prompt(prompts.harmless(text) if label else text)
+        for token in self.reply(prompt, BoxGrammar(self.runtime.words), BoxLines(self.runtime.words, label), query):
+            decoded = decoder.add(token)
+            if decoded is None:
+                if decoder.repeats >= _MOST_REPEATS:
+                    query.warn("the model repeats itself; its reply was stopped")
+                    break
+                continue
+            if fits is not None and not fits(decoded.box.label):
+                continue
+            evidence = evidence_of(decoded.evidence, self.frame, decoded.box)
+            if fits is not None and needs_agreement(evidence, calibration):
+                doubtful.append((decoded, evidence))
+            elif is_found(evidence, calibration):
+                found.append(self._keep(decoded, evidence, query))
+        if doubtful and fits is not None:
+            with query.quiet():
+                everything = [one.box for one in self.everything(query).found]
+            for decoded, evidence in doubtful:
+                compared = evidence.compared(decoded.box, everything, fits)
+                if is_found(compared, calibration):
+                    found.append(self._keep(decoded, compared, query))
+        return Reply(tuple(found), tuple(decoder.codes))
+
+    def _keep(self, decoded: DecodedBox, evidence: Evidence, query: Query) -> Found:
+        calibration = self.runtime.calibration
+        box = replace(decoded.box, score=calibration.score(evidence.values))
+        query.tell(BoxDecoded(box))
+        return Found(box, evidence)
+
+
+@dataclass
+class Sightings:
+    """What several phrases found, each object once.
+
+    Attributes:
+        found: the objects.
+        meant: indices of the objects that each phrase's label found.
+    """
+
+    found: list[Found] = field(default_factory=list)
+    meant: dict[Phrase, list[int]] = field(default_factory=dict)
+
+    def add(self, phrase: Phrase, found: Iterable[Found]) -> None:
+        """Adds what a phrase found."""
+        indices = self.meant.setdefault(phrase, [])
+        for one in found:
+            index = self._place(one, anything=phrase.is_anything)
+            if index not in indices:
+                indices.append(index)
+
+    def name_apart(self, everything: Iterable[Found]) -> None:
+        """Gives objects that are called by their class alone the fuller names that grounding everything gave them."""
+        for one in everything:
+            for index, other in enumerate(self.found):
+                if iou_3d(one.box, other.box) >= SAME_PLACE:
+                    self._rename(index, one.box.label)
+
+    @property
+    def boxes(self) -> list[Box3D]:
+        """Of the objects."""
+        return [one.box for one in self.found]
+
+    def _place(self, one: Found, anything: bool) -> int:
+        """Where an object stands among those found before, the more telling of both labels kept; at the end if new."""
+        for index, other in enumerate(self.found):
+            if _is_one(one.box, other.box, anything):
+                self._rename(index, one.box.label)
+                return index
+        self.found.append(one)
+        return len(self.found) - 1
+
+    def _rename(self, index: int, label: str) -> None:
+        """Takes a label that says what the present one says, and more."""
+        one = self.found[index]
+        if set(one.box.label.lower().split()) < set(label.lower().split()):
+            self.found[index] = Found(replace(one.box, label=label), one.evidence)
+
+
+def bare(phrase: Phrase) -> Phrase:
+    """A phrase without what geometry resolves: clauses, superlatives and adjectives of size."""
+    attributes = tuple(a for a in phrase.attributes if a not in SIZE_ADJECTIVES)
+    plain = replace(phrase, attributes=attributes, where=(), pick=None, number=None)
+    return plain if phrase.named else replace(plain, text=plain.label)
+
+
+def kept(found: Iterable[Found], least: float, single: bool) -> list[Found]:
+    """Of what a phrase found, the boxes to go by.
+
+    Args:
+        least: the score below which a box is left out, unless it is the only one.
+        single: whether one object is meant, so that boxes of clearly lower scores are no rivals of the best.
+    """
+    ranked = sorted(found, key=lambda one: -one.box.score)
+    if not ranked:
+        return []
+    best = ranked[0].box.score
+    if single:
+        least = max(least, _CLEARLY_LESS * best)
+    return [one for one in found if one.box.score >= min(least, best)]
+
+
+def _is_one(a: Box3D, b: Box3D, anything: bool) -> bool:
+    if same_object(a, b):
+        return True
+    return iou_3d(a, b) >= SAME_PLACE and (anything or _agree(a, b))
+
+
+def _agree(a: Box3D, b: Box3D) -> bool:
+    """Whether one label says what the other says, or more."""
+    first, second = set(a.label.lower().split()), set(b.label.lower().split())
+    return first <= second or second <= first
