@@ -47,14 +47,22 @@ class Asker:
         self._style: Style = "compact" if finder.runtime.vocabulary is not None else "published"
 
     def ask(self, text: str, about: Sequence[Box3D] | None, answer_from: AnswerFrom, query: Query) -> Answer:
-        """Answers one question; see `View.ask`."""
+        """Answers one question; see `View.ask`. Where geometry has no answer, the model is only asked for its own."""
+        answer = self._answer(text, about, answer_from, query)
+        if answer_from != "model" or answer.said or answer.text:
+            return answer
+        boxes = answer.boxes if about is None else list(about)
+        said = self._freely(text, boxes, numbered_names(boxes) if about is not None else condition_names(boxes), query)
+        return replace(answer, answer=said.answer, said=said.answer, reasoning=said.reasoning, text=said.text)
+
+    def _answer(self, text: str, about: Sequence[Box3D] | None, answer_from: AnswerFrom, query: Query) -> Answer:
         names = numbered_names(about) if about is not None else []
         question = read_question(text, names)
         if isinstance(question, NotUnderstood):
             return self._not_understood(text, question, about, query)
         unknown = self._unknown(question) if about is None else ""
         if unknown:
-            return _unsolved(text, f"{self._runtime.name} does not know {unknown!r}.", query)
+            return _unsolved(text, f"{self._runtime.name} does not know {unknown!r}.")
         try:
             with query.stage("ground"):
                 scene = self._scene(question, query) if about is None else Scene(tuple(about), tuple(names))
@@ -63,13 +71,16 @@ class Asker:
             return self._not_seen(text, error, about, query)
         except AmbiguousError as error:
             boxes = [scene.boxes[i] for i in error.indices]
-            return replace(_unsolved(text, error.sentence, query), boxes=boxes)
+            return replace(_unsolved(text, error.sentence), boxes=boxes)
         except QueryError as error:
-            return _unsolved(text, str(error), query)
+            return _unsolved(text, str(error))
+        steps, tokens = query.work.steps, query.work.tokens
         with query.stage("reason"):
             said = self._reason(_asked_in(text, question, names), solution, query)
+        work = (query.work.steps - steps, query.work.tokens - tokens)
         with query.stage("audit"):
-            return _audited(text, solution, shown, said, answer_from, query)
+            answer = _audited(text, solution, shown, said, answer_from)
+        return replace(answer, reason_steps=work[0], reason_tokens=work[1])
 
     def _unknown(self, question: Question) -> str:
         """A word of a question that the model was not taught."""
@@ -128,6 +139,12 @@ class Asker:
             query.warn("the model's thought was cut before it came to an answer")
         return Said(reply, reasoning, answer)
 
+    def _freely(self, text: str, boxes: Sequence[Box3D], names: Sequence[str], query: Query) -> Said:
+        """The model's reply to a question whose answers are not known beforehand."""
+        with query.stage("reason"):
+            asked = text + scene_condition(boxes, self._finder.frame.camera, names)
+            return self._reply(asked, (), Lookup(), query)
+
     def _not_seen(self, text: str, error: MissingError, about: Sequence[Box3D] | None, query: Query) -> Answer:
         """What is missing, and what is there instead."""
         sentence = error.sentence
@@ -140,13 +157,11 @@ class Asker:
     def _not_understood(self, text: str, read: NotUnderstood, about: Sequence[Box3D] | None, query: Query) -> Answer:
         """A small model says that it cannot tell. A large one may know more than geometry: its answer is passed on."""
         if self._runtime.vocabulary is not None:
-            return _unsolved(text, f"I cannot tell. {read.reason}", query)
+            return _unsolved(text, f"I cannot tell. {read.reason}")
         with query.stage("ground"):
             boxes = [one.box for one in self._finder.locate(text, query).found] if about is None else list(about)
         names = condition_names(boxes) if about is None else numbered_names(boxes)
-        with query.stage("reason"):
-            asked = text + scene_condition(boxes, self._finder.frame.camera, names)
-            said = self._reply(asked, (), Lookup(), query)
+        said = self._freely(text, boxes, names, query)
         said_so = (said.answer, said.answer, said.reasoning)
         return Answer(text, *said_so, UNVERIFIABLE, read.reason, boxes=boxes, text=said.text)
 
@@ -173,13 +188,11 @@ def _asked_in(text: str, question: Question, names: Sequence[str]) -> str:
     return first if first == text or read_question(first, names) == question else text
 
 
-def _unsolved(text: str, sentence: str, query: Query) -> Answer:
+def _unsolved(text: str, sentence: str) -> Answer:
     return Answer(text, sentence, "", "", UNVERIFIABLE, sentence)
 
 
-def _audited(
-    text: str, solution: Solution, boxes: list[Box3D], said: Said, answer_from: AnswerFrom, query: Query
-) -> Answer:
+def _audited(text: str, solution: Solution, boxes: list[Box3D], said: Said, answer_from: AnswerFrom) -> Answer:
     finding = audit(solution, said.reasoning, said.answer)
     settled = finding.verdict in (VERIFIED, CONTRADICTED)
     if answer_from == "model":

@@ -66,7 +66,7 @@ class Finder:
         def fits(name: str) -> bool:
             return bool(matching(plain, [name]))
 
-        return self._once(plain.label, prompts.class_prompt(plain.label), fits, query)
+        return self._once(plain.label, prompts.class_prompt(prompts.harmless(plain.label)), fits, query)
 
     def everything(self, query: Query) -> Reply:
         """All objects of the scene."""
@@ -105,7 +105,7 @@ class Finder:
         found: list[Found] = []
         doubtful: list[tuple[DecodedBox, Evidence]] = []
         decoder = BoxDecoder(self.runtime.words, self.codec, calibration)
-        prompt = self.prefix.prompt(prompts.harmless(text) if label else text)
+        prompt = self.prefix.prompt(text)
         for token in self.reply(prompt, BoxGrammar(self.runtime.words), BoxLines(self.runtime.words, label), query):
             decoded = decoder.add(token)
             if decoded is None:

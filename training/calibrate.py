@@ -143,17 +143,18 @@ def fit_threshold(
 
     def gain(least: float) -> float:
         left = iter(scores)
-        kept = [
-            record
-            | {
-                "groundings": [
-                    g if "rect" in g else g | {"found": [b for b, s in zip(g["found"], next(left), strict=True) if s >= least]}
-                    for g in record["groundings"]
-                ]
-            }
-            for record in records
-        ]
-        return f1_with_absent(replies_of(kept)) or 0.0
+
+        def kept(grounding: dict[str, Any]) -> dict[str, Any]:
+            if "rect" in grounding:
+                return grounding
+            return grounding | {"found": [b for b, s in zip(grounding["found"], next(left), strict=True) if s >= least]}
+
+        return (
+            f1_with_absent(
+                replies_of([record | {"groundings": list(map(kept, record["groundings"]))} for record in records])
+            )
+            or 0.0
+        )
 
     return float(_THRESHOLDS[int(np.argmax([gain(float(least)) for least in _THRESHOLDS]))])
 

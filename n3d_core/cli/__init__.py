@@ -9,6 +9,7 @@ Exit codes: 0 done; 1 an error that has a message; 2 wrong usage; 130 interrupte
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -37,8 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: from argparse, for `--help` (0) and wrong usage (2).
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if sys.stdout is None:
+        print("n3d: standard output is closed; results have nowhere to go", file=sys.stderr)
+        return 1
     try:
-        return _run(arguments)
+        code = _run(arguments)
+        sys.stdout.flush()
+        return code
     except N3DError as error:
         print(f"n3d: {error}", file=sys.stderr)
         return 1
@@ -46,8 +52,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("n3d: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of stdout has gone; nobody is left to be told
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _discard_output()
+        print(f"n3d: cannot write the result: {error.strerror}", file=sys.stderr)
+        return 1
+
+
+def _discard_output() -> None:
+    """Keeps Python from failing again when it flushes what is left at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(arguments: list[str]) -> int:

@@ -5,8 +5,17 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from n3d_core.cli.query import add_query_arguments, prepare, print_notes, tell, true_boxes, true_overlaps, write_outputs
-from n3d_core.cli.tables import box_record, box_table, json_line
+from n3d_core.cli.query import (
+    add_query_arguments,
+    outputs,
+    prepare,
+    print_notes,
+    tell,
+    true_boxes,
+    true_overlaps,
+    write_outputs,
+)
+from n3d_core.cli.tables import box_record, box_table, json_line, value_record
 
 _DESCRIPTION = """\
 Answers a spatial question about an RGB-D image: grounds what the question names, reasons over the boxes, and audits the
@@ -27,7 +36,7 @@ def add_parser(subparsers: Any) -> None:
         "--answer-from",
         choices=("model", "geometry", "audited"),
         default="audited",
-        help="whose answer counts: the model's, what the boxes give, or the model's with a correction (audited)",
+        help="the model's own answer, what the boxes give, or what to act on by the audit (audited)",
     )
 
 
@@ -41,30 +50,39 @@ def run(args: argparse.Namespace) -> int:
     result = asked.view.ask(
         args.text, about=about, answer_from=args.answer_from, on_event=asked.listen, deadline=asked.deadline
     )
-    verdict = f"{result.verdict} ({result.verdict_reason})"
-    lines = [f"question: {args.text}", f"answer: {result.answer}", f"verdict: {verdict}", "", result.reasoning]
     truth = true_boxes(asked.input.truth, args.text)
-    written = write_outputs(asked, result.boxes, truth, lines)
     if args.json:
-        print(json_line({**asked.record(), **_record(result), **written}))
-        return 0
-    print(box_table(result.boxes, true_overlaps(result.boxes, truth)))
-    print(f"\nquestion:  {args.text}\nreasoning: {result.reasoning or 'none'}\nanswer:    {result.answer or 'none'}")
-    print(f"verdict:   {verdict}")
-    if result.corrected:
-        print(f"corrected: {result.corrected}")
-    print_notes(result, written)
+        print(json_line({**asked.record(), **_record(result), **outputs(args)}), flush=True)
+    else:
+        if result.boxes or result.verdict != "not_seen":
+            print(box_table(result.boxes, true_overlaps(result.boxes, truth)), end="\n\n")
+        print("\n".join(_lines(result)))
+        print_notes(result, outputs(args))
+    write_outputs(asked, result.boxes, truth, [f"question: {args.text}", *_lines(result)])
     return 0
+
+
+def _lines(result: Any) -> list[str]:
+    """The answer first, then how far it can be trusted, and what it comes from."""
+    verdict = f"{result.verdict}: {result.verdict_reason}" if result.verdict_reason else result.verdict
+    lines = [f"answer:    {result.answer or 'none'}", f"verdict:   {verdict}"]
+    if result.said and result.said != result.answer:
+        lines.append(f"said:      {result.said}")
+    if result.reasoning:
+        lines.append(f"reasoning: {result.reasoning}")
+    return lines
 
 
 def _record(result: Any) -> dict[str, Any]:
     return {
         "question": result.question,
         "answer": result.answer,
+        "said": result.said,
         "reasoning": result.reasoning,
         "verdict": result.verdict,
-        "corrected": result.corrected,
         "verdict_reason": result.verdict_reason,
+        "value": value_record(result.value),
+        "corrected": result.corrected,
         "boxes": [box_record(box) for box in result.boxes],
         "depth_valid": result.depth_valid,
         "times_ms": result.times,

@@ -5,12 +5,21 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from n3d_core.cli.query import add_query_arguments, prepare, print_notes, true_boxes, true_overlaps, write_outputs
+from n3d_core.cli.query import (
+    add_query_arguments,
+    outputs,
+    prepare,
+    print_notes,
+    true_boxes,
+    true_overlaps,
+    write_outputs,
+)
 from n3d_core.cli.tables import box_record, box_table, json_line
 
 _DESCRIPTION = """\
 Finds what a text names in an RGB-D image and prints 3D boxes in metres, in the camera's optical frame
-(x right, y down, z forward). TEXT is a noun phrase, several separated by ';', or 'all objects'."""
+(x right, y down, z forward). TEXT is noun phrases: 'red mug', 'all the mugs and the box on the left',
+'anything yellow', 'all objects'."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -36,7 +45,6 @@ def run(args: argparse.Namespace) -> int:
     result = asked.view.ground(args.text, min_score=args.min_score, on_event=asked.listen, deadline=asked.deadline)
     truth = true_boxes(asked.input.truth, args.text)
     overlaps = true_overlaps(result.boxes, truth)
-    written = write_outputs(asked, result.boxes, truth, [args.text, "", result.text])
     if args.json:
         boxes = [box_record(box) for box in result.boxes]
         for i, overlap in enumerate(overlaps or []):
@@ -50,11 +58,13 @@ def run(args: argparse.Namespace) -> int:
                     "depth_valid": result.depth_valid,
                     "times_ms": result.times,
                     "warnings": result.warnings,
-                    **written,
+                    **outputs(args),
                 }
-            )
+            ),
+            flush=True,
         )
     else:
         print(box_table(result.boxes, overlaps))
-        print_notes(result, written)
+        print_notes(result, outputs(args))
+    write_outputs(asked, result.boxes, truth, [args.text, "", result.text])
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import cv2
 
 from n3d_core.cli.inputs import CommandInput, add_frame_arguments, read_input
 from n3d_core.cli.tables import times_line
@@ -128,27 +131,28 @@ def true_overlaps(boxes: Sequence[Box3D], truth: Sequence[Box3D] | None) -> list
     return [float(row.max(initial=0.0)) for row in pairwise_iou_3d(list(boxes), list(truth))]
 
 
-def write_outputs(
-    asked: Asked, boxes: Sequence[Box3D], truth: Sequence[Box3D] | None, lines: Sequence[str]
-) -> dict[str, str]:
-    """Writes the picture and the recording that were asked for; returns their paths by name.
+def outputs(args: argparse.Namespace) -> dict[str, str]:
+    """Paths of the picture and the recording that were asked for, by name."""
+    wanted = {"picture": args.output, "recording": args.rrd}
+    return {name: str(path) for name, path in wanted.items() if path is not None}
+
+
+def write_outputs(asked: Asked, boxes: Sequence[Box3D], truth: Sequence[Box3D] | None, lines: Sequence[str]) -> None:
+    """Writes the picture and the recording that were asked for; last, so that a failure does not cost the answer.
 
     Args:
         truth: true boxes, where they are known.
         lines: text for the recording.
     """
+    sys.stdout.flush()
     args, frame = asked.args, asked.input.frame
-    written = {}
     if args.output is not None:
         color, camera = enlarged(frame.color, frame.camera, _PICTURE_SIDE)
         save_picture(args.output, draw_boxes(color, camera, boxes, truth=truth))
-        written["picture"] = str(args.output)
     if args.rrd is not None:
         from n3d_core.display.recording import write_recording
 
         write_recording(args.rrd, frame, boxes, "\n".join(lines), truth=truth)
-        written["recording"] = str(args.rrd)
-    return written
 
 
 def print_notes(result: Any, written: dict[str, str]) -> None:
@@ -163,10 +167,17 @@ def print_notes(result: Any, written: dict[str, str]) -> None:
 def _check_outputs(args: argparse.Namespace) -> None:
     """Finds out before the model runs whether its results can be kept."""
     for option, path in (("--output", args.output), ("--rrd", args.rrd)):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise ConfigError(f"{option} {path}: there is no folder {path.absolute().parent}")
+        if path is None:
+            continue
+        folder = path.absolute().parent
+        if not folder.is_dir():
+            raise ConfigError(f"{option} {path}: there is no folder {folder}")
+        if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+            raise ConfigError(f"{option} {path}: cannot be written; name a file in a folder that you may write to")
+    if args.output is not None and not cv2.haveImageWriter(str(args.output)):
+        raise ConfigError(f"--output {args.output}: not an image format that can be written; use .png or .jpg")
     if args.timeout is not None and not args.timeout > 0:
-        raise ConfigError(f"--timeout {args.timeout}: more than 0 seconds are wanted")
+        raise ConfigError(f"--timeout {args.timeout}: must be more than 0 seconds")
     if args.rrd is not None:
         from n3d_core.display.recording import import_rerun
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from n3d_core.geometry.boxes import Box3D
+from n3d_core.reasoning.value import Value
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
@@ -46,6 +47,26 @@ def box_record(box: Box3D) -> dict[str, Any]:
         "covariance": None if box.covariance is None else [float(f"{v:.4g}") for v in box.covariance],
         "saturated": list(box.saturated),
     }
+
+
+def value_record(value: Value) -> dict[str, Any] | None:
+    """A typed value as JSON: its kind and the field that holds it, in SI units; None where there is no value."""
+    held: dict[str, Any] = {
+        "truth": value.truth,
+        "length": value.number,
+        "count": int(value.number),
+        "direction": value.number,
+        "objects": list(value.objects),
+        "position": list(value.point),
+    }
+    if value.kind == "none":
+        return None
+    number = held[value.kind]
+    if value.kind in ("length", "direction"):
+        number = round(number, 4)
+    elif value.kind == "position":
+        number = [round(v, 4) for v in number]
+    return {"kind": value.kind, value.kind: number}
 
 
 def times_line(times: dict[str, float]) -> str:

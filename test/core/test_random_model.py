@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import n3d_core.finding as finding_module
 import n3d_core.runtime as runtime_module
 import n3d_core.view as view_module
 from n3d_core.decoding.loop import Decoder, Limits
@@ -27,6 +28,7 @@ from n3d_core.preparation import ImageSize
 from n3d_core.reasoning.parse import read_question
 from n3d_core.reasoning.question import Question
 from n3d_core.reasoning.said import read_answer
+from n3d_core.reasoning.solve import solve
 from test.core.random_model import write_random_model
 
 ABOUT = [
@@ -74,7 +76,8 @@ def test_an_answer_of_random_weights_is_of_the_questions_type(model: N3D, questi
     read = read_question(question, NAMES)
     assert isinstance(read, Question)
     answer = model.look(frame()).ask(question, about=ABOUT)
-    assert read_answer(read, NAMES[: max(len(read.objects), 1)], answer.answer) is not None, answer.text
+    names = solve(read, ABOUT, NAMES).roles.names
+    assert read_answer(read, names, answer.said) is not None, answer.text
     assert "cannot be read" not in answer.verdict_reason
 
 
@@ -109,7 +112,7 @@ def test_with_a_penalty_jumps_and_drafts_give_the_tokens_of_single_steps(
     question = "How far is 0_red mug from 1_blue can?"
     fast = model.look(frame())
     found, answer = fast.ground("mug; can"), fast.ask(question, about=ABOUT)
-    monkeypatch.setattr(view_module, "Decoder", lambda chosen, drafter=None: Decoder(chosen, jump=False))
+    monkeypatch.setattr(finding_module, "Decoder", lambda chosen, drafter=None: Decoder(chosen, jump=False))
     plain = model.look(frame())
     assert plain.ground("mug; can").text == found.text
     assert plain.ask(question, about=ABOUT).text == answer.text
@@ -179,7 +182,9 @@ def test_a_thought_leaves_the_room_that_its_answer_needs(
     question, view = "How far is 0_red mug from 1_blue can?", model.look(frame())
     with_room(view, monkeypatch, question + scene_condition(ABOUT, view.frame.camera, NAMES), room)
     answer = view.ask(question, about=ABOUT)
-    assert read_answer(read_question(question, NAMES), NAMES, answer.answer) is not None, answer.text  # type: ignore[arg-type]
+    read = read_question(question, NAMES)
+    assert isinstance(read, Question)
+    assert read_answer(read, NAMES, answer.said) is not None, answer.text
     assert not any("cut" in warning for warning in answer.warnings)
     assert view._prefix.sequence.length <= view._prefix.sequence.limit
 

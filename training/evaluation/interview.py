@@ -67,7 +67,7 @@ def _ask(view: View, entry: dict[str, Any]) -> dict[str, Any]:
     except N3DError as error:
         return entry | {"said": "", "error": str(error)}
     return entry | {
-        "said": said.answer,
+        "said": said.said,
         "reasoning": said.reasoning,
         "verdict": said.verdict,
         "corrected": said.corrected,
