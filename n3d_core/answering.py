@@ -66,7 +66,7 @@ class Asker:
         try:
             with query.stage("ground"):
                 scene = self._scene(question, query) if about is None else Scene(tuple(about), tuple(names))
-                solution, shown = self._solve(question, scene)
+                solution, shown = self._solve(question, scene, named=about is not None)
         except MissingError as error:
             return self._not_seen(text, error, about, query)
         except AmbiguousError as error:
@@ -101,17 +101,21 @@ class Asker:
             seen.name_apart(self._finder.everything(query).found)
         return Scene(tuple(seen.boxes), tuple(numbered_names(seen.boxes)), dict(seen.meant))
 
-    def _solve(self, question: Question, scene: Scene) -> tuple[Solution, list[Box3D]]:
-        """The solution, and the boxes that it is about: those of its roles first, under the names of the prompt."""
+    def _solve(self, question: Question, scene: Scene, named: bool) -> tuple[Solution, list[Box3D]]:
+        """The solution, and the boxes that it is about: those of its roles first, under the names of the prompt.
+
+        Args:
+            named: whether the caller named the boxes; they get names of their own otherwise.
+        """
         outcome = evaluate(question, scene)
         referred = [i for p in phrases_of(question) for i in scene.known.get(p, []) if not p.is_anything]
         roles = [i for i in outcome.roles.indices if i is not None]
         order = list(dict.fromkeys([*roles, *outcome.found, *referred]))
         boxes, place = [scene.boxes[i] for i in order], {index: new for new, index in enumerate(order)}
         first = len(set(roles))
-        names = [*condition_names(boxes[:first]), *numbered_names(boxes)[first:]]
-        if not scene.known:
-            names = [scene.names[i] for i in order]
+        names = [scene.names[i] for i in order]
+        if not named:
+            names = [*condition_names(boxes[:first]), *numbered_names(boxes)[first:]]
         known = {p: [place[i] for i in found if i in place] for p, found in scene.known.items()}
         return solve_scene(question, Scene(tuple(boxes), tuple(names), known), self._style), boxes
 
