@@ -26,7 +26,7 @@ from typing import Any
 import torch
 
 from bench.observed import ObservedBackend
-from bench.random_model import QUESTION, cache_at, prescribed_replies, random_checkpoint
+from bench.random_model import QUESTION, TRUSTING, cache_at, phrase_replies, prescribed_replies, random_checkpoint
 from bench.reference import ReferenceModel
 from n3d_core.cli.bench import (
     Machine,
@@ -81,13 +81,14 @@ def ask_twice(model: N3D, frame: Frame, questions: tuple[str, str], replies: Rep
 
     Args:
         model: whose backend is an `ObservedBackend`.
-        replies: prescribed for both passes of either question, for random weights.
+        replies: prescribed for the phrases of a question and for its reasoning, for random weights; the second
+            question finds its phrases grounded.
     """
     backend = model.backend
     assert isinstance(backend, ObservedBackend)
     backend.forget()
     if replies is not None:
-        backend.prescribe(reply_cue(model.tokenizer), [*replies, *replies])
+        backend.prescribe(reply_cue(model.tokenizer), [*replies, replies[-1]])
     boxes: list[float] = []
     started = time.perf_counter()
 
@@ -135,15 +136,23 @@ def saved_steps(run: QuestionRun) -> dict[str, int]:
     Without any of them every token but a reply's first takes a pass, and each of the replies the whole prefix.
     """
     answers = run.answers
-    replies = 2 * len(answers)
+    passes = 2 * len(answers)  # of the released scripts
     drafted = sum(a.drafted for a in answers)
-    saved = sum(a.tokens - a.steps for a in answers) - replies
+    saved = sum(a.tokens - a.steps - a.replies for a in answers)
     return {
         "jump_forward": max(saved - drafted, 0),
         "drafts": drafted,
-        "prefix_tokens": (replies - 1) * run.prefix_tokens - run.prefix_tokens_recomputed,
-        "vision_runs": replies - run.vision_runs,
+        "prefix_tokens": (passes - 1) * run.prefix_tokens - run.prefix_tokens_recomputed,
+        "vision_runs": passes - run.vision_runs,
     }
+
+
+def tokens_per_pass(answers: Sequence[Answer]) -> dict[str, float | None]:
+    """Tokens that a forward pass of the decoder wrote, in grounding and in reasoning, the prompts' own passes aside."""
+    reasoning = sum(a.reason_tokens for a in answers), sum(a.reason_steps for a in answers)
+    tokens, steps = sum(a.tokens for a in answers) - reasoning[0], sum(a.steps for a in answers) - reasoning[1]
+    pairs = {"grounding": (tokens, steps), "reasoning": reasoning}
+    return {name: round(tokens / steps, 2) if steps else None for name, (tokens, steps) in pairs.items()}
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -203,9 +212,12 @@ def _ours(args: argparse.Namespace, folder: Path, machine: Machine) -> tuple[dic
     view, replies = model.look(frame), None
     if args.random_weights is not None:
         replies = prescribed_replies(model.tokenizer, view.codec, model.config.eos_token_id)
+        model.runtime = replace(model.runtime, calibration=TRUSTING)
+        view = model.look(frame)
     figures = _grounding_figures(view, backend, replies)
     log.info("asking %s", backend.name)
-    runs = repeated(lambda: ask_twice(model, frame, questions, replies), args.repeat)
+    own = None if replies is None else phrase_replies(model.tokenizer, replies)
+    runs = repeated(lambda: ask_twice(model, frame, questions, own), args.repeat)
     step = measure_decode(backend.inner, machine)
     figures |= _run_figures(runs)
     figures["stages_ms"] = {"read": round(read_ms, 2), **figures["stages_ms"], "per_token": step.step_ms}
@@ -255,6 +267,7 @@ def _run_figures(runs: list[QuestionRun]) -> dict[str, Any]:
         "vision_runs": runs[0].vision_runs,
         "prefix_tokens_recomputed": runs[0].prefix_tokens_recomputed,
         "saved": saved_steps(runs[0]),
+        "tokens_per_pass": tokens_per_pass(runs[0].answers),
     }
 
 

@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from n3d_core.decoding.calibration import Calibration, Existence
 from n3d_core.errors import ConfigError
 from n3d_core.language.codec import BoxCodec
 from n3d_core.language.conditions import condition_names, scene_condition
-from n3d_core.language.structured import parse
+from n3d_core.language.structured import parse, serialise
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig, TextConfig, VisionConfig
 from n3d_core.network.model import N3DNetwork
@@ -26,6 +27,9 @@ from n3d_core.reasoning.solve import solve
 
 QUESTION = "How far is the red mug from the blue box?"
 GROUNDING = "bbox_0=Bbox(red mug,412,530,388,500,61,74,60)\nbbox_1=Bbox(blue box,640,518,455,500,140,122,133)"
+
+TRUSTING = Calibration(existence=Existence((0.0,) * 6, (0.0,) * 8, threshold=0.0, sure=0.0))
+"""Takes every box for found: what random weights are made to say has no evidence."""
 
 _INDEX = "model.safetensors.index.json"
 _POOL = (1 << 22) + 1  # odd, so that rows differ
@@ -73,6 +77,13 @@ def prescribed_replies(tokenizer: Tokenizer, codec: BoxCodec, end: int) -> list[
         codec: of the frame, which says where the prescribed bins lie.
     """
     return [[*tokenizer.encode(text), end] for text in (GROUNDING, reasoning(codec))]
+
+
+def phrase_replies(tokenizer: Tokenizer, replies: list[list[int]]) -> list[list[int]]:
+    """The same replies as they come where each phrase is grounded alone: one box each, then the reasoning."""
+    end = replies[0][-1]
+    alone = [[*tokenizer.encode(serialise([code])), end] for code in parse(GROUNDING)]
+    return [*alone, replies[-1]]
 
 
 def reasoning(codec: BoxCodec) -> str:

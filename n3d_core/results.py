@@ -84,6 +84,7 @@ class Answer:
         times, depth_valid, warnings: as in `Grounding`.
         text: the model's whole second reply.
         steps, tokens, forced, drafted: of all replies, as in `Grounding`.
+        replies: how many replies were decoded: one for each phrase that was not known yet, and the reasoning.
         reason_steps, reason_tokens: of the second reply alone.
     """
 
@@ -103,6 +104,7 @@ class Answer:
     tokens: int = 0
     forced: int = 0
     drafted: int = 0
+    replies: int = 0
     reason_steps: int = 0
     reason_tokens: int = 0
 

@@ -132,6 +132,7 @@ class View:
             tokens=query.work.tokens,
             forced=query.work.forced,
             drafted=query.work.drafted,
+            replies=query.work.replies,
         )
 
     def _phrases(self, text: str) -> tuple[Phrase, ...]:

@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from n3d_core.atomic_write import atomic_write
-from n3d_core.decoding.calibration import CALIBRATION
+from n3d_core.decoding.calibration import CALIBRATION, STAGES
 from n3d_core.errors import ConfigError, N3DError
 from n3d_core.models import find_model
-from training.evaluation.grounding_metrics import f1_with_absent, replies_of
+from training.evaluation.grounding_metrics import NAMED, f1_with_absent, replies_of
 from training.evaluation.running import run_suite
 from training.evaluation.score_metrics import calibration_error, ranking, standardised_errors
 from training.evaluation.suite import Amount, SceneSuite
@@ -41,6 +41,7 @@ _FEWEST = 50  # boxes
 _THRESHOLDS = np.round(np.arange(0, 0.65, 0.05), 2)
 _EXISTENCE_THRESHOLDS = np.round(np.arange(0.3, 0.96, 0.05), 2)
 _SURE = (0.9, 0.95, 0.97, 0.98, 0.99)
+_WHOLE = STAGES["agreement"]
 _RARELY = 0.005  # of the boxes that depth and tokens are sure of, the share of absent things
 
 
@@ -67,18 +68,19 @@ def fit_covariance(errors: NDArray[np.float64]) -> float:
 
 @dataclass(frozen=True)
 class Asked:
-    """One grounding query by name: the evidence of its boxes, which of them are right, and whether it meant anything.
+    """One grounding query: the evidence of its boxes, which of them are right, and whether it meant anything.
 
     Attributes:
-        evidence: [7] each; [5] of a query for everything, which nothing can agree with.
+        evidence: [7] each; [5] where everything was asked for, which nothing can agree with.
         right, counted: of each box; boxes of objects nobody asks for do not count.
+        named: whether it asks by class or colour, there or not.
     """
 
     evidence: list[NDArray[np.float64]]
     right: list[bool]
     counted: list[bool]
     present: bool
-    everything: bool
+    named: bool
 
 
 def asked_of(records: Sequence[dict[str, Any]]) -> list[Asked]:
@@ -93,7 +95,7 @@ def asked_of(records: Sequence[dict[str, Any]]) -> list[Asked]:
                 [i in correct for i in range(len(reply.found))],
                 [i not in reply.ignored for i in range(len(reply.found))],
                 bool(entry["objects"]),
-                reply.kind == "detect",
+                reply.kind in (*NAMED, "absent"),
             )
         )
     return found
@@ -101,7 +103,7 @@ def asked_of(records: Sequence[dict[str, Any]]) -> list[Asked]:
 
 def fit_existence(queries: Sequence[Asked]) -> dict[str, Any]:
     """The `existence` of `calibration.json`."""
-    named = [query for query in queries if not query.everything]
+    named = [query for query in queries if query.named and all(len(e) == _WHOLE for e in query.evidence)]
     rows = [(evidence, query.present) for query in named for evidence in query.evidence]
     evidence, present = np.array([e for e, _ in rows]), np.array([p for _, p in rows], dtype=bool)
     weights = {"depth": fit_logistic(evidence[:, :5], present), "agreement": fit_logistic(evidence, present)}
@@ -179,11 +181,11 @@ def calibrate(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "use more --scenes, or train longer first"
         )
     evidence = np.array([e[:5] for e, _ in rows])
-    compared = np.array([len(e) == 7 for e, _ in rows])
+    compared = np.array([len(e) == _WHOLE for e, _ in rows])
     weights = {
         "tokens": fit_logistic(evidence[:, :3], right),
         "depth": fit_logistic(evidence, right),
-        "agreement": fit_logistic(np.array([e for e, _ in rows if len(e) == 7]), right[compared]),
+        "agreement": fit_logistic(np.array([e for e, _ in rows if len(e) == _WHOLE]), right[compared]),
     }
     even = np.arange(len(rows)) % 2 == 0
     held_out = np.where(even, _scores(evidence, fit_logistic(evidence[~even], right[~even])), 0)
@@ -201,7 +203,7 @@ def calibrate(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _staged(evidence: NDArray[np.float64], weights: dict[str, NDArray[np.float64]]) -> float:
-    return float(_scores(evidence[None], weights["agreement" if len(evidence) == 7 else "depth"])[0])
+    return float(_scores(evidence[None], weights["agreement" if len(evidence) == _WHOLE else "depth"])[0])
 
 
 def _scores(evidence: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:

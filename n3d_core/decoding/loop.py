@@ -75,6 +75,7 @@ class Work:
         free, forced: tokens that the model chose, and that the grammar left no choice of.
         drafted: of them those that a draft had right.
         cut: replies that their token budget ended.
+        replies: how many replies there were; the first token of each comes with the prompt's own pass.
     """
 
     steps: int = 0
@@ -82,6 +83,7 @@ class Work:
     forced: int = 0
     drafted: int = 0
     cut: int = 0
+    replies: int = 0
 
     @property
     def tokens(self) -> int:
@@ -124,7 +126,9 @@ class Decoder:
             limits: when to stop early; after `tokens` of them the reply just ends.
             work: is added to.
         """
-        run = _Run(self, sequence, position, list(context), limits, work or Work())
+        work = work or Work()
+        work.replies += 1
+        run = _Run(self, sequence, position, list(context), limits, work)
         return run.tokens(np.asarray(logits, dtype=np.float32), grammar)
 
 

@@ -231,8 +231,8 @@ def test_runs_are_repeated_until_they_have_taken_long_enough(monkeypatch: pytest
 def test_what_each_technique_saved_adds_up() -> None:
     """Two questions of two replies: without any technique each token but a reply's first takes a pass."""
     answers = [
-        Answer("", "", "", "", "verified", "", steps=40, tokens=100, forced=30, drafted=20),
-        Answer("", "", "", "", "verified", "", steps=50, tokens=60, forced=5, drafted=0),
+        Answer("", "", "", "", "verified", "", steps=40, tokens=100, forced=30, drafted=20, replies=2),
+        Answer("", "", "", "", "verified", "", steps=50, tokens=60, forced=5, drafted=0, replies=2),
     ]
     run = QuestionRun(0.0, 0.0, 0.0, {}, None, 1, 0, prefix_tokens=70, answers=answers, view=None)  # type: ignore[arg-type]
     assert saved_steps(run) == {"jump_forward": 46, "drafts": 20, "prefix_tokens": 210, "vision_runs": 3}
