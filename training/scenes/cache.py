@@ -3,7 +3,7 @@
 A shard is a safetensors file of whole arrays with a JSON sidecar that is written last: a shard without its sidecar is
 not there. Each is a pure function of the config and its seeds, so an interrupted run goes on where it stopped.
 
-    python -m training.scenes.cache --seeds 0:12000 --size 256x192 --output DIR
+    python -m training.scenes.cache --seeds 0:12000 --size 384x288 --output DIR
 """
 
 from __future__ import annotations
@@ -339,7 +339,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = described("Renders a training cache.", prog="python -m training.scenes.cache")
     parser.add_argument("--seeds", default="0:12000", help="FIRST:STOP, training or validation seeds")
     parser.add_argument("--views", type=int, default=2, help="camera views of each scene")
-    parser.add_argument("--size", default="256x192")
+    parser.add_argument("--size", default="384x288")
     parser.add_argument("--fov", default="46:76", help="LOW:HIGH, degrees that the longer side of the image sees")
     parser.add_argument("--objects", default="1:10", help="FEWEST:MOST objects of a scene")
     parser.add_argument("--distance", default="0.55:1.15", help="LOW:HIGH, 1 just frames all objects of the scene")
