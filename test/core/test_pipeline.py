@@ -314,6 +314,27 @@ def test_a_frame_without_usable_depth_is_a_depth_error(model: N3D) -> None:
         model.look(Frame(color, depth, camera))
 
 
+@pytest.mark.parametrize(("left", "top", "width", "height"), [(0, 90, 640, 360), (80, 0, 480, 480)])
+def test_images_of_any_ratio_give_boxes_where_the_objects_are(
+    model: N3D, left: int, top: int, width: int, height: int
+) -> None:
+    folder, overlaps = FrameFolder(FRAMES), []
+    window = np.s_[top : top + height, left : left + width]
+    for index in range(len(folder)):
+        full, truth = folder.frame(index), folder.truth(index)
+        assert truth is not None
+        camera = full.camera.cropped(left, top, width, height)
+        view = model.look(Frame(full.color[window].copy(), full.depth[window].copy(), camera))
+        for thing in truth.objects:
+            u, v = full.camera.project(np.array(thing.box.center)[None])[0]
+            inside = left + 40 < u < left + width - 40 and top + 40 < v < top + height - 40
+            if inside and thing.visible >= 0.6:
+                found = view.ground(thing.box.label).boxes
+                overlaps.append(max((iou_3d(box, thing.box) for box in found), default=0.0))
+    assert len(overlaps) >= 8
+    assert np.mean(overlaps) > 0.45  # 0.2 where nothing is done for the ratio
+
+
 def test_an_unknown_model_names_those_that_ship() -> None:
     with pytest.raises(CheckpointError, match="n3d-tiny"):
         N3D.load("n3d-huge")
