@@ -71,3 +71,7 @@ class BackendError(N3DError):
 
 class EngineError(BackendError):
     """A compiled engine is missing, stale, damaged, or cannot be built here."""
+
+
+class ObjectMapError(N3DError):
+    """A map of remembered objects cannot be opened, read or written, or a look does not fit it."""

@@ -1,0 +1,254 @@
+"""A map of objects that outlives the view: looks go in, what is remembered comes out."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from n3d_core.atomic_write import atomic_write
+from n3d_core.errors import ObjectMapError
+from n3d_core.memory.association import assign, size_difference
+from n3d_core.memory.objects import (
+    GONE_LOG_ODDS,
+    PRESENT_LOG_ODDS,
+    RememberedObject,
+    bounded,
+    doubted,
+    evidence_against,
+    first_seen,
+    moved,
+    noun_of,
+    seen_again,
+)
+from n3d_core.memory.observations import Array, Look, Observation, visibility
+from n3d_core.memory.store import ObjectStore, Places
+
+REACH_M = 6.0  # a look says nothing of what is further away
+MOST_OBJECTS = 100_000
+MOST_RECALLED = 200
+_SAME_SIZE = 0.15  # mean squared logarithm: sizes within about 40 %
+_MOVED_WITHIN_S = 3600.0
+_AS_RECORDED = ("yaw", "log_odds", "first_seen", "last_seen", "last_looked", "observations", "quality")
+
+
+@dataclass(frozen=True)
+class LookResult:
+    """What one look changed.
+
+    Attributes:
+        seen: id of the object for each observation, in their order.
+        new, moved: ids of objects that were made or are elsewhere now.
+        gone: ids of objects that this look showed to be gone.
+    """
+
+    seen: tuple[int, ...]
+    new: tuple[int, ...]
+    moved: tuple[int, ...]
+    gone: tuple[int, ...]
+
+
+class ObjectMap:
+    """Remembers objects of one map. Use it from one thread at a time; processes may share the file.
+
+    Args:
+        path: of the database.
+        name: of the map in it.
+        most: objects to keep; the least likely, then the longest unseen go first.
+
+    Raises:
+        ObjectMapError: if the database cannot be used.
+    """
+
+    def __init__(self, path: str | Path, name: str = "default", most: int = MOST_OBJECTS) -> None:
+        if most < 1:
+            raise ObjectMapError(f"the map must hold at least 1 object; got {most}")
+        self._store, self._most = ObjectStore(path, name), most
+        self._room = most - self._store.count()
+
+    def close(self) -> None:
+        """Closes the database."""
+        self._store.close()
+
+    def __len__(self) -> int:
+        return self._store.count()
+
+    def look(self, look: Look) -> LookResult:
+        """Takes one look in, as one transaction: all of it is kept, or nothing.
+
+        Raises:
+            ObjectMapError: if the stamp is not finite, or the database cannot be written.
+        """
+        if not math.isfinite(look.stamp):
+            raise ObjectMapError(f"the look's stamp is {look.stamp}; seconds are needed")
+        seen = look.observations()
+        with self._store.transaction():
+            near = self._store.near(*_region(look, seen))
+            pairs = assign(near.labels, near.centers, near.covariances, near.sizes, seen, look.pose)
+            lost = _disproved(look, near, set(pairs.values()))
+            known = self._store.many([near.ids[i] for i in pairs.values()])
+            elsewhere = self._elsewhere(look, near, lost, [one for n, one in enumerate(seen) if n not in pairs])
+            fresh: list[RememberedObject] = []
+            for number, one in enumerate(seen):
+                if number in pairs:
+                    fresh.append(seen_again(known[near.ids[pairs[number]]], one, look.pose, look.stamp, look.source))
+                elif id(one) in elsewhere:
+                    fresh.append(moved(elsewhere[id(one)], one, look.pose, look.stamp, look.source))
+                else:
+                    fresh.append(first_seen(one, look.pose, look.stamp, look.source))
+            ids = self._store.write(fresh)
+            gone_elsewhere = {one.id for one in elsewhere.values()}
+            lost = {i: odds for i, odds in lost.items() if near.ids[i] not in gone_elsewhere}
+            self._store.discredit([(odds, look.stamp, near.ids[i]) for i, odds in lost.items()])
+        self._bound(sum(one.id == 0 for one in fresh))
+        gone = tuple(near.ids[i] for i, odds in lost.items() if odds < GONE_LOG_ODDS <= near.log_odds[i])
+        new = tuple(i for i, one in zip(ids, fresh, strict=True) if one.id == 0)
+        return LookResult(tuple(ids), new, tuple(sorted(gone_elsewhere)), gone)
+
+    def recall(
+        self, noun: str | None = None, max_age: float = math.inf, now: float = 0.0, limit: int = MOST_RECALLED
+    ) -> list[RememberedObject]:
+        """What is remembered, the surest first.
+
+        Args:
+            noun: head noun in the singular ("mug"); None for every object.
+            max_age: seconds since an object was last seen, counted from `now`.
+        """
+        return self._store.named(noun, limit, now - max_age if math.isfinite(max_age) else -math.inf)
+
+    def get(self, identity: int) -> RememberedObject | None:
+        """One object, None if the map has none of this id."""
+        return self._store.get(identity)
+
+    def forget(self, identities: Sequence[int]) -> int:
+        """Removes objects; returns how many there were."""
+        return self._store.forget(identities)
+
+    def clear(self) -> int:
+        """Removes all objects of this map."""
+        return self._store.forget([one.id for one in self._store.every()])
+
+    def transform(self, new_from_old: Array) -> None:
+        """Moves everything: the map's frame was redefined (a relocalisation), and [4, 4] says how."""
+        matrix = np.asarray(new_from_old, np.float64)
+        turn, shift = matrix[:3, :3], matrix[:3, 3]
+        if matrix.shape != (4, 4) or abs(turn[2, 2] - 1) > 1e-2:
+            raise ObjectMapError("new_from_old must be a 4x4 rigid transform about the map's z axis")
+        yaw = math.atan2(turn[1, 0], turn[0, 0])
+
+        def change(one: RememberedObject) -> RememberedObject:
+            covariance = turn @ one.covariance @ turn.T
+            return replace(one, center=turn @ one.center + shift, covariance=covariance, yaw=one.yaw + yaw, view=None)
+
+        self._change_all(change)
+
+    def doubt(self, sigma_m: float) -> None:
+        """Makes every place less sure: the map has moved by an unknown amount of about `sigma_m` metres."""
+        self._change_all(lambda one: doubted(one, sigma_m))
+
+    def export(self, path: str | Path) -> int:
+        """Writes the map as JSON lines; returns how many objects."""
+        objects = self._store.every()
+        with atomic_write(Path(path)) as aside:
+            aside.write_text("".join(json.dumps(_record(one)) + "\n" for one in objects))
+        return len(objects)
+
+    def load(self, path: str | Path) -> int:
+        """Adds the objects of a file that `export` wrote; returns how many.
+
+        Raises:
+            ObjectMapError: if a line is not an object of a map; then nothing is added.
+        """
+        objects = []
+        for number, line in enumerate(Path(path).read_text().splitlines(), start=1):
+            try:
+                objects.append(_from_record(json.loads(line)))
+            except (ValueError, KeyError, TypeError) as error:
+                raise ObjectMapError(f"{path}, line {number}: not an object of a map ({error})") from error
+        with self._store.transaction():
+            self._store.write(objects)
+        self._bound(len(objects))
+        return len(objects)
+
+    def _elsewhere(
+        self, look: Look, near: Places, lost: dict[int, float], unknown: Sequence[Observation]
+    ) -> dict[int, RememberedObject]:
+        """By `id` of an observation that fits no object in place: the missing object that it can be."""
+        found: dict[int, RememberedObject] = {}
+        taken: set[int] = set()
+        for seen in unknown:
+            here = [near.ids[i] for i, odds in lost.items() if near.labels[i] == seen.label and odds < PRESENT_LOG_ODDS]
+            candidates = [*self._store.many(here).values()]
+            candidates += self._store.gone(noun_of(seen.label), look.stamp - _MOVED_WITHIN_S)
+            for one in candidates:
+                if one.id not in taken and _could_be(one, seen, look.stamp):
+                    taken.add(one.id)
+                    found[id(seen)] = one
+                    break
+        return found
+
+    def _bound(self, added: int) -> None:
+        """Drops what is over the bound. Counting reads the whole index, so it is done only when the bound is near."""
+        self._room -= added
+        if self._room <= 0:
+            surplus = self._store.count() - self._most
+            if surplus > 0:
+                self._store.forget(self._store.least(surplus + self._most // 100))
+            self._room = self._most - self._store.count()
+
+    def _change_all(self, change: Callable[[RememberedObject], RememberedObject]) -> None:
+        with self._store.transaction():
+            self._store.write(change(one) for one in self._store.every())
+
+
+def _region(look: Look, seen: Sequence[Observation]) -> tuple[Array, Array]:
+    """Corners of the part of the map that a look is about: what it could see within reach, and what it found."""
+    camera = look.camera
+    u, v = np.array([0, camera.width, camera.width, 0]), np.array([0, 0, camera.height, camera.height])
+    rays = np.column_stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(4)]) * REACH_M
+    corners = [look.pose.translation, *(rays @ look.pose.rotation.T + look.pose.translation)]
+    corners += [one.center + sign * one.size.max() for one in seen for sign in (-1, 1)]
+    return np.min(corners, axis=0), np.max(corners, axis=0)
+
+
+def _disproved(look: Look, near: Places, found: set[int]) -> dict[int, float]:
+    """The log-odds that are left of each object that the look should have found and did not, by index."""
+    rest = np.array([i for i in range(len(near.ids)) if i not in found], dtype=int)
+    if look.depth is None or not len(rest):
+        return {}
+    seen = visibility(look, near.centers[rest], near.sizes[rest], near.yaws[rest])
+    asked = np.array([look.asked is None or near.labels[i] in look.asked for i in rest])
+    after = bounded(near.log_odds[rest] + evidence_against(seen, asked))
+    changed = after < near.log_odds[rest]
+    return {int(i): float(odds) for i, odds in zip(rest[changed], after[changed], strict=True)}
+
+
+def _could_be(known: RememberedObject, seen: Observation, stamp: float) -> bool:
+    """Whether an object that is not where it was may be the one that is seen now."""
+    alike = known.label == seen.label and float(size_difference(known.size[None], seen.size)[0]) < _SAME_SIZE
+    return alike and stamp - known.last_seen < _MOVED_WITHIN_S
+
+
+def _record(one: RememberedObject) -> dict[str, Any]:
+    """An object as JSON, without its id and the view that it was last seen from."""
+    return {
+        "labels": one.labels,
+        "center": one.center.tolist(),
+        "covariance": one.covariance.tolist(),
+        "size": one.size.tolist(),
+        **{name: getattr(one, name) for name in _AS_RECORDED},
+    }
+
+
+def _from_record(record: dict[str, Any]) -> RememberedObject:
+    center, covariance, size = (np.array(record[name], np.float64) for name in ("center", "covariance", "size"))
+    if center.shape != (3,) or covariance.shape != (3, 3) or size.shape != (3,) or not record["labels"]:
+        raise ValueError("center, covariance and size must hold 3, 3x3 and 3 numbers, and labels must not be empty")
+    labels = {str(name): float(weight) for name, weight in record["labels"].items()}
+    rest: dict[str, Any] = {name: record[name] for name in _AS_RECORDED}
+    return RememberedObject(labels, center, covariance, size, **rest)

@@ -1,0 +1,197 @@
+"""What is remembered of one object, and how a look changes it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.geometry.boxes import OrientedBox, quaternion_of
+from n3d_core.memory.observations import Array, Observation, Pose, Visibility, level_axes
+
+State = Literal["present", "gone", "uncertain"]
+
+PRESENT_LOG_ODDS, GONE_LOG_ODDS = math.log(0.6 / 0.4), math.log(0.2 / 0.8)
+"""Of existence: from the first on an object is present, below the second it is gone."""
+_MOST_LOG_ODDS = 4.0  # certainty is bounded, so that a few looks can undo it
+_NOT_FOUND = -0.5  # log-odds of a look that saw the place filled, asked for the object and did not find it
+_SEEN_THROUGH = -2.2  # log-odds of a look that saw through the place: one in nine of those is wrong
+_CLEAR = 0.5  # share of the place that must be visible for a look to count against an object
+_MOVED_VARIANCE = 1e-6  # m^2 a look: a standing object's place is known better with every look, but never exactly
+_SAME_YAW = math.radians(12)
+_STILL_M, _STILL_RAD = 0.05, math.radians(4)  # looks nearer than this to the last one tell little new
+_LEAST_NEW = 0.05
+
+
+@dataclass(frozen=True)
+class RememberedObject:
+    """An object of the map (z up, metres).
+
+    Attributes:
+        id: stays with the object, also when it is moved; 0 before it is stored.
+        labels: how much each label has been seen, by score.
+        center: [3]; covariance: [3, 3].
+        size: (length, width, height) along its own level axes and up; yaw: radians of the length axis.
+        log_odds: of its existence.
+        first_seen, last_seen: seconds; `last_looked`: when its place was last in view.
+        observations: how many looks found it.
+        view: where it was last seen from, and by which camera; looks from there tell little new.
+        quality: of the look that gave size and yaw.
+    """
+
+    labels: dict[str, float]
+    center: Array
+    covariance: Array
+    size: Array
+    yaw: float
+    log_odds: float
+    first_seen: float
+    last_seen: float
+    last_looked: float
+    observations: int = 1
+    view: tuple[str, Pose] | None = None
+    quality: float = 0.0
+    id: int = field(default=0)
+
+    @property
+    def label(self) -> str:
+        """What it was called most often."""
+        return max(self.labels, key=lambda name: self.labels[name])
+
+    @property
+    def existence(self) -> float:
+        """Probability that it is (still) there, 0..1."""
+        return 1 / (1 + math.exp(-self.log_odds))
+
+    @property
+    def state(self) -> State:
+        """`present`, `gone` or `uncertain`."""
+        if self.log_odds >= PRESENT_LOG_ODDS:
+            return "present"
+        return "gone" if self.log_odds < GONE_LOG_ODDS else "uncertain"
+
+    @property
+    def box(self) -> OrientedBox:
+        """In the map frame, with existence for a score."""
+        x, y, z = self.center.tolist()
+        length, width, height = self.size.tolist()
+        covariance = tuple(float(v) for v in self.covariance.reshape(-1))
+        quaternion = quaternion_of(level_axes(self.yaw))
+        return OrientedBox(self.label, (x, y, z), (length, width, height), self.existence, covariance, quaternion)
+
+
+def bounded(log_odds: Array) -> Array:
+    """Log-odds within what a few looks can undo."""
+    return np.clip(log_odds, -_MOST_LOG_ODDS, _MOST_LOG_ODDS)
+
+
+def noun_of(label: str) -> str:
+    """Its last word: "mug" of "red mug"."""
+    return label.split()[-1] if label.split() else ""
+
+
+def first_seen(seen: Observation, pose: Pose, stamp: float, source: str) -> RememberedObject:
+    """A new object."""
+    return RememberedObject(
+        labels={seen.label: max(seen.score, 1e-3)},
+        center=seen.center,
+        covariance=seen.covariance + pose.covariance_at(seen.center),
+        size=seen.size,
+        yaw=seen.yaw,
+        log_odds=_detection(seen.score),
+        first_seen=stamp,
+        last_seen=stamp,
+        last_looked=stamp,
+        view=(source, pose),
+        quality=_quality(seen, pose),
+    )
+
+
+def seen_again(known: RememberedObject, seen: Observation, pose: Pose, stamp: float, source: str) -> RememberedObject:
+    """An object after a look that found it: place fused by information, size and yaw from where they were seen best.
+
+    A look from where the last one was taken is discounted: its errors are the same, so it must not count as new.
+    """
+    new = _newness(known, pose, source)
+    observed = (seen.covariance + pose.covariance_at(seen.center)) / new
+    before = known.covariance + np.eye(3) * _MOVED_VARIANCE
+    gain = before @ np.linalg.inv(before + observed)
+    center = known.center + gain @ (seen.center - known.center)
+    rest = np.eye(3) - gain
+    covariance = rest @ before @ rest.T + gain @ observed @ gain.T  # Joseph's form: stays symmetric and positive
+    quality = _quality(seen, pose)
+    size, yaw = _extent(known, seen, quality, new)
+    labels = dict(known.labels)
+    labels[seen.label] = labels.get(seen.label, 0.0) + new * max(seen.score, 1e-3)
+    return replace(
+        known,
+        labels=labels,
+        center=center,
+        covariance=covariance,
+        size=size,
+        yaw=yaw,
+        log_odds=min(max(known.log_odds, -1.0) + new * _detection(seen.score), _MOST_LOG_ODDS),
+        last_seen=max(stamp, known.last_seen),
+        last_looked=max(stamp, known.last_looked),
+        observations=known.observations + 1,
+        view=(source, pose),
+        quality=max(quality, known.quality),
+    )
+
+
+def evidence_against(seen: Visibility, asked_for: NDArray[np.bool_]) -> Array:
+    """[N] log-odds by which a look that did not find N objects speaks against each.
+
+    Only what the look could see counts; a place that is filled counts only if the object was asked for.
+    """
+    clear = np.maximum(seen.clear, 1e-9)
+    share = np.clip(seen.through / clear, 0, 1)
+    filled = np.where(asked_for, _NOT_FOUND * (1 - share), 0.0)
+    change: Array = np.where(seen.clear < _CLEAR, 0.0, np.where(share > 0.5, _SEEN_THROUGH * share, filled))
+    return change
+
+
+def moved(known: RememberedObject, seen: Observation, pose: Pose, stamp: float, source: str) -> RememberedObject:
+    """An object that is now at another place, under its old id."""
+    fresh = first_seen(seen, pose, stamp, source)
+    labels = dict(known.labels)
+    labels[seen.label] = labels.get(seen.label, 0.0) + max(seen.score, 1e-3)
+    return replace(fresh, id=known.id, labels=labels, first_seen=known.first_seen, observations=known.observations + 1)
+
+
+def doubted(known: RememberedObject, sigma_m: float) -> RememberedObject:
+    """An object after the map has moved by an unknown amount: it is there, but its place is less sure."""
+    return replace(known, covariance=known.covariance + np.eye(3) * sigma_m**2, log_odds=min(known.log_odds, 1.0))
+
+
+def _detection(score: float) -> float:
+    """Log-odds that a detection adds: its own, for the score is a calibrated probability, kept within reason."""
+    p = min(max(score, 0.05), 0.97)
+    return math.log(p / (1 - p))
+
+
+def _newness(known: RememberedObject, pose: Pose, source: str) -> float:
+    """0..1: how independent a look is of the one that last found the object."""
+    if known.view is None or known.view[0] != source:
+        return 1.0
+    metres, radians = known.view[1].apart(pose)
+    return max(_LEAST_NEW, 1 - math.exp(-((metres / _STILL_M) ** 2 + (radians / _STILL_RAD) ** 2)))
+
+
+def _quality(seen: Observation, pose: Pose) -> float:
+    """How well a look shows an object's extent: near and sure is best."""
+    return seen.score / (0.3 + float(np.linalg.norm(seen.center - pose.translation)))
+
+
+def _extent(known: RememberedObject, seen: Observation, quality: float, new: float) -> tuple[Array, float]:
+    """Size and yaw: averaged where both looks had the box at one angle, else those of the better look."""
+    turn = (seen.yaw - known.yaw + math.pi / 4) % (math.pi / 2) - math.pi / 4  # boxes repeat after a quarter
+    if abs(turn) > _SAME_YAW:
+        return (seen.size, seen.yaw) if quality > known.quality else (known.size, known.yaw)
+    quarters = round((seen.yaw - known.yaw - turn) / (math.pi / 2))
+    size = seen.size[[1, 0, 2]] if quarters % 2 else seen.size
+    share = new * quality / (new * quality + known.quality * min(known.observations, 10))
+    return known.size + share * (size - known.size), known.yaw + share * turn

@@ -1,0 +1,211 @@
+"""One look at the scene as the memory takes it: what was found, from where, and what the depth says about the rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.errors import ObjectMapError
+from n3d_core.geometry.boxes import OrientedBox
+from n3d_core.geometry.camera import Camera
+
+Array = NDArray[np.float64]
+Matrix = Sequence[Sequence[float]] | Array
+
+UNKNOWN_SIGMA_M = 0.15
+"""Standard deviation of a centre whose covariance is missing."""
+LEAST_SIGMA_M = 0.01
+"""No look is trusted to be more exact than this."""
+_SOLID = 0.85  # share of a ray's way through a box within which a solid object's surface is met
+_SAMPLES = np.array([[x, y, z] for x in (-0.3, 0.0, 0.3) for y in (-0.3, 0.0, 0.3) for z in (-0.3, 0.0, 0.3)])
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One object as one look saw it, in the map frame (z up, metres).
+
+    Attributes:
+        label: what it was called.
+        center: [3].
+        covariance: [3, 3] of the centre, m^2, without the pose's uncertainty.
+        size: full extents (length, width, height) along the box's own level axes and up.
+        yaw: radians about the map's z axis, of the length axis.
+        score: probability that it exists, 0..1.
+    """
+
+    label: str
+    center: Array
+    covariance: Array
+    size: Array
+    yaw: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where the camera was.
+
+    Attributes:
+        rotation: [3, 3] from the optical frame to the map.
+        translation: [3] metres.
+        sigma_m, sigma_rad: standard deviations of its position and of its orientation.
+
+    Raises:
+        ObjectMapError: if it is not a finite rigid transform.
+    """
+
+    rotation: Array
+    translation: Array
+    sigma_m: float = 0.0
+    sigma_rad: float = 0.0
+
+    def __post_init__(self) -> None:
+        values = np.concatenate([self.rotation.reshape(-1), self.translation, [self.sigma_m, self.sigma_rad]])
+        if not np.isfinite(values).all() or abs(float(np.linalg.det(self.rotation)) - 1) > 1e-3:
+            raise ObjectMapError(f"the camera's pose is not a rigid transform: rotation {self.rotation.tolist()}")
+
+    @classmethod
+    def of_matrix(
+        cls, camera_to_map: Sequence[Sequence[float]] | Array, sigma_m: float = 0, sigma_rad: float = 0
+    ) -> Pose:
+        """From a [4, 4] matrix."""
+        matrix = np.asarray(camera_to_map, dtype=np.float64)
+        if matrix.shape != (4, 4):
+            raise ObjectMapError(f"camera_to_map has shape {matrix.shape}; a 4x4 matrix is needed")
+        return cls(matrix[:3, :3], matrix[:3, 3], sigma_m, sigma_rad)
+
+    def covariance_at(self, point: Array) -> Array:
+        """[3, 3]: what the pose's uncertainty does to a point [3] of the map."""
+        arm = float(np.linalg.norm(point - self.translation))
+        spread: Array = np.eye(3) * (self.sigma_m**2 + (self.sigma_rad * arm) ** 2)
+        return spread
+
+    def apart(self, other: Pose) -> tuple[float, float]:
+        """Metres and radians between two poses."""
+        turn = self.rotation.T @ other.rotation
+        angle = math.acos(float(np.clip((np.trace(turn) - 1) / 2, -1, 1)))
+        return float(np.linalg.norm(self.translation - other.translation)), angle
+
+
+@dataclass(frozen=True)
+class Look:
+    """All that one look tells.
+
+    Attributes:
+        stamp: seconds.
+        pose: of the camera.
+        camera: its intrinsics.
+        boxes: what was found, in the optical frame.
+        asked: the labels that were looked for; None where everything was.
+        depth: float32 [H, W], metres along the optical axis, NaN where unknown; None where it was not kept. Without it
+            nothing is ever seen to be gone.
+        source: name of the camera. Looks of one camera from one place depend on each other.
+    """
+
+    stamp: float
+    pose: Pose
+    camera: Camera
+    boxes: Sequence[OrientedBox]
+    asked: tuple[str, ...] | None = None
+    depth: NDArray[np.float32] | None = None
+    source: str = ""
+
+    def observations(self) -> list[Observation]:
+        """What was found, in the map frame; boxes that are not finite are left out."""
+        found = [observed(box, self.pose) for box in self.boxes]
+        return [o for o in found if o is not None]
+
+
+def observed(box: OrientedBox, pose: Pose) -> Observation | None:
+    """A box of the optical frame as an upright one of the map; None if it is not finite.
+
+    The box stands on its most vertical axis; the yaw is that of the axis that was across the image, in [-pi/2, pi/2).
+    """
+    numbers = np.array([*box.center, *box.size, box.score], dtype=np.float64)
+    if not np.isfinite(numbers).all() or min(box.size) <= 0:
+        return None
+    turned = box.transformed(pose.rotation, pose.translation)
+    axes = turned.rotation
+    up = int(np.abs(axes[2]).argmax())
+    first, second = (i for i in range(3) if i != up)
+    yaw = math.atan2(axes[1, first], axes[0, first])
+    covariance = np.eye(3) * UNKNOWN_SIGMA_M**2
+    if turned.covariance is not None:
+        given = np.reshape(np.asarray(turned.covariance, dtype=np.float64), (3, 3))
+        if np.isfinite(given).all() and np.linalg.eigvalsh((given + given.T) / 2).min() >= 0:
+            covariance = (given + given.T) / 2
+    return Observation(
+        box.label,
+        np.asarray(turned.center, dtype=np.float64),
+        covariance + np.eye(3) * LEAST_SIGMA_M**2,
+        np.asarray(box.size, dtype=np.float64)[[first, second, up]],
+        (yaw + math.pi / 2) % math.pi - math.pi / 2,
+        float(np.clip(box.score, 0.0, 1.0)),
+    )
+
+
+@dataclass(frozen=True)
+class Visibility:
+    """How much of the places of N objects a look saw, as shares [N] of the points sampled in each.
+
+    Attributes:
+        in_view: inside the image, in front of the camera.
+        hidden: with a surface in front of the object.
+        through: with a surface behind the object, or so deep in its box that a solid object cannot be there.
+    """
+
+    in_view: Array
+    hidden: Array
+    through: Array
+
+    @property
+    def clear(self) -> Array:
+        """Share of each place that the camera could see."""
+        return self.in_view - self.hidden
+
+
+def visibility(look: Look, centers: Array, sizes: Array, yaws: Array) -> Visibility:
+    """What a look saw of the places of N objects of the map: centers [N, 3], sizes [N, 3], yaws [N]."""
+    level = np.stack([level_axes(yaw) for yaw in yaws]) if len(yaws) else np.zeros((0, 3, 3))
+    offsets = np.einsum("nij,nkj->nki", level, _SAMPLES * sizes[:, None])
+    points = (centers[:, None] + offsets - look.pose.translation) @ look.pose.rotation  # [N, S, 3], optical
+    ahead = points[..., 2] > 0.05
+    rays = points / np.where(ahead, points[..., 2], 1.0)[..., None]  # of unit depth
+    u = look.camera.fx * rays[..., 0] + look.camera.cx
+    v = look.camera.fy * rays[..., 1] + look.camera.cy
+    inside = ahead & (u > -0.5) & (u < look.camera.width - 0.5) & (v > -0.5) & (v < look.camera.height - 0.5)
+    in_view = inside.mean(axis=1)
+    if look.depth is None or not inside.any():
+        return Visibility(in_view, np.zeros(len(centers)), np.zeros(len(centers)))
+    measured = np.full(inside.shape, np.nan)
+    measured[inside] = look.depth[np.rint(v[inside]).astype(int), np.rint(u[inside]).astype(int)]
+    near, far = _crossing(look.pose, rays, centers, sizes, level)
+    noise = 0.01 + 0.01 * far
+    with np.errstate(invalid="ignore"):
+        hidden = measured < near - noise - 0.02
+        # A camera that looks down on a table sees the table where the ray leaves an empty box.
+        deep = near + np.maximum(_SOLID * (far - near), noise)
+        through = (measured > deep) & (far - near > 2 * noise)
+    return Visibility(in_view, hidden.mean(axis=1), through.mean(axis=1))
+
+
+def level_axes(yaw: float) -> Array:
+    """[3, 3]: columns are the axes of an upright box with a yaw, in the map frame."""
+    c, s = math.cos(yaw), math.sin(yaw)
+    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+
+
+def _crossing(pose: Pose, rays: Array, centers: Array, sizes: Array, level: Array) -> tuple[Array, Array]:
+    """Depths [N, S] at which rays [N, S, 3] of unit depth enter and leave N boxes (slab test)."""
+    own = np.einsum("nsi,nij->nsj", rays @ pose.rotation.T, level)
+    origin = np.einsum("ni,nij->nj", pose.translation - centers, level)[:, None]
+    half = sizes[:, None] / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        first, second = (-half - origin) / own, (half - origin) / own
+    near = np.minimum(first, second).max(axis=-1)
+    far = np.maximum(first, second).min(axis=-1)
+    return near, np.maximum(far, near)

@@ -1,0 +1,262 @@
+"""Maps of objects in SQLite: a look is one transaction, and an R-tree finds what is near.
+
+The database is in WAL mode: readers never wait for the writer, and what was committed survives a killed
+process.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from n3d_core.errors import ObjectMapError
+from n3d_core.memory.objects import GONE_LOG_ODDS, RememberedObject, noun_of
+from n3d_core.memory.observations import Array, Pose
+
+SCHEMA_VERSION = 1
+_COLUMNS = (
+    "id", "noun", "label", "labels", "x", "y", "z", "covariance", "length", "width", "height", "yaw", "log_odds",
+    "first_seen", "last_seen", "last_looked", "observations", "view", "quality",
+)  # fmt: skip
+_AS_STORED = ("id", "yaw", "log_odds", "first_seen", "last_seen", "last_looked", "observations", "quality")
+_MIGRATIONS: dict[int, str] = {
+    1: """
+        CREATE TABLE maps (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+        CREATE TABLE objects (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, map INTEGER NOT NULL REFERENCES maps (id), noun TEXT NOT NULL,
+            label TEXT NOT NULL, labels TEXT NOT NULL, x REAL NOT NULL, y REAL NOT NULL, z REAL NOT NULL,
+            covariance BLOB NOT NULL, length REAL NOT NULL, width REAL NOT NULL,
+            height REAL NOT NULL, yaw REAL NOT NULL, log_odds REAL NOT NULL,
+            first_seen REAL NOT NULL, last_seen REAL NOT NULL, last_looked REAL NOT NULL, observations INTEGER NOT NULL,
+            view TEXT NOT NULL, quality REAL NOT NULL);
+        CREATE INDEX objects_by_noun ON objects (map, noun, log_odds DESC, last_seen DESC);
+        CREATE INDEX objects_by_existence ON objects (map, log_odds DESC, last_seen DESC);
+        CREATE VIRTUAL TABLE places USING rtree (id, x0, x1, y0, y1, z0, z1, map0, map1);
+    """,
+}  # to each version from the one before it
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where N objects are: centers [N, 3], sizes [N, 3], yaws [N], log_odds [N], covariances [N, 3, 3] of centres."""
+
+    ids: list[int]
+    labels: list[str]
+    centers: Array
+    sizes: Array
+    yaws: Array
+    log_odds: Array
+    covariances: Array
+
+
+class ObjectStore:
+    """One map of a database. Use it from one thread at a time; processes may share the file.
+
+    Args:
+        path: of the database; it is made where it is missing.
+        name: of the map.
+
+    Raises:
+        ObjectMapError: if the file is no such database, of a newer version, damaged, or cannot be written.
+    """
+
+    def __init__(self, path: str | Path, name: str = "default") -> None:
+        self.path, self.name = Path(path).expanduser(), name
+        with self._explained():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(self.path, timeout=10.0, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._migrate()
+            with self.transaction():
+                self._db.execute("INSERT OR IGNORE INTO maps (name) VALUES (?)", (name,))
+            self._map = int(self._db.execute("SELECT id FROM maps WHERE name = ?", (name,)).fetchone()[0])
+
+    def close(self) -> None:
+        """Closes the database; what was committed stays."""
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; other writers wait."""
+        with self._explained():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def near(self, low: Array, high: Array) -> Places:
+        """Where the objects are whose boxes overlap an axis-aligned region of the map."""
+        with self._explained():
+            rows = self._db.execute(
+                "SELECT o.id, label, x, y, z, length, width, height, yaw, log_odds, covariance FROM places AS p "
+                "JOIN objects AS o ON o.id = p.id WHERE x1 >= ? AND x0 <= ? AND y1 >= ? AND y0 <= ? AND z1 >= ? "
+                "AND z0 <= ? AND map0 <= ? AND map1 >= ?",
+                (low[0], high[0], low[1], high[1], low[2], high[2], self._map, self._map),
+            ).fetchall()
+        numbers = np.array([row[2:10] for row in rows], np.float64).reshape(-1, 8)
+        covariances = np.frombuffer(b"".join(row[10] for row in rows), np.float64).reshape(-1, 3, 3)
+        centers, sizes, yaws, log_odds = numbers[:, :3], numbers[:, 3:6], numbers[:, 6], numbers[:, 7]
+        return Places([row[0] for row in rows], [row[1] for row in rows], centers, sizes, yaws, log_odds, covariances)
+
+    def many(self, identities: Sequence[int]) -> dict[int, RememberedObject]:
+        """Objects by id."""
+        marks = ", ".join("?" * len(identities))
+        return {one.id: one for one in self._select(f"id IN ({marks})", identities)}
+
+    def named(self, noun: str | None, limit: int, seen_from: float = -np.inf) -> list[RememberedObject]:
+        """Objects with a head noun (None: any), the surest and then the most recent first."""
+        where = "last_seen >= ?" if noun is None else "last_seen >= ? AND noun = ?"
+        values = (seen_from,) if noun is None else (seen_from, noun)
+        order = "ORDER BY log_odds DESC, last_seen DESC LIMIT ?"
+        return self._select(f"map = ? AND {where} {order}", (self._map, *values, limit))
+
+    def gone(self, noun: str, seen_from: float, limit: int = 20) -> list[RememberedObject]:
+        """Objects with a head noun that are gone, the last seen first."""
+        where = "map = ? AND noun = ? AND log_odds < ? AND last_seen >= ? ORDER BY last_seen DESC LIMIT ?"
+        return self._select(where, (self._map, noun, GONE_LOG_ODDS, seen_from, limit))
+
+    def get(self, identity: int) -> RememberedObject | None:
+        """One object."""
+        found = self._select("map = ? AND id = ?", (self._map, identity))
+        return found[0] if found else None
+
+    def every(self) -> list[RememberedObject]:
+        """All objects of the map, by id."""
+        return self._select("map = ? ORDER BY id", (self._map,))
+
+    def count(self) -> int:
+        """How many objects the map holds."""
+        with self._explained():
+            return int(self._db.execute("SELECT count(*) FROM objects WHERE map = ?", (self._map,)).fetchone()[0])
+
+    def write(self, objects: Iterable[RememberedObject]) -> list[int]:
+        """Inserts objects without an id and replaces the others; returns their ids. Inside of a transaction."""
+        return [self._write(one) for one in objects]
+
+    def discredit(self, changes: Iterable[tuple[float, float, int]]) -> None:
+        """Sets log-odds and the time of the last look of objects: (log_odds, stamp, id). Inside of a transaction."""
+        self._db.executemany("UPDATE objects SET log_odds = ?, last_looked = max(last_looked, ?) WHERE id = ?", changes)
+
+    def forget(self, identities: Iterable[int]) -> int:
+        """Removes objects; returns how many there were."""
+        rows = [(i,) for i in identities]
+        with self.transaction():
+            before = self._db.total_changes
+            self._db.executemany("DELETE FROM objects WHERE id = ?", rows)
+            removed = self._db.total_changes - before
+            self._db.executemany("DELETE FROM places WHERE id = ?", rows)
+        return removed
+
+    def least(self, count: int) -> list[int]:
+        """Ids of the objects to drop first: the least likely to exist, then those not seen for longest."""
+        with self._explained():
+            rows = self._db.execute(
+                "SELECT id FROM objects WHERE map = ? ORDER BY log_odds, last_seen LIMIT ?", (self._map, count)
+            )
+            return [int(row[0]) for row in rows]
+
+    def maps(self) -> list[str]:
+        """Names of the database's maps."""
+        with self._explained():
+            return [str(row[0]) for row in self._db.execute("SELECT name FROM maps ORDER BY name")]
+
+    def _select(self, where: str, values: Sequence[Any]) -> list[RememberedObject]:
+        with self._explained():
+            rows = self._db.execute(f"SELECT {', '.join(_COLUMNS)} FROM objects WHERE {where}", tuple(values))
+            return [_object(row) for row in rows]
+
+    def _write(self, one: RememberedObject) -> int:
+        low, high = bounds(one)
+        values = _row(one)
+        if one.id:
+            places = ", ".join(f"{name} = ?" for name in _COLUMNS[1:])
+            self._db.execute(f"UPDATE objects SET {places} WHERE id = ?", (*values, one.id))
+            identity = one.id
+        else:
+            marks = ", ".join("?" * len(_COLUMNS))
+            cursor = self._db.execute(
+                f"INSERT INTO objects (map, {', '.join(_COLUMNS[1:])}) VALUES ({marks})", (self._map, *values)
+            )
+            identity = int(cursor.lastrowid or 0)
+        corners = [float(v) for pair in zip(low, high, strict=True) for v in pair]
+        self._db.execute(
+            "INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (identity, *corners, self._map, self._map),
+        )
+        return identity
+
+    def _migrate(self) -> None:
+        version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
+        if version > SCHEMA_VERSION:
+            raise ObjectMapError(
+                f"{self.path} has version {version}; this program knows up to {SCHEMA_VERSION}: update it, or name "
+                "another file"
+            )
+        if version == 0 and self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise ObjectMapError(f"{self.path} is another program's database; name another file")
+        for step in range(version + 1, SCHEMA_VERSION + 1):
+            self._db.executescript(f"BEGIN IMMEDIATE; {_MIGRATIONS[step]} PRAGMA user_version = {step}; COMMIT;")
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turns the database's own errors into ones that say what to do."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            advice = "is the disk full or read-only, or another writer stuck?"
+            raise ObjectMapError(f"{self.path}: {error}; {advice}") from error
+        except sqlite3.DatabaseError as error:
+            raise ObjectMapError(f"{self.path} is damaged ({error}); move it away, and a new map is begun") from error
+        except OSError as error:
+            raise ObjectMapError(f"{self.path}: {error.strerror}; name a place that can be written") from error
+
+
+def bounds(one: RememberedObject) -> tuple[Array, Array]:
+    """Corners of the axis-aligned hull of an object's box in the map."""
+    corners = one.box.corners()
+    return corners.min(axis=0), corners.max(axis=0)
+
+
+def _row(one: RememberedObject) -> tuple[Any, ...]:
+    """The columns behind the id."""
+    view = [] if one.view is None else [one.view[0], one.view[1].rotation.tolist(), one.view[1].translation.tolist()]
+    return (
+        noun_of(one.label),
+        one.label,
+        json.dumps(one.labels),
+        *(float(v) for v in one.center),
+        np.asarray(one.covariance, np.float64).tobytes(),
+        *(float(v) for v in one.size),
+        float(one.yaw),
+        float(one.log_odds),
+        float(one.first_seen),
+        float(one.last_seen),
+        float(one.last_looked),
+        int(one.observations),
+        json.dumps(view),
+        float(one.quality),
+    )
+
+
+def _object(row: Sequence[Any]) -> RememberedObject:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    seen_from = json.loads(values["view"])
+    return RememberedObject(
+        labels=json.loads(values["labels"]),
+        center=np.array([values["x"], values["y"], values["z"]]),
+        covariance=np.frombuffer(values["covariance"], np.float64).reshape(3, 3),
+        size=np.array([values["length"], values["width"], values["height"]]),
+        view=(seen_from[0], Pose(np.array(seen_from[1]), np.array(seen_from[2]))) if seen_from else None,
+        **{name: values[name] for name in _AS_STORED},
+    )
