@@ -34,6 +34,7 @@ MOST_OBJECTS = 100_000
 MOST_RECALLED = 200
 _SAME_SIZE = 0.15  # mean squared logarithm: sizes within about 40 %
 _MOVED_WITHIN_S = 3600.0
+_SEEN_EMPTY = 1.0  # log-odds that one look takes away where it sees through a place
 _AS_RECORDED = ("yaw", "log_odds", "first_seen", "last_seen", "last_looked", "observations", "quality")
 
 
@@ -182,7 +183,7 @@ class ObjectMap:
         found: dict[int, RememberedObject] = {}
         taken: set[int] = set()
         for seen in unknown:
-            here = [near.ids[i] for i, odds in lost.items() if near.labels[i] == seen.label and odds < PRESENT_LOG_ODDS]
+            here = [near.ids[i] for i, odds in lost.items() if near.labels[i] == seen.label and _empty(near, i, odds)]
             candidates = [*self._store.many(here).values()]
             candidates += self._store.gone(noun_of(seen.label), look.stamp - _MOVED_WITHIN_S)
             for one in candidates:
@@ -226,6 +227,11 @@ def _disproved(look: Look, near: Places, found: set[int]) -> dict[int, float]:
     after = bounded(near.log_odds[rest] + evidence_against(seen, asked))
     changed = after < near.log_odds[rest]
     return {int(i): float(odds) for i, odds in zip(rest[changed], after[changed], strict=True)}
+
+
+def _empty(near: Places, index: int, odds: float) -> bool:
+    """Whether an object's place was seen to be empty, by this look alone or by those before it."""
+    return odds < PRESENT_LOG_ODDS or near.log_odds[index] - odds > _SEEN_EMPTY
 
 
 def _could_be(known: RememberedObject, seen: Observation, stamp: float) -> bool:
