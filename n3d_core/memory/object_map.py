@@ -171,10 +171,14 @@ class ObjectMap:
                 objects.append(_from_record(json.loads(line)))
             except (ValueError, KeyError, TypeError) as error:
                 raise ObjectMapError(f"{path}, line {number}: not an object of a map ({error})") from error
-        with self._store.transaction():
-            self._store.write(objects)
-        self._bound(len(objects))
+        self.add(objects)
         return len(objects)
+
+    def add(self, objects: Sequence[RememberedObject]) -> None:
+        """Adds objects as they are, without asking whether they are known."""
+        with self._store.transaction():
+            self._store.write([replace(one, id=0) for one in objects])
+        self._bound(len(objects))
 
     def _elsewhere(
         self, look: Look, near: Places, lost: dict[int, float], unknown: Sequence[Observation]
