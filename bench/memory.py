@@ -1,12 +1,12 @@
 """How well objects are remembered over tours of rooms: `python -m bench.memory --tours 10 --seed N --json`.
 
-Each tour is a room of boxes that a camera circles for `--looks` looks; some objects are moved and some taken away on the
-way. Depth is ray-cast; boxes are the true ones with a detector's errors (misses, noise of centre and size, false alarms).
-`--pose-noise` disturbs the poses that the memory is told (2 cm and 1 degree).
+Each tour is a room of boxes that a camera circles for `--looks` looks; some objects are moved and some taken away on
+the way. Depth is ray-cast; boxes are the true ones with a detector's errors: misses, noise of centre and size, false
+alarms. `--pose-noise` disturbs the poses that the memory is told (2 cm and 1 degree).
 
 * `recall`: share of objects seen in at least three looks that are present at the end where they are (within half their
-  size and 10 cm); `precision`: share of present remembered objects that are a true one; `doubled`: true objects with more
-  than one.
+  size and 10 cm); `precision`: share of present remembered objects that are a true one; `doubled`: share of true
+  objects with more than one.
 * `center_error_m`: median error of the centre; `single_error_m`: that of the boxes of single looks.
 * `gone_found`: share of objects that were taken away or moved and known to be gone within five looks of their place;
   `gone_wrongly`: share of standing objects that are believed gone at the end.
@@ -125,7 +125,7 @@ def cast(pose: Pose, boxes: Sequence[OrientedBox]) -> tuple[np.ndarray, np.ndarr
 
 
 def detected(box: OrientedBox, pose: Pose, rng: np.random.Generator) -> OrientedBox:
-    """A true box (map frame) as a detector gives it: axis-aligned in the optical frame, with noise and its size known."""
+    """A true box (map frame) as a detector gives it: axis-aligned in the optical frame, with noise."""
     own = box.transformed(pose.rotation.T, -pose.rotation.T @ pose.translation)
     hull = np.ptp(own.corners(), axis=0)
     sigma = CENTER_SIGMA * np.linalg.norm(own.center) / 1.5

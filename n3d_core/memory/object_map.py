@@ -14,6 +14,7 @@ import numpy as np
 from n3d_core.atomic_write import atomic_write
 from n3d_core.errors import ObjectMapError
 from n3d_core.memory.association import assign, size_difference
+from n3d_core.memory.database import ObjectStore, Places
 from n3d_core.memory.objects import (
     GONE_LOG_ODDS,
     PRESENT_LOG_ODDS,
@@ -27,7 +28,6 @@ from n3d_core.memory.objects import (
     seen_again,
 )
 from n3d_core.memory.observations import Array, Look, Observation, visibility
-from n3d_core.memory.store import ObjectStore, Places
 
 REACH_M = 6.0  # a look says nothing of what is further away
 MOST_OBJECTS = 100_000
