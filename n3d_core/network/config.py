@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -15,6 +15,16 @@ PeOrder = Literal["row_major", "aligned"]
 Points = Literal["mean", "valid"]
 
 ARCHITECTURE = "qwen2_5_vl"
+_VISION_SIZES = ("depth", "hidden_size", "intermediate_size", "num_heads", "out_hidden_size")
+_TEXT_SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+)
+_IDS = ("image_token_id", "vision_start_token_id", "vision_end_token_id")
 
 
 @dataclass(frozen=True)
@@ -73,7 +83,7 @@ class TextConfig:
         if sum(self.mrope_section) * 2 != self.head_size:
             raise CheckpointError(
                 f"mrope_section {list(self.mrope_section)} adds up to {sum(self.mrope_section)}: "
-                f"half of the head size ({self.head_size // 2}) is wanted"
+                f"it must add up to half of the head size ({self.head_size // 2})"
             )
 
     @property
@@ -115,15 +125,15 @@ class N3DConfig:
                 f"{self.text.hidden_size}: they must be equal"
             )
         if self.pe_order not in get_args(PeOrder):
-            raise CheckpointError(f"pe_order is {self.pe_order!r}: 'row_major' or 'aligned' is wanted")
+            raise CheckpointError(f"pe_order must be row_major or aligned; got {self.pe_order!r}")
         if self.points not in get_args(Points):
-            raise CheckpointError(f"points is {self.points!r}: 'mean' or 'valid' is wanted")
+            raise CheckpointError(f"points must be mean or valid; got {self.points!r}")
         if any(min(ratio) < 1 for ratio in self.ratios):
-            raise CheckpointError(f"ratios are {self.ratios}: pairs of positive whole numbers are wanted")
+            raise CheckpointError(f"ratios must be pairs of positive whole numbers; got {self.ratios}")
         if self.image_longest_side < self.vision.pixels_per_token:
             raise CheckpointError(
-                f"image_longest_side is {self.image_longest_side}: at least a token's {self.vision.pixels_per_token} "
-                "pixels are wanted"
+                f"image_longest_side must be at least the {self.vision.pixels_per_token} pixels of a token; got "
+                f"{self.image_longest_side}"
             )
 
     @classmethod
@@ -159,36 +169,21 @@ class N3DConfig:
         own = dict(data.get("n3d") or {})
         rope = text.get("rope_scaling") or text.get("rope_parameters") or {}
         _check_features(text, vision, rope)
+        layers = {"fullatt_block_indexes": tuple(vision["fullatt_block_indexes"])}
+        spelled = {
+            "in_channels": int(_first(vision.get("in_channels"), vision.get("in_chans"), 3)),
+            "patch_size": int(_first(vision.get("patch_size"), vision.get("spatial_patch_size"), 14)),
+        }
+        numbers = {
+            "rms_norm_eps": float(text.get("rms_norm_eps", 1e-6)),
+            "rope_theta": float(text.get("rope_theta", rope.get("rope_theta", 1_000_000.0))),
+            "mrope_section": tuple(rope["mrope_section"]),
+            "tie_word_embeddings": bool(data.get("tie_word_embeddings", text.get("tie_word_embeddings", False))),
+        }
         return cls(
-            vision=VisionConfig(
-                depth=vision["depth"],
-                hidden_size=vision["hidden_size"],
-                intermediate_size=vision["intermediate_size"],
-                num_heads=vision["num_heads"],
-                out_hidden_size=vision["out_hidden_size"],
-                in_channels=int(_first(vision.get("in_channels"), vision.get("in_chans"), 3)),
-                patch_size=int(_first(vision.get("patch_size"), vision.get("spatial_patch_size"), 14)),
-                temporal_patch_size=vision.get("temporal_patch_size", 2),
-                spatial_merge_size=vision.get("spatial_merge_size", 2),
-                window_size=vision.get("window_size", 112),
-                fullatt_block_indexes=tuple(vision["fullatt_block_indexes"]),
-            ),
-            text=TextConfig(
-                vocab_size=text["vocab_size"],
-                hidden_size=text["hidden_size"],
-                intermediate_size=text["intermediate_size"],
-                num_hidden_layers=text["num_hidden_layers"],
-                num_attention_heads=text["num_attention_heads"],
-                num_key_value_heads=text["num_key_value_heads"],
-                rms_norm_eps=float(text.get("rms_norm_eps", 1e-6)),
-                rope_theta=float(text.get("rope_theta", rope.get("rope_theta", 1_000_000.0))),
-                mrope_section=tuple(rope["mrope_section"]),
-                max_position_embeddings=text.get("max_position_embeddings", 128_000),
-                tie_word_embeddings=bool(data.get("tie_word_embeddings", text.get("tie_word_embeddings", False))),
-            ),
-            image_token_id=data.get("image_token_id", 151655),
-            vision_start_token_id=data.get("vision_start_token_id", 151652),
-            vision_end_token_id=data.get("vision_end_token_id", 151653),
+            vision=VisionConfig(**(_named(vision, VisionConfig, _VISION_SIZES) | layers | spelled)),
+            text=TextConfig(**(_named(text, TextConfig, _TEXT_SIZES) | numbers)),
+            **{key: data[key] for key in _IDS if key in data},
             eos_token_id=int(_first(data.get("eos_token_id"), text.get("eos_token_id"), 151645)),
             pe_order=own.get("pe_order", "row_major"),
             points=own.get("points", "mean"),
@@ -198,42 +193,22 @@ class N3DConfig:
 
     def to_json(self) -> dict[str, Any]:
         """The flat form, as on the hub, with this project's keys under `n3d`."""
-        v, t = self.vision, self.text
+        shared = {"model_type": ARCHITECTURE, "hidden_act": "silu"}
+        text, vision = asdict(self.text), asdict(self.vision)
+        sections = list(text.pop("mrope_section"))
         return {
             "architectures": ["Qwen2_5_VLForConditionalGeneration"],
-            "model_type": ARCHITECTURE,
-            "hidden_act": "silu",
-            "vocab_size": t.vocab_size,
-            "hidden_size": t.hidden_size,
-            "intermediate_size": t.intermediate_size,
-            "num_hidden_layers": t.num_hidden_layers,
-            "num_attention_heads": t.num_attention_heads,
-            "num_key_value_heads": t.num_key_value_heads,
-            "rms_norm_eps": t.rms_norm_eps,
-            "rope_theta": t.rope_theta,
-            "rope_scaling": {"type": "mrope", "mrope_section": list(t.mrope_section)},
-            "max_position_embeddings": t.max_position_embeddings,
-            "tie_word_embeddings": t.tie_word_embeddings,
-            "image_token_id": self.image_token_id,
-            "vision_start_token_id": self.vision_start_token_id,
-            "vision_end_token_id": self.vision_end_token_id,
+            **shared,
+            **text,
+            "rope_scaling": {"type": "mrope", "mrope_section": sections},
+            **{key: getattr(self, key) for key in _IDS},
             "eos_token_id": self.eos_token_id,
             "vision_config": {
-                "model_type": ARCHITECTURE,
-                "hidden_act": "silu",
-                "depth": v.depth,
-                "hidden_size": v.hidden_size,
-                "intermediate_size": v.intermediate_size,
-                "num_heads": v.num_heads,
-                "out_hidden_size": v.out_hidden_size,
-                "in_channels": v.in_channels,
-                "in_chans": v.in_channels,
-                "patch_size": v.patch_size,
-                "spatial_patch_size": v.patch_size,
-                "temporal_patch_size": v.temporal_patch_size,
-                "spatial_merge_size": v.spatial_merge_size,
-                "window_size": v.window_size,
-                "fullatt_block_indexes": list(v.fullatt_block_indexes),
+                **shared,
+                **vision,
+                "in_chans": self.vision.in_channels,
+                "spatial_patch_size": self.vision.patch_size,
+                "fullatt_block_indexes": list(self.vision.fullatt_block_indexes),
                 "tokens_per_second": 2,
             },
             "n3d": {
@@ -245,35 +220,40 @@ class N3DConfig:
         }
 
 
+def _named(data: Mapping[str, Any], kind: type[VisionConfig | TextConfig], needed: tuple[str, ...]) -> dict[str, Any]:
+    """The fields of a config that are in the JSON; KeyError where one that is needed is not."""
+    return {name: data[name] for name in needed} | {f.name: data[f.name] for f in fields(kind) if f.name in data}
+
+
 def _check_architecture(data: Any) -> None:
     if not isinstance(data, Mapping):
-        raise CheckpointError(f"the file holds a {type(data).__name__}: a JSON object is wanted")
+        raise CheckpointError(f"expected a JSON object, got a {type(data).__name__}")
     kind = data.get("model_type", ARCHITECTURE)
     if "vision_config" not in data:
-        raise CheckpointError(f"model_type {kind!r} has no vision_config: a Qwen2.5-VL with a vision tower is wanted")
+        raise CheckpointError(f"model_type {kind!r} has no vision_config: N3D-VLM is a Qwen2.5-VL with a vision tower")
     if kind != ARCHITECTURE:
-        raise CheckpointError(f"model_type is {kind!r}: {ARCHITECTURE!r} is wanted; N3D-VLM is a Qwen2.5-VL")
+        raise CheckpointError(f"model_type must be {ARCHITECTURE} (N3D-VLM is a Qwen2.5-VL); got {kind!r}")
 
 
 def _check_features(text: Mapping[str, Any], vision: Mapping[str, Any], rope: Mapping[str, Any]) -> None:
-    """Refuses what the network does not have, rather than compute something else in silence."""
+    """Rejects features that the network lacks, rather than silently computing something else."""
     kinds = {rope.get("type") or "mrope", rope.get("rope_type") or "default"}
     if not kinds <= {"mrope", "default"}:
-        raise CheckpointError(f"rope type {sorted(kinds)}: 'mrope' or 'default' is wanted")
+        raise CheckpointError(f"rope type must be mrope or default; got {sorted(kinds)}")
     if text.get("use_sliding_window"):
-        raise CheckpointError("use_sliding_window is true: attention over the whole context is wanted")
+        raise CheckpointError("use_sliding_window must be false: sliding-window attention is not supported")
     for name, part in (("text", text), ("vision", vision)):
         if part.get("hidden_act", "silu") != "silu":
-            raise CheckpointError(f"hidden_act of the {name} part is {part['hidden_act']!r}: 'silu' is wanted")
+            raise CheckpointError(f"hidden_act of the {name} part must be silu; got {part['hidden_act']!r}")
 
 
 def _positive(config: VisionConfig | TextConfig) -> None:
     for field in fields(config):
         value = getattr(config, field.name)
         if field.type == "int" and (type(value) is not int or value < 1):
-            raise CheckpointError(f"{field.name} is {value!r}: a positive whole number is wanted")
+            raise CheckpointError(f"{field.name} must be a positive whole number; got {value!r}")
         if field.type == "float" and not 0 < value < math.inf:
-            raise CheckpointError(f"{field.name} is {value!r}: a positive number is wanted")
+            raise CheckpointError(f"{field.name} must be a positive number; got {value!r}")
 
 
 def _ratio(text: Any) -> tuple[int, int]:
@@ -282,11 +262,11 @@ def _ratio(text: Any) -> tuple[int, int]:
 
 
 def _first(*values: Any) -> Any:
-    """The first of several values that is there; of a list, its first."""
+    """The first value that is not None; of a list, its first item."""
     value = next((v for v in values if v is not None), None)
     return value[0] if isinstance(value, list) else value
 
 
 def _divides(name: str, divisor: int, of: str, value: int) -> None:
     if divisor < 1 or value % divisor:
-        raise CheckpointError(f"{of} is {value}: a multiple of {name} ({divisor}) is wanted")
+        raise CheckpointError(f"{of} must be a multiple of {name} ({divisor}); got {value}")

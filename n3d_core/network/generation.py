@@ -36,14 +36,14 @@ class GenerationDefaults:
 
     def __post_init__(self) -> None:
         if not self.eos_token_ids:
-            raise CheckpointError("generation_config.json names no end token: eos_token_id is wanted")
+            raise CheckpointError("generation_config.json names no end token: set eos_token_id")
         if not 0 < self.repetition_penalty < math.inf:
             raise CheckpointError(
-                f"generation_config.json: repetition_penalty is {self.repetition_penalty}: a positive number is wanted"
+                f"generation_config.json: repetition_penalty must be a positive number; got {self.repetition_penalty}"
             )
         if self.box_numbers not in get_args(BoxNumbers):
             wanted = " or ".join(get_args(BoxNumbers))
-            raise CheckpointError(f"generation_config.json: box_numbers is {self.box_numbers!r}: {wanted} is wanted")
+            raise CheckpointError(f"generation_config.json: box_numbers must be {wanted}; got {self.box_numbers!r}")
 
     @classmethod
     def from_folder(cls, folder: str | Path, config: N3DConfig) -> GenerationDefaults:

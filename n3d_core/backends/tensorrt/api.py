@@ -63,7 +63,7 @@ class TensorRT:
                 if made.is_rtx or made.release >= _OLDEST:
                     found.append(made)
                 else:
-                    refused.append(f"{name} {made.version} is too old: 10.3 (JetPack 6.1) or newer is wanted")
+                    refused.append(f"{name} {made.version} is too old: 10.3 (JetPack 6.1) or newer is needed")
         if not found:
             raise MissingDependencyError(
                 f"TensorRT {'cannot be used: ' + '; '.join(refused) if refused else 'is not installed'}: pip install "
