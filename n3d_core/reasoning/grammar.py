@@ -107,7 +107,7 @@ class Grammar:
         changed = True
         while changed:
             changed = False
-            for node in [n for rule in self.rules.values() for n in _all(rule)]:
+            for node in [n for rule in self.rules.values() for n in self.nodes(rule)]:
                 first, empty = self._first(node)
                 if (first, empty) != (node.first, node.empty):
                     node.first, node.empty, changed = first, empty, True
@@ -129,6 +129,10 @@ class Grammar:
         empty = node.least == 0 if node.kind == "repeat" else any(item.empty for item in node.items)
         return frozenset(first), empty
 
+    def nodes(self, node: Node) -> list[Node]:
+        """A piece and all pieces of it."""
+        return [n for item in node.items for n in self.nodes(item)] + [node]
+
     def readings(self, start: str, words: Sequence[Word], mean: Callable[[str, Children, int, int], Any]) -> list[Any]:
         """What a whole sentence may mean by a rule, each meaning once.
 
@@ -137,10 +141,6 @@ class Grammar:
         """
         found = _Parse(self, words, mean).rule(start, 0)
         return list(dict.fromkeys(c for end, children in found if end == len(words) for c in children))
-
-
-def _all(node: Node) -> list[Node]:
-    return [n for item in node.items for n in _all(item)] + [node]
 
 
 class _Parse:

@@ -67,7 +67,7 @@ def _read(sentence: Sentence) -> _Read | NotUnderstood:
     bare, unit = sentence.without_unit()
     if unit is not None and (asked := bare.readings("question")):
         return _Read(sentence, asked, unit)
-    for at in sentence.places_of(",", ":", "and"):
+    for at in sentence.places_of(",", ":", "and")[:6]:
         before, after = sentence.split(at)
         told, asked = before.readings("context"), after.readings("question")
         if told and asked:
@@ -107,8 +107,11 @@ def _resolved(read: _Read, told: Sequence[Any]) -> tuple[list[Question], str]:
         except NoReadingError as reason:
             unclear = unclear or str(reason)
     found = list(dict.fromkeys(found))
-    # "Is the lamp next to the car left of the ball?": a place tells which lamp, the direction is what is asked.
-    return [q for q in found if q.type != "place"] or found, unclear
+    for weaker in ("exists", "place"):
+        # "Is the mug on the table in this image?" does not ask whether there is one; "Is the lamp next to the car left of
+        # the ball?" asks about the direction, and the place says which lamp.
+        found = [q for q in found if q.type != weaker] or found
+    return found, unclear
 
 
 def _without_contradiction(meant: _T, phrases: Sequence[Phrase]) -> _T | NotUnderstood:
@@ -236,7 +239,7 @@ class Sentence:
         """Why it is not understood."""
         if self.foreign():
             return _LANGUAGE
-        halves = [self.split(at) for at in self.places_of("and", "or", ",")]
+        halves = [self.split(at) for at in self.places_of("and", "or", ",")[:6]]
         if any(a.readings("question") and b.readings("question") for a, b in halves):
             return NotUnderstood("several", "There are several questions in the text: ask them one by one.")
         words = [w.text.lower() for w in self.words]
