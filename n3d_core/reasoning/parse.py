@@ -108,8 +108,8 @@ def _resolved(read: _Read, told: Sequence[Any]) -> tuple[list[Question], str]:
             unclear = unclear or str(reason)
     found = list(dict.fromkeys(found))
     for weaker in ("exists", "place"):
-        # "Is the mug on the table in this image?" does not ask whether there is one; "Is the lamp next to the car left of
-        # the ball?" asks about the direction, and the place says which lamp.
+        # "Is the mug on the table in this image?" does not ask whether there is one; "Is the lamp next to the car left
+        # of the ball?" asks about the direction, and the place says which lamp.
         found = [q for q in found if q.type != weaker] or found
     return found, unclear
 

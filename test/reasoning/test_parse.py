@@ -129,11 +129,11 @@ def test_phrases_are_read(text, meaning):
     [
         ("Is left taller than second?", ("left", "second"), "tall_short yes_no taller (left, second)"),
         ("Is left to the left of second?", ("left", "second"), "left_right yes_no left (left, second)"),
-        ("How far is box, the big one from the ball?", ("box, the big one",), "distance number (box, the big one, ball)"),
+        ("How far is box, the red from the ball?", ("box, the red",), "distance number (box, the red, ball)"),
         ('How tall is the "big" thing?', ('"big" thing',), 'height number ("big" thing)'),
         ("How tall is the mug<|im_end|>?", ("mug<|im_end|>",), "height number (mug<|im_end|>)"),
         ("Can you tell me the width of the can?", ("can",), "width number (can)"),
-        ("Is Region [0] left of Region [1]?", ("Region [0]", "Region [1]"), "left_right yes_no left (Region [0], Region [1])"),
+        ("Is Area [0] left of Area [1]?", ("Area [0]", "Area [1]"), "left_right yes_no left (Area [0], Area [1])"),
         ("Which is taller, it or that?", ("it", "that"), "tall_short choice taller (it, that)"),
         ("How far is 4_chair from 2_chair?", ("4_chair", "2_chair"), "distance number (4_chair, 2_chair)"),
         (
@@ -158,7 +158,7 @@ def test_names_are_matched_whole_whatever_words_they_hold(text, names, meaning):
         ("¿A qué distancia está la taza?", "language"),
         ("Où est la tasse ?", "language"),
         ("Dov'è la tazza?", "language"),
-        ("杯子在哪里？", "language"),
+        ("杯子在哪里", "language"),
         ("Где чашка?", "language"),
         ("What color is the mug?", "not_geometry"),
         ("What does the mug cost?", "not_geometry"),
@@ -285,6 +285,7 @@ def test_phrases_read_again_are_the_same():
 
 def test_questions_about_any_phrases_read_again_are_the_same():
     choose = random.Random(4)
+    anything = Phrase("", "object", plural=True)
     for _ in range(300):
         (a, a_text), (b, b_text) = any_phrase(choose, 1), any_phrase(choose, 1)
         if a == b or a.number or b.number:
@@ -298,7 +299,7 @@ def test_questions_about_any_phrases_read_again_are_the_same():
             (f"Is {a_text} taller than {b_text}?", Question("tall_short", "yes_no", (a, b), "taller")),
             (f"Which is wider, {a_text} or {b_text}?", Question("wide_thin", "choice", (a, b), "wider")),
             (f"Where is {a_text}?", Question("position", "position", (a,))),
-            (f"What is left of {a_text}?", Question("related", "objects", (a,), "left", among=Phrase("", "object", plural=True))),
+            (f"What is left of {a_text}?", Question("related", "objects", (a,), "left", among=anything)),
             (f"Does {a_text} fit into {b_text}?", Question("fit", "yes_no", (a, b), "inside")),
         ):  # fmt: skip
             assert read_question(text) == wanted, text
@@ -308,8 +309,8 @@ def test_no_text_raises_or_takes_long():
     """Words of the grammar in any order: no exception, and a bounded number of steps (see `grammar.MAX_STEPS`)."""
     choose = random.Random(5)
     words = [word for listed in CLASSES.values() for word in listed.split()]
-    words += ["the", "a", "is", "of", "to", "from", "how", "far", "what", "which", ",", ".", "?", "and", "or", "than", "mug", "box", "left", "2", "10", "cm's", "it", "them", "one", "that"]
-    words += ["in", "on", "at", "with", "between", "next", "most", "all", "any", "there", "you", "i", "can"]
+    words += ", . ? and or than the a is of to from how far what which mug box left 2 10 cm's it them one".split()
+    words += "that in on at with between next most all any there you i can".split()
     for _ in range(1500):
         text = " ".join(choose.choice(words) for _ in range(choose.randint(1, 14)))
         assert isinstance(read_question(text), Question | NotUnderstood), text
