@@ -113,9 +113,9 @@ CLASSES: dict[str, str] = {
 
 _ALSO_NOUNS = _words(
     """shirt t-shirt jacket dress hat coat suit hoodie sweater uniform vest jeans pants skirt cap helmet
-    light can case front back top bottom side center end list floor ground stand rest set hang picture image
-    photo photograph frame room view opening slot hole doorway gripper hand claw camera robot lens sensor count number
-    place position point clock opening scene clamp grip space order table glass foot feet square cardboard leather metal
+    light can case front back top bottom side center end list floor ground stand hang picture image
+    photo photograph frame room view opening slot hole doorway gripper hand claw camera robot lens sensor
+    point clock opening scene clamp grip space table glass foot feet square cardboard leather metal
     plastic paper rubber lime go right viewer observer photographer people"""
 )
 """Words of the grammar that are nouns, too ("light", "a can", "the picture")."""
@@ -130,7 +130,7 @@ _NEVER_NOUNS = _words(
     instruction prompt system assistant belongs belong cost costs weigh weighs mean means eat eats drink drinks buy
     bought sell sold love loves hate hates wear wears talk talks walk walks run runs become becomes began begin begins
     built different exactly only even something's everybody everyone most least less more every all both another
-    measurement estimate estimation value
+    pair side amount number size distance rest measurement estimate estimation value
     otherwise else if whether or and nor not occupy occupies seem become ate drank fell fall falls fits fitting contain
     contains hold holds carry carries bring brings took taken went gone came thinking saying asking believe believes
     suppose supposed wonder wondering guess tell tells told ask asks asked find finds show shows showed shown visible
@@ -157,6 +157,7 @@ OFF_TOPIC = _words(
     """cost costs price priced brand brands color colors material materials made owner owns own belong belongs whose who
     weigh weighs weight heavy heavier why when time weather temperature use used purpose function name called age old
     older taste smell sound logo text written read describe doing happening mean means capital better best worth
+    switched running off plugged charged
     expensive kind type shape style model pattern worn wearing dirty clean dishwasher microwave recyclable
     edible"""
 )
@@ -210,6 +211,8 @@ _REWRITTEN = tuple(
     (re.compile(pattern, re.IGNORECASE), words)
     for pattern, words in (
         (r"<image>", " "),
+        (r"\b(how \w+)'s\b", r"\1 is"),
+        (r"\b(?:a |the )?pair of (?=(?:scissors|(?:sun)?glasses|shoes|pliers|headphones|pants|gloves)\b)", "the "),
         (r"^\s*(?:hey|hi|hello|ok|okay)[ ,]+(?:there|robot|assistant|computer)\b[ ,:]*", ""),
         (r"^\s*(?:robot|assistant|computer) *[,:]+", ""),
         (r"\bcan u\b", "can you"),

@@ -220,10 +220,11 @@ _OPPOSITES = _Meanings({name: p.converse for name, p in PREDICATES.items()})
 _PLACES = ("on", "under", "inside", "next_to", "between")
 _RELATIONS = (*_PLACES, "left", "right", "front", "behind", "above", "below")
 _MORE = ("greater", "larger", "bigger", "wider", "higher", "taller", "longer", "broader", "thicker", "more", "greatest")
-_THRESHOLDS: dict[str, tuple[Any, str]] = {
+_THRESHOLDS = {
     "taller": ("height", "more"), "shorter": ("height", "less"), "wider": ("width", "more"),
-    "thinner": ("width", "less"), "longer": ("length", "more"), "thicker": ("thickness", "more"),
-    "front": ("distance", "less"), "behind": ("distance", "more"),
+    "thinner": ("width", "less"), "longer": ("length", "more"), "less_long": ("length", "less"),
+    "thicker": ("thickness", "more"), "less_thick": ("thickness", "less"), "front": ("distance", "less"),
+    "behind": ("distance", "more"),
 }  # fmt: skip
 _SIDES = ("front", "back", "top", "bottom", "side", "left", "right", "middle", "center", "place")
 CAMERA_WORDS = frozenset(CLASSES["_CAMERA"].split())
@@ -408,6 +409,7 @@ class Meaning:
         return self.compared(Degree(_side(word)), reference)
 
     def bounded_degree(self, degree: Degree, metres: float) -> Question:
+        kind: Any
         kind, bound = _THRESHOLDS.get(degree.predicate, ("", ""))
         if not kind or degree.superlative:
             raise NoReadingError
@@ -667,6 +669,11 @@ class Meaning:
             return Question("related", "objects", among=_among(_restricted(kind, said)))
         return Question("related", "objects", said.objects[1:], said.predicate, among=_among(kind))
 
+    def ranked_kind(self, kind: Phrase, pick: Pick) -> Question:
+        if pick.rank == 1:
+            raise NoReadingError
+        return self.bare(replace(kind, pick=pick))
+
     def counted_from(self, kind: Phrase, ordinal: Pick, word: Word) -> Question:
         return self.bare(replace(kind, pick=_joined(ordinal, Pick(_side(word)))))
 
@@ -678,7 +685,7 @@ class Meaning:
         if kind not in (ANYTHING, WHICH):
             raise NoReadingError
         if phrase.is_anything and phrase.plural and len(phrase.where) == 1 and phrase.pick is None:
-            return Question("related", "objects", among=phrase)  # "what are the things on the table"
+            return _listing(phrase)  # "what are the things on the table"
         return self.bare(phrase)
 
     def bare(self, phrase: Phrase) -> Question:
@@ -695,9 +702,7 @@ class Meaning:
     def find(self, phrase: Phrase) -> Question:
         if phrase.pick is not None or any(w.relation in ("nearest", "farthest") for w in phrase.where):
             return self.bare(phrase)
-        if phrase.plural:
-            return Question("related", "objects", among=phrase)
-        return self.position(phrase)
+        return _listing(phrase) if phrase.plural else self.position(phrase)
 
     # ------------------------------------------------------------------------------------------------------- orders
     def ordering(self, *parts: Any) -> Question:
@@ -813,8 +818,6 @@ class Meaning:
         pair = tuple(p for p in parts if isinstance(p, Phrase))
         if degree.superlative:
             raise NoReadingError
-        if degree.predicate in ("above", "below"):
-            return _with_unit(Question("vertical_distance", "number", pair), parts)
         return _with_unit(Question(_type(degree.predicate), "difference", pair, degree.predicate), parts)
 
     def nearer_difference(self, *parts: Any) -> Question:
@@ -824,13 +827,29 @@ class Meaning:
             raise NoReadingError  # a degree
         return _with_unit(_relative("difference", anchor, tuple(candidates), near), parts)
 
+    def difference_than(self, *parts: Any) -> Question:
+        """How much taller than B is A."""
+        reference, subject = (p for p in parts if isinstance(p, Phrase))
+        return self.difference(subject, reference, *(p for p in parts if not isinstance(p, Phrase)))
+
+    def side_difference(self, *parts: Any) -> Question:
+        side = next(p for p in parts if isinstance(p, Word))
+        return self.difference_than(Degree(_side(side)), *(p for p in parts if not isinstance(p, Word)))
+
+    def nearer_difference_to(self, *parts: Any) -> Question:
+        near = next(p for p in parts if isinstance(p, str))
+        return _with_unit(_relative("difference", *_first_and_rest(parts), near), parts)
+
     def offset(self, *parts: Any) -> Question:
         """How far left of B is A."""
         reference, subject = (p for p in parts if isinstance(p, Phrase))
         relation = next((p for p in parts if isinstance(p, str) and p in _OPPOSITES), "")
         if not relation:
             raise NoReadingError
-        return self.difference(subject, Degree(relation), reference, *(p for p in parts if isinstance(p, Unit)))
+        unit = [p for p in parts if isinstance(p, Unit)]
+        if relation in ("above", "below"):
+            return _with_unit(Question("vertical_distance", "number", (subject, reference)), unit)
+        return self.difference(subject, Degree(relation), reference, *unit)
 
     def offset_of(self, *parts: Any) -> Question:
         subject, reference = (p for p in parts if isinstance(p, Phrase))
@@ -867,6 +886,9 @@ class Meaning:
 
     def through(self, *parts: Any) -> Question:
         return _fit("gap", parts)
+
+    def under_it(self, *parts: Any) -> Question:
+        return _fit("under", [p for p in parts if not isinstance(p, Phrase)] + [_first_and_rest(parts)[0]])
 
     def tool(self, *parts: Any) -> float:
         return float(next(p for p in parts if isinstance(p, float)))
@@ -922,7 +944,7 @@ class Meaning:
     def standing(self, phrase: Phrase) -> Standing:
         return Standing(phrase)
 
-    def gripper(self, metres: float) -> Gripper:
+    def gripper(self, metres: float, *_: Any) -> Gripper:
         return Gripper(metres)
 
     def instruction(self, unit: Unit) -> Unit:
@@ -960,6 +982,11 @@ def _size(measure: Word | str) -> Any:
     return measure if isinstance(measure, str) else _SIZES[measure.text.lower()]
 
 
+def _first_and_rest(parts: Sequence[Any]) -> tuple[Phrase, tuple[Phrase, ...]]:
+    first, *rest = (p for p in parts if isinstance(p, Phrase))
+    return first, tuple(rest)
+
+
 def _bound(parts: Sequence[Any]) -> str:
     return next((p.kind for p in parts if isinstance(p, Bound)), "equal")
 
@@ -977,9 +1004,18 @@ def _among(kind: Phrase) -> Phrase:
     return replace(kind, plural=True)
 
 
+def _listing(phrase: Phrase) -> Question:
+    """All objects that a phrase means; one relative clause is what is asked."""
+    if len(phrase.where) == 1 and phrase.where[0].relation in _RELATIONS and phrase.pick is None:
+        where = phrase.where[0]
+        rest = replace(phrase, where=())
+        return Question("related", "objects", where.references, where.relation, among=rest)
+    return Question("related", "objects", among=phrase)
+
+
 def _check_kind(kinds: Sequence[Phrase]) -> None:
     """Refuses "which mug is taller, the box or the can"."""
-    if any(kind.noun not in ("object", WHICH.noun) for kind in kinds):
+    if any(kind.noun not in ("object", WHICH.noun, THEM.noun) for kind in kinds):
         raise NoReadingError
 
 
@@ -1044,6 +1080,9 @@ def _about(subject: Phrase, question: Question) -> Question:
 
     if subject == CAMERA_PHRASE:
         raise NoReadingError
+    if (subject.is_anything or subject.text.startswith("any ")) and question.predicate in _RELATIONS:
+        where = Where(question.predicate, question.objects[1:])  # type: ignore[arg-type]
+        return Question("exists", "yes_no", (replace(subject, where=(*subject.where, where)),))
     return replace(question, objects=tuple(put(p) for p in question.objects))
 
 
@@ -1122,9 +1161,13 @@ def resolved_question(question: Question, told: Sequence[Any]) -> Question:
     named = [p for p in mentioned(question) if not p.noun.startswith("\0") and p not in (CAMERA_PHRASE, ANYTHING)]
     last = [*contexts[-1].phrases, *contexts[-1].places] if contexts else []
     free = tuple(p for p in dict.fromkeys(last) if p not in named)
-    nouns = tuple(dict.fromkeys(p.noun for p in named)) or tuple(dict.fromkeys(p.noun for p in spoken_of))
+    kinds = spoken_of or [p for p in question.objects if p in named]
+    nouns = tuple(dict.fromkeys(p.noun for p in kinds))
     among = _resolved(question.among, free, nouns) if question.among else None
-    return replace(question, objects=tuple(_resolved(p, free, nouns) for p in question.objects), among=among)
+    objects = tuple(_resolved(p, free, nouns) for p in question.objects)
+    if question.type == "related" and _is_in_picture(question.predicate, objects):
+        return replace(question, predicate="", objects=(), among=among)
+    return replace(question, objects=objects, among=among)
 
 
 def resolved_phrases(phrases: Sequence[Phrase]) -> tuple[Phrase, ...]:
@@ -1137,12 +1180,14 @@ def resolved_phrases(phrases: Sequence[Phrase]) -> tuple[Phrase, ...]:
 def _resolved(phrase: Phrase, free: tuple[Phrase, ...], nouns: tuple[str, ...]) -> Phrase:
     """A phrase without pronouns: "it" is the one of `free`, "one" the one of `nouns`."""
     if phrase.where:
-        where = (replace(w, references=tuple(_resolved(r, free, nouns) for r in w.references)) for w in phrase.where)
-        phrase = replace(phrase, where=tuple(where))
+        where = [replace(w, references=tuple(_resolved(r, free, nouns) for r in w.references)) for w in phrase.where]
+        phrase = replace(phrase, where=tuple(w for w in where if not _is_in_picture(w.relation, w.references)))
     if phrase == IT:
         if len(free) != 1 or free[0].plural:
             raise NoReadingError("does not say what 'it' is")
         return free[0]
+    if phrase.noun == ONE.noun and len(free) == 1 and not (phrase.colors or phrase.attributes or phrase.pick):
+        return replace(free[0], where=(*free[0].where, *phrase.where))
     if phrase.noun == ONE.noun:
         if len(nouns) != 1:
             raise NoReadingError("does not say what 'one' is")
@@ -1152,6 +1197,11 @@ def _resolved(phrase: Phrase, free: tuple[Phrase, ...], nouns: tuple[str, ...]) 
     if phrase.noun in (THEM.noun, WHICH.noun):
         raise NoReadingError("does not say what 'them' means")
     return phrase
+
+
+def _is_in_picture(relation: str, references: Sequence[Phrase]) -> bool:
+    """ "Look at this picture. How many mugs are in it?" """
+    return relation in ("inside", "on") and references[0].noun in CLASSES["_SCENE"].split()
 
 
 def _from_where(question: Question, told: Sequence[Any]) -> Question:

@@ -15,6 +15,10 @@ from typing import Any, TypeVar
 from n3d_core.reasoning.grammar import Grammar, NoReadingError, TooManyReadingsError
 from n3d_core.reasoning.lexicon import FOREIGN, OFF_TOPIC, OTHER_SCRIPTS, Word, hold_names, normal_text, words_of
 from n3d_core.reasoning.meaning import (
+    IT,
+    ONE,
+    THEM,
+    Context,
     Meaning,
     Unit,
     in_unit,
@@ -67,9 +71,10 @@ def _read(sentence: Sentence) -> _Read | NotUnderstood:
     bare, unit = sentence.without_unit()
     if unit is not None and (asked := bare.readings("question")):
         return _Read(sentence, asked, unit)
-    for at in sentence.places_of(",", ":", "and")[:6]:
+    for at in sentence.places_of(",", ":", "-", "and")[:6]:
         before, after = sentence.split(at)
-        told, asked = before.readings("context"), after.readings("question")
+        told = before.readings("context") or ([] if before.foreign() else before.readings("topic"))
+        asked = after.readings("question")
         if told and asked:
             return _Read(sentence, asked, told[0])
     return sentence.why_not()
@@ -78,6 +83,13 @@ def _read(sentence: Sentence) -> _Read | NotUnderstood:
 def _one_question(read: list[_Read]) -> Question | NotUnderstood:
     """The question of a text: the sentence that can only ask, or the last one that can."""
     asking = [r for r in read if r.asks and r.certain] or [r for r in read if r.asks][-1:]
+    if len(asking) > 1 and any(p in (IT, THEM, ONE) for q in asking[-1].asks for p in mentioned(q)):
+        # "Do you see the mug? How tall is it?"
+        asking, shown = (
+            asking[-1:],
+            [q.objects for r in asking[:-1] for q in r.asks if q.type in ("exists", "position")],
+        )
+        read = [*(_Read(r.sentence, (), Context(objects)) for r, objects in zip(read, shown, strict=False)), *read]
     told = [r.tells for r in read if r.tells is not None and (r not in asking or r.certain)]
     meant: list[Question] = []
     for sentence in asking:

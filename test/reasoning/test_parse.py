@@ -262,7 +262,7 @@ def any_phrase(choose: random.Random, depth: int = 2) -> tuple[Phrase, str]:
         words.append(choose.choice((str(number), {2: "two", 3: "three"}[number])))
     if choose.random() < 0.3:
         attributes.append(choose.choice(("big", "wooden", "small", "open")))
-
+    words += [*attributes, *([color] if color else []), plural(noun) if number else noun]
     where: tuple[Where, ...] = ()
     if depth and choose.random() < 0.5:
         reference, text = any_phrase(choose, depth - 1)
@@ -305,8 +305,8 @@ def test_questions_about_any_phrases_read_again_are_the_same():
             assert read_question(text) == wanted, text
 
 
-NOISE = """, . ? and or than the a is of to from how far what which mug box left 2 10 cm's it them one that in on at with
-between next most all any there you i can"""
+NOISE = """, . ? and or than the a is of to from how far what which mug box left 2 10 cm's it them one that in on at
+with between next most all any there you i can"""
 
 
 def test_no_text_raises_or_takes_long():

@@ -163,7 +163,6 @@ DISTANCE = (
     "Can you tell me the distance between {a} and {b}{unit}?",
     "Could you measure the distance between {a} and {b}{unit}?",
     "Give me the distance from {a} to {b}{unit}.",
-    "How much space is there between {a} and {b}{unit}?",
     "What distance separates {a} and {b}{unit}?",
 )
 DISTANCE_TO_CAMERA = (
