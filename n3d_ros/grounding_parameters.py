@@ -17,74 +17,76 @@ from n3d_ros.queries.queue import QUEUE_POLICIES
 
 @dataclass(frozen=True)
 class GroundingParameters(CheckedParameters):
-    """See the texts; docs/ros.md is made from them."""
+    """The texts say what each one does; the table in docs/ros.md is generated from them."""
 
     model: str = parameter(
         "n3d-tiny", "Name of a model shipped with the package, or a folder with a checkpoint.", when=ON_CONFIGURE
     )
     backend: str = parameter(
         "auto",
-        "What runs the network, and in which precision (as 'tensorrt:int4', of engines that n3d compile built with "
-        "--precision int4); auto takes the fastest that runs here.",
+        "Runtime of the network, optionally with a precision (such as tensorrt:int4, for engines built by "
+        "n3d compile --precision int4); auto: the fastest that runs on this machine.",
         choices=SPELLINGS,
         when=ON_CONFIGURE,
     )
     device: str = parameter(
         "",
-        "Device of the torch and TensorRT backends: cpu, cuda or cuda:1; empty: the first GPU, else the CPU.",
+        "Device for the torch and TensorRT backends: cpu, cuda or cuda:1; empty: the first GPU, else the CPU.",
         when=ON_CONFIGURE,
     )
     sampling: str = parameter(
         "checkpoint",
-        "How replies are decoded; greedy: the likeliest word each time, so one image gives one answer; checkpoint: the "
-        "same, with the numbers of boxes chosen as the model's generation_config.json asks for; released: drawn as the "
-        "released scripts do (temperature 0.6, top-p 0.95, top-k 10).",
+        "How replies are decoded. greedy: always the likeliest token, so the same image gives the same answer; "
+        "checkpoint: greedy, with box numbers chosen as the model's generation_config.json says; released: sampled as "
+        "in the released scripts (temperature 0.6, top-p 0.95, top-k 10).",
         choices=("checkpoint", "greedy", "released"),
         when=ON_CONFIGURE,
     )
-    sampling_seed: int = parameter(0, "Seed of sampling:=released.", low=0, high=2**31 - 1, when=ON_CONFIGURE)
+    sampling_seed: int = parameter(0, "Seed for sampling:=released.", low=0, high=2**31 - 1, when=ON_CONFIGURE)
     image_size: str = parameter(
         "",
-        "Size of the camera's images ('1280x720'), which configure compiles for; empty: 640x480 then, and each other "
-        "ratio when its first image comes.",
+        "Size of the camera's images (such as 1280x720), for which configure compiles; empty: 640x480, and "
+        "another aspect ratio when its first image arrives.",
         when=ON_CONFIGURE,
     )
     on_other_size: str = parameter(
         "recompile",
-        "Where image_size is set, of an image in another ratio; recompile: for it too, which takes its query seconds "
-        "to minutes; resize: scale it with its depth and intrinsics; error: refuse it.",
+        "What to do with an image whose aspect ratio differs from image_size. recompile: compile for it too, which "
+        "takes its first query seconds to minutes; resize: scale it, with its depth and intrinsics; error: refuse it.",
         choices=("recompile", "resize", "error"),
         when=ON_CONFIGURE,
     )
     monocular_depth: str = parameter(
         "",
-        "Depth model for a camera without depth: indoor, outdoor or moge as `n3d download` stored them, or a folder; "
-        "empty: depth is measured.",
+        "Depth model for a camera without depth: indoor, outdoor or moge (as downloaded by `n3d download`), or a "
+        "folder; empty: use measured depth.",
         when=ON_CONFIGURE,
     )
     autostart: bool = parameter(
-        True, "Configure and activate at start; false leaves both to a lifecycle manager.", when=AT_START
+        True, "Configure and activate at start; false leaves that to a lifecycle manager.", when=AT_START
     )
     color_transport: str = parameter(
         "raw",
-        "Form of the colour topic: color/image_raw, or color/image_raw/compressed.",
+        "Transport of the colour images: raw (color/image_raw) or compressed (color/image_raw/compressed).",
         choices=("raw", "compressed"),
         when=ON_ACTIVATE,
     )
     depth_transport: str = parameter(
         "raw",
-        "Form of the depth topic: depth/image_raw, or depth/image_raw/compressedDepth.",
+        "Transport of the depth images: raw (depth/image_raw) or compressedDepth (depth/image_raw/compressedDepth).",
         choices=("raw", "compressedDepth"),
         when=ON_ACTIVATE,
     )
     depth_registration: str = parameter(
         "auto",
-        "auto: register depth to colour where frame or size differ; aligned: the driver did; register: always.",
+        "auto: register depth to colour if their frames or sizes differ; aligned: the driver has aligned it; register: "
+        "always.",
         choices=REGISTRATION_POLICIES,
     )
     distortion: str = parameter(
         "rectify",
-        "Of images with distortion: rectify them; they are rectified already (P is used); refuse them.",
+        "What to do with a distorted image. rectify: undistort it; rectified: it is already rectified (use P); refuse: "
+        "reject it.",
         choices=DISTORTION_POLICIES,
     )
     units_per_metre: float = parameter(
@@ -94,43 +96,44 @@ class GroundingParameters(CheckedParameters):
         low=0.0,
         high=1e6,
     )
-    min_depth: float = parameter(0.05, "Depth nearer than this (metres) is not used.", low=0.001, high=10.0)
-    max_depth: float = parameter(20.0, "Depth further than this (metres) is not used.", low=0.1, high=1000.0)
+    min_depth: float = parameter(0.05, "Ignore depth nearer than this, in metres.", low=0.001, high=10.0)
+    max_depth: float = parameter(20.0, "Ignore depth farther than this, in metres.", low=0.1, high=1000.0)
     synchronizer: str = parameter(
         "newest",
-        "newest: the newest pair is taken from the middleware when a query comes; message_filters: every image is "
-        "received and paired by its ApproximateTimeSynchronizer (slop: pairing_tolerance), which must be installed.",
+        "newest: take the newest pair from the middleware when a query arrives; message_filters: receive every image "
+        "and pair them with its ApproximateTimeSynchronizer (slop: pairing_tolerance).",
         choices=("newest", "message_filters"),
         when=ON_ACTIVATE,
     )
     pairing_tolerance: float = parameter(
-        0.02, "Largest difference of the stamps of colour and depth in seconds; 0: they are equal.", low=0.0, high=1.0
+        0.02, "Largest difference between the stamps of colour and depth, in seconds; 0: equal.", low=0.0, high=1.0
     )
     max_image_age: float = parameter(
         1.0,
-        "A newest image older than this (seconds, by its stamp) is refused as stale; 0 takes any.",
+        "Refuse an image older than this as stale, in seconds by its stamp; 0: no limit.",
         low=0.0,
         high=3600.0,
     )
     image_timeout: float = parameter(
-        1.0, "How long a query waits for a complete and fresh image, in seconds.", low=0.0, high=60.0
+        1.0, "How long a query waits for a complete, fresh image, in seconds.", low=0.0, high=60.0
     )
     query_timeout: float = parameter(
-        60.0, "Time budget of a query in seconds, from its start in the worker; 0 sets none.", low=0.0, high=3600.0
+        60.0, "Time budget of a query in seconds, from the moment it starts to run; 0: none.", low=0.0, high=3600.0
     )
     queue_policy: str = parameter(
         "wait",
-        "Of a query that comes while another runs: reject it, let it replace the other, or let it wait.",
+        "What to do when a query arrives while another is running: reject it, replace the other, or wait.",
         choices=QUEUE_POLICIES,
     )
     queue_size: int = parameter(
-        8, "How many queries may wait with queue_policy wait; further ones are BUSY.", low=1, high=1000
+        8, "How many queries may wait (queue_policy wait); further ones get BUSY.", low=1, high=1000
     )
-    continuous_query: str = parameter("", "Text that is grounded again and again ('mug; bottle'); empty turns it off.")
-    continuous_rate: float = parameter(1.0, "Continuous queries a second, at most.", low=0.01, high=100.0)
+    continuous_query: str = parameter("", "Text to ground continuously, such as 'mug; bottle'; empty: none.")
+    continuous_rate: float = parameter(1.0, "Most continuous queries per second.", low=0.01, high=100.0)
     answer_from: str = parameter(
         "audited",
-        "Answers to questions: the model's, what geometry gives, or the model's audited against geometry.",
+        "Source of answers. model: the model alone; geometry: computed from the boxes; audited: the model's, or that "
+        "of the boxes where they contradict it.",
         choices=("model", "geometry", "audited"),
     )
     refine: str = parameter(
@@ -142,22 +145,21 @@ class GroundingParameters(CheckedParameters):
     )
     gravity_frame: str = parameter(
         "",
-        "For refine:=depth, a frame whose z axis points up, as odom; empty: target_frame where that is a map, odom, "
+        "Frame whose z axis points up, such as odom, for refine:=depth; empty: target_frame if that is map, odom, "
         "base_link or base_footprint, else the largest level plane in view. Needs tf2_ros.",
     )
     score_threshold: float = parameter(
         -1.0,
-        "Boxes with a score below this are left out; below 0: the model's own threshold where it grounds, none where "
-        "it answers.",
+        "Leave out boxes with a lower score; negative: the model's own threshold for grounding, none for questions.",
         low=-1.0,
         high=1.0,
     )
-    target_frame: str = parameter("", "Frame of the output; empty is the image's optical frame. Needs tf2_ros.")
+    target_frame: str = parameter("", "Frame of the output; empty: the image's optical frame. Needs tf2_ros.")
     transform_timeout: float = parameter(
-        0.2, "How long a transform at the image's stamp is waited for, in seconds.", low=0.0, high=10.0
+        0.2, "How long to wait for a transform at the image's stamp, in seconds.", low=0.0, high=10.0
     )
     marker_lifetime: float = parameter(
-        0.0, "Seconds after which RViz drops the markers; 0 keeps them until the next result.", low=0.0, high=3600.0
+        0.0, "Seconds after which RViz removes the markers; 0: keep them until the next result.", low=0.0, high=3600.0
     )
     publish_object_clouds: bool = parameter(False, "Publish the measured points inside each box on ~/object_clouds.")
 
@@ -167,13 +169,13 @@ class GroundingParameters(CheckedParameters):
             ImageSize.parse(self.image_size)
         if not self.min_depth < self.max_depth:
             raise ConfigError(
-                f"min_depth is {self.min_depth} and max_depth {self.max_depth}: min_depth must be the smaller one; to "
-                "move both, set them together (set_parameters_atomically)"
+                f"min_depth must be below max_depth; got {self.min_depth} and {self.max_depth} (to move both, set them "
+                "together with set_parameters_atomically)"
             )
 
     @property
     def model_choice(self) -> ModelChoice:
-        """What configure loads."""
+        """The model to load."""
         return ModelChoice(
             name=self.model,
             backend=self.backend,
@@ -187,7 +189,7 @@ class GroundingParameters(CheckedParameters):
 
     @property
     def needs_transforms(self) -> bool:
-        """Whether every query looks a transform up."""
+        """Whether every query needs a transform."""
         return bool(self.target_frame or (self.refines and self.gravity_frame))
 
     @property
@@ -202,5 +204,5 @@ class GroundingParameters(CheckedParameters):
 
     @property
     def depth_limits(self) -> DepthLimits:
-        """What a depth pixel must satisfy to count."""
+        """Which depth pixels are used."""
         return DepthLimits(near=self.min_depth, far=self.max_depth, unit_is_given=self.units_per_metre > 0)

@@ -1,4 +1,4 @@
-"""A grounding node, a camera node and a client of them, for the length of the demo."""
+"""A grounding node, a camera node and their client, for the demo."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class DemoError(N3DError):
 
 
 class DemoSession:
-    """Starts both nodes as processes, with the parameters of config/grounding.yaml.
+    """Runs both nodes as processes, with the parameters of config/grounding.yaml.
 
     Args:
         folder: the frame folder that the camera plays.
@@ -75,7 +75,7 @@ class DemoSession:
         """Waits until the model is loaded and the node takes queries.
 
         Raises:
-            DemoError: if the node ends, or stays inactive (its log says why).
+            DemoError: if the node ends or does not become active; its log says why.
         """
         end = time.monotonic() + START_S
         while time.monotonic() < end:
@@ -91,7 +91,7 @@ class DemoSession:
         raise DemoError(f"the grounding node was not active after {START_S:.0f} s")
 
     def show(self, index: int) -> None:
-        """Has the camera show one frame of the folder; `ground` answers for images taken after this.
+        """Makes the camera show one frame of the folder; `ground` then waits for an image of it.
 
         Raises:
             DemoError: if the camera refuses.
@@ -105,7 +105,7 @@ class DemoSession:
         self._shown_since_ns = time.time_ns()
 
     def ground(self, text: str) -> tuple[list[Box3D], dict[str, float]]:
-        """The boxes that the node finds in the frame that is shown, and its times in milliseconds.
+        """The boxes that the node finds in the frame on show, and its times in milliseconds.
 
         Raises:
             DemoError: with the status and message of a result that is not OK.

@@ -43,19 +43,19 @@ _VERDICTS = {code: name for name, code in VERDICTS.items()}
 
 @dataclass(frozen=True)
 class PageParameters(CheckedParameters):
-    """See the texts; docs/ros.md is made from them."""
+    """The texts say what each one does; the table in docs/ros.md is generated from them."""
 
     port: int = parameter(
         8190,
-        "Port of the page on 127.0.0.1; 0 takes a free one, which the log names. Of several cameras the first decides.",
+        "Port of the page on 127.0.0.1; 0: any free one, named in the log. For several cameras the first one's counts.",
         low=0,
         high=65535,
         when=AT_START,
     )
-    rate: float = parameter(2.0, "Images a second that the page shows while it is open.", low=0.1, high=30.0)
+    rate: float = parameter(2.0, "Images per second that the page shows while it is open.", low=0.1, high=30.0)
     grounding: str = parameter("grounding", "Name of the grounding node, in this node's namespace.", when=AT_START)
     answer_timeout: float = parameter(
-        120.0, "Seconds for which the page waits for the grounding node's answer.", low=1.0, high=3600.0
+        120.0, "How long the page waits for the grounding node's answer, in seconds.", low=1.0, high=3600.0
     )
 
 

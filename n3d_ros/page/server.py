@@ -1,8 +1,8 @@
-"""The HTTP server of the page: its files, Rerun's viewer, and the scene and ask box of each camera.
+"""The page's HTTP server: its files, Rerun's viewer, and the scene and ask box of each camera.
 
-What belongs to a camera lies under its namespace, as `/front/status`; of a camera without one, it is `/status`.
+A camera's own paths are under its namespace, such as `/front/status`, or `/status` without one.
 
-It listens on loopback only, and takes requests from its own page only: a web site that is open in the same browser, or
+It listens on loopback only and accepts only its own page's requests: a web site that is open in the same browser, or
 that points a name of its own at 127.0.0.1, is refused by the headers `Host` and `Origin`, which it cannot forge.
 """
 
@@ -67,7 +67,7 @@ class CameraContent:
 
 
 class PageServer:
-    """Serves one page for all cameras that are added."""
+    """Serves one page for all added cameras."""
 
     def __init__(self) -> None:
         self._viewer = PageViewer()
@@ -76,10 +76,10 @@ class PageServer:
         self._thread: threading.Thread | None = None
 
     def add(self, camera: str, content: CameraContent, port: int) -> None:
-        """Adds the camera of a namespace ("/front", or "" of none); with the first one its port of 127.0.0.1 is opened.
+        """Adds the camera of a namespace ("/front", or "" for none); the first one's port on 127.0.0.1 is opened.
 
         Raises:
-            ConfigError: if the port is taken, or not to be had. Port 0 takes a free one.
+            ConfigError: if the port cannot be opened. Port 0 is any free one.
         """
         self._contents[camera] = content
         if self._server is None:
@@ -87,7 +87,7 @@ class PageServer:
 
     @property
     def url(self) -> str:
-        """Where the page is, once it has a camera."""
+        """The page's address, once it has a camera."""
         assert self._server is not None
         return f"http://{LOOPBACK}:{self._server.server_address[1]}/"
 
@@ -97,7 +97,7 @@ class PageServer:
         return time.monotonic() - asked_at < WATCHED_S
 
     def start(self) -> None:
-        """Begins to serve; what is served already goes on."""
+        """Begins to serve, unless it already does."""
         if self._thread is None:
             assert self._server is not None
             self._viewer.start()
@@ -105,7 +105,7 @@ class PageServer:
             self._thread.start()
 
     def close(self) -> None:
-        """Ends it for all cameras; streams end by themselves."""
+        """Stops serving all cameras; streams end by themselves."""
         if self._server is None or self._server.closing:
             return
         self._server.closing = True
@@ -150,11 +150,11 @@ class _Server(ThreadingHTTPServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that goes away is no error."""
+        """Ignored: a browser that goes away is no error."""
 
 
 class _RefusedError(Exception):
-    """A request that is answered with a status and a reason."""
+    """A request that gets a status and a reason instead of an answer."""
 
     def __init__(self, status: HTTPStatus, reason: str) -> None:
         super().__init__(reason)
@@ -193,10 +193,12 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError:
             name = None
         if name not in _OWN_NAMES:
-            raise _RefusedError(HTTPStatus.FORBIDDEN, f"the page is at {LOOPBACK} or localhost, and not at {host!r}")
+            raise _RefusedError(HTTPStatus.FORBIDDEN, f"the page is at {LOOPBACK} and localhost, not at {host!r}")
         origin = self.headers.get("Origin")
         if origin not in (None, f"http://{host}"):
-            raise _RefusedError(HTTPStatus.FORBIDDEN, f"requests from {origin!r} are not taken, only the page's own")
+            raise _RefusedError(
+                HTTPStatus.FORBIDDEN, f"requests from {origin!r} are refused; only the page's own are accepted"
+            )
 
     def _get(self, path: str) -> None:
         camera, _, name = path.rpartition("/")
@@ -234,18 +236,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _question(self) -> tuple[str, Literal["ground", "ask"]]:
         if self.headers.get_content_type() != "application/json":
-            raise _RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "application/json is wanted")
+            raise _RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the content type must be application/json")
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal():
-            raise _RefusedError(HTTPStatus.LENGTH_REQUIRED, "a Content-Length is wanted")
+            raise _RefusedError(HTTPStatus.LENGTH_REQUIRED, "the request has no Content-Length")
         if int(length) > MOST_BYTES:
-            raise _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{length} bytes: at most {MOST_BYTES} are read")
+            raise _RefusedError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{length} bytes are too many: at most {MOST_BYTES} are accepted"
+            )
         try:
             question = json.loads(self.rfile.read(int(length)))
             text, mode = question["text"], question["mode"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise _RefusedError(
-                HTTPStatus.BAD_REQUEST, 'JSON as {"text": "red mug", "mode": "ground"} is wanted'
+                HTTPStatus.BAD_REQUEST, 'the body must be JSON such as {"text": "red car", "mode": "ground"}'
             ) from error
         if not isinstance(text, str) or mode not in ("ground", "ask"):
             raise _RefusedError(HTTPStatus.BAD_REQUEST, 'text must be a string, and mode "ground" or "ask"')
@@ -259,7 +263,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(piece)
 
     def _is_gone(self) -> bool:
-        """Whether the browser has closed a connection on which it has nothing more to say."""
+        """Whether the browser has closed the connection."""
         readable, _, _ = select.select([self.connection], [], [], 0)
         return self.server.closing or (bool(readable) and not self.connection.recv(1, socket.MSG_PEEK))
 

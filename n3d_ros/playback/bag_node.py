@@ -38,16 +38,20 @@ _STAMP_OFFSET = 4  # after CDR's own header; every message that begins with a st
 
 @dataclass(frozen=True)
 class BagParameters(CheckedParameters):
-    """See the texts; docs/ros.md is made from them."""
+    """The texts say what each one does; the table in docs/ros.md is generated from them."""
 
-    bag: str = parameter("", "Bag to play, a folder or a file; empty plays the one shipped with it.", when=AT_START)
-    rate: float = parameter(1.0, "Speed, as a multiple of the recording's.", low=0.01, high=100.0, when=AT_START)
-    loop: bool = parameter(True, "Begin again at the end; false stops there.")
-    clock: bool = parameter(
-        False, "Publish /clock and keep the recorded stamps; false stamps every message with now.", when=AT_START
+    bag: str = parameter("", "Bag to play, a folder or a file; empty: the one shipped with the package.", when=AT_START)
+    rate: float = parameter(
+        1.0, "Playback speed, as a multiple of the recorded one.", low=0.01, high=100.0, when=AT_START
     )
-    color_topic: str = parameter("", "Colour topic in the bag; empty takes the first image in colour.", when=AT_START)
-    depth_topic: str = parameter("", "Depth topic in the bag; empty takes the first depth image.", when=AT_START)
+    loop: bool = parameter(True, "Start again at the end; false: stop there.")
+    clock: bool = parameter(
+        False,
+        "Publish /clock and keep the recorded stamps; false: stamp every message with the present time.",
+        when=AT_START,
+    )
+    color_topic: str = parameter("", "Colour topic in the bag; empty: the first with colour images.", when=AT_START)
+    depth_topic: str = parameter("", "Depth topic in the bag; empty: the first with depth images.", when=AT_START)
 
 
 class BagNode(Node):
@@ -77,15 +81,15 @@ class BagNode(Node):
         self.get_logger().info(f"playing {self._bag.path}: {', '.join(self._outlets)}")
 
     def start(self) -> None:
-        """Begins to play."""
+        """Starts playing."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Asks it to end; waits for nothing."""
+        """Asks the player to stop, without waiting."""
         self._stop.set()
 
     def close(self) -> None:
-        """Ends it."""
+        """Stops the player."""
         self.stop()
         if self._thread.is_alive():
             self._thread.join(1.0)
@@ -121,7 +125,7 @@ class BagNode(Node):
         return {t: self.create_publisher(kind, t, _LATCHED if t.endswith("static") else _DRIVER) for t in topics}
 
     def _play(self) -> None:
-        """Runs in a thread of its own, which reads from disk and waits; publishing is safe from any thread."""
+        """Runs in a thread of its own, since it reads from disk and waits; publishing is safe from any thread."""
         try:
             self._await_clock()
             begin_s, offset_ns = time.monotonic(), 0
@@ -139,7 +143,7 @@ class BagNode(Node):
                 raise
 
     def _await_clock(self) -> None:
-        """Under `use_sim_time` the time is 0, and no stamp, until somebody has published /clock."""
+        """Under `use_sim_time` the time is 0, which is no stamp, until /clock is published."""
         if self._settings.value.clock or self.get_clock().now().nanoseconds:
             return
         self.get_logger().info("use_sim_time is true: waiting for /clock, to stamp by it")
@@ -196,7 +200,7 @@ class PassTimes:
     """Takes the stamps of a bag to those of one pass: `zero_ns` becomes `begin_ns`, and 0, which is no time, stays.
 
     Raises:
-        BagError: if a stamp is so far from the others that no message can hold what it becomes.
+        BagError: if a stamp is so far from the others that the shifted one does not fit into a message.
     """
 
     zero_ns: int
@@ -235,7 +239,7 @@ def _stamp(cdr: bytes) -> int:
 
 def _stamp_format(cdr: bytes) -> str:
     if len(cdr) < _STAMP_OFFSET + 8 or cdr[0] != 0 or cdr[1] not in (0, 1):
-        raise BagError(f"a message begins with {cdr[:4].hex()}: plain CDR (0000 or 0001) is wanted")
+        raise BagError(f"messages must be plain CDR (0000 or 0001); one begins with {cdr[:4].hex()}")
     return "<iI" if cdr[1] else ">iI"
 
 

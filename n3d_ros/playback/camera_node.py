@@ -39,18 +39,18 @@ _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 @dataclass(frozen=True)
 class CameraParameters(CheckedParameters):
-    """See the texts; docs/ros.md is made from them."""
+    """The texts say what each one does; the table in docs/ros.md is generated from them."""
 
-    folder: str = parameter("", "Frame folder to play; empty plays the frames shipped with the package.", when=AT_START)
-    rate: float = parameter(30.0, "Frames a second.", low=0.1, high=240.0)
-    loop: bool = parameter(True, "Begin again after the last frame; false stays on it.")
+    folder: str = parameter("", "Frame folder to play; empty: the frames shipped with the package.", when=AT_START)
+    rate: float = parameter(30.0, "Frames per second.", low=0.1, high=240.0)
+    loop: bool = parameter(True, "Start again after the last frame; false: stay on it.")
     hold: float = parameter(
         0.0,
-        "Seconds for which each frame of the folder is repeated before the next; 0 shows each once.",
+        "How long each frame of the folder is repeated before the next, in seconds; 0: show each once.",
         low=0.0,
         high=3600.0,
     )
-    frame: int = parameter(-1, "Number of the one frame to show; -1 plays all.", low=-1, high=1_000_000)
+    frame: int = parameter(-1, "Index of the only frame to show; -1: play all.", low=-1, high=1_000_000)
     frame_id: str = parameter("camera_color_optical_frame", "Optical frame in the headers.", when=AT_START)
     parent_frame: str = parameter(
         "camera_link",
