@@ -123,7 +123,7 @@ def test_the_shipped_parameter_file_says_the_defaults_but_for_what_a_start_wants
 
 def test_an_image_size_is_read_before_a_model_is_loaded_for_it():
     assert GroundingParameters(image_size="1280x720", on_other_size="error").model_choice.image_size == "1280x720"
-    with pytest.raises(ConfigError, match=r"image size '1280': WIDTHxHEIGHT"):
+    with pytest.raises(ConfigError, match=r"WIDTHxHEIGHT in pixels.*got '1280'"):
         GroundingParameters(image_size="1280")
 
 
