@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
@@ -14,6 +13,9 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithPose
 
 from n3d_core.geometry.boxes import OrientedBox
+from n3d_core.reasoning.value import NOTHING
+from n3d_core.reasoning.value import Value as CoreValue
+from n3d_core.results import Answer as CoreAnswer
 from n3d_ros.errors import status_of
 from n3d_ros.node.stamps import stamp_of
 
@@ -81,34 +83,22 @@ def failure_message(text: str, error: Exception, header: Header) -> Result:
     )
 
 
-def answer_message(result: Result, question: str = "", answer: Any = None, value: Any = None) -> Answer:
-    """An answer around a result.
-
-    `answer` is a core Answer, or None where there is none; `value` is its value, with points in the header's frame.
-    """
-    out = Answer(result=result, question=question)
-    if answer is None:
-        return out
-    out.said = getattr(answer, "said", answer.answer)
-    out.answer = answer.answer if hasattr(answer, "said") else answer.corrected or answer.answer
-    out.reasoning = answer.reasoning
-    out.verdict, out.verdict_reason = VERDICTS[answer.verdict], answer.verdict_reason
-    if value is not None:
-        out.value = value_message(value)
+def answer_message(
+    result: Result, question: str = "", answer: CoreAnswer | None = None, value: CoreValue = NOTHING
+) -> Answer:
+    """An answer around a result; `value` is that of `answer`, with its point in the header's frame."""
+    out = Answer(result=result, question=question, value=value_message(value))
+    if answer is not None:
+        out.answer, out.said, out.reasoning = answer.answer, answer.said, answer.reasoning
+        out.verdict, out.verdict_reason = VERDICTS[answer.verdict], answer.verdict_reason
     return out
 
 
-def value_message(value: Any) -> Value:
-    """A core value (`n3d_core.reasoning`) as a message."""
-    out = Value(kind=_VALUE_KINDS[value.kind])
-    if value.kind == "truth":
-        out.truth = bool(value.truth)
-    elif value.kind in ("length", "count", "direction"):
-        out.number = float(value.number)
-    elif value.kind == "objects":
-        out.objects = [int(index) for index in value.objects]
-    elif value.kind == "position":
-        out.point = _point(value.point)
+def value_message(value: CoreValue) -> Value:
+    """A value as a message."""
+    out = Value(kind=_VALUE_KINDS[value.kind], truth=value.truth, number=float(value.number))
+    out.objects = [int(index) for index in value.objects]
+    out.point = _point(value.point)
     return out
 
 

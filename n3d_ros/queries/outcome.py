@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from std_msgs.msg import Header
 
 from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.frame import Frame
 from n3d_core.messages.assembly import RgbdMessages
+from n3d_core.reasoning.value import NOTHING, Value
 from n3d_core.results import Answer
 
 GROUND, ASK = 0, 1  # as in Query.action
@@ -30,7 +30,7 @@ class Outcome:
         age_ms: the frame's age when it was taken.
         warnings: what to know about the result, one sentence each.
         answer: of a question (mode ASK), else None.
-        value: the answer as a value, with points in the frame `frame_id`; None where there is none.
+        value: the answer as a value, with its point in the frame `frame_id`, and indices of `boxes`.
     """
 
     frame: Frame
@@ -41,7 +41,7 @@ class Outcome:
     age_ms: float
     warnings: Sequence[str] = ()
     answer: Answer | None = None
-    value: Any = None
+    value: Value = NOTHING
 
 
 class Progress:

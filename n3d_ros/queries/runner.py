@@ -15,6 +15,7 @@ from n3d_core.depth.cleaning import DepthLimits
 from n3d_core.errors import EmptyTextError
 from n3d_core.geometry.boxes import Box3D, OrientedBox
 from n3d_core.geometry.frame import Frame
+from n3d_core.reasoning.value import NOTHING
 from n3d_core.results import Answer, BoxDecoded, Event, Grounding, StageStarted, TextDecoded
 from n3d_ros.errors import ReplacedError
 from n3d_ros.frames.placement import Placement, Refinement
@@ -126,9 +127,8 @@ class QueryRunner:
 
     def _look(self, frame: Frame, query: _Query) -> Any:
         self._view = None  # its memory is free before the next is taken
-        query.progress.on_stage("look")
         self._limits = query.parameters.depth_limits
-        self._view = self.shared.model.look(frame, self._limits)
+        self._view = self.shared.model.look(frame, self._limits, on_event=partial(_tell_stage, query.progress))
         return self._view
 
 
@@ -179,14 +179,13 @@ def _outcome(
     least: float,
 ) -> Outcome:
     """A reply in the output frame. Boxes that the answer's value names stay, whatever their score."""
-    value = getattr(reply, "value", None)
-    named = tuple(value.objects) if value is not None else ()
-    kept = [number for number, box in enumerate(reply.boxes) if box.score >= least or number in named]
+    answer = reply if isinstance(reply, Answer) else None
+    value = NOTHING if answer is None else answer.value
+    kept = [number for number, box in enumerate(reply.boxes) if box.score >= least or number in value.objects]
     seen = [shaping.shape(reply.boxes[number]) for number in kept]
-    if value is not None:
-        value = replace(value, objects=tuple(kept.index(number) for number in named))
-        if value.point is not None:
-            value = replace(value, point=shaping.placement.place_point(value.point))
+    value = replace(value, objects=tuple(kept.index(number) for number in value.objects))
+    if value.kind == "position":
+        value = replace(value, point=shaping.placement.place_point(value.point))
     return Outcome(
         frame,
         seen,
@@ -195,7 +194,7 @@ def _outcome(
         times,
         age_ms,
         [*reply.warnings, *shaping.warnings()],
-        reply if isinstance(reply, Answer) else None,
+        answer,
         value,
     )
 
@@ -207,6 +206,11 @@ def _same(a: Frame, b: Frame) -> bool:
         and np.array_equal(a.color, b.color)
         and np.array_equal(a.depth, b.depth, equal_nan=True)
     )
+
+
+def _tell_stage(progress: Progress, event: Event) -> None:
+    if isinstance(event, StageStarted):
+        progress.on_stage(event.stage)
 
 
 @dataclass
@@ -225,5 +229,5 @@ class _Watcher:
                 progress.on_box(placed, self.frame.stamp_ns, self.shaping.placement.frame_id)
         elif isinstance(event, TextDecoded):
             progress.on_text(event.text_so_far)
-        elif isinstance(event, StageStarted):
-            progress.on_stage(event.stage)
+        else:
+            _tell_stage(progress, event)

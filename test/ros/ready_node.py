@@ -7,7 +7,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from n3d_core.geometry.boxes import Box3D
-from n3d_core.results import Grounding
+from n3d_core.results import Grounding, StageStarted
 from n3d_ros.errors import NoImageError
 from n3d_ros.grounding_node import GroundingNode
 from n3d_ros.playback.camera_node import frame_messages
@@ -47,7 +47,12 @@ class ReadyPool(ModelPool):
 
 def make_ready(client, shared, source, ground=lambda *_, **__: MUG, **parameters):
     """The active node; `ground` is what the model does with a text. `end` ends it."""
-    shared.model.look = lambda frame, _limits: SimpleNamespace(frame=frame, times={}, ground=ground)
+
+    def look(frame, _limits, on_event):
+        on_event(StageStarted("prepare"))
+        return SimpleNamespace(frame=frame, times={}, ground=ground)
+
+    shared.model.look = look
     values = {"max_image_age": 0.0, "image_timeout": 0.0, **parameters}
     overrides = [Parameter(name, value=value) for name, value in values.items()]
     node = GroundingNode(ReadyPool(shared), source, context=client.node.context, parameter_overrides=overrides)

@@ -10,6 +10,7 @@ from std_msgs.msg import Header
 
 from n3d_core.errors import QueryCancelledError, QueryTimeoutError
 from n3d_core.messages.assembly import RgbdMessages
+from n3d_core.results import StageStarted
 from n3d_ros.errors import ReplacedError
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.queries.latest_frame import LatestFrame
@@ -116,7 +117,9 @@ def test_only_a_continuous_query_is_cancelled_by_a_query_of_another_camera(backg
         asked.append(cancel())
         raise QueryCancelledError("far enough")
 
-    shared.model = SimpleNamespace(look=lambda frame, _limits: SimpleNamespace(frame=frame, times={}, ground=ground))
+    shared.model = SimpleNamespace(
+        look=lambda frame, _limits, on_event: SimpleNamespace(frame=frame, times={}, ground=ground)
+    )
     job = Job(print, print, background=background)
     runner = QueryRunner(shared, Frames(threading.Event()), SimpleNamespace())
     with pytest.raises(QueryCancelledError, match="far enough"):
@@ -169,7 +172,8 @@ def test_who_waits_for_a_turn_is_told_so_takes_the_image_anew_and_estimates_dept
     shared, over = busy
     seen = []
 
-    def look(given, _limits):
+    def look(given, _limits, on_event):
+        on_event(StageStarted("prepare"))
         seen.append(given.name)
         raise QueryCancelledError("far enough")
 
@@ -192,8 +196,8 @@ def test_who_waits_for_a_turn_is_told_so_takes_the_image_anew_and_estimates_dept
         ("taken", "image 2"),
         ("estimated", "image 2", True),
     ]
-    assert told[0].stages == ["image", "wait", "image", "depth", "look"]
-    assert told[1].stages == ["image", "depth", "look"]
+    assert told[0].stages == ["image", "wait", "image", "depth", "prepare"]
+    assert told[1].stages == ["image", "depth", "prepare"]
     assert told[1].image.frame_id == "image 2"
 
 

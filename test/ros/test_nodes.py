@@ -144,7 +144,9 @@ def test_an_action_gives_feedback_and_a_result(active):
     result = done.result().result.answer.result
     assert result.status == Result.OK
     assert feedback[0].feedback.stage == "image"
-    assert "ground" in {f.feedback.stage for f in feedback}
+    stages = list(dict.fromkeys(f.feedback.stage for f in feedback))
+    assert stages == [stage.stage for stage in result.times]  # one set of names
+    assert stages[-1] == "ground"
 
     def told():
         return [box.bbox for f in feedback for box in f.feedback.new_detections]

@@ -1,9 +1,11 @@
 """Boxes as markers, pictures and clouds."""
 
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
+from n3d_ros.msg import Answer, Result, Value
 from rclpy.lifecycle import LifecycleNode
 from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
@@ -13,8 +15,19 @@ from visualization_msgs.msg import Marker
 from n3d_core.display.draw import class_color, draw_boxes
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.boxes import OrientedBox
+from n3d_core.reasoning.audit import Verdict
+from n3d_core.reasoning.value import Kind
+from n3d_core.reasoning.value import Value as CoreValue
+from n3d_core.results import Answer as CoreAnswer
+from n3d_ros.errors import NoImageError
 from n3d_ros.outputs.markers import BODY_UP, marker_array, object_clouds
-from n3d_ros.outputs.messages import detections_message
+from n3d_ros.outputs.messages import (
+    VERDICTS,
+    answer_message,
+    detections_message,
+    failure_message,
+    value_message,
+)
 from n3d_ros.outputs.publishers import Outputs
 
 BOX = OrientedBox("mug", (0.1, 0.0, 1.5), (0.2, 0.1, 0.3), 0.87)
@@ -125,3 +138,35 @@ def test_what_ctrl_c_breaks_while_the_outputs_are_made_is_no_refusal():
     node = SimpleNamespace(create_lifecycle_publisher=make, context=SimpleNamespace(ok=lambda: False))
     with pytest.raises(RuntimeError, match="the context is not valid"):
         Outputs(node)
+
+
+def test_an_answer_carries_its_value_its_own_words_and_its_verdict():
+    value = CoreValue("length", number=0.42, objects=(1, 0))
+    answer = CoreAnswer("How far?", "0.42 m", "0.5 m", "because", "contradicted", "the boxes are 0.42 m apart", value)
+    message = answer_message(Result(status=Result.OK), "How far?", answer, value)
+    assert (message.question, message.answer, message.said, message.reasoning) == (
+        "How far?",
+        "0.42 m",
+        "0.5 m",
+        "because",
+    )
+    assert (message.verdict, message.verdict_reason) == (Answer.CONTRADICTED, "the boxes are 0.42 m apart")
+    assert (message.value.kind, message.value.number, list(message.value.objects)) == (Value.LENGTH, 0.42, [1, 0])
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_every_kind_of_value_has_a_constant_of_its_own(kind):
+    point = (1.0, 2.0, 3.0)
+    message = value_message(CoreValue(kind, truth=True, number=2.0, objects=(3,), point=point))
+    assert message.kind == getattr(Value, kind.upper())
+    assert (message.truth, message.number, list(message.objects)) == (True, 2.0, [3])
+    assert (message.point.x, message.point.y, message.point.z) == point
+
+
+def test_every_verdict_has_a_constant_and_a_failed_query_has_none():
+    assert [VERDICTS[name] for name in get_args(Verdict)] == [
+        getattr(Answer, name.upper()) for name in get_args(Verdict)
+    ]
+    failed = answer_message(failure_message("How far?", NoImageError("nothing came"), Header()), "How far?")
+    assert (failed.verdict, failed.value.kind, failed.result.status) == (Answer.UNSET, Value.NONE, Result.NO_IMAGE)
+    assert (failed.result.text, failed.result.message) == ("How far?", "nothing came")

@@ -149,7 +149,7 @@ def test_while_a_query_holds_the_model_it_waits_neither_for_images_nor_for_trans
             camera.shared._busy.release()
         return False
 
-    def look(_frame, _limits):
+    def look(_frame, _limits, on_event):
         raise QueryCancelledError("far enough")
 
     camera.shared.model = SimpleNamespace(look=look)

@@ -62,7 +62,7 @@ def test_a_goal_behind_another_hears_that_it_waits_and_the_first_hears_no_such_t
         return sent.result().get_result_async()
 
     first = send(told[0])
-    client.until(lambda: "look" in told[0])
+    client.until(lambda: "prepare" in told[0])
     second = send(told[1])
     client.until(lambda: told[1])
     assert told[1] == ["wait"]
@@ -70,7 +70,7 @@ def test_a_goal_behind_another_hears_that_it_waits_and_the_first_hears_no_such_t
     client.until(lambda: first.done() and second.done())
     assert {done.result().status for done in (first, second)} == {GoalStatus.STATUS_SUCCEEDED}
     client.until(lambda: len(told[1]) >= 2)
-    assert told == (["image", "look"], ["wait", "image"])  # the second query is of the same image
+    assert told == (["image", "prepare"], ["wait", "image"])  # the second query is of the same image
 
 
 def failed(client, text="nonsense"):
