@@ -37,6 +37,7 @@ from n3d_ros.page.scene import LiveScene
 from n3d_ros.page.server import CameraContent, PageServer
 
 _PATIENCE_S = 3.0  # after the subscription; topics that are still silent then are named
+_RETRY_S = 0.1
 _PLACE_S = 3.0  # for which the transform of new boxes is waited for
 _VERDICTS = {code: name for name, code in VERDICTS.items()}
 
@@ -116,7 +117,9 @@ class PageNode(Node):
         """Shows images and boxes until the node is closed; runs in a thread of its own."""
         due = 0.0
         while not self._closing:
-            self._news.wait(max(0.0, due - time.monotonic()))
+            pause = max(0.0, due - time.monotonic())
+            waits = self._unplaced is not None and self._frame is not None  # for the transform of its boxes
+            self._news.wait(min(pause, _RETRY_S) if waits else pause)
             self._news.clear()
             if self._closing or not self.context.ok():
                 return

@@ -14,6 +14,8 @@ import pytest
 from rclpy.parameter import Parameter
 
 from n3d_core.errors import ConfigError
+from n3d_ros.errors import TransformError
+from n3d_ros.outputs.messages import detections_message, header_message
 from n3d_ros.page.page_node import PageNode
 from n3d_ros.page.server import MOST_BYTES
 from test.ros.served_page import BOX, OPTICAL, Page, write_plain_frame
@@ -218,3 +220,26 @@ def test_a_port_that_is_taken_is_named_with_what_to_do(page):
         port = other.getsockname()[1]
         with pytest.raises(ConfigError, match=rf"port {port} of 127.0.0.1 is taken.*parameter port.*ss -ltnp"):
             PageNode(context=page.context, parameter_overrides=[Parameter("port", value=port)])
+
+
+def test_boxes_of_one_query_in_another_frame_are_shown_once_their_transform_is_known(page, monkeypatch):
+    known, tried = threading.Event(), []
+
+    class Late:
+        """A transform that comes after the boxes; the executor is free meanwhile, so that it can."""
+
+        def look_up(self, target, source, _stamp_ns, _timeout_s):
+            tried.append((target, source, threading.current_thread().name))
+            if not known.is_set():
+                raise TransformError("not yet")
+            return np.eye(3), np.array([0.0, 0.0, 0.5])
+
+    monkeypatch.setattr(page.node, "_transforms", Late())
+    until(lambda: page.status()["sees"])
+    page.grounding.detections.publish(detections_message([BOX], header_message(7, "map")))
+    until(lambda: tried)
+    assert tried[0][:2] == (OPTICAL, "map")
+    assert tried[0][2] == "page-look"
+    known.set()
+    until(lambda: [box.center for box in page.node._seen] == [(0.0, 0.0, 1.5)])
+    assert page.status()["boxes"][0]["center"] == [0.0, 0.0, 1.0]  # the table is in the frame of the detections
