@@ -13,6 +13,7 @@ from std_msgs.msg import Header
 
 from n3d_core.errors import UnparsableError
 from n3d_ros.node.stamps import nanoseconds_of
+from n3d_ros.queries.outcome import GROUND
 from test.ros.ready_node import MUG, Source, end, make_ready
 
 pytestmark = pytest.mark.ros
@@ -101,3 +102,18 @@ def test_a_failure_without_any_image_has_the_time_and_no_frame(client, node, sou
         assert answer.header == Header(stamp=answer.header.stamp, frame_id="")
         assert before <= nanoseconds_of(answer.header.stamp) <= after
         assert answer.detections.header == answer.header
+
+
+def test_a_query_that_a_deactivation_left_behind_shows_nothing_later(client, node, model, monkeypatch):
+    monkeypatch.setattr("n3d_ros.queries.desk.STOP_S", 0.1)
+    model.go.clear()
+    left = node._desk.ask("mug", GROUND)
+    client.until(lambda: node._desk.worker.load == (1, 0))
+    assert node.trigger_deactivate() == node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    published = []
+    monkeypatch.setattr(node._outputs, "publish", lambda *given: published.append(given))
+    model.go.set()
+    client.until(left.done)
+    assert left.result().result.status == Result.NOT_ACTIVE
+    assert "deactivated while the query ran" in left.result().result.message
+    assert published == []
