@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from n3d_core.backends.store import model_digest
 from n3d_core.depth import DepthUnit
 from n3d_core.errors import ConfigError
 from training.entry.yaml_file import Strict, read_settings
@@ -18,6 +19,7 @@ from training.lift.rules import RulesConfig
 SOURCES = ("coco", "objects365", "openimages", "refcoco", "folder", "sunrgbd", "tum", "open3d", "frames", "bag")
 TARGETS = ("visible", "whole")
 ALIGNMENTS = ("camera", "gravity")
+PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ class ModelsConfig(Strict):
         segmenter: SAM 2; without it a box is cut out by its depth (documented as weaker).
         depth: `indoor`, `outdoor`, `moge` or a folder, as `n3d_core.depth.monocular` loads it; used where a source has
             no depth.
-        device: torch device.
+        device: torch device; `cuda` lets each process take its own GPU.
+        precision: of the networks' products: `fp32`, `fp16`, `bf16`, or `auto`, fp16 on a GPU and fp32 on a CPU.
         batch: images a forward pass.
     """
 
@@ -90,6 +93,7 @@ class ModelsConfig(Strict):
     segmenter: str = ""
     depth: str = ""
     device: str = "cpu"
+    precision: str = "auto"
     batch: int = 8
 
     def __post_init__(self) -> None:
@@ -99,6 +103,15 @@ class ModelsConfig(Strict):
             raise ConfigError("models.detector is set and models.classes is empty: name what it shall look for")
         if self.batch < 1:
             raise ConfigError(f"models.batch is {self.batch}: at least 1 is wanted")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"models.precision is {self.precision!r}: one of {', '.join(PRECISIONS)} is wanted")
+
+    @property
+    def chosen_precision(self) -> str:
+        """What `precision` means on the device."""
+        if self.precision != "auto":
+            return self.precision
+        return "fp16" if self.device.startswith("cuda") else "fp32"
 
     @property
     def any(self) -> bool:
@@ -165,10 +178,21 @@ class LiftConfig(Strict):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all that decides the content of a shard; where the output lies and how fast it is made do not."""
+        """Hash of all that decides the content of a shard; where the output lies and how fast it is made do not.
+
+        Networks count by their weights, not by their paths, and with the kind of device, the precision and the batch,
+        which change their last digits.
+        """
         data = dataclasses.asdict(self)
         for key in ("folder", "pictures"):
             del data["output"][key]
-        for key in ("device", "batch"):
-            del data["models"][key]
+        if self.models.any:
+            data["models"] |= {"device": self.models.device.split(":")[0], "precision": self.models.chosen_precision}
+            for key in ("detector", "segmenter", "depth"):
+                folder = Path(data["models"][key])
+                if data["models"][key] and (folder / "config.json").is_file():
+                    data["models"][key] = model_digest(folder)
+        else:
+            for key in ("device", "batch", "precision"):
+                del data["models"][key]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]

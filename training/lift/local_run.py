@@ -9,8 +9,9 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
+from typing import Any
 
 from n3d_core.errors import N3DError
 from training.lift.lift_config import LiftConfig
@@ -82,7 +83,9 @@ def run_pool(shards: list[int], plan: Plan, config: LiftConfig, workers: int) ->
 def _drain(queue: deque[int], width: int, plan: Plan, config: LiftConfig, died: list[int]) -> Iterator[Outcome]:
     """Empties a queue of shards with one pool; if a process of it dies, `died` gets the shards that were under way."""
     running: dict[Future[Outcome], int] = {}
-    with one_thread_each(), ProcessPoolExecutor(width, get_context("spawn"), _start, (plan, config)) as pool:
+    context = get_context("spawn")
+    started = context.Value("i", 0)
+    with one_thread_each(), ProcessPoolExecutor(width, context, _start, (plan, config, started)) as pool:
         try:
             while queue or running:
                 while queue and len(running) < width + (width > 1):
@@ -115,15 +118,28 @@ def one_thread_each() -> Iterator[None]:
 _process: tuple[Plan, LiftConfig, Perception] | N3DError | None = None
 
 
-def _start(plan: Plan, config: LiftConfig) -> None:
+def _start(plan: Plan, config: LiftConfig, started: Any) -> None:
     global _process
     import cv2
 
     cv2.setNumThreads(1)
+    with started.get_lock():
+        number = started.value
+        started.value += 1
     try:
-        _process = plan, config, Perception(config.models)
+        models = replace(config.models, device=device_of(number, config.models.device)) if config.models.any else None
+        _process = plan, config, Perception(models or config.models)
     except N3DError as error:  # an error here would look like a process that was killed
         _process = error
+
+
+def device_of(number: int, device: str) -> str:
+    """The device of a process's networks: processes take turns at the GPUs that `cuda` leaves open."""
+    if device != "cuda":
+        return device
+    import torch
+
+    return f"cuda:{number % max(1, torch.cuda.device_count())}"
 
 
 def _work(shard: int) -> Outcome:

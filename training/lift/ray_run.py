@@ -1,27 +1,32 @@
-"""Making shards on a Ray cluster: three stages of Ray Data, each with its own parallelism.
+"""Making shards on a Ray cluster.
 
-Ray Data streams shards through the stages, holds back readers when the networks or the disk are slower, and does a
-task again whose worker died. That is safe: a shard appears whole or not at all and has the same bytes whoever makes it.
+Only the numbers of shards and what became of them travel through Ray: whoever makes a shard reads its images from the
+shared storage and writes it there. Ray Data hands out shards, and does a task again whose worker died. That is safe: a
+shard appears whole or not at all, and one that is whole is left alone.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from n3d_core.errors import MissingDependencyError
 from training.lift.lift_config import LiftConfig
-from training.lift.local_run import Outcome, ShardFailure, failure
+from training.lift.local_run import Outcome, attempt, failure
 from training.lift.models.perception import Perception
 from training.lift.plan import Plan
 from training.lift.problems import ClusterError
 from training.lift.stages import ShardWork, lift_stage, perceive_stage, read_stage
 
+AHEAD = 4  # shards that one copy of the networks is handed at once, to read the next while it looks at one
+
 
 def run_ray(
-    shards: list[int], plan: Plan, config: LiftConfig, address: str, workers: int, gpus: float
+    shards: list[int], plan: Plan, config: LiftConfig, address: str, workers: int, gpus: int
 ) -> Iterator[Outcome]:
     """Makes shards on a cluster; yields them as they are done.
 
@@ -30,12 +35,13 @@ def run_ray(
         plan: on a file system that all nodes see, like images and output.
         config: of the run.
         address: of the cluster (`auto`, `ray://…`), or `local` for one on this machine.
-        workers: most tasks of a CPU stage at once; 0 leaves it to Ray.
-        gpus: GPUs a copy of the networks; used only where the configuration names networks.
+        workers: most tasks at once; 0 leaves it to Ray.
+        gpus: how many GPUs work; 0 for all of the cluster. Each holds its own copy of the networks.
 
     Raises:
         MissingDependencyError: if Ray is not installed.
-        ClusterError: if there is no cluster at the address, or none can be started, or it breaks down.
+        ClusterError: if there is no cluster at the address, or none can be started, it has too few GPUs, or breaks
+            down.
     """
     try:
         import ray
@@ -47,8 +53,7 @@ def run_ray(
         _connect(ray, address, workers)
     try:
         data = ray.data.from_items([{"shard": s} for s in shards], override_num_blocks=len(shards))
-        data = _stages(ray, data, plan, config, workers, gpus)
-        for row in data.iter_rows():
+        for row in _tasks(ray, data, plan, config, workers, gpus).iter_rows():
             yield row["outcome"]
     except ray.exceptions.RayError as error:
         raise ClusterError(f"Ray gave the run up, whole shards are kept: {str(error)[:500]}") from error
@@ -77,56 +82,72 @@ def _connect(ray: Any, address: str, workers: int) -> None:
         ) from error
 
 
-def _stages(ray: Any, data: Any, plan: Plan, config: LiftConfig, workers: int, gpus: float) -> Any:
+def _tasks(ray: Any, data: Any, plan: Plan, config: LiftConfig, workers: int, gpus: int) -> Any:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.target_max_block_size = None  # a block is one shard, never cut
-    limit = {"concurrency": workers} if workers else {}
-
-    def read(row: dict[str, Any]) -> dict[str, Any]:
-        return {"work": _read(int(row["shard"]), plan, config)}
-
-    def write(row: dict[str, Any]) -> dict[str, Any]:
-        return {"outcome": _write(row["work"], plan, config)}
-
     if not config.models.any:
 
-        def whole(row: dict[str, Any]) -> dict[str, Any]:
-            return write({"work": _Perceive(config)(read(row))["work"]})
+        def make(row: dict[str, Any]) -> dict[str, Any]:
+            return {"outcome": attempt(int(row["shard"]), plan, config, Perception(config.models))}
 
-        return data.map(whole, num_cpus=1, **limit)
-    data = data.map(read, num_cpus=1, **limit)
-    data = data.map(_Perceive, fn_constructor_args=(config,), concurrency=max(1, workers // 2), num_gpus=gpus)
-    return data.map(write, num_cpus=1, **limit)
+        return data.map(make, num_cpus=1, **({"concurrency": workers} if workers else {}))
+    copies, each = copies_of_networks(ray.cluster_resources(), config.models.device, workers, gpus)
+    return data.map_batches(
+        _Pipeline, fn_constructor_args=(plan, config), batch_size=AHEAD, concurrency=copies, num_cpus=1, num_gpus=each
+    )
 
 
-class _Perceive:
-    """The networks of one actor."""
+def copies_of_networks(resources: Mapping[str, float], device: str, workers: int, gpus: int) -> tuple[int, int]:
+    """How many copies of the networks work, and how many GPUs each takes.
 
-    def __init__(self, config: LiftConfig) -> None:
-        self._perception = Perception(config.models)
+    Args:
+        resources: of the cluster, as Ray names them.
+        device: of the networks.
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        work: ShardWork | ShardFailure = row["work"]
-        if isinstance(work, ShardFailure):
-            return row
+    Raises:
+        ClusterError: if the cluster has not as many GPUs, or the networks are to use none.
+    """
+    if not device.startswith("cuda"):
+        if gpus:
+            raise ClusterError(f"--gpus {gpus}, and models.device is {device!r}: set it to cuda, or leave --gpus out")
+        return max(1, workers // 2), 0
+    has = int(resources.get("GPU", 0))
+    if not 0 < (gpus or has) <= has:
+        raise ClusterError(
+            f"models.device is {device!r}, --gpus asks for {gpus or 'all'}, and the cluster has {has} GPUs: ask for "
+            "fewer, or set models.device to cpu"
+        )
+    return gpus or has, 1
+
+
+class _Pipeline:
+    """One copy of the networks, with threads that read the next shards and lift the last ones meanwhile.
+
+    One core feeds two GPUs; decoding and lifting run outside of Python's lock for the most part.
+    """
+
+    def __init__(self, plan: Plan, config: LiftConfig) -> None:
+        self._plan, self._config = plan, config
+        # Ray shows a task its own GPU alone, as the first
+        device = "cuda" if config.models.device.startswith("cuda") else config.models.device
+        self._perception = Perception(replace(config.models, device=device))
+        self._readers, self._lifters = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Outcome]]:
+        reading = [self._readers.submit(read_stage, int(s), self._plan, self._config) for s in batch["shard"]]
+        outcomes = []
+        for shard, ready in zip(batch["shard"], reading, strict=True):
+            try:
+                work = perceive_stage(ready.result(), self._perception)
+            except Exception as error:
+                outcomes.append(self._lifters.submit(failure, int(shard), error))
+            else:
+                outcomes.append(self._lifters.submit(self._lift, work))
+        return {"outcome": [outcome.result() for outcome in outcomes]}
+
+    def _lift(self, work: ShardWork) -> Outcome:
         try:
-            return {"work": perceive_stage(work, self._perception)}
+            return lift_stage(work, self._plan, self._config)
         except Exception as error:
-            return {"work": failure(work.shard, error)}
-
-
-def _read(shard: int, plan: Plan, config: LiftConfig) -> ShardWork | ShardFailure:
-    try:
-        return read_stage(shard, plan, config)
-    except Exception as error:
-        return failure(shard, error)
-
-
-def _write(work: ShardWork | ShardFailure, plan: Plan, config: LiftConfig) -> Outcome:
-    if isinstance(work, ShardFailure):
-        return work
-    try:
-        return lift_stage(work, plan, config)
-    except Exception as error:
-        return failure(work.shard, error)
+            return failure(work.shard, error)

@@ -27,7 +27,7 @@ MOST_FULL = 3  # shards that a full disk may cost before the run stops
 
 
 def run(
-    config: LiftConfig, workers: int = 1, ray: str | None = None, gpus: float = 0.0, verify: bool = False
+    config: LiftConfig, workers: int = 1, ray: str | None = None, gpus: int = 0, verify: bool = False
 ) -> dict[str, Any]:
     """Makes all shards that are not whole, then index, manifest and report.
 
@@ -35,7 +35,7 @@ def run(
         config: what to do.
         workers: processes on this machine, or tasks at once on a cluster (0: as many as it has).
         ray: address of a cluster, `local` for one on this machine, None for no Ray.
-        gpus: GPUs a copy of the networks on a cluster.
+        gpus: how many GPUs of a cluster work; 0 for all that it has.
         verify: whether the digests of shards that are there are checked.
 
     Returns:
@@ -67,7 +67,7 @@ def run(
 
 
 def _outcomes(
-    missing: list[int], plan: Plan, config: LiftConfig, workers: int, ray: str | None, gpus: float
+    missing: list[int], plan: Plan, config: LiftConfig, workers: int, ray: str | None, gpus: int
 ) -> Iterator[Outcome]:
     if not missing:
         return iter(())
@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", help="folder to write to, instead of output.folder")
     parser.add_argument("--workers", type=int, default=None, help="processes (default 1; with --ray: as Ray has CPUs)")
     parser.add_argument("--ray", metavar="ADDRESS", help="run on a Ray cluster: its address, `auto`, or `local`")
-    parser.add_argument("--gpus", type=float, default=0.0, help="GPUs a copy of the networks on the cluster")
+    parser.add_argument("--gpus", type=int, default=0, help="how many GPUs of the cluster work (default: all)")
     parser.add_argument("--verify", action="store_true", help="check the digests of shards that are there")
     options = parser.parse_args(arguments)
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,19 +47,34 @@ class Detector:
         self._score, self._device = score, device
         self._prompts = _prompts(classes, tokenizer, int(getattr(self.model.config, "max_text_len", 256)))
 
-    def detect(self, images: list[NDArray[np.uint8]]) -> list[list[Detection]]:
+    def detect(self, images: list[NDArray[np.uint8]], batch: int = 1) -> list[list[Detection]]:
         """Objects of each image (RGB uint8 [H, W, 3]), highest score first, doubles of one class removed."""
-        return [_without_doubles([d for names in self._prompts for d in self._one(image, names)]) for image in images]
+        found: list[list[Detection]] = [[] for _ in images]
+        for names in self._prompts:
+            for first in range(0, len(images), batch):
+                for number, own in enumerate(self._batch(images[first : first + batch], names), start=first):
+                    found[number] += own
+        return [_without_doubles(own) for own in found]
 
-    def _one(self, image: NDArray[np.uint8], names: list[str]) -> list[Detection]:
+    def _batch(self, images: list[NDArray[np.uint8]], names: list[str]) -> list[list[Detection]]:
         import torch
 
-        inputs = self._processor(images=image, text=_text(names), return_tensors="pt").to(self._device)
+        texts = [_text(names)] * len(images)
+        inputs = self._processor(images=images, text=texts, return_tensors="pt").to(self._device)
         with torch.inference_mode():
             out = self.model(**inputs)
-        found = self._processor.post_process_grounded_object_detection(
-            out, inputs.input_ids, threshold=self._score, text_threshold=self._score, target_sizes=[image.shape[:2]]
-        )[0]
+        return [
+            self._detections(found, names)
+            for found in self._processor.post_process_grounded_object_detection(
+                out,
+                inputs.input_ids,
+                threshold=self._score,
+                text_threshold=self._score,
+                target_sizes=[image.shape[:2] for image in images],
+            )
+        ]
+
+    def _detections(self, found: Mapping[str, Any], names: list[str]) -> list[Detection]:
         detections = []
         for box, score, text in zip(found["boxes"], found["scores"], found["text_labels"], strict=True):
             label = _named(text, names)

@@ -30,6 +30,15 @@ class Perception:
 
     def __call__(self, seen: list[Observation]) -> list[Observation | ImageProblem]:
         """Completes observations in place; those that cannot be completed become their problem."""
+        if not self._config.any:
+            return self._complete(seen)
+        import torch
+
+        kind = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(self._config.chosen_precision)
+        with torch.autocast(self._config.device.split(":")[0], kind, enabled=kind is not None):
+            return self._complete(seen)
+
+    def _complete(self, seen: list[Observation]) -> list[Observation | ImageProblem]:
         self._detect(seen)
         out: list[Observation | ImageProblem] = []
         for one in seen:
@@ -50,7 +59,7 @@ class Perception:
         few = [one for one in seen if len(one.candidates) < self._config.detect_below]
         if self._detector is None or not few:
             return
-        for one, found in zip(few, self._detector.detect([o.color for o in few]), strict=True):
+        for one, found in zip(few, self._detector.detect([o.color for o in few], self._config.batch), strict=True):
             for i, d in enumerate(found):
                 if all(overlap_2d(d.box, c.box) < 0.6 for c in one.candidates):
                     one.candidates.append(Candidate(d.label, d.box, None))
