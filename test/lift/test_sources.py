@@ -118,7 +118,7 @@ def test_openimages_tables_become_pixels_and_find_their_masks(tmp_path: Path) ->
     mask_header = "MaskPath,ImageID,LabelName,BoxID,BoxXMin,BoxXMax,BoxYMin,BoxYMax,PredictedIoU,Clicks\n"
     (tmp_path / "m.csv").write_text(mask_header + "0a_m.png,0a,/m/1,ff,0.1001,0.3,0.2,0.6,0.8,\n")
     problems = Problems()
-    (record,) = read(
+    record, missing = read(
         problems,
         kind="openimages",
         images=str(tmp_path / "img"),
@@ -127,12 +127,14 @@ def test_openimages_tables_become_pixels_and_find_their_masks(tmp_path: Path) ->
         masks=str(tmp_path / "masks"),
         mask_table=str(tmp_path / "m.csv"),
     )
-    cup, group = record.annotations
+    assert record.width == 0  # no picture was opened
+    cup, group = record.in_pixels(200, 100).annotations
     assert (cup.label, group.label, group.crowd) == ("Coffee cup", "Person", True)
     np.testing.assert_allclose(cup.box, (20, 20, 60, 60))
     assert cup.mask_file == str(tmp_path / "masks" / "0a_m.png")
     assert group.mask_file == ""
-    assert problems.counts == {"depiction": 1, "unknown_category": 1, "image_missing": 1}
+    assert problems.counts == {"depiction": 1, "unknown_category": 1}
+    assert missing.image == str(tmp_path / "img" / "0b.jpg")  # a worker will miss it
 
 
 @pytest.mark.parametrize("form", ["refs(unc).p", "refs.json"])

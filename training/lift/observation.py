@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from n3d_core.depth import suspect_unit
 from n3d_core.depth.files import read_depth
@@ -50,7 +51,8 @@ class Observation:
         color: RGB uint8 [H, W, 3] of those bytes.
         scale: its size over that of the source's picture, x and y.
         camera: intrinsics of `color`; None until known.
-        camera_origin: `given`, `fov` or `predicted`.
+        camera_origin: `given`, `exif`, `fov` or `predicted`.
+        focal_35mm: the lens's focal length for a 36 x 24 mm frame as the picture's EXIF data say; 0 where they do not.
         depth: metres [H, W], NaN for invalid; None until known.
         depth_origin: `sensor`, or the name of the model.
         candidates: the annotated objects; masks may still be missing.
@@ -67,6 +69,7 @@ class Observation:
     camera_origin: str = "given"
     depth: NDArray[np.float32] | None = None
     depth_origin: str = ""
+    focal_35mm: float = 0.0
     candidates: list[Candidate] = field(default_factory=list)
     annotations: list[Annotation] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
@@ -83,7 +86,7 @@ def observe(record: Record, config: LiftConfig) -> Observation:
     seen = _read(record, config.output.max_side)
     height, width = seen.color.shape[:2]
     _set_camera(seen, config.source, config.models.depth != "")
-    _read_masks(seen, record, height, width)
+    _read_masks(seen, seen.record, height, width)
     if seen.depth is not None:
         check_depth(seen.depth, record.key, bool(config.source.depth_unit))
     elif not config.models.depth:
@@ -117,7 +120,9 @@ def _read(record: Record, max_side: int) -> Observation:
             "size_mismatch",
             f"{record.image} is {width}x{height}, its annotations are for {record.width}x{record.height}",
         )
+    record = record.in_pixels(width, height)
     seen = Observation(record, data, "png" if data[:4] == b"\x89PNG" else "jpg", color)
+    seen.focal_35mm = _focal_35mm(data)
     if record.depth is not None:
         seen.depth, seen.depth_origin = _read_depth(record, height, width), "sensor"
     if data[:3] != b"\xff\xd8\xff" and seen.suffix != "png":
@@ -158,6 +163,16 @@ def _check_header(data: bytes, path: str) -> None:
         return  # what it is shows when it is decoded
     if width * height > MAX_PIXELS:
         raise ImageProblem("image_corrupt", f"{path}: {width}x{height} pixels: at most {MAX_PIXELS} are read")
+
+
+def _focal_35mm(data: bytes) -> float:
+    """Focal length that a picture's EXIF data say, for a 36 x 24 mm frame; 0 where they say none, or nonsense."""
+    try:
+        with Image.open(io.BytesIO(data)) as header:
+            said = float(header.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.FocalLengthIn35mmFilm, 0))
+    except (OSError, ValueError, TypeError, SyntaxError, ZeroDivisionError, Image.DecompressionBombError):
+        return 0.0
+    return said if 8 <= said <= 1000 else 0.0
 
 
 def _read_depth(record: Record, height: int, width: int) -> NDArray[np.float32]:
@@ -215,6 +230,11 @@ def _set_camera(seen: Observation, source: SourceConfig, predicted: bool) -> Non
                     "size_mismatch", f"{seen.record.key}: camera of {camera.width}x{camera.height}, image {original}"
                 )
             seen.camera = camera if (camera.width, camera.height) == (width, height) else camera.resized(width, height)
+        elif seen.focal_35mm:
+            # of the lens that shows as much on the 43.3 mm diagonal of a 36 x 24 mm frame
+            focal = seen.focal_35mm * math.hypot(width, height) / math.hypot(36, 24)
+            fov = 2 * math.degrees(math.atan(width / 2 / focal))
+            seen.camera, seen.camera_origin = Camera.from_fov(fov, width, height), "exif"
         elif source.fov:
             seen.camera, seen.camera_origin = Camera.from_fov(source.fov, width, height), "fov"
         elif not predicted or seen.depth is not None:

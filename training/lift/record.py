@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from n3d_core.geometry import Camera
@@ -64,6 +64,7 @@ class Record:
         depth: where measured depth is.
         down: direction of gravity in the optical frame where known.
         stamp_ns: which message of a bag; 0 otherwise.
+        shares: whether boxes are shares of the image's width and height, for a source that does not say its size.
     """
 
     key: str
@@ -75,6 +76,16 @@ class Record:
     depth: DepthSource | None = None
     down: tuple[float, float, float] | None = None
     stamp_ns: int = 0
+    shares: bool = False
+
+    def in_pixels(self, width: int, height: int) -> Record:
+        """The record with its boxes in pixels of an image of that size."""
+        if not self.shares:
+            return self
+        scale = (width, height, width, height)
+        boxes = (tuple(v * s for v, s in zip(a.box, scale, strict=True)) for a in self.annotations)
+        annotations = tuple(replace(a, box=box) for a, box in zip(self.annotations, boxes, strict=True))
+        return replace(self, width=width, height=height, annotations=annotations, shares=False)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON form that `from_json` reads."""

@@ -1,8 +1,8 @@
 """OpenImages in its published form: CSV of boxes, class descriptions, and mask pictures with their CSV.
 
 `annotations`: `*-annotations-bbox.csv`; `classes`: `class-descriptions-boxable.csv`; `mask_table`:
-`*-annotations-object-segmentation.csv` with the pictures in `masks`. Coordinates are shares of the image, so its
-size is read from the picture's header.
+`*-annotations-object-segmentation.csv` with the pictures in `masks`. Coordinates are shares of the image: they become
+pixels when a worker reads it, so that planning opens no picture.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from training.lift.lift_config import SourceConfig
 from training.lift.problems import SourceError
@@ -34,20 +33,15 @@ def read_openimages(config: SourceConfig, problems: Problems) -> Iterator[Record
     for first, last in zip(starts, np.append(starts[1:], len(ids)), strict=True):
         identity = str(ids[first])
         path = Path(config.images) / f"{identity}.jpg"
-        size = _size(path)
-        if size is None:
-            problems.add("image_missing", str(path))
-            continue
-        rows = order[first:last]
-        annotations = tuple(_annotations(table, rows, names, size, masks, problems))
-        yield Record(safe_key(config.name or "openimages", identity), str(path), *size, annotations)
+        annotations = tuple(_annotations(table, order[first:last], names, masks, problems))
+        key = safe_key(config.name or "openimages", identity)
+        yield Record(key, str(path), annotations=annotations, shares=True)
 
 
 def _annotations(
     table: dict[str, Any],
     rows: Any,
     names: dict[str, str],
-    size: tuple[int, int],
     masks: _MaskTable | None,
     problems: Problems,
 ) -> Iterator[Annotation]:
@@ -65,8 +59,8 @@ def _annotations(
         if flags[0] == 1:
             problems.add("depiction", f"{label} in image {image}")
             continue
-        box = (share[0] * size[0], share[1] * size[1], share[2] * size[0], share[3] * size[1])
         picture = masks.find(image, name, share) if masks else ""
+        box = (share[0], share[1], share[2], share[3])
         yield Annotation(label, box, crowd=bool(flags[1] == 1), id=str(int(row)), mask_file=picture)
 
 
@@ -111,13 +105,3 @@ def _columns(path: str, names: tuple[str, ...]) -> dict[str, Any]:
             f"{path}: an OpenImages CSV with the columns {', '.join(names)} is wanted: {error}"
         ) from error
     return {name: table[name].to_numpy(zero_copy_only=False) for name in names}
-
-
-def _size(path: Path) -> tuple[int, int] | None:
-    try:
-        with Image.open(path) as image:
-            return int(image.size[0]), int(image.size[1])
-    except FileNotFoundError:
-        return None
-    except (OSError, Image.DecompressionBombError):
-        return 0, 0  # what it is shows when it is read

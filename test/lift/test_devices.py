@@ -1,0 +1,136 @@
+"""Who runs the data engine's networks, on what, in which precision, and what that does to a run's identity."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import CocoFolder
+from PIL import ExifTags, Image
+
+pytest.importorskip("transformers", reason="pip install 'n3d-ros[lift-models]'")
+from tiny_models import save_grounding_dino, save_sam2
+
+from training.lift.lift_config import LiftConfig, ModelsConfig, OutputConfig, SourceConfig
+from training.lift.lifting import Candidate
+from training.lift.local_run import device_of
+from training.lift.models.grounding_dino import Detector
+from training.lift.models.perception import Perception
+from training.lift.observation import Observation, observe
+from training.lift.problems import ClusterError
+from training.lift.ray_run import copies_of_networks
+from training.lift.record import Annotation, Record
+
+
+@pytest.mark.parametrize(
+    ("resources", "device", "workers", "gpus", "expected"),
+    [
+        ({"CPU": 8.0, "GPU": 4.0}, "cuda", 0, 4, (4, 1)),
+        ({"CPU": 8.0, "GPU": 4.0}, "cuda", 0, 0, (4, 1)),
+        ({"CPU": 8.0, "GPU": 4.0}, "cuda:0", 2, 3, (3, 1)),
+        ({"CPU": 8.0}, "cpu", 6, 0, (3, 0)),
+        ({"CPU": 8.0}, "cpu", 0, 0, (1, 0)),
+    ],
+)
+def test_every_gpu_of_a_cluster_that_is_asked_for_holds_a_copy_of_the_networks(
+    resources: dict[str, float], device: str, workers: int, gpus: int, expected: tuple[int, int]
+) -> None:
+    assert copies_of_networks(resources, device, workers, gpus) == expected
+
+
+@pytest.mark.parametrize(
+    ("resources", "device", "gpus", "message"),
+    [
+        ({"GPU": 2.0}, "cuda", 4, "--gpus asks for 4, and the cluster has 2 GPUs: ask for fewer"),
+        ({}, "cuda", 0, "--gpus asks for all, and the cluster has 0 GPUs"),
+        ({"GPU": 2.0}, "cpu", 2, "--gpus 2, and models.device is 'cpu': set it to cuda"),
+    ],
+)
+def test_gpus_that_are_not_there_are_said(resources: dict[str, float], device: str, gpus: int, message: str) -> None:
+    with pytest.raises(ClusterError, match=message):
+        copies_of_networks(resources, device, 0, gpus)
+
+
+def test_processes_of_one_machine_take_turns_at_its_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [device_of(i, "cuda") for i in range(4)] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
+    assert device_of(3, "cuda:1") == "cuda:1"
+    assert device_of(3, "cpu") == "cpu"
+
+
+def _config(**models: object) -> LiftConfig:
+    return LiftConfig(SourceConfig("coco", "images"), OutputConfig("out"), ModelsConfig(**models))
+
+
+def test_a_run_is_known_by_the_weights_of_its_networks_not_by_their_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    here = save_sam2(tmp_path / "here")
+    there = tmp_path / "there"
+    shutil.copytree(here, there)
+    before = _config(segmenter=str(here)).fingerprint
+    assert _config(segmenter=str(there)).fingerprint == before
+    config = json.loads((there / "config.json").read_text())
+    (there / "config.json").write_text(json.dumps(config | {"changed": True}))
+    assert _config(segmenter=str(there)).fingerprint != before
+    assert _config(segmenter=str(here), precision="bf16").fingerprint != before
+    assert _config(segmenter=str(here), batch=2).fingerprint != before
+    assert _config(segmenter=str(here), device="cuda:1").fingerprint == (
+        _config(segmenter=str(here), device="cuda").fingerprint
+    )
+    assert _config(device="cuda", batch=2).fingerprint == _config().fingerprint  # there are no networks
+
+
+def _observation(seed: int) -> Observation:
+    color = np.random.default_rng(seed).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    seen = Observation(Record(f"k{seed}", "x.png"), b"", "png", color, depth=np.full((48, 64), 2.0, np.float32))
+    seen.candidates.append(Candidate("mug", (4.0, 4.0, 40.0, 40.0), None))
+    seen.annotations.append(Annotation("mug", (4.0, 4.0, 40.0, 40.0)))
+    return seen
+
+
+@pytest.mark.parametrize(("precision", "name"), [("auto", "float32"), ("fp32", "float32"), ("bf16", "bfloat16")])
+def test_networks_compute_in_the_precision_that_is_asked_for(tmp_path: Path, precision: str, name: str) -> None:
+    import torch
+
+    perception = Perception(ModelsConfig(segmenter=str(save_sam2(tmp_path)), precision=precision, batch=2))
+    types = set()
+    for module in perception._segmenter.model.modules():
+        if isinstance(module, torch.nn.Linear):
+            module.register_forward_hook(lambda _, __, out: types.add(out.dtype))
+    seen = [_observation(i) for i in range(3)]
+    perception(seen)
+    assert types == {getattr(torch, name)}
+    assert all(s.candidates[0].mask.to_image(48, 64).dtype == bool for s in seen)
+
+
+def test_a_batch_of_images_is_detected_as_each_alone(tmp_path: Path) -> None:
+    detector = Detector(str(save_grounding_dino(tmp_path, ["mug", "chair"])), ["mug", "chair"], score=0.0)
+    images = [_observation(i).color for i in range(3)]
+    together, alone = detector.detect(images, batch=3), detector.detect(images)
+    assert [len(found) for found in together] == [len(found) for found in alone]
+    for one, other in zip(together, alone, strict=True):
+        assert [d.label for d in one] == [d.label for d in other]
+        np.testing.assert_allclose([d.box for d in one], [d.box for d in other], atol=0.05)
+
+
+@pytest.mark.parametrize(("focal", "origin"), [(28, "exif"), (0, "fov"), (60000, "fov")])
+def test_the_field_of_view_is_the_pictures_own_where_it_says_one(
+    coco_folder: CocoFolder, tmp_path: Path, focal: int, origin: str
+) -> None:
+    image, exif = Image.new("RGB", (360, 240), (90, 120, 60)), Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = focal
+    image.save(tmp_path / "a.jpg", exif=exif)
+    base = coco_folder.config(tmp_path)
+    config = replace(base, models=ModelsConfig(depth="indoor"))
+    seen = observe(Record("a", str(tmp_path / "a.jpg"), annotations=(Annotation("mug", (1, 1, 50, 50)),)), config)
+    assert seen.camera_origin == origin
+    width_in_front = seen.camera.width / seen.camera.fx
+    assert width_in_front == pytest.approx(36 / focal if origin == "exif" else 2 * np.tan(np.radians(31)), rel=1e-3)
