@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.open3d_baseline import lift_with_open3d, load_open3d
+from bench.primitives import render_primitives, sensor_noise
 from n3d_core.geometry import Box3D, Camera
 from n3d_core.geometry.frame_folder import TrueObject
 from training.lift import masks, truth
@@ -32,7 +33,6 @@ from training.lift.completion import CompletionConfig
 from training.lift.lifting import Candidate, lift
 from training.lift.local_run import one_thread_each
 from training.lift.object_mask import ObjectMask
-from training.lift.primitives import render_primitives, sensor_noise
 from training.lift.questions import ask
 from training.lift.sample import encode_depth
 

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.primitives import render_primitives, sensor_noise
 from n3d_core.geometry import Box3D, Camera, iou_3d
 from training.lift import masks
 from training.lift.boxes import box_between
 from training.lift.completion import CompletionConfig
 from training.lift.lifting import Candidate, lift
 from training.lift.object_mask import ObjectMask
-from training.lift.primitives import render_primitives, sensor_noise
 from training.lift.rules import RulesConfig
 
 ROUND = ("cylinder", "sphere")

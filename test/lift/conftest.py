@@ -13,10 +13,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from bench.primitives import SHAPES, PrimitiveScene, render_primitives, sensor_noise
 from training.lift import masks
 from training.lift.lift_config import LiftConfig, OutputConfig, SourceConfig
 from training.lift.object_mask import ObjectMask
-from training.lift.primitives import SHAPES, PrimitiveScene, render_primitives, sensor_noise
 
 FOV = 62.0
 

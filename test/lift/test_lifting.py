@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bench import lift_truth as truth
+from bench.primitives import render_primitives, sensor_noise
 from n3d_core.geometry import Camera, iou_3d
-from training.lift import truth
 from training.lift.cleaning import CleanConfig
 from training.lift.completion import CompletionConfig
 from training.lift.lifting import Candidate, lift
 from training.lift.object_mask import ObjectMask
-from training.lift.primitives import render_primitives, sensor_noise
 from training.lift.rules import REASONS, RulesConfig
 
 CAMERA = Camera(320, 240, 260.0, 260.0, 159.5, 119.5)

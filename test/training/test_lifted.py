@@ -32,10 +32,10 @@ from training.train import Trainer
 pytest.importorskip("pycocotools", reason="lifting reads masks through pycocotools")
 pytest.importorskip("pyarrow", reason="lifting writes an index through pyarrow")
 
+from bench.primitives import PrimitiveScene, render_primitives
 from training.data.lifted import NO_CLASS, LiftedScenes, from_lifted
 from training.lift.lift_config import LiftConfig, OutputConfig, SourceConfig
 from training.lift.manifest import INDEX
-from training.lift.primitives import PrimitiveScene, render_primitives
 from training.lift.problems import ShardError
 from training.lift.reader import LiftedDataset
 from training.lift.run import run

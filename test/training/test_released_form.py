@@ -158,6 +158,7 @@ def test_the_order_of_the_encoding_is_the_configs_and_the_exports(
     overrides = short(folder, tmp_path / "out", f"pe_order={override}", "steps=1")
     trainer = Trainer(TrainConfig.from_yaml(CONFIGS / "3b_localisation.yaml", overrides), CPU)
     assert trainer.model_config.pe_order == order
+    assert trainer.model_config.points == ("mean" if architecture.endswith("_pe") else "valid")
     trainer.save()
     assert N3DConfig.from_file(tmp_path / "out" / "model" / "config.json").pe_order == order
 

@@ -34,19 +34,22 @@ from training.scenes.colors import COLORS
 _RELEASED = "_pe"  # ends the architecture's name in the config of a released N3D-VLM; Qwen2.5-VL's has no such end
 
 
-def model_config(folder: Path, pe_order: str) -> N3DConfig:
-    """The config of the folder that a training begins from, with the training's `pe_order`.
+def model_config(folder: Path, pe_order: str, points: str) -> N3DConfig:
+    """The config of the folder that a training begins from, with the training's `pe_order` and `points`.
 
     Raises:
         CheckpointError: if `config.json` is missing, damaged, or of another architecture.
     """
     config = N3DConfig.from_file(folder / "config.json")
+    data = json.loads((folder / "config.json").read_text())
+    said = data.get("n3d") or {}
+    released = any(str(name).endswith(_RELEASED) for name in data.get("architectures") or ())
+    new = not said and not released  # it never saw points
     if pe_order == "auto":
-        data = json.loads((folder / "config.json").read_text())
-        released = any(str(name).endswith(_RELEASED) for name in data.get("architectures") or ())
-        ours = "pe_order" in (data.get("n3d") or {})
-        pe_order = config.pe_order if ours or released else "aligned"
-    return replace(config, pe_order=pe_order)
+        pe_order = "aligned" if new else config.pe_order
+    if points == "auto":
+        points = "valid" if new else config.points
+    return replace(config, pe_order=pe_order, points=points)
 
 
 def has_weights(folder: Path) -> bool:

@@ -172,6 +172,8 @@ class TrainConfig(Strict):
         pe_order: onto which patch the encoding of a point is added: `aligned`, its own; `row_major`, as the weights of
             the released N3D-VLM know it; `auto` keeps what the checkpoint says, takes `row_major` for a released
             N3D-VLM and `aligned` for everything else, Qwen2.5-VL among it.
+        points: how points become coordinates of patches: `valid`, from measured pixels alone; `mean`, as the released
+            N3D-VLM knows them; `auto` as for `pe_order`.
         precision: `fp32`, or `bf16` for the forward and backward passes (what is trained and the optimiser stay fp32;
             frozen parameters of `lora` are bf16 then); `auto` takes the one that is faster here.
         compiled: whether the blocks run through `torch.compile` (a minute at the start; half as long a step on a CPU).
@@ -201,6 +203,7 @@ class TrainConfig(Strict):
     accumulate: int = 1
     processes: int = 0
     pe_order: str = "auto"
+    points: str = "auto"
     seed: int = 0
     precision: str = "fp32"
     compiled: bool = False
@@ -220,6 +223,7 @@ class TrainConfig(Strict):
             ("sharding", ("fsdp", "ddp")),
             ("gradient_sync", ("step", "micro_batch")),
             ("pe_order", ("auto", "aligned", "row_major")),
+            ("points", ("auto", "valid", "mean")),
         ):
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}: one of {', '.join(allowed)} is wanted")

@@ -43,7 +43,7 @@ class Trainer:
         if config.threads:
             torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
-        self.model_config = model_config(self.init, config.pe_order)
+        self.model_config = model_config(self.init, config.pe_order, config.points)
         self.tokenizer = load_tokenizer(self.init, self.model_config)
         self.samples = SceneSamples(config, self.model_config, self.tokenizer)
         self.model = build_model(config, self.model_config, self.tokenizer, self.samples.maker, processes)
@@ -85,13 +85,16 @@ class Trainer:
         parameters = sum(p.numel() for p in self.model.network.parameters())
         self._say(
             f"{parameters / 1e6:.2f} M parameters in {config.precision}, pe_order {self.model_config.pe_order}, "
+            f"points {self.model_config.points}, "
             f"{self.samples.size} images, {self.images_per_step} a step"
         )
         if config.processes and config.processes != world:
             meant = config.batch * config.accumulate * config.processes
+            parts, rest = divmod(meant, config.batch * world)
+            advice = f"accumulate={parts} keeps it" if parts and not rest else "set batch and accumulate for it"
             self._say(
                 f"this config is for {config.processes} processes and {world} run: a step has {self.images_per_step} "
-                f"images instead of {meant}; accumulate={max(1, meant // (config.batch * world))} keeps it"
+                f"images instead of {meant}; {advice}"
             )
 
     def _step(self, stream: Iterator[Batch]) -> tuple[dict[str, float], int]:

@@ -12,7 +12,7 @@ from training.learn.config import TrainConfig
 from training.learn.errors import TrainingError
 
 _MUST_STAY = (
-    *("seed", "train", "pe_order", "lora.rank", "lora.alpha", "lora.targets", "lora.full", "optim.name"),
+    *("seed", "train", "pe_order", "points", "lora.rank", "lora.alpha", "lora.targets", "lora.full", "optim.name"),
     *(
         "data.lifted",
         "data.caches",
