@@ -212,7 +212,7 @@ def _amount_slack(question: Question, said: Amount) -> float:
 def _is_there(said: Whereabouts, outcome: Outcome, text: str) -> bool:
     """Whether an object is where an answer says, as far as it says it: its distance (or depth), hour and side."""
     camera, box = outcome.roles.boxes
-    lengths = (relations.distance(camera, box), relations.measure_z(box))
+    lengths = (relations.distance(camera, box), box.center[2])
     if said.away is not None and all(abs(said.away.metres - v) > _slack(said.away, text) for v in lengths):
         return False
     if said.hour is not None and said.hour != relations.clock_direction(camera, box):

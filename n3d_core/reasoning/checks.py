@@ -244,7 +244,7 @@ class _Checker:
             better = [b for b in rivals if relations.gain(claim.predicate, b, boxes[0], claim.opposite) > 0]
             return len(better) == int(claim.number) - 1
         if claim.kind == "volume":
-            return abs(relations.litres(boxes[0]) - claim.number) <= _LITRES
+            return abs(relations.MEASURES["V"](boxes[0]) - claim.number) <= _LITRES
         if claim.kind == "away":
             hour = relations.clock_direction(relations.CAMERA, boxes[0])
             return self._measured(boxes) and self.claim.number in (0.0, float(hour))

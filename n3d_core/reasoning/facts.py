@@ -143,7 +143,7 @@ class Facts:
         for i, box in enumerate(boxes):
             letter = self.roles.letter(i)
             values |= {f"{m}_{letter}": measure(box) for m, measure in MEASURES.items()}
-            x, y, z = relations.measure_x(box), relations.measure_y(box), relations.measure_z(box)
+            x, y, z = (MEASURES[m](box) for m in "XYZ")
             values[f"{letter}_pos"] = (x, z) if flat else (x, y, z)
         for i, j in self._pairs(len(boxes)):
             values |= self._pair(boxes[i], boxes[j], f"{self.roles.letter(i)}{self.roles.letter(j)}", flat)

@@ -70,8 +70,8 @@ def compares(value: float, how: str, limit: float) -> bool:
 def fitting_side(question: Question, box: Box3D) -> float:
     """The extent in metres that decides whether a box fits into `question.limit`."""
     if question.predicate == "grip":
-        return relations.thickness(box)
-    return relations.height(box) if question.predicate == "under" else min(box.size[0], box.size[2])
+        return min(box.size)
+    return box.size[1] if question.predicate == "under" else min(box.size[0], box.size[2])
 
 
 def gain_of(question: Question, boxes: Sequence[Box3D]) -> float:

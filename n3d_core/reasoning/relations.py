@@ -44,56 +44,19 @@ def rounded_as_numpy(value: float) -> float:
     return float(np.round(np.float64(value), 2))
 
 
-def measure_x(box: Box3D) -> float:
-    """X of the centre, metres to the left of the camera."""
-    return -box.center[0]
-
-
-def measure_y(box: Box3D) -> float:
-    """Y of the centre, metres above the camera."""
-    return -box.center[1]
-
-
-def measure_z(box: Box3D) -> float:
-    """Z of the centre: depth in metres."""
-    return box.center[2]
-
-
-def width(box: Box3D) -> float:
-    """Extent along x, metres."""
-    return box.size[0]
-
-
-def height(box: Box3D) -> float:
-    """Extent along y, metres."""
-    return box.size[1]
-
-
-def length(box: Box3D) -> float:
-    """Extent along z, metres."""
-    return box.size[2]
-
-
-def litres(box: Box3D) -> float:
-    """Volume in litres (cubic decimetres)."""
-    return box.size[0] * box.size[1] * box.size[2] * 1000.0
-
-
-def thickness(box: Box3D) -> float:
-    """The smallest extent, metres."""
-    return min(box.size)
-
-
 MEASURES: dict[str, Callable[[Box3D], float]] = {
-    "X": measure_x,
-    "Y": measure_y,
-    "Z": measure_z,
-    "W": width,
-    "H": height,
-    "L": length,
-    "V": litres,
-    "T": thickness,
+    "X": lambda box: -box.center[0],
+    "Y": lambda box: -box.center[1],
+    "Z": lambda box: box.center[2],
+    "W": lambda box: box.size[0],
+    "H": lambda box: box.size[1],
+    "L": lambda box: box.size[2],
+    "V": lambda box: box.size[0] * box.size[1] * box.size[2] * 1000.0,
+    "T": lambda box: min(box.size),
 }
+"""Metres: x (left), y (up), z of the centre; width, height, length and thickness (the smallest); V is litres."""
+SIZE = {"width": MEASURES["W"], "height": MEASURES["H"], "length": MEASURES["L"], "thickness": MEASURES["T"]}
+"""Each extent that a question may ask for, in metres."""
 
 
 @dataclass(frozen=True)
@@ -142,15 +105,6 @@ CAMERA = Box3D("camera", (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
 """Stands for the camera where a question names it as a place: the origin, without extent."""
 
 
-SIZE: dict[str, Callable[[Box3D], float]] = {
-    "width": width,
-    "height": height,
-    "length": length,
-    "thickness": thickness,
-}
-"""Each extent that a question may ask for, in metres."""
-
-
 def advantage(predicate: str, a: Box3D, b: Box3D, opposite: bool = False) -> float:
     """By how much `predicate` holds for (a, b): positive if it holds, 0 for a tie; metres, or litres for volumes."""
     measure = MEASURES[PREDICATES[predicate].measure]
@@ -162,11 +116,6 @@ def largest_wins(predicate: str, opposite: bool = False) -> bool:
     """Whether what has the largest measure is the most of `predicate`, in the view that is asked for."""
     p = PREDICATES[predicate]
     return (p.sign > 0) != (opposite and p.measure in FLIPPED_BY_VIEW)
-
-
-def holds(predicate: str, a: Box3D, b: Box3D, opposite: bool = False) -> bool:
-    """Whether `predicate` ("left", "behind", "taller" ...) holds for a with respect to b."""
-    return advantage(predicate, a, b, opposite) > 0
 
 
 def extreme(predicate: str, boxes: list[Box3D], opposite: bool = False) -> int:
@@ -219,11 +168,6 @@ def clock_hour(degrees: float) -> int:
 def clock_direction(a: Box3D, b: Box3D) -> int:
     """The hour, 1..12, at which somebody at a who faces forward finds b."""
     return clock_hour(direction_degrees(a, b))
-
-
-def depth_order(boxes: list[Box3D]) -> list[int]:
-    """Indices from the nearest to the furthest centre along z (equals keep their order)."""
-    return sorted(range(len(boxes)), key=lambda i: boxes[i].center[2])
 
 
 def gaps(a: Box3D, b: Box3D) -> tuple[float, float, float]:

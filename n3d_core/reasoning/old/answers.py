@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from n3d_core.reasoning.old.claims import Claim, count_word, find_claims, hold_names, release
 from n3d_core.reasoning.old.names import matching, normal
 from n3d_core.reasoning.old.question import COMPARISONS, DISTANCES, SIZES, Question
+from n3d_core.reasoning.old.relations import PREDICATES
 from n3d_core.reasoning.old.wording import ATTRIBUTE_PHRASES, RELATION_PHRASES
-from n3d_core.reasoning.relations import PREDICATES
 from n3d_core.reasoning.units import NUMBER_PATTERN, Length, find_lengths, parse_number
 
 Answer = bool | int | str | Length | tuple[str, ...]

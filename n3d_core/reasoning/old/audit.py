@@ -28,9 +28,9 @@ from n3d_core.reasoning.old.facts import Facts
 from n3d_core.reasoning.old.findings import Finding
 from n3d_core.reasoning.old.question import DISTANCES, SIZES, Question
 from n3d_core.reasoning.old.reading import read_question
+from n3d_core.reasoning.old.relations import as_stated
 from n3d_core.reasoning.old.roles import Roles, resolve
 from n3d_core.reasoning.old.solving import EQUAL, Value, solve, value_of
-from n3d_core.reasoning.relations import as_stated
 from n3d_core.reasoning.units import Length, find_lengths, length_text, to_metres
 
 Outcome = Literal["verified", "contradicted", "unverifiable"]

@@ -10,7 +10,7 @@ from n3d_core.reasoning.old.claims import release
 from n3d_core.reasoning.old.facts import Facts
 from n3d_core.reasoning.old.findings import Finding, shown
 from n3d_core.reasoning.old.names import strip_article
-from n3d_core.reasoning.relations import MEASURES, as_stated, stated_numbers
+from n3d_core.reasoning.old.relations import MEASURES, as_stated, stated_numbers
 from n3d_core.reasoning.units import NUMBER_PATTERN, parse_number, rounding
 
 _LIST = r"\[[^\[\]]*\]"

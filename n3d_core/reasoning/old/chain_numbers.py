@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from n3d_core.reasoning import relations
+from n3d_core.reasoning.old import relations
 from n3d_core.reasoning.old.chain_parts import (
     bboxes,
     centers,
@@ -16,9 +16,9 @@ from n3d_core.reasoning.old.chain_parts import (
 )
 from n3d_core.reasoning.old.names import plural, singulars
 from n3d_core.reasoning.old.question import SIZES, Question
+from n3d_core.reasoning.old.relations import stated_numbers
 from n3d_core.reasoning.old.roles import Roles
 from n3d_core.reasoning.old.sentences import count_answer, direction_answer, distance_answer, size_answer
-from n3d_core.reasoning.relations import stated_numbers
 from n3d_core.reasoning.units import length_text, number_text
 
 _GROUND_PLANE = (0, 2)  # x and z

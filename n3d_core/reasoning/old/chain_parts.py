@@ -7,8 +7,8 @@ from itertools import combinations, pairwise
 from typing import Literal
 
 from n3d_core.geometry.boxes import Box3D
+from n3d_core.reasoning.old.relations import MEASURES, as_stated, stated_numbers
 from n3d_core.reasoning.old.roles import Roles
-from n3d_core.reasoning.relations import MEASURES, as_stated, stated_numbers
 from n3d_core.reasoning.units import number_text
 
 Style = Literal["published", "compact"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from n3d_core.reasoning import relations
+from n3d_core.reasoning.old import relations
 from n3d_core.reasoning.old.chain_parts import (
     COMPARED,
     OPPOSITE_VIEW,
@@ -23,6 +23,7 @@ from n3d_core.reasoning.old.chain_parts import (
     volumes,
 )
 from n3d_core.reasoning.old.question import Question
+from n3d_core.reasoning.old.relations import MEASURES, PREDICATES
 from n3d_core.reasoning.old.roles import Roles
 from n3d_core.reasoning.old.sentences import (
     closest_answer,
@@ -31,7 +32,6 @@ from n3d_core.reasoning.old.sentences import (
     relation_answer,
     truth_answer,
 )
-from n3d_core.reasoning.relations import MEASURES, PREDICATES
 from n3d_core.reasoning.units import number_text
 
 _SIZES = "WHLV"

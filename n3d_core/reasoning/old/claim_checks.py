@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 
 from n3d_core.geometry.boxes import Box3D
-from n3d_core.reasoning import relations
+from n3d_core.reasoning.old import relations
 from n3d_core.reasoning.old.claims import Claim, find_claims
 from n3d_core.reasoning.old.facts import Facts
 from n3d_core.reasoning.old.findings import Finding, shown
 from n3d_core.reasoning.old.names import is_anything, normal, singulars
 from n3d_core.reasoning.old.question import COMPARISONS, DISTANCES, SIZES
-from n3d_core.reasoning.relations import PREDICATES, as_stated
+from n3d_core.reasoning.old.relations import PREDICATES, as_stated
 from n3d_core.reasoning.units import length_text
 
 FROM_FOUR_DECIMALS = 5.1e-5

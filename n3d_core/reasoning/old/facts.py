@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from n3d_core.geometry.boxes import Box3D
-from n3d_core.reasoning import relations
+from n3d_core.reasoning.old import relations
 from n3d_core.reasoning.old.expressions import Value
 from n3d_core.reasoning.old.names import matching, normal
 from n3d_core.reasoning.old.question import Question
+from n3d_core.reasoning.old.relations import MEASURES, as_stated, stated_numbers
 from n3d_core.reasoning.old.roles import Roles
-from n3d_core.reasoning.relations import MEASURES, as_stated, stated_numbers
 
 _CONSTANTS = (0.0, 1.0, 2.0, 12.0, 30.0, 100.0, 180.0, 360.0, 1000.0)
 _MAX_PAIRED = 8  # with more objects only the distances from the first have names

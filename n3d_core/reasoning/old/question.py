@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from n3d_core.geometry.boxes import Box3D
-from n3d_core.reasoning.relations import PREDICATES
+from n3d_core.reasoning.old.relations import PREDICATES
 
 COMPARISONS = tuple(dict.fromkeys(p.type for p in PREDICATES.values() if p.measure not in "LT"))
 SIZES = ("width", "height", "length")

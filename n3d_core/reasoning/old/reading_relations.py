@@ -6,6 +6,7 @@ import re
 
 from n3d_core.reasoning.old.names import is_anything, strip_article
 from n3d_core.reasoning.old.question import Question
+from n3d_core.reasoning.old.relations import PREDICATES
 from n3d_core.reasoning.old.stripping import Core
 from n3d_core.reasoning.old.wording import (
     ATTRIBUTE_PHRASES,
@@ -18,7 +19,6 @@ from n3d_core.reasoning.old.wording import (
     is_camera,
     predicate_of,
 )
-from n3d_core.reasoning.relations import PREDICATES
 
 _BE = r"(?:is|are|was|does|do|did|would|will|can|could|has|have)"
 _IS = r"(?:is|are|has|lies|appears|stands|looks|sits|seems|comes)"

@@ -7,7 +7,7 @@ from itertools import permutations, product
 
 from n3d_core.reasoning.old.names import plural, singulars
 from n3d_core.reasoning.old.question import COMPARISONS, DISTANCES, SIZES, Question
-from n3d_core.reasoning.relations import PREDICATES
+from n3d_core.reasoning.old.relations import PREDICATES
 from n3d_core.reasoning.units import UNITS
 
 DIGIT = "\ue000"

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
-from n3d_core.reasoning import relations
+from n3d_core.reasoning.old import relations
 from n3d_core.reasoning.old.chain import Style, chain_of_thought
 from n3d_core.reasoning.old.question import COMPARISONS, DISTANCES, SIZES, Question
 from n3d_core.reasoning.old.reading import read_question
+from n3d_core.reasoning.old.relations import PREDICATES
 from n3d_core.reasoning.old.roles import Roles, resolve
 from n3d_core.reasoning.old.sentences import possible_answers
-from n3d_core.reasoning.relations import PREDICATES
 from n3d_core.reasoning.units import from_metres
 
 Value = float | int | bool | str | tuple[str, ...]
