@@ -149,7 +149,7 @@ class Facts:
             values |= self._pair(boxes[i], boxes[j], f"{self.roles.letter(i)}{self.roles.letter(j)}", flat)
         if len(boxes) == 2:
             values |= {k.removesuffix("_AB"): v for k, v in values.items() if k.endswith("_AB")}
-        if "between" in (self.question.predicate, *(w.relation for w in self._clauses())):
+        if len(boxes) > 2 and "between" in (self.question.predicate, *(w.relation for w in self._clauses())):
             values |= self._triples(boxes)
         if self.question.type in ("direction", "position"):
             degrees = relations.direction_degrees(boxes[0], boxes[1])

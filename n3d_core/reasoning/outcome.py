@@ -10,7 +10,7 @@ from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning import relations
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Phrase, Question, Where
-from n3d_core.reasoning.relations import PREDICATES, largest_wins
+from n3d_core.reasoning.relations import PLACES, PREDICATES, largest_wins
 from n3d_core.reasoning.resolve import LETTERS, AmbiguousError, MissingError, Roles, Scene, listed
 from n3d_core.reasoning.units import UNITS, from_metres
 from n3d_core.reasoning.value import NOTHING, Value
@@ -40,12 +40,40 @@ def evaluate(question: Question, scene: Scene) -> Outcome:
 
     Raises:
         MissingError, AmbiguousError: if a phrase means no box, or several.
-        QueryError: if a phrase is named twice, or more objects compete than have letters.
+        QueryError: if an object is named twice, more objects compete than have letters, or the question asks for what
+            its type does not have.
     """
+    _check(question)
     outcome = _EVALUATE[question.type](question, scene)
     if len(outcome.roles) > len(LETTERS) and question.type not in ("count", "exists", "related"):
         raise QueryError(f"the question is about {len(outcome.roles)} objects; at most {len(LETTERS)} can be compared")
     return outcome
+
+
+_FORMS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(COMPARISONS, ("yes_no", "choice", "free", "difference")),
+    "relative_distance": ("choice", "yes_no", "difference"),
+    **dict.fromkeys(("order", "depth_order"), ("order",)),
+    **dict.fromkeys(("direction", "dimensions"), ("number",)),
+    "extreme": ("choice", "yes_no"),
+    "position": ("position",),
+    "related": ("objects", "yes_no", "number"),
+    **dict.fromkeys(("exists", "place", "fit"), ("yes_no",)),
+}
+"""The forms of each type; a number or yes/no for the others."""
+
+
+def _check(question: Question) -> None:
+    """Raises QueryError for a form or relation that the question's type does not have."""
+    forms = _FORMS.get(question.type, ("number", "yes_no"))
+    if question.form not in forms:
+        raise QueryError(f"a question of type {question.type!r} has form {' or '.join(forms)}, not {question.form}")
+    known = {"relative_distance": {"closer", "farther"}, "place": {*PREDICATES, *PLACES}}
+    known["related"] = {*known["place"], "nearest", "farthest", ""}
+    known |= {kind: set(PREDICATES) for kind in ("extreme", "order", "depth_order")}
+    known |= {kind: {n for n, p in PREDICATES.items() if p.type == kind} for kind in COMPARISONS}
+    if question.predicate not in known.get(question.type, {question.predicate}):
+        raise QueryError(f"a question of type {question.type!r} cannot ask for {question.predicate!r}")
 
 
 def measured(question: Question, boxes: Sequence[Box3D]) -> float:
@@ -125,8 +153,15 @@ def _comparison(question: Question, scene: Scene) -> Outcome:
 
 
 def _chosen(roles: Roles, places: Sequence[int]) -> Value:
-    """Roles as objects; the camera is none."""
-    return Value("objects", objects=tuple(i for p in places if (i := roles.indices[p]) is not None))
+    """Roles as objects.
+
+    Raises:
+        QueryError: if the camera is one of them.
+    """
+    objects = tuple(i for p in places if (i := roles.indices[p]) is not None)
+    if len(objects) < len(places):
+        raise QueryError("the camera cannot be chosen or put in an order: name objects")
+    return Value("objects", objects=objects)
 
 
 def _length(question: Question, scene: Scene) -> Outcome:
@@ -140,7 +175,7 @@ def _length(question: Question, scene: Scene) -> Outcome:
 def _relative_distance(question: Question, scene: Scene) -> Outcome:
     named = _named(question, scene)
     roles = scene.roles([*named, *_competing(question, scene, named)])
-    if len(roles) < 2 or (len(roles) < 3 and question.form in ("yes_no", "difference") and question.among is None):
+    if len(roles) < 2 or (len(roles) < 3 and question.form in ("yes_no", "difference")):
         raise MissingError(question.among or ANYTHING, scene.names)
     if question.form == "difference":
         return Outcome(roles, Value("length", number=gain_of(question, roles.boxes)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from n3d_core.geometry.boxes import Box3D
@@ -14,6 +14,7 @@ from n3d_core.reasoning.question import DISTANCES, SIZES, Question
 from n3d_core.reasoning.replies import possible_answers
 from n3d_core.reasoning.resolve import Roles, Scene
 from n3d_core.reasoning.thoughts import Style, chain_of_thought
+from n3d_core.reasoning.units import UNITS
 from n3d_core.reasoning.value import Value
 
 
@@ -113,6 +114,10 @@ def solve(
 
 def solve_scene(question: Question, scene: Scene, style: Style = "compact") -> Solution:
     """As `solve`, in a scene that may know already which boxes a phrase fits."""
+    if question.unit not in UNITS and question.type not in ("direction", "volume", "big_small"):
+        question = replace(question, unit="m")
+    if question.type in ("extreme", "relative_distance") and question.form == "objects":
+        question = replace(question, form="choice")
     outcome = evaluate(question, scene)
     steps, text = chain_of_thought(question, outcome, style)
     return Solution(question, scene, outcome, text, tuple(steps))

@@ -265,7 +265,7 @@ def count_chain(question: Question, outcome: Outcome) -> tuple[list[str], str]:
     words = kind_words(kind, True)
     if question.type == "related" and question.predicate:
         words += f" {relation_words(question.predicate)} {' and '.join(outcome.roles.names[: outcome.references])}"
-    if question.form == "objects":
+    if question.type == "related" and question.form == "objects":
         return [found], claim
     steps += [found, f"So the number of {words} is {n}."]
     if question.form == "yes_no":
