@@ -30,8 +30,10 @@ def test_any_combination_of_fields_is_answered_or_refused():
     rng, seen = random.Random(0), Counter()
     for k in range(8000):
         objects = tuple(rng.sample(PHRASES, rng.choice((0, 1, 1, 2, 2, 3))))
+        kind = rng.choice(TYPES)
+        fitting = [n for n, p in PREDICATES.items() if p.type == kind]
         question = Question(
-            rng.choice(TYPES), rng.choice(get_args(Form)), objects, rng.choice(WORDS),
+            kind, rng.choice(get_args(Form)), objects, rng.choice(fitting or WORDS),
             rng.choice(("m", "cm", "deg", "l")), rng.random() < 0.3, rng.choice((None, MUGS, ALL)),
             rng.choice((None, 0, 2)), rng.choice((None, 0.1)),
         )  # fmt: skip

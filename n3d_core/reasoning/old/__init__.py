@@ -1,1 +1,0 @@
-"""The earlier reader, solver and audit, until their callers use typed questions."""
