@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+from rclpy.qos import ReliabilityPolicy
+
 from n3d_core.errors import ConfigError
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.inputs.newest_topic import SENSOR_INPUT
@@ -139,6 +141,8 @@ def _kind(message_type: Any) -> str:
 
 
 def _qos(profile: Any) -> str:
+    if profile.reliability == ReliabilityPolicy.BEST_AVAILABLE:
+        return f"as it is offered, keep last {profile.depth}"
     durability = "" if profile.durability.name.lower() in ("volatile", "system_default") else ", transient local"
     return f"{profile.reliability.name.lower().replace('_', ' ')}, keep last {profile.depth}{durability}"
 

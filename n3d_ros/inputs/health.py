@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from n3d_ros.grounding_parameters import GroundingParameters
-from n3d_ros.inputs.newest_topic import NewestTopic
-from n3d_ros.inputs.rgbd_topics import LOSS_SHARE, RgbdTopics, crowd_of, explain_loss, explain_silence
+from n3d_ros.inputs.newest_topic import LOSS_SHARE, NewestTopic
+from n3d_ros.inputs.rgbd_topics import RgbdTopics, crowd_of, explain_loss, explain_silence
 
 SILENT_S = 3.0
 LOOK_EVERY_S = 2.0  # a look takes the newest images out of the middleware, which costs what a query's look does

@@ -30,13 +30,16 @@ from rclpy.qos import (
 )
 from rclpy.qos_overriding_options import InvalidQosOverridesError, QosCallbackResult, QoSOverridingOptions
 from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from n3d_core.errors import ConfigError
+from n3d_ros.node.shipped import uses_dds_profile
 from n3d_ros.node.stamps import nanoseconds_of
 
 WINDOW_S = 10.0
 EVIDENCE = 10  # messages; of fewer nothing is concluded (discovery loses the first ones)
+LOSS_SHARE = 0.9  # below this share of received messages, loss is named
 KEPT = 3  # colour and depth of one stamp arrive up to a frame apart: three of each always hold a pair
 _SENSOR_INPUT: dict[str, Any] = {
     "history": HistoryPolicy.KEEP_LAST,
@@ -165,7 +168,8 @@ class NewestTopic:
 
     Nothing is subscribed before `open`. Reliability and durability are those that the publishers offer, as rosbag2 does
     it: reliable (or latched) where all of them are. It subscribes again when other publishers come, unless the
-    parameters `qos_overrides` say what it shall be.
+    parameters `qos_overrides` say what it shall be. Images under the shipped shared-memory profile stay best effort
+    until some are lost: nothing is there to be repeated, and acknowledging them costs a third of the idle node's CPU.
     """
 
     def __init__(self, node: Node, message_type: type, name: str) -> None:
@@ -180,6 +184,7 @@ class NewestTopic:
         self._subscription: Subscription | None = None
         self._asked: tuple[ReliabilityPolicy, DurabilityPolicy] | None = None  # None: nothing is left to adapt
         self._adapted = 0.0
+        self._is_spared = message_type is not CameraInfo and uses_dds_profile()
 
     def open(self) -> None:
         """Subscribes; does nothing where that is done already.
@@ -243,7 +248,12 @@ class NewestTopic:
 
     def _offered(self) -> tuple[ReliabilityPolicy, DurabilityPolicy]:
         offers = [endpoint.qos_profile for endpoint in self._node.get_publishers_info_by_topic(self.name)]
-        reliable = bool(offers) and all(offer.reliability == ReliabilityPolicy.RELIABLE for offer in offers)
+        self._is_spared = self._is_spared and self.statistics.received_share() >= LOSS_SHARE
+        reliable = (
+            bool(offers)
+            and not self._is_spared
+            and all(offer.reliability == ReliabilityPolicy.RELIABLE for offer in offers)
+        )
         latched = bool(offers) and all(offer.durability == DurabilityPolicy.TRANSIENT_LOCAL for offer in offers)
         return (
             ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,

@@ -14,13 +14,12 @@ from std_msgs.msg import Header
 from n3d_core.errors import ConfigError
 from n3d_core.messages.assembly import RgbdMessages, is_rectified, needs_depth_info
 from n3d_ros.errors import NoImageError
-from n3d_ros.inputs.newest_topic import Arrival, NewestTopic
-from n3d_ros.node.shipped import profile_variable
+from n3d_ros.inputs.newest_topic import LOSS_SHARE, Arrival, NewestTopic
+from n3d_ros.node.shipped import profile_variable, uses_dds_profile
 
 SILENT_S = 1.0  # a stream from which nothing has come for so long has stopped, if the other still comes
 DEAD_NS = 1_000_000_000  # a set that is so much older than the newest image was left behind by a stream that stopped
 DISCOVERY_S = 0.5  # a camera info that is published arrives within this time after it is subscribed
-LOSS_SHARE = 0.9  # below this share of received messages, loss is named
 NO_DEPTH_CURE = "of a camera without depth, set the parameter monocular_depth"
 
 
@@ -187,9 +186,11 @@ def loss_cure(topics: Sequence[NewestTopic]) -> str:
     """What to do about images that get lost on their way, under this middleware's and distribution's names."""
     cures = []
     if any(not topic.is_reliable for topic in topics):
-        cures.append("delivery is best effort, as it is offered: set the driver's QoS to reliable")
+        cures.append("delivery is best effort: set the driver's QoS to reliable")
     rmw = get_rmw_implementation_identifier()
-    if "fastrtps" in rmw:
+    if "fastrtps" in rmw and uses_dds_profile():
+        cures.append(f"start the camera with the shared-memory profile too ({profile_variable()}): this node has it")
+    elif "fastrtps" in rmw:
         cures.append(
             "use the shared-memory profile (launch argument dds_profile:=shm, or "
             f"{profile_variable()}=config/fastdds_shm.xml for camera and node), since images do not fit Fast DDS's own "

@@ -42,6 +42,12 @@ def dds_profile() -> dict[str, str]:
     return {profile_variable(): str(shipped("config/fastdds_shm.xml"))}
 
 
+def uses_dds_profile() -> bool:
+    """Whether this process was started with the shipped profile, in which no image on this machine gets lost."""
+    given = [os.environ.get(f"{vendor}_DEFAULT_PROFILES_FILE", "") for vendor in ("FASTRTPS", "FASTDDS")]
+    return any(Path(path).name == "fastdds_shm.xml" for path in given)
+
+
 def profile_variable() -> str:
     """The variable from which Fast DDS reads its profile; from Kilted on, it warns of the name that it had before."""
     vendor = "FASTRTPS" if os.environ.get("ROS_DISTRO") == "jazzy" else "FASTDDS"

@@ -46,7 +46,9 @@ def test_of_compressed_images_the_sizes_are_not_known():
 
 
 @pytest.mark.parametrize(("distribution", "vendor"), [("jazzy", "FASTRTPS"), ("kilted", "FASTDDS")])
-def test_the_cure_of_lost_images_names_the_profile_as_the_distribution_does(monkeypatch, distribution, vendor):
+def test_the_cure_of_lost_images_names_the_profile_as_the_distribution_does(
+    monkeypatch, without_profile, distribution, vendor
+):
     monkeypatch.setenv("ROS_DISTRO", distribution)
     silent = SimpleNamespace(name="/color/image_raw", publishers=1, incompatible=lambda: "", is_reliable=True)
     told = explain_silence([silent])
@@ -197,7 +199,15 @@ def asked(topic):
     return profile.reliability, profile.durability
 
 
+@pytest.fixture
+def without_profile(monkeypatch):
+    """As a node that is started without the shipped DDS profile."""
+    monkeypatch.setattr(newest_topic, "uses_dds_profile", lambda: False)
+    monkeypatch.setattr(rgbd_topics, "uses_dds_profile", lambda: False)
+
+
 @pytest.mark.ros
+@pytest.mark.usefixtures("without_profile")
 def test_the_inputs_ask_for_what_the_publishers_offer_also_of_those_that_come_later(client, frame):
     topics = RgbdTopics(client.node)
     assert asked(topics.color) == (ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
@@ -216,6 +226,22 @@ def test_the_inputs_ask_for_what_the_publishers_offer_also_of_those_that_come_la
     assert len(topics.color.drain()) == 1  # what was taken is not forgotten
     topics.close()
     client.node.destroy_publisher(another)
+
+
+@pytest.mark.ros
+def test_under_the_shipped_profile_images_are_best_effort_until_some_are_lost(client, monkeypatch):
+    monkeypatch.setattr(newest_topic, "uses_dds_profile", lambda: True)
+    topics = RgbdTopics(client.node)
+    for name, kind in (("color/image_raw", Image), ("color/camera_info", CameraInfo)):
+        client.node.create_publisher(kind, name, RELIABLE)
+    client.until(lambda: topics.info.drain() is not None and topics.info.is_reliable)
+    client.until(lambda: topics.color.publishers)
+    time.sleep(2 * newest_topic.ADAPT_EVERY_S)
+    topics.color.drain()
+    assert not topics.color.is_reliable
+    topics.color.statistics.record([(1, 1), (2, 30)], overflow=True)
+    client.until(lambda: topics.color.drain() is not None and topics.color.is_reliable)
+    topics.close()
 
 
 @pytest.mark.ros
@@ -324,7 +350,9 @@ def test_images_of_a_rectified_topic_are_known_by_its_name(make_node):
     ],
 )
 @pytest.mark.parametrize("is_reliable", [False, True])
-def test_the_cure_of_loss_is_that_of_the_middleware_and_says_whether_qos_loses(monkeypatch, rmw, words, is_reliable):
+def test_the_cure_of_loss_is_that_of_the_middleware_and_says_whether_qos_loses(
+    monkeypatch, without_profile, rmw, words, is_reliable
+):
     monkeypatch.setattr(rgbd_topics, "get_rmw_implementation_identifier", lambda: rmw)
     told = loss_cure([SimpleNamespace(is_reliable=is_reliable)])
     assert words in told
