@@ -11,16 +11,17 @@ from dataclasses import dataclass, replace
 
 from n3d_core.decoding.drafts import Lookup
 from n3d_core.errors import QueryError
-from n3d_core.finding import Finder, Sightings, kept
+from n3d_core.finding import Finder, Sightings, bare, kept
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.language.answer_grammar import split_reply
 from n3d_core.language.conditions import condition_names, first_sentence, numbered_names, scene_condition
 from n3d_core.querying import Query
+from n3d_core.reasoning.asking import plain_question
 from n3d_core.reasoning.audit import CONTRADICTED, NOT_SEEN, UNVERIFIABLE, VERIFIED, audit
-from n3d_core.reasoning.outcome import evaluate
+from n3d_core.reasoning.outcome import evaluate, sought
 from n3d_core.reasoning.parse import read_question
 from n3d_core.reasoning.question import CAMERA_PHRASE, NotUnderstood, Phrase, Question
-from n3d_core.reasoning.resolve import AmbiguousError, MissingError, Scene, missing_sentence
+from n3d_core.reasoning.resolve import AmbiguousError, MissingError, Scene, matching, missing_sentence
 from n3d_core.reasoning.solve import Solution, solve_scene
 from n3d_core.reasoning.thoughts import Style
 from n3d_core.reasoning.value import NOTHING
@@ -76,10 +77,13 @@ class Asker:
             return _unsolved(text, str(error))
         steps, tokens = query.work.steps, query.work.tokens
         with query.stage("reason"):
-            said = self._reason(_asked_in(text, question, names), solution, query)
+            asked = plain_question(question, solution.roles) if self._runtime.vocabulary is not None else ""
+            said = self._reason(asked or _asked_in(text, question, names), solution, query)
         work = (query.work.steps - steps, query.work.tokens - tokens)
         with query.stage("audit"):
             answer = _audited(text, solution, shown, said, answer_from)
+            if about is None and answer.verdict == VERIFIED and question.type in ("count", "exists"):
+                answer = self._counted_again(answer, question, query)
         return replace(answer, reason_steps=work[0], reason_tokens=work[1])
 
     def _unknown(self, question: Question) -> str:
@@ -118,6 +122,19 @@ class Asker:
             names = [*condition_names(boxes[:first]), *numbered_names(boxes)[first:]]
         known = {p: [place[i] for i in found if i in place] for p, found in scene.known.items()}
         return solve_scene(question, Scene(tuple(boxes), tuple(names), known), self._style), boxes
+
+    def _counted_again(self, answer: Answer, question: Question, query: Query) -> Answer:
+        """A count is trusted only if grounding everything sees as many: a box that is missing leaves no evidence."""
+        phrase, least = sought(question), self._runtime.calibration.threshold
+        if phrase.is_anything or phrase.where or phrase.pick:
+            return answer
+        by_name = kept(self._finder.find(phrase, query).found, least, single=False)
+        everything = [one for one in self._finder.everything(query).found if one.box.score >= least]
+        among_all = len(matching(bare(phrase), [one.box.label for one in everything]))
+        if len(by_name) == among_all or (question.type == "exists" and by_name and among_all):
+            return answer
+        reason = f"Grounding {phrase.label!r} finds {len(by_name)}, grounding all objects {among_all} of them."
+        return replace(answer, verdict=UNVERIFIABLE, verdict_reason=reason, value=NOTHING)
 
     def _reason(self, asked: str, solution: Solution, query: Query) -> Said:
         """The second reply, with the thought that the boxes give as its draft."""

@@ -17,6 +17,7 @@ from n3d_core.language.structured import ANGLE_ZERO, FIELDS
 
 SHORT_DRAFT = 3  # tokens of a draft that is a mere guess; doubled each time that a whole draft was right
 LONG_DRAFT = 24
+LONG_PREPARED = 48  # tokens of a draft from a prepared reply, which is right more often than not
 LONGEST_MATCH = 24  # tokens before a draft that are compared
 _NEARBY = 16  # tokens around a place in a prepared reply, to find it again behind what the model said otherwise
 
@@ -49,7 +50,7 @@ class Lookup:
         self._prepared = np.array(prepared, np.int64)
         self._place = 0  # in the prepared reply, of the next id
         self._seen = -1  # ids that were known at the last look
-        self.length = LONG_DRAFT if len(self._prepared) else SHORT_DRAFT
+        self.length = LONG_PREPARED if len(self._prepared) else SHORT_DRAFT
 
     def propose(self, known: Ids, grammar: Grammar, most: int) -> list[int]:
         """See `Drafter.propose`. Of several places in the context that share as much the last one counts."""
@@ -64,7 +65,7 @@ class Lookup:
 
     def judge(self, right: bool) -> None:
         """See `Drafter.judge`: a prepared reply is trusted beyond the place where it was wrong."""
-        if right or not len(self._prepared):
+        if not len(self._prepared):
             self.length = min(2 * self.length, LONG_DRAFT) if right else SHORT_DRAFT
 
     def _follow(self, known: Ids) -> None:

@@ -1,0 +1,55 @@
+"""A typed question in plain words means what it meant in the user's own."""
+
+from __future__ import annotations
+
+import pytest
+
+from n3d_core.geometry.boxes import Box3D
+from n3d_core.reasoning.asking import plain_question
+from n3d_core.reasoning.parse import read_question
+from n3d_core.reasoning.question import Question
+from n3d_core.reasoning.solve import solve
+
+NAMES = ("red mug", "blue lamp", "green box", "white lamp")
+BOXES = [Box3D(n, (0.2 * i - 0.3, 0.07 * i, 1 + 0.3 * i), (0.1, 0.2 + 0.1 * i, 0.3)) for i, n in enumerate(NAMES)]
+
+QUESTIONS = {
+    "Could you tell me how tall the lamp next to the green box is, please?": "How tall is the white lamp?",
+    "Look at the red mug. How far is it from the green box, in cm?": (
+        "How far is the red mug from the green box in centimeters?"
+    ),
+    "How far away is the blue lamp?": "How far is the blue lamp from the camera?",
+    "I wonder whether the red mug stands left of the green box.": "Is the red mug to the left of the green box?",
+    "Which one is nearer to me, the red mug or the green box?": (
+        "Which is closer to the camera, the red mug or the green box?"
+    ),
+    "What's the count of lamps?": "How many lamps are there?",
+    "Do you have a red mug in sight?": "Is there a red mug in the scene?",
+    "What is the tallest thing?": "Which object is the tallest?",
+    "What is the vertical distance from the red mug to the green box?": (
+        "What is the vertical distance between the red mug and the green box?"
+    ),
+    "Is the red mug nearer to the blue lamp than to the green box?": (
+        "Is the red mug closer to the blue lamp than to the green box?"
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "plain"), QUESTIONS.items())
+def test_a_question_in_plain_words_means_the_same(text: str, plain: str) -> None:
+    question = read_question(text)
+    assert isinstance(question, Question), question
+    solution = solve(question, BOXES, NAMES)
+    assert plain_question(question, solution.roles) == plain
+    again = read_question(plain)
+    assert isinstance(again, Question), again
+    assert solve(again, BOXES, NAMES).value == solution.value
+
+
+@pytest.mark.parametrize(
+    "text", ["Is the red mug left of the green box as seen from the opposite side?", "Is the lamp taller than 20 cm?"]
+)
+def test_what_has_no_plain_wording_keeps_the_users_own(text: str) -> None:
+    question = read_question(text)
+    assert isinstance(question, Question)
+    assert plain_question(question, solve(question, BOXES[:3], NAMES[:3]).roles) == ""
