@@ -1,7 +1,7 @@
 """A typed question in plain words, about the objects that its phrases turned out to mean.
 
-A small model is asked so: clauses, pronouns, politeness and whatever else its second pass was not taught are resolved by
-then. Kinds that have no one plain wording are asked in the user's own words.
+A small model is asked so: clauses, pronouns, politeness and whatever else its second pass was not taught are resolved
+by then. Kinds that have no one plain wording are asked in the user's own words.
 """
 
 from __future__ import annotations
