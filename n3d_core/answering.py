@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from n3d_core.decoding.drafts import Lookup
-from n3d_core.errors import QueryError
+from n3d_core.errors import EmptyTextError, QueryError, TextTooLongError
 from n3d_core.finding import Finder, Sightings, bare, kept
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.language.answer_grammar import split_reply
@@ -27,6 +27,7 @@ from n3d_core.reasoning.thoughts import Style
 from n3d_core.reasoning.value import NOTHING
 from n3d_core.results import Answer, AnswerFrom, TextDecoded
 
+_SEEN_TOO = 0.25  # 3D IoU
 _RANGING = ("extreme", "related", "relative_distance", "order", "depth_order")
 """Types whose answer picks among objects of one kind, so that a bare class does not say which."""
 
@@ -66,13 +67,16 @@ class Asker:
             return _unsolved(text, f"{self._runtime.name} does not know {unknown!r}.")
         try:
             with query.stage("ground"):
-                scene = self._scene(question, query) if about is None else Scene(tuple(about), tuple(names))
+                seen = self._see(question, query) if about is None else Sightings()
+                scene = _scene_of(seen) if about is None else Scene(tuple(about), tuple(names))
                 solution, shown = self._solve(question, scene, named=about is not None)
         except MissingError as error:
             return self._not_seen(text, error, about, query)
         except AmbiguousError as error:
             boxes = [scene.boxes[i] for i in error.indices]
             return replace(_unsolved(text, error.sentence), boxes=boxes)
+        except (EmptyTextError, TextTooLongError):
+            raise
         except QueryError as error:
             return _unsolved(text, str(error))
         steps, tokens = query.work.steps, query.work.tokens
@@ -82,8 +86,9 @@ class Asker:
         work = (query.work.steps - steps, query.work.tokens - tokens)
         with query.stage("audit"):
             answer = _audited(text, solution, shown, said, answer_from)
-            if about is None and answer.verdict == VERIFIED and question.type in ("count", "exists"):
-                answer = self._counted_again(answer, question, query)
+            reason = self._mistrusted(question, solution, seen, query) if answer.verdict == VERIFIED else ""
+            if reason:
+                answer = replace(answer, verdict=UNVERIFIABLE, verdict_reason=reason, value=NOTHING)
         return replace(answer, reason_steps=work[0], reason_tokens=work[1])
 
     def _unknown(self, question: Question) -> str:
@@ -93,7 +98,7 @@ class Asker:
             return ""
         return next((word for phrase in phrases_of(question) if (word := vocabulary.unknown(phrase))), "")
 
-    def _scene(self, question: Question, query: Query) -> Scene:
+    def _see(self, question: Question, query: Query) -> Sightings:
         """The objects that a question is about, as far as they are in view."""
         seen, least = Sightings(), self._runtime.calibration.threshold
         for phrase in sorted(phrases_of(question), key=lambda p: p.is_anything):
@@ -103,7 +108,7 @@ class Asker:
         among = question.among
         if among is not None and not among.is_anything and question.type in _RANGING and len(seen.meant[among]) > 1:
             seen.name_apart(self._finder.everything(query).found)
-        return Scene(tuple(seen.boxes), tuple(numbered_names(seen.boxes)), dict(seen.meant))
+        return seen
 
     def _solve(self, question: Question, scene: Scene, named: bool) -> tuple[Solution, list[Box3D]]:
         """The solution, and the boxes that it is about: those of its roles first, under the names of the prompt.
@@ -123,18 +128,25 @@ class Asker:
         known = {p: [place[i] for i in found if i in place] for p, found in scene.known.items()}
         return solve_scene(question, Scene(tuple(boxes), tuple(names), known), self._style), boxes
 
-    def _counted_again(self, answer: Answer, question: Question, query: Query) -> Answer:
-        """A count is trusted only if grounding everything sees as many: a box that is missing leaves no evidence."""
-        phrase, least = sought(question), self._runtime.calibration.threshold
-        if phrase.is_anything or phrase.where or phrase.pick:
-            return answer
-        by_name = kept(self._finder.find(phrase, query).found, least, single=False)
-        everything = [one for one in self._finder.everything(query).found if one.box.score >= least]
-        among_all = len(matching(bare(phrase), [one.box.label for one in everything]))
-        if len(by_name) == among_all or (question.type == "exists" and by_name and among_all):
-            return answer
-        reason = f"Grounding {phrase.label!r} finds {len(by_name)}, grounding all objects {among_all} of them."
-        return replace(answer, verdict=UNVERIFIABLE, verdict_reason=reason, value=NOTHING)
+    def _mistrusted(self, question: Question, solution: Solution, seen: Sightings, query: Query) -> str:
+        """Why a right answer about the boxes is no promise about the scene: one sentence, empty where it is one.
+
+        An object that left doubt must have been found when everything was grounded, too; and a count must be the same
+        there, since a box that is missing leaves no evidence.
+        """
+        used = {box.center for box in solution.roles.boxes}
+        for one in seen.found:
+            same = one.evidence.same
+            if one.box.center in used and same is not None and same < _SEEN_TOO:
+                return f"It is doubtful that a {one.box.label} is there: grounding all objects does not find it."
+        phrase, least = sought(question) if question.type == "count" else None, self._runtime.calibration.threshold
+        if phrase is None or not seen.meant or phrase.is_anything or phrase.where or phrase.pick:
+            return ""
+        everything = [one.box.label for one in self._finder.everything(query).found if one.box.score >= least]
+        counted, among_all = len(seen.meant.get(phrase, [])), len(matching(bare(phrase), everything))
+        if counted == among_all:
+            return ""
+        return f"Grounding {phrase.label!r} finds {counted}, grounding all objects {among_all} of them."
 
     def _reason(self, asked: str, solution: Solution, query: Query) -> Said:
         """The second reply, with the thought that the boxes give as its draft."""
@@ -185,6 +197,10 @@ class Asker:
         said = self._freely(text, boxes, names, query)
         said_so = (said.answer, said.answer, said.reasoning)
         return Answer(text, *said_so, UNVERIFIABLE, read.reason, boxes=boxes, text=said.text)
+
+
+def _scene_of(seen: Sightings) -> Scene:
+    return Scene(tuple(seen.boxes), tuple(numbered_names(seen.boxes)), dict(seen.meant))
 
 
 def phrases_of(question: Question) -> list[Phrase]:

@@ -16,7 +16,7 @@ from n3d_core import N3D
 from n3d_core.cli import COMMANDS, main
 from n3d_core.cli.inputs import add_frame_arguments, read_input
 from n3d_core.cli.query import true_boxes, true_overlaps
-from n3d_core.errors import CameraError
+from n3d_core.errors import CameraError, ImageError
 from n3d_core.geometry import Box3D, Camera
 from n3d_core.geometry.frame_folder import FrameFolder, TrueObject, Truth
 
@@ -353,3 +353,54 @@ def test_a_reader_that_goes_away_is_no_traceback(files: Path) -> None:
     command = f"{sys.executable} -m n3d_core.cli download | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT, check=False)
     assert "Traceback" not in done.stderr
+
+
+# ---------------------------------------------------------------- where results go
+
+LOUD = (
+    "import sys, types, n3d_core.cli as cli\n"
+    "loud = types.ModuleType('loud')\n"
+    "loud.add_parser = lambda commands: commands.add_parser('ask')\n"
+    "loud.run = lambda args: print('x' * 100000) or 0\n"
+    "sys.modules['loud'] = loud\n"
+    "cli.COMMANDS['ask'] = ('loud', '')\n"
+    "sys.exit(cli.main(['ask']))\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("target", "said"), [("/dev/full", "No space left on device"), ("&-", "standard output is closed")]
+)
+def test_a_result_that_cannot_be_printed_is_an_error(target: str, said: str) -> None:
+    command = f'exec "$0" -c "$1" >{target}'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, LOUD], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["", "none/boxes.png", "boxes.docx"])
+def test_a_picture_that_cannot_be_written_is_refused_before_the_model_runs(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("n3d_core.cli.query.read_input", lambda args: pytest.fail("it ran"))
+    assert main(["ground", str(FRAMES), "mug", "--output", str(tmp_path / name)]) == 1
+    assert "--output" in capsys.readouterr().err
+
+
+def test_a_picture_that_fails_in_the_end_does_not_cost_the_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(path: Path, image: object) -> None:
+        raise ImageError(f"{path}: cannot be written: No space left on device")
+
+    monkeypatch.setattr("n3d_core.cli.query.save_picture", fails)
+    picture = str(tmp_path / "boxes.png")
+    assert main(["ask", str(FRAMES), "How many objects are there?", "--quiet", "--json", "--output", picture]) == 1
+    printed = capsys.readouterr()
+    record = json.loads(printed.out)
+    assert record["answer"]
+    assert record["value"] is None or record["value"]["kind"] == "count"
+    assert "No space left on device" in printed.err
