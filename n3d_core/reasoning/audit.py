@@ -34,7 +34,7 @@ from n3d_core.reasoning.checks import (
 from n3d_core.reasoning.claims import hold_names
 from n3d_core.reasoning.doubt import spread
 from n3d_core.reasoning.facts import Facts, Slip
-from n3d_core.reasoning.outcome import EQUAL, Outcome, evaluate, gain_of, measured, plain
+from n3d_core.reasoning.outcome import EQUAL, Outcome, evaluate, number_of, plain
 from n3d_core.reasoning.question import DISTANCES, SIZES, Question
 from n3d_core.reasoning.relations import as_stated
 from n3d_core.reasoning.said import Amount, Said, Whereabouts, read_answer
@@ -50,6 +50,8 @@ NOT_SEEN: Verdict = "not_seen"
 _NAMED = 4  # wrong steps that a reason spells out
 _RUN = re.compile(r"\S{200,}")  # what a model may write without end is no step that could be checked
 _THINK = re.compile(r"</?think>", re.IGNORECASE)
+_NEAR = 0.05  # share of a length by which an answer may be off and still be right
+_NEAR_DEGREES = 5.0
 _HEDGED = 0.1  # "about 0.4 meters" is right within this share
 _HEDGE = re.compile(r"\b(?:about|approximately|roughly|nearly|almost|approx)\b", re.IGNORECASE)
 
@@ -144,7 +146,7 @@ def _finding(solution: Solution, text: str, slips: list[Slip], false: list[Slip]
     if said is not None and not false and any(_agrees(question, said, o, text) for o in outcomes):
         return Finding(VERIFIED, _ended(f"the answer is right, but {_named(slips)}") if slips else "", found)
     off = all(slip.problem.startswith(OTHER_VALUE) for slip in false)
-    if said is not None and off and _within_spread(solution, said):
+    if said is not None and off and _is_near(solution, said):
         slips = [*slips, *(false or [Slip(text, f"the boxes give: {solution.text.rstrip('.')}")])]
         return Finding(VERIFIED, _ended(f"the answer is right within the boxes' uncertainty; {_named(slips)}"), found)
     first = found[0] if found else Slip(text, f"the boxes give: {solution.text.rstrip('.')}")
@@ -174,8 +176,9 @@ def _agrees(question: Question, said: Said, outcome: Outcome, text: str) -> bool
     if isinstance(said, Length):
         return abs(said.metres - outcome.value.number) <= _slack(said, text)
     if isinstance(said, Amount):
-        apart = abs(said.value - _amount(question, outcome))
-        return min(apart, abs(360.0 - apart)) <= _amount_slack(question, said)
+        number = number_of(question, outcome) or 0.0
+        apart = _turned(said.value, number) if question.type == "direction" else abs(said.value - number)
+        return apart <= _amount_slack(question, said)
     if isinstance(said, Whereabouts):
         return _is_there(said, outcome, text)
     truth = plain(question, outcome)
@@ -189,16 +192,6 @@ def _agrees(question: Question, said: Said, outcome: Outcome, text: str) -> bool
 def _slack(said: Length, text: str) -> float:
     slack = said.resolution + (FROM_FOUR_DECIMALS if said.unit == "m" else FROM_TWO_DECIMALS)
     return max(slack, _HEDGED * said.metres) if _HEDGE.search(text) else slack
-
-
-def _amount(question: Question, outcome: Outcome) -> float:
-    """The signed number that an `Amount` states."""
-    boxes = outcome.roles.boxes
-    if question.form == "difference":
-        return gain_of(question, boxes)
-    if question.type == "volume":
-        return measured(question, boxes) * 1000.0
-    return relations.direction_degrees(boxes[0], boxes[1])
 
 
 def _amount_slack(question: Question, said: Amount) -> float:
@@ -220,11 +213,32 @@ def _is_there(said: Whereabouts, outcome: Outcome, text: str) -> bool:
     return not said.side or said.side == ("left" if box.center[0] < 0 else "right")
 
 
-def _within_spread(solution: Solution, said: Said) -> bool:
-    """Whether a length is as near to the boxes' as they are sure of it."""
+def _is_near(solution: Solution, said: Said) -> bool:
+    """Whether a number is as near to the boxes' as they are sure of it, or as its last digit or 5 % of it."""
+    question, outcome = solution.question, solution.outcome
+    sure = spread(question, solution.scene, outcome)
+    number = number_of(question, outcome) or 0.0
     if isinstance(said, Length):
-        return abs(said.metres - solution.value.number) <= spread(solution.question, solution.scene, solution.outcome)
+        return abs(said.metres - number) <= max(sure, _NEAR * abs(number), 2.001 * said.resolution)
+    if isinstance(said, Amount) and question.type == "direction":
+        return _turned(said.value, number) <= max(sure, _NEAR_DEGREES)
+    if isinstance(said, Amount):
+        return abs(said.value - number) <= max(sure, _NEAR * abs(number), 2.001 * said.resolution)
+    if isinstance(said, Whereabouts):
+        away = relations.distance(*outcome.roles.boxes)
+        near = said.away is None or abs(said.away.metres - away) <= max(_NEAR * away, 2.001 * said.away.resolution)
+        # an hour is right where the direction lies in it or within an hour's half of it
+        pointed = said.hour is None or _turned(-30.0 * (said.hour - 0.5), number) <= 30.0
+        sided = not said.side or _turned(90.0 if said.side == "left" else -90.0, number) <= 90.0 + _NEAR_DEGREES
+        return near and pointed and sided
+    if question.type == "direction" and isinstance(said, int):
+        return said in {relations.clock_hour(number + turn) for turn in (-sure, sure)}
     return False
+
+
+def _turned(a: float, b: float) -> float:
+    """Degrees between two directions, 0 to 180."""
+    return abs((a - b + 180.0) % 360.0 - 180.0)
 
 
 def _wanted(question: Question) -> str:

@@ -307,7 +307,8 @@ class _Checker:
             p = PREDICATES[claim.predicate]
             a, b = (shown(relations.MEASURES[p.measure](box)) for box in boxes)
             first, second = claim.names
-            return f"{p.measure} is {a} for {first} and {b} for {second}"
+            start = f"{OTHER_VALUE} " if claim.kind == "difference" else ""
+            return f"{start}{p.measure} is {a} for {first} and {b} for {second}"
         if claim.kind == "place":
             terms = relations.place_terms(claim.predicate, boxes[0], boxes[1:])
             return "they have " + ", ".join(f"{t.symbol} = {shown(t.value)}" for t in terms)
@@ -316,7 +317,11 @@ class _Checker:
             return f"{OTHER_VALUE} {length_text(self._length(boxes), unit)}"
         if claim.kind == "direction":
             first, second = claim.names
-            return f"{second} is at {relations.clock_direction(boxes[0], boxes[1])} o'clock from {first}"
+            return f"{OTHER_VALUE} {relations.clock_direction(boxes[0], boxes[1])} o'clock for {second} from {first}"
+        if claim.kind == "bearing":
+            return f"{OTHER_VALUE} {shown(relations.direction_degrees(boxes[0], boxes[1]))} degrees to the left"
+        if claim.kind == "volume":
+            return f"{OTHER_VALUE} {shown(relations.MEASURES['V'](boxes[0]))} liters"
         return "the boxes say otherwise"
 
     def _nothing(self) -> str:

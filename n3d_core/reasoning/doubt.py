@@ -6,7 +6,6 @@ covers ties, relations at their border, and noun phrases ("the mug next to the l
 
 from __future__ import annotations
 
-import math
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,16 +16,13 @@ from numpy.typing import NDArray
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning import relations
-from n3d_core.reasoning.outcome import Outcome, evaluate, gain_of, measured
+from n3d_core.reasoning.outcome import Outcome, evaluate, number_of
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question
 from n3d_core.reasoning.relations import MEASURES, PREDICATES
 from n3d_core.reasoning.resolve import Scene
 
 MOVED = 64  # sets of moved boxes
 ASSURED = 0.95  # share of them that must give the same answer
-_LENGTH_SHARE = 0.25  # a length is decided where it stays within this share of itself,
-_LENGTH_LEAST = 0.04  # or within so many metres
-_ANGLE = math.radians(30.0)  # and a direction where it stays within an hour
 
 
 @dataclass(frozen=True)
@@ -78,14 +74,17 @@ def doubt_of(question: Question, scene: Scene, outcome: Outcome) -> Doubt | None
 
 
 def spread(question: Question, scene: Scene, outcome: Outcome) -> float:
-    """Standard deviation in metres of a length that a question asks for; 0 where its value is no length."""
-    if outcome.value.kind != "length":
+    """Standard deviation of the number that a question asks for: metres, litres or degrees; 0 where it is no number."""
+    if number_of(question, outcome) is None:
         return 0.0
-    values = []
+    numbers = []
     for boxes in _moved(scene.boxes):
         with suppress(QueryError):
-            values.append(evaluate(question, scene.moved(boxes)).value.number)
-    return float(np.std(values)) if values else 0.0
+            numbers.append(number_of(question, evaluate(question, scene.moved(boxes))) or 0.0)
+    turned = question.type == "direction"
+    off = [n - (number_of(question, outcome) or 0.0) for n in numbers]
+    off = [(o + 180.0) % 360.0 - 180.0 if turned else o for o in off]
+    return float(np.sqrt(np.mean(np.square(off)))) if off else 0.0
 
 
 def _moved(boxes: tuple[Box3D, ...]) -> list[list[Box3D]]:
@@ -109,32 +108,13 @@ def _noise(count: int) -> NDArray[np.float64]:
 
 
 def _same(question: Question, a: Outcome, b: Outcome) -> bool:
-    """Whether two outcomes are one answer."""
-    kind = a.value.kind
-    if a.roles.indices != b.roles.indices and question.type not in ("count", "exists", "related"):
+    """Whether two outcomes are one answer; a number is one with an uncertainty, and no tie."""
+    counted = question.type in ("count", "exists", "related")
+    if a.roles.indices != b.roles.indices and not counted and a.value.kind != "objects":
         return False
-    if kind == "none" and (question.type == "volume" or question.form == "difference"):
-        return _close(*(_amount(question, o) for o in (a, b)))
-    if kind == "length":
-        return _close(a.value.number, b.value.number)
-    if kind == "direction":
-        apart = abs(a.value.number - b.value.number)
-        return min(apart, 2 * math.pi - apart) <= _ANGLE
-    if kind == "position":
-        apart = math.dist(a.value.point, b.value.point)
-        return apart <= max(_LENGTH_LEAST, _LENGTH_SHARE * math.hypot(*a.value.point))
-    if question.type == "related":
-        return set(a.found) == set(b.found)
-    return a.value == b.value
-
-
-def _amount(question: Question, outcome: Outcome) -> float:
-    boxes = outcome.roles.boxes
-    return gain_of(question, boxes) if question.form == "difference" else measured(question, boxes) * 1000.0
-
-
-def _close(a: float, b: float) -> bool:
-    return abs(a - b) <= max(_LENGTH_SHARE * abs(a), _LENGTH_LEAST)
+    if a.value.kind in ("length", "direction", "position", "none"):
+        return True
+    return set(a.found) == set(b.found) if question.type == "related" else a.value == b.value
 
 
 def _at_an_end(question: Question, outcome: Outcome) -> str:

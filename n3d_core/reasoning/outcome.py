@@ -330,6 +330,19 @@ _EVALUATE: dict[str, Callable[[Question, Scene], Outcome]] = {
 }
 
 
+def number_of(question: Question, outcome: Outcome) -> float | None:
+    """The number that a question asks for: metres, litres, or degrees to the left; None where it asks for none.
+
+    A difference is negative where the opposite of what was asked holds.
+    """
+    boxes = outcome.roles.boxes
+    if question.form == "difference":
+        return gain_of(question, boxes)
+    if question.form == "number" and question.type in (*SIZES, *DISTANCES):
+        return measured(question, boxes) * (1000.0 if question.type == "volume" else 1.0)
+    return relations.direction_degrees(boxes[0], boxes[1]) if question.type in ("direction", "position") else None
+
+
 def plain(question: Question, outcome: Outcome) -> float | int | bool | str | tuple[str, ...]:
     """A value as a frame folder's truth holds it.
 
@@ -338,12 +351,9 @@ def plain(question: Question, outcome: Outcome) -> float | int | bool | str | tu
     holds (`free`), `equal` for ties.
     """
     value, roles = outcome.value, outcome.roles
-    if question.form == "difference" or question.type == "volume":
-        litres = question.type in ("volume", "big_small")
-        number = gain_of(question, roles.boxes) if question.form == "difference" else measured(question, roles.boxes)
-        if question.form == "yes_no":
-            return value.truth
-        return (number if question.form == "difference" else number * 1000.0) if litres else _in_unit(number, question)
+    number = number_of(question, outcome)
+    if number is not None and (question.form == "difference" or question.type == "volume"):
+        return number if question.type in ("volume", "big_small") else _in_unit(number, question)
     if question.form == "free" and value.kind == "truth":
         return question.predicate if value.truth else PREDICATES[question.predicate].converse
     if value.kind == "truth":
