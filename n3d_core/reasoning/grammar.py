@@ -12,7 +12,7 @@ names begin with "_", and None leave no child; rules whose names begin with "_" 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -34,10 +34,10 @@ MAX_STEPS = 50_000
 
 
 class Word(Protocol):
-    """A word of a sentence: the terminals that it may be (quoted words are terminals of their own name)."""
+    """A word of a sentence: the terminals that it may be, each with its meaning (quoted words are terminals, too)."""
 
     @property
-    def types(self) -> frozenset[str]: ...
+    def meanings(self) -> Mapping[str, str]: ...
 
 
 @dataclass(eq=False)
@@ -54,7 +54,7 @@ class Node:
     empty: bool = False
 
 
-_TOKEN = re.compile(r'\s+|//[^\n]*|(->|"[^"]+"|\w+|[:|()?*+])')
+_TOKEN = re.compile(r'\s+|//[^\n]*|(->|"[^"]+"|[\w.]+|[:|()?*+])')
 
 
 class Grammar:
@@ -137,7 +137,7 @@ class Grammar:
         """What a whole sentence may mean by a rule, each meaning once.
 
         Args:
-            mean: takes an alternative's alias, or its rule's name, its children and the span of words that it covers.
+            mean: takes an alternative's alias, its children and the span of words that it covers.
         """
         found = _Parse(self, words, mean).rule(start, 0)
         return list(dict.fromkeys(c for end, children in found if end == len(words) for c in children))
@@ -157,7 +157,7 @@ class _Parse:
                 for end, children in self.match(option, at):
                     if name[0] != "_":
                         try:
-                            meaning = self.mean(option.alias or name, children, at, end)
+                            meaning = self.mean(option.alias, children, at, end)
                         except NoReadingError:
                             continue
                         children = () if meaning is None else (meaning,)
@@ -169,11 +169,16 @@ class _Parse:
         self.steps += 1
         if self.steps > MAX_STEPS:
             raise TooManyReadingsError
-        begins = at < len(self.words) and not node.first.isdisjoint(self.words[at].types)
+        begins = at < len(self.words) and not node.first.isdisjoint(self.words[at].meanings)
         if not begins:
             return [(at, ())] if node.empty and node.kind != "rule" else self.rule(node.name, at) if node.empty else []
         if node.kind == "terminal":
-            return [(at + 1, () if node.name[0] == "_" or not node.name.isupper() else (self.words[at],))]
+            return [
+                (
+                    at + 1,
+                    () if node.name[0] == "_" or not node.name.isupper() else (self.words[at].meanings[node.name],),
+                )
+            ]
         if node.kind == "rule":
             return self.rule(node.name, at)
         if node.kind == "sequence":

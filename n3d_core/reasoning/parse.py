@@ -13,23 +13,10 @@ from importlib.resources import files
 from typing import Any, TypeVar
 
 from n3d_core.reasoning.grammar import Grammar, NoReadingError, TooManyReadingsError
-from n3d_core.reasoning.lexicon import FOREIGN, OFF_TOPIC, OTHER_SCRIPTS, Word, hold_names, normal_text, words_of
-from n3d_core.reasoning.meaning import (
-    IT,
-    ONE,
-    THEM,
-    Context,
-    Meaning,
-    Unit,
-    in_unit,
-    mentioned,
-    resolved_phrases,
-    resolved_question,
-    wanted_by,
-    within,
-)
+from n3d_core.reasoning.lexicon import LISTS, Word, hold_names, is_foreign, normal_text, words_of
+from n3d_core.reasoning.meaning import IT, ONE, SIMPLE, THEM, Context, Meaning, Unit, in_unit
 from n3d_core.reasoning.question import CAMERA_PHRASE, NotUnderstood, Phrase, Question
-from n3d_core.reasoning.units import unit_symbol
+from n3d_core.reasoning.references import mentioned, resolved_phrases, resolved_question, wanted_by, within
 
 _T = TypeVar("_T")
 MAX_CHARACTERS = 600
@@ -114,7 +101,7 @@ def _resolved(read: _Read, told: Sequence[Any]) -> tuple[list[Question], str]:
         try:
             meant = resolved_question(question, told)
             for unit in (t for t in told if isinstance(t, Unit) and t.symbol):
-                meant = in_unit(meant, unit)
+                meant = in_unit(meant, unit.symbol)
             found.append(meant)
         except NoReadingError as reason:
             unclear = unclear or str(reason)
@@ -215,9 +202,9 @@ class Sentence:
     def without_unit(self) -> tuple[Sentence, Unit | None]:
         """It without the unit ("in cm") that stands within it, and that unit."""
         for at in self.places_of("in", "using"):
-            if "UNIT" in self.words[at + 1].types:
+            if "UNIT" in self.words[at + 1].meanings:
                 rest = replace(self, words=(*self.words[:at], *self.words[at + 2 :]))._tidy()
-                return rest, Unit(unit_symbol(self.words[at + 1].text) or "m")
+                return rest, Unit(self.words[at + 1].meanings["UNIT"])
         return self, None
 
     def readings(self, start: str) -> list[Any]:
@@ -233,7 +220,7 @@ class Sentence:
         at = 0
         while at < len(self.words):
             length = 0
-            if self.words[at].types & {"the", "a", "an", "this", "that", "my", "your", "NAME"}:
+            if self.words[at].meanings.keys() & {"the", "a", "an", "this", "that", "my", "your", "NAME"}:
                 for end in range(min(len(self.words), at + 12), at, -1):
                     read = _readings(self.words[at:end], self.text, "phrase")
                     if read and not any(p.noun.startswith("\0") for p in within(read[0])):
@@ -245,7 +232,7 @@ class Sentence:
 
     def foreign(self) -> bool:
         """Whether it is in another language."""
-        return any(w.text.lower() in FOREIGN for w in self.words) or bool(OTHER_SCRIPTS.search(self.text))
+        return is_foreign(self.text, self.words)
 
     def why_not(self) -> NotUnderstood:
         """Why it is not understood."""
@@ -255,7 +242,7 @@ class Sentence:
         if any(a.readings("question") and b.readings("question") for a, b in halves):
             return NotUnderstood("several", "There are several questions in the text: ask them one by one.")
         words = [w.text.lower() for w in self.words]
-        if any(word in OFF_TOPIC for word in words) or (self.words and "QUALITY" in self.words[-1].types):
+        if not LISTS["off_topic"].isdisjoint(words) or (self.words and "QUALITY" in self.words[-1].meanings):
             return NotUnderstood("not_geometry", "Boxes do not tell that: they have places and sizes.", self.phrases())
         return self.not_understood()
 
@@ -272,17 +259,18 @@ def _readings(words: Sequence[Word], text: str, start: str) -> list[Any]:
     """What a sentence may mean, each meaning once; nothing where the grammar does not consume it whole."""
 
     def mean(alias: str, children: tuple[Any, ...], begin: int, end: int) -> Any:
-        if alias == "nothing":
-            return None
-        method: Callable[..., Any] | None = getattr(Meaning, alias, None)
+        name, *arguments = alias.split(".")
+        method: Callable[..., Any] | None = getattr(Meaning, name, None) if name else None
         if method is not None:
-            meaning = Meaning(text[words[begin].start : words[end - 1].end] if end > begin else "")
-            return method(meaning, *children)
-        if not children:
-            return alias
-        if len(children) > 1:
-            raise TypeError(f"the grammar's {alias!r} has {len(children)} children and no meaning")
-        return children[0]
+            said = text[words[begin].start : words[end - 1].end] if end > begin else ""
+            return method(Meaning(said), *arguments, *children)
+        if name in SIMPLE:
+            return SIMPLE[name](*arguments, *children)
+        if name == "nothing" or not (name or children):
+            return None
+        if len(children) > 1 or (name and children):
+            raise TypeError(f"the grammar's alias {alias!r} has children and no meaning")
+        return name or children[0]
 
     if len(words) > MAX_WORDS:
         return []

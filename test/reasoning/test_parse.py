@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from n3d_core.reasoning.grammar import Grammar
-from n3d_core.reasoning.lexicon import CLASSES
-from n3d_core.reasoning.meaning import Meaning
+from n3d_core.reasoning.lexicon import TERMINALS
+from n3d_core.reasoning.meaning import SIMPLE, Meaning
 from n3d_core.reasoning.nouns import plural
 from n3d_core.reasoning.parse import MAX_CHARACTERS, read_phrases, read_question
 from n3d_core.reasoning.question import CAMERA_PHRASE, NotUnderstood, Phrase, Pick, Question, Where
@@ -312,7 +312,7 @@ with between next most all any there you i can"""
 def test_no_text_raises_or_takes_long():
     """Words of the grammar in any order: no exception, and a bounded number of steps (see `grammar.MAX_STEPS`)."""
     choose = random.Random(5)
-    words = [word for listed in (*CLASSES.values(), NOISE) for word in listed.split()]
+    words = [*NOISE.split(), *(word for listed in TERMINALS.values() for word in listed)]
 
     for _ in range(1500):
         text = " ".join(choose.choice(words) for _ in range(choose.randint(1, 14)))
@@ -332,9 +332,8 @@ def test_every_alternative_of_the_grammar_has_a_meaning():
     from n3d_core.reasoning.parse import _grammar
 
     grammar: Grammar = _grammar()
-    aliases = {option.alias or name for name, rule in grammar.rules.items() for option in rule.items}
-    methods = {name for name in vars(Meaning) if not name.startswith("_")}
-    assert methods <= aliases
+    aliases = {option.alias.split(".")[0] for rule in grammar.rules.values() for option in rule.items}
+    assert {name for name in (*vars(Meaning), *SIMPLE) if not name.startswith("_")} <= aliases
     terminals = {node.name for rule in grammar.rules.values() for node in grammar.nodes(rule) if node.name.isupper()}
-    assert terminals <= {*CLASSES, "WORD", "NAME", "NUMBER", "_POSSESSIVE"}
-    assert set(CLASSES) <= terminals
+    assert terminals <= {*TERMINALS, "WORD", "NAME", "NUMBER", "_POSSESSIVE"}
+    assert set(TERMINALS) <= terminals
