@@ -6,43 +6,10 @@ Heads stand before tokens: q, k and v are [batch, heads, tokens, head_size].
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 
 from n3d_core.backends.export.builder import GraphBuilder
 from n3d_core.backends.export.precision import FloatName
-
-
-class Dialect(Protocol):
-    """Spells compound operations as nodes of a graph.
-
-    Attributes:
-        opset: of the graph.
-        int8_blocks: whether 8-bit weights may have a scale for each block; else they have one for each column.
-    """
-
-    opset: int
-    int8_blocks: bool
-
-    def rms_norm(self, g: GraphBuilder, x: str, weight: str, eps: float) -> str:
-        """Root-mean-square norm of fp32 values over the last axis."""
-
-    def gelu(self, g: GraphBuilder, x: str, dtype: FloatName) -> str:
-        """Exact GELU (by erf)."""
-
-    def rotate(self, g: GraphBuilder, x: str, cos: str, sin: str) -> str:
-        """Rotary embedding of [B, H, T, d] by cos, sin [B, T, d/2]; the two halves of d are the planes' coordinates."""
-
-    def write_cache(
-        self, g: GraphBuilder, cache: str, chunk: str, start: str, name: str, shape: tuple[int, int, int]
-    ) -> str:
-        """Cache [1, H, S, d] with a chunk [1, H, T, d] at token `start` [1], as `name`; `shape` is (1, H, d)."""
-
-    def attention(
-        self, g: GraphBuilder, q: str, k: str, v: str, mask: str | None, head: Heads, dtype: FloatName
-    ) -> str:
-        """softmax(q kᵀ / √d) v; `mask` [.., T, S] is True where a query may look."""
 
 
 class Heads:
@@ -57,33 +24,43 @@ def swish(g: GraphBuilder, x: str) -> str:
     return g.op("Mul", x, g.op("Sigmoid", x))
 
 
-class Opset24:
-    """ONNX's own compound operators."""
+class Dialect:
+    """ONNX's own compound operators, of opset 24.
+
+    Attributes:
+        opset: of the graph.
+        int8_blocks: whether 8-bit weights may have a scale for each block; else they have one for each column.
+    """
 
     opset = 24
     int8_blocks = True
 
     def rms_norm(self, g: GraphBuilder, x: str, weight: str, eps: float) -> str:
+        """Root-mean-square norm of fp32 values over the last axis."""
         return g.op("RMSNormalization", x, weight, axis=-1, epsilon=eps, stash_type=1)
 
     def gelu(self, g: GraphBuilder, x: str, dtype: FloatName) -> str:
+        """Exact GELU (by erf)."""
         return g.op("Gelu", x, approximate="none")
 
     def rotate(self, g: GraphBuilder, x: str, cos: str, sin: str) -> str:
+        """Rotary embedding of [B, H, T, d] by cos, sin [B, T, d/2]; the two halves of d are the planes' coordinates."""
         return g.op("RotaryEmbedding", x, cos, sin, interleaved=0)
 
     def write_cache(
         self, g: GraphBuilder, cache: str, chunk: str, start: str, name: str, shape: tuple[int, int, int]
     ) -> str:
+        """Cache [1, H, S, d] with a chunk [1, H, T, d] at token `start` [1], as `name`; `shape` is (1, H, d)."""
         return g.op("TensorScatter", cache, chunk, start, axis=-2, mode="linear", name=name)
 
     def attention(
         self, g: GraphBuilder, q: str, k: str, v: str, mask: str | None, head: Heads, dtype: FloatName
     ) -> str:
+        """softmax(q kᵀ / √d) v; `mask` [.., T, S] is True where a query may look."""
         return g.op("Attention", q, k, v, *([mask] if mask else []), scale=head.size**-0.5, is_causal=0)
 
 
-class Opset19:
+class Opset19(Dialect):
     """Primitives that every TensorRT 10 takes: JetPack 6 ships 10.3, whose parser knows none of the above."""
 
     int8_blocks = False

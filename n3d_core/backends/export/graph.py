@@ -13,7 +13,7 @@ import onnx
 
 from n3d_core.backends.export.builder import GraphBuilder, Weights
 from n3d_core.backends.export.decoder_graph import DecoderGraph
-from n3d_core.backends.export.dialect import Dialect, Opset19, Opset24
+from n3d_core.backends.export.dialect import Dialect, Opset19
 from n3d_core.backends.export.operators import refusals
 from n3d_core.backends.export.precision import Precision
 from n3d_core.backends.export.vision_graph import VisionGraph
@@ -75,7 +75,7 @@ def export_decoder(
 
 def _dialect(precision: Precision, lowered: bool, bits: int | None) -> Dialect:
     if not lowered:
-        return Opset24()
+        return Dialect()
     return Opset19(opset=21 if bits == 4 else 19)  # 4-bit weights came with opset 21
 
 

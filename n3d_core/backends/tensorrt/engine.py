@@ -91,10 +91,10 @@ class Engine:
         """The engine, read from its file in pieces where this TensorRT can: whole it would be in memory twice."""
         reader = _stream_reader(self.api.module)
         if reader is not None:
-            with self.path.open("rb") as file:
+            with self.path.open("rb") as file, suppress(TypeError):  # of a version whose runtime takes bytes alone
                 engine = self._runtime.deserialize_cuda_engine(reader(file))
-            if engine is not None or "memory" in self._logger.reason().lower():
-                return engine
+                if engine is not None or "memory" in self._logger.reason().lower():
+                    return engine
         return self._runtime.deserialize_cuda_engine(self.path.read_bytes())
 
     def _runtime_config(self) -> tuple[Any, Any]:

@@ -199,16 +199,6 @@ def misfit(wanted: dict[str, Any], listed: list[Artifact]) -> str:
 
 def _difference(field: str, found: Artifact, wanted: Any, tensorrt: str) -> str:
     has = found.key.get(field)
-    if field == "weights":
-        return "it was compiled from other weights"
-    if field == "built_by":
-        return f"it was built by {has}, and {wanted} is installed"
-    if field == "capacity":
-        return f"its cache holds {has} tokens, and {wanted} are wanted"
-    if field == "graph_version":
-        return (
-            f"it was compiled from graphs of version {has}, and this package writes version {wanted}: compile it again"
-        )
     if field == "lowered":
         forms, option = {True: "lowered to opset 19", False: "canonical"}, "with" if wanted else "without"
         return (
@@ -216,8 +206,12 @@ def _difference(field: str, found: Artifact, wanted: Any, tensorrt: str) -> str:
             f"compile it again {option} --lower"
         )
     if field == "patch_grid" and isinstance(has, list) and len(has) == 2:
-        made_for = found.notes.get("size", "another size")
-        return (
-            f"it was compiled for {made_for} ({has[1]}x{has[0]} patches), and the image gives {wanted[1]}x{wanted[0]}"
-        )
-    return f"its {field} is {has}, and {wanted} is wanted"
+        size = found.notes.get("size", "another size")
+        return f"it was compiled for {size} ({has[1]}x{has[0]} patches), and the image gives {wanted[1]}x{wanted[0]}"
+    return {
+        "weights": "it was compiled from other weights",
+        "built_by": f"it was built by {has}, and {wanted} is installed",
+        "capacity": f"its cache holds {has} tokens, and {wanted} are wanted",
+        "graph_version": f"it was compiled from graphs of version {has}, and this package writes version {wanted}: "
+        "compile it again",
+    }.get(field, f"its {field} is {has}, and {wanted} is needed")
