@@ -139,6 +139,8 @@ class Asker:
             same = one.evidence.same
             if one.box.center in used and same is not None and same < _SEEN_TOO:
                 return f"It is doubtful that a {one.box.label} is there: grounding all objects does not find it."
+        if question.type == "extreme" and len(used) < 2:
+            return "Only one object was found that competes; another may have been missed."
         phrase, least = sought(question) if question.type == "count" else None, self._runtime.calibration.threshold
         if phrase is None or not seen.meant or phrase.is_anything or phrase.where or phrase.pick:
             return ""

@@ -72,6 +72,11 @@ class Finder:
         """All objects of the scene."""
         return self._once("", prompts.detect_prompt(), None, query)
 
+    @property
+    def known_everything(self) -> tuple[Found, ...]:
+        """All objects of the scene, if they were grounded before."""
+        return self._known[""][0].found if "" in self._known else ()
+
     def locate(self, question: str, query: Query) -> Reply:
         """What a question speaks of, as the model itself sees it: for questions that were not understood."""
         return self._ground("", prompts.locate_prompt(question), None, query)

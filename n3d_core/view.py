@@ -74,12 +74,14 @@ class View:
         Raises:
             EmptyTextError, TextTooLongError, QueryCancelledError, QueryTimeoutError, BackendError.
         """
-        wanted = self._phrases(text)
+        parts = prompts.phrases(text)
         least = self.runtime.calibration.threshold if min_score is None else min_score
         query = Query(Limits(cancel=cancel, deadline=deadline), on_event, least)
         seen, replies = Sightings(), dict[str, Reply]()
         with self._lock, query.stage("ground"):
+            wanted = [phrase for part in parts for phrase in self._phrases(part, query)]
             chosen = [i for phrase in wanted for i in self._meant(phrase, least, seen, replies, query)]
+            seen.name_apart(self._finder.known_everything)
         found = [seen.found[i] for i in dict.fromkeys(chosen)]
         boxes = [one.box for one in found]
         work = query.work
@@ -135,13 +137,15 @@ class View:
             replies=query.work.replies,
         )
 
-    def _phrases(self, text: str) -> tuple[Phrase, ...]:
-        """The noun phrases of a text; as they stand where they are not understood."""
-        parts = prompts.phrases(text)
-        read = read_phrases(" ; ".join(parts))
+    def _phrases(self, text: str, query: Query) -> tuple[Phrase, ...]:
+        """The noun phrases of a text. One that is not understood is left to a model that may know it all the same."""
+        read = read_phrases(text)
         if not isinstance(read, NotUnderstood):
             return read
-        return tuple(Phrase(part, part.lower()) for part in parts)
+        if self.runtime.vocabulary is None:
+            return (Phrase(text, text.lower()),)
+        query.warn(read.reason)
+        return ()
 
     def _meant(
         self, phrase: Phrase, least: float, seen: Sightings, replies: dict[str, Reply], query: Query
