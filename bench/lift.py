@@ -23,11 +23,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import lift_truth as truth
 from bench.open3d_baseline import lift_with_open3d, load_open3d
 from bench.primitives import render_primitives, sensor_noise
 from n3d_core.geometry import Box3D, Camera
 from n3d_core.geometry.frame_folder import TrueObject
-from training.lift import masks, truth
+from training.lift import masks
 from training.lift.cleaning import CleanConfig
 from training.lift.completion import CompletionConfig
 from training.lift.lifting import Candidate, lift
