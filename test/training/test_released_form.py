@@ -28,8 +28,9 @@ CPU = Processes(0, 1, torch.device("cpu"))
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "training" / "configs"
 FRAME = ROOT / "demo" / "frames"
-SHORT = ("data.lifted={}", "data.workers=0", "data.limit=2", "steps=6", "save_every=6", "batch=1", "accumulate=1",
-         "log_every=1", "optim.lr=3e-3", "optim.warmup_steps=1", "tensorboard=false", "threads=1")  # fmt: skip
+SHORT = ("data.lifted={}", "data.tokens=1000", "data.workers=0", "data.limit=2", "steps=6", "save_every=6", "batch=1",
+         "accumulate=1", "log_every=1", "optim.lr=3e-3", "optim.warmup_steps=1", "tensorboard=false",
+         "threads=1")  # fmt: skip
 Short = Callable[..., list[str]]
 
 
@@ -123,11 +124,14 @@ def test_adapters_of_a_released_checkpoint_are_trained_in_fp32_beside_bf16_and_f
     assert torch.equal(before["model.embed_tokens.weight"], after["model.embed_tokens.weight"])
 
 
-@pytest.mark.parametrize(("config", "kind"), [("3b_localisation.yaml", "tied"), ("3b_lora.yaml", "untied")])
+@pytest.mark.parametrize(
+    ("config", "kind", "precision", "near"),
+    [("3b_localisation.yaml", "tied", "fp32", 1e-4), ("3b_lora.yaml", "untied", "bf16", 1e-2)],
+)
 def test_two_processes_train_a_released_checkpoint_as_one_does(
-    released: Path, short: Short, tmp_path: Path, config: str, kind: str
+    released: Path, short: Short, tmp_path: Path, config: str, kind: str, precision: str, near: float
 ) -> None:
-    more = ["precision=fp32", "steps=3", "save_every=3"]
+    more = [f"precision={precision}", "steps=3", "save_every=3"]
     one = trained(config, short(released / kind, tmp_path / "one", *more, "accumulate=2"))
     assert_export_equals(one)
     overrides = short(released / kind, tmp_path / "two", *more)
@@ -136,10 +140,11 @@ def test_two_processes_train_a_released_checkpoint_as_one_does(
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     ran = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
     assert ran.returncode == 0, ran.stderr[-2000:]
-    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=near)
     weights, others = (load_file(tmp_path / n / "model" / "model.safetensors") for n in ("one", "two"))
+    assert {n: w.dtype for n, w in weights.items()} == {n: w.dtype for n, w in others.items()}
     worst = max(float((weights[n].float() - others[n].float()).abs().max()) for n in weights)
-    assert worst < 2e-3  # AdamW turns the rounding of a tiny gradient into a whole step
+    assert worst < (2e-3 if precision == "fp32" else 2e-2)  # AdamW makes whole steps of a tiny gradient's rounding
 
 
 @pytest.mark.parametrize(

@@ -209,10 +209,11 @@ class Numbers:
 def batches(samples: SceneSamples, model: N3DConfig, pad: int, numbers: Numbers, workers: int) -> Iterator[Batch]:
     """Batches of the numbered samples, made by `workers` processes."""
     length = samples.config.data.tokens if samples.config.compiled else 0  # one length is compiled once
+    step = 128 if torch.cuda.is_available() else 1  # few lengths for FlexAttention, which is compiled for each
     loader = DataLoader(
         samples,
         batch_sampler=numbers,  # type: ignore[arg-type]
-        collate_fn=lambda items: collate(items, model, pad, length),
+        collate_fn=lambda items: collate(items, model, pad, length, step),
         num_workers=workers,
         worker_init_fn=_one_thread,
         prefetch_factor=4 if workers else None,

@@ -92,9 +92,12 @@ def step_totals(totals: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: sum(t[name] for t in totals) or 1.0 for name in totals[0]}
 
 
-def collate(samples: list[Sample], config: N3DConfig, pad: int, length: int = 0) -> Batch:
-    """Stacks samples, padded to the longest or to `length`; padding tokens are seen by none and predict nothing."""
-    length = max(length, *(len(s.packed.ids) for s in samples))
+def collate(samples: list[Sample], config: N3DConfig, pad: int, length: int = 0, step: int = 1) -> Batch:
+    """Stacks samples, padded to the longest or to `length`, and to a multiple of `step`.
+
+    Padding tokens are seen by none and predict nothing.
+    """
+    length = -(-max(length, *(len(s.packed.ids) for s in samples)) // step) * step
 
     def padded(values: np.ndarray, fill: float) -> np.ndarray:
         return np.concatenate([values, np.full(length - len(values), fill, dtype=values.dtype)])
