@@ -92,6 +92,19 @@ def test_a_run_on_ray_gives_the_same_bytes(finished: Path, coco_folder: CocoFold
 
 
 @pytest.mark.slow
+def test_networks_on_ray_give_the_same_bytes(coco_folder: CocoFolder, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    pytest.importorskip("transformers")
+    from tiny_models import save_sam2
+
+    models = ModelsConfig(segmenter=str(save_sam2(tmp_path / "sam2")))
+    for folder, settings in (("here", {}), ("ray", {"workers": 2, "ray": "local"})):
+        config = replace(coco_folder.config(tmp_path / folder), models=models)
+        assert run(config, **settings)["complete"]
+    assert contents(tmp_path / "ray") == contents(tmp_path / "here")
+
+
+@pytest.mark.slow
 def test_a_killed_ray_worker_costs_no_shard_and_doubles_none(
     finished: Path, coco_folder: CocoFolder, tmp_path: Path
 ) -> None:
