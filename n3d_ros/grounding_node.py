@@ -28,6 +28,7 @@ from n3d_ros.outputs.publishers import Outputs
 from n3d_ros.queries.continuous import ContinuousQuery
 from n3d_ros.queries.desk import NOT_ACTIVE, QueryDesk, told
 from n3d_ros.queries.latest_frame import LatestFrame, RgbdSource
+from n3d_ros.queries.memory import NodeMemory
 from n3d_ros.queries.models import ModelPool, SharedModel, give_back
 from n3d_ros.queries.runner import QueryRunner
 from n3d_ros.queries.servers import QueryServers
@@ -56,7 +57,8 @@ class GroundingNode(ResponsiveLifecycleNode):
         self._settings = ParameterSet(self, GroundingParameters)
         self._transforms = Transforms(self)
         self._outputs = Outputs(self)
-        self._desk = QueryDesk(self, self._settings, self._outputs)
+        self._memory = NodeMemory(self, self._transforms)
+        self._desk = QueryDesk(self, self._settings, self._outputs, self._memory)
         self._servers = QueryServers(self, self._desk.ask, self._desk.worker.drop_cancelled)
         self._continuous = ContinuousQuery(self, self._desk, self._outputs, steady)
         self._diagnostics = DiagnosticsTopic(self, self._statuses, steady)
@@ -75,6 +77,7 @@ class GroundingNode(ResponsiveLifecycleNode):
     def close(self) -> None:
         """Ends the worker; a query that does not stop in time is left behind."""
         self._desk.close()
+        self._memory.close()
 
     @reported
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -89,6 +92,7 @@ class GroundingNode(ResponsiveLifecycleNode):
         except Exception as error:
             return self._fail("configure", error)
         self._desk.closed_because = NOT_ACTIVE
+        self._memory.open(wanted)
         model = self._shared.model
         self._outputs.publish_info(f"N3D-VLM {model.name} on {model.backend.name}", wanted.model)
         self.get_logger().info(f"{model.name} runs on {model.backend.name}: {model.backend.reason}")
@@ -159,6 +163,7 @@ class GroundingNode(ResponsiveLifecycleNode):
         self._transforms.close()
 
     def _unload(self) -> None:
+        self._memory.close()
         shared, self._shared = self._shared, None
         if shared is not None:
             self._models.release(shared)

@@ -154,6 +154,13 @@ class GroundingParameters(CheckedParameters):
         low=-1.0,
         high=1.0,
     )
+    memory: str = parameter(
+        "",
+        "File in which objects are remembered, created if it does not exist; nodes that name the same file share it; "
+        "empty: remember nothing. Needs tf2_ros.",
+        when=ON_CONFIGURE,
+    )
+    memory_frame: str = parameter("map", "Fixed frame (z up) in which objects are remembered.", when=ON_CONFIGURE)
     target_frame: str = parameter("", "Frame of the output; empty: the image's optical frame. Needs tf2_ros.")
     transform_timeout: float = parameter(
         0.2, "How long to wait for a transform at the image's stamp, in seconds.", low=0.0, high=10.0
@@ -190,7 +197,7 @@ class GroundingParameters(CheckedParameters):
     @property
     def needs_transforms(self) -> bool:
         """Whether every query needs a transform."""
-        return bool(self.target_frame or (self.refines and self.gravity_frame))
+        return bool(self.target_frame or self.memory or (self.refines and self.gravity_frame))
 
     @property
     def refines(self) -> bool:

@@ -116,11 +116,13 @@ def _services() -> str:
         ("`~/ground`", "service", "`n3d_ros/srv/Ground`"),
         ("`~/ask`", "service", "`n3d_ros/srv/Ask`"),
         ("`~/query`", "action", "`n3d_ros/action/Query`"),
+        ("`~/recall`", "service", "`n3d_ros/srv/Recall`"),
     ]
     texts = (
         _first_comment("srv/Ground.srv"),
         _first_comment("srv/Ask.srv"),
         _first_comment("action/Query.action"),
+        _first_comment("srv/Recall.srv"),
     )
     return _table(("name", "kind", "type", "meaning"), [(*row, text) for row, text in zip(rows, texts, strict=True)])
 

@@ -20,6 +20,7 @@ from n3d_ros.node.parameters import ParameterSet
 from n3d_ros.outputs.diagnostics import BackOff, QueryLog
 from n3d_ros.outputs.messages import answer_message, failure_message
 from n3d_ros.outputs.publishers import Outputs
+from n3d_ros.queries.memory import NodeMemory
 from n3d_ros.queries.outcome import ASK, WAIT, Outcome, Progress
 from n3d_ros.queries.queue import Job, Worker
 from n3d_ros.queries.runner import QueryRunner
@@ -37,17 +38,21 @@ class QueryDesk:
         node: for its log, and for the executor that waits for answers.
         settings: read anew for each query.
         outputs: where answers are published.
+        memory: what remembers the answers.
 
     Attributes:
         closed_because: why no queries are taken; told to whoever asks meanwhile.
     """
 
-    def __init__(self, node: Node, settings: ParameterSet[GroundingParameters], outputs: Outputs) -> None:
+    def __init__(
+        self, node: Node, settings: ParameterSet[GroundingParameters], outputs: Outputs, memory: NodeMemory
+    ) -> None:
         self.worker = Worker()
         self.log = QueryLog()
         self._node = node
         self._settings = settings
         self._outputs = outputs
+        self._memory = memory
         self._repeats = BackOff()
         self._runner: QueryRunner | None = None
         self._stopped: float | None = None
@@ -125,6 +130,7 @@ class QueryDesk:
             raise NotActiveError(_DEACTIVATED)
         ids = None if identify is None else identify(outcome)
         self.log.succeeded(outcome.times, outcome.age_ms)
+        progress.outcome = outcome
         return self._outputs.publish(text, outcome, now, ids)
 
     def _finish(
@@ -144,6 +150,8 @@ class QueryDesk:
         future.set_result(answer)
         if self._node.executor is not None:
             self._node.executor.wake()  # a future does not wake the executor whose coroutine waits for it
+        if progress.outcome is not None:  # the client has its answer: it need not wait for the memory
+            self._memory.look(text, mode, progress.outcome, self._settings.value.transform_timeout)
 
     def _header(self, progress: Progress) -> Header:
         """Header of a failed query: that of its image, else of the newest known image, else the time and no frame."""

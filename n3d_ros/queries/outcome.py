@@ -49,9 +49,11 @@ class Progress:
 
     Attributes:
         image: header of the newest image that the query has taken; None before the first.
+        outcome: what it found; None until it has ended well.
     """
 
     image: Header | None = None
+    outcome: Outcome | None = None
 
     def on_messages(self, messages: RgbdMessages) -> None:
         """The messages of a frame have been taken."""

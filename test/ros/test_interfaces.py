@@ -49,12 +49,14 @@ def test_result_status_codes():
 
 def test_answer_and_query_constants():
     from n3d_ros.action import Query
-    from n3d_ros.msg import Answer, Value
+    from n3d_ros.msg import Answer, RememberedObject, Value
 
     verdicts = "UNSET VERIFIED CONTRADICTED UNVERIFIABLE NOT_SEEN"
     assert [getattr(Answer, name) for name in verdicts.split()] == list(range(5))
     kinds = "NONE TRUTH LENGTH COUNT OBJECTS DIRECTION POSITION"
     assert [getattr(Value, name) for name in kinds.split()] == list(range(7))
+    states = "UNSET PRESENT GONE UNCERTAIN"
+    assert [getattr(RememberedObject, name) for name in states.split()] == list(range(4))
     assert (Query.Goal.GROUND, Query.Goal.ASK) == (0, 1)
 
 
@@ -71,8 +73,8 @@ def test_an_empty_message_is_no_success():
 
 def test_fields_are_those_of_the_contract():
     from n3d_ros.action import Query
-    from n3d_ros.msg import Answer, Result, StageTime, Value
-    from n3d_ros.srv import Ask, Ground
+    from n3d_ros.msg import Answer, RememberedObject, Result, StageTime, Value
+    from n3d_ros.srv import Ask, Ground, Recall
 
     fields = {kind: kind.get_fields_and_field_types() for kind in (Result, StageTime, Value, Answer)}
     assert fields[StageTime] == {"stage": "string", "seconds": "float"}
@@ -101,6 +103,22 @@ def test_fields_are_those_of_the_contract():
         "verdict": "uint8",
         "verdict_reason": "string",
         "value": "n3d_ros/Value",
+    }
+    assert RememberedObject.get_fields_and_field_types() == {
+        "detection": "vision_msgs/Detection3D",
+        "state": "uint8",
+        "existence": "float",
+        "first_seen": "builtin_interfaces/Time",
+        "last_seen": "builtin_interfaces/Time",
+        "observations": "uint32",
+    }
+    assert Recall.Request.get_fields_and_field_types() == {
+        "text": "string",
+        "max_age": "builtin_interfaces/Duration",
+    }
+    assert Recall.Response.get_fields_and_field_types() == {
+        "result": "n3d_ros/Result",
+        "objects": "sequence<n3d_ros/RememberedObject>",
     }
     assert Ground.Request.get_fields_and_field_types() == {"text": "string"}
     assert Ground.Response.get_fields_and_field_types() == {"result": "n3d_ros/Result"}

@@ -56,7 +56,7 @@ def test_all_nodes_are_stopped_before_the_first_is_closed_and_one_without_work_n
 def test_desks_that_are_stopped_together_wait_for_their_queries_together(client, monkeypatch):
     monkeypatch.setattr(query_desk, "STOP_S", 1.0)
     settings = ParameterSet(client.node, GroundingParameters)
-    desks = [QueryDesk(client.node, settings, SimpleNamespace()) for _ in range(4)]
+    desks = [QueryDesk(client.node, settings, SimpleNamespace(), SimpleNamespace()) for _ in range(4)]
     deaf, began = threading.Event(), [threading.Event() for _ in desks]
 
     def ignores(begun):

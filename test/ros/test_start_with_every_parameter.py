@@ -30,6 +30,8 @@ TEXTS = {
     "continuous_query": "mug",
     "gravity_frame": "odom",
     "target_frame": "map",
+    "memory": "",  # a file of its own for each process, below
+    "memory_frame": "odom",
     "folder": str(shipped("demo/frames")),
     "frame_id": "camera",
     "parent_frame": "base_link",
@@ -105,7 +107,7 @@ NODES = {
 def test_every_parameter_has_another_value_here():
     for kind, values in ALL.items():
         same = {each.name for each in fields(kind) if values[each.name] == each.default}
-        assert same <= {"monocular_depth"}
+        assert same <= {"monocular_depth", "memory"}
         assert kind(**values) != kind()
 
 
@@ -134,8 +136,9 @@ def stand_ins(tmp_path, monkeypatch):
     return {"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
 
 
-def test_a_process_with_every_parameter_at_another_value_goes_through_its_lifecycle(client, model, stand_ins):
+def test_a_process_with_every_parameter_at_another_value_goes_through_its_lifecycle(client, model, stand_ins, tmp_path):
     values = ALL[GroundingParameters] | {"backend": "torch:fp32", "image_timeout": 0.5, "autostart": False}
+    values["memory"] = str(tmp_path / "objects.db")
     with NodeProcess("n3d_ros.grounding_node", values, environment=stand_ins) as node:
 
         def state():
