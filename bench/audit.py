@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     if options.n < 1:
-        parser.error(f"--n {options.n}: at least 1 is wanted")
+        parser.error(f"--n must be at least 1; got {options.n}")
     figures, kinds, erred = measure(options.n, options.seed)
     log = sys.stderr if options.json else sys.stdout
     for kind, (found, total) in kinds.items():

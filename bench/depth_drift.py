@@ -91,7 +91,7 @@ def measure(frames: Sequence[tuple[Frame, Truth]], seed: int, model: Any = None)
         ConfigError: if no frame holds a box.
     """
     if not any(truth.objects for _, truth in frames):
-        raise ConfigError("no true box in any frame: frames with NNNNNN.truth.json are wanted")
+        raise ConfigError("no true box in any frame: the frames need NNNNNN.truth.json files")
     for holes in HOLES:
         for outliers in OUTLIERS:
             damage = Damage(holes, outliers)

@@ -37,7 +37,7 @@ def measure(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """
     names = [name for name in args.backends.split(",") if name]
     if not names or len(set(names)) < len(names):
-        raise ConfigError(f"--backends is {args.backends!r}: different ones are wanted, the reference first")
+        raise ConfigError(f"--backends must name different backends, the reference first; got {args.backends!r}")
     taught = Vocabulary.of_model(find_model(args.model))
     suite = SceneSuite(args.scenes, args.seed, amount=Amount(args.groundings, args.questions, 0), vocabulary=taught)
     rows: dict[str, dict[str, Any]] = {}

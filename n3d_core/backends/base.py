@@ -157,7 +157,7 @@ def require_finite(logits: NDArray[np.float32], backend: str, compute: str) -> N
         )
     raise BackendError(
         f"{backend}: the logits are not finite in {compute}: the weights or the image's points contain infinities or "
-        "NaN; check the checkpoint, and run `python -m test.parity` where golden vectors are at hand"
+        "NaN; check the checkpoint, and run `python -m test.parity` if you have golden vectors"
     )
 
 

@@ -70,7 +70,7 @@ class Chunk:
         embeddings: [T, hidden] float32.
         cos, sin: [T, head_size / 2] float32, M-RoPE.
         start: number of tokens in the cache before it.
-        rows: [R] int64, tokens of the chunk whose logits are wanted.
+        rows: [R] int64, tokens of the chunk that need logits.
     """
 
     embeddings: NDArray[np.float32]
@@ -132,7 +132,7 @@ class CachedSequence:
         embeddings = self._table.embed(ids, image)
         half = self._config.head_size // 2
         cos, sin = (table[:, :half] for table in mrope_tables(self._config, positions))
-        first = len(ids) - rows  # of the tokens whose logits are wanted
+        first = len(ids) - rows  # of the tokens that need logits
         logits = []
         for begin in range(0, len(ids), self._max_chunk):
             part = slice(begin, begin + self._max_chunk)

@@ -27,7 +27,7 @@ AnyBox = Box3D | OrientedBox
 EDGES: tuple[tuple[int, int], ...] = tuple(
     (a, b) for a in range(8) for b in range(a + 1, 8) if bin(a ^ b).count("1") == 1
 )
-_NEAR = 0.01  # metres; edges are cut here, before they pass the camera's centre
+_NEAR = 0.01  # metres; edges are cut this far in front of the camera's centre
 _HIDDEN = 0.45  # opacity of the edges behind the box
 _PLATE = 0.82  # opacity of a label's background
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
@@ -54,7 +54,7 @@ def class_color(label: str) -> tuple[float, float, float]:
 
 
 def caption(box: AnyBox) -> str:
-    """What is written at a box: its label, its score and its extents (width x height x length) in metres."""
+    """A box's text: label, score and extents (width x height x length) in metres."""
     return f"{_title(box)}  {_extents(box)}"
 
 
@@ -63,10 +63,10 @@ def draw_boxes(
 ) -> NDArray[np.uint8]:
     """A copy of an RGB image [H, W, 3] with boxes of the camera's optical frame drawn on it.
 
-    Near boxes are drawn over far ones; edges at the back of a box are faint. Parts behind the camera are left out.
+    Near boxes are drawn over far ones, hidden edges faintly, and parts behind the camera not at all.
 
     Args:
-        truth: boxes known to be right, drawn thin, white and dashed, without labels.
+        truth: true boxes, drawn as thin dashed white lines without labels.
     """
     canvas = np.ascontiguousarray(color).copy()
     style = _Style.of(*canvas.shape[:2])
@@ -111,7 +111,7 @@ def _segments(box: AnyBox, camera: Camera) -> tuple[list[NDArray[Any]], list[NDA
     front: list[NDArray[Any]] = []
     back: list[NDArray[Any]] = []
     for a, b in EDGES:
-        ends = _before_camera(corners[a], corners[b])
+        ends = _in_front(corners[a], corners[b])
         if ends is not None:
             sides = [(axis, a >> (2 - axis) & 1) for axis in range(3) if not (a ^ b) >> (2 - axis) & 1]
             (front if any(seen[axis, side] for axis, side in sides) else back).append(camera.project(ends))
@@ -119,7 +119,7 @@ def _segments(box: AnyBox, camera: Camera) -> tuple[list[NDArray[Any]], list[NDA
 
 
 def _faces_seen(corners: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which faces [axis, side] are turned to the camera at the origin; all, where it is inside the box."""
+    """Which faces [axis, side] face the camera at the origin; all of them if it is inside the box."""
     seen = np.zeros((3, 2), np.bool_)
     for axis in range(3):
         step = 4 >> axis
@@ -130,8 +130,8 @@ def _faces_seen(corners: NDArray[np.float64]) -> NDArray[np.bool_]:
     return seen if seen.any() else ~seen
 
 
-def _before_camera(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """The part [2, 3] of the segment a-b that is before the camera; None if there is none."""
+def _in_front(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """The part [2, 3] of the segment a-b in front of the camera; None if there is none."""
     if a[2] < _NEAR and b[2] < _NEAR:
         return None
     if a[2] < _NEAR:
@@ -160,7 +160,7 @@ def _draw_label(
     style: _Style,
     placed: list[tuple[int, int, int, int]],
 ) -> None:
-    """Writes label and size on a plate in the box's colour, where it hides no other label if there is such a place."""
+    """Writes label and size on a plate in the box's colour, where it covers as little of other labels as possible."""
     front, back = _segments(box, camera)
     if not front and not back:
         return

@@ -22,7 +22,7 @@ from n3d_core.geometry.frame import Frame
 
 _MOST_POINTS = 300_000
 _UNTURNED = (0.0, 0.0, 0.0, 1.0)
-_PLANE_DISTANCE = 0.3  # metres before the camera at which the viewer hangs the image
+_PLANE_DISTANCE = 0.3  # metres in front of the camera, where the viewer shows the image
 
 
 def import_rerun() -> Any:

@@ -291,7 +291,7 @@ class TestEnginesBuiltAhead:
                 "it was built by tensorrt_rtx 1.2, and tensorrt_rtx 1.7.1.116 is installed",
             ),
             ({"weights": "0"}, "it was compiled from other weights"),
-            ({"capacity": 64}, "its cache holds 64 tokens, and 512 are wanted"),
+            ({"capacity": 64}, "its cache holds 64 tokens, and 512 are needed"),
             (
                 {"lowered": True},
                 "its graph is lowered to opset 19, and tensorrt_rtx 1.7.1.116 runs the canonical one: "

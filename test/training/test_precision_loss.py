@@ -23,7 +23,7 @@ def test_finished_frames_of_one_precision_are_not_another_ones(tmp_path: Path) -
 @pytest.mark.parametrize("backends", ["", "torch,torch"])
 def test_different_backends_are_wanted(backends: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--backends", backends]) == 1
-    assert "different ones are wanted, the reference first" in capsys.readouterr().err
+    assert "must name different backends, the reference first" in capsys.readouterr().err
 
 
 def test_what_could_not_be_counted_is_a_dash() -> None:

@@ -15,7 +15,7 @@ class DecoderGraph:
 
     Inputs: `embeddings` [1, T, hidden], `cos` and `sin` [1, T, d/2] (M-RoPE tables) fp32; `mask` [1, 1, T, S] bool,
     True where a token may look; `write_indices` [1] int64, the number of cached tokens; `rows` [R] int64, the chunk's
-    tokens whose logits are wanted; `past_key.i`, `past_value.i` [1, kv_heads, S, d] of each layer.
+    tokens that need logits; `past_key.i`, `past_value.i` [1, kv_heads, S, d] of each layer.
     Outputs: `logits` [R, vocab] fp32; `present_key.i`, `present_value.i`, meant to be the same memory as the past.
 
     Embeddings are looked up on the host, where image tokens take their places: the table is read a row at a time and

@@ -1,4 +1,4 @@
-"""TensorRT: the exported graphs compiled to engines for the GPU at hand."""
+"""TensorRT: runs the exported graphs as engines compiled for the local GPU."""
 
 from __future__ import annotations
 

@@ -211,7 +211,7 @@ def _difference(field: str, found: Artifact, wanted: Any, tensorrt: str) -> str:
     return {
         "weights": "it was compiled from other weights",
         "built_by": f"it was built by {has}, and {wanted} is installed",
-        "capacity": f"its cache holds {has} tokens, and {wanted} are wanted",
+        "capacity": f"its cache holds {has} tokens, and {wanted} are needed",
         "graph_version": f"it was compiled from graphs of version {has}, and this package writes version {wanted}: "
         "compile it again",
     }.get(field, f"its {field} is {has}, and {wanted} is needed")
