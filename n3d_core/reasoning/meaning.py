@@ -153,6 +153,10 @@ class Draft:
         """The whole phrase. "On the left" is the leftmost of one kind, and for several all those on that side."""
         plural = head.plural or self.determiner == "all" or (self.number or 1) > 1
         pick, where, text = self.pick, self.where, strip_article(said)
+        if self.determiner == "both":
+            if not head.plural:
+                raise NoReadingError  # "both the mug and the bowl"
+            return replace(self, determiner="", number=self.number or 2).phrase(head, said)
         if self.end and plural and pick is None and self.end != "middle":
             where = (*where, _where(self.end, CAMERA_PHRASE))
         elif self.end:
@@ -226,6 +230,13 @@ class Meaning:
         """The tallest; the second from the left."""
         return self.phrase(WHICH, *parts)
 
+    def best_of(self, *parts: Any) -> Phrase:
+        """The largest of the mugs."""
+        *_, pick, among = parts
+        if among.pick is not None or not among.plural:
+            raise NoReadingError
+        return replace(among, text=strip_article(self.said), pick=pick, plural=False, number=None)
+
     def camera(self, *_: Any) -> Phrase:
         return replace(CAMERA_PHRASE, text=strip_article(self.said))
 
@@ -240,6 +251,8 @@ class Meaning:
         words = self.said.lower().split()
         at = next((i for i, word in enumerate(words) if i and word in ("of", "with")), len(words))
         head, rest = words[:at], [w for w in words[at:] if w not in ("a", "an", "the")]
+        if "of" in rest and head[-1] in LISTS["not_of"]:
+            raise NoReadingError  # "a sign of the mug", "the number of mugs"
         if (len(head) == 1 and head[0] in LISTS["sides"]) or (len(words) > 1 and words[0] == "a"):
             raise NoReadingError  # "in [front of the box]"
         if not is_compound(head):
@@ -517,6 +530,9 @@ class Meaning:
         if _OPPOSITES[first] != last:
             raise NoReadingError
         return first
+
+    def most_pick(self, word: str, measure: str) -> Pick:
+        return Pick(self.most_in(word, measure).predicate)
 
     def compare(self, *children: Any) -> Question:
         """How does A compare to B in height: which of taller and shorter holds."""

@@ -69,7 +69,7 @@ def resolved_question(question: Question, told: Sequence[Any]) -> Question:
 
 def resolved_phrases(phrases: Sequence[Phrase]) -> tuple[Phrase, ...]:
     """Phrases, each once, without pronouns; raises as `resolved_question`."""
-    nouns = tuple(dict.fromkeys(p.noun for p in phrases if not p.noun.startswith("\0")))
+    nouns = tuple(dict.fromkeys(p.noun for p in phrases if not p.noun.startswith("\0"))) or ("object",)
     things = (replace(p, noun=p.text.lower()) if p == CAMERA_PHRASE else p for p in phrases)
     return tuple(dict.fromkeys(_resolved(p, (), nouns) for p in things))
 
