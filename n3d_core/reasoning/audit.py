@@ -147,10 +147,15 @@ def _finding(solution: Solution, text: str, slips: list[Slip], false: list[Slip]
         return Finding(VERIFIED, _ended(f"the answer is right, but {_named(slips)}") if slips else "", found)
     off = all(slip.problem.startswith(OTHER_VALUE) for slip in false)
     if said is not None and off and _is_near(solution, said):
-        slips = [*slips, *(false or [Slip(text, f"the boxes give: {solution.text.rstrip('.')}")])]
+        slips = [*slips, *(false or [Slip(text, _given(solution))])]
         return Finding(VERIFIED, _ended(f"the answer is right within the boxes' uncertainty; {_named(slips)}"), found)
-    first = found[0] if found else Slip(text, f"the boxes give: {solution.text.rstrip('.')}")
+    first = found[0] if found else Slip(text, _given(solution))
     return Finding(CONTRADICTED, _ended(f"{first.problem} (in '{first.step.rstrip('.')}')"), found or (first,))
+
+
+def _given(solution: Solution) -> str:
+    sentence = solution.sentence.rstrip(".")
+    return f"the boxes give: {sentence[:1].lower()}{sentence[1:]}"
 
 
 def _named(slips: list[Slip]) -> str:
@@ -219,14 +224,14 @@ def _is_near(solution: Solution, said: Said) -> bool:
     sure = spread(question, solution.scene, outcome)
     number = number_of(question, outcome) or 0.0
     if isinstance(said, Length):
-        return abs(said.metres - number) <= max(sure, _NEAR * abs(number), 2.001 * said.resolution)
+        return abs(said.metres - number) <= max(sure, _NEAR * abs(number), 3.001 * said.resolution)
     if isinstance(said, Amount) and question.type == "direction":
         return _turned(said.value, number) <= max(sure, _NEAR_DEGREES)
     if isinstance(said, Amount):
-        return abs(said.value - number) <= max(sure, _NEAR * abs(number), 2.001 * said.resolution)
+        return abs(said.value - number) <= max(sure, _NEAR * abs(number), 3.001 * said.resolution)
     if isinstance(said, Whereabouts):
         away = relations.distance(*outcome.roles.boxes)
-        near = said.away is None or abs(said.away.metres - away) <= max(_NEAR * away, 2.001 * said.away.resolution)
+        near = said.away is None or abs(said.away.metres - away) <= max(_NEAR * away, 3.001 * said.away.resolution)
         # an hour is right where the direction lies in it or within an hour's half of it
         pointed = said.hour is None or _turned(-30.0 * (said.hour - 0.5), number) <= 30.0
         sided = not said.side or _turned(90.0 if said.side == "left" else -90.0, number) <= 90.0 + _NEAR_DEGREES

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning import relations
 from n3d_core.reasoning.claims import Claim, find_claims, release
-from n3d_core.reasoning.facts import AXES, Facts, Slip, shown
+from n3d_core.reasoning.facts import AXES, MEASURE_WORDS, Facts, Slip, shown
 from n3d_core.reasoning.nouns import normal, singulars, strip_article
 from n3d_core.reasoning.outcome import clause_of
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES
@@ -88,7 +88,11 @@ def check_measures(text: str, facts: Facts, names: dict[str, str]) -> Iterator[S
         elif facts.letter(name) != match["letter"]:
             yield Slip(step, f"{match['letter']} does not stand for {name}")
         elif not any(abs(v - value) <= half + _ROUNDING for b in boxes for v in _measures(match["m"], b)):
-            yield Slip(step, f"{match['m']} of {name} is {shown(MEASURES[match['m']](boxes[0]))}")
+            yield Slip(
+                step,
+                f"the step uses {MEASURE_WORDS[match['m']]} = {value:.2f}, but the box of {name} has "
+                f"{MEASURE_WORDS[match['m']]} = {MEASURES[match['m']](boxes[0]):.2f}",
+            )
 
 
 def _measures(measure: str, box: Box3D) -> tuple[float, float]:
@@ -305,10 +309,9 @@ class _Checker:
         claim = self.claim
         if claim.kind in ("relation", "difference"):
             p = PREDICATES[claim.predicate]
-            a, b = (shown(relations.MEASURES[p.measure](box)) for box in boxes)
-            first, second = claim.names
-            start = f"{OTHER_VALUE} " if claim.kind == "difference" else ""
-            return f"{start}{p.measure} is {a} for {first} and {b} for {second}"
+            a, b = (relations.MEASURES[p.measure](box) for box in boxes)
+            (first, second), word = claim.names, MEASURE_WORDS[p.measure]
+            return f"{OTHER_VALUE} {word} = {a:.2f} for {first} and {word} = {b:.2f} for {second}"
         if claim.kind == "place":
             terms = relations.place_terms(claim.predicate, boxes[0], boxes[1:])
             return "they have " + ", ".join(f"{t.symbol} = {shown(t.value)}" for t in terms)

@@ -23,6 +23,10 @@ AXES = ("x", "y", "z", "width", "height", "length")
 """What the six numbers of a stated box are."""
 
 
+MEASURE_WORDS = dict(zip("XYZWHL", AXES, strict=True)) | {"V": "volume", "T": "thickness"}
+"""What a reader calls the measures of formulas."""
+
+
 @dataclass(frozen=True)
 class Slip:
     """A step that the boxes contradict.

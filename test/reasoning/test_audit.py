@@ -211,7 +211,7 @@ def test_reasoning_that_comes_with_the_answer_is_read_as_reasoning():
         ("Z_A = 0.9.", "the step says Z_A = 0.9, but the boxes give 0.8"),
         ("Z_C = 0.8.", "Z_C names no quantity of the objects in question"),
         ("Compare the X coordinates of the centers.", "the question is decided by Z, not by X"),
-        ("red mug is in front of blue can.", "Z is 0.8 for red mug and 0.6 for blue can"),
+        ("red mug is in front of blue can.", "the boxes give z = 0.80 for red mug and z = 0.60 for blue can"),
         ("red mug is behind blue can from the opposite view.", None),
         ("green box is behind blue can.", "green box is not what the question asks about"),
         ("red mug is behind red mug.", "red mug is compared with itself"),
