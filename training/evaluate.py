@@ -22,8 +22,9 @@ from statistics import median
 from typing import Any, get_args
 
 from n3d_core.decoding.sampling import SamplingName
-from n3d_core.errors import ConfigError, N3DError
+from n3d_core.errors import ConfigError
 from n3d_core.models import find_model
+from training.entry.command import described, run_command
 from training.evaluation.answer_metrics import answer_reports, answers_of
 from training.evaluation.grounding_metrics import absent_report, grounding_report, referring_report, replies_of
 from training.evaluation.judge import judge_report
@@ -65,33 +66,31 @@ def suite_report(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line."""
-    args = _parser().parse_args(arguments)
+def evaluate(args: argparse.Namespace) -> dict[str, Any] | None:
+    """Measures what the command line says; the report, if it is to be printed as JSON."""
     start = time.monotonic()
-    try:
-        suite, judge = _suite(args), chosen(args)
-        kept = None if args.fresh else work_file(args.work, args.checkpoint, suite, args.backend, args.sampling)
-        records = run_suite(args.checkpoint, suite, args.workers, args.backend, kept, sampling=args.sampling)
-        if args.html:
-            from training.evaluation.pictures import write_page
+    suite, judge = _suite(args), chosen(args)
+    kept = None if args.fresh else work_file(args.work, args.checkpoint, suite, args.backend, args.sampling)
+    records = run_suite(args.checkpoint, suite, args.workers, args.backend, kept, sampling=args.sampling)
+    if args.html:
+        from training.evaluation.pictures import write_page
 
-            write_page(args.html, suite, records)
-        report = {"checkpoint": str(args.checkpoint)} | report_of(records)
-        if judge is not None:
-            report["judge"] = judge_report(answers_of(records), judge)
-    except N3DError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        write_page(args.html, suite, records)
+    report = {"checkpoint": str(args.checkpoint)} | report_of(records)
+    if judge is not None:
+        report["judge"] = judge_report(answers_of(records), judge)
     report["seconds"] = round(time.monotonic() - start, 1)
     print(table(report), file=sys.stderr)
-    if args.json:
-        print(json.dumps(report))
-    return 0
+    return report if args.json else None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line."""
+    return run_command(evaluate, _parser(), arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = described(__doc__)
     parser.add_argument("--checkpoint", default="n3d-tiny", help="folder or name of a shipped model")
     parser.add_argument("--scenes", type=int, default=100)
     parser.add_argument("--limit", type=int, default=0, help="samples of a published benchmark; 0 for all")

@@ -6,7 +6,6 @@ python -m training.scenes --seed 1000 --count 20 --output DIR [--size 640x480] [
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -14,10 +13,12 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
-from n3d_core.errors import ConfigError, N3DError
+from n3d_core.errors import ConfigError
 from n3d_core.geometry import Camera
 from n3d_core.geometry.frame_folder import write_frame
+from training.entry.command import run_command
 from training.scenes.cache import parse_size
 from training.scenes.scene import render
 from training.scenes.scene_config import SceneConfig
@@ -25,26 +26,19 @@ from training.scenes.viewpoint import camera_of
 from training.scenes.vocabulary import Vocabulary
 
 
+def write_scenes(args: argparse.Namespace) -> dict[str, Any]:
+    """Renders what the command line says."""
+    config = _config(args)
+    _check_folder(args.output, config)
+    start = time.monotonic()
+    objects = sum(_progress(_write_all(args, config), args.count))
+    rate = round(args.count / (time.monotonic() - start), 2)
+    return {"frames": args.count, "objects": objects, "frames_per_second": rate, "output": str(args.output)}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; see the module's docstring."""
-    args = _parser().parse_args(arguments)
-    try:
-        config = _config(args)
-        _check_folder(args.output, config)
-        start = time.monotonic()
-        objects = sum(_progress(_write_all(args, config), args.count))
-    except N3DError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    seconds = time.monotonic() - start
-    report = {
-        "frames": args.count,
-        "objects": objects,
-        "frames_per_second": round(args.count / seconds, 2),
-        "output": str(args.output),
-    }
-    print(json.dumps(report))
-    return 0
+    return run_command(write_scenes, _parser(), arguments, failure=2)
 
 
 def _parser() -> argparse.ArgumentParser:
