@@ -14,7 +14,7 @@ from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame_folder import TrueObject
 from n3d_core.reasoning.parse import read_question
 from n3d_core.reasoning.question import Question
-from training.calibrate import calibrate, fit_scores, fit_threshold
+from training.calibrate import asked_of, calibrate, fit_existence, fit_logistic, fit_threshold
 from training.evaluate import main, parse_ratios, report_of
 from training.evaluation.answers import clock_error, is_right, meaning, names_of
 from training.evaluation.grounding_metrics import absent_report, grounding_report, replies_of
@@ -307,26 +307,46 @@ def test_fitted_scores_are_probabilities() -> None:
     rng = np.random.default_rng(0)
     evidence = -rng.exponential(1.0, size=(4000, 3))
     chance = 1 / (1 + np.exp(-(2.0 + evidence @ [0.5, 1.0, 1.5])))
-    weights = fit_scores(evidence, rng.random(4000) < chance)
+    weights = fit_logistic(evidence, rng.random(4000) < chance)
     assert weights == pytest.approx([2.0, 0.5, 1.0, 1.5], abs=0.25)
 
 
 def test_a_threshold_leaves_out_what_costs_more_than_it_finds() -> None:
-    weights = np.array([0.0, 1.0, 0.0, 0.0])
+    weights = {"agreement": np.array([0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])}
     logits = {0.72: 0.9445, 0.58: 0.3228, 0.32: -0.7538}
 
     def found(score: float, x: float) -> dict[str, Any]:
-        return box("red mug", x, evidence=[logits[score], 0.0, 0.0])
+        return box("red mug", x, evidence=[logits[score], 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+
+    def best(*groundings: dict[str, Any]) -> float:
+        records = [record(list(groundings))]
+        return fit_threshold(records, asked_of(records), weights)
 
     right = {"kind": "label", "text": "red mug", "objects": [0], "found": [found(0.72, -0.5), found(0.32, 3.0)]}
     absent = {"kind": "absent", "text": "blue can", "objects": [], "found": [found(0.58, 0.0)]}
-    assert fit_threshold([record([right])], weights) == 0.35  # only the wrong box goes
-    assert fit_threshold([record([right, absent])], weights) == 0.6
+    assert best(right) == 0.35  # only the wrong box goes
+    assert best(right, absent) == 0.6
+
+
+def test_existence_tells_what_is_there_from_what_is_not() -> None:
+    rng = np.random.default_rng(1)
+
+    def query(number: int) -> dict[str, Any]:
+        there = number % 2 == 0
+        evidence = rng.normal(1.0 if there else -1.0, 0.3, size=7).tolist()
+        found = [box("red mug", -0.5, evidence=evidence)]
+        kind, objects = ("label", [0]) if there else ("absent", [])
+        return {"kind": kind, "text": "red mug", "objects": objects, "found": found}
+
+    fitted = fit_existence(asked_of([record([query(i) for i in range(200)])]))
+    assert (len(fitted["depth"]), len(fitted["agreement"])) == (6, 8)
+    assert fitted["present_kept"] > 0.97
+    assert fitted["absent_refused"] > 0.97
 
 
 def test_a_calibration_needs_right_and_wrong_boxes() -> None:
     found = [box("red mug", -0.5, evidence=[0.0, 0.0, 0.0])]
-    with pytest.raises(ConfigError, match=r"1 boxes, 1 of them right: at least 50 are wanted"):
+    with pytest.raises(ConfigError, match=r"1 boxes, 1 of them right: at least 50 are required"):
         calibrate([record([{"kind": "label", "text": "red mug", "objects": [0], "found": found}])])
 
 
