@@ -113,7 +113,9 @@ def released_config(size: str, layers: int | None, words: N3DConfig) -> N3DConfi
     if layers is not None:
         vision = replace(vision, depth=layers, fullatt_block_indexes=(layers - 1,))
         text = replace(text, num_hidden_layers=layers)
-    return replace(words, vision=vision, text=text, image_longest_side=640, pe_order="row_major")
+    return replace(
+        words, vision=vision, text=text, image_longest_side=640, pe_order="row_major", points="mean", ratios=()
+    )
 
 
 def write_random_checkpoint(folder: Path, config: N3DConfig, tokenizer: Path) -> None:

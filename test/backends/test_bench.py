@@ -236,3 +236,10 @@ def test_what_each_technique_saved_adds_up() -> None:
     ]
     run = QuestionRun(0.0, 0.0, 0.0, {}, None, 1, 0, prefix_tokens=70, answers=answers, view=None)  # type: ignore[arg-type]
     assert saved_steps(run) == {"jump_forward": 46, "drafts": 20, "prefix_tokens": 210, "vision_runs": 3}
+
+
+def test_random_weights_take_images_as_the_released_ones_do_whatever_the_borrowed_words_model_does() -> None:
+    words = replace(small_config(), points="valid", ratios=((4, 3),))
+    made = released_config("3b", 2, words)
+    assert (made.points, made.ratios, made.pe_order, made.image_longest_side) == ("mean", (), "row_major", 640)
+    assert made.image_token_id == words.image_token_id
