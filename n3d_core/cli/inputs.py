@@ -205,7 +205,7 @@ def _lens(args: argparse.Namespace, width: int, height: int) -> tuple[CameraFile
     if (camera.width, camera.height) != (width, height):
         raise CameraError(
             f"{args.camera} is for {camera.width}x{camera.height} and {args.image} is {width}x{height}: "
-            "the intrinsics of this image are wanted"
+            "give the intrinsics of this image"
         )
     return given, given.lens(args.distortion or "rectify")
 
@@ -250,7 +250,7 @@ def _pose(text: str) -> NDArray[np.float64]:
     x, y, z, *turn = map(float, numbers)
     length = float(np.linalg.norm(turn))
     if not abs(length - 1) < 0.01:
-        raise ConfigError(f"{_POSE}: the quaternion {turn} has length {length:.3f}; 1 is wanted")
+        raise ConfigError(f"{_POSE}: the quaternion {turn} has length {length:.3f}; it must be 1")
     qx, qy, qz, qw = (v / length for v in turn)
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = rotation_of((qx, qy, qz, qw)), (x, y, z)

@@ -47,12 +47,12 @@ class DepthLimits:
 
     def __post_init__(self) -> None:
         if not _NEAREST <= self.near < self.far <= _FARTHEST:
-            wanted = f"{_NEAREST:g} <= near < far <= {_FARTHEST:g} is wanted"
+            wanted = f"they must satisfy {_NEAREST:g} <= near < far <= {_FARTHEST:g}"
             raise ConfigError(f"depth limits {self.near}..{self.far} m: {wanted}")
         if not 0 < self.jump < 1:
-            raise ConfigError(f"depth jump {self.jump}: a relative difference between 0 and 1 is wanted")
+            raise ConfigError(f"depth jump must be a relative difference between 0 and 1; got {self.jump}")
         if not 0 <= self.speck < 0.1:
-            raise ConfigError(f"depth speck {self.speck}: a share of the image from 0 to 0.1 is wanted")
+            raise ConfigError(f"depth speck must be a share of the image from 0 to 0.1; got {self.speck}")
 
 
 @dataclass(frozen=True)

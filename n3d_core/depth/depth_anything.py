@@ -96,14 +96,14 @@ class DepthAnything:
 def _check(folder: Path) -> None:
     for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
         if not (folder / name).is_file():
-            raise CheckpointError(f"{folder}: {name} is missing; a Depth Anything V2 folder as on the hub is wanted")
+            raise CheckpointError(f"{folder}: {name} is missing; expected a Depth Anything V2 folder as on the hub")
     try:
         config = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder / 'config.json'}: cannot be read: {error}") from error
     kind = config.get("model_type") if isinstance(config, dict) else None
     if kind != "depth_anything":
-        raise CheckpointError(f"{folder}: model_type is {kind!r}; 'depth_anything' is wanted")
+        raise CheckpointError(f"{folder}: model_type must be 'depth_anything'; got {kind!r}")
     if config.get("depth_estimation_type") != "metric":
         raise CheckpointError(
             f"{folder}: depth_estimation_type is {config.get('depth_estimation_type')!r}: its numbers are no metres; "

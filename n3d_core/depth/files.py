@@ -87,9 +87,9 @@ class DepthUnit:
             DepthError: if the array is not [H, W], or its type does not go with the unit.
         """
         if raw.ndim != 2 or raw.size == 0:
-            raise DepthError(f"depth image is {raw.dtype} {list(raw.shape)}: one channel [H, W] is wanted")
+            raise DepthError(f"depth image must have one channel [H, W]; got {raw.dtype} {list(raw.shape)}")
         if not (np.issubdtype(raw.dtype, np.integer) or np.issubdtype(raw.dtype, np.floating)):
-            raise DepthError(f"depth image is {raw.dtype}: integers or floats are wanted")
+            raise DepthError(f"depth image must hold integers or floats; got {raw.dtype}")
         if self.rotated_bits and raw.dtype != np.uint16:
             raise DepthError(f"depth unit {self.name!r} is an encoding of 16-bit images; this one is {raw.dtype}")
         return _table(self)[raw] if raw.dtype == np.uint16 else self._divided(raw)
@@ -145,7 +145,7 @@ def read_raw_depth(path: Path) -> NDArray[Any]:
         DepthError: as in `read_depth`.
     """
     if not path.is_file():
-        raise DepthError(f"{path}: no such file; a depth image (PNG, TIFF, NPY, NPZ, EXR) is wanted")
+        raise DepthError(f"{path}: no such file; expected a depth image (PNG, TIFF, NPY, NPZ, EXR)")
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
         raw = _read_numpy(path)
@@ -162,7 +162,7 @@ def read_raw_depth(path: Path) -> NDArray[Any]:
         raw = raw[..., 0]
     if raw.ndim != 2:
         raise DepthError(
-            f"{path}: {raw.dtype} {list(raw.shape)}; one channel [H, W] of distances is wanted, not a coloured picture"
+            f"{path}: {raw.dtype} {list(raw.shape)}; expected one channel [H, W] of distances, not a coloured picture"
         )
     if raw.size > MAX_PIXELS:
         raise DepthError(f"{path}: {raw.shape[1]}x{raw.shape[0]} pixels: at most {MAX_PIXELS} are read")
@@ -210,7 +210,7 @@ def read_point_map(path: Path) -> tuple[NDArray[np.float32], Camera]:
         raise DepthError(f"{path}: cannot be read as a point map: {error}") from error
     if cloud.ndim != 3 or cloud.shape[2] != 4 or intrinsics.shape != (3, 3) or cloud.size > 4 * MAX_PIXELS:
         shapes = f"pcd {list(cloud.shape)} and intr {list(intrinsics.shape)}"
-        raise DepthError(f"{path}: {shapes}; [H, W, 4] and [3, 3] are wanted")
+        raise DepthError(f"{path}: {shapes}; expected [H, W, 4] and [3, 3]")
     height, width = cloud.shape[:2]
     z = cloud[..., 2].astype(np.float32)
     valid = (cloud[..., 3] > 0.5) & np.isfinite(z) & (z > 0)

@@ -51,7 +51,7 @@ class MoGe:
                 "pip install git+https://github.com/microsoft/MoGe.git"
             ) from missing
         if not file.is_file():
-            raise CheckpointError(f"{file}: no such file; MoGe-2's model.pt is wanted")
+            raise CheckpointError(f"{file}: no such file; expected MoGe-2's model.pt")
         chosen = device_named(device)
         try:
             network = moge.MoGeModel.from_pretrained(str(file)).eval().to(chosen)

@@ -41,7 +41,7 @@ def _folder(source: str) -> Path:
     if source not in PUBLISHED:
         if not Path(source).exists():
             known = ", ".join(PUBLISHED)
-            raise CheckpointError(f"{source}: no such folder; {known} or the folder of a monocular model is wanted")
+            raise CheckpointError(f"{source}: no such folder; expected {known} or the folder of a monocular model")
         return Path(source)
     from n3d_core.hub import local_folder
 

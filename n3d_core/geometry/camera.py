@@ -55,13 +55,13 @@ class Camera:
         """
         m = np.asarray(k, dtype=np.float64)
         if m.size != 9:
-            raise CameraError(f"the intrinsic matrix has {m.size} values: 9 (3x3, row-major) are wanted")
+            raise CameraError(f"the intrinsic matrix must have 9 values (3x3, row-major); got {m.size}")
         m = m.reshape(3, 3)
         if np.isfinite(m).all() and (m[1, 0] or m[2, 0] or m[2, 1] or not np.isclose(m[2, 2], 1)):
             turned = " (it looks column-major: transpose it)" if m[2, 0] and not m[0, 2] else ""
             raise CameraError(
-                f"the intrinsic matrix is {np.round(m, 3).tolist()}{turned}: [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], "
-                "row by row, is wanted"
+                f"the intrinsic matrix is {np.round(m, 3).tolist()}{turned}: expected "
+                "[[fx, 0, cx], [0, fy, cy], [0, 0, 1]], row by row"
             )
         return cls(int(width), int(height), float(m[0, 0]), float(m[1, 1]), float(m[0, 2]), float(m[1, 2]))
 
@@ -84,7 +84,7 @@ class Camera:
             CameraError: if the angle is not from 1 to 179 degrees.
         """
         if not 1.0 <= horizontal_degrees <= 179.0:
-            raise CameraError(f"a horizontal field of view of {horizontal_degrees} degrees: 1 to 179 is wanted")
+            raise CameraError(f"a horizontal field of view of {horizontal_degrees} degrees: it must be from 1 to 179")
         f = width / 2 / math.tan(math.radians(horizontal_degrees) / 2)
         return cls(width, height, f, f, (width - 1) / 2, (height - 1) / 2)
 
@@ -106,7 +106,7 @@ class Camera:
             raise CameraError(f"{path}: {error}") from error
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise CameraError(
-                f"{path}: image_width, image_height and camera_matrix.data (9 numbers) are wanted, as ROS's camera "
+                f"{path}: expected image_width, image_height and camera_matrix.data (9 numbers), as ROS's camera "
                 f"calibration writes them ({type(error).__name__}: {error})"
             ) from error
         if not all(abs(d) <= 1e-12 for d in distortion):  # NaN is not zero either

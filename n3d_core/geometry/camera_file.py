@@ -87,7 +87,7 @@ def read_pose(path: str | Path) -> NDArray[np.float64]:
             values = _matrix_in(file.read_text(), 4, "")
         matrix = np.asarray(values, dtype=np.float64).reshape(4, 4)
     except (OSError, ValueError, TypeError, EOFError, RecursionError) as error:
-        raise CameraError(f"{path}: a 4x4 matrix is wanted ({error})") from error
+        raise CameraError(f"{path}: expected a 4x4 matrix ({error})") from error
     return CameraPose(0, matrix).camera_to_map
 
 
@@ -180,7 +180,7 @@ def _of_values(values: NDArray[Any], width: int, height: int) -> CameraFile:
     if flat.size == 16:
         flat = flat.reshape(4, 4)[:3, :3].reshape(-1)
     if flat.size != 9:
-        raise CameraError(f"it holds {flat.size} numbers: 4 (fx, fy, cx, cy) or a 3x3 matrix are wanted")
+        raise CameraError(f"expected 4 numbers (fx, fy, cx, cy) or a 3x3 matrix; got {flat.size} numbers")
     if flat.max() <= 2 and 0 < flat[2] < 1 and 0 < flat[5] < 1 and flat[8] == 1:
         raise CameraError(
             f"the matrix is {np.round(flat, 3).tolist()}: in fractions of the image; multiply its rows by the width "

@@ -38,7 +38,7 @@ class Frame:
     def __post_init__(self) -> None:
         c, d = self.color, self.depth
         if c.dtype != np.uint8 or c.ndim != 3 or c.shape[2] != 3 or c.size == 0:
-            raise ImageError(f"colour image is {c.dtype} {list(c.shape)}: uint8 [H, W, 3] RGB is wanted")
+            raise ImageError(f"colour image must be uint8 [H, W, 3] RGB; got {c.dtype} {list(c.shape)}")
         if c.shape[0] * c.shape[1] > MAX_PIXELS:
             raise ImageError(f"colour image is {c.shape[1]}x{c.shape[0]}: at most {MAX_PIXELS} pixels are read")
         if d.ndim != 2 or d.shape != c.shape[:2]:
@@ -46,7 +46,7 @@ class Frame:
                 f"depth image is {list(d.shape)} and colour {list(c.shape[:2])} (H, W): register depth to colour first"
             )
         if d.dtype != np.float32:
-            raise DepthError(f"depth image is {d.dtype}: float32 metres with NaN for invalid is wanted")
+            raise DepthError(f"depth image must be float32 metres with NaN for invalid; got {d.dtype}")
         if (self.camera.height, self.camera.width) != d.shape:
             raise CameraError(
                 f"camera info is for {self.camera.width}x{self.camera.height}, the image {d.shape[1]}x{d.shape[0]}"

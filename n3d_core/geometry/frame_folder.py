@@ -98,7 +98,7 @@ class FrameFolder:
         self.names = sorted(found)
         self._pictures = found
         if not self.names:
-            raise ImageError(f"{self.path}: no frame found; files named 000000.color.png, 000000.depth.png are wanted")
+            raise ImageError(f"{self.path}: no frame found; expected files named 000000.color.png, 000000.depth.png")
         self.camera = Camera.from_yaml(self.path / "camera.yaml")
         units = _units_per_metre(self.path / "camera.yaml")
         self.unit_is_given = units is not None
@@ -131,7 +131,7 @@ class FrameFolder:
         except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError, CameraError) as error:
             raise ImageError(
                 f"{path}: not a pose file ({type(error).__name__}: {error}): "
-                '{"stamp": seconds, "camera_to_map": [[4x4]]} is wanted'
+                'expected {"stamp": seconds, "camera_to_map": [[4x4]]}'
             ) from error
 
     def truth(self, index: int) -> Truth | None:
@@ -239,7 +239,7 @@ def _is_number(value: Any) -> bool:
 
 def _check(right: bool, where: str, value: Any, wanted: str) -> None:
     if not right:
-        raise ValueError(f"{where} is {json.dumps(value)[:80]}: {wanted} is wanted")
+        raise ValueError(f"{where} is {json.dumps(value)[:80]}: expected {wanted}")
 
 
 def _write_png(path: Path, image: NDArray[Any]) -> None:

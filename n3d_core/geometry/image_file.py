@@ -84,7 +84,7 @@ def rgb_of(image: NDArray[Any], what: str, order: str = "bgr") -> NDArray[np.uin
     """
     channels = image.shape[2] if image.ndim == 3 else 1
     if channels not in (1, 3, 4) or image.dtype not in (np.uint8, np.uint16):
-        raise ImageError(f"{what}: {image.dtype} {list(image.shape)}; 8-bit RGB is wanted as colour")
+        raise ImageError(f"{what}: {image.dtype} {list(image.shape)}; a colour image must be 8-bit RGB")
     if image.dtype == np.uint16:
         if channels == 1:
             raise ImageError(

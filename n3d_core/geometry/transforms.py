@@ -32,7 +32,7 @@ class CameraPose:
         m = self.camera_to_map
         rigid = m.shape == (4, 4) and np.isfinite(m).all() and np.allclose(m[3], (0, 0, 0, 1), atol=1e-6)
         if not (rigid and np.allclose(m[:3, :3] @ m[:3, :3].T, np.eye(3), atol=1e-2) and np.linalg.det(m[:3, :3]) > 0):
-            raise CameraError(f"camera pose {np.round(m, 3).tolist()}: a rotation and a translation [4, 4] are wanted")
+            raise CameraError(f"camera pose {np.round(m, 3).tolist()}: expected a rotation and a translation [4, 4]")
 
 
 class TransformTree:

@@ -105,7 +105,7 @@ def _pixels(message: Any, dtype: str, channels: int, error: Refusal, rows: float
     height, width, step = int(message.height), int(message.width), int(message.step)
     what = f"{message.encoding} image {width}x{height} with step {step} and {len(data)} bytes"
     if height < 1 or width < 1 or height * width > MAX_PIXELS:
-        raise error(f"{what}: between 1 and {MAX_PIXELS} pixels are wanted")
+        raise error(f"{what}: it must have between 1 and {MAX_PIXELS} pixels")
     pixel = np.dtype(dtype).newbyteorder(">" if message.is_bigendian else "<")
     if step < width * channels * pixel.itemsize:
         raise error(f"{what}: a row needs a step of at least {width * channels * pixel.itemsize} bytes")
@@ -174,7 +174,7 @@ def decode_depth(data: bytes, form: str, unit: DepthUnit | None = None) -> NDArr
             f"{what}: '16UC1; compressedDepth png' or 'rvl', or a 16-bit PNG, is wanted (lossy depth is not read)"
         )
     if packed and encoding not in ("16UC1", "mono16", "32FC1"):
-        raise DepthError(f"{what} has the encoding {encoding!r}: 16UC1 or 32FC1 is wanted")
+        raise DepthError(f"{what}: the encoding must be 16UC1 or 32FC1; got {encoding!r}")
     body = data[_CONFIG.size :] if packed else data
     image = _decoded_rvl(body, what) if "rvl" in rest.lower() else _decoded_png(body, what, packed)
     if encoding != "32FC1" or not packed:

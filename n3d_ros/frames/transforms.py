@@ -1,4 +1,4 @@
-"""Transforms between frames from tf2, at an image's stamp. tf2_ros is imported when a transform is first wanted."""
+"""Transforms between frames from tf2, at an image's stamp. tf2_ros is imported when a transform is first needed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Transforms:
             from tf2_ros import Buffer, TransformListener
         except ImportError as missing:
             raise TransformError(
-                "tf2_ros is not installed and a transform is wanted (target_frame, gravity_frame, or depth that is not "
+                "tf2_ros is not installed and a transform is needed (target_frame, gravity_frame, or depth that is not "
                 "registered): apt install ros-$ROS_DISTRO-tf2-ros-py, or leave them empty and use aligned depth"
             ) from missing
         self._buffer = self._buffer or Buffer(node=self._node)  # one for good: each would leave a service behind

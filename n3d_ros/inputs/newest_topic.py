@@ -1,4 +1,4 @@
-"""A subscription whose newest messages stay in the middleware until somebody asks for them.
+"""A subscription whose newest messages stay in the middleware until a query asks for them.
 
 An executor that waits on an image topic wakes, deserialises and calls back 30 times a second for images that nobody
 looks at. Here no executor waits: the middleware keeps the last few messages (KEEP_LAST), and `drain` takes them when a
@@ -38,7 +38,7 @@ from n3d_ros.node.shipped import uses_dds_profile
 from n3d_ros.node.stamps import nanoseconds_of
 
 WINDOW_S = 10.0
-EVIDENCE = 10  # messages; of fewer nothing is concluded (discovery loses the first ones)
+EVIDENCE = 10  # messages; fewer prove nothing (discovery loses the first ones)
 LOSS_SHARE = 0.9  # below this share of received messages, loss is named
 KEPT = 3  # colour and depth of one stamp arrive up to a frame apart: three of each always hold a pair
 _SENSOR_INPUT: dict[str, Any] = {
@@ -99,8 +99,8 @@ class Sample:
 class TopicStatistics:
     """Counts over the last ten seconds, from the publisher's sequence numbers (rmw's `publication_sequence_number`).
 
-    The middleware keeps the last few messages only, so what is taken says nothing by its number. But a publisher
-    numbers its messages: the numbers between two batches give the published rate, and a gap *inside* a batch is a
+    The middleware keeps the last few messages only, so the number taken says nothing. But a publisher numbers its
+    messages: the numbers between two batches give the published rate, and a gap *inside* a batch is a
     message that the transport lost.
     """
 
@@ -166,7 +166,7 @@ class TopicStatistics:
 class NewestTopic:
     """The newest messages of one topic, oldest first in `arrivals`; safe to use from several threads.
 
-    Nothing is subscribed before `open`. Reliability and durability are those that the publishers offer, as rosbag2 does
+    Subscribes nothing before `open`. Reliability and durability are those that the publishers offer, as rosbag2 does
     it: reliable (or latched) where all of them are. It subscribes again when other publishers come, unless the
     parameters `qos_overrides` say what it shall be. Images under the shipped shared-memory profile stay best effort
     until some are lost: nothing is there to be repeated, and acknowledging them costs a third of the idle node's CPU.
@@ -236,7 +236,9 @@ class NewestTopic:
         result = QosCallbackResult()
         result.successful = qos.history == HistoryPolicy.KEEP_LAST and 1 <= qos.depth <= 100
         result.reason = (
-            "" if result.successful else "history keep_last with a depth of 1 to 100 is wanted: only the newest is used"
+            ""
+            if result.successful
+            else "history must be keep_last with a depth of 1 to 100: only the newest messages are used"
         )
         reliability, durability = self._offered()
         self._asked = None

@@ -20,7 +20,7 @@ from n3d_ros.node.shipped import profile_variable, uses_dds_profile
 SILENT_S = 1.0  # a stream from which nothing has come for so long has stopped, if the other still comes
 DEAD_NS = 1_000_000_000  # a set that is so much older than the newest image was left behind by a stream that stopped
 DISCOVERY_S = 0.5  # a camera info that is published arrives within this time after it is subscribed
-NO_DEPTH_CURE = "of a camera without depth, set the parameter monocular_depth"
+NO_DEPTH_CURE = "if the camera has no depth, set the parameter monocular_depth"
 
 
 class RgbdTopics:

@@ -240,7 +240,7 @@ ERRORS = {
     "transform": ([*DEPTH, "--depth-to-color", *"0000001"], "without --depth-camera"),
     "quaternion": (
         [*SMALL, "--depth-camera", "small.yaml", "--depth-to-color", *"0000002"],
-        "length 2.000; 1 is wanted",
+        "length 2.000; it must be 1",
     ),
 }
 

@@ -154,5 +154,5 @@ def test_nothing_left_is_an_error_that_names_the_likely_unit() -> None:
     "values", [{"near": 0.0}, {"near": 1e-9}, {"near": 3.0, "far": 2.0}, {"far": 1e7}, {"jump": 1.0}, {"speck": 0.5}]
 )
 def test_limits_check_themselves(values: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match="wanted"):
+    with pytest.raises(ConfigError, match="must"):
         DepthLimits(**values)
