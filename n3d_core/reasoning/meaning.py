@@ -492,7 +492,7 @@ class Meaning:
         """What is the tallest mug."""
         if kind not in (ANYTHING, WHICH):
             raise NoReadingError
-        if phrase.is_anything and phrase.plural and phrase.pick is None and len(phrase.where) == 1:
+        if phrase.is_anything and phrase.pick is None and [w.relation in _RELATIONS for w in phrase.where] == [True]:
             return _listing(phrase)  # "what are the things on the table"
         return self.bare(phrase)
 
@@ -716,7 +716,8 @@ def _listing(phrase: Phrase) -> Question:
     """All objects that a phrase means; one relative clause is what is asked."""
     if len(phrase.where) == 1 and phrase.where[0].relation in _RELATIONS and phrase.pick is None:
         where = phrase.where[0]
-        return Question("related", "objects", where.references, where.relation, among=replace(phrase, where=()))
+        among = _among(replace(phrase, where=()))
+        return Question("related", "objects", where.references, where.relation, among=among)
     return Question("related", "objects", among=phrase)
 
 
@@ -762,6 +763,9 @@ def _about(subject: Phrase, question: Question) -> Question:
         raise NoReadingError
     if (subject.is_anything or subject.text.startswith("any ")) and question.predicate in _RELATIONS:
         return Question("exists", "yes_no", (_restricted(subject, question),))
+    everything = subject.plural and question.type == "exists" and bool(question.objects[0].colors)
+    if everything or (subject.is_anything and question.type != "exists"):
+        raise NoReadingError  # "are all the mugs red?", "is anything within 50 cm of the camera?"
     objects = []
     for phrase in question.objects:
         if phrase.noun == SUBJECT.noun:

@@ -106,9 +106,10 @@ def _resolved(read: _Read, told: Sequence[Any]) -> tuple[list[Question], str]:
         except NoReadingError as reason:
             unclear = unclear or str(reason)
     found = list(dict.fromkeys(found))
-    for weaker in ("exists", "place"):
+    for weaker in ("exists", "place", "height"):
         # "Is the mug on the table in this image?" does not ask whether there is one; "Is the lamp next to the car left
-        # of the ball?" asks about the direction, and the place says which lamp.
+        # of the ball?" asks about the direction, and the place says which lamp; "How high is the lamp above the floor?"
+        # does not ask for the height of one that is above it.
         found = [q for q in found if q.type != weaker] or found
     return found, unclear
 
