@@ -779,7 +779,7 @@ def _restricted(among: Phrase, said: Question) -> Phrase:
     """Of `among` those of which a predicate holds."""
     if said.type == "exists":
         return replace(among, colors=(*among.colors, *said.objects[0].colors))
-    if said.predicate not in _RELATIONS or said.type == "relative_distance":
+    if said.predicate not in _RELATIONS or said.type in ("relative_distance", "extreme"):
         raise NoReadingError
     return replace(among, where=(*among.where, _where(said.predicate, *said.objects[1:])))
 

@@ -346,12 +346,14 @@ def test_no_text_raises_or_takes_long():
         assert isinstance(read_phrases(text), tuple | NotUnderstood), text
 
 
-def test_every_question_survives_a_lost_word():
+def test_every_question_survives_lost_repeated_and_strange_words():
     choose = random.Random(6)
-    for text, _ in READINGS:
+    for text, _ in READINGS * 2:
         words = text.split()
-        words.pop(choose.randrange(len(words)))
-        assert isinstance(read_question(" ".join(words)), Question | NotUnderstood)
+        at = choose.randrange(len(words))
+        words[at : at + 1] = choose.choice(([], [words[at]] * 2, [choose.choice(choose.choice(READINGS)[0].split())]))
+        assert isinstance(read_question(" ".join(words)), Question | NotUnderstood), words
+        assert isinstance(read_phrases(" ".join(words)), tuple | NotUnderstood), words
 
 
 def test_every_alternative_of_the_grammar_has_a_meaning():
