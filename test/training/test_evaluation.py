@@ -12,8 +12,6 @@ import pytest
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame_folder import TrueObject
-from n3d_core.reasoning.parse import read_question
-from n3d_core.reasoning.question import Question
 from training.calibrate import asked_of, calibrate, fit_existence, fit_logistic, fit_threshold
 from training.evaluate import main, parse_ratios, report_of
 from training.evaluation.answers import clock_error, is_right, meaning, names_of
@@ -242,10 +240,6 @@ def test_the_judge_accepts_the_true_answer_to_every_kind_of_question() -> None:
         labels = [o.box.label for o in objects]
         for sample in spatial_samples(SceneObjects.of(objects, range(5)), 10, seed):
             entry = sample.to_json()
-            read = read_question(sample.text)
-            lists = isinstance(read, Question) and read.type == "related" and not read.predicate
-            if entry["form"] != "number" and (lists or not isinstance(read, Question)):
-                continue  # the judge can do no more than look for names
             assert meaning(entry, names_of(entry, labels)) is not None, entry
             assert is_right(entry, labels, sample.solution.text), (entry, sample.solution.text)
             seen.add((entry["type"], entry["form"]))
