@@ -84,10 +84,11 @@ def meaning(entry: dict[str, Any], names: Sequence[str]) -> Question | None:
         other = "distance" if unit in UNITS else "count"
         kind = entry["type"] if entry["type"] in NUMERICAL else other
         return _asked(kind, form, names, unit if unit in (*UNITS, "deg", "l") else "m")
-    read = read_question(entry["text"], names)
-    if not isinstance(read, Question) or (read.type, read.form) != (entry["type"], form):
-        return None
-    return read
+    for known in (names, ()):  # a name may be a word that the question needs
+        read = read_question(entry["text"], known)
+        if isinstance(read, Question) and (read.type, read.form) == (entry["type"], form):
+            return read
+    return None
 
 
 def _asked(kind: str, form: Form, names: Sequence[str], unit: str = "m", predicate: str = "") -> Question:

@@ -231,8 +231,8 @@ DIFFERENCE_VOLUME = (
     "By how much is {a} {p} {b} in liters?",
 )
 RELATIVE_DIFFERENCE = (
-    "How much {r} {to} {b} than {to} {c} is {a}{unit}?",
     "By how much is {a} {r} {to} {b} than {to} {c}{unit}?",
+    "How much is {a} {r} {to} {b} than {to} {c}{unit}?",
 )
 EXISTS = (
     "Is there {an} in the scene?",
