@@ -192,6 +192,7 @@ def test_names_are_matched_whole_whatever_words_they_hold(text, names, meaning):
         ("How tall is it?", "wording"),
         ("How tall is the red one?", "wording"),
         ("Which is taller?", "wording"),
+        ("How many are there?", "wording"),
         ("Is anything within 50 cm of the robot?", "wording"),
         ("Are all the mugs red?", "wording"),
         ("How many mugs are not red?", "wording"),
