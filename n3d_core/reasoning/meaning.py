@@ -278,6 +278,8 @@ class Meaning:
         objects = parts.phrases
         if objects[0] != SUBJECT and (objects[0] == CAMERA_PHRASE or objects[0].noun in _SCENES):
             raise NoReadingError  # neither the camera nor the picture has a size or a place
+        if kind == "place" and any(o.noun in _SCENES for o in objects):
+            raise NoReadingError  # "does the scene contain a mug" asks whether there is one
         if kind in DISTANCES and len(objects) == 1 and not _is_pair(objects[0]):
             objects = (*objects, CAMERA_PHRASE)
         question = Question(kind, form, objects, predicate or parts.bound, limit=parts.metres, negated=parts.negated)
