@@ -79,6 +79,8 @@ class Asker:
             raise
         except QueryError as error:
             return _unsolved(text, str(error))
+        if about is None and answer_from != "model" and _is_about_grounding(question, seen):
+            return self._grounded(text, question, solution, shown, seen, query)
         steps, tokens = query.work.steps, query.work.tokens
         with query.stage("reason"):
             asked = plain_question(question, solution.roles) if self._runtime.vocabulary is not None else ""
@@ -128,11 +130,19 @@ class Asker:
         known = {p: [place[i] for i in found if i in place] for p, found in scene.known.items()}
         return solve_scene(question, Scene(tuple(boxes), tuple(names), known), self._style), boxes
 
+    def _grounded(
+        self, text: str, question: Question, solution: Solution, boxes: list[Box3D], seen: Sightings, query: Query
+    ) -> Answer:
+        """Whether something is there, as the model's grounding said it; a second reply could only guess again."""
+        reason = self._mistrusted(question, solution, seen, query)
+        verdict, value = (UNVERIFIABLE, NOTHING) if reason else (VERIFIED, solution.value)
+        return Answer(text, solution.sentence, "", "", verdict, reason, value, boxes)
+
     def _mistrusted(self, question: Question, solution: Solution, seen: Sightings, query: Query) -> str:
         """Why a right answer about the boxes is no promise about the scene: one sentence, empty where it is one.
 
-        An object that left doubt must have been found when everything was grounded, too; and a count must be the same
-        there, since a box that is missing leaves no evidence.
+        An object that left doubt must have been found when everything was grounded, too; and a count, or that there is
+        none, must be the same there, since a box that is missing leaves no evidence.
         """
         used = {box.center for box in solution.roles.boxes}
         for one in seen.found:
@@ -141,12 +151,14 @@ class Asker:
                 return f"It is doubtful that a {one.box.label} is there: grounding all objects does not find it."
         if question.type == "extreme" and len(used) < 2:
             return "Only one object was found that competes; another may have been missed."
-        phrase, least = sought(question) if question.type == "count" else None, self._runtime.calibration.threshold
-        if phrase is None or not seen.meant or phrase.is_anything or phrase.where or phrase.pick:
+        if question.type not in ("count", "exists") or not seen.meant:
+            return ""
+        phrase, least = sought(question), self._runtime.calibration.threshold
+        if phrase.is_anything or phrase.where or phrase.pick:
             return ""
         everything = [one.box.label for one in self._finder.everything(query).found if one.box.score >= least]
-        counted, among_all = len(seen.meant.get(phrase, [])), len(matching(bare(phrase), everything))
-        if counted == among_all:
+        counted, among_all = len(_meant(seen, phrase)), len(matching(bare(phrase), everything))
+        if counted == among_all or (question.type == "exists" and counted):
             return ""
         return f"Grounding {phrase.label!r} finds {counted}, grounding all objects {among_all} of them."
 
@@ -199,6 +211,20 @@ class Asker:
         said = self._freely(text, boxes, names, query)
         said_so = (said.answer, said.answer, said.reasoning)
         return Answer(text, *said_so, UNVERIFIABLE, read.reason, boxes=boxes, text=said.text)
+
+
+def _is_about_grounding(question: Question, seen: Sightings) -> bool:
+    """Whether grounding has answered already: is there one, or how many of what was not found."""
+    if question.type not in ("exists", "count") or question.limit is not None:
+        return False
+    phrase = sought(question)
+    plain = not (phrase.is_anything or phrase.where or phrase.pick)
+    return plain and (question.type == "exists" or not _meant(seen, phrase))
+
+
+def _meant(seen: Sightings, phrase: Phrase) -> list[int]:
+    """What a phrase found, whether it was said in the singular or plural."""
+    return next((found for said, found in seen.meant.items() if replace(said, plural=True) == phrase), [])
 
 
 def _scene_of(seen: Sightings) -> Scene:
