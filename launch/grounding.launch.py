@@ -3,8 +3,8 @@ with `rviz:=true` RViz, and with `page:=true` a page in the browser.
 
 ros2 launch n3d_ros grounding.launch.py --show-args
 
-Launch ends when the grounding node does, with an error if that had one. Arguments are checked before the first process
-starts: launch would leave that process behind.
+Launch ends with the grounding node, and fails if that failed. Arguments are checked before the first process starts,
+since launch would leave it running.
 """
 
 import os
@@ -19,7 +19,7 @@ from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 SHARE = get_package_share_directory("n3d_ros")
-PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # up to Jazzy, and from Kilted on
+PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # for Jazzy, and for Kilted and later
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 DEFAULT_PARAMETERS = os.path.join(SHARE, "config", "grounding.yaml")
 DEMO_QUERY = "all objects"
@@ -33,7 +33,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "backend",
         default_value="",
-        description="What runs the network: auto, torch, onnx or tensorrt, optionally with a precision "
+        description="Runtime of the network: auto, torch, onnx or tensorrt, optionally with a precision "
         "(tensorrt:int4); empty: as in params_file (auto).",
     ),
     DeclareLaunchArgument(
@@ -51,7 +51,7 @@ ARGUMENTS = [
         description="Topic of the depth camera's info; only needed for depth that is not registered to colour.",
     ),
     DeclareLaunchArgument(
-        "namespace", default_value="", description="Namespace of the nodes; prefixes those of several cameras."
+        "namespace", default_value="", description="Namespace of the nodes; with cameras, prefix of their namespaces."
     ),
     DeclareLaunchArgument(
         "cameras",
@@ -61,12 +61,12 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "target_frame",
         default_value="",
-        description="Frame of the boxes, by TF at the image's stamp; empty: as in params_file (the image's frame).",
+        description="Frame of the boxes, from TF at the image's stamp; empty: as in params_file (the image's frame).",
     ),
     DeclareLaunchArgument(
         "refine",
         default_value="",
-        description="depth: fit upright boxes to the measured points; none: keep the model's; empty: as in "
+        description="depth: fit upright boxes to the measured points; none: keep the model's boxes; empty: as in "
         "params_file (none).",
     ),
     DeclareLaunchArgument(
@@ -89,7 +89,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "params_file",
         default_value=DEFAULT_PARAMETERS,
-        description="Parameter file of the nodes; arguments override it, empty ones leave it unchanged.",
+        description="Parameter file of the nodes; launch arguments override it unless empty.",
     ),
     DeclareLaunchArgument(
         "autostart",
@@ -100,7 +100,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "use_sim_time",
         default_value="",
-        description="Take time from /clock (bags, simulators); empty: as in params_file (false).",
+        description="Use the time of /clock (bags, simulators); empty: as in params_file (false).",
     ),
     DeclareLaunchArgument(
         "demo", default_value="false", description="Start a camera node that plays the shipped frames."
@@ -135,7 +135,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "python",
         default_value="",
-        description="Interpreter that has torch, for the nodes; empty: N3D_PYTHON, else the package's .venv, else "
+        description="Python interpreter with torch, for the nodes; empty: N3D_PYTHON, else the package's .venv, else "
         "python3.",
     ),
     DeclareLaunchArgument(
@@ -148,25 +148,25 @@ ARGUMENTS = [
 
 
 def checked(context: LaunchContext) -> dict:
-    """The arguments' values; switches are bool.
+    """The argument values; switches become bool.
 
     Raises:
         ValueError: naming an argument, its value and what is allowed.
-        PackageNotFoundError: if RViz is wanted and not installed.
+        PackageNotFoundError: if RViz is requested but not installed.
     """
     values = {each.name: LaunchConfiguration(each.name).perform(context).strip() for each in ARGUMENTS}
     for name in ("demo", "page", "rviz", "autostart", "use_sim_time"):
         values[name] = switch(name, values[name])
     for name in ("params_file", "rviz_config"):
         if values[name] and not os.path.isfile(values[name]):
-            raise ValueError(f"{name} must be a file; there is none at {values[name]}")
+            raise ValueError(f"{name} must be an existing file; got {values[name]}")
     profile = values["dds_profile"]
     if profile not in ("shm", "none") and not os.path.isfile(profile):
         raise ValueError(f"dds_profile must be shm, none or a file; got {profile!r}")
     if values["log_level"] and values["log_level"].lower() not in LOG_LEVELS:
         raise ValueError(f"log_level must be one of {', '.join(LOG_LEVELS)}; got {values['log_level']!r}")
     if values["python"] and not os.access(values["python"], os.X_OK):
-        raise ValueError(f"python must be an interpreter; {values['python']!r} cannot be executed")
+        raise ValueError(f"python must be an executable interpreter; got {values['python']!r}")
     if values["rviz"]:
         try:
             get_package_prefix("rviz2")
@@ -188,7 +188,7 @@ def switch(name: str, value: str) -> bool | None:
 
 
 def nodes(context: LaunchContext) -> list:
-    """The actions that depend on the arguments' values."""
+    """The actions that depend on the argument values."""
     values = checked(context)
     inputs = {
         "color/image_raw": values["color"],
@@ -203,7 +203,7 @@ def nodes(context: LaunchContext) -> list:
     clock = {} if values["use_sim_time"] is None else {"use_sim_time": values["use_sim_time"]}
 
     def node(kind: type, executable: str, name: str, namespace: str, settings: dict, **options: object) -> Node:
-        """One process. For several cameras it has no name or namespace here: they would go to all nodes in it."""
+        """One process. With several cameras it gets no name or namespace here: they would apply to all its nodes."""
         several = bool(cameras) and namespace == ""
         return (Node if several else kind)(
             package="n3d_ros",
@@ -234,7 +234,7 @@ def nodes(context: LaunchContext) -> list:
     if values["bag"]:
         recording = {"bag": text(values["bag"])}
         first = recording | ({"clock": values["use_sim_time"]} if clock else {})
-        others = recording | clock | {"clock": False}  # two clocks would disagree: these follow the first's
+        others = recording | clock | {"clock": False}  # two clocks would disagree: these follow the first
         settings_of = [first, *[others] * (len(namespaces) - 1)]
         actions += [
             node(Node, "bag_node", "n3d_bag", each, given) for each, given in zip(namespaces, settings_of, strict=True)
@@ -247,7 +247,7 @@ def nodes(context: LaunchContext) -> list:
 
 
 def grounding_settings(values: dict) -> dict:
-    """Parameters of the grounding node from arguments that are not empty; these override the parameter file."""
+    """Parameters of the grounding node from the nonempty arguments; they override the parameter file."""
     texts = ("model", "backend", "image_size", "target_frame", "monocular_depth", "refine", "gravity_frame")
     settings = {name: text(values[name]) for name in texts if values[name]}
     query = values["query"]
@@ -261,13 +261,13 @@ def grounding_settings(values: dict) -> dict:
 
 
 def text(value: str) -> ParameterValue:
-    """A parameter that stays text, even if YAML would read a number or a boolean."""
+    """A string parameter, even if YAML would read it as a number or boolean."""
     return ParameterValue(value, value_type=str)
 
 
 def rviz(namespace: str, config: str, clock: dict, inputs: dict) -> Node:
     """RViz on one camera."""
-    # The DepthCloud display subscribes the depth camera's info by an absolute name, whatever its namespace.
+    # The DepthCloud display subscribes to the depth camera's info by an absolute name, ignoring its namespace.
     absolute = [("/depth/camera_info", inputs["depth/camera_info"])]
     return Node(
         package="rviz2",
@@ -280,18 +280,18 @@ def rviz(namespace: str, config: str, clock: dict, inputs: dict) -> Node:
 
 
 def end_with(event: ProcessExited, context: LaunchContext) -> list:
-    """Ends launch with the grounding node, and with an error if the node had one."""
+    """Ends launch with the grounding node, with an error if the node failed."""
     if context.is_shutdown:
         return []
     if event.returncode:
-        raise RuntimeError(f"the grounding node ended with exit code {event.returncode}; its log above says why")
+        raise RuntimeError(f"the grounding node ended with exit code {event.returncode}; see its log above")
     return [EmitEvent(event=Shutdown(reason="the grounding node ended"))]
 
 
 def environment(python: str, profile: str) -> list:
-    """Variables for the nodes' interpreter and for Fast DDS, which from Kilted on warns of the name that it had before.
+    """Variables for the nodes' interpreter and for Fast DDS; Kilted and later warn about its old variable name.
 
-    A profile that the environment already names stays, unless `dds_profile` is a file.
+    A profile already set in the environment is kept, unless `dds_profile` is a file.
     """
     variables = {"N3D_PYTHON": python} if python else {}
     has_own = any(name in os.environ for name in PROFILES)
@@ -303,5 +303,5 @@ def environment(python: str, profile: str) -> list:
 
 
 def generate_launch_description() -> LaunchDescription:
-    """See the arguments' descriptions."""
+    """See the argument descriptions."""
     return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=nodes)])

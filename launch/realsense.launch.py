@@ -17,10 +17,10 @@ PACKAGE = "realsense2_camera"
 
 
 def check(context: LaunchContext) -> list:
-    """Comes before the first process, which launch would leave behind.
+    """Runs before the first process starts, since launch would leave it running.
 
     Raises:
-        ValueError: if the driver is wanted and not installed, or `driver` is neither true nor false.
+        ValueError: if the driver is requested but not installed, or `driver` is neither true nor false.
     """
     if not wanted(context):
         return []
@@ -35,7 +35,7 @@ def check(context: LaunchContext) -> list:
 
 
 def wanted(context: LaunchContext) -> bool:
-    """Whether the driver is to be started."""
+    """Whether to start the driver."""
     value = LaunchConfiguration("driver").perform(context).strip().lower()
     if value not in ("true", "1", "false", "0"):
         raise ValueError(f"driver must be true or false; got {value!r}")
@@ -43,7 +43,7 @@ def wanted(context: LaunchContext) -> bool:
 
 
 def driver(context: LaunchContext) -> list:
-    """The driver, if it is wanted."""
+    """The driver, if requested."""
     if not wanted(context):
         return []
     profile = LaunchConfiguration("profile")
@@ -68,7 +68,7 @@ def driver(context: LaunchContext) -> list:
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The driver's default names: namespace and camera are both `camera`, below a pushed namespace if there is one."""
+    """The driver's default names: namespace and camera are both `camera`, under a pushed namespace if there is one."""
     pushed = LaunchConfiguration("ros_namespace", default="")
     camera = [pushed, "/", LaunchConfiguration("camera_namespace"), "/", LaunchConfiguration("camera_name")]
     grounding = IncludeLaunchDescription(

@@ -1,6 +1,6 @@
-"""`python -m n3d_ros NODE [ARGUMENTS]`: runs a node so that Ctrl-C ends it cleanly from the first moment on.
+"""`python -m n3d_ros NODE [ARGUMENTS]`: runs a node so that Ctrl-C ends it cleanly from the start.
 
-ROS handles Ctrl-C from `rclpy.init` on. Before that, while Python is still importing, it would end in a traceback.
+ROS handles Ctrl-C from `rclpy.init` on. Before that, while Python is still importing, Ctrl-C would print a traceback.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ NODES = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the node that the first argument names, and ends the process; returns only if it cannot start."""
+    """Runs the node named by the first argument and ends the process; returns only if it cannot start."""
     name = arguments[0] if arguments else ""
     if name not in NODES:
-        print(f"no node is called {name!r}: python -m n3d_ros {'|'.join(NODES)} [ARGUMENTS]", file=sys.stderr)
+        print(f"unknown node {name!r}; usage: python -m n3d_ros {'|'.join(NODES)} [ARGUMENTS]", file=sys.stderr)
         return 2
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: os._exit(0))  # nothing is open yet that would have to be closed
+        signal.signal(number, lambda *_: os._exit(0))  # nothing to close yet
     module, function = NODES[name]
     try:
         node = importlib.import_module(module)

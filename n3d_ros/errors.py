@@ -1,4 +1,4 @@
-"""Errors of the ROS side, and the one table from errors to the status codes of `Result.msg`."""
+"""Errors of the ROS side, and the table that maps errors to the status codes of `Result.msg`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class NotActiveError(core.N3DError):
 
 
 class ReplacedError(core.N3DError):
-    """A newer query took the place of this one."""
+    """A newer query replaced this one."""
 
 
 class TransformError(core.TransformError):
@@ -31,10 +31,10 @@ class TransformError(core.TransformError):
 
 
 class UnavailableError(core.N3DError):
-    """The page has nobody to ask, nothing to show, or no viewer to show it with."""
+    """The page has no grounding node to ask, nothing to show, or no viewer."""
 
 
-# The first class that matches decides.
+# The first matching class wins.
 _STATUS: tuple[tuple[type[core.N3DError], int], ...] = (
     (NoImageError, Result.NO_IMAGE),
     (StaleImageError, Result.STALE_IMAGE),
@@ -57,5 +57,5 @@ STATUS_NAMES = {value: name for name in dir(Result) if isinstance(value := getat
 
 
 def status_of(error: Exception) -> int:
-    """The status code of an error; MODEL_FAILURE for what neither the caller nor the camera caused."""
+    """The status code of an error; MODEL_FAILURE if neither the caller nor the camera caused it."""
     return next((status for kind, status in _STATUS if isinstance(error, kind)), Result.MODEL_FAILURE)

@@ -1,6 +1,6 @@
 """The lifecycle node `grounding`: RGB-D topics and queries in, 3D boxes and answers out.
 
-It declares, subscribes, publishes and times. Queries run in a worker thread, so that the executor is never blocked.
+Queries run in a worker thread, so the executor is never blocked.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class GroundingNode(ResponsiveLifecycleNode):
 
     Args:
         models: where models are loaded; nodes of one process that share a pool share a model.
-        source: where images come from, such as a camera node in the same process; None subscribes the topics.
-        options: of `rclpy.node.Node`.
+        source: where images come from, such as a camera node in the same process; None: the topics.
+        options: passed to `rclpy.node.Node`.
     """
 
     def __init__(self, models: ModelPool | None = None, source: RgbdSource | None = None, **options: Any) -> None:
@@ -66,7 +66,7 @@ class GroundingNode(ResponsiveLifecycleNode):
         self._apply_parameters(self._settings.value)
 
     def start(self) -> None:
-        """Configures and activates, if the parameter `autostart` says so; a failure leaves the node where it was."""
+        """Configures and activates if the parameter `autostart` is true; a failure leaves the node in its state."""
         if self._settings.value.autostart:
             self.move(lambda: self.trigger_configure() == _SUCCESS and self.trigger_activate())
 
@@ -75,7 +75,7 @@ class GroundingNode(ResponsiveLifecycleNode):
         self._desk.stop()
 
     def close(self) -> None:
-        """Ends the worker; a query that does not stop in time is left behind."""
+        """Ends the worker; abandons a query that does not stop in time."""
         self._desk.close()
         self._memory.close()
 
@@ -139,20 +139,20 @@ class GroundingNode(ResponsiveLifecycleNode):
 
     @reported
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Releases everything, from any state."""
+        """Releases everything; called from any state."""
         self.on_deactivate(state)
-        self._desk.closed_because = "the node was shut down for good: start it again"
+        self._desk.closed_because = "the node is shut down: restart its process"
         return self.on_cleanup(state)
 
     @reported
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """After a transition that raised: releases what it left open, so that the node can be configured again."""
+        """Cleans up after a transition that raised, so that the node can be configured again."""
         self._failure = self._failure or "a transition failed; the log has the traceback"
         self._desk.closed_because = self._failure
         for step in (self._desk.shut, self._close_inputs, self._outputs.clear, self._unload):
             try:
                 step()
-            except Exception as error:  # what broke the transition may be broken still; the other steps are taken
+            except Exception as error:  # the cause may persist; still take the other steps
                 self.get_logger().error(f"while recovering: {told(error)}")
         return super().on_error(state)
 
@@ -172,7 +172,7 @@ class GroundingNode(ResponsiveLifecycleNode):
             self.get_logger().info("cleaned up: the model is unloaded")
 
     def _refuse_events_executor(self, parameters: GroundingParameters) -> None:
-        """It takes every message itself, so that none would be left for a query."""
+        """EventsExecutor takes every message itself and would leave none for queries."""
         name = type(self.executor).__name__
         if name == "EventsExecutor" and self._source is None and parameters.synchronizer == "newest":
             raise ConfigError(
@@ -194,7 +194,7 @@ class GroundingNode(ResponsiveLifecycleNode):
 
     def _statuses(self) -> Sequence[DiagnosticStatus]:
         name = self.get_fully_qualified_name()
-        shared, watch = self._shared, self._watch  # a transition may end them meanwhile
+        shared, watch = self._shared, self._watch  # a transition may reset them meanwhile
         model = shared.model if shared is not None else None
         report = watch.report(self._settings.value) if watch is not None else None
         return [
@@ -210,7 +210,7 @@ class GroundingNode(ResponsiveLifecycleNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    """Runs one node, or with `--cameras front,rear` one in each of these namespaces, with one loaded model."""
+    """Runs one node, or with `--cameras front,rear` one per namespace, sharing one model."""
     rclpy.init(args=args)
     cameras, models = camera_namespaces("grounding_node", args), ModelPool()
     return run_nodes([partial(GroundingNode, models, namespace=camera) for camera in cameras])

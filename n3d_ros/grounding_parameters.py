@@ -17,7 +17,7 @@ from n3d_ros.queries.queue import QUEUE_POLICIES
 
 @dataclass(frozen=True)
 class GroundingParameters(CheckedParameters):
-    """The texts say what each one does; the table in docs/ros.md is generated from them."""
+    """Each parameter's text describes it; the table in docs/ros.md is generated from them."""
 
     model: str = parameter(
         "n3d-tiny", "Name of a model shipped with the package, or a folder with a checkpoint.", when=ON_CONFIGURE
@@ -36,7 +36,7 @@ class GroundingParameters(CheckedParameters):
     )
     sampling: str = parameter(
         "checkpoint",
-        "How replies are decoded. greedy: always the likeliest token, so the same image gives the same answer; "
+        "How replies are decoded. greedy: always the most likely token, so the same image gives the same answer; "
         "checkpoint: greedy, with box numbers chosen as the model's generation_config.json says; released: sampled as "
         "in the released scripts (temperature 0.6, top-p 0.95, top-k 10).",
         choices=("checkpoint", "greedy", "released"),
@@ -45,14 +45,15 @@ class GroundingParameters(CheckedParameters):
     sampling_seed: int = parameter(0, "Seed for sampling:=released.", low=0, high=2**31 - 1, when=ON_CONFIGURE)
     image_size: str = parameter(
         "",
-        "Size of the camera's images (such as 1280x720), for which configure compiles; empty: 640x480, and "
-        "another aspect ratio when its first image arrives.",
+        "Size of the camera's images (such as 1280x720) to compile for on configure; empty: 640x480, and "
+        "any other aspect ratio when its first image arrives.",
         when=ON_CONFIGURE,
     )
     on_other_size: str = parameter(
         "recompile",
         "What to do with an image whose aspect ratio differs from image_size. recompile: compile for it too, which "
-        "takes its first query seconds to minutes; resize: scale it, with its depth and intrinsics; error: refuse it.",
+        "delays its first query by seconds to minutes; resize: scale it, with its depth and intrinsics; error: reject "
+        "it.",
         choices=("recompile", "resize", "error"),
         when=ON_CONFIGURE,
     )
@@ -91,7 +92,7 @@ class GroundingParameters(CheckedParameters):
     )
     units_per_metre: float = parameter(
         0.0,
-        "Depth values per metre, where the driver's are not those of REP 118: 10000 for a RealSense D405; 0: 16-bit "
+        "Depth values per metre, for drivers that do not follow REP 118: 10000 for a RealSense D405; 0: 16-bit "
         "depth is in millimetres, 32-bit in metres.",
         low=0.0,
         high=1e6,
@@ -106,11 +107,14 @@ class GroundingParameters(CheckedParameters):
         when=ON_ACTIVATE,
     )
     pairing_tolerance: float = parameter(
-        0.02, "Largest difference between the stamps of colour and depth, in seconds; 0: equal.", low=0.0, high=1.0
+        0.02,
+        "Largest difference between the stamps of colour and depth, in seconds; 0: they must be equal.",
+        low=0.0,
+        high=1.0,
     )
     max_image_age: float = parameter(
         1.0,
-        "Refuse an image older than this as stale, in seconds by its stamp; 0: no limit.",
+        "Reject images whose stamp is older than this, in seconds; 0: no limit.",
         low=0.0,
         high=3600.0,
     )
@@ -129,11 +133,11 @@ class GroundingParameters(CheckedParameters):
         8, "How many queries may wait (queue_policy wait); further ones get BUSY.", low=1, high=1000
     )
     continuous_query: str = parameter("", "Text to ground continuously, such as 'mug; bottle'; empty: none.")
-    continuous_rate: float = parameter(1.0, "Most continuous queries per second.", low=0.01, high=100.0)
+    continuous_rate: float = parameter(1.0, "Maximum rate of continuous queries, in Hz.", low=0.01, high=100.0)
     answer_from: str = parameter(
         "audited",
-        "Source of answers. model: the model alone; geometry: computed from the boxes; audited: the model's, or that "
-        "of the boxes where they contradict it.",
+        "Source of answers. model: the model alone; geometry: computed from the boxes; audited: the model's, or the "
+        "computed one where the boxes contradict it.",
         choices=("model", "geometry", "audited"),
     )
     refine: str = parameter(
@@ -150,7 +154,7 @@ class GroundingParameters(CheckedParameters):
     )
     score_threshold: float = parameter(
         -1.0,
-        "Leave out boxes with a lower score; negative: the model's own threshold for grounding, none for questions.",
+        "Drop boxes with a lower score; negative: the model's own threshold for grounding, none for questions.",
         low=-1.0,
         high=1.0,
     )

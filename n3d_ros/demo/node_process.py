@@ -1,4 +1,4 @@
-"""Starts a node as a process and ends it as Ctrl-C does; for the demo, the benchmarks and the tests.
+"""Starts a node as a process and stops it as Ctrl-C does; for the demo, benchmarks and tests.
 
 Users have `launch/grounding.launch.py` for this, where `launch` is installed.
 """
@@ -23,14 +23,14 @@ class NodeProcess:
     """`python -m MODULE` with ROS arguments, for the length of a `with` block.
 
     Args:
-        module: as `n3d_ros.grounding_node`; nodes of this package are started by `python -m n3d_ros NODE`, which lets
-            Ctrl-C end them well while they still import.
+        module: as `n3d_ros.grounding_node`; nodes of this package are started by `python -m n3d_ros NODE`, which
+            handles Ctrl-C even while they are still importing.
         parameters: name -> value.
-        parameter_file: YAML that is read before them.
+        parameter_file: YAML read before them.
         remappings: from -> to, as `__ns` -> `/front`.
         arguments: of the program itself, before the ROS arguments.
-        environment: added to this process's.
-        shared_memory: use the shipped DDS profile, without which most images are lost.
+        environment: variables added to this process's own.
+        shared_memory: use the shipped DDS profile, without which most images get lost.
         log: where its output goes; None leaves it on this process's standard error.
     """
 

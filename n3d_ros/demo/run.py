@@ -1,4 +1,4 @@
-"""`python -m n3d_ros.demo.run`: a camera, the grounding node, a few queries, and how right the boxes are.
+"""`python -m n3d_ros.demo.run`: a camera, the grounding node, a few queries, and how accurate the boxes are.
 
 Starts both nodes as separate processes, asks `~/ground` over DDS for everything in the frames' truth files, and
 compares the boxes with the true ones. Exits with 0 only if true boxes were found. `--seed N` renders a new scene
@@ -28,14 +28,14 @@ from n3d_core.geometry.frame_folder import FrameFolder
 from n3d_ros.demo.session import DemoError, DemoSession
 from n3d_ros.node.shipped import demo_frames, shipped
 
-FOUND_IOU = 0.25  # a box that overlaps its true box by this much has found it (the field's usual threshold)
+FOUND_IOU = 0.25  # a true box counts as found at this overlap (the field's usual threshold)
 OUTPUT = Path("out/demo")
-FIRST_DEMO_SEED = 2_000_000  # of the scenes that no training may use
+FIRST_DEMO_SEED = 2_000_000  # scenes reserved from training
 
 
 @dataclass(frozen=True)
 class Row:
-    """One query: what was asked of which frame, the true boxes, the boxes that came, and the time they took.
+    """One query: frame, text, true boxes, returned boxes and times.
 
     `times` are the node's own stages in milliseconds, `latency_ms` the whole call as the client saw it.
     """
@@ -50,12 +50,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Scores:
-    """How right the boxes were.
+    """How accurate the boxes were.
 
     Attributes:
-        found: true boxes with a box over `FOUND_IOU`, of `wanted` in all.
+        found: true boxes matched by a box over `FOUND_IOU`, out of `wanted`.
         extra: boxes that match no true box.
-        latency_ms: of the middle query.
+        latency_ms: median over the queries.
     """
 
     found: int
@@ -100,14 +100,14 @@ def run(folder: FrameFolder, model: str, backend: str, output: Path) -> int:
     print(table(rows))
     for path in pictures:
         print(f"annotated picture: {path.resolve()}")
-    print(f"cold start to ready {cold_start_s:.1f} s; latency of the middle query {scores.latency_ms:.0f} ms")
-    print(f"{scores.found} of {scores.wanted} true boxes found (3D IoU >= {FOUND_IOU}), {scores.extra} boxes too many")
+    print(f"cold start to ready {cold_start_s:.1f} s; median latency {scores.latency_ms:.0f} ms")
+    print(f"{scores.found} of {scores.wanted} true boxes found (3D IoU >= {FOUND_IOU}), {scores.extra} false boxes")
     print(json.dumps({**vars(scores), "cold_start_s": round(cold_start_s, 2), "pictures": [str(p) for p in pictures]}))
     return 0 if scores.found > 0 and scores.found * 2 >= scores.wanted else 1
 
 
 def judge(rows: Sequence[Row]) -> Scores:
-    """Counts the true boxes that were found; each box counts once."""
+    """Counts the true boxes that were found; each returned box matches at most one."""
     found = extra = 0
     for row in rows:
         left = list(row.boxes)
@@ -123,12 +123,12 @@ def judge(rows: Sequence[Row]) -> Scores:
 
 
 def render(seed: int, model: str, scratch: Path) -> Path:
-    """A new frame folder with scene number `seed`, made of what a model is taught, and questions about it.
+    """A new frame folder with scene `seed`, made of objects the model was trained on, and questions about it.
 
-    Rendering belongs to the training side, so it runs as a program of its own.
+    Rendering belongs to `training`, so it runs in a separate process.
 
     Raises:
-        DemoError: with what that program says, if it fails.
+        DemoError: if that process fails.
     """
     program = shipped("demo/make_frames.py")
     root = str(program.parent.parent)
@@ -170,7 +170,7 @@ def _line(row: Row, box: Box3D) -> str:
 
 
 def _empty(row: Row) -> str:
-    said = "nothing there, rightly" if not row.truth else f"nothing found of {len(row.truth)}"
+    said = "nothing found, correctly" if not row.truth else f"nothing found, {len(row.truth)} expected"
     return f"{row.frame:7} {row.text[:26]:26} {said:60} {row.latency_ms:15.0f}"
 
 

@@ -29,7 +29,7 @@ START_S, QUERY_S = 300.0, 120.0
 
 
 class DemoError(N3DError):
-    """A node did not do what the demo asked of it."""
+    """A node failed a request of the demo."""
 
 
 class DemoSession:
@@ -41,7 +41,7 @@ class DemoSession:
     """
 
     def __init__(self, folder: Path, model: str, backend: str) -> None:
-        # a DDS domain of its own: a robot on this machine must not see the demo's images
+        # a separate DDS domain: a robot on this machine must not see the demo's images
         os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
         os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
         os.environ.update(dds_profile())
@@ -88,7 +88,7 @@ class DemoSession:
                 return
             if state.id == State.PRIMARY_STATE_UNCONFIGURED:
                 raise DemoError("the grounding node could not be configured; see its log above")
-        raise DemoError(f"the grounding node was not active after {START_S:.0f} s")
+        raise DemoError(f"the grounding node did not become active within {START_S:.0f} s; see its log above")
 
     def show(self, index: int) -> None:
         """Makes the camera show one frame of the folder; `ground` then waits for an image of it.
@@ -105,7 +105,7 @@ class DemoSession:
         self._shown_since_ns = time.time_ns()
 
     def ground(self, text: str) -> tuple[list[Box3D], dict[str, float]]:
-        """The boxes that the node finds in the frame on show, and its times in milliseconds.
+        """The boxes that the node finds in the current frame, and its stage times in milliseconds.
 
         Raises:
             DemoError: with the status and message of a result that is not OK.

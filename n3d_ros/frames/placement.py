@@ -1,4 +1,4 @@
-"""Where boxes are put: the output frame, and upright boxes by gravity."""
+"""Places boxes: transforms them to the output frame and makes them upright by gravity."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.gravity import gravity_from_points
 from n3d_core.geometry.upright_box import upright_box
 
-# Frames that have z up by REP 105 and REP 120, with or without a prefix ("robot1/odom"). All others may be tilted: a
-# camera's link is as the camera is, a tool's as the arm is.
+# Frames that have z up by REP 105 and REP 120, with or without a prefix ("robot1/odom"). All others may be tilted with
+# the camera or the arm that they belong to.
 LEVEL_FRAMES = ("map", "odom", "base_link", "base_footprint")
 _VERTICAL = math.cos(math.radians(1.0))
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where boxes of the optical frame are put: the output frame, and what takes points there (None: nothing)."""
+    """The output frame, and the transform from the optical frame to it (None: they are the same)."""
 
     frame_id: str
     rotation: NDArray[Any] | None = None
@@ -31,19 +31,19 @@ class Placement:
 
     @property
     def gravity(self) -> NDArray[Any] | None:
-        """Unit vector along gravity in the optical frame, where the output frame has z up by its name, else None."""
+        """Unit vector along gravity in the optical frame, if the output frame's name says z is up; else None."""
         if self.rotation is None or self.frame_id.rpartition("/")[2] not in LEVEL_FRAMES:
             return None
         return -np.asarray(self.rotation)[2]
 
     def place(self, box: OrientedBox) -> OrientedBox:
-        """The box in the output frame; an upright one has a pure yaw there, and its height in `size[2]`."""
+        """The box in the output frame; an upright one has only a yaw there, and its height is `size[2]`."""
         if self.rotation is None or self.translation is None:
             return box
         return standing(box.transformed(self.rotation, self.translation))
 
     def place_point(self, point: Sequence[float]) -> tuple[float, float, float]:
-        """A point of the optical frame in the output frame."""
+        """Transforms a point from the optical frame to the output frame."""
         if self.rotation is None or self.translation is None:
             x, y, z = point
         else:
@@ -68,14 +68,14 @@ def standing(box: OrientedBox) -> OrientedBox:
 
 @dataclass(frozen=True)
 class Refinement:
-    """What makes upright boxes of the model's, from the points of the frame; without gravity they stay as they are."""
+    """Makes the model's boxes upright, using the frame's points; without gravity they stay unchanged."""
 
     points: NDArray[Any]
     gravity: NDArray[Any] | None
 
     @classmethod
     def of(cls, frame: Frame, gravity: NDArray[Any] | None, mode: str) -> Refinement | None:
-        """None unless the parameter `refine` is "depth"; unknown gravity is taken from the largest level plane."""
+        """None unless the parameter `refine` is "depth"; unknown gravity is estimated from the largest level plane."""
         if mode != "depth":
             return None
         points = frame.points[frame.valid]

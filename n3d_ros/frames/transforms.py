@@ -1,4 +1,4 @@
-"""Transforms between frames from tf2, at an image's stamp. tf2_ros is imported when a transform is first needed."""
+"""Transforms between frames from tf2, at an image's stamp. tf2_ros is imported on first use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _POLL_S = 0.01
 
 
 class Transforms:
-    """Looks transforms up; /tf is subscribed from the first call of `listen` to `close`."""
+    """Looks up transforms; subscribes to /tf from the first `listen` until `close`."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -29,7 +29,7 @@ class Transforms:
         self._listener: Any = None
 
     def listen(self) -> None:
-        """Subscribes /tf and /tf_static. Call it early: a transform at an image's stamp must have come before.
+        """Subscribes to /tf and /tf_static. Call it early: earlier transforms are not received.
 
         Raises:
             TransformError: if tf2_ros is not installed.
@@ -46,11 +46,11 @@ class Transforms:
                 "tf2_ros is not installed and a transform is needed (target_frame, gravity_frame, or depth that is not "
                 "registered): apt install ros-$ROS_DISTRO-tf2-ros-py, or leave them empty and use aligned depth"
             ) from missing
-        self._buffer = self._buffer or Buffer(node=self._node)  # one for good: each would leave a service behind
+        self._buffer = self._buffer or Buffer(node=self._node)  # created once: each would leave a service behind
         return TransformListener(self._buffer, self._node, spin_thread=False)
 
     def close(self) -> None:
-        """Ends the subscriptions; what was heard is forgotten, but for static transforms, which do not age."""
+        """Ends the subscriptions and drops all transforms except static ones, which do not age."""
         with self._lock:
             if self._listener is not None:
                 self._listener.unregister()
@@ -68,12 +68,12 @@ class Transforms:
         """Rotation [3, 3] and translation [3] that take points of `source` to `target` at `stamp_ns`.
 
         Args:
-            timeout_s: how long it is waited for.
-            cancelled: polled meanwhile.
+            timeout_s: longest wait for the transform.
+            cancelled: polled during the wait.
 
         Raises:
             TransformError: naming both frames, if the transform is not known at that time within `timeout_s`.
-            QueryCancelledError: if `cancelled` says so.
+            QueryCancelledError: once `cancelled` returns True.
         """
         self.listen()
         from tf2_ros import TransformException

@@ -1,4 +1,4 @@
-"""What comes in, and what is wrong with it: rates, ages, losses and mismatches of the input topics."""
+"""Health of the input topics: rates, ages, losses and mismatches."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from n3d_ros.inputs.newest_topic import LOSS_SHARE, NewestTopic
 from n3d_ros.inputs.rgbd_topics import RgbdTopics, crowd_of, explain_loss, explain_silence
 
 SILENT_S = 3.0
-LOOK_EVERY_S = 2.0  # a look takes the newest images out of the middleware, which costs what a query's look does
+LOOK_EVERY_S = 2.0  # checking takes the newest images from the middleware, which costs as much as a query's read
 
 
 @dataclass
 class InputReport:
-    """Problems in words, each with its cure, and figures by name.
+    """Problems of the inputs, each with its fix, and figures.
 
     Attributes:
-        problems: empty where all is well.
+        problems: empty if all is well.
         values: name -> figure.
     """
 
@@ -28,7 +28,7 @@ class InputReport:
 
 
 class InputWatch:
-    """Looks at the input topics at most every `LOOK_EVERY_S`, and remembers what it saw."""
+    """Checks the input topics at most every `LOOK_EVERY_S` and keeps the last report."""
 
     def __init__(self, topics: RgbdTopics) -> None:
         self._topics = topics
@@ -36,15 +36,15 @@ class InputWatch:
         self._looked = float("-inf")
 
     def report(self, parameters: GroundingParameters) -> InputReport:
-        """What is known of the inputs."""
-        if time.monotonic() - self._looked >= LOOK_EVERY_S - 0.1:  # a timer is never quite on time
+        """The current report, at most `LOOK_EVERY_S` old."""
+        if time.monotonic() - self._looked >= LOOK_EVERY_S - 0.1:  # timers fire slightly early or late
             self._looked = time.monotonic()
             self._report = input_report(self._topics, parameters)
         return self._report
 
 
 def input_report(topics: RgbdTopics, parameters: GroundingParameters) -> InputReport:
-    """Takes what has come, and says what of it is wrong."""
+    """Takes the messages that have arrived and reports problems."""
     arrivals = dict(zip(topics.all, topics.drain(parameters.depth_registration), strict=True))
     problems = _silences_and_losses(topics, arrivals)
     if topics.has_depth and all(arrivals[topic] for topic in topics.required):
@@ -84,13 +84,13 @@ def _body_frame(color: list[Any]) -> list[str]:
     if not frame_id.rpartition("/")[2].endswith("link"):
         return []
     return [
-        f"images are in frame {frame_id!r}, whose name says x forward; boxes have z forward, so TF would "
-        "turn them: have the driver name an optical frame (Gazebo: <optical_frame_id>)"
+        f"images are in frame {frame_id!r}, whose name suggests x forward; boxes have z forward, so TF would "
+        "rotate them: configure the driver to use an optical frame (Gazebo: <optical_frame_id>)"
     ]
 
 
 def _mismatches(topics: RgbdTopics, arrivals: dict[NewestTopic, list[Any]], tolerance_s: float) -> list[str]:
-    """What would keep the newest messages from becoming a frame, as far as headers tell."""
+    """Problems in the headers that would prevent a frame from the newest messages."""
     color, depth, info = (arrivals[topic][-1].message for topic in topics.required)
     found = []
     gap = min(abs(c.stamp_ns - d.stamp_ns) for c in arrivals[topics.color] for d in arrivals[topics.depth]) / 1e9

@@ -1,8 +1,8 @@
 """A subscription whose newest messages stay in the middleware until a query asks for them.
 
-An executor that waits on an image topic wakes, deserialises and calls back 30 times a second for images that nobody
-looks at. Here no executor waits: the middleware keeps the last few messages (KEEP_LAST), and `drain` takes them when a
-query comes. Measured on a 640x480 RGB-D camera at 30 Hz: a tenth of the CPU (`python -m bench.node`).
+An executor that waits on an image topic wakes, deserialises and calls back 30 times a second for images that no query
+uses. Here no executor waits: the middleware keeps the last few messages (KEEP_LAST), and `drain` takes them when a
+query arrives. Measured on a 640x480 RGB-D camera at 30 Hz: a tenth of the CPU (`python -m bench.node`).
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from n3d_ros.node.stamps import nanoseconds_of
 
 WINDOW_S = 10.0
 EVIDENCE = 10  # messages; fewer prove nothing (discovery loses the first ones)
-LOSS_SHARE = 0.9  # below this share of received messages, loss is named
-KEPT = 3  # colour and depth of one stamp arrive up to a frame apart: three of each always hold a pair
+LOSS_SHARE = 0.9  # below this share of received messages, loss is reported
+KEPT = 3  # colour and depth of one stamp arrive up to a frame apart: three of each always contain a pair
 _SENSOR_INPUT: dict[str, Any] = {
     "history": HistoryPolicy.KEEP_LAST,
     "depth": KEPT,
@@ -48,12 +48,12 @@ _SENSOR_INPUT: dict[str, Any] = {
     "durability": DurabilityPolicy.BEST_AVAILABLE,
 }
 SENSOR_INPUT = QoSProfile(**_SENSOR_INPUT)
-ADAPT_EVERY_S = 0.25  # at most so often is looked whether publishers came or went
+ADAPT_EVERY_S = 0.25  # how often to check whether publishers came or went
 _OVERRIDABLE = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
 
 
 class UnwaitedGroup(CallbackGroup):
-    """Nothing in it is ever executed, so that the executor leaves its subscriptions out of the wait set."""
+    """A group that never executes, so the executor leaves its subscriptions out of the wait set."""
 
     def can_execute(self, entity: Any) -> bool:
         """Never."""
@@ -71,7 +71,7 @@ class UnwaitedGroup(CallbackGroup):
 class Arrival:
     """One message with its source stamp and the time at which the middleware received it (nanoseconds).
 
-    Where the middleware does not tell, that is the time at which the message was taken from it.
+    If the middleware does not report that time, it is the time at which the message was taken.
     """
 
     message: Any
@@ -81,13 +81,13 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Sample:
-    """What one batch of taken messages says.
+    """Counts from one batch of taken messages.
 
     Attributes:
         time: when it was taken (monotonic seconds).
-        published: messages that the publisher has sent since the sample before.
-        expected: of them, those that would be in the batch had none been lost.
-        received: those that were.
+        published: messages that the publisher has sent since the previous sample.
+        expected: how many of those the batch would contain without loss.
+        received: how many it contains.
     """
 
     time: float
@@ -109,7 +109,7 @@ class TopicStatistics:
         self._last_sequence: int | None = None
         self._since = time.monotonic()
         self.last_received_ns = 0
-        self.is_numbered = True  # False once a message came without a number: then neither rate nor loss is known
+        self.is_numbered = True  # False once a message arrived without a number: rate and loss are then unknown
 
     def record(self, batch: Sequence[tuple[int, int | None]], overflow: bool, now: float | None = None) -> None:
         """Adds a batch of (received nanoseconds, sequence number), oldest first.
@@ -132,26 +132,26 @@ class TopicStatistics:
         known = self._last_sequence is not None and not restarted and numbers[0] > self._last_sequence
         base = self._last_sequence if known and self._last_sequence is not None else numbers[0] - 1
         before = numbers[0] - 1 if overflow else base
-        if restarted:  # several publishers, or one that began again: their numbers cannot be told apart
+        if restarted:  # several publishers, or one that restarted: the numbers are ambiguous
             self._samples.append(Sample(now, len(batch), len(batch), len(batch)))
         else:
             self._samples.append(Sample(now, numbers[-1] - base, numbers[-1] - before, len(numbers)))
         self._last_sequence = numbers[-1]
 
     def restart(self) -> None:
-        """The subscription is a new one: what was published meanwhile is not lost on its way."""
+        """Call after subscribing again: messages published in between do not count as lost."""
         self._last_sequence = None
 
     def published_hz(self, now: float | None = None) -> float:
-        """Messages a second that the publisher has sent."""
+        """Rate at which the publisher sends, in Hz."""
         return self._total("published") / self._span(now)
 
     def received_hz(self, now: float | None = None) -> float:
-        """Messages a second that came through the transport (whether or not they were looked at)."""
+        """Rate at which messages get through the transport, in Hz, whether or not they are used."""
         return self.published_hz(now) * self.received_share()
 
     def received_share(self, evidence: int = EVIDENCE) -> float:
-        """Share of the published messages that came through, 0..1; 1 where fewer than `evidence` were expected."""
+        """Share of the published messages received, 0..1; 1 if fewer than `evidence` were expected."""
         expected = self._total("expected")
         return self._total("received") / expected if expected >= evidence else 1.0
 
@@ -164,12 +164,12 @@ class TopicStatistics:
 
 
 class NewestTopic:
-    """The newest messages of one topic, oldest first in `arrivals`; safe to use from several threads.
+    """The newest messages of one topic, oldest first in `arrivals`; thread-safe.
 
-    Subscribes nothing before `open`. Reliability and durability are those that the publishers offer, as rosbag2 does
-    it: reliable (or latched) where all of them are. It subscribes again when other publishers come, unless the
-    parameters `qos_overrides` say what it shall be. Images under the shipped shared-memory profile stay best effort
-    until some are lost: nothing is there to be repeated, and acknowledging them costs a third of the idle node's CPU.
+    Subscribes only after `open`. Like rosbag2, it requests what the publishers offer: reliable (or latched) if all of
+    them are. It subscribes again when other publishers appear, unless the `qos_overrides` parameters fix the QoS.
+    Images under the shipped shared-memory profile stay best effort until some are lost: there is nothing to resend, and
+    acknowledgements cost a third of the idle node's CPU.
     """
 
     def __init__(self, node: Node, message_type: type, name: str) -> None:
@@ -182,22 +182,22 @@ class NewestTopic:
         self._node = node
         self._lock = threading.Lock()
         self._subscription: Subscription | None = None
-        self._asked: tuple[ReliabilityPolicy, DurabilityPolicy] | None = None  # None: nothing is left to adapt
+        self._asked: tuple[ReliabilityPolicy, DurabilityPolicy] | None = None  # None: nothing more to adapt
         self._adapted = 0.0
         self._is_spared = message_type is not CameraInfo and uses_dds_profile()
 
     def open(self) -> None:
-        """Subscribes; does nothing where that is done already.
+        """Subscribes, unless it already has.
 
         Raises:
-            ConfigError: if its `qos_overrides` are not usable.
+            ConfigError: if its `qos_overrides` are invalid.
         """
         with self._lock:
             if self._subscription is None:
                 self._opened = time.monotonic()
                 self._subscription = self._subscribe()
                 depth = self._subscription.qos_profile.depth
-                self.arrivals = deque(maxlen=max(KEPT, depth))  # more, where depth lags by more frames
+                self.arrivals = deque(maxlen=max(KEPT, depth))  # more if depth lags by more frames
 
     def _subscribe(self) -> Subscription:
         try:
@@ -211,7 +211,7 @@ class NewestTopic:
                 event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
                 qos_overriding_options=QoSOverridingOptions(_OVERRIDABLE, callback=self._settle_qos),
             )
-        except (InvalidQosOverridesError, InvalidParameterTypeException, RuntimeError) as error:  # rclpy has three
+        except (InvalidQosOverridesError, InvalidParameterTypeException, RuntimeError) as error:  # rclpy has all three
             raise ConfigError(
                 f"{self.name} cannot be subscribed: {error}; parameters qos_overrides.{self.name}.subscription.* are "
                 "read at start only: start the node with others"
@@ -226,13 +226,13 @@ class NewestTopic:
             if self._subscription is not None:
                 self._keep([(message, info)], 1)
         self._node.get_logger().warning(
-            f"this executor takes every image of {self.name}, whether a query wants it or not, which costs ten times "
+            f"this executor takes every image of {self.name}, whether a query needs it or not, which costs ten times "
             "the CPU: use the SingleThreadedExecutor or the MultiThreadedExecutor",
             once=True,
         )
 
     def _settle_qos(self, qos: QoSProfile) -> QosCallbackResult:
-        """Checks the profile after its overrides, and puts what is offered where they leave that open."""
+        """Checks the profile after its overrides, and fills in the offered QoS where they leave it open."""
         result = QosCallbackResult()
         result.successful = qos.history == HistoryPolicy.KEEP_LAST and 1 <= qos.depth <= 100
         result.reason = (
@@ -263,7 +263,7 @@ class NewestTopic:
         )
 
     def _adapt(self) -> None:
-        """Subscribes anew, where publishers have come that offer something else; what was taken stays known."""
+        """Subscribes again if new publishers offer other QoS; keeps the messages already taken."""
         now = time.monotonic()
         if self._subscription is None or self._asked is None or now - self._adapted < ADAPT_EVERY_S:
             return
@@ -275,7 +275,7 @@ class NewestTopic:
 
     @property
     def open_for_s(self) -> float:
-        """Seconds since it was subscribed; 0 where it is not."""
+        """Seconds since it was subscribed; 0 if it is not."""
         return time.monotonic() - self._opened if self._subscription is not None else 0.0
 
     @property
@@ -286,7 +286,7 @@ class NewestTopic:
 
     @property
     def is_reliable(self) -> bool:
-        """Whether messages are delivered reliably, as far as the transport can."""
+        """Whether the subscription is reliable."""
         with self._lock:
             subscription = self._subscription
         return subscription is not None and subscription.qos_profile.reliability == ReliabilityPolicy.RELIABLE
@@ -298,12 +298,12 @@ class NewestTopic:
         return time.time() - received / 1e9 if received else -1.0
 
     def publisher_names(self) -> list[str]:
-        """Of the nodes that publish it."""
+        """Names of the nodes that publish it."""
         found = self._node.get_publishers_info_by_topic(self.name)
         return sorted(f"{one.node_namespace.rstrip('/')}/{one.node_name}" for one in found)
 
     def incompatible(self) -> str:
-        """Why publishers of this topic cannot be heard, as the middleware tells; empty where none is in that state."""
+        """Why the middleware does not match this topic's publishers; empty if it does."""
         with self._lock:
             if self._subscription is None:
                 return ""
@@ -316,17 +316,17 @@ class NewestTopic:
 
     @property
     def newest_header(self) -> Header | None:
-        """That of the newest message that was taken; None where none was."""
+        """Header of the newest message taken; None before the first."""
         with self._lock:
             return self.arrivals[-1].message.header if self.arrivals else None
 
     def drain(self) -> list[Arrival]:
-        """Takes what has come since the last call; returns the newest messages known, oldest first."""
+        """Takes the messages that arrived since the last call; returns the newest ones known, oldest first."""
         with self._lock:
             if self._subscription is None:
                 return []
             batch = []
-            for _ in range(4 * (self.arrivals.maxlen or KEPT)):  # a publisher faster than this loop must not hold it
+            for _ in range(4 * (self.arrivals.maxlen or KEPT)):  # a publisher faster than this loop must not block it
                 taken = _take(self._subscription)
                 if taken is None:
                     break
@@ -336,7 +336,7 @@ class NewestTopic:
             return list(self.arrivals)
 
     def close(self) -> None:
-        """Ends the subscription; what was taken is let go."""
+        """Ends the subscription and drops the messages taken."""
         with self._lock:
             if self._subscription is not None:
                 self._node.destroy_subscription(self._subscription)
@@ -346,14 +346,14 @@ class NewestTopic:
     def _keep(self, batch: list[tuple[Any, dict[str, Any]]], queue_depth: int) -> None:
         overflow = len(batch) >= queue_depth
         now = time.time_ns()
-        received = [info.get("received_timestamp") or now for _, info in batch]  # Cyclone DDS tells no such time
-        alone = self._subscription is None or self._subscription.get_publisher_count() <= 1  # else numbers mean nothing
+        received = [info.get("received_timestamp") or now for _, info in batch]  # Cyclone DDS does not report it
+        alone = self._subscription is None or self._subscription.get_publisher_count() <= 1  # else meaningless
         numbers = [info.get("publication_sequence_number") if alone else None for _, info in batch]
         self.statistics.record(list(zip(received, numbers, strict=True)), overflow)
         for (message, _), received_ns in zip(batch, received, strict=True):
             stamp_ns = nanoseconds_of(message.header.stamp)
             if self.arrivals and stamp_ns < self.arrivals[-1].stamp_ns:
-                self.arrivals.clear()  # the clock was set back (a bag started again): the older world is gone
+                self.arrivals.clear()  # the clock was set back (a bag restarted): drop the older messages
             self.arrivals.append(Arrival(message, stamp_ns, received_ns))
 
 

@@ -17,25 +17,25 @@ from n3d_ros.errors import NoImageError
 from n3d_ros.inputs.newest_topic import LOSS_SHARE, Arrival, NewestTopic
 from n3d_ros.node.shipped import profile_variable, uses_dds_profile
 
-SILENT_S = 1.0  # a stream from which nothing has come for so long has stopped, if the other still comes
-DEAD_NS = 1_000_000_000  # a set that is so much older than the newest image was left behind by a stream that stopped
-DISCOVERY_S = 0.5  # a camera info that is published arrives within this time after it is subscribed
+SILENT_S = 1.0  # a stream silent for this long has stopped, if the other still runs
+DEAD_NS = 1_000_000_000  # a set this much older than the newest image is left over from a stream that stopped
+DISCOVERY_S = 0.5  # a published camera info arrives within this time of subscribing
 NO_DEPTH_CURE = "if the camera has no depth, set the parameter monocular_depth"
 
 
 class RgbdTopics:
-    """Subscribes colour, depth and camera info; nothing is received until `newest` asks for it.
+    """Subscribes to colour, depth and camera info; nothing is received until `newest` asks for it.
 
-    The camera info of depth is subscribed once images come whose depth may have to be registered: a driver that aligns
-    depth costs nothing for it.
+    Subscribes to depth's camera info only once images arrive whose depth may need registration, so a driver that aligns
+    depth pays nothing for it.
 
     Args:
         color_transport, depth_transport: parameters of these names; `raw` or a transport's name, which is the last
             part of the topic's name as image_transport has it.
-        has_depth: False of a camera without; then no depth topic is subscribed.
+        has_depth: False for a camera without depth; then no depth topic is subscribed.
 
     Raises:
-        ConfigError: if the `qos_overrides` of a topic are not usable; then none is subscribed.
+        ConfigError: if the `qos_overrides` of a topic are invalid; then none is subscribed.
     """
 
     topic_type = NewestTopic
@@ -56,37 +56,37 @@ class RgbdTopics:
         except ConfigError:
             self.close()
             raise
-        self.depth_info.close()  # QoS that it cannot have is refused here, and not when a query first wants it
+        self.depth_info.close()  # refuse unusable QoS here, not when a query first needs it
 
     @property
     def required(self) -> tuple[NewestTopic, ...]:
-        """The topics without which there is no frame."""
+        """The topics that every frame needs."""
         return (self.color, self.depth, self.info) if self.has_depth else (self.color, self.info)
 
     @property
     def all(self) -> tuple[NewestTopic, ...]:
-        """All input topics; those that are not open are not subscribed."""
+        """All input topics; only open ones are subscribed."""
         return self.color, self.depth, self.info, self.depth_info
 
     def drain(self, registration: str) -> tuple[list[Arrival], list[Arrival], list[Arrival], list[Arrival]]:
-        """What is known of `all`, oldest first; `registration`: the parameter depth_registration."""
+        """The newest messages of `all`, oldest first; `registration`: the parameter depth_registration."""
         color, depth, info = self.color.drain(), self.depth.drain(), self.info.drain()
         if color and depth and needs_depth_info(color[-1].message, depth[-1].message, registration):
             with self._lock:
-                if not self._is_closed:  # else a query that outlasts its node would subscribe for good
+                if not self._is_closed:  # else a query that outlives its node would stay subscribed
                     self.depth_info.open()
         return color, depth, info, self.depth_info.drain()
 
     @property
     def newest_header(self) -> Header | None:
-        """Of the newest colour image that was taken; those that wait in the middleware stay there."""
+        """Header of the newest colour image taken; images waiting in the middleware stay there."""
         return self.color.newest_header
 
     def newest(self, bound_ns: int, registration: str) -> RgbdMessages:
         """The newest colour image with a depth image within `bound_ns` of it, and the camera infos nearest to them.
 
         Raises:
-            NoImageError: naming each silent topic and what is known of it, or the two stamps that do not pair.
+            NoImageError: naming each silent topic and the likely reason, or the two stamps that do not pair.
         """
         color, depth, info, depth_info = self.drain(registration)
         self._refuse_silence(color, depth, info)
@@ -121,7 +121,7 @@ class RgbdTopics:
             self._refuse_dead(color, depth)
             if lost := [topic for topic in (self.color, self.depth) if topic.statistics.received_share(5) < LOSS_SHARE]:
                 raise NoImageError(
-                    f"no image of {self.color.name} has a partner on {self.depth.name} because {explain_loss(lost)}"
+                    f"no image of {self.color.name} has a match on {self.depth.name}: {explain_loss(lost)}"
                 )
             gap = min(abs(c.stamp_ns - d.stamp_ns) for c in color for d in depth)
             raise NoImageError(
@@ -136,13 +136,13 @@ class RgbdTopics:
             raise NoImageError(reason)
 
     def dead_stream(self) -> str:
-        """Which of the two image streams has stopped while the other goes on; empty if neither has."""
+        """Names the image stream that has stopped while the other still runs; empty if neither has."""
         ages = {topic: topic.age_s for topic in (self.color, self.depth)}
         dead, alive = sorted(ages, key=lambda topic: -ages[topic])
         if ages[dead] <= max(SILENT_S, 2 * ages[alive]) or ages[alive] < 0:
             return ""
         return (
-            f"{dead.name} has stopped: nothing has come on it for {ages[dead]:.1f} s ({dead.publishers} publisher(s)), "
+            f"{dead.name} has stopped: it has been silent for {ages[dead]:.1f} s ({dead.publishers} publisher(s)), "
             f"while {alive.name} goes on; restart that stream of the camera"
         )
 
@@ -155,7 +155,7 @@ class RgbdTopics:
 
 
 def _image_topic(node: Node, stream: str, transport: str) -> tuple[type, str]:
-    """Message type and name of an image topic, as image_transport has them: remapping `image_raw` moves them all."""
+    """Message type and name of an image topic, named as image_transport does: remapping `image_raw` moves all."""
     name = f"{stream}/image_raw"
     if transport == "raw":
         return Image, name
@@ -168,22 +168,22 @@ def _nearest_message(to: Arrival, among: list[Arrival]) -> CameraInfo | None:
 
 
 def explain_silence(topics: Sequence[NewestTopic]) -> str:
-    """Why nothing has come on some topics, as far as the middleware tells, and what to do about it."""
+    """Why some topics are silent, as reported by the middleware, and what to do about it."""
     causes = [_cause(topic) for topic in topics]
     heard = [topic for topic in topics if topic.publishers and not topic.incompatible()]
     if heard:
-        causes.append(f"if the camera does publish: the transport loses images: {loss_cure(heard)}")
+        causes.append(f"if the camera does publish, the transport loses images: {loss_cure(heard)}")
     return "; ".join(causes)
 
 
 def explain_loss(topics: Sequence[NewestTopic]) -> str:
-    """How much of some topics is lost, whether QoS or the transport loses it, and what to do about it."""
+    """How many messages are lost on some topics, whether QoS or the transport is the cause, and what to do about it."""
     shares = ", ".join(f"{100 * topic.statistics.received_share(5):.0f} % of {topic.name}" for topic in topics)
     return f"only {shares} is received: {loss_cure(topics)}"
 
 
 def loss_cure(topics: Sequence[NewestTopic]) -> str:
-    """What to do about images that get lost on their way, under this middleware's and distribution's names."""
+    """How to stop losing images, with the settings of this middleware and distribution."""
     cures = []
     if any(not topic.is_reliable for topic in topics):
         cures.append("delivery is best effort: set the driver's QoS to reliable")
@@ -209,7 +209,7 @@ def loss_cure(topics: Sequence[NewestTopic]) -> str:
 
 
 def crowd_of(topics: Sequence[NewestTopic]) -> str:
-    """Which topics several nodes publish on, whose images then mix; empty if none."""
+    """Names topics with several publishers, whose images would mix; empty if there are none."""
     crowded = [topic for topic in topics if topic.publishers > 1]
     return "".join(
         f"; {topic.publishers} publishers on {topic.name} ({', '.join(topic.publisher_names())}): stop one, or remap it"
@@ -240,9 +240,9 @@ B = TypeVar("B", bound=Stamped)
 
 
 def newest_pair(first: Sequence[A], second: Sequence[B], bound_ns: int) -> tuple[A, B] | None:
-    """The newest of `first` with a partner in `second` within `bound_ns`, and its nearest partner; None if none has.
+    """The newest of `first` with a match in `second` within `bound_ns`, and its nearest match; None without one.
 
-    Both sequences may be in any order. Newest goes before nearest: a robot acts on the present.
+    Both sequences may be in any order. Newest takes precedence over nearest: a robot acts on the present.
     """
     for one in sorted(first, key=lambda item: item.stamp_ns, reverse=True):
         partner = nearest(one, second)
@@ -252,5 +252,5 @@ def newest_pair(first: Sequence[A], second: Sequence[B], bound_ns: int) -> tuple
 
 
 def nearest(to: Stamped, among: Sequence[B]) -> B | None:
-    """The one of `among` whose stamp is nearest to `to`'s; None if there is none."""
+    """The item of `among` whose stamp is nearest to `to`'s; None if `among` is empty."""
     return min(among, key=lambda item: abs(item.stamp_ns - to.stamp_ns), default=None)

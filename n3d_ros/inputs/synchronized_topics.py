@@ -1,6 +1,6 @@
-"""The input topics with the pairing of `message_filters`, for those who want its policy.
+"""The input topics paired by `message_filters`, for users who prefer its policy.
 
-Every message is received and deserialised, whether a query comes or not; `rgbd_topics` costs a fraction of it.
+Every message is received and deserialised, with or without a query; `rgbd_topics` costs a fraction of that.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from n3d_ros.inputs.newest_topic import Arrival, NewestTopic
 from n3d_ros.inputs.rgbd_topics import DEAD_NS, RgbdTopics
 from n3d_ros.node.stamps import is_sound, nanoseconds_of
 
-QUEUE = 10  # messages of each topic that wait for their partners
+QUEUE = 10  # messages of each topic that wait for a match
 
 
 class FilteredTopic(NewestTopic):
-    """A topic whose every message an executor takes and gives to `filter`; `rewound` is told when stamps go back."""
+    """A topic whose messages the executor passes to `filter`; `rewound` is called when stamps go back."""
 
     def __init__(self, node: Node, message_type: type, name: str) -> None:
         super().__init__(node, message_type, name)
@@ -34,7 +34,7 @@ class FilteredTopic(NewestTopic):
         return None
 
     def drain(self) -> list[Arrival]:
-        """The newest messages, oldest first; the executor has taken them."""
+        """The newest messages taken by the executor, oldest first."""
         with self._lock:
             self._adapt()
             return list(self.arrivals)
@@ -42,7 +42,7 @@ class FilteredTopic(NewestTopic):
     def _on_message(self, message: Any, info: dict[str, Any]) -> None:
         with self._lock:
             if self._subscription is None:
-                return  # it was closed while the message was on its way
+                return  # it was closed before the message arrived
             before = self.arrivals[-1].stamp_ns if self.arrivals else 0
             self._keep([(message, info)], QUEUE)
         if not is_sound(message.header.stamp):
@@ -57,7 +57,7 @@ class FilteredTopics(RgbdTopics):
 
     Args:
         node, options: as of `RgbdTopics`.
-        bound_ns: furthest apart that stamps of a set are, until `newest` is given another bound; 0: equal.
+        bound_ns: largest difference between stamps of a set, until `newest` gets another bound; 0: equal.
 
     Raises:
         MissingDependencyError: if message_filters is not installed.
@@ -79,11 +79,11 @@ class FilteredTopics(RgbdTopics):
         """The last set that the synchronizer paired with this bound.
 
         Raises:
-            NoImageError: naming each silent topic, or that nothing was paired yet.
+            NoImageError: naming each silent topic, or saying that nothing was paired yet.
         """
         if self._synchronizer.slop != _slop(bound_ns):
             self._synchronizer.slop = _slop(bound_ns)
-            self._set = None  # it was paired by another rule
+            self._set = None  # it was paired with another bound
         color, depth, info, depth_info = self.drain(registration)
         self._refuse_silence(color, depth, info)
         self._await_depth_info(depth_info)
@@ -96,7 +96,7 @@ class FilteredTopics(RgbdTopics):
             self._refuse_dead(color, depth)
         if found is None:
             raise NoImageError(
-                f"message_filters has paired no set of {', '.join(topic.name for topic in self.required)} yet: "
+                f"message_filters has not paired {', '.join(topic.name for topic in self.required)} yet: "
                 + self._why_none(bound_ns)
             )
         depth_image = found[1] if self.has_depth else None
@@ -106,14 +106,14 @@ class FilteredTopics(RgbdTopics):
         newest = [(topic.name, topic.newest_header) for topic in self.required]
         broken = [name for name, header in newest if header is not None and not is_sound(header.stamp)]
         if broken:
-            return f"the stamps on {', '.join(broken)} are broken (before 1970, or with a second of nanoseconds)"
+            return f"the stamps on {', '.join(broken)} are invalid (before 1970, or nanosec of 1e9 or more)"
         return f"pairing_tolerance (its slop) is {bound_ns / 1e6:.1f} ms; raise it, or use synchronizer:=newest"
 
     def _on_set(self, *messages: Any) -> None:
         self._set = messages
 
     def _forget(self) -> None:
-        """The clock was set back (a bag began again): the synchronizer drops the oldest first, so all that is new."""
+        """Resets after the clock was set back: the synchronizer drops the oldest, which would be all new messages."""
         self._set = None
         with self._synchronizer.lock:
             for queue in self._synchronizer.queues:
@@ -124,7 +124,7 @@ def subscribe_inputs(node: Node, parameters: GroundingParameters) -> RgbdTopics:
     """Subscribes the input topics; `close` ends it.
 
     Raises:
-        MissingDependencyError: if message_filters is asked for and not installed.
+        MissingDependencyError: if message_filters is selected but not installed.
     """
     options = (parameters.color_transport, parameters.depth_transport, not parameters.monocular_depth)
     if parameters.synchronizer == "message_filters":
@@ -133,7 +133,7 @@ def subscribe_inputs(node: Node, parameters: GroundingParameters) -> RgbdTopics:
 
 
 def _slop(bound_ns: int) -> Duration:
-    """The synchronizer wants stamps to be less than its slop apart: as it stands, 0 would pair nothing."""
+    """The synchronizer requires stamps less than its slop apart, so a slop of 0 would pair nothing."""
     return Duration(nanoseconds=bound_ns + 1)
 
 

@@ -1,8 +1,8 @@
-"""A lifecycle node whose executor stays free during transitions, and whose failed transitions say why.
+"""A lifecycle node whose executor stays free during transitions, and which logs why a transition failed.
 
-rclpy runs a transition inside the service's callback, so the executor is blocked for as long as it takes: loading a
-model takes minutes, in which the node answers nobody, not even about its own state. Here transitions run in a thread,
-one at a time; a second one, and one that the state does not allow, are refused.
+rclpy runs a transition inside the service's callback and so blocks the executor: while a model loads for minutes, the
+node would not even report its own state. Here transitions run in a thread, one at a time; a second one, or one that the
+state does not allow, is refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Transition = TypeVar("Transition", bound=Callable[..., Any])
 
 
 def reported(transition: Transition) -> Transition:
-    """Logs what a transition's callback raises: rclpy turns it into an error transition and says nothing."""
+    """Logs what a transition's callback raises: rclpy turns it into an error transition silently."""
 
     @functools.wraps(transition)
     def called(self: Any, *arguments: Any) -> Any:
@@ -41,10 +41,10 @@ def reported(transition: Transition) -> Transition:
 
 
 class ResponsiveLifecycleNode(LifecycleNodeMixin, Node):
-    """Like `rclpy.lifecycle.LifecycleNode`, with transitions in a thread of their own instead of the executor's.
+    """Like `rclpy.lifecycle.LifecycleNode`, but transitions run in a separate thread, not the executor's.
 
     Args:
-        name, options: of `rclpy.node.Node`.
+        name, options: passed to `rclpy.node.Node`.
     """
 
     def __init__(self, name: str, **options: Any) -> None:
@@ -52,7 +52,7 @@ class ResponsiveLifecycleNode(LifecycleNodeMixin, Node):
         # A waiting coroutine holds its callback group: the node's own one would block timers and parameters.
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
         self._moving = threading.Lock()
-        service = self._service_change_state  # rclpy offers no public way (7.1, 9.1)
+        service = self._service_change_state  # rclpy has no public API for this (7.1, 9.1)
         self._change_state, service.callback = service.callback, self._on_change_state
 
     @property
@@ -61,13 +61,13 @@ class ResponsiveLifecycleNode(LifecycleNodeMixin, Node):
         return str(self._state_machine.current_state[1])
 
     def move(self, transition: Callable[[], Any]) -> Future:
-        """Runs one or several transitions in a thread; the future has what it returned or raised.
+        """Runs one or several transitions in a thread; the future holds what it returned or raised.
 
         Raises:
-            RuntimeError: if another one is under way.
+            RuntimeError: if another one is in progress.
         """
         if not self._moving.acquire(blocking=False):
-            raise RuntimeError("another transition is under way")
+            raise RuntimeError("another transition is in progress")
         future: Future = Future()
         threading.Thread(target=self._run, args=(transition, future), name="transition", daemon=True).start()
         return future
@@ -81,10 +81,10 @@ class ResponsiveLifecycleNode(LifecycleNodeMixin, Node):
     def _run(self, transition: Callable[[], Any], future: Future) -> None:
         try:
             settle = partial(future.set_result, transition())
-        except Exception as error:  # the boundary of the thread: handed to whoever waits
+        except Exception as error:  # thread boundary: pass the error to the waiter
             settle = partial(future.set_exception, error)
         self._moving.release()
-        if self.context.ok():  # else nobody waits any more, and the error comes from the shutdown
+        if self.context.ok():  # otherwise nobody is waiting, and the shutdown caused the error
             settle()
             if self.executor is not None:
                 self.executor.wake()  # a future does not wake the executor whose coroutine waits for it
@@ -95,7 +95,7 @@ class ResponsiveLifecycleNode(LifecycleNodeMixin, Node):
         before, wanted = self.state, request.transition.label or request.transition.id
         try:
             return await self.move(partial(self._change_state, request, response))
-        except RuntimeError as error:  # rcl's error is one
+        except RuntimeError as error:  # rcl's error derives from it
             self.get_logger().warning(f"refusing transition {wanted} in state {before!r}: {error}")
             response.success = False
             return response

@@ -1,4 +1,4 @@
-"""Parameters as one frozen dataclass: defaults, texts, ranges and checks in one place, for node and docs."""
+"""Parameters as a frozen dataclass: defaults, descriptions, ranges and checks in one place, for node and docs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from rclpy.parameter import Parameter
 
 from n3d_core.errors import ConfigError, N3DError
 
-# When a new value takes effect. The first is read-only; the next two are refused while they could not take effect.
+# When a new value takes effect. The first is read-only; changes to the next two are refused when they would have no
+# effect.
 AT_START, ON_CONFIGURE, ON_ACTIVATE, AT_ONCE = "at start (read-only)", "on configure", "on activate", "at once"
 
 
@@ -26,7 +27,7 @@ def parameter(
     when: str = AT_ONCE,
     also: Mapping[str | bool, str] | None = None,
 ) -> Any:
-    """A dataclass field that is a ROS parameter: its text, its range or choices, and when a new value takes effect.
+    """A dataclass field for a ROS parameter: description, range or choices, and when a new value takes effect.
 
     `also` maps other spellings to values. YAML reads a bare `off` or `no` as a boolean, so False can be one of them.
     """
@@ -67,8 +68,8 @@ def _ignore(_value: Any) -> None:
 class ParameterSet(Generic[P]):
     """The parameters of a node: declared with descriptors, checked before a change is applied, read through `value`.
 
-    Declaring them calls nothing of the node. Until the node calls `watch`, at the end of its constructor, changes are
-    checked by the dataclass alone.
+    Declaring them does not call back into the node. Until the node calls `watch`, at the end of its constructor, only
+    the dataclass checks changes.
 
     Args:
         node: the node that declares them.
@@ -85,16 +86,16 @@ class ParameterSet(Generic[P]):
         node.add_post_set_parameters_callback(self._after_set)
 
     def watch(self, check: Callable[[P, P], None] = _accept, changed: Callable[[P], None] = _ignore) -> None:
-        """Calls the node back from now on, when everything that the callbacks use exists.
+        """Starts calling the node back; call it once everything that the callbacks use exists.
 
         Args:
-            check: given the present and the wanted values, raises an `N3DError` with the reason to refuse them.
+            check: takes the current and the requested values; raises an `N3DError` to refuse them.
             changed: called with new values after they have been applied.
         """
         self._check, self._changed = check, changed
 
     def _declared(self, node: Node, each: Field[Any]) -> Any:
-        """The value of a parameter at start, under its usual spelling."""
+        """The start value of a parameter, in its canonical spelling."""
         given = node.declare_parameter(each.name, each.default, descriptor(each)).value
         value = each.metadata["also"].get(given, given)
         if value is not given:
@@ -102,7 +103,7 @@ class ParameterSet(Generic[P]):
         return value
 
     def _spelled(self, parameters: list[Parameter]) -> list[Parameter]:
-        """The same parameters, under their usual spellings."""
+        """The same parameters, in their canonical spellings."""
         return [
             Parameter(each.name, value=self._fields[each.name].metadata["also"].get(each.value, each.value))
             if each.name in self._fields and self._fields[each.name].metadata["also"]
@@ -128,12 +129,12 @@ class ParameterSet(Generic[P]):
 
 
 def warn_of_unknown(nodes: Sequence[Node]) -> None:
-    """Warns of parameters that were given at start and that no node of the process has: ROS silently ignores them.
+    """Warns about parameters given at start that no node of the process declares: ROS silently ignores them.
 
-    A command line's parameters go to all nodes of a process; each takes those that it knows.
+    Parameters on the command line go to all nodes of a process; each takes the ones it declares.
     """
     for node in nodes:
-        given: Sequence[str] = list(getattr(node, "_parameter_overrides", {}))  # rclpy offers no public way (7.1, 9.1)
+        given: Sequence[str] = list(getattr(node, "_parameter_overrides", {}))  # no public API (rclpy 7.1, 9.1)
         unknown = [name for name in given if not name.startswith("qos_overrides.")]
         unknown = [name for name in unknown if not any(each.has_parameter(name) for each in nodes)]
         if not unknown:
@@ -145,7 +146,7 @@ def warn_of_unknown(nodes: Sequence[Node]) -> None:
 
 
 def refuse_frozen(now: CheckedParameters, wanted: CheckedParameters, frozen: dict[str, str]) -> None:
-    """Refuses changes that would have no effect: `frozen` gives a reason for each `when` that is past.
+    """Refuses changes that would have no effect: `frozen` maps each `when` that has passed to a reason.
 
     Raises:
         ConfigError: naming the parameter and the reason.

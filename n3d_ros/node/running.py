@@ -1,4 +1,4 @@
-"""Runs nodes until Ctrl-C, and ends cleanly: exit code 0 within two seconds, even while a query runs."""
+"""Runs nodes until Ctrl-C and exits cleanly: code 0 within two seconds, even while a query runs."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _REFUSALS = (N3DError, InvalidParameterTypeException, InvalidParameterValueExcep
 
 
 def run_nodes(factories: Sequence[Callable[[], Node]]) -> int:
-    """Makes the nodes, spins them in one single-threaded executor and closes them; returns the exit code.
+    """Creates the nodes, spins them in a single-threaded executor and closes them; returns the exit code.
 
-    Each node has `start()`, called once before the executor spins, and `close()`, called once after it. If its `close`
-    waits for work of its own, it also has `stop()`, which asks that work to end without waiting: all nodes are stopped
-    before the first is closed, so that they end side by side.
+    Each node has `start()`, called once before the executor spins, and `close()`, called once after it. If `close`
+    waits for the node's own work, the node also has `stop()`, which asks that work to end without waiting: all nodes
+    are stopped before the first is closed, so they shut down in parallel.
     """
     nodes: list[Node] = []
     try:
@@ -45,7 +45,7 @@ def run_nodes(factories: Sequence[Callable[[], Node]]) -> int:
     except _REFUSALS as error:
         print(f"cannot start: {error}", file=sys.stderr)
         return 1
-    except Exception:  # Ctrl-C shuts ROS down under whatever is being made or told at that moment
+    except Exception:  # Ctrl-C may shut ROS down in the middle of any call
         if rclpy.ok():
             raise
     finally:
@@ -56,20 +56,19 @@ def run_nodes(factories: Sequence[Callable[[], Node]]) -> int:
         for node in nodes:
             leave_graph(node)
             node.destroy_node()
-        gc.collect()  # a node that was interrupted in its constructor is held by nothing but its own callbacks
+        gc.collect()  # only its own callbacks refer to a node interrupted in its constructor
         rclpy.try_shutdown()
     return 0
 
 
 def _nothing() -> None:
-    """For a node that has no work to stop."""
+    """The default for a node without work to stop."""
 
 
 def leave_graph(node: Node) -> None:
     """Destroys the node's action servers and clients, which `destroy_node` leaves alive.
 
-    With them the node would stay in the graph of others for the length of its DDS lease (20 s), and they would wait for
-    its answers.
+    Otherwise other nodes would see this one in the graph for its DDS lease (20 s), and wait for its answers.
     """
     for waitable in list(getattr(node, "waitables", ())):
         if isinstance(waitable, ActionServer | ActionClient):
@@ -79,7 +78,7 @@ def leave_graph(node: Node) -> None:
 def camera_namespaces(program: str, args: Sequence[str] | None) -> list[str]:
     """The namespaces in the argument `--cameras`; without it, only that of the process ("").
 
-    Exits with a message if there are other arguments than this and ROS's own.
+    Exits with a message on any other argument except ROS's own.
     """
     parser = argparse.ArgumentParser(prog=program)
     parser.add_argument(
@@ -93,7 +92,7 @@ def camera_namespaces(program: str, args: Sequence[str] | None) -> list[str]:
     found: list[str] = parser.parse_args(remove_ros_args(given)[1:]).cameras
     outer = [word.partition(":=")[2] for word in given if word.startswith("__ns:=")]
     if outer and found != [""]:
-        # ROS would put every node of the process into that one namespace, all under the same name.
+        # ROS would put all nodes of the process into that namespace, under the same name.
         whole = ",".join(f"{outer[-1].rstrip('/')}/{name.lstrip('/')}" for name in found)
         parser.error(f"__ns:={outer[-1]} and --cameras cannot be combined: write --cameras {whole}")
     return found
@@ -109,8 +108,8 @@ def _namespaces(text: str) -> list[str]:
 def leave(exit_code: int) -> NoReturn:
     """Ends the process now.
 
-    Everything is closed by then; Python's own teardown of torch would delay Ctrl-C by seconds, and wait for kernels
-    that cannot be interrupted.
+    Everything is closed by then; Python's teardown of torch would delay Ctrl-C by seconds, waiting for kernels that
+    cannot be interrupted.
     """
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""Where the package's files are: in a checkout, or in the share folder of a ROS prefix."""
+"""Finds the package's files: in a checkout, or in the share folder of a ROS prefix."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def shipped(relative: str) -> Path:
 
         places.append(Path(get_package_share_directory("n3d_ros")))
     except (ImportError, PackageNotFoundError):
-        pass  # a checkout that has not been built
+        pass  # a checkout that is not built
     for place in places:
         if (place / relative).exists():
             return place / relative
     raise ConfigError(
-        f"{relative} is not in {' nor in '.join(map(str, places))}: build the package, or run from its checkout"
+        f"{relative} not found in {' or '.join(map(str, places))}: build the package, or run from its checkout"
     )
 
 
@@ -43,13 +43,13 @@ def dds_profile() -> dict[str, str]:
 
 
 def uses_dds_profile() -> bool:
-    """Whether this process was started with the shipped profile, in which no image on this machine gets lost."""
+    """Whether this process uses the shipped profile, which loses no images on this machine."""
     given = [os.environ.get(f"{vendor}_DEFAULT_PROFILES_FILE", "") for vendor in ("FASTRTPS", "FASTDDS")]
     return any(Path(path).name == "fastdds_shm.xml" for path in given)
 
 
 def profile_variable() -> str:
-    """The variable from which Fast DDS reads its profile; from Kilted on, it warns of the name that it had before."""
+    """The variable from which Fast DDS reads its profile; Kilted and later warn about the old name."""
     vendor = "FASTRTPS" if os.environ.get("ROS_DISTRO") == "jazzy" else "FASTDDS"
     return f"{vendor}_DEFAULT_PROFILES_FILE"
 

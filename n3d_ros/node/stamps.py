@@ -1,4 +1,4 @@
-"""Stamps of messages as nanoseconds since 1970, in which all but messages counts."""
+"""Message stamps as nanoseconds since 1970, the unit everywhere outside of messages."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ _SECOND = 1_000_000_000
 
 
 def nanoseconds_of(stamp: Time) -> int:
-    """A stamp in nanoseconds; below 0 for a broken one (see `is_sound`)."""
+    """A stamp in nanoseconds; negative if it is invalid (see `is_sound`)."""
     return int(stamp.sec) * _SECOND + int(stamp.nanosec)
 
 
 def is_sound(stamp: Time) -> bool:
-    """Whether rclpy and tf2 can hold the stamp: not before 1970, and with less than a second of nanoseconds."""
+    """Whether rclpy and tf2 accept the stamp: not before 1970, and nanosec below 1e9."""
     return stamp.sec >= 0 and stamp.nanosec < _SECOND
 
 
 def stamp_of(nanoseconds: int) -> Time:
-    """The stamp that `nanoseconds_of` reads."""
+    """The inverse of `nanoseconds_of`."""
     seconds, rest = divmod(nanoseconds, _SECOND)
     return Time(sec=seconds, nanosec=rest)

@@ -1,4 +1,4 @@
-"""The node's state on /diagnostics, once a second: model, inputs, queries; and how often it is logged."""
+"""Publishes the node's state on /diagnostics once a second (model, inputs, queries) and limits repeated logs."""
 
 from __future__ import annotations
 
@@ -28,8 +28,7 @@ _SAYS_NOTHING = (Result.CANCELLED, Result.REPLACED, Result.BUSY, Result.NOT_ACTI
 class QueryLog:
     """Counts by status, latencies of the last queries, the last status and the last error; written by several threads.
 
-    What a client cancels, or asks of a busy or inactive node, says nothing of how queries fare: it counts, and leaves
-    the last status as it is.
+    Queries that were cancelled, or refused by a busy or inactive node, are counted but do not change the last status.
     """
 
     statuses: Counter[int] = field(default_factory=Counter)
@@ -41,7 +40,7 @@ class QueryLog:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def succeeded(self, times: dict[str, float], age_ms: float) -> None:
-        """Notes an answered query: its stages, and how old its image was when it was taken."""
+        """Records an answered query: its stages, and the age of its image when taken."""
         with self._lock:
             self.statuses[Result.OK] += 1
             self.last_status = Result.OK
@@ -50,7 +49,7 @@ class QueryLog:
             self.stages_ms = dict(times)
 
     def failed(self, status: int, message: str) -> None:
-        """Notes a query that was not answered."""
+        """Records a query that was not answered."""
         with self._lock:
             self.statuses[status] += 1
             if status not in _SAYS_NOTHING:
@@ -59,7 +58,7 @@ class QueryLog:
                 self.last_error = message
 
     def snapshot(self) -> QueryLog:
-        """A copy that does not change while it is read."""
+        """A consistent copy."""
         with self._lock:
             return QueryLog(
                 Counter(self.statuses),
@@ -74,7 +73,7 @@ class QueryLog:
 class BackOff:
     """Decides which of many equal messages are logged: the first, then one after 10 s, 20 s, 40 s, … up to 10 min.
 
-    Messages that differ only in their numbers are equal. One that stays away for twice its pause starts anew.
+    Messages that differ only in their numbers are equal. The pause resets for one not seen for twice as long.
     """
 
     FIRST_S, LONGEST_S, MOST = 10.0, 600.0, 100
@@ -84,7 +83,7 @@ class BackOff:
         self._lock = threading.Lock()
 
     def due(self, message: str, now: float | None = None) -> int | None:
-        """How many equal messages were left out since the last one that was logged; None if this one is left out too.
+        """How many equal messages were suppressed since the last logged one; None if this one is suppressed too.
 
         `now`: monotonic seconds.
         """
@@ -103,7 +102,7 @@ class BackOff:
                 left_out = None
             self._seen[key] = known
             if len(self._seen) > self.MOST:
-                del self._seen[next(iter(self._seen))]  # the one that was seen longest ago
+                del self._seen[next(iter(self._seen))]  # the least recently seen
             return left_out
 
 
@@ -138,7 +137,7 @@ class DiagnosticsTopic:
 
 
 def model_status(name: str, state: str, model: Any, error: str) -> DiagnosticStatus:
-    """Which model runs on which backend, and the memory that it takes; `error`: why the last transition failed."""
+    """Model, backend and memory use; `error`: why the last transition failed."""
     values = {"state": state, "memory_rss_mb": f"{rss_bytes() / 1e6:.0f}", **gpu_memory()}
     level = DiagnosticStatus.ERROR if error else DiagnosticStatus.OK
     if model is None:
@@ -153,16 +152,16 @@ def model_status(name: str, state: str, model: Any, error: str) -> DiagnosticSta
 
 
 def input_status(name: str, report: InputReport | None) -> DiagnosticStatus:
-    """Rates, ages and losses of the inputs; what is wrong with them is named, with its cure."""
+    """Rates, ages and losses of the inputs, and each problem with its fix."""
     if report is None:
         return _status(f"{name}: inputs", DiagnosticStatus.OK, "no topic is subscribed", {})
     level = DiagnosticStatus.WARN if report.problems else DiagnosticStatus.OK
-    message = "; ".join(report.problems) or "images and camera info are coming"
+    message = "; ".join(report.problems) or "images and camera info are arriving"
     return _status(f"{name}: inputs", level, message, report.values)
 
 
 def query_status(name: str, log: QueryLog, load: tuple[int, int]) -> DiagnosticStatus:
-    """Latencies, image ages, queue and the last error; a warning while the last query is one that the model failed."""
+    """Latencies, image ages, queue and the last error; a warning if the last query failed in the model."""
     values = {"running": str(load[0]), "waiting": str(load[1]), "last_error": log.last_error}
     values |= {
         f"count {STATUS_NAMES.get(status, status)}": str(count) for status, count in sorted(log.statuses.items())

@@ -76,10 +76,10 @@ def _label(box: OrientedBox, header: Header, number: int, up: np.ndarray) -> Mar
     marker = Marker(header=header, ns="labels", id=number, type=Marker.TEXT_VIEW_FACING, action=Marker.ADD)
     height = float(np.clip(max(box.size) * 0.15, 0.02, 0.2))
     top = float((box.corners() @ up).max() - np.asarray(box.center) @ up)
-    x, y, z = (np.asarray(box.center) + (top + 1.5 * height) * up).tolist()  # two lines, and half of one between
+    x, y, z = (np.asarray(box.center) + (top + 1.5 * height) * up).tolist()  # two lines and half a line of gap
     marker.pose.position = Point(x=x, y=y, z=z)
     marker.pose.orientation.w = 1.0
-    # RViz takes scale.x for the width of a space, and 0 there for that of a letter 1 m high.
+    # RViz uses scale.x as the width of a space; 0 means the width at a letter height of 1 m.
     marker.scale = Vector3(x=height / 2, z=height)
     marker.color = _color(box)
     title, _, extents = caption(box).rpartition("  ")

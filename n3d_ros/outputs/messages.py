@@ -29,7 +29,7 @@ _VALUE_KINDS = {
     name.lower(): getattr(Value, name)
     for name in ("NONE", "TRUTH", "LENGTH", "COUNT", "OBJECTS", "DIRECTION", "POSITION")
 }
-# A variance of 0 would claim certainty. Standard deviations of what is not measured: pi about each axis, 1 m along it.
+# A variance of 0 would claim certainty. Unmeasured values get a standard deviation of pi about each axis, 1 m along it.
 _UNKNOWN_ROTATION, _UNKNOWN_POSITION = math.pi**2, 1.0
 
 
@@ -55,7 +55,7 @@ def detection_message(box: OrientedBox, header: Header, identity: str = "") -> D
 def detections_message(
     boxes: Sequence[OrientedBox], header: Header, identities: Sequence[str] = ()
 ) -> Detection3DArray:
-    """Boxes as an array with one header; ids are empty where none are given."""
+    """Boxes as an array with one header; ids are empty if none are given."""
     names = identities or [""] * len(boxes)
     return Detection3DArray(
         header=header, detections=[detection_message(box, header, name) for box, name in zip(boxes, names, strict=True)]
@@ -113,7 +113,7 @@ def _point(xyz: Sequence[float]) -> Point:
 
 
 def _covariance(center: tuple[float, ...] | None) -> NDArray[np.float64]:
-    """6x6 row-major covariance of a pose; what is not known has a large variance, since 0 would mean certainty."""
+    """6x6 row-major covariance of a pose; unknown entries get a large variance, since 0 would mean certainty."""
     out = np.diag([_UNKNOWN_POSITION] * 3 + [_UNKNOWN_ROTATION] * 3)
     if center is not None:
         out[:3, :3] = np.asarray(center).reshape(3, 3)

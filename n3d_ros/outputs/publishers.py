@@ -1,4 +1,4 @@
-"""What the grounding node publishes of each result."""
+"""Publishes the grounding node's results."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from n3d_ros.queries.outcome import Outcome
 
 
 class Outputs:
-    """The node's publishers; images are computed only while somebody listens.
+    """The node's publishers; images are computed only while there are subscribers.
 
     Raises:
-        ConfigError: if the `qos_overrides` of a topic are not usable.
+        ConfigError: if the `qos_overrides` of a topic are invalid.
     """
 
     def __init__(self, node: LifecycleNode) -> None:
@@ -41,32 +41,32 @@ class Outputs:
         self._annotated = self._publisher(make, Image, "annotated_image", QoSProfile(depth=1))
         self._clouds = self._publisher(make, PointCloud2, "object_clouds", QoSProfile(depth=1))
         self._info = self._publisher(node.create_publisher, VisionInfo, "vision_info", _latched())
-        self._shown_in = ""  # frame of the result on display; empty where there is none
+        self._shown_in = ""  # frame of the result on display; empty if there is none
 
     def _publisher(self, make: Callable[..., Any], kind: type, name: str, qos: QoSProfile) -> Any:
         """A publisher of `~/name`; overrides are written into `qos`."""
         try:
             return make(kind, f"~/{name}", qos, qos_overriding_options=QoSOverridingOptions.with_default_policies())
-        except (InvalidParameterTypeException, RuntimeError) as error:  # rclpy has both
+        except (InvalidParameterTypeException, RuntimeError) as error:  # rclpy raises both
             if not self._node.context.ok():
-                raise  # Ctrl-C came meanwhile
+                raise  # interrupted by Ctrl-C
             topic = self._node.resolve_topic_name(f"~/{name}")
             raise ConfigError(
-                f"{topic} cannot be published: {error}; start the node with other parameters "
+                f"cannot publish {topic}: {error}; restart the node with other parameters "
                 f"qos_overrides.{topic}.publisher.*"
             ) from error
 
     def publish_info(self, method: str, location: str) -> None:
-        """Publishes which model answers; late subscribers receive it too."""
+        """Publishes which model is in use; late subscribers receive it too."""
         header = Header(stamp=self._node.get_clock().now().to_msg())
         self._info.publish(VisionInfo(header=header, method=method, database_location=location))
 
     def publish(
         self, text: str, outcome: Outcome, parameters: GroundingParameters, ids: Sequence[str] | None = None
     ) -> Answer:
-        """Publishes a result in all its forms, even an empty one, so that old boxes go. Returns it as a message.
+        """Publishes a result on all topics, even an empty one, so that old boxes disappear. Returns it as a message.
 
-        `ids`: of the tracked objects, for a result of the continuous query; else None.
+        `ids`: ids of the tracked objects for the continuous query; else None.
         """
         header = header_message(outcome.frame.stamp_ns, outcome.frame_id)
         detections = detections_message(outcome.boxes, header, ids or ())
@@ -85,7 +85,7 @@ class Outputs:
         return answer
 
     def clear(self) -> None:
-        """Removes the result on display, if any: boxes that are no longer true must not stay in RViz."""
+        """Removes the result on display, if any: outdated boxes must not stay in RViz."""
         if not self._shown_in:
             return
         header = Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._shown_in)
@@ -105,5 +105,5 @@ class Outputs:
 
 
 def _latched() -> QoSProfile:
-    """For what is published once and shown to those who come later; overrides are written into it."""
+    """A latched profile, for late subscribers; overrides are written into it."""
     return QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

@@ -1,4 +1,4 @@
-"""The page's two ways to the robot: it asks the grounding node, and sees the images that this node reads."""
+"""How the page reaches the robot: it asks the grounding node, and reads the same images as that node."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from n3d_ros.queries.latest_frame import LatestFrame
 
 _MODES = {"ground": Query.Goal.GROUND, "ask": Query.Goal.ASK}
 TRANSFORM_S = 0.3  # TF may lag behind the camera by this much
-PAIRING_S = 0.05  # at least: the page shows, it does not measure
+PAIRING_S = 0.05  # minimum; the page only displays
 ASK_EVERY_S = 3.0
 _ANSWER_S = 1.0  # the page also shows a camera without a grounding node
 
-# The parameters that decide how images become frames; the page asks the grounding node for them.
+# The parameters that control how images become frames; the page reads them from the grounding node.
 READ_BY = (
     "color_transport",
     "depth_transport",
@@ -50,7 +50,7 @@ READ_BY = (
 
 @dataclass
 class QueryProgress:
-    """What the newest running query has told so far; see Query.action."""
+    """Progress of the newest running query; see Query.action."""
 
     stage: str = ""
     text: str = ""
@@ -63,7 +63,7 @@ class PageQuery:
     Args:
         node: the client's node.
         grounding: name of the grounding node.
-        timeout_s: returns the longest wait for an answer.
+        timeout_s: function that returns the longest wait for an answer.
     """
 
     def __init__(self, node: Node, grounding: str, timeout_s: Callable[[], float]) -> None:
@@ -76,11 +76,11 @@ class PageQuery:
         """The answer; until then `progress` follows the query.
 
         Raises:
-            UnavailableError: if there is no such action, or no answer in time; the query is then cancelled.
+            UnavailableError: if the action does not exist, or does not answer in time; the query is then cancelled.
         """
         if not self._client.server_is_ready():
             raise UnavailableError(
-                f"there is no action {self._name}: the grounding node is not running (yet), or has another name or "
+                f"action {self._name} not found: the grounding node is not running (yet), or has another name or "
                 "namespace (parameter grounding)"
             )
         progress = self.progress = QueryProgress()
@@ -109,16 +109,16 @@ class PageQuery:
 
 
 def _note(progress: QueryProgress, message: Any) -> None:
-    """Takes feedback in, in the executor's thread."""
+    """Receives feedback, in the executor's thread."""
     told = message.feedback
     progress.stage, progress.text = told.stage, told.text_so_far
     progress.detections = [*progress.detections, *told.new_detections]
 
 
 class PageInput:
-    """The newest frame of the camera; nothing is subscribed before `newest` and after `close`.
+    """The newest frame of the camera; subscribes only between the first `newest` and `close`.
 
-    It has the parameters of the grounding node, which it asks every few seconds, or else the defaults.
+    It uses the grounding node's parameters, read every few seconds, or else the defaults.
 
     Args:
         node: the node that subscribes.
@@ -136,17 +136,17 @@ class PageInput:
         self._told = False
         self._parameters = _for_the_page(GroundingParameters())
         self._topics: RgbdTopics | None = None
-        self._lock = threading.Lock()  # of the topics, which the executor replaces when the parameters change
+        self._lock = threading.Lock()  # guards the topics, which the executor replaces when the parameters change
 
     @property
     def open_for_s(self) -> float:
-        """Seconds since images have been wanted; 0 while they are not."""
+        """Seconds since images were first requested; 0 while they are not."""
         return 0.0 if self._opened is None else time.monotonic() - self._opened
 
     def newest(self) -> Frame | ColorImage:
-        """The newest frame, or only the image of a camera whose depth is estimated.
+        """The newest frame, or only the image if the camera's depth is estimated.
 
-        Waits for TF alone; call it outside of the executor, which delivers the transforms.
+        Waits only for TF; call it outside of the executor, which delivers the transforms.
 
         Raises:
             N3DError: as `LatestFrame` does.
@@ -192,7 +192,7 @@ class PageInput:
             return
         read = _read(response.values)
         if read.target_frame:
-            self._transforms.listen()  # early: a transform at the stamp of boxes must have been heard by then
+            self._transforms.listen()  # early: a transform at the stamp of boxes must have been received by then
         wanted = _for_the_page(read)
         with self._lock:
             self._told = True
@@ -202,16 +202,16 @@ class PageInput:
 
 
 def _read(values: Sequence[ParameterValue]) -> GroundingParameters:
-    """The values in the order of `READ_BY`; the defaults, where the node has other parameters."""
+    """The values in the order of `READ_BY`; the defaults if the node's parameters differ."""
     given = [parameter_value_to_python(value) for value in values]
     try:
         return GroundingParameters(**dict(zip(READ_BY, given, strict=True)))
-    except (ConfigError, TypeError, ValueError):  # another version's
+    except (ConfigError, TypeError, ValueError):  # from another version
         return GroundingParameters()
 
 
 def _for_the_page(parameters: GroundingParameters) -> GroundingParameters:
-    """The same, for images of any age and in their own frame, with no wait for them."""
+    """The same, but for images of any age, in their own frame, and without waiting."""
     return replace(
         parameters,
         pairing_tolerance=max(parameters.pairing_tolerance, PAIRING_S),

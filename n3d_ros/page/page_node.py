@@ -1,9 +1,9 @@
 """The node `n3d_page`: a page in the browser with the camera's image, the 3D scene, the boxes and an ask box.
 
 `python -m n3d_ros page_node` (`ros2 run n3d_ros page_node`), or `page:=true` of the launch file. It is a separate
-process: an HTTP server that browsers talk to does not belong in the process that a robot depends on, and whatever
-happens to it, the grounding node goes on. It asks that node as any client does. With `--cameras front,rear` there is a
-node in each of these namespaces, and one page for all, with a list to choose the camera from.
+process, since an HTTP server does not belong in a process that a robot depends on: if it fails, the grounding node
+keeps running. It queries that node like any other client. With `--cameras front,rear` there is a node in each of these
+namespaces, and one page for all, with a list of cameras.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from n3d_ros.page.client import TRANSFORM_S, PageInput, PageQuery
 from n3d_ros.page.scene import LiveScene
 from n3d_ros.page.server import CameraContent, PageServer
 
-_PATIENCE_S = 3.0  # after the subscription; topics that are still silent then are named
+_PATIENCE_S = 3.0  # after subscribing; topics still silent by then are reported
 _RETRY_S = 0.1
-_PLACE_S = 3.0  # for which the transform of new boxes is waited for
+_PLACE_S = 3.0  # how long to wait for the transform of new boxes
 _VERDICTS = {code: name for name, code in VERDICTS.items()}
 
 
 @dataclass(frozen=True)
 class PageParameters(CheckedParameters):
-    """The texts say what each one does; the table in docs/ros.md is generated from them."""
+    """Each parameter's text describes it; the table in docs/ros.md is generated from them."""
 
     port: int = parameter(
         8190,
-        "Port of the page on 127.0.0.1; 0: any free one, named in the log. For several cameras the first one's counts.",
+        "Port of the page on 127.0.0.1; 0: any free one, logged. With several cameras, the first one's applies.",
         low=0,
         high=65535,
         when=AT_START,
@@ -61,13 +61,14 @@ class PageParameters(CheckedParameters):
 
 
 class PageNode(Node):
-    """Serves the page of the camera in its namespace; see docs/ros.md. Images are taken only while somebody looks.
+    """Serves the page of the camera in its namespace; see docs/ros.md.
 
-    Without the Rerun SDK, or until its viewer has started, the page shows the image with its boxes and no 3D scene.
+    Images are read only while a page is open. Without the Rerun SDK, or until its viewer has started, the page shows
+    the image with its boxes and no 3D scene.
 
     Args:
-        server: nodes that share one share a page, on the port of the first of them.
-        options: of `rclpy.node.Node`.
+        server: nodes that share a server share a page, on the first node's port.
+        options: passed to `rclpy.node.Node`.
 
     Raises:
         ConfigError: if the port is taken.
@@ -92,7 +93,7 @@ class PageNode(Node):
         self._server = server or PageServer()
         content = CameraContent(self._answer, self._status, self._picture, self._stream)
         self._server.add(self._name, content, settings.port)
-        # TF is waited for in a thread of its own: the executor has to deliver it meanwhile.
+        # A separate thread waits for TF, which the executor has to deliver meanwhile.
         self._closing, self._news = False, threading.Event()
         self._looking = threading.Thread(target=self._keep_looking, name="page-look", daemon=True)
 
@@ -111,14 +112,14 @@ class PageNode(Node):
             self._looking.join(2.0)
         self._input.close()
 
-    # What is seen
+    # Display
 
     def _keep_looking(self) -> None:
-        """Shows images and boxes until the node is closed; runs in a thread of its own."""
+        """Shows images and boxes until the node is closed; runs in its own thread."""
         due = 0.0
         while not self._closing:
             pause = max(0.0, due - time.monotonic())
-            waits = self._unplaced is not None and self._frame is not None  # for the transform of its boxes
+            waits = self._unplaced is not None and self._frame is not None  # to wait for the transform of its boxes
             self._news.wait(min(pause, _RETRY_S) if waits else pause)
             self._news.clear()
             if self._closing or not self.context.ok():
@@ -129,7 +130,7 @@ class PageNode(Node):
             self._place_boxes()
 
     def _look(self) -> None:
-        """Shows the newest image; nothing is subscribed while no page is open."""
+        """Shows the newest image; unsubscribes while no page is open."""
         if not self._server.is_watched(self._name):
             self._input.close()
             return
@@ -151,7 +152,7 @@ class PageNode(Node):
         self._news.set()
 
     def _place_boxes(self) -> None:
-        """Takes the newest boxes to the frame of the image, as soon as an image and the transform are there."""
+        """Transforms the newest boxes to the image's frame, once the image and the transform are available."""
         unplaced, frame = self._unplaced, self._frame
         if unplaced is None or frame is None:
             return
@@ -163,7 +164,7 @@ class PageNode(Node):
                 boxes = [box.transformed(turn, shift) for box in boxes]
         except N3DError as error:
             if time.monotonic() < give_up:
-                return  # it may still come
+                return  # it may still arrive
             self.get_logger().warning(f"boxes are not shown in the scene: {error}", throttle_duration_sec=10.0)
             boxes = []
         if self._unplaced is unplaced:
@@ -193,7 +194,7 @@ class PageNode(Node):
     # What is asked
 
     def _answer(self, text: str, mode: Literal["ground", "ask"]) -> dict[str, Any]:
-        """Runs in a thread of the server, and waits for the executor's."""
+        """Runs in a thread of the server, and waits for the executor."""
         began = time.monotonic()
         reply = self._query.ask(text, mode)
         result = reply.result
@@ -211,7 +212,7 @@ class PageNode(Node):
         }
 
     def _progress(self) -> dict[str, Any] | None:
-        """What the running query has told; None where none runs."""
+        """Progress of the running query; None if none is running."""
         progress = self._query.progress
         if progress is None:
             return None
@@ -220,17 +221,17 @@ class PageNode(Node):
 
 
 def _lacks(frame: Frame | ColorImage) -> str:
-    """What is not shown of it, and why."""
+    """What is not shown of the frame, and why."""
     if isinstance(frame, Frame):
         return ""
-    return "; no point cloud: its depth is estimated where it is asked about (monocular_depth)"
+    return "; no point cloud: depth is estimated only for queries (monocular_depth)"
 
 
 def _scene() -> LiveScene | None:
     try:
         return LiveScene()
     except MissingDependencyError:
-        return None  # the viewer's files are missing too, and say so
+        return None  # the viewer's files are missing too, and report it
 
 
 def _box(detection: Detection3D) -> OrientedBox:
@@ -246,12 +247,12 @@ def _box(detection: Detection3D) -> OrientedBox:
 
 
 def _told(box: OrientedBox) -> dict[str, Any]:
-    """A box as JSON, in metres of the detections' frame."""
+    """A box as JSON, in metres, in the detections' frame."""
     return {"label": box.label, "score": box.score, "center": list(box.center), "size": list(box.size)}
 
 
 def main(args: list[str] | None = None) -> int:
-    """Serves until Ctrl-C; with `--cameras front,rear` one page for the cameras of these namespaces."""
+    """Serves until Ctrl-C; with `--cameras front,rear` one page for the cameras in these namespaces."""
     rclpy.init(args=args)
     cameras, server = camera_namespaces("page_node", args), PageServer()
     return run_nodes([partial(PageNode, server, namespace=camera) for camera in cameras])

@@ -1,12 +1,12 @@
 """What a browser shows of one camera: the live scene as a Rerun stream, and Rerun's web viewer for it.
 
 The scene is an `.rrd` stream that viewers follow while it grows. Everything in it is logged as static: each frame and
-each set of boxes replaces the one before, in the sender and in the viewers, so that nothing grows with time.
+each set of boxes replaces the previous one, in the sender and in the viewers, so memory does not grow.
 
 The viewer (HTML, JavaScript and WebAssembly) is inside the `rerun` program of the SDK's wheel, and only its own web
-server hands it out. A robot should not run that server: the data server beside it lets any web site read what is logged
-(`access-control-allow-origin` is whatever the caller says). So it is started on loopback, without data, for as long as
-it takes to fetch the files.
+server hands it out. A robot should not run that server: the data server that comes with it lets any web site read the
+logged data (`access-control-allow-origin` is whatever the caller says). So it is started on loopback, without data, for
+as long as it takes to fetch the files.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from n3d_core.geometry.frame import Frame
 from n3d_ros.errors import UnavailableError
 
 LOOPBACK = "127.0.0.1"
-_LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is never asked through a proxy
+_LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never use a proxy for loopback
 FILES = ("index.html", "re_viewer.js", "re_viewer_bg.wasm", "favicon.svg")
 _PATIENCE_S = 120.0
-_POLL_S = 1.0  # how often a stream without news looks whether its viewer is still there
+_POLL_S = 1.0  # how often an idle stream checks that its viewer is still connected
 _EYE, _LOOKED_AT = (-0.8, -1.2, -0.6), (0.0, 0.3, 2.0)  # over the camera's left shoulder (x right, y down, z forward)
-_MOST_POINTS = 20_000  # two clouds a second of this size are shown smoothly by a browser without a GPU too
+_MOST_POINTS = 20_000  # a browser without a GPU still shows two clouds of this size per second smoothly
 
 
 class Picture(Protocol):
-    """A colour image RGB uint8 [H, W, 3] with its intrinsics, and no depth."""
+    """A colour image RGB uint8 [H, W, 3] with its intrinsics, without depth."""
 
     @property
     def color(self) -> NDArray[np.uint8]: ...
@@ -58,7 +58,7 @@ class Picture(Protocol):
 
 
 class LiveScene:
-    """The newest frame and boxes, for viewers that come and go. Safe to use from several threads.
+    """The newest frame and boxes, for viewers that come and go. Thread-safe.
 
     Raises:
         MissingDependencyError: if the Rerun SDK is not installed.
@@ -71,21 +71,21 @@ class LiveScene:
         self._boxes: Sequence[AnyBox] = ()
 
     def show_frame(self, frame: Frame | Picture) -> None:
-        """Shows another image and point cloud; of a picture there is no cloud."""
+        """Shows another image and its point cloud; a `Picture` has no cloud."""
         with self._news:
             self._frame = frame
             self._news.notify_all()
 
     def show_boxes(self, boxes: Sequence[AnyBox]) -> None:
-        """Shows other boxes, of the camera's optical frame; none clears them."""
+        """Shows other boxes, in the camera's optical frame; an empty list clears them."""
         with self._news:
             self._boxes = tuple(boxes)
             self._news.notify_all()
 
     def stream(self, gone: Callable[[], bool]) -> Iterator[bytes]:
-        """The stream for one viewer: what is shown now, and then every change, until `gone` says that nobody listens.
+        """The stream for one viewer: the current scene, then every change, until `gone` returns True.
 
-        A viewer that is slower than the camera misses frames; it is never sent old ones.
+        A viewer slower than the camera misses frames; it never gets old ones.
         """
         recording = self._rr.RecordingStream("n3d")
         sink = recording.binary_stream()
@@ -107,12 +107,12 @@ class LiveScene:
             log_frame(self._rr, recording, frame, _MOST_POINTS)
             return
         log_image(self._rr, recording, frame.color, frame.camera)
-        recording.log("cloud", self._rr.Points3D([]), static=True)  # that of an image before
+        recording.log("cloud", self._rr.Points3D([]), static=True)  # from an earlier image
 
     def _wait(
         self, frame: Frame | Picture | None, boxes: Sequence[AnyBox] | None
     ) -> tuple[Frame | Picture | None, Sequence[AnyBox]]:
-        """What is shown, once that is something else than `frame` and `boxes`, or after a second."""
+        """The current scene, once it differs from `frame` and `boxes`, or after a second."""
         with self._news:
             self._news.wait_for(lambda: self._frame is not frame or self._boxes is not boxes, _POLL_S)
             return self._frame, self._boxes
@@ -129,21 +129,21 @@ def _blueprint() -> Any:
 
 
 class PageViewer:
-    """The viewer's files, once they are there."""
+    """The viewer's files, once they are fetched."""
 
     def __init__(self) -> None:
         self._closing = threading.Event()
         self._fetched: Future[dict[str, ViewerFile]] = Future()
 
     def start(self) -> None:
-        """Begins to fetch them."""
+        """Starts fetching them."""
         self._fetched = ThreadPoolExecutor(1, "viewer").submit(fetch_viewer, self._closing.is_set)
 
     def files(self) -> Mapping[str, ViewerFile]:
         """The files by name.
 
         Raises:
-            UnavailableError: while they are being fetched, and where there are none.
+            UnavailableError: while they are being fetched, or if that failed.
         """
         if not self._fetched.done():
             raise UnavailableError("the 3D view is starting")
@@ -153,21 +153,21 @@ class PageViewer:
             raise UnavailableError(f"no 3D view: {error}") from error
 
     def close(self) -> None:
-        """Gives up what is still being fetched."""
+        """Cancels a fetch in progress."""
         self._closing.set()
         wait([self._fetched], timeout=1.0)
 
 
 @dataclass(frozen=True)
 class ViewerFile:
-    """A file to be served. `headers` are those that the viewer relies on, its content type among them."""
+    """A file to serve. `headers` are those that the viewer relies on, including its content type."""
 
     data: bytes
     headers: Mapping[str, str]
 
 
 def fetch_viewer(unwanted: Callable[[], bool] = lambda: False) -> dict[str, ViewerFile]:
-    """The viewer's files by name (about 40 MB); takes seconds, and gives up where `unwanted` says so.
+    """The viewer's files by name (about 40 MB); takes seconds, and stops once `unwanted` returns True.
 
     Raises:
         MissingDependencyError: if the Rerun SDK is not installed, or its viewer does not start.
@@ -175,7 +175,7 @@ def fetch_viewer(unwanted: Callable[[], bool] = lambda: False) -> dict[str, View
     import_rerun()
     with tempfile.TemporaryDirectory() as scratch:
         port = _free_port()
-        nothing = f"http://{LOOPBACK}:{port}/none.rrd"  # given something to show, no data server is started
+        nothing = f"http://{LOOPBACK}:{port}/none.rrd"  # with something to show, it starts no data server
         command = [sys.executable, "-m", "rerun", "--serve-web", "--bind", LOOPBACK, "--web-viewer-port", str(port)]
         with open(Path(scratch) / "log", "w+") as log:
             process = subprocess.Popen([*command, nothing], stdout=log, stderr=log, env=_unwatched(Path(scratch)))
@@ -190,7 +190,7 @@ def fetch_viewer(unwanted: Callable[[], bool] = lambda: False) -> dict[str, View
             except OSError as error:
                 log.seek(0)
                 raise MissingDependencyError(
-                    f"Rerun's web viewer does not start ({error}): its program says {log.read()[-500:]!r}; "
+                    f"Rerun's web viewer did not start ({error}); its output ends with {log.read()[-500:]!r}; try "
                     "pip install --force-reinstall 'n3d-ros[rerun]'"
                 ) from error
             finally:
@@ -224,7 +224,7 @@ def _free_port() -> int:
 
 
 def _unwatched(scratch: Path) -> dict[str, str]:
-    """An environment in which the program reports no usage to its makers; the user's own setting is left as it is."""
+    """An environment in which the program does not send usage data; keeps the user's own setting."""
     settings = scratch / "rerun" / "analytics.json"
     settings.parent.mkdir()
     unknown = {"analytics_id": "", "metadata": {}, "config_file_path": str(settings), "data_dir_path": str(scratch)}

@@ -1,9 +1,9 @@
 """The page's HTTP server: its files, Rerun's viewer, and the scene and ask box of each camera.
 
-A camera's own paths are under its namespace, such as `/front/status`, or `/status` without one.
+A camera's paths start with its namespace, such as `/front/status`, or `/status` without one.
 
-It listens on loopback only and accepts only its own page's requests: a web site that is open in the same browser, or
-that points a name of its own at 127.0.0.1, is refused by the headers `Host` and `Origin`, which it cannot forge.
+It listens on loopback only and accepts only its own page's requests. Other web sites open in the same browser, even
+ones whose domain resolves to 127.0.0.1, are rejected by the headers `Host` and `Origin`, which they cannot forge.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from n3d_core.errors import ConfigError
 from n3d_ros.errors import UnavailableError
 from n3d_ros.page.scene import LOOPBACK, PageViewer
 
-MOST_BYTES = 4096  # of a question; the model's own limit comes after it
+MOST_BYTES = 4096  # of a question; the model has its own limit
 MOST_CONNECTIONS = 24
-WATCHED_S = 15.0  # a page asks every second, where its browser is not busy drawing
+WATCHED_S = 15.0  # a page polls every second, unless its browser is busy drawing
 _OWN_NAMES = (LOOPBACK, "localhost", "::1")
 _FILES = {"/": "page.html", "/page.js": "page.js", "/page.css": "page.css"}
 _OF_A_CAMERA = ("status", "image.jpg", "scene.rrd")
 _KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css"}
 _PAGE_POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
-# The viewer's own page has inline scripts and compiles WebAssembly; it reaches nothing but this server either.
+# The viewer's own page has inline scripts and compiles WebAssembly; it too can reach only this server.
 _VIEWER_POLICY = (
     "default-src 'self' blob: data:; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; connect-src 'self'; frame-ancestors 'self'"
@@ -49,15 +49,15 @@ class Asked(Protocol):
 
 @dataclass(frozen=True)
 class CameraContent:
-    """What is behind the page of a camera; all is called in threads of the server.
+    """The backend of a camera's page; all functions are called in threads of the server.
 
     Attributes:
         ask: asks the camera's grounding node.
-        status: told to the page once a second.
+        status: sent to the page once a second.
         image: the newest image with its boxes, as JPEG; for browsers without the viewer.
-        stream: the live scene for one viewer, until the function that it is given says that the viewer is gone.
+        stream: the live scene for one viewer, until the given function returns True (the viewer is gone).
 
-    Each raises `UnavailableError` with the reason, where it has nothing to give.
+    Each raises `UnavailableError` with the reason if it has nothing to return.
     """
 
     ask: Asked
@@ -76,7 +76,7 @@ class PageServer:
         self._thread: threading.Thread | None = None
 
     def add(self, camera: str, content: CameraContent, port: int) -> None:
-        """Adds the camera of a namespace ("/front", or "" for none); the first one's port on 127.0.0.1 is opened.
+        """Adds the camera of a namespace ("/front", or "" for none); the first one opens its port on 127.0.0.1.
 
         Raises:
             ConfigError: if the port cannot be opened. Port 0 is any free one.
@@ -92,12 +92,12 @@ class PageServer:
         return f"http://{LOOPBACK}:{self._server.server_address[1]}/"
 
     def is_watched(self, camera: str) -> bool:
-        """Whether a page has asked for the camera's status in the last seconds."""
+        """Whether a page has polled the camera's status in the last seconds."""
         asked_at = self._server.asked_at.get(camera, float("-inf")) if self._server is not None else float("-inf")
         return time.monotonic() - asked_at < WATCHED_S
 
     def start(self) -> None:
-        """Begins to serve, unless it already does."""
+        """Starts serving, unless it already does."""
         if self._thread is None:
             assert self._server is not None
             self._viewer.start()
@@ -121,7 +121,7 @@ def _open(port: int, contents: Mapping[str, CameraContent], viewer: PageViewer) 
     except OSError as error:
         why = "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be used ({error})"
         raise ConfigError(
-            f"port {port} of {LOOPBACK} {why}: set the parameter port to another (0 takes a free one), or end "
+            f"port {port} of {LOOPBACK} {why}: set the parameter port to another (0 picks a free one), or stop "
             f"that program (ss -ltnp 'sport = :{port}' names it)"
         ) from error
 
@@ -139,7 +139,7 @@ class _Server(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._free.acquire(blocking=False):
-            self.shutdown_request(request)  # a page has a handful of connections; more are no page
+            self.shutdown_request(request)  # a page uses a handful of connections; more are abuse
             return
         super().process_request(request, client_address)
 
@@ -150,11 +150,11 @@ class _Server(ThreadingHTTPServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignored: a browser that goes away is no error."""
+        """Ignored: a browser that disconnects is not an error."""
 
 
 class _RefusedError(Exception):
-    """A request that gets a status and a reason instead of an answer."""
+    """A request that is answered with an error status and a reason."""
 
     def __init__(self, status: HTTPStatus, reason: str) -> None:
         super().__init__(reason)
@@ -174,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(self._post)
 
     def log_message(self, *arguments: Any) -> None:
-        """Nothing: the page asks every second."""
+        """Logs nothing: the page polls every second."""
 
     def _answer(self, route: Callable[[str], None]) -> None:
         try:
@@ -183,7 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
         except UnavailableError as error:
             self._send_json({"error": str(error)}, HTTPStatus.SERVICE_UNAVAILABLE)
         except _RefusedError as refused:
-            self.close_connection = True  # what is left of the request is not read
+            self.close_connection = True  # the rest of the request is not read
             self._send_json({"error": str(refused)}, refused.status)
 
     def _refuse_strangers(self) -> None:
@@ -193,11 +193,11 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError:
             name = None
         if name not in _OWN_NAMES:
-            raise _RefusedError(HTTPStatus.FORBIDDEN, f"the page is at {LOOPBACK} and localhost, not at {host!r}")
+            raise _RefusedError(HTTPStatus.FORBIDDEN, f"the page is at {LOOPBACK} or localhost, not {host!r}")
         origin = self.headers.get("Origin")
         if origin not in (None, f"http://{host}"):
             raise _RefusedError(
-                HTTPStatus.FORBIDDEN, f"requests from {origin!r} are refused; only the page's own are accepted"
+                HTTPStatus.FORBIDDEN, f"requests from {origin!r} are rejected; only the page's own are accepted"
             )
 
     def _get(self, path: str) -> None:
@@ -212,7 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif path.startswith("/viewer/"):
             viewed = self.server.viewer.files().get(path.removeprefix("/viewer/") or "index.html")
             if viewed is None:
-                raise _RefusedError(HTTPStatus.NOT_FOUND, f"the viewer has no {path}")
+                raise _RefusedError(HTTPStatus.NOT_FOUND, f"the viewer has no file {path}")
             self._send(viewed.data, viewed.headers, _VIEWER_POLICY)
         else:
             raise _RefusedError(HTTPStatus.NOT_FOUND, f"there is no {path}")
@@ -242,7 +242,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise _RefusedError(HTTPStatus.LENGTH_REQUIRED, "the request has no Content-Length")
         if int(length) > MOST_BYTES:
             raise _RefusedError(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{length} bytes are too many: at most {MOST_BYTES} are accepted"
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the request must be at most {MOST_BYTES} bytes; got {length}"
             )
         try:
             question = json.loads(self.rfile.read(int(length)))
@@ -253,11 +253,11 @@ class _Handler(BaseHTTPRequestHandler):
             ) from error
         if not isinstance(text, str) or mode not in ("ground", "ask"):
             raise _RefusedError(HTTPStatus.BAD_REQUEST, 'text must be a string, and mode "ground" or "ask"')
-        return text.encode(errors="replace").decode(), mode  # half a surrogate pair is no text
+        return text.encode(errors="replace").decode(), mode  # half a surrogate pair is not valid text
 
     def _send_scene(self, content: CameraContent) -> None:
         pieces = content.stream(self._is_gone)
-        self.close_connection = True  # the end of the stream is the end of the connection
+        self.close_connection = True  # the stream ends with the connection
         self._head(HTTPStatus.OK, {"Content-Type": "application/octet-stream", "Connection": "close"}, _VIEWER_POLICY)
         for piece in pieces:
             self.wfile.write(piece)

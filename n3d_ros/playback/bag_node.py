@@ -1,7 +1,7 @@
 """The node `n3d_bag`: plays the RGB-D camera of a bag on the topics of a camera node, without rosbag2.
 
-`python -m n3d_ros bag_node --ros-args -p bag:=BAG`. Messages are published as they are stored: only the stamp in their
-header is written over, at its fixed place in CDR, so that an image is never decoded.
+`python -m n3d_ros bag_node --ros-args -p bag:=BAG`. Messages are published as stored: only the header's stamp is
+overwritten, at its fixed place in CDR, so images are never decoded.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from n3d_ros.node.stamps import nanoseconds_of, stamp_of
 _DRIVER = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 _LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _CLOCK_PERIOD_S = 0.02
-_STILL_NS = 33_333_333  # a bag of one image shows it thirty times a second
+_STILL_NS = 33_333_333  # a bag with one image shows it thirty times a second
 _STAMPS_END_NS = 2**31 * 10**9  # seconds are int32
 _STAMP_OFFSET = 4  # after CDR's own header; every message that begins with a std_msgs/Header has its stamp there
 
 
 @dataclass(frozen=True)
 class BagParameters(CheckedParameters):
-    """The texts say what each one does; the table in docs/ros.md is generated from them."""
+    """Each parameter's text describes it; the table in docs/ros.md is generated from them."""
 
     bag: str = parameter("", "Bag to play, a folder or a file; empty: the one shipped with the package.", when=AT_START)
     rate: float = parameter(
@@ -57,12 +57,11 @@ class BagParameters(CheckedParameters):
 class BagNode(Node):
     """Publishes `color/image_raw`, `color/camera_info`, `depth/image_raw`, `depth/camera_info`, and TF of the bag.
 
-    A pass begins where the one before ended: stamps (and /clock) never jump back when the bag is played in a loop.
-    With `use_sim_time`, as beside another player that has the clock, messages are stamped with the time of that clock,
-    which is waited for.
+    Each pass starts where the previous one ended: stamps (and /clock) never jump back when the bag loops.
+    With `use_sim_time`, as when another player publishes /clock, it waits for that clock and stamps messages by it.
 
     Raises:
-        BagError: if there is no such bag, or it holds no RGB-D camera.
+        BagError: if the bag does not exist, or contains no RGB-D camera.
         MissingDependencyError: if rosbags is not installed.
     """
 
@@ -112,20 +111,20 @@ class BagNode(Node):
         return CompressedImage, f"{topic}/{transport}"
 
     def _transform_publishers(self) -> dict[str, Publisher]:
-        """Publishers of the bag's TF topics, under their own names; none where tf2_msgs is not installed."""
+        """Publishers of the bag's TF topics, under their own names; none if tf2_msgs is not installed."""
         topics = [topic for topic, kind in self._bag.types.items() if kind == TRANSFORMS]
         try:
             kind = import_module("tf2_msgs.msg").TFMessage
         except ImportError:
             if topics:
                 self.get_logger().warning(
-                    f"{', '.join(topics)} not played: tf2_msgs is not installed (apt install ros-$ROS_DISTRO-tf2-msgs)"
+                    f"not playing {', '.join(topics)}: tf2_msgs is not installed (apt install ros-$ROS_DISTRO-tf2-msgs)"
                 )
             return {}
         return {t: self.create_publisher(kind, t, _LATCHED if t.endswith("static") else _DRIVER) for t in topics}
 
     def _play(self) -> None:
-        """Runs in a thread of its own, since it reads from disk and waits; publishing is safe from any thread."""
+        """Runs in its own thread, since it reads from disk and waits; publishing is safe from any thread."""
         try:
             self._await_clock()
             begin_s, offset_ns = time.monotonic(), 0
@@ -134,26 +133,26 @@ class BagNode(Node):
                 begin_s += length_ns / 1e9 / self._settings.value.rate
                 offset_ns += length_ns
                 if not self._settings.value.loop:
-                    self.get_logger().info("the bag has been played; loop is false")
+                    self.get_logger().info("finished playing the bag (loop is false)")
                     return
         except BagError as error:
             self.get_logger().error(str(error))
         except Exception:
-            if self.context.ok():  # else the context was shut down while a message was on its way
+            if self.context.ok():  # otherwise the context was shut down during publishing
                 raise
 
     def _await_clock(self) -> None:
-        """Under `use_sim_time` the time is 0, which is no stamp, until /clock is published."""
+        """Under `use_sim_time` the time is 0, which is not a valid stamp, until /clock is published."""
         if self._settings.value.clock or self.get_clock().now().nanoseconds:
             return
-        self.get_logger().info("use_sim_time is true: waiting for /clock, to stamp by it")
+        self.get_logger().info("use_sim_time is true: waiting for /clock")
         while not self.get_clock().now().nanoseconds and not self._stop.wait(_CLOCK_PERIOD_S):
             pass
 
     def _play_once(self, begin_s: float, offset_ns: int) -> int:
-        """Plays the bag from `begin_s` (monotonic) on; returns its length, the step to the next pass included.
+        """Plays the bag starting at `begin_s` (monotonic); returns its length, including the step to the next pass.
 
-        `offset_ns`: recorded time of the passes before, by which /clock is ahead.
+        `offset_ns`: recorded time of the previous passes, by which /clock is ahead.
         """
         first_ns = last_ns = None
         frames = 0
@@ -173,15 +172,15 @@ class BagNode(Node):
         settings = self._settings.value
         if settings.clock:
             return PassTimes(first_ns, first_ns + offset_ns)
-        # By the stamps, not by when they were recorded: the first image is stamped with the moment it is due.
+        # By stamp, not recording time: the first image is stamped with the moment it is due.
         color = next(self._bag.packets((self._names.color,)))
-        # A /clock is played as fast as the bag: by it all is as slow as it was recorded.
+        # /clock runs as fast as the bag, so in its time everything has the recorded speed.
         rate = 1.0 if self.get_parameter("use_sim_time").value else settings.rate
         due_ns = self.get_clock().now().nanoseconds + round((color.log_ns - first_ns) / rate)
         return PassTimes(_stamp(color.cdr), due_ns, rate)
 
     def _wait(self, begin_s: float, first_ns: int, due_ns: int, offset_ns: int) -> bool:
-        """Waits until a message is due, /clock ticking meanwhile; False if the node is closed before."""
+        """Waits until a message is due, while publishing /clock; False if the node is closed first."""
         rate = self._settings.value.rate
         due_s = begin_s + (due_ns - first_ns) / 1e9 / rate
         while True:
@@ -197,10 +196,10 @@ class BagNode(Node):
 
 @dataclass(frozen=True)
 class PassTimes:
-    """Takes the stamps of a bag to those of one pass: `zero_ns` becomes `begin_ns`, and 0, which is no time, stays.
+    """Shifts the stamps of a bag to those of one pass: `zero_ns` becomes `begin_ns`; 0, an unset stamp, stays.
 
     Raises:
-        BagError: if a stamp is so far from the others that the shifted one does not fit into a message.
+        BagError: if a stamp is so far from the others that the shifted one does not fit in a message.
     """
 
     zero_ns: int
@@ -220,7 +219,7 @@ class PassTimes:
 
 
 def _restamped(packet: Packet, times: PassTimes, kind: str) -> Any:
-    """A message with another stamp: serialised, but for transforms, which have many."""
+    """A message with another stamp: serialised, except for transforms, which have several stamps."""
     if kind != TRANSFORMS:
         out = bytearray(packet.cdr)
         struct.pack_into(_stamp_format(packet.cdr), out, _STAMP_OFFSET, *divmod(times(_stamp(packet.cdr)), 10**9))

@@ -1,7 +1,7 @@
-"""The node `n3d_camera`: plays a frame folder as an RGB-D camera driver publishes it.
+"""The node `n3d_camera`: plays a frame folder like an RGB-D camera driver.
 
-Colour (`rgb8`), depth (`16UC1` or `32FC1`) and both camera infos carry one stamp, like the framesets of a RealSense;
-reliable, like its driver.
+Colour (`rgb8`), depth (`16UC1` or `32FC1`) and both camera infos share one stamp, as in a RealSense frameset; QoS is
+reliable, like that driver's.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 @dataclass(frozen=True)
 class CameraParameters(CheckedParameters):
-    """The texts say what each one does; the table in docs/ros.md is generated from them."""
+    """Each parameter's text describes it; the table in docs/ros.md is generated from them."""
 
     folder: str = parameter("", "Frame folder to play; empty: the frames shipped with the package.", when=AT_START)
     rate: float = parameter(30.0, "Frames per second.", low=0.1, high=240.0)
@@ -65,10 +65,10 @@ class CameraParameters(CheckedParameters):
 class CameraNode(Node):
     """Publishes `color/image_raw`, `color/camera_info`, `depth/image_raw` and `depth/camera_info`.
 
-    It is an `RgbdSource` too: a grounding node of the same process takes its messages with no copy.
+    It is also an `RgbdSource`: a grounding node in the same process takes its messages without a copy.
 
     Raises:
-        ImageError, CameraError: if the folder cannot be played.
+        ImageError, CameraError: if the folder is not playable.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -93,28 +93,28 @@ class CameraNode(Node):
         self.get_logger().info(f"playing {len(folder)} frame(s) of {Path(folder.path).resolve()} at {settings.rate} Hz")
 
     def start(self) -> None:
-        """Nothing is left to start."""
+        """Does nothing: playback starts in the constructor."""
 
     def close(self) -> None:
-        """Nothing runs beside the executor."""
+        """Does nothing: everything runs in the executor."""
 
     @property
     def newest_header(self) -> Header | None:
-        """That of the messages published last (`RgbdSource`)."""
+        """Header of the last published messages (`RgbdSource`)."""
         return None if self._newest is None else self._newest.color.header
 
     def newest(self, bound_ns: int, registration: str) -> RgbdMessages:
-        """The messages published last (`RgbdSource`)."""
+        """The last published messages (`RgbdSource`)."""
         if self._newest is None:
             raise NoImageError("the camera of this process has not shown its first frame yet")
         return self._newest
 
     def _publish_transform(self, settings: CameraParameters) -> Publisher | None:
-        """Publishes where a level camera looks from `parent_frame`; RViz warns of a frame that no transform names."""
+        """Publishes the transform of a level camera in `parent_frame`; RViz warns about a frame without transforms."""
         try:
             kind = import_module("tf2_msgs.msg").TFMessage
         except ImportError:
-            return None  # whoever wants transforms has it
+            return None  # anyone who uses transforms has it
         if not settings.parent_frame:
             return None
         transform = TransformStamped(child_frame_id=settings.frame_id)
@@ -144,14 +144,14 @@ class CameraNode(Node):
 
     def _check_settings(self, _now: CameraParameters, wanted: CameraParameters) -> None:
         if wanted.frame >= len(self._frames):
-            raise ConfigError(f"frame is {wanted.frame}: the folder has {len(self._frames)}, numbered from 0")
+            raise ConfigError(f"frame must be below {len(self._frames)} (frames in the folder); got {wanted.frame}")
 
     def _apply_settings(self, settings: CameraParameters) -> None:
         self._ticker.timer_period_ns = round(1e9 / settings.rate)
 
 
 def frame_messages(frame: Frame, frame_id: str, depth_encoding: str = "16UC1") -> RgbdMessages:
-    """A frame as the messages that a camera driver would send of it; `depth_encoding` is 16UC1 or 32FC1."""
+    """A frame as the messages that a camera driver would publish; `depth_encoding` is 16UC1 or 32FC1."""
     depth = frame.depth
     if depth_encoding == "16UC1":
         depth = np.clip(np.nan_to_num(1000 * frame.depth, nan=0.0), 0, 65535).round().astype(np.uint16)
@@ -169,7 +169,7 @@ def frame_messages(frame: Frame, frame_id: str, depth_encoding: str = "16UC1") -
 
 
 def stamped(frame: RgbdMessages, time: rclpy.time.Time) -> RgbdMessages:
-    """The same messages with another stamp; pixels are shared, and `frame` is left alone: a query may be reading it."""
+    """The same messages with another stamp, in new objects that share the pixels: a query may be reading `frame`."""
     header = Header(stamp=time.to_msg(), frame_id=frame.color.header.frame_id)
     messages = [copy(message) for message in (frame.color, frame.depth, frame.info, frame.depth_info)]
     for message in messages:
@@ -187,7 +187,7 @@ def run_composed(args: list[str] | None = None) -> int:
     """Runs a camera and a grounding node in one process until Ctrl-C (the program `composed_node`).
 
     Images go from one to the other by reference, not over DDS; the camera still publishes its topics, for RViz and
-    bags. A driver written in Python can do the same: it passes itself as the `source` of a `GroundingNode`.
+    bags. A driver written in Python can do the same, by passing itself as the `source` of a `GroundingNode`.
     """
     from n3d_ros.grounding_node import GroundingNode
 

@@ -1,4 +1,4 @@
-"""The continuous query: one text, grounded again and again in the newest image; and ids that stay with its objects.
+"""The continuous query: grounds one text repeatedly in the newest image, with ids that persist across results.
 
 Each new box is matched to at most one known object of the same label, with the smallest total cost (SciPy's Hungarian
 algorithm). The cost is the distance of the centres in units of the larger box's diagonal, which works for boxes too
@@ -25,12 +25,12 @@ from n3d_ros.outputs.publishers import Outputs
 from n3d_ros.queries.desk import QueryDesk
 from n3d_ros.queries.outcome import GROUND, Outcome
 
-# It gave way, or the node ended it: the result before it stands, or is replaced by the one it gave way to.
+# It gave way, or the node ended it: the previous result stays until the next one replaces it.
 _GAVE_WAY = (Result.REPLACED, Result.BUSY, Result.NOT_ACTIVE)
 
 
 class ContinuousQuery:
-    """Asks the text of the parameter `continuous_query`, which the topic `~/continuous_query` sets too.
+    """Grounds the text of the parameter `continuous_query`, which the topic `~/continuous_query` also sets.
 
     Without a text no timer runs, so an idle node does not wake for it. When it fails (the camera stopped, say), the
     boxes on display are removed.
@@ -75,7 +75,7 @@ class ContinuousQuery:
 
 @dataclass
 class Track:
-    """One object: its id, where it was last, and when."""
+    """One object: its id, and where and when it was last seen."""
 
     identity: str
     box: OrientedBox
@@ -83,10 +83,10 @@ class Track:
 
 
 class Tracker:
-    """Gives ids to boxes of one frame of reference.
+    """Assigns ids to boxes in one frame of reference.
 
     Args:
-        gate: centres further apart than this many diagonals are not one object.
+        gate: centres further apart than this many diagonals are different objects.
         memory_s: an object not seen for this long is forgotten; its id is never used again.
     """
 
@@ -98,7 +98,7 @@ class Tracker:
         self._count = 0
 
     def update(self, boxes: Sequence[OrientedBox], stamp_ns: int, frame_id: str = "") -> list[str]:
-        """The id of each box, in order. All tracks end when the frame changes, or stamps go back."""
+        """The id of each box, in order. All tracks end when the frame changes or stamps go back."""
         if frame_id != self._frame_id or any(track.stamp_ns > stamp_ns for track in self._tracks):
             self._tracks = []
         self._frame_id = frame_id

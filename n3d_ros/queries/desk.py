@@ -1,4 +1,4 @@
-"""Where queries of all clients become jobs of one worker, and their outcomes or failures become messages."""
+"""Turns queries of all clients into jobs of one worker, and their outcomes or failures into messages."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from n3d_ros.queries.queue import Job, Worker
 from n3d_ros.queries.runner import QueryRunner
 
 NOT_ACTIVE = "the node is not active: configure and activate it"
-STOP_S = 1.0  # a query stops within a decoding step; one that takes longer than this is left behind
+STOP_S = 1.0  # a query stops within a decoding step; one that takes longer than this is abandoned
 _DEACTIVATED = "the node was deactivated while the query ran"
-_EXPECTED = (Result.CANCELLED, Result.REPLACED)  # somebody asked for this end, so it is not logged
+_EXPECTED = (Result.CANCELLED, Result.REPLACED)  # ended on request, so not logged
 
 
 class QueryDesk:
-    """Takes queries while it is open, and refuses them with the reason while it is closed.
+    """Accepts queries while open, and rejects them with the reason while closed.
 
     Args:
         node: for its log, and for the executor that waits for answers.
-        settings: read anew for each query.
+        settings: read for each query.
         outputs: where answers are published.
         memory: what remembers the answers.
 
     Attributes:
-        closed_because: why no queries are taken; told to whoever asks meanwhile.
+        closed_because: why queries are rejected; returned to clients meanwhile.
     """
 
     def __init__(
@@ -60,26 +60,26 @@ class QueryDesk:
 
     @property
     def is_open(self) -> bool:
-        """Whether queries are taken."""
+        """Whether queries are accepted."""
         return self._runner is not None
 
     def open(self, runner: QueryRunner) -> None:
-        """Takes queries from now on."""
+        """Starts accepting queries."""
         self._runner = runner
 
     def shut(self) -> None:
-        """Cancels queries and takes no more."""
+        """Cancels queries and stops accepting them."""
         self._runner = None
         if not self.worker.cancel_all(NotActiveError(_DEACTIVATED), STOP_S):
             self._node.get_logger().warning(f"the running query did not stop within {STOP_S} s: dropping its result")
 
     def stop(self) -> None:
-        """Takes no more queries for good and cancels the present ones; does not wait."""
+        """Permanently stops accepting queries and cancels the current ones, without waiting."""
         self._stopped = self._stopped or time.monotonic()
         self.worker.stop()
 
     def close(self) -> None:
-        """Ends the worker; a query that does not end within `STOP_S` of the first `stop` is left behind."""
+        """Ends the worker; abandons a query that does not end within `STOP_S` of the first `stop`."""
         self.stop()
         assert self._stopped is not None
         self.worker.close(max(0.0, self._stopped + STOP_S - time.monotonic()))
@@ -96,8 +96,8 @@ class QueryDesk:
 
         Args:
             text, mode: as in Query.action.
-            progress: follows the query.
-            identify: gives the boxes ids, in the worker; they are then published as tracks too.
+            progress: called as the query advances.
+            identify: assigns ids to the boxes, in the worker; they are then also published as tracks.
             options: of `Job`.
         """
         future: Future = Future()
@@ -126,7 +126,7 @@ class QueryDesk:
         if runner is None:
             raise NotActiveError(_DEACTIVATED)
         outcome = runner.run(text, mode, now, job, progress)
-        if self._runner is not runner:  # it was left behind by `shut`: nobody may see its boxes
+        if self._runner is not runner:  # abandoned by `shut`: do not publish its boxes
             raise NotActiveError(_DEACTIVATED)
         ids = None if identify is None else identify(outcome)
         self.log.succeeded(outcome.times, outcome.age_ms)
@@ -142,7 +142,7 @@ class QueryDesk:
         answer: Answer | None,
         error: Exception | None,
     ) -> None:
-        """Runs in the worker, or where a job was refused."""
+        """Runs in the worker, or in the caller of a rejected job."""
         if error is not None:
             failure = failure_message(text, error, self._header(progress))
             answer = answer_message(failure, text if mode == ASK else "")
@@ -150,7 +150,7 @@ class QueryDesk:
         future.set_result(answer)
         if self._node.executor is not None:
             self._node.executor.wake()  # a future does not wake the executor whose coroutine waits for it
-        if progress.outcome is not None:  # the client has its answer: it need not wait for the memory
+        if progress.outcome is not None:  # after the client has its answer, so it does not wait for the memory
             self._memory.look(text, mode, progress.outcome, self._settings.value.transform_timeout)
 
     def _header(self, progress: Progress) -> Header:
@@ -168,12 +168,12 @@ class QueryDesk:
             return
         again = f" ({repeats} more times since this was last logged)" if repeats else ""
         if result.status == Result.MODEL_FAILURE:
-            reason = str(error) if repeats else told(error)  # one traceback is enough
+            reason = str(error) if repeats else told(error)  # log the traceback once
             self._node.get_logger().error(f"query failed: {reason}{again}")
         else:
             self._node.get_logger().warning(f"query failed: {error}{again}")
 
 
 def told(error: Exception) -> str:
-    """The message of an error that is raised on purpose, the traceback of any other."""
+    """The message of an `N3DError`, the traceback of any other error."""
     return str(error) if isinstance(error, N3DError) else "".join(traceback.format_exception(error))

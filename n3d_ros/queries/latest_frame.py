@@ -1,4 +1,4 @@
-"""The newest frame of a camera: waited for before a query's turn on the model, renewed meanwhile, and read in it."""
+"""The newest frame of a camera: taken before a query's turn on the model, renewed while it waits, read in its turn."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from n3d_ros.frames.transforms import Transforms
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.node.stamps import is_sound, nanoseconds_of
 
-RENEW_S = 0.25  # how often an image that waits for its turn is replaced by a newer one
+RENEW_S = 0.25  # how often a waiting query's image is replaced by a newer one
 _POLL_S = 0.004
-_FUTURE_S = 0.5  # a stamp further ahead than this comes from another clock
+_FUTURE_S = 0.5  # a stamp further ahead than this is from another clock
 
 
 class RgbdSource(Protocol):
@@ -37,7 +37,7 @@ class RgbdSource(Protocol):
 
     @property
     def newest_header(self) -> Header | None:
-        """Header of the newest colour image seen so far, complete or not; takes no new message."""
+        """Header of the newest colour image seen so far, complete or not; reads no new message."""
         ...
 
     def newest(self, bound_ns: int, registration: str) -> RgbdMessages:
@@ -48,7 +48,7 @@ class RgbdSource(Protocol):
             registration: the parameter depth_registration, which decides whether depth's camera info is needed.
 
         Raises:
-            NoImageError: if there is none.
+            NoImageError: if there is no complete set.
         """
         ...
 
@@ -59,8 +59,8 @@ class Taken:
 
     Attributes:
         age_ms, milliseconds: their age when they were taken, and how long taking them took.
-        has_transform: whether the query needs a transform, which is then known.
-        tried: `time.monotonic()` when newer messages were last looked for.
+        has_transform: whether the query needs a transform; if so, it is known.
+        tried: `time.monotonic()` of the last check for newer messages.
     """
 
     messages: RgbdMessages
@@ -77,13 +77,13 @@ def never() -> bool:
 
 @dataclass(frozen=True)
 class LatestFrame:
-    """Takes the newest messages of one camera, and makes frames of them.
+    """Takes the newest messages of one camera and builds frames from them.
 
     Attributes:
         clock: the node's, against which the age of images is measured.
         source: where messages come from.
         transforms: for unregistered depth, `target_frame` and `gravity_frame`.
-        estimate: estimates depth for a camera without; None where depth is measured.
+        estimate: estimates depth for a camera without it; None if depth is measured.
     """
 
     clock: Clock
@@ -110,10 +110,10 @@ class LatestFrame:
         Args:
             parameters: those of the query.
             cancelled: polled during the wait.
-            seen: given the messages before their transforms are looked up.
+            seen: called with the messages before their transforms are looked up.
 
         Raises:
-            NoImageError, StaleImageError, TransformError: what was missing at the end of the wait.
+            NoImageError, StaleImageError, TransformError: what was still missing after the wait.
             QueryCancelledError: once `cancelled` returns True.
         """
         began = time.monotonic()
@@ -130,10 +130,10 @@ class LatestFrame:
     def renew(
         self, taken: Taken, parameters: GroundingParameters, cancelled: Callable[[], bool], seen: Callable[..., None]
     ) -> Taken:
-        """While a query waits for its turn: now and then a newer image, once its transforms are known.
+        """Takes a newer image now and then while a query waits for its turn, once the image's transforms are known.
 
-        In its turn the query takes a still newer image, if that needs no wait. Where TF lags behind the camera it
-        always does, and then this one is young enough.
+        In its turn the query takes a still newer image if it need not wait for it. If TF lags behind the camera it
+        would always wait, and then uses this one, which is recent enough.
         """
         if not taken.has_transform or time.monotonic() - taken.tried < RENEW_S:
             return taken
@@ -145,10 +145,10 @@ class LatestFrame:
     def retake(
         self, taken: Taken, parameters: GroundingParameters, cancelled: Callable[[], bool], seen: Callable[..., None]
     ) -> Taken:
-        """In a query's turn: the newest image that needs no wait, else the one taken before while it is fresh.
+        """In a query's turn: takes the newest image available without waiting, else keeps a fresh earlier one.
 
         Raises:
-            NoImageError, StaleImageError, TransformError: if neither will do.
+            NoImageError, StaleImageError, TransformError: if neither is usable.
         """
         try:
             return self.take(at_once(parameters), cancelled, seen)
@@ -159,7 +159,7 @@ class LatestFrame:
             return taken
 
     def read(self, messages: RgbdMessages, parameters: GroundingParameters) -> Frame:
-        """The frame that the messages hold.
+        """Builds the frame from the messages.
 
         Raises:
             ImageError, DepthError, CameraError, TransformError: see `assemble_frame`.
@@ -168,7 +168,7 @@ class LatestFrame:
         return assemble_frame(messages, self._door(parameters), look_up)
 
     def read_color(self, messages: RgbdMessages, parameters: GroundingParameters) -> ColorImage:
-        """The colour image that the messages hold.
+        """Reads the colour image from the messages.
 
         Raises:
             ImageError, CameraError: see `assemble_color`.
@@ -199,7 +199,7 @@ class LatestFrame:
             time.sleep(_POLL_S)
 
     def _stale(self, messages: RgbdMessages, limit_s: float) -> StaleImageError | None:
-        """Why the messages are too old, or from the future; None where they are fresh."""
+        """An error if the messages are too old or from the future; None if they are fresh."""
         age_s = self.age_ms(messages) / 1000
         if limit_s <= 0 or -_FUTURE_S <= age_s <= limit_s:
             return None
@@ -222,15 +222,15 @@ class LatestFrame:
 
 
 def at_once(parameters: GroundingParameters) -> GroundingParameters:
-    """The same parameters without any wait: a query that waits in its turn delays those of all other cameras."""
+    """The same parameters with no waits: a query that waits in its turn delays the queries of all other cameras."""
     return replace(parameters, image_timeout=0.0, transform_timeout=0.0)
 
 
 def _transforms_for(messages: RgbdMessages, parameters: GroundingParameters) -> list[tuple[str, str]]:
-    """Target and source of the transforms that the frame of these messages will need."""
+    """Target and source of the transforms that these messages need."""
     header = messages.color.header
     if not is_sound(header.stamp):
-        return []  # the frame is refused for its stamp
+        return []  # the frame will be rejected for its stamp
     registration = transform_of_depth(messages, parameters.depth_registration)
     wanted = [] if registration is None else [registration]
     if parameters.target_frame not in ("", header.frame_id):

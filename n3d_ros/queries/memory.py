@@ -1,7 +1,7 @@
-"""What the node remembers: queries feed a map of objects, and `~/recall` and `~/memory` tell what is in it.
+"""The node's memory: queries update a map of objects, and `~/recall` and `~/memory` return its contents.
 
-A query never fails because of its memory: what cannot be remembered (no transform, a full disk) is logged, and the node
-goes on.
+A query never fails because of the memory: if an update fails (no transform, a full disk), the node logs it and carries
+on.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _STATES = {
     "uncertain": RememberedObject.UNCERTAIN,
 }
 _POSE_SIGMA_M, _POSE_SIGMA_RAD = 0.02, 0.01  # of a pose by TF: localisation and calibration are not exact
-_OFF = "the node remembers nothing: set the parameter memory to a file, and configure the node"
+_OFF = "the node has no memory: set the parameter memory to a file, and configure the node"
 
 
 class NodeMemory:
-    """The map of objects of one node; nodes that name one file share what they remember.
+    """The object map of one node; nodes that name the same file share it.
 
     Args:
         node: for its log, its clock and the executor that answers `~/recall`.
@@ -54,14 +54,14 @@ class NodeMemory:
         self._map: ObjectMap | None = None
         self._frame_id = ""
         self._closed_because = _OFF
-        self._lock = threading.Lock()  # of the map: looks come from the worker, recalls from the executor
+        self._lock = threading.Lock()  # guards the map: the worker updates it, the executor reads it
         self._repeats = BackOff()
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._publisher = node.create_publisher(Detection3DArray, "~/memory", latched)
         node.create_service(Recall, "~/recall", self._on_recall)
 
     def open(self, parameters: GroundingParameters) -> None:
-        """Opens the map that the parameters name. If there is none, or it cannot be used, nothing is remembered."""
+        """Opens the map named by the parameters. Without one, or if it is unusable, the node remembers nothing."""
         self.close()
         if not parameters.memory:
             return
@@ -70,20 +70,20 @@ class NodeMemory:
                 self._map = ObjectMap(parameters.memory, parameters.memory_frame)
                 self._frame_id = parameters.memory_frame
         except N3DError as error:
-            self._closed_because = f"the node remembers nothing: {error}"
+            self._closed_because = f"the memory is off: {error}"
             self._node.get_logger().error(self._closed_because)
             return
         self._publish()
 
     def close(self) -> None:
-        """Closes the map; what is in it stays in its file."""
+        """Closes the map; its file keeps the contents."""
         with self._lock:
             if self._map is not None:
                 self._map.close()
             self._map, self._closed_because = None, _OFF
 
     def look(self, text: str, mode: int, outcome: Outcome, timeout_s: float) -> None:
-        """Takes in what a query found, and what it looked for and did not find."""
+        """Records what a query found, and what it looked for but did not find."""
         if self._map is None:
             return
         frame = outcome.frame
@@ -109,10 +109,10 @@ class NodeMemory:
         self._publish()
 
     def recall(self, text: str, max_age_s: float) -> list[Remembered]:
-        """What is remembered of the things that a text names, the most likely first.
+        """The remembered objects that a text names, the most likely first.
 
         Raises:
-            NotActiveError: if nothing is remembered.
+            NotActiveError: if the memory is off.
             EmptyTextError: if the text names nothing.
             ObjectMapError: if the map cannot be read.
         """
@@ -144,11 +144,11 @@ class NodeMemory:
         return response
 
     def _publish(self) -> None:
-        """Publishes the objects that are present, for those who come later too."""
+        """Publishes the objects that are present, latched for late subscribers."""
         try:
             objects = self.recall("", math.inf)
         except N3DError:
-            return  # it was closed meanwhile, or the log already says what is wrong with the file
+            return  # it was closed meanwhile, or the file's problem is already logged
         header = Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame_id)
         present = [remembered_message(one, header).detection for one in objects if one.state == "present"]
         self._publisher.publish(Detection3DArray(header=header, detections=present))
@@ -179,7 +179,7 @@ def _phrases(text: str) -> Sequence[Phrase | None]:
 
 
 def _asked(text: str) -> tuple[str, ...] | None:
-    """The labels that a text asked for; None where it asked for everything."""
+    """The labels that a text asked for; None if it asked for everything."""
     read = read_phrases(text)
     if isinstance(read, NotUnderstood):
         return ()

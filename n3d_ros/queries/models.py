@@ -1,4 +1,4 @@
-"""Loaded models, each once per process and shared by cameras; the memory that the process holds."""
+"""Models, each loaded once per process and shared by all cameras; and the process's memory use."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ModelChoice:
     Attributes:
         name, backend, device, sampling, seed: as of `N3D.load`.
         image_size, on_other_size: as of `ImageSize.parse`; an empty size sets none.
-        monocular_depth: as of `load_monocular`; empty where depth is measured.
+        monocular_depth: as of `load_monocular`; empty if depth is measured.
     """
 
     name: str
@@ -49,7 +49,7 @@ class ModelChoice:
 
 @dataclass
 class SharedModel:
-    """A loaded model, and the depth model of cameras without depth; they serve one query at a time."""
+    """A loaded model, and the depth model for cameras without depth; they serve one query at a time."""
 
     model: Any
     monocular: MonocularDepth | None = None
@@ -75,9 +75,9 @@ class SharedModel:
         Args:
             cancelled: polled during the wait.
             deadline: `time.monotonic()` seconds at which the wait ends.
-            waits: called once, if there is a wait.
-            meanwhile: called repeatedly during the wait; it does not hold the models.
-            background: whether the query gives way to others; its `cancelled` must check `is_wanted`, in its turn too.
+            waits: called once if the query has to wait.
+            meanwhile: called repeatedly during the wait, without holding the models.
+            background: whether the query gives way to others; its `cancelled` must check `is_wanted`, also in its turn.
 
         Raises:
             QueryCancelledError, QueryTimeoutError: while it waits.
@@ -109,7 +109,7 @@ class SharedModel:
                     return
                 if deadline is not None and time.monotonic() >= deadline:
                     raise QueryTimeoutError(
-                        "the query's time (query_timeout) ran out while another camera's query was running"
+                        "the query timed out (query_timeout) while another camera's query was running"
                     )
                 meanwhile()
         finally:
@@ -121,7 +121,7 @@ class SharedModel:
         return self.monocular.estimate(color, camera)
 
     def warm_up(self) -> None:
-        """Runs each network once, so that the first real query finds memory allocated and kernels chosen."""
+        """Runs each network once, so that memory is allocated and kernels are chosen before the first real query."""
         if self.monocular is not None:
             size = self.model.image_size
             width, height = (size.width, size.height) if size is not None else (640, 480)
@@ -131,14 +131,14 @@ class SharedModel:
 
 
 class ModelPool:
-    """Loads models; one that nobody uses any more is unloaded. Models load side by side."""
+    """Loads models, several at once if needed, and unloads a model with its last user."""
 
     def __init__(self) -> None:
         self._slots: dict[ModelChoice, _Slot] = {}
-        self._lock = threading.Lock()  # held for the bookkeeping alone: loading takes minutes
+        self._lock = threading.Lock()  # held only for bookkeeping: loading takes minutes
 
     def acquire(self, choice: ModelChoice) -> SharedModel:
-        """The model, loaded unless it already is; balance every `acquire` with one `release`.
+        """Returns the model, loading it if necessary; every `acquire` needs one `release`.
 
         Raises:
             CheckpointError, BackendError, MissingDependencyError: as `N3D.load` and `load_monocular` do.
@@ -158,7 +158,7 @@ class ModelPool:
             raise
 
     def release(self, shared: SharedModel) -> None:
-        """Gives a model back; the last user's release unloads it."""
+        """Releases a model; the last user's release unloads it."""
         with self._lock:
             slots = list(self._slots.items())
         for choice, slot in slots:
@@ -196,7 +196,7 @@ def _load(choice: ModelChoice) -> SharedModel:
 
 
 def rss_bytes() -> int:
-    """Resident memory of this process; its peak where there is no /proc."""
+    """Resident memory of this process; the peak on systems without /proc."""
     statm = Path("/proc/self/statm")
     if statm.exists():
         return int(statm.read_text().split()[1]) * resource.getpagesize()
@@ -204,7 +204,7 @@ def rss_bytes() -> int:
 
 
 def gpu_memory() -> dict[str, str]:
-    """Memory of the GPU in use, by name; empty where this process uses none.
+    """Memory of the GPU in use, by name; empty if this process uses no GPU.
 
     `memory_gpu_mb` is what torch holds in this process; the other two are the whole device's.
     """
@@ -220,15 +220,15 @@ def gpu_memory() -> dict[str, str]:
 
 
 def give_back() -> None:
-    """Returns unused memory to the system: allocators keep freed blocks for themselves."""
+    """Returns unused memory to the system: allocators keep freed blocks."""
     gc.collect()
     if (cuda := _cuda()) is not None:
         cuda.empty_cache()
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc has it
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc only
         trim(0)
 
 
 def _cuda() -> Any:
-    """`torch.cuda` if it is in use; nothing here imports torch just to look."""
+    """`torch.cuda` if it is in use; does not import torch to find out."""
     cuda = getattr(sys.modules.get("torch"), "cuda", None)
     return cuda if cuda is not None and cuda.is_initialized() else None

@@ -1,4 +1,4 @@
-"""What a query is asked for, tells while it runs, and finds."""
+"""A query's mode, progress and outcome."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from n3d_core.reasoning.value import NOTHING, Value
 from n3d_core.results import Answer
 
 GROUND, ASK = 0, 1  # as in Query.action
-# Stages of the node itself; those of the model have the names that `n3d_core` gives them.
+# The node's own stages; `n3d_core` names those of the model.
 WAIT, IMAGE, DEPTH = "wait", "image", "depth"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a query found.
+    """The outcome of a query.
 
     Attributes:
         frame: the frame that was queried.
@@ -45,11 +45,11 @@ class Outcome:
 
 
 class Progress:
-    """Follows a query while it waits and runs; this one ignores everything.
+    """Receives a query's progress; the base class ignores it.
 
     Attributes:
         image: header of the newest image that the query has taken; None before the first.
-        outcome: what it found; None until it has ended well.
+        outcome: what it found; None until it has succeeded.
     """
 
     image: Header | None = None

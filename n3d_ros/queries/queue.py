@@ -1,4 +1,4 @@
-"""The one thread in which queries run, and the rule for those that come while it is busy."""
+"""The worker thread in which queries run, and the policy for queries that arrive while it is busy."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Job:
     """Work for the worker.
 
     Attributes:
-        run: does it; is given the job, and polls `cancelled` between its steps.
-        done: called once, in the worker or in the thread that drops the job, with the result or the error.
+        run: does the work; gets the job, and polls `cancelled` between steps.
+        done: called once with the result or the error, in the worker or in the thread that drops the job.
         background: gives way to every other job (continuous queries).
         wants_cancel: a further reason to stop, polled with `cancelled` (an action client's request).
-        waits: told, before `run` can begin, that others come first; under the worker's lock, so it may not ask it.
+        waits: called before `run` if other jobs come first; holds the worker's lock, so it must not call the worker.
     """
 
     run: Callable[[Job], Any]
@@ -38,7 +38,7 @@ class Job:
     _reason: N3DError | None = field(default=None, init=False)
 
     def cancel(self, reason: N3DError) -> None:
-        """Asks the job to stop at its next step; `reason` is what its client is told."""
+        """Asks the job to stop at its next step; its client gets `reason`."""
         self._reason = self._reason or reason
 
     def cancelled(self) -> bool:
@@ -52,11 +52,11 @@ class Job:
 
 
 class Worker:
-    """Runs jobs one at a time in a thread of its own.
+    """Runs jobs one at a time in its own thread.
 
     Args:
-        policy: for a job that comes while another runs: `reject` it, let it `replace` what runs and waits, or `wait`
-            for its turn behind at most `capacity` others.
+        policy: for a job that arrives while another is running: `reject` it, let it `replace` what runs and waits, or
+            `wait` for its turn behind at most `capacity` others.
     """
 
     def __init__(self, policy: str = "wait", capacity: int = 8) -> None:
@@ -71,15 +71,15 @@ class Worker:
 
     @property
     def load(self) -> tuple[int, int]:
-        """How many jobs run (0 or 1) and how many wait."""
+        """Number of running jobs (0 or 1) and of waiting ones."""
         with self._changed:
             return int(self._running is not None), len(self._waiting)
 
     def submit(self, job: Job) -> None:
-        """Queues a job by the policy.
+        """Queues a job according to the policy.
 
         Raises:
-            BusyError: if the job is not taken.
+            BusyError: if the job is rejected.
         """
         with self._changed:
             dropped = self._make_room(job)
@@ -91,7 +91,7 @@ class Worker:
             other.done(None, reason)
 
     def call(self, run: Callable[[], T]) -> T:
-        """Runs something long before all that waits, whatever the policy, and waits for it; raises what it raises.
+        """Runs a long task ahead of all waiting jobs, whatever the policy, and waits for it; raises what it raises.
 
         Raises:
             NotActiveError: if the worker is closed.
@@ -110,7 +110,7 @@ class Worker:
         return result
 
     def drop_cancelled(self) -> None:
-        """Ends the jobs that wait and are cancelled, so that their clients need not wait for what runs before them."""
+        """Drops waiting jobs that are cancelled, so that their clients need not wait for the running job."""
         with self._changed:
             dropped = [job for job in self._waiting if job.cancelled()]
             for job in dropped:
@@ -119,13 +119,13 @@ class Worker:
             job.done(None, job.reason)
 
     def cancel_all(self, reason: N3DError, timeout_s: float) -> bool:
-        """Drops what waits, cancels what runs and waits for its end; False if it has not ended in time."""
+        """Drops waiting jobs, cancels the running one and waits for it; False if it has not ended in time."""
         self._cancel(reason)
         with self._changed:
             return self._changed.wait_for(lambda: self._running is None, timeout_s)
 
     def stop(self) -> None:
-        """Takes no more, drops what waits and asks what runs to end; waits for nothing."""
+        """Accepts no more jobs, drops the waiting ones and asks the running one to end; does not wait."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -151,7 +151,7 @@ class Worker:
             job.done(None, reason)
 
     def _make_room(self, job: Job) -> list[tuple[Job, N3DError]]:
-        """Applies the policy; returns jobs that were dropped from the queue, to be told outside the lock."""
+        """Applies the policy; returns the jobs dropped from the queue, to be notified outside the lock."""
         if self._closed:
             raise NotActiveError(_SHUT_DOWN)
         busy = self._running is not None or bool(self._waiting)
@@ -179,7 +179,7 @@ class Worker:
             if self._running is not None:
                 self._running.cancel(replaced)
         elif len(self._waiting) >= self.capacity:
-            raise BusyError(f"{len(self._waiting)} queries are waiting already (parameter queue_size); try again later")
+            raise BusyError(f"{len(self._waiting)} queries are already waiting (parameter queue_size); try again later")
         return dropped
 
     def _loop(self) -> None:
@@ -194,7 +194,7 @@ class Worker:
                 self._running = None
                 self._changed.notify_all()
             job.done(result, error)
-            del job, result, error  # while it waits, the thread holds nothing: a model that was loaded here can go
+            del job, result, error  # while waiting, the thread keeps no reference, so a model loaded here can be freed
 
 
 def _outcome(job: Job) -> tuple[Any, Exception | None]:
@@ -204,5 +204,5 @@ def _outcome(job: Job) -> tuple[Any, Exception | None]:
         return job.run(job), None
     except QueryCancelledError:
         return None, job.reason
-    except Exception as error:  # the boundary of the thread: handed to the job's owner, who reports it
+    except Exception as error:  # thread boundary: pass the error to the job's owner, who reports it
         return None, error

@@ -1,4 +1,4 @@
-"""One query, from the newest frame to boxes in the output frame. Runs in the worker; knows no topics."""
+"""Runs one query, from the newest frame to boxes in the output frame. Runs in the worker; independent of topics."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _EMPTY_TEXT = "the text is empty: say what to look for, as in 'red mug', 'mug; b
 class QueryRunner:
     """Answers queries with one model and one camera.
 
-    The encoding of the last frame is kept: a second query of the same frame (a paused bag, a slow camera) pays only for
-    its own words.
+    The encoding of the last frame is kept: a second query on the same frame (a paused bag, a slow camera) only
+    processes its own text.
     """
 
     shared: SharedModel
@@ -70,7 +70,7 @@ class QueryRunner:
             return self._in_turn(taken, query)
 
     def _in_turn(self, taken: Taken, query: _Query) -> Outcome:
-        """The part of a query that uses the models; it waits for nothing else."""
+        """The part of a query that uses the models, without other waits."""
         frame, times = self._read(taken, query)
         began = time.monotonic()
         shaping = self._shaping(frame, query.parameters)
@@ -83,13 +83,13 @@ class QueryRunner:
         return _outcome(frame, taken.age_ms, {**times, **spent}, reply, shaping, query.parameters.score_threshold)
 
     def _is_cancelled(self, job: Job) -> bool:
-        """Whether the job should stop now; a background one gives way to clients of other cameras too."""
+        """Whether the job should stop now; a background one also gives way to clients of other cameras."""
         if job.background and self.shared.is_wanted:
             job.cancel(ReplacedError("a client's query on another camera came first"))
         return job.cancelled()
 
     def _read(self, taken: Taken, query: _Query) -> tuple[Frame, dict[str, float]]:
-        """The frame that was taken, and the time that took; estimated depth is a stage of its own."""
+        """Reads the taken frame; returns it with the stage times. Depth estimation is a separate stage."""
         estimated = taken.messages.depth is None
         if estimated:
             query.progress.on_stage(DEPTH)
@@ -101,14 +101,14 @@ class QueryRunner:
         return frame, {IMAGE: taken.milliseconds + spent}
 
     def _shaping(self, frame: Frame, parameters: GroundingParameters) -> _Shaping:
-        """Where boxes go, and which way is down; both by TF at the frame's stamp."""
+        """Output frame and gravity, both from TF at the frame's stamp."""
         placement = Placement(frame.frame_id)
         if parameters.target_frame not in ("", frame.frame_id):
             placement = Placement(parameters.target_frame, *self._transform(parameters.target_frame, frame, parameters))
         return _Shaping(placement, self._gravity(frame, placement, parameters))
 
     def _gravity(self, frame: Frame, placement: Placement, parameters: GroundingParameters) -> NDArray[Any] | None:
-        """Unit vector along gravity in the optical frame: by `gravity_frame`, else the output frame; else None."""
+        """Unit vector along gravity in the optical frame: from `gravity_frame`, else the output frame; else None."""
         if not parameters.refines:
             return None
         if not parameters.gravity_frame:
@@ -120,13 +120,13 @@ class QueryRunner:
         return self.transforms.look_up(target, frame.frame_id, frame.stamp_ns, parameters.transform_timeout)
 
     def _known(self, frame: Frame, limits: DepthLimits) -> Any:
-        """The kept view, if it is of this frame and these depth limits."""
+        """The kept view, if it has this frame and these depth limits."""
         if self._view is None or self._limits != limits or not _same(self._view.frame, frame):
             return None
         return self._view
 
     def _look(self, frame: Frame, query: _Query) -> Any:
-        self._view = None  # its memory is free before the next is taken
+        self._view = None  # frees its memory before the next view
         self._limits = query.parameters.depth_limits
         self._view = self.shared.model.look(frame, self._limits, on_event=partial(_tell_stage, query.progress))
         return self._view
@@ -134,7 +134,7 @@ class QueryRunner:
 
 @dataclass(frozen=True)
 class _Query:
-    """One query in its turn; its parameters wait for nothing."""
+    """One query in its turn; its parameters allow no waits."""
 
     text: str
     mode: int
@@ -153,7 +153,7 @@ class _Query:
 
 @dataclass(frozen=True)
 class _Shaping:
-    """What the node makes of the model's boxes: upright ones where they are refined, in the output frame."""
+    """How the node converts the model's boxes: upright if refined, in the output frame."""
 
     placement: Placement
     gravity: NDArray[Any] | None
@@ -178,7 +178,7 @@ def _outcome(
     shaping: _Shaping,
     least: float,
 ) -> Outcome:
-    """A reply in the output frame. Boxes that the answer's value names stay, whatever their score."""
+    """A reply in the output frame. Boxes named by the answer's value are kept whatever their score."""
     answer = reply if isinstance(reply, Answer) else None
     value = NOTHING if answer is None else answer.value
     kept = [number for number, box in enumerate(reply.boxes) if box.score >= least or number in value.objects]
@@ -200,7 +200,7 @@ def _outcome(
 
 
 def _same(a: Frame, b: Frame) -> bool:
-    """Whether two frames are one image: a stamp alone is not enough where a driver leaves it at 0."""
+    """Whether two frames are the same image: the stamp alone is not enough, as some drivers leave it at 0."""
     return (
         (a.stamp_ns, a.frame_id, a.camera) == (b.stamp_ns, b.frame_id, b.camera)
         and np.array_equal(a.color, b.color)

@@ -1,4 +1,4 @@
-"""The services `~/ground` and `~/ask` and the action `~/query`: three ways to one worker.
+"""The services `~/ground` and `~/ask` and the action `~/query`, all served by one worker.
 
 Their callbacks are coroutines that wait for the worker, so that a single-threaded executor is never blocked.
 """
@@ -23,9 +23,9 @@ from n3d_core.geometry.boxes import OrientedBox
 from n3d_ros.outputs.messages import detection_message, header_message
 from n3d_ros.queries.outcome import ASK, GROUND, Progress
 
-# Requests that come faster than they are taken wait; the default keeps ten and silently drops the others.
+# Requests that arrive faster than they are taken are queued; the default keeps ten and silently drops the rest.
 _MANY = QoSProfile(depth=2000)
-_TEXT_PERIOD_S = 0.05  # text comes token by token: more than 20 messages a second help nobody
+_TEXT_PERIOD_S = 0.05  # text arrives token by token: more than 20 messages a second are useless
 
 
 class AskFunction(Protocol):
@@ -37,12 +37,12 @@ class AskFunction(Protocol):
 
 
 class QueryServers:
-    """Takes queries from clients of `node` and hands them to `ask`; `drop_cancelled` ends those that still wait."""
+    """Takes queries from clients of `node` and passes them to `ask`; `drop_cancelled` ends cancelled waiting ones."""
 
     def __init__(self, node: Node, ask: AskFunction, drop_cancelled: Callable[[], None]) -> None:
         self._ask = ask
         self._drop_cancelled = drop_cancelled
-        self._cancelled: set[bytes] = set()  # ids of goals that have not ended yet
+        self._cancelled: set[bytes] = set()  # ids of goals still in progress
         self._logger = node.get_logger()
         # A waiting coroutine holds its callback group: the node's own one would block timers and parameters.
         group = ReentrantCallbackGroup()
@@ -109,7 +109,7 @@ class GoalFeedback(Progress):
         self._publish()
 
     def on_text(self, text_so_far: str) -> None:
-        """Publishes the text, unless it did so a moment ago."""
+        """Publishes the text, at a limited rate."""
         self._feedback.text_so_far = text_so_far
         if time.monotonic() - self._published >= _TEXT_PERIOD_S:
             self._publish()

@@ -40,5 +40,5 @@ def test_a_set_that_is_forgotten_while_it_is_read_is_handed_out_whole():
     topics = Forgetful(("color", "depth", "info"))
     found = topics.newest(TOLERANCE_NS, "auto")
     assert (found.color, found.depth, found.info, found.depth_info) == ("color", "depth", "info", None)
-    with pytest.raises(NoImageError, match="has paired no set"):
+    with pytest.raises(NoImageError, match="message_filters has not paired"):
         topics.newest(TOLERANCE_NS, "auto")

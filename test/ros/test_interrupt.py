@@ -141,7 +141,7 @@ def test_a_node_that_is_stopped_while_it_is_made_is_gone_from_the_graph_too(clie
 def test_an_unknown_node_is_refused_with_the_names_of_all():
     ran = subprocess.run([sys.executable, "-m", "n3d_ros", "nothing"], capture_output=True, text=True)
     assert ran.returncode == 2
-    assert "no node is called 'nothing'" in ran.stderr
+    assert "unknown node 'nothing'" in ran.stderr
     assert "grounding_node" in ran.stderr
 
 

@@ -105,10 +105,10 @@ def test_the_demo_asks_for_all_objects_unless_somebody_says_otherwise(tmp_path):
         ({"demo": "maybe"}, "demo must be true or false; got 'maybe'"),
         ({"autostart": "later"}, "autostart must be true or false; got 'later'"),
         ({"dds_profile": "smh"}, "dds_profile must be shm, none or a file; got 'smh'"),
-        ({"params_file": "/no/file"}, "params_file must be a file; there is none at /no/file"),
-        ({"rviz_config": "/no/file"}, "rviz_config must be a file; there is none at /no/file"),
+        ({"params_file": "/no/file"}, "params_file must be an existing file; got /no/file"),
+        ({"rviz_config": "/no/file"}, "rviz_config must be an existing file; got /no/file"),
         ({"log_level": "loud"}, "log_level must be one of debug, info, warn, error, fatal; got 'loud'"),
-        ({"python": "/no/python"}, "python must be an interpreter; '/no/python' cannot be executed"),
+        ({"python": "/no/python"}, "python must be an executable interpreter; got '/no/python'"),
     ],
 )
 def test_a_wrong_argument_is_refused_by_name_before_anything_is_started(arguments, words):

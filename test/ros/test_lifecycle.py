@@ -76,7 +76,7 @@ def test_a_transition_that_the_state_does_not_allow_is_refused(client, slow):
 
 def test_who_moves_a_node_itself_is_told_that_it_moves_already(client, slow):
     moved = slow.move(slow.trigger_configure)
-    with pytest.raises(RuntimeError, match="another transition is under way"):
+    with pytest.raises(RuntimeError, match="another transition is in progress"):
         slow.move(slow.trigger_shutdown)
     slow.loaded.set()
     client.until(moved.done, WAIT_S)

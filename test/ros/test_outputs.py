@@ -127,7 +127,7 @@ def test_the_qos_of_an_output_is_what_its_parameters_say_and_that_of_the_others_
 @pytest.mark.parametrize(("policy", "value", "words"), [("depth", "many", "STRING"), ("reliability", "often", "often")])
 def test_qos_that_an_output_cannot_have_is_refused_by_name(make_node, policy, value, words):
     node = make_node(**{f"qos_overrides./shown/markers.publisher.{policy}": value})
-    with pytest.raises(ConfigError, match=rf"/shown/markers cannot be published: .*{words}.*/shown/markers.publisher"):
+    with pytest.raises(ConfigError, match=rf"cannot publish /shown/markers: .*{words}.*/shown/markers.publisher"):
         Outputs(node)
 
 

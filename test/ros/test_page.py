@@ -200,7 +200,7 @@ def test_without_grounding_node_and_viewer_the_page_says_what_is_missing(page, m
 
     try:
         asked = error("POST", "/ask", json.dumps({"text": "mug", "mode": "ground"}))
-        assert "there is no action /nobody/query" in asked
+        assert "action /nobody/query not found" in asked
         for _ in range(50):
             if "starting" not in (missing := error("GET", "/viewer/")):
                 break

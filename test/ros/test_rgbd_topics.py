@@ -52,7 +52,7 @@ def test_the_cure_of_lost_images_names_the_profile_as_the_distribution_does(
     monkeypatch.setenv("ROS_DISTRO", distribution)
     silent = SimpleNamespace(name="/color/image_raw", publishers=1, incompatible=lambda: "", is_reliable=True)
     told = explain_silence([silent])
-    assert told.startswith("nothing on /color/image_raw yet from 1 publisher(s); if the camera does publish: ")
+    assert told.startswith("nothing on /color/image_raw yet from 1 publisher(s); if the camera does publish, ")
     assert f"or {vendor}_DEFAULT_PROFILES_FILE=config/fastdds_shm.xml for camera and node" in told
 
 
@@ -279,7 +279,7 @@ def test_a_stream_that_stopped_is_told_as_that_and_not_as_a_matter_of_synchronis
         client.executor.spin_once(0.05)
         topics.color.drain()
         second += 1
-    with pytest.raises(NoImageError, match=r"/depth/image_raw has stopped: nothing has come on it for [12]\.\d s"):
+    with pytest.raises(NoImageError, match=r"/depth/image_raw has stopped: it has been silent for [12]\.\d s"):
         client.until(lambda: show(second, "color") or topics.newest(20_000_000, "aligned"))
     topics.close()
 
