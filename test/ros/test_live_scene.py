@@ -88,7 +88,7 @@ def test_the_viewer_comes_out_of_the_wheel_and_leaves_no_program_behind() -> Non
 
 
 def test_a_viewer_that_nobody_wants_any_more_is_not_waited_for() -> None:
-    with pytest.raises(MissingDependencyError, match="does not start"):
+    with pytest.raises(MissingDependencyError, match="did not start"):
         fetch_viewer(unwanted=lambda: True)
 
 

@@ -88,7 +88,7 @@ def test_wait_serves_in_order_up_to_its_capacity(worker):
         probe.job.run = lambda job, value=probe.value: order.append(value)
         worker.submit(probe.job)
     assert worker.load == (1, 2)
-    with pytest.raises(BusyError, match="2 queries are waiting"):
+    with pytest.raises(BusyError, match="2 queries are already waiting"):
         worker.submit(Probe().job)
     probes[0].go.set()
     assert probes[2].ended.wait(2)
