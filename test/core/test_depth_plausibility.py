@@ -81,17 +81,17 @@ def test_real_millimetres_raise_no_suspicion(frame: int) -> None:
 
 
 def test_every_unit_that_fits_is_named_with_its_distance_and_following_the_wrong_one_is_not_silent() -> None:
-    v, u = np.mgrid[:240, :320]
-    metres = 0.6 + 0.0015 * u + 0.001 * v  # a table, in whole millimetres stored as tenths
+    v, u = np.mgrid[:241, :321]  # an odd number of pixels: their median is one of them
+    metres = 0.605 + 0.0015 * u + 0.001 * v  # a table, in whole millimetres stored as tenths
     raw = (np.round(metres * 1000) * 10).astype(np.uint16)
     told = suspect_unit(DepthUnit.parse("mm").to_metres(raw))
     assert told is not None
     assert told.factor in (1 / 5, 1 / 10)
-    assert "unit tum) read as millimetres: 1.91 m" in told.message
-    assert "10000 values a metre (RealSense D405, BOP, YCB-Video) read as millimetres: 0.957 m" in told.message
+    assert "unit tum) read as millimetres: 1.93 m" in told.message
+    assert "10000 values a metre (RealSense D405, BOP, YCB-Video) read as millimetres: 0.965 m" in told.message
     followed = suspect_unit(DepthUnit.parse("tum").to_metres(raw))
     assert followed is not None
-    assert "twice as many values a metre as assumed (10000 where 5000 was): 0.957 m" in followed.message
+    assert "twice as many values a metre as assumed (10000 where 5000 was): 0.965 m" in followed.message
     assert suspect_unit(DepthUnit.parse("10000").to_metres(raw)) is None
     assert suspect_unit(DepthUnit.parse("tum").to_metres(raw), is_given=True) is None
 

@@ -76,7 +76,7 @@ BROKEN = [
     (unknown_color, Result.NO_IMAGE, "nonsense"),
     (empty_data, Result.NO_IMAGE, "0 bytes"),
     (zero_intrinsics, Result.BAD_CAMERA, "not calibrated"),
-    (nan_intrinsics, Result.BAD_CAMERA, "the intrinsic matrix is [[nan"),
+    (nan_intrinsics, Result.BAD_CAMERA, "intrinsics fx=nan fy=nan"),
     (info_of_another_camera, Result.BAD_CAMERA, "128x48 and the colour image is 64x48"),
 ]
 NAMES = [case[0].__name__ for case in BROKEN]

@@ -68,7 +68,7 @@ def test_a_foreign_folder_is_asked_and_judged(tmp_path: Path) -> None:
     assert {i for g in view.truth.groundings for i in g["objects"]} <= {0, 1}
     assert view.truth.questions
     assert all(g["objects"] == [] for g in empty.truth.groundings)
-    assert empty.truth.questions == []
+    assert all(q["answer"] in (False, 0) for q in empty.truth.questions)  # only about what is not there
     report = report_of(records(suite))
     assert report["grounding"]["f1_50"] == 1.0
     assert report["absent"]["accuracy"] in (None, 1.0)
