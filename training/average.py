@@ -1,8 +1,7 @@
 """Averages the weights of two checkpoints: `python -m training.average BEFORE AFTER OUTPUT --share 0.5`.
 
-A model and what a short further training made of it lie in one valley of the loss. Between them lies a model that is
-often better than both (Wortsman et al., Model soups, arXiv 2203.05482): what was learnt anew stays, what the last steps
-moved at random goes.
+A model and a short fine-tuning of it are in the same valley of the loss, and their average is often better than both
+(Wortsman et al., Model soups, arXiv 2203.05482): it keeps what was learnt and averages out the noise of the last steps.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ from training.learn.checkpoints import Piece, export
 
 
 def average(before: Path, after: Path, output: Path, share: float) -> None:
-    """Writes `(1 - share) * before + share * after`; tokenizer, vocabulary and way of decoding are those of `before`.
+    """Writes `(1 - share) * before + share * after`; tokenizer, vocabulary and generation config come from `before`.
 
-    The output has no calibration: fit one to it.
+    The output has no calibration: fit a new one.
 
     Raises:
-        CheckpointError: if a folder cannot be loaded, or the two are of different sizes, or are the output.
+        CheckpointError: if a folder cannot be loaded, is the output, or the two differ in size.
         TrainingError: if the output cannot be written.
     """
     if not 0 <= share <= 1:
-        raise CheckpointError(f"--share is {share}: from 0 (all of {before}) to 1 (all of {after}) is wanted")
+        raise CheckpointError(f"--share must be from 0 (all of {before}) to 1 (all of {after}); got {share}")
     if output.resolve() in (before.resolve(), after.resolve()):
-        raise CheckpointError(f"{output}: the average of two checkpoints is written into another folder")
+        raise CheckpointError(f"{output}: write the average of two checkpoints into another folder")
     first, second = load_network(before), load_network(after)
     if first.config != second.config:
-        raise CheckpointError(f"{before} and {after}: their config.json differ: two states of one model are wanted")
+        raise CheckpointError(f"{before} and {after}: their config.json differ; they must be two states of one model")
     weights, others = first.state_dict(), second.state_dict()
     pieces = {n: Piece.of(w.lerp(others[n], share)) for n, w in weights.items()}
     export(output, first.config, pieces, before, step=0)

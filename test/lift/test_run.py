@@ -403,7 +403,7 @@ def test_sources_and_configurations_that_cannot_work_are_explained(
         LiftConfig.from_yaml(path)
     with pytest.raises(ConfigError, match=r"models\.detector is not"):
         ModelsConfig(detect_below=3)
-    with pytest.raises(ConfigError, match=r"models\.batch is 0"):
+    with pytest.raises(ConfigError, match=r"models\.batch must be at least 1; got 0"):
         ModelsConfig(batch=0)
     with pytest.raises(ConfigError, match=r"source\.fov is 190"):
         SourceConfig("coco", "x", fov=190.0)
@@ -413,7 +413,7 @@ def test_sources_and_configurations_that_cannot_work_are_explained(
         f"source: {{kind: coco, images: x, annotations: {tmp_path}/none.json}}\noutput: {{folder: {tmp_path}/o}}\n"
     )
     assert main([str(path)]) == 2
-    assert "no such annotation file" in capsys.readouterr().err
+    assert "annotation file not found" in capsys.readouterr().err
     (tmp_path / "none.json").write_text("{broken")
     with pytest.raises(SourceError, match="not a COCO instances file"):
         run(LiftConfig.from_yaml(path))

@@ -37,7 +37,7 @@ def test_each_weight_lies_between_those_of_the_two(make_config: MakeConfig, tmp_
     average(*folders, tmp_path / "average", 0.5)
     assert not (tmp_path / "average" / CALIBRATION).exists()  # it was fitted to other weights
 
-    with pytest.raises(CheckpointError, match=r"--share is 1.5: from 0 .* to 1 .* is wanted"):
+    with pytest.raises(CheckpointError, match=r"--share must be from 0 .* to 1 .*; got 1.5"):
         average(*folders, tmp_path / "other", 1.5)
     with pytest.raises(CheckpointError, match="into another folder"):
         average(*folders, folders[1], 0.5)

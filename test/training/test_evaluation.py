@@ -393,7 +393,7 @@ def test_suites_of_different_seeds_share_no_scene() -> None:
     assert case.truth.groundings[-1]["kind"] == "marked"
     shifted = SceneSuite(3, 0, shift=True, width=64, height=48)[0]
     assert not np.array_equal(shifted.frame.color, case.frame.color)
-    with pytest.raises(ConfigError, match="0 scenes: 1 to 10000 are wanted"):
+    with pytest.raises(ConfigError, match="scenes must be between 1 and 10000; got 0"):
         SceneSuite(0)
 
 

@@ -346,12 +346,12 @@ def test_a_size_that_shows_no_object_is_named(lifted_config: MakeConfig) -> None
     ("overrides", "message"),
     [
         (["data.lifted={}"], "neither cache nor lifted is set"),
-        (["data.lifted={a: 0.5}"], "the shares sum to 0.5: 1 is wanted"),
+        (["data.lifted={a: 0.5}"], "the shares must sum to 1 without data.cache; got 0.5"),
         (["data.lifted={a: 1.0}", "data.cache=b"], "sum to 1 and leave nothing for data.cache"),
-        (["data.lifted={a: much}"], "data.lifted.a is 'much': float is wanted"),
-        (["data.lifted=[a]"], "lifted is .*: dict is wanted"),
-        (["data.size=small"], "size 'small': WIDTHxHEIGHT is wanted"),
-        (["data.referring=2"], "data.referring is 2.0: a share from 0 to 1"),
+        (["data.lifted={a: much}"], "data.lifted.a must be float; got 'much'"),
+        (["data.lifted=[a]"], "lifted must be dict; got .*"),
+        (["data.size=small"], "a size must be WIDTHxHEIGHT, such as 256x192; got 'small'"),
+        (["data.referring=2"], "data.referring must be a share from 0 to 1; got 2.0"),
     ],
 )
 def test_bad_settings_are_named(lifted_config: MakeConfig, overrides: list[str], message: str) -> None:

@@ -134,5 +134,5 @@ def test_a_benchmark_is_a_suite_with_depth_from_a_folder(tmp_path: Path) -> None
 def test_a_file_of_another_form_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot be read as cv-bench \(KeyError: 'choices'\)"):
         list(read_public("cv-bench", lines(tmp_path / "a", {"type": "3D"})))
-    with pytest.raises(ConfigError, match="one of cv-bench, spatialrgpt"):
+    with pytest.raises(ConfigError, match="format must be one of cv-bench, spatialrgpt"):
         list(read_public("coco", tmp_path / "a"))

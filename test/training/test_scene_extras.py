@@ -109,5 +109,5 @@ def test_assets_that_are_missing_or_damaged_are_named(tmp_path: Path, monkeypatc
     load_meshes.cache_clear()
     with pytest.raises(ConfigError, match="MuJoCo cannot read it"):
         load_meshes(tmp_path / "broken.xml")
-    with pytest.raises(ConfigError, match=r"clutter_share is 2\.0: a share between 0 and 1"):
+    with pytest.raises(ConfigError, match=r"clutter_share must be a share between 0 and 1; got 2\.0"):
         SceneConfig(clutter_share=2.0)

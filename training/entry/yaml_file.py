@@ -19,7 +19,7 @@ _WANTED = {"int_type": "int", "float_type": "float", "bool_type": "bool", "strin
 
 
 class Strict:
-    """Base of the dataclasses of a YAML file: unknown keys are errors, and nothing is converted but int to float."""
+    """Base of a YAML file's dataclasses: unknown keys are errors, and only int is converted, to float."""
 
     __pydantic_config__ = {"extra": "forbid", "strict": True}  # noqa: RUF012 - pydantic wants a plain dict
 
@@ -38,7 +38,7 @@ def read_settings(kind: type[Settings], path: str | Path, overrides: Sequence[st
 
     Args:
         kind: a dataclass derived from `Strict`.
-        overrides: `a.b=value` strings that replace what the file says.
+        overrides: `a.b=value` strings that override the file.
 
     Raises:
         ConfigError: if the file cannot be read, or a key is unknown, missing, or of the wrong type.
@@ -52,7 +52,7 @@ def read_settings(kind: type[Settings], path: str | Path, overrides: Sequence[st
         for override in overrides:
             key, sep, value = override.partition("=")
             if not sep:
-                raise ConfigError(f"override {override!r}: key=value is wanted, for example optim.lr=1e-4")
+                raise ConfigError(f"an override must be key=value, such as optim.lr=1e-4; got {override!r}")
             _set(data, key.split("."), yaml.load(value, _Loader), override)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
@@ -72,7 +72,7 @@ def _set(data: Any, keys: Sequence[str], value: Any, override: str) -> None:
 
 
 def _sentence(kind: Any, error: Any) -> str:
-    """What is wrong first, in the words of this package."""
+    """The first problem, in this package's wording."""
     first = error.errors()[0]  # of a pydantic.ValidationError
     path, wrong, value = [str(p) for p in first["loc"]], first["type"], first["input"]
     name = ".".join(path)
@@ -82,8 +82,8 @@ def _sentence(kind: Any, error: Any) -> str:
     if wrong == "missing":
         return f"the key {name!r} is missing"
     if wrong == "dataclass_type":
-        return f"{name or 'the file'} is {value!r}: a mapping is wanted, {type(value).__name__} found"
-    return f"{name} is {value!r}: {_WANTED.get(wrong, first['msg'])} is wanted"
+        return f"{name or 'the file'} must be a mapping; got {value!r} ({type(value).__name__})"
+    return f"{name} must be {_WANTED.get(wrong, first['msg'])}; got {value!r}"
 
 
 def _known(kind: Any, path: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A model that is measured otherwise than it is used: for calibration and for ablations."""
+"""Variants of a model that are used only for measuring: calibration and ablations."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from n3d_core.runtime import Runtime
 from training.learn.codecs import UNMEASURED, CameraXYCodec
 
 _ALL_EVIDENCE = Existence((0.0,) * 6, (0.0,) * 8, threshold=0.0, sure=0.99)
-"""Finds every box, and is never sure before agreement was asked for."""
+"""Keeps every box, and always asks for agreement."""
 
 
 class WithoutDepth:
-    """A backend whose tower sees no point: the encoding is the same everywhere."""
+    """A backend without 3D points: the encoding is the same everywhere."""
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
@@ -35,7 +35,7 @@ class WithoutDepth:
 
 
 class _CameraXY(N3D):
-    """A model whose language has the camera's x and y."""
+    """A model whose language uses the camera's x and y."""
 
     def look(self, frame: Frame, *args: Any) -> View:
         """See `N3D.look`."""
@@ -45,7 +45,7 @@ class _CameraXY(N3D):
 
 
 class _Unmeasured(N3D):
-    """A model whose bins hold no measured depth."""
+    """A model whose bins contain no measured depth."""
 
     def look(self, frame: Frame, *args: Any) -> View:
         """See `N3D.look`."""
@@ -69,7 +69,7 @@ def changed(model: N3D, changes: tuple[str, ...]) -> N3D:
         elif change == "camera_xy":
             model = _as(_CameraXY, model, model.runtime)
         else:
-            raise ConfigError(f"change {change!r}: evidence, no_depth or camera_xy is wanted")
+            raise ConfigError(f"change must be evidence, no_depth or camera_xy; got {change!r}")
     return model
 
 

@@ -1,7 +1,7 @@
-"""Reads published benchmarks: what each asks about an image, as the truth file of a frame says it.
+"""Reads published benchmarks: the questions about each image, in the form of a frame's truth file.
 
-Their pictures and licences are their owners'; a user who has them names the annotation file and the folder of pictures.
-Answers come as sentences: a number, yes or no, or the object that is meant is read out of each.
+The pictures belong to their owners and are not included: users pass the annotation file and the folder of pictures.
+Answers are sentences, from which a number, yes or no, or the object meant is extracted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class PublicSample:
-    """One image of a benchmark: its path, its camera where the benchmark knows it, and what is asked."""
+    """One image of a benchmark: its path, its camera if the benchmark gives it, and its questions."""
 
     image: str
     camera: Camera | None
@@ -48,10 +48,10 @@ def read_public(kind: str, path: str | Path) -> Iterator[PublicSample]:
         kind: `cv-bench`, `spatialrgpt`, `n3d-bench`, `refcoco` or `omni3d`.
 
     Raises:
-        ConfigError: if the kind is not known, or the file cannot be read as that kind.
+        ConfigError: if the kind is unknown, or the file is not of that kind.
     """
     if kind not in READERS:
-        raise ConfigError(f"format {kind!r}: one of {', '.join(READERS)} is wanted")
+        raise ConfigError(f"format must be one of {', '.join(READERS)}; got {kind!r}")
     try:
         yield from READERS[kind](Path(path))
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
@@ -59,7 +59,7 @@ def read_public(kind: str, path: str | Path) -> Iterator[PublicSample]:
 
 
 def question_type(words: str) -> str:
-    """Our type of question for a benchmark's name of it; `open` where it has none."""
+    """Our question type for a benchmark's type name; `open` if there is none."""
     return next((ours for word, ours in _TYPES.items() if re.search(rf"(?<![a-z]){word}", words.lower())), "open")
 
 

@@ -45,7 +45,7 @@ class PublicSuite:
         return Case(f"{index}:{sample.image}", self._frame(sample), sample.truth, ())
 
     def describe(self) -> dict[str, Any]:
-        """What makes two runs the same."""
+        """Identifies the settings of a run."""
         return {"kind": self.kind, "path": str(self.annotations.resolve()), "depth": self.depth, "fov": self.fov}
 
     @cached_property

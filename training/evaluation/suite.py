@@ -1,7 +1,7 @@
-"""What a checkpoint is asked: frames with their truth, queries and questions.
+"""Suites for evaluating a checkpoint: frames with their truth, queries and questions.
 
-The standard suite is rendered from test seeds on the spot; a frame folder with truth is asked what its truth files say,
-or, where they hold no queries, what the generators make of its objects.
+The standard suite is rendered on the fly from test seeds. A frame folder with truth uses the queries of its truth files
+or, if they have none, generated ones.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from training.scenes.scene_config import SceneConfig
 from training.scenes.seeds import TEST_SEEDS, VALIDATION_SEEDS
 from training.scenes.vocabulary import ALL, Vocabulary
 
-_LONGER_SIDE = 640  # pixels of scenes of several ratios
-_ANY_FOV = (40.0, 95.0)  # degrees at the longer side
-_APART = 10_000  # scenes between the first seeds of two suites
+_LONGER_SIDE = 640  # pixels, for scenes of several aspect ratios
+_ANY_FOV = (40.0, 95.0)  # degrees, along the longer side
+_APART = 10_000  # distance between the first seeds of two suites
 
 
 @dataclass(frozen=True)
 class Case:
-    """A frame and all that is asked of it: `truth.groundings` and `truth.questions` in the form of the truth file.
+    """A frame with its queries and questions: `truth.groundings` and `truth.questions` in the form of the truth file.
 
-    `hidden` are the indices of objects that nobody asks for, since too little of them is seen: to find one in a
-    request for all objects is neither right nor wrong.
+    `hidden` are the indices of objects too little visible to ask for: finding one in a query for all objects is neither
+    right nor wrong.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Amount:
-    """How much is asked of each frame, at most."""
+    """The maximum number of queries and questions per frame."""
 
     groundings: int = 4
     questions: int = 4
@@ -79,7 +79,7 @@ class SceneSuite:
 
     def __post_init__(self) -> None:
         if not 1 <= self.scenes <= _APART:
-            raise ConfigError(f"{self.scenes} scenes: 1 to {_APART} are wanted")
+            raise ConfigError(f"scenes must be between 1 and {_APART}; got {self.scenes}")
 
     def __len__(self) -> int:
         return self.scenes
@@ -100,7 +100,7 @@ class SceneSuite:
         return replace(SceneConfig.standard(round(width * scale), round(height * scale)), fov=_ANY_FOV)
 
     def describe(self) -> dict[str, Any]:
-        """What makes two runs the same."""
+        """Identifies the settings of a run."""
         return {
             **({"ratios": self.ratios} if self.ratios else {}),
             "kind": self.held_out,
@@ -116,7 +116,7 @@ class FolderSuite:
 
     Raises:
         ImageError, CameraError: if it is not a frame folder, or a truth file is not of its form.
-        ConfigError: if no frame has a truth file, or one asks what cannot be judged.
+        ConfigError: if no frame has a truth file, or a question cannot be judged.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class FolderSuite:
         self.folder, self.seed, self.amount, self.vocabulary = FrameFolder(path), seed, amount, vocabulary
         self.indices = [i for i in range(len(self.folder)) if self.folder.truth(i) is not None]
         if not self.indices:
-            raise ConfigError(f"{path}: no frame has a truth file (NNNNNN.truth.json): there is nothing to judge by")
+            raise ConfigError(f"{path}: no frame has a truth file (NNNNNN.truth.json) to evaluate against")
         for i in self.indices:
             truth = self.folder.truth(i)
             if truth is not None:
@@ -144,7 +144,7 @@ class FolderSuite:
         return _asked(name, frame, truth, self.seed + 1000 * place, self.amount, self.vocabulary)
 
     def describe(self) -> dict[str, Any]:
-        """What makes two runs the same."""
+        """Identifies the settings of a run."""
         return {
             "kind": "folder",
             "path": str(self.folder.path.resolve()),
@@ -154,13 +154,13 @@ class FolderSuite:
         } | vars(self.amount)
 
     def _digest(self) -> str:
-        """Changes with any file of the folder."""
+        """A digest of the folder's files."""
         files = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(self.folder.path.iterdir())]
         return hashlib.sha256(repr(files).encode()).hexdigest()[:16]
 
 
 def _check_judgeable(truth: Truth, where: str) -> None:
-    """Refuses questions and marks that no answer could be compared with."""
+    """Rejects questions and marks that no answer could be judged against."""
     for i, entry in enumerate(truth.questions):
         kind, answer, unit = entry["type"], entry["answer"], entry.get("unit")
         place = f"{where}: questions[{i}]"

@@ -12,10 +12,10 @@ from training.entry.yaml_file import Strict, read_settings
 
 @dataclass(frozen=True)
 class DataConfig(Strict):
-    """Where samples come from and how they are mixed.
+    """The sources of samples and their mixture.
 
     Attributes:
-        cache: folder of a scene cache (`python -m training.scenes.cache`); empty for lifted data alone.
+        cache: folder of a scene cache (`python -m training.scenes.cache`); empty for lifted data only.
         caches: instead of it, folders of scene caches and the share of the images that each gives; each batch comes
             from one of them, so they may be of different sizes. Shares sum to 1, lifted ones included.
         lifted: folders of lifted shards (`python -m training.lift.run`) and the share of the images that each gives;
@@ -53,24 +53,26 @@ class DataConfig(Strict):
 
     def __post_init__(self) -> None:
         if self.centers not in ("image_uv", "camera_xy"):
-            raise ConfigError(f"data.centers is {self.centers!r}: image_uv or camera_xy is wanted")
+            raise ConfigError(f"data.centers must be image_uv or camera_xy; got {self.centers!r}")
         if not 0 <= self.referring <= 1:
-            raise ConfigError(f"data.referring is {self.referring}: a share from 0 to 1 is wanted")
+            raise ConfigError(f"data.referring must be a share from 0 to 1; got {self.referring}")
         self._check_shares()
 
     def _check_shares(self) -> None:
         if self.cache and self.caches:
-            raise ConfigError("data: cache and caches are both set: leave one out")
+            raise ConfigError("data: cache and caches are both set: remove one")
         if not self.cache and not self.lifted and not self.caches:
-            raise ConfigError("data: neither cache nor lifted is set: name a folder of scenes or of lifted shards")
+            raise ConfigError(
+                "data: neither cache nor lifted is set; set one to a folder of scenes or of lifted shards"
+            )
         for folder, share in (self.caches | self.lifted).items():
             if not 0.001 <= share <= 1:
-                raise ConfigError(f"data: {folder}: {share!r}: a share of the images from 0.001 to 1 is wanted")
+                raise ConfigError(f"data: the share of {folder} must be from 0.001 to 1; got {share!r}")
         total = sum((*self.caches.values(), *self.lifted.values()))
         if self.cache and total > 0.9995:
-            raise ConfigError(f"data.lifted: the shares sum to {total:g} and leave nothing for data.cache: less than 1")
+            raise ConfigError(f"data.lifted: the shares sum to {total:g} and leave nothing for data.cache")
         if not self.cache and abs(total - 1) > 0.0005:
-            raise ConfigError(f"data.lifted: the shares sum to {total:g}: 1 is wanted where there is no data.cache")
+            raise ConfigError(f"data.lifted: the shares must sum to 1 without data.cache; got {total:g}")
 
 
 @dataclass(frozen=True)
@@ -226,13 +228,13 @@ class TrainConfig(Strict):
             ("points", ("auto", "valid", "mean")),
         ):
             if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name} is {getattr(self, name)!r}: one of {', '.join(allowed)} is wanted")
+                raise ConfigError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}")
         for name in ("steps", "batch", "accumulate", "log_every", "save_every"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1 is wanted")
+                raise ConfigError(f"{name} must be at least 1; got {getattr(self, name)}")
         if self.validation.every % self.save_every:
             raise ConfigError(
-                f"validation.every is {self.validation.every}: a multiple of save_every ({self.save_every}) is wanted"
+                f"validation.every must be a multiple of save_every ({self.save_every}); got {self.validation.every}"
             )
 
     @classmethod

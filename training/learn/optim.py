@@ -43,7 +43,7 @@ class Optimiser:
         self.parameters = [*matrices.values(), *others.values()]
 
     def _groups(self, parameters: dict[str, nn.Parameter], peak: float) -> list[dict[str, Any]]:
-        """One group, or two where the vision tower learns at a rate of its own; `peak` is each group's highest rate."""
+        """One group, or two if the vision tower has its own learning rate; `peak` is each group's highest rate."""
         scale = self.config.vision_lr_scale
         if scale == 1.0:
             return [{"params": list(parameters.values()), "peak": peak, "lr": peak}]
@@ -62,8 +62,10 @@ class Optimiser:
         return self.config.min_lr_share + (1 - self.config.min_lr_share) * cosine
 
     def step(self, step: int) -> float:
-        """Clips, updates, clears the gradients; returns their norm before clipping. One that is not finite changes
-        nothing."""
+        """Clips, updates, clears the gradients; returns their norm before clipping.
+
+        A norm that is not finite changes nothing.
+        """
         norm = float(whole(nn.utils.clip_grad_norm_(self.parameters, self.config.clip)))
         for optimiser in self.parts if math.isfinite(norm) else ():
             for group in optimiser.param_groups:
@@ -79,7 +81,7 @@ class Optimiser:
         return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
     def load_tensors(self, read: Callable[[str], Tensor]) -> None:
-        """Takes back what `tensors` gave, whole; `read` gives the tensor of a name."""
+        """Restores the whole state that `tensors` returned; `read` returns a tensor by name."""
         state = get_optimizer_state_dict(self.model, self.parts, options=_BY_NAME)
         for name, own in state.items():
             if isinstance(own, Tensor):
@@ -88,9 +90,9 @@ class Optimiser:
 
 
 class MovingAverage:
-    """Exponential moving average of what is trained; its decay warms up, so that early averages are not the start.
+    """Exponential moving average of the trained parameters; its decay warms up, so the initial values do not dominate.
 
-    A decay of 0 keeps no average, and no memory for one.
+    A decay of 0 keeps no average and takes no memory.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -109,7 +111,7 @@ class MovingAverage:
 def _split(model: nn.Module, name: str) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
     """Hidden matrices (for Muon, none for AdamW) and the rest, by name."""
     if name not in ("muon", "adamw"):
-        raise ConfigError(f"optim.name is {name!r}: 'muon' or 'adamw' is wanted")
+        raise ConfigError(f"optim.name must be 'muon' or 'adamw'; got {name!r}")
     matrices: dict[str, nn.Parameter] = {}
     others: dict[str, nn.Parameter] = {}
     for key, parameter in model.named_parameters():

@@ -1,6 +1,6 @@
 """Cleans the points of all objects of an image: voxels, statistical outliers, the largest cluster (`cloud.py`).
 
-Cleaning decides on voxels and gives back the *points* in those that stay, so that coarse voxels cost no precision.
+Cleaning selects voxels and returns the *points* in them, so that coarse voxels cost no precision.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class CleanConfig(Strict):
 
     Attributes:
         erode_pixels: width of the rim of a mask that is checked for hanging pixels.
-        edge_jump: how far nearer and further its neighbours must lie for a rim pixel to hang, as a share of the size.
+        edge_jump: how much nearer and further the neighbours of a hanging rim pixel must be, as a share of the size.
         voxels_across: voxels along the diagonal of the object as it appears.
         noise: depth noise at 1 m in metres; it grows with the square of the distance.
         smooth_from: noise, as a share of the size, from which depth is averaged over 3x3 pixels of the object.
@@ -51,8 +51,8 @@ class CleanConfig(Strict):
     def __post_init__(self) -> None:
         if min(self.voxels_across, self.outlier_neighbours, self.cluster_points) < 1 or self.erode_pixels < 0:
             raise ConfigError(
-                "clean: voxels_across, outlier_neighbours and cluster_points of at least 1, and erode_pixels of at "
-                f"least 0 are wanted, not {self}"
+                "clean: voxels_across, outlier_neighbours and cluster_points must be at least 1, and erode_pixels at "
+                f"least 0; got {self}"
             )
 
 

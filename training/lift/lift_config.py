@@ -24,12 +24,12 @@ PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 
 @dataclass(frozen=True)
 class SourceConfig(Strict):
-    """Where images and annotations come from; which of the paths a kind needs is said in docs/data-engine.md.
+    """Where images and annotations come from; docs/data-engine.md lists the paths that each kind needs.
 
     Attributes:
         kind: one of `SOURCES`.
         images: folder of the images, or of the RGB-D recording, or the bag.
-        annotations: annotation file (JSON, CSV or pickle of RefCOCO's form), where they do not lie with the images.
+        annotations: annotation file (JSON, CSV or pickle of RefCOCO's form), if they are not stored with the images.
         classes: OpenImages' class descriptions.
         masks: OpenImages' folder of mask pictures; `mask_table` is its CSV.
         name: prefix of the sample keys; the kind where empty.
@@ -64,14 +64,14 @@ class SourceConfig(Strict):
             DepthUnit.parse(self.depth_unit)
         if not 0 <= self.fov < 180 or self.limit < 0:
             raise ConfigError(
-                f"source.fov is {self.fov} and source.limit {self.limit}: degrees under 180 and a number of images, "
-                "0 for all, are wanted"
+                "source.fov must be from 0 to under 180 degrees and source.limit at least 0; got "
+                f"source.fov is {self.fov} and source.limit is {self.limit}"
             )
 
 
 @dataclass(frozen=True)
 class ModelsConfig(Strict):
-    """Networks that fill in what the source lacks; each is a local folder in transformers' form, empty for none.
+    """Networks that add what the source lacks; each is a local folder in transformers' form, empty for none.
 
     Attributes:
         detector: Grounding DINO, for images with fewer than `detect_below` annotations.
@@ -98,17 +98,17 @@ class ModelsConfig(Strict):
 
     def __post_init__(self) -> None:
         if self.detect_below and not self.detector:
-            raise ConfigError("models.detect_below is set and models.detector is not: name a Grounding DINO folder")
+            raise ConfigError("models.detect_below is set but models.detector is not: name a Grounding DINO folder")
         if self.detector and not self.classes:
-            raise ConfigError("models.detector is set and models.classes is empty: name what it shall look for")
+            raise ConfigError("models.detector is set but models.classes is empty: name the classes to look for")
         if self.batch < 1:
-            raise ConfigError(f"models.batch is {self.batch}: at least 1 is wanted")
+            raise ConfigError(f"models.batch must be at least 1; got {self.batch}")
         if self.precision not in PRECISIONS:
-            raise ConfigError(f"models.precision is {self.precision!r}: one of {', '.join(PRECISIONS)} is wanted")
+            raise ConfigError(f"models.precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}")
 
     @property
     def chosen_precision(self) -> str:
-        """What `precision` means on the device."""
+        """The torch type of `precision` on the device."""
         if self.precision != "auto":
             return self.precision
         return "fp16" if self.device.startswith("cuda") else "fp32"
@@ -121,17 +121,15 @@ class ModelsConfig(Strict):
 
 @dataclass(frozen=True)
 class OutputConfig(Strict):
-    """What is written.
-
-    Attributes:
-        folder: where shards, index, manifest and report go.
-        images_per_shard: images a shard; a shard is the unit of work, of resuming and of loss.
-        max_side: larger images are scaled down to this longest side (and coded again); others keep their bytes.
-        target: which box is the object's `box`: of the `visible` surface or of the `whole` object.
-        alignment: `camera`, or `gravity` to add an upright oriented box as well.
-        masks: whether masks are kept in the samples.
-        groundings, questions: grounding queries and spatial questions an image at most; 0 writes none.
-        pictures: images shown in the report.
+    """The output. Attributes:
+    folder: where shards, index, manifest and report go.
+    images_per_shard: images a shard; a shard is the unit of work, of resuming and of loss.
+    max_side: larger images are scaled down to this longest side (and coded again); others keep their bytes.
+    target: which box is the object's `box`: of the `visible` surface or of the `whole` object.
+    alignment: `camera`, or `gravity` to add an upright oriented box as well.
+    masks: whether masks are kept in the samples.
+    groundings, questions: grounding queries and spatial questions an image at most; 0 writes none.
+    pictures: images shown in the report.
     """
 
     folder: str
@@ -146,13 +144,13 @@ class OutputConfig(Strict):
 
     def __post_init__(self) -> None:
         if self.target not in TARGETS:
-            raise ConfigError(f"output.target is {self.target!r}: {' or '.join(TARGETS)} is wanted")
+            raise ConfigError(f"output.target must be {' or '.join(TARGETS)}; got {self.target!r}")
         if self.alignment not in ALIGNMENTS:
-            raise ConfigError(f"output.alignment is {self.alignment!r}: {' or '.join(ALIGNMENTS)} is wanted")
+            raise ConfigError(f"output.alignment must be {' or '.join(ALIGNMENTS)}; got {self.alignment!r}")
         if self.images_per_shard < 1 or self.max_side < 32:
             raise ConfigError("output.images_per_shard must be at least 1 and output.max_side at least 32 pixels")
         if min(self.groundings, self.questions, self.pictures) < 0:
-            raise ConfigError("output.groundings, questions and pictures: 0 or more are wanted")
+            raise ConfigError("output.groundings, questions and pictures must be at least 0")
 
 
 @dataclass(frozen=True)
@@ -178,7 +176,7 @@ class LiftConfig(Strict):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all that decides the content of a shard; where the output lies and how fast it is made do not.
+        """Hash of all settings that affect a shard's content; not of the output's location or speed.
 
         Networks count by their weights, not by their paths, and with the kind of device, the precision and the batch,
         which change their last digits.

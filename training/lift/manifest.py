@@ -1,6 +1,6 @@
-"""What a finished run says about itself: `manifest.json` and `index.parquet`, made from the shards' summaries.
+"""`manifest.json` and `index.parquet` of a finished run, made from the shards' summaries.
 
-Neither holds a time or a machine's name: the same run gives the same bytes wherever and however it was made.
+Neither contains times or machine names: the same run gives the same bytes wherever it was made.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ def write_manifest(plan: Plan, config: LiftConfig, summaries: list[ShardSummary]
     """Writes index and manifest of a whole run into its folder and returns the manifest.
 
     Raises:
-        OSError: if they cannot be written; nothing half-written is left under their names.
-        ShardError: if a shard's rows are gone.
+        OSError: if they cannot be written; no partial files are left. ShardError: if a shard's rows are missing.
     """
     folder = Path(config.output.folder)
     summaries = sorted(summaries, key=lambda s: s.shard)
@@ -79,13 +78,13 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     """The manifest of a finished run.
 
     Raises:
-        ShardError: if there is none, or it is damaged.
+        ShardError: if it is missing or damaged.
     """
     path = Path(folder) / NAME
     try:
         data: dict[str, Any] = json.loads(path.read_text())
         if data["format"] != FORMAT:
-            raise ShardError(f"{path}: format {data['format']}, {FORMAT} is wanted")
+            raise ShardError(f"{path}: format must be {FORMAT}; got {data['format']}")
         return data
     except FileNotFoundError as error:
         raise ShardError(

@@ -17,7 +17,7 @@ from training.lift.record import Rle
 
 
 def to_rle(segmentation: Any, height: int, width: int) -> Rle | None:
-    """COCO's `segmentation` (polygons, or run lengths as list or string) as compressed run lengths; None where empty.
+    """COCO's `segmentation` (polygons, or run lengths as list or string) as compressed run lengths; None if empty.
 
     Raises:
         ValueError: if it is of none of these forms.
@@ -35,17 +35,17 @@ def to_rle(segmentation: Any, height: int, width: int) -> Rle | None:
     elif isinstance(segmentation, dict) and "counts" in segmentation:
         rle = segmentation
     else:
-        raise ValueError(f"a segmentation of type {type(segmentation).__name__}: polygons or run lengths are wanted")
+        raise ValueError(f"a segmentation must be polygons or run lengths; got {type(segmentation).__name__}")
     counts = rle["counts"]
     return {"size": [int(v) for v in rle["size"]], "counts": counts.decode() if isinstance(counts, bytes) else counts}
 
 
 def _check_polygons(polygons: list[list[float]], height: int, width: int) -> None:
-    """Refuses what pycocotools would draw for ever: it walks along each edge, however far outside of the image."""
+    """Rejects polygons that reach far outside the image: pycocotools walks along every edge and would not end."""
     most = 4 * max(height, width)
     for polygon in polygons:
         if len(polygon) % 2 or not all(-most <= v <= most for v in polygon):  # not so for NaN
-            raise ValueError(f"a polygon of {len(polygon)} numbers, far outside of the image or not finite")
+            raise ValueError(f"a polygon of {len(polygon)} numbers is far outside the image or not finite")
 
 
 def decode(rle: Rle, height: int, width: int) -> ObjectMask:
@@ -84,11 +84,10 @@ def read_picture(path: str, height: int, width: int) -> ObjectMask:
 
 
 def from_depth(box: Box2D, depth: NDArray[np.float32], camera: Camera) -> ObjectMask:
-    """The object in a 2D box by its depth alone.
+    """Segments the object in a 2D box by depth alone, as what stands out from the ground.
 
-    What stands out of the ground: the plane that most pixels around the box lie on is taken away, and of the rest the
-    connected part (no jump in depth) with the most pixels in the middle of the box is the object. Weaker than a mask;
-    docs/data-engine.md has the loss.
+    The plane of most pixels around the box is removed; of the rest, the connected part (without jumps in depth) that
+    covers most of the middle of the box is the object. Less accurate than a mask; docs/data-engine.md gives the loss.
 
     Args:
         box: left, top, right, bottom in pixels.

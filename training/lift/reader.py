@@ -93,7 +93,7 @@ class LiftedDataset:
             buffer: see `seed`.
         """
         if not 0 <= rank < world:
-            raise ShardError(f"rank {rank} of {world}: 0 to {world - 1} is wanted")
+            raise ShardError(f"rank must be from 0 to {world - 1}, for a world of {world}; got {rank}")
         numbers = list(range(len(self.manifest["shards"])))
         if seed is None:
             for number in numbers[rank::world]:

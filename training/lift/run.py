@@ -1,7 +1,8 @@
 """Runs the data engine: `python -m training.lift.run CONFIG.yaml [--workers N | --ray ADDRESS]`.
 
-Ends with one JSON line. Run again, it makes only what is missing; the same configuration gives the same bytes in one
-process, in several and on a cluster. Exit status: 0 all shards are whole, 1 some are not, 2 the input is unusable.
+Ends with one JSON line. A second run makes only what is missing; the same configuration gives the same bytes in one
+process, in several and on a cluster. Exit status: 0 if all shards are complete, 1 if some are not, 2 if the input is
+unusable.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from training.lift.plan import Plan, make_plan
 from training.lift.run_progress import Progress
 from training.lift.shards import ShardSummary, finished_shard, shard_path
 
-MOST_FULL = 3  # shards that a full disk may cost before the run stops
+MOST_FULL = 3  # failed shards after which a full disk stops the run
 
 
 def run(
     config: LiftConfig, workers: int = 1, ray: str | None = None, gpus: int = 0, verify: bool = False
 ) -> dict[str, Any]:
-    """Makes all shards that are not whole, then index, manifest and report.
+    """Makes all incomplete shards, then index, manifest and report.
 
     Args:
         config: what to do.
@@ -39,7 +40,7 @@ def run(
         verify: whether the digests of shards that are there are checked.
 
     Returns:
-        What the last line of the command prints.
+        What the command prints as its last line.
     """
     start = time.monotonic()
     plan = make_plan(config)
@@ -47,7 +48,7 @@ def run(
     done = [s for s in known if s is not None]
     missing = [number for number, s in enumerate(known) if s is None]
     for number in missing:
-        # what a digest disagrees with must not be taken for whole by a worker that asks the size alone
+        # delete shards with a wrong digest: workers only check the size
         shard_path(config.output.folder, number).with_suffix(".json").unlink(missing_ok=True)
     progress = Progress(plan.shards, done)
     failures: list[ShardFailure] = []
@@ -55,9 +56,9 @@ def run(
     for outcome in _outcomes(missing, plan, config, workers, ray, gpus):
         if isinstance(outcome, ShardFailure):
             failures.append(outcome)
-            print(f"\nshard {outcome.shard} is not written: {outcome.error}", file=sys.stderr, flush=True)
+            print(f"\nshard {outcome.shard} was not written: {outcome.error}", file=sys.stderr, flush=True)
             if sum(f.disk_full for f in failures) >= MOST_FULL:
-                print("the disk is full: free some space and run again, whole shards are kept", file=sys.stderr)
+                print("the disk is full: free some space and run again; complete shards are kept", file=sys.stderr)
                 break
         else:
             done.append(outcome)
@@ -104,7 +105,7 @@ def _finish(
             write_manifest(plan, config, done)
             result["report"] = str(write_report(config.output.folder, problems, config.output.pictures))
         except OSError as error:
-            print(f"all shards are whole, their index is not: {error}; run again", file=sys.stderr)
+            print(f"all shards are complete but the index is not: {error}; run again", file=sys.stderr)
             result |= {"complete": False, "failures": [f"{type(error).__name__}: {error}"]}
         for left in Path(config.output.folder).glob("*.part"):  # by processes that were killed
             left.unlink(missing_ok=True)
@@ -126,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.output:
             config = replace(config, output=replace(config.output, folder=options.output))
         if options.workers is not None and options.workers < (0 if options.ray else 1):
-            raise ConfigError(f"--workers {options.workers}: a positive number is wanted")
+            raise ConfigError(f"--workers must be at least 1; got {options.workers}")
         workers = options.workers if options.workers is not None else (0 if options.ray else 1)
         result = run(config, workers, options.ray, options.gpus, options.verify)
     except (N3DError, OSError) as error:

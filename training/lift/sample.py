@@ -33,7 +33,7 @@ DIGITS = 6  # of lengths in metres: a thousandth of a millimetre
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample as it lies in a shard.
+    """One sample as stored in a shard.
 
     Attributes:
         key: its name.
@@ -66,7 +66,7 @@ class Sample:
         """
         suffix = next((s for s in ("jpg", "png") if s in files), "")
         if not suffix or "depth.png" not in files or "json" not in files:
-            raise ShardError(f"sample {key}: a picture, depth.png and json are wanted, {sorted(files)} are there")
+            raise ShardError(f"sample {key} must have a picture, depth.png and json; got {sorted(files)}")
         try:
             meta = json.loads(files["json"])
         except ValueError as error:
@@ -85,7 +85,7 @@ class Sample:
             return Camera(c["width"], c["height"], c["fx"], c["fy"], c["cx"], c["cy"])
         except (KeyError, TypeError, CameraError) as error:
             raise ShardError(
-                f"sample {self.key}: no usable intrinsics (camera: width, height, fx, fy, cx, cy are wanted; "
+                f"sample {self.key}: no usable intrinsics (camera must have width, height, fx, fy, cx and cy; "
                 f"{type(error).__name__}: {error}); lift the source again with source.fov or a camera"
             ) from error
 
@@ -124,7 +124,7 @@ class Sample:
         ]
 
     def truth(self) -> Truth:
-        """What is known of the frame, in the form that training and evaluation read."""
+        """The frame's truth, in the form that training and evaluation read."""
         objects = [
             TrueObject(box, o["label"], "", 1.0 - o["border"])
             for box, o in zip(self.boxes(), self.meta["objects"], strict=True)
@@ -140,7 +140,7 @@ def make_sample(seen: Observation, config: LiftConfig) -> Sample:
     """
     if seen.camera is None or seen.depth is None:
         raise ImageProblem("depth_missing", f"{seen.record.key}: no depth or no camera")
-    # what is lifted is what is stored: depth in whole steps
+    # lift the stored depth, in whole steps
     encoded, unit, depth = encode_depth(seen.depth)
     down = None if seen.record.down is None else np.asarray(seen.record.down)
     lifted = lift(seen.candidates, depth, seen.camera, config.clean, config.rules, config.completion, down)
@@ -182,7 +182,7 @@ def encode_depth(depth: NDArray[np.float32], unit: float | None = None) -> tuple
 
 
 def seed_of(key: str, seed: int) -> int:
-    """A seed that depends on a sample's name and the run's seed alone."""
+    """A seed that depends only on the sample's name and the run's seed."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:4], "big")
 
 

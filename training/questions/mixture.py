@@ -59,7 +59,7 @@ class QuestionMixture:
             raise ConfigError(f"data.mixture: unknown kinds {unknown}; known are {', '.join(KINDS)}")
         weights = {k: w for k, w in mixture.items() if k != MARKED and w > 0}
         if not weights or min(mixture.values()) < 0:
-            raise ConfigError(f"data.mixture {dict(mixture)}: weights of at least 0, one of them positive, are wanted")
+            raise ConfigError(f"data.mixture must have weights >= 0, one of them positive; got {dict(mixture)}")
         self.kinds = list(weights)
         self.weights = np.array(list(weights.values())) / sum(weights.values())
         self.marked = mixture.get(MARKED, 0.0)

@@ -27,7 +27,7 @@ from training.scenes.vocabulary import Vocabulary
 
 
 def write_scenes(args: argparse.Namespace) -> dict[str, Any]:
-    """Renders what the command line says."""
+    """Runs the command line."""
     config = _config(args)
     _check_folder(args.output, config)
     start = time.monotonic()
@@ -47,11 +47,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--size", default="640x480")
-    parser.add_argument("--fov", type=float, default=60.0, help="degrees that its camera's longer side sees")
-    parser.add_argument("--shift", action="store_true", help="camera heights and lights outside of the training range")
-    parser.add_argument("--clean", action="store_true", help="without the sensor's noise")
-    parser.add_argument("--model", type=Path, help="folder whose vocabulary the scenes are made of; all by default")
-    parser.add_argument("--clutter", type=float, default=0.0, help="share of scenes with things of no class in them")
+    parser.add_argument("--fov", type=float, default=60.0, help="field of view of the image's longer side, degrees")
+    parser.add_argument("--shift", action="store_true", help="use camera heights and lights outside the training range")
+    parser.add_argument("--clean", action="store_true", help="leave out sensor noise")
+    parser.add_argument("--model", type=Path, help="model folder whose vocabulary the scenes use; default: all names")
+    parser.add_argument("--clutter", type=float, default=0.0, help="share of scenes with clutter of no class")
     parser.add_argument("--household", type=float, default=0.0, help="share of objects that are household meshes")
     parser.add_argument("--workers", type=int, default=1)
     return parser
@@ -60,8 +60,8 @@ def _parser() -> argparse.ArgumentParser:
 def _config(args: argparse.Namespace) -> SceneConfig:
     if args.seed < 0 or args.count < 1 or args.workers < 1:
         raise ConfigError(
-            f"--seed {args.seed} --count {args.count} --workers {args.workers}: "
-            "a seed of 0 or more, at least one scene and at least one worker are wanted"
+            "--seed must be at least 0, --count and --workers at least 1; got "
+            f"{args.seed}, {args.count} and {args.workers}"
         )
     taught = Vocabulary.of_model(args.model) if args.model else Vocabulary()
     config = replace(
@@ -75,10 +75,10 @@ def _config(args: argparse.Namespace) -> SceneConfig:
 
 
 def _check_folder(folder: Path, config: SceneConfig) -> None:
-    """A folder has one camera: frames of another one must not be added to it."""
+    """Refuses to add frames of another camera: a folder has one camera."""
     path = folder / "camera.yaml"
     if path.exists() and Camera.from_yaml(path) != camera_of(config.fov[0], config.width, config.height):
-        raise ConfigError(f"{path} is of another camera: choose another --output, or the same --size and --fov")
+        raise ConfigError(f"{path} belongs to another camera: choose another --output, or the same --size and --fov")
 
 
 def _write_all(args: argparse.Namespace, config: SceneConfig) -> Iterator[int]:

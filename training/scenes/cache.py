@@ -1,7 +1,7 @@
-"""Rendered scenes kept in shards, so that a training reads in microseconds what took tens of milliseconds to render.
+"""Rendered scenes cached in shards: reading takes microseconds, rendering tens of milliseconds.
 
-A shard is a safetensors file of whole arrays with a JSON sidecar that is written last: a shard without its sidecar is
-not there. Each is a pure function of the config and its seeds, so an interrupted run goes on where it stopped.
+A shard is a safetensors file of whole arrays with a JSON sidecar that is written last: a shard without a sidecar does
+not count. Each is a pure function of the config and its seeds, so an interrupted run resumes where it stopped.
 
     python -m training.scenes.cache --seeds 0:12000 --size 384x288 --output DIR
 """
@@ -37,12 +37,12 @@ from training.scenes.vocabulary import Vocabulary
 
 SHARD_FRAMES = 256
 _PIXEL_BYTES = 6  # colour, depth and instance
-_LARGE = 20e9  # bytes that are not written without a yes
+_LARGE = 20e9  # bytes above which --yes is required
 _FORMAT = 1
 
 
 class CacheError(N3DError):
-    """A scene cache is missing, damaged, or of another kind than asked for."""
+    """A scene cache is missing, damaged, or of the wrong kind."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,14 @@ class CachedScene:
 
 
 class SceneCache:
-    """Reads a cache folder, memory-mapped; `refresh` picks up shards that were written since.
+    """Reads a cache folder, memory-mapped; `refresh` picks up new shards.
 
     Args:
         path: the folder.
         verify: whether to compare each shard's SHA-256 with its sidecar's.
 
     Raises:
-        CacheError: if the folder holds no shard, or shards of different configs, classes or a damaged one.
+        CacheError: if the folder has no shard, shards of different configs or classes, or a damaged one.
     """
 
     def __init__(self, path: str | Path, verify: bool = False) -> None:
@@ -99,7 +99,7 @@ class SceneCache:
         return self._starts[-1]
 
     def refresh(self) -> int:
-        """Adds shards that appeared since; returns how many frames there are now. Indices of old frames stay."""
+        """Adds new shards; returns the number of frames. Indices of old frames stay."""
         for sidecar in sorted(self.path.glob("shard-*.json")):
             if sidecar.name not in self._names:
                 self._add(sidecar)
@@ -135,15 +135,13 @@ class SceneCache:
             raise CacheError(f"{sidecar}: written for other classes, colours or format: render the cache again")
         kind = {k: about["config"][k] for k in ("width", "height")}
         if self._kind not in (None, kind):
-            raise CacheError(
-                f"{sidecar}: image size {kind} and other shards' {self._kind}: one size a folder is wanted"
-            )
+            raise CacheError(f"{sidecar}: all shards of a folder must have one image size; got {kind} and {self._kind}")
         if not data.exists() or data.stat().st_size != about["bytes"]:
             raise CacheError(
-                f"{data}: missing or cut short ({about['bytes']} bytes wanted): delete {sidecar} and rerun"
+                f"{data}: missing or cut short ({about['bytes']} bytes expected): delete {sidecar} and rerun"
             )
         if self._verify and _sha256(data) != about["sha256"]:
-            raise CacheError(f"{data}: its checksum is not its sidecar's: delete both and rerun")
+            raise CacheError(f"{data}: its checksum differs from its sidecar's: delete both and rerun")
         self._kind = kind
         self._shards.append(_map_tensors(data))
         self._names.add(sidecar.name)
@@ -151,10 +149,10 @@ class SceneCache:
 
 
 def write_shard(folder: Path, seeds: range, views: int, config: SceneConfig) -> int:
-    """Renders one shard unless it is there already; returns the frames rendered (0 if it was there).
+    """Renders one shard unless it exists; returns the number of frames rendered (0 if it exists).
 
     Raises:
-        CacheError: if a shard of these seeds but another config is there.
+        CacheError: if a shard of these seeds with another config exists.
     """
     from safetensors.numpy import save_file
 
@@ -170,7 +168,7 @@ def write_shard(folder: Path, seeds: range, views: int, config: SceneConfig) -> 
     }
     if sidecar.exists():
         found = json.loads(sidecar.read_text())
-        # a setting that came later has its default in older shards
+        # older shards have the default of a newer setting
         same = SceneConfig.from_mapping(found.get("config", {})) == config
         if not same or any(found.get(key) != value for key, value in about.items() if key != "config"):
             raise CacheError(f"{sidecar}: rendered with another config: choose another --output or delete it")
@@ -232,7 +230,7 @@ def _sha256(path: Path) -> str:
 def write_cache(
     folder: Path, seeds: range, views: int, config: SceneConfig, workers: int, progress: Callable[[int], None]
 ) -> int:
-    """Writes all shards of `seeds`; calls `progress` with the frames of each; returns the frames rendered anew."""
+    """Writes all shards of `seeds`; calls `progress` with the frames of each; returns the frames newly rendered."""
     folder.mkdir(parents=True, exist_ok=True)
     step = max(1, SHARD_FRAMES // views)
     pieces = [range(a, min(a + step, seeds.stop)) for a in range(seeds.start, seeds.stop, step)]
@@ -260,7 +258,7 @@ def parse_span(text: str, kind: type[int] | type[float]) -> tuple[Any, Any]:
     try:
         return kind(low), kind(high)
     except ValueError:
-        raise ConfigError(f"range {text!r}: LOW:HIGH is wanted, for example 46:76") from None
+        raise ConfigError(f"a range must be LOW:HIGH, such as 46:76; got {text!r}") from None
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -273,18 +271,18 @@ def parse_size(text: str) -> tuple[int, int]:
     try:
         return int(width), int(height)
     except ValueError:
-        raise ConfigError(f"size {text!r}: WIDTHxHEIGHT is wanted, for example 256x192") from None
+        raise ConfigError(f"a size must be WIDTHxHEIGHT, such as 256x192; got {text!r}") from None
 
 
 def check_space(folder: Path, frames: int, config: SceneConfig, agreed: bool) -> str:
-    """What a cache takes, in a sentence.
+    """The disk space that a cache takes, as a sentence.
 
     Args:
-        frames: that are not there yet.
+        frames: those still missing.
         agreed: whether the user said yes to a large one.
 
     Raises:
-        CacheError: if it does not fit the disk, or is large and nobody said yes.
+        CacheError: if it does not fit on the disk, or is large and not agreed to.
     """
     there = next(p for p in (folder.resolve(), *folder.resolve().parents) if p.exists())
     needed, free = frames * config.width * config.height * _PIXEL_BYTES, shutil.disk_usage(there).free
@@ -307,14 +305,14 @@ def _frames_there(folder: Path, seeds: range) -> int:
 
 
 def render_cache(args: argparse.Namespace) -> dict[str, Any]:
-    """Renders what the command line says."""
+    """Runs the command line."""
     from tqdm import tqdm
 
     seeds, (width, height) = parse_seeds(args.seeds), parse_size(args.size)
     validation = seeds.start in VALIDATION_SEEDS
     check_seeds(seeds, VALIDATION_SEEDS if validation else TRAIN_SEEDS, "a training cache")
     if args.views < 1 or args.workers < 1:
-        raise ConfigError(f"--views {args.views} --workers {args.workers}: at least 1 is wanted")
+        raise ConfigError(f"--views and --workers must be at least 1; got {args.views} and {args.workers}")
     taught = Vocabulary.of_model(args.model) if args.model else Vocabulary()
     config = SceneConfig(
         width=width,
@@ -342,9 +340,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", default="384x288")
     parser.add_argument("--fov", default="46:76", help="LOW:HIGH, degrees that the longer side of the image sees")
     parser.add_argument("--objects", default="1:10", help="FEWEST:MOST objects of a scene")
-    parser.add_argument("--distance", default="0.55:1.15", help="LOW:HIGH, 1 just frames all objects of the scene")
-    parser.add_argument("--model", type=Path, help="folder whose vocabulary the scenes are made of; all by default")
-    parser.add_argument("--clutter", type=float, default=0.0, help="share of scenes with things of no class in them")
+    parser.add_argument("--distance", default="0.55:1.15", help="LOW:HIGH, camera distance; 1 just frames all objects")
+    parser.add_argument("--model", type=Path, help="model folder whose vocabulary the scenes use; default: all names")
+    parser.add_argument("--clutter", type=float, default=0.0, help="share of scenes with clutter of no class")
     parser.add_argument("--household", type=float, default=0.0, help="share of objects that are household meshes")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=1)

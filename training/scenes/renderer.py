@@ -25,7 +25,7 @@ _PACKAGES = (
 
 @functools.cache
 def choose_backend() -> str:
-    """Picks "egl" or "osmesa" for this process and its children, and returns it; MUJOCO_GL is obeyed where it is set.
+    """Picks "egl" or "osmesa" for this process and its children, and returns it; MUJOCO_GL takes precedence.
 
     Scenes are rendered in parallel by processes, so the software rasteriser gets one thread unless LP_NUM_THREADS says
     otherwise (measured: two threads gain nothing at these image sizes).
@@ -37,9 +37,7 @@ def choose_backend() -> str:
     os.environ.setdefault("LP_NUM_THREADS", "1")
     asked = os.environ.get("MUJOCO_GL", "").lower()
     if asked and asked not in _LIBRARIES:
-        raise ConfigError(
-            f"MUJOCO_GL is {asked!r}: egl or osmesa is wanted for rendering without a display, or unset it"
-        )
+        raise ConfigError(f"MUJOCO_GL must be egl or osmesa, to render without a display, or unset; got {asked!r}")
     reasons = []
     for backend in [asked] if asked else list(_LIBRARIES):
         reason = _try_backend(backend)
@@ -51,7 +49,7 @@ def choose_backend() -> str:
 
 
 def _try_backend(backend: str) -> str | None:
-    """Why a backend does not work, None if it does. PyOpenGL binds to one platform a process: tried in another."""
+    """Why a backend does not work; None if it does. PyOpenGL allows one platform per process, so try another."""
     if ctypes.util.find_library(_LIBRARIES[backend]) is None:
         return f"lib{_LIBRARIES[backend]} is not installed"
     code = f"from mujoco.{backend} import GLContext; GLContext(64, 64).make_current()"

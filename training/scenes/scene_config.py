@@ -1,4 +1,4 @@
-"""What kind of scenes are rendered: everything but the seed."""
+"""The settings of rendered scenes, except the seed."""
 
 from __future__ import annotations
 
@@ -72,23 +72,23 @@ class SceneConfig:
 
     def __post_init__(self) -> None:
         if not (16 <= self.width <= 4096 and 16 <= self.height <= 4096):
-            raise ConfigError(f"scene image size {self.width}x{self.height}: 16 to 4096 pixels a side are wanted")
+            raise ConfigError(f"scene images must be 16 to 4096 pixels a side; got {self.width}x{self.height}")
         if not 1 <= self.objects[0] <= self.objects[1] <= 30:
-            raise ConfigError(f"objects {self.objects}: 1 <= fewest <= most <= 30 is wanted")
+            raise ConfigError(f"objects must satisfy 1 <= fewest <= most <= 30; got {self.objects}")
         for name in ("fov", "table_elevation", "floor_elevation", "distance", "light", "ambient", "depth_range"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
-                raise ConfigError(f"{name} is {low}..{high}: a rising range of positive numbers is wanted")
+                raise ConfigError(f"{name} must be a rising range of positive numbers; got {low}..{high}")
         if self.fov[1] > 120:
-            raise ConfigError(f"fov is {self.fov}: at most 120 degrees are wanted")
+            raise ConfigError(f"fov must be at most 120 degrees; got {self.fov}")
         shares = ("table_share", "twin_share", "shadow_share", "light_tint", "clutter_share", "household_share")
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}: a share between 0 and 1 is wanted")
+                raise ConfigError(f"{name} must be a share between 0 and 1; got {getattr(self, name)}")
         for name, known in (("classes", CLASSES), ("colors", COLORS)):
             chosen = getattr(self, name)
             if not chosen or not set(chosen) <= set(known) or len(set(chosen)) < len(chosen):
-                raise ConfigError(f"scenes: {name} {list(chosen)}: different names out of {list(known)} are wanted")
+                raise ConfigError(f"scenes: {name} must be different names out of {list(known)}; got {list(chosen)}")
         places: dict[Place, float] = {"table": self.table_share, "floor": 1 - self.table_share}
         for place, share in places.items():
             if share > 0 and not set(classes_at(place)) & set(self.classes):
@@ -100,10 +100,10 @@ class SceneConfig:
         return cls(width=width, height=height, objects=(3, 10))
 
     def made_of(self, taught: Vocabulary) -> SceneConfig:
-        """The same scenes with the objects that a model is taught.
+        """The same scenes with the objects that a model is trained on.
 
         Raises:
-            ConfigError: if no scene can be made of them.
+            ConfigError: if they allow no scene.
         """
         return replace(self, classes=taught.classes, colors=taught.colors)
 
@@ -124,7 +124,7 @@ class SceneConfig:
         """Reads what a YAML file holds; lists become ranges.
 
         Raises:
-            ConfigError: if a key is not known or a value not usable.
+            ConfigError: if a key is unknown or a value invalid.
         """
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(data) - known)

@@ -1,4 +1,4 @@
-"""The names that a model is taught: `vocabulary.json` in its folder; all of the scenes where there is none."""
+"""The names that a model is trained on: `vocabulary.json` in its folder; without it, all names of the scenes."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Vocabulary:
 
     @classmethod
     def of_model(cls, folder: str | Path) -> Vocabulary:
-        """What the model of a folder is taught.
+        """The vocabulary of the model in a folder.
 
         Raises:
-            ConfigError: if its file does not hold two lists of names.
+            ConfigError: if its file does not contain two lists of names.
         """
         path = Path(folder) / VOCABULARY
         if not path.exists():
@@ -34,12 +34,12 @@ class Vocabulary:
             data = json.loads(path.read_text())
             return cls(tuple(map(str, data["classes"])), tuple(map(str, data["colors"])))
         except (ValueError, TypeError, KeyError) as error:
-            raise ConfigError(f'{path}: {{"classes": [...], "colors": [...]}} is wanted ({error!r})') from error
+            raise ConfigError(f'{path} must contain {{"classes": [...], "colors": [...]}} ({error!r})') from error
 
     def write(self, folder: Path) -> None:
-        """Puts the names into a model's folder."""
+        """Writes the names to a model's folder."""
         (folder / VOCABULARY).write_text(json.dumps(asdict(self)) + "\n")
 
 
 ALL = Vocabulary()
-"""Everything that scenes can be made of."""
+"""All classes and colours of the scenes."""

@@ -58,7 +58,7 @@ def number_ids(tokenizer: Tokenizer) -> list[int]:
     for value in range(1000):
         encoded = tokenizer.encode(str(value), add_special_tokens=False).ids
         if len(encoded) != 1:
-            raise ValueError(f"the number {value} is {len(encoded)} tokens: one is wanted; use a larger vocabulary")
+            raise ValueError(f"the number {value} must be one token; got {len(encoded)}: use a larger vocabulary")
         ids.append(encoded[0])
     return ids
 

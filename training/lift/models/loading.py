@@ -24,7 +24,7 @@ def load_local(folder: str, class_name: str, device: str) -> tuple[Any, dict[str
         ) from error
     path = Path(folder)
     if not (path / "config.json").is_file():
-        raise CheckpointError(f"{folder}: no config.json; a local folder as `save_pretrained` writes it is wanted")
+        raise CheckpointError(f"{folder}: no config.json; it must be a local folder written by `save_pretrained`")
     try:
         model, info = getattr(transformers, class_name).from_pretrained(
             folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, output_loading_info=True

@@ -42,7 +42,7 @@ def load_coco(path: str, problems: Problems) -> Any:
     from pycocotools.coco import COCO
 
     if not Path(path).is_file():
-        raise SourceError(f"{path or 'source.annotations'}: no such annotation file")
+        raise SourceError(f"{path or 'source.annotations'}: annotation file not found")
     try:
         data = json.loads(Path(path).read_bytes())
         images, annotations, categories = (_list(data, key) for key in ("images", "annotations", "categories"))
@@ -61,7 +61,7 @@ def load_coco(path: str, problems: Problems) -> Any:
 
 def _list(data: dict[str, Any], key: str) -> list[Any]:
     if not isinstance(data[key], list):
-        raise TypeError(f"{key}: a list is wanted, {type(data[key]).__name__} found")
+        raise TypeError(f"{key} must be a list; got {type(data[key]).__name__}")
     return list(data[key])
 
 

@@ -21,10 +21,10 @@ def read_objects365(config: SourceConfig, problems: Problems) -> Iterator[Record
     """Images of an Objects365 file (`zhiyuan_objv2_train.json`) in its order, boxes in the order of their ids."""
     path = Path(config.annotations)
     if not path.is_file():
-        raise SourceError(f"{path}: no such annotation file")
+        raise SourceError(f"{path}: annotation file not found")
     names = dict(_names(path, problems))
     if not names:
-        raise SourceError(f"{path}: it has no categories; zhiyuan_objv2_train.json or _val.json is wanted")
+        raise SourceError(f"{path}: no categories; it must be zhiyuan_objv2_train.json or _val.json")
     boxes = _Boxes.read(path, problems)
     for image in _items(path, "images"):
         try:
@@ -75,7 +75,7 @@ class _Boxes:
                 box = [float(v) for v in entry["bbox"]]
                 row = (int(entry["image_id"]), int(entry["category_id"]), int(entry["id"]))
                 if len(box) != 4:
-                    raise ValueError(f"bbox has {len(box)} numbers, 4 are wanted")
+                    raise ValueError(f"bbox must have 4 numbers; got {len(box)}")
                 if not (abs(row[0]) < 2**63 and abs(row[1]) < 2**31 and abs(row[2]) < 2**63):
                     raise ValueError(f"numbers {row} do not fit 64, 32 and 64 bits")
             except (KeyError, TypeError, ValueError, OverflowError) as error:

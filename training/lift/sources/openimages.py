@@ -89,7 +89,7 @@ def _class_names(path: str) -> dict[str, str]:
     try:
         table = csv.read_csv(path, read_options=csv.ReadOptions(column_names=["id", "name"]))
     except (OSError, ValueError) as error:
-        raise SourceError(f"{path or 'source.classes'}: class-descriptions-boxable.csv is wanted: {error}") from error
+        raise SourceError(f"{path or 'source.classes'} must be class-descriptions-boxable.csv: {error}") from error
     return dict(zip(table["id"].to_pylist(), table["name"].to_pylist(), strict=True))
 
 
@@ -101,7 +101,5 @@ def _columns(path: str, names: tuple[str, ...]) -> dict[str, Any]:
     try:
         table = csv.read_csv(path, convert_options=csv.ConvertOptions(include_columns=list(names), column_types=types))
     except (OSError, ValueError, KeyError) as error:
-        raise SourceError(
-            f"{path}: an OpenImages CSV with the columns {', '.join(names)} is wanted: {error}"
-        ) from error
+        raise SourceError(f"{path} must be an OpenImages CSV with the columns {', '.join(names)}: {error}") from error
     return {name: table[name].to_numpy(zero_copy_only=False) for name in names}

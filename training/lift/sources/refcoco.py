@@ -70,7 +70,7 @@ def _load_refs(path: Path) -> list[Any]:
     ) as error:
         raise SourceError(f"{path}: cannot be read as RefCOCO refs ({type(error).__name__}: {error})") from error
     if not isinstance(refs, list):
-        raise SourceError(f"{path}: a list of refs is wanted, {type(refs).__name__} found")
+        raise SourceError(f"{path} must contain a list of refs; got {type(refs).__name__}")
     return refs
 
 

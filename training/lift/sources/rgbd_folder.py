@@ -59,7 +59,7 @@ def _tum_list(path: Path, problems: Problems) -> list[tuple[float, str]]:
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"{path}: TUM's list of stamps and files is wanted: {error}") from error
+        raise SourceError(f"{path} must be TUM's list of stamps and files: {error}") from error
     out = []
     for line in lines:
         words = line.split()
@@ -76,7 +76,7 @@ def _open3d_pairs(root: Path, problems: Problems) -> Iterator[Pair]:
     """`color/` (or `image/`) and `depth/`, paired by name, as Open3D's reconstruction system reads them."""
     colors = [p for name in ("color", "image", "rgb") for p in sorted((root / name).glob("*")) if p.is_file()]
     if not colors:
-        raise SourceError(f"{root}: the folders color/ and depth/ are wanted")
+        raise SourceError(f"{root} must contain the folders color/ and depth/")
     depths = {p.stem: p for p in sorted((root / "depth").glob("*.png"))}
     for color in colors:
         if color.stem in depths:
