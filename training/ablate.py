@@ -1,11 +1,11 @@
-"""Repeats the paper's ablations, and our own, on the tiny scale: short trainings, all alike but for one thing.
+"""Repeats the paper's ablations, and our own, at the tiny scale: short trainings that differ in one setting.
 
     python -m training.ablate training/configs/tiny_localisation.yaml --steps 1500 --scenes 100 \\
         --only full,no_depth,camera_xy,less_data
     python -m training.ablate training/configs/tiny_reasoning.yaml --steps 1500 --only full,answer_directly
 
-Each variant is trained by the ordinary trainer and measured on the same validation scenes; what is finished is not done
-again, and what was stopped goes on. The table is Markdown on stdout, the last line JSON.
+Each variant is trained by the ordinary trainer and measured on the same validation scenes; finished variants are
+skipped, and interrupted ones resume. The table is Markdown on stdout, the last line JSON.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from training.questions.mixture import SPATIAL_PASSES
 from training.scenes.cache import SceneCache
 from training.scenes.vocabulary import Vocabulary
 
-_SEED = 2  # of the validation scenes: neither those of `validation:` nor those of the calibration
+_SEED = 2  # validation scenes used neither by `validation:` nor by the calibration
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What one training has different.
+    """How one variant differs.
 
     Attributes:
-        about: in words, for the table.
-        overrides: of the training's config.
+        about: description, for the table.
+        overrides: of the training config.
         model: of this project's part of the model's config.
-        changes: how it is measured, see `training.evaluation.changes`.
-        data: share of the cached images that it is trained on.
+        changes: of the measured model, see `training.evaluation.changes`.
+        data: share of the cached images used for training.
         answers: part of the report that its answers are read from: `qa`, or `qa_direct` for a training whose spatial
             questions are all asked without grounding.
     """
@@ -64,7 +64,7 @@ VARIANTS = {
     "camera_xy": Variant("camera x, y for image u, v", ("data.centers=camera_xy",), changes=("camera_xy",)),
     "less_data": Variant("a tenth of the images", data=0.1),
     "answer_directly": Variant("answers without grounding first", answers="qa_direct"),
-    "mean_points": Variant("points pooled as released", model=(("points", "mean"),)),
+    "mean_points": Variant("points pooled as in the release", model=(("points", "mean"),)),
     "row_major": Variant("encoding in the released order", model=(("pe_order", "row_major"),)),
     "hard_bins": Variant("bins as separate words (no softening)", ("loss.sigma=0.0", "loss.sigma_z=0.0")),
     "no_auxiliary": Variant("without the auxiliary heads", ("loss.dense=0.0",)),
@@ -77,7 +77,7 @@ def run_variant(name: str, args: argparse.Namespace) -> dict[str, Any]:
     """Trains and measures one variant; its headline figures.
 
     Raises:
-        ConfigError: if a setting is wrong, the folder holds a variant of other settings, or the trainer fails.
+        ConfigError: if a setting is wrong, the folder has a variant with other settings, or the trainer fails.
     """
     variant, folder = VARIANTS[name], Path(args.output) / name
     overrides = [*args.set, *_overrides(variant, args), f"steps={args.steps}", f"output={folder}"]
@@ -96,7 +96,7 @@ def run_variant(name: str, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _overrides(variant: Variant, args: argparse.Namespace) -> list[str]:
-    """The variant's overrides, those among them that depend on the config that all variants share."""
+    """The variant's overrides, including those that depend on the shared config."""
     shared = TrainConfig.from_yaml(args.config, args.set)
     found = list(variant.overrides)
     if variant.data < 1:
@@ -106,8 +106,8 @@ def _overrides(variant: Variant, args: argparse.Namespace) -> list[str]:
     if variant.answers == "qa_direct":
         if not _asks_questions(shared):
             raise ConfigError(
-                f"{args.config}: asks no spatial question, so that there is none to answer directly; "
-                "take training/configs/tiny_reasoning.yaml"
+                f"{args.config}: asks no spatial question, so there is none to answer directly; use "
+                "training/configs/tiny_reasoning.yaml"
             )
         weight = sum(shared.data.mixture.get(kind, 0.0) for kind in SPATIAL_PASSES)
         found += [f"data.mixture.{kind}=0.0" for kind in SPATIAL_PASSES if kind != "direct"]
@@ -125,11 +125,11 @@ def _same_settings(path: Path, settings: dict[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, settings)
     elif json.loads(path.read_text()) != settings:
-        raise ConfigError(f"{path}: that variant was made with other settings: choose another --output or delete it")
+        raise ConfigError(f"{path}: this variant was made with other settings: choose another --output or delete it")
 
 
 def _changed_init(source: Path, copy: Path, changes: dict[str, Any]) -> Path:
-    """A copy of the folder that trainings begin from, with another model config."""
+    """A copy of the initial checkpoint folder, with another model config."""
     if not (source / "config.json").exists():
         raise ConfigError(f"init {source}: no config.json; python -m training.tiny {source} writes one")
     shutil.copytree(source, copy, dirs_exist_ok=True)
@@ -163,14 +163,14 @@ def _write(path: Path, data: dict[str, Any]) -> None:
 
 
 def ablate(args: argparse.Namespace) -> dict[str, Any]:
-    """Trains and measures the variants that are asked for, and prints their table.
+    """Trains and measures the selected variants, and prints their table.
 
     Raises:
         ConfigError: if one of them is unknown, or cannot be trained.
     """
     names = args.only.split(",")
     if unknown := [n for n in names if n not in VARIANTS]:
-        raise ConfigError(f"--only: unknown variants {unknown}; known are {', '.join(VARIANTS)}")
+        raise ConfigError(f"--only: unknown variants {unknown}; choose from {', '.join(VARIANTS)}")
     rows = {name: run_variant(name, args) for name in names}
     print(markdown("variant", {VARIANTS[name].about: row for name, row in rows.items()}))
     return rows
@@ -182,10 +182,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("config", type=Path)
     parser.add_argument("set", nargs="*", help="key=value for every variant")
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--scenes", type=int, default=100, help="validation scenes that each is measured on")
+    parser.add_argument("--scenes", type=int, default=100, help="validation scenes for each measurement")
     parser.add_argument("--only", default="full,no_depth,camera_xy,less_data", help=f"of {', '.join(VARIANTS)}")
     parser.add_argument("--output", type=Path, default=Path("out/ablations"))
-    parser.add_argument("--processes", type=int, default=1, help="of each training; more than one under torchrun")
+    parser.add_argument("--processes", type=int, default=1, help="processes of each training (above 1: torchrun)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of the measurement")
     return run_command(ablate, parser, arguments)
 

@@ -2,12 +2,12 @@
 
     python -m training.calibrate --checkpoint out/tiny-reasoning/model --scenes 300
 
-Each is a logistic function of a box's evidence (`n3d_core.evidence`). The score is the probability that the box is
-right: 3D IoU of at least 0.25 with a meant object of its class. Existence is the probability that what was asked for is
-in the scene at all. The covariance of the centre is scaled so that 68 % intervals hold the truth 68 times in 100. The
-threshold of the score maximises F1@0.25 of all that is asked by name, there or not; that of existence the mean of the
-shares of present things that are kept and of absent ones that are refused. The scenes are never trained on, nor are
-they those of the standard suite.
+Scores and existence are logistic functions of a box's evidence (`n3d_core.evidence`). The score is the probability that
+the box is right: 3D IoU of at least 0.25 with a target object of its class. Existence is the probability that the
+queried object is in the scene. The covariance of the centre is scaled so that 68 % intervals contain the truth in 68 %
+of cases. The score threshold maximises F1@0.25 over all named queries, present or absent; the existence threshold
+maximises the mean of the share of present objects kept and of absent ones rejected. The scenes are used neither for
+training nor in the standard suite.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from training.evaluation.suite import Amount, SceneSuite
 from training.scenes.vocabulary import Vocabulary
 
 _ONE_SIGMA = 0.6827  # share of a Gaussian within one standard deviation
-_RIDGE = 1e-4  # keeps the weights finite where the evidence separates right from wrong
+_RIDGE = 1e-4  # keeps the weights finite if the evidence separates right from wrong
 _FEWEST = 50  # boxes
 _THRESHOLDS = np.round(np.arange(0, 0.65, 0.05), 2)
 _EXISTENCE_THRESHOLDS = np.round(np.arange(0.3, 0.91, 0.05), 2)
 _SURE = (0.9, 0.95, 0.97, 0.98, 0.99)
 _WHOLE = STAGES["agreement"]
-_RARELY = 0.005  # of the boxes that depth and tokens are sure of, the share of absent things
+_RARELY = 0.005  # share of absent objects among boxes with confident depth and tokens
 
 
 def fit_logistic(evidence: NDArray[np.float64], right: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -57,7 +57,7 @@ def fit_logistic(evidence: NDArray[np.float64], right: NDArray[np.bool_]) -> NDA
         return float(value), inputs.T @ slope / len(inputs) + 2 * _RIDGE * weights
 
     start = np.zeros(inputs.shape[1])
-    start[1:4] = 1.0  # the three of the tokens
+    start[1:4] = 1.0  # the three token features
     return np.asarray(minimize(loss, start, jac=True, method="BFGS").x)
 
 
@@ -68,12 +68,12 @@ def fit_covariance(errors: NDArray[np.float64]) -> float:
 
 @dataclass(frozen=True)
 class Asked:
-    """One grounding query: the evidence of its boxes, which of them are right, and whether it meant anything.
+    """One grounding query: the evidence of its boxes, which boxes are right, and whether the target exists.
 
     Attributes:
         evidence: [7] each; [5] where everything was asked for, which nothing can agree with.
         right, counted: of each box; boxes of objects nobody asks for do not count.
-        named: whether it asks by class or colour, there or not.
+        named: whether it asks by class or colour, present or absent.
     """
 
     evidence: list[NDArray[np.float64]]
@@ -84,7 +84,7 @@ class Asked:
 
 
 def asked_of(records: Sequence[dict[str, Any]]) -> list[Asked]:
-    """The grounding queries of a run that noted evidence."""
+    """The grounding queries of a run with recorded evidence."""
     entries = [entry for record in records for entry in record["groundings"] if "rect" not in entry]
     found = []
     for reply, entry in zip(replies_of(records), entries, strict=True):
@@ -135,7 +135,7 @@ def fit_existence(queries: Sequence[Asked]) -> dict[str, Any]:
 def fit_threshold(
     records: Sequence[dict[str, Any]], queries: Sequence[Asked], weights: dict[str, NDArray[np.float64]]
 ) -> float:
-    """The best threshold on scores in steps of 0.05; the lowest where several are.
+    """The best score threshold in steps of 0.05; the lowest of equally good ones.
 
     Args:
         records: of the same run as `queries`.
@@ -162,7 +162,7 @@ def fit_threshold(
 
 
 def calibrate(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What `calibration.json` holds.
+    """The contents of `calibration.json`.
 
     Raises:
         ConfigError: if there are too few boxes, or all are right or all wrong.
@@ -215,7 +215,7 @@ def _rounded(weights: NDArray[np.float64]) -> list[float]:
 
 
 def validation_suite(folder: str | Path, scenes: int, seed: int) -> SceneSuite:
-    """Grounding queries on scenes of what the model is taught; never trained on, and none of the standard suite."""
+    """Grounding queries on scenes of the model's vocabulary, used neither for training nor in the standard suite."""
     taught = Vocabulary.of_model(folder)
     return SceneSuite(scenes, seed, amount=Amount(6, 0, 0), held_out="validation", vocabulary=taught)
 

@@ -1,8 +1,8 @@
-"""Lifted photographs as a source of training images: cropped and scaled to the one size of a training.
+"""Lifted photographs as training images: cropped and scaled to the training's image size.
 
-What a shard holds is not asked again: questions are drawn anew for each augmented image, as for rendered scenes. Labels
-are open words without colours. The auxiliary heads learn from those that are classes of the scenes and leave the
-others out.
+Questions stored in a shard are not used: new ones are drawn for each augmented image, as for rendered scenes. Labels
+are open words without colours. The auxiliary heads learn from those that are classes of the scenes and ignore the
+others.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from training.scenes.catalogue import CLASSES
 from training.scenes.scene import is_groundable
 
 NO_CLASS = -100
-"""A class that the auxiliary heads have no word for: cross-entropy leaves such targets out."""
+"""A class unknown to the auxiliary heads: cross-entropy ignores such targets."""
 
-NO_COLOR = NO_CLASS + 1  # colours are counted from 1, and the head's targets from 0
+NO_COLOR = NO_CLASS + 1  # colours start at 1, the head's targets at 0
 
 _MOST_INSTANCES = 255
-_LEAST_INSIDE = 0.5  # share of an object's pixels that the crop must keep for it to be asked for
-_SIDES = re.compile(r"\b(left|right|leftmost|rightmost|o'clock|clockwise)\b", re.IGNORECASE)  # untrue in a mirror
+_LEAST_INSIDE = 0.5  # share of an object's pixels that a crop must keep to ask for it
+_SIDES = re.compile(r"\b(left|right|leftmost|rightmost|o'clock|clockwise)\b", re.IGNORECASE)  # false when mirrored
 
 
 @dataclass(frozen=True)
 class LiftedObject(LabelledObject):
-    """An object that is called by its class alone.
+    """An object named by its class alone.
 
     Attributes:
-        lifted: its box as it was lifted; `box` is another one where the image is mirrored.
-        phrases: referring expressions for it, true of the image as it was.
+        lifted: its original box; `box` differs if the image is mirrored.
+        phrases: referring expressions for it, true of the original image.
     """
 
     lifted: Box3D
@@ -59,18 +59,18 @@ class LiftedObject(LabelledObject):
 
     @property
     def own_phrases(self) -> list[str]:
-        """The phrases that are true of the image as it is now."""
+        """The phrases that are true of the current image."""
         mirrored = self.box.center != self.lifted.center
         return [p for p in self.phrases if not (mirrored and _SIDES.search(p))]
 
 
 @dataclass(frozen=True)
 class LiftedScene:
-    """One sample at the size of the training; arrays as in `training.scenes.cache.CachedScene`.
+    """One sample at the training's image size; arrays as in `training.scenes.cache.CachedScene`.
 
     Attributes:
-        objects: those in the image, and last, of instance 0, what was seen there and not lifted: never asked for, but
-            nothing may be said to be complete or absent that is called so.
+        objects: those in the image, then, with instance 0, those annotated but not lifted: never queried, but their
+            names count as neither complete nor absent.
     """
 
     key: str
@@ -85,8 +85,8 @@ class LiftedScenes:
     """The samples of a finished run of the data engine at one size.
 
     Args:
-        folder: of the run (`output.folder`).
-        width, height: to which images are cropped about their middle and scaled.
+        folder: the run's folder (`output.folder`).
+        width, height: images are cropped at the centre and scaled to this size.
 
     Raises:
         ShardError: if the run is not finished, empty, or a shard is missing or cut short; on access, if a sample is
@@ -97,7 +97,7 @@ class LiftedScenes:
         self.data = LiftedDataset(folder)
         self.size = (width, height)
         if len(self.data) == 0:
-            raise ShardError(f"{folder}: the run holds no sample; its report.html says why every image was left out")
+            raise ShardError(f"{folder}: the run holds no sample; see its report.html for why every image was left out")
 
     def __len__(self) -> int:
         return len(self.data)
@@ -112,7 +112,7 @@ class LiftedSource:
     Args:
         scenes: the samples.
         mixture: weights of the kinds of questions.
-        referring: share of the questions that are an image's own phrases, where it has some.
+        referring: share of the questions that use an image's own phrases, if it has some.
     """
 
     def __init__(self, scenes: LiftedScenes, mixture: dict[str, float], referring: float) -> None:
@@ -122,7 +122,7 @@ class LiftedSource:
         """The sample, or the next one that has an object to ask for.
 
         Raises:
-            ShardError: if none has.
+            ShardError: if there is none.
         """
         for step in range(len(self.scenes)):
             image = from_lifted(self.scenes[(index + step) % len(self.scenes)])
@@ -130,7 +130,7 @@ class LiftedSource:
                 return image
         raise ShardError(
             f"{self.scenes.data.folder}: no image shows an object that can be asked for at {self.scenes.size} pixels: "
-            "choose data.size of another shape"
+            "choose a data.size of another shape"
         )
 
     def draw(self, image: LabelledImage, count: int, rng: np.random.Generator) -> tuple[LabelledImage, list[Question]]:
@@ -176,14 +176,14 @@ def _scene(sample: Sample, width: int, height: int) -> LiftedScene:
     for i, (true, entry) in enumerate(zip(_truth(sample), sample.meta["objects"], strict=True)):
         known = i < _MOST_INSTANCES and areas[i] > 0
         whole = known and seen[i + 1] > 0 and inside[i + 1] >= _LEAST_INSIDE * areas[i]
-        lost = not known or (inside[i + 1] > 0 and seen[i + 1] == 0)  # it may be in the image, and shows no pixel
+        lost = not known or (inside[i + 1] > 0 and seen[i + 1] == 0)  # it may be in the image without a visible pixel
         near = true.box.center[2] <= DepthLimits().far
         groundable = whole and near and is_groundable(true, camera)
         objects.append(_object(true, 0 if lost else i + 1, groundable, entry.get("phrases", ())))
     hidden = [Box3D(label, (0.0, 0.0, 1.0), (0.0, 0.0, 0.0)) for label in sample.meta["left_out"]]
     objects += [_object(TrueObject(box, box.label, "", 0.0), 0, False) for box in hidden]
     millimetres = np.nan_to_num(depth * 1000)
-    millimetres[millimetres > np.iinfo(np.uint16).max] = 0  # far beyond what a model looks at
+    millimetres[millimetres > np.iinfo(np.uint16).max] = 0  # far beyond the model's range
     return LiftedScene(sample.key, color, millimetres.round().astype(np.uint16), instances, camera, objects)
 
 
@@ -194,7 +194,7 @@ def _object(true: TrueObject, instance: int, groundable: bool, phrases: Any = ()
 
 
 def _truth(sample: Sample) -> list[TrueObject]:
-    """The objects of a sample, each with a name and a box in front of the camera."""
+    """The objects of a sample; each must have a name and a box in front of the camera."""
     try:
         objects = sample.truth().objects
         fine = all(o.cls and o.box.center[2] > 0 and np.isfinite([*o.box.center, *o.box.size]).all() for o in objects)
@@ -215,7 +215,7 @@ def _window(camera: Camera, width: int, height: int) -> tuple[int, int, int, int
 def _instances(sample: Sample, camera: Camera) -> tuple[NDArray[np.uint8], list[int]]:
     """Index + 1 of the object of each pixel [H, W], small ones over large ones, and how many pixels each has.
 
-    Objects without a mask are taken to fill their 2D box.
+    Objects without a mask fill their 2D box.
     """
     painted = np.zeros((camera.height, camera.width), np.uint8)
     try:

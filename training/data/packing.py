@@ -1,7 +1,7 @@
-"""Many questions on one image in one sequence: the image is encoded once, and each question sees it and itself alone.
+"""Packs many questions on one image into one sequence: each question attends only to the image and to itself.
 
-The prefix (system prompt and image) stands once; segments follow, each with the positions it would have if it stood
-directly behind the prefix. So one packed sequence gives exactly the logits of its questions asked one by one.
+The prefix (system prompt and image) appears once; each segment has the positions that it would have directly after the
+prefix. A packed sequence thus gives exactly the logits of its questions asked one by one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from n3d_core.network.plan import text_positions
 
 IGNORE = -1
 
-Pointer = tuple[int, ...] | None  # indices of the objects that a token is about; None where that is not asked
+Pointer = tuple[int, ...] | None  # indices of the objects that a token refers to; None if it has no target
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Segment:
     Attributes:
         prompt: ids from `<|vision_end|>` to the assistant header.
         reply: ids of the reply, ending with the end of turn.
-        weights: weight of the loss of each reply id.
+        weights: loss weight of each reply id.
         bins: the bin value where a reply id is a bin of a box, `IGNORE` elsewhere.
-        pointers: for each id of prompt and reply, the objects that decide what comes after it: one for a box that is
-            being written, all that are asked for at the end of a question, none before the end of the turn.
+        pointers: for each id of prompt and reply, the objects that determine the next token: one for a box being
+            written, all queried ones at the end of a question, none before the end of the turn.
     """
 
     prompt: list[int]
@@ -49,7 +49,7 @@ class Packed:
         ids: [T] ids of prefix, image pads and segments.
         positions: [3, T] M-RoPE positions.
         segment: [T] number of the segment of each token, 0 for the prefix, `IGNORE` for padding.
-        targets, weights, bins: [T] what each position should predict next, its weight, and its bin if it is one.
+        targets, weights, bins: [T] the token that each position should predict, its weight, and its bin if it is one.
         pointers: of each position.
     """
 

@@ -1,4 +1,4 @@
-"""From a cached scene to what a training step takes: image, point coordinates, packed questions, dense targets."""
+"""Turns a cached scene into the input of a training step: image, point coordinates, packed questions, dense targets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from training.scenes.catalogue import CLASSES
 from training.scenes.colors import COLORS
 from training.scenes.scene import is_groundable
 
-_Z = 2  # which number of a box line, from 0, is z
+_Z = 2  # index of z among the numbers of a box line
 _COMPARISON, _THOUGHT_END = " Since ", "</think>"
 
 
@@ -65,12 +65,12 @@ class LabelledImage:
 
 @dataclass(frozen=True)
 class Sample:
-    """What one image gives a training step.
+    """The training input from one image.
 
     Attributes:
         grid: height and width of the patch grid.
-        pointed: [N] positions of the sequence that point at objects, or at none.
-        shares: [N, tokens + 1] how each is to share its attention among the image tokens, and nowhere (the last).
+        pointed: [N] sequence positions that point at objects, or at none.
+        shares: [N, tokens + 1] target attention of each over the image tokens and nowhere (the last entry).
     """
 
     grid: tuple[int, int]
@@ -83,7 +83,7 @@ class Sample:
 
 
 def augment(image: LabelledImage, rng: np.random.Generator) -> LabelledImage:
-    """Mirrors, crops and recolours; boxes, depth and intrinsics stay true."""
+    """Mirrors, crops and recolours, keeping boxes, depth and intrinsics consistent."""
     if rng.random() < 0.5:
         image = _mirrored(image)
     if rng.random() < 0.5:
@@ -107,7 +107,7 @@ def _cropped(image: LabelledImage, rng: np.random.Generator) -> LabelledImage:
     height, width = image.depth.shape
     share = rng.uniform(0.75, 1.0)
     w, h = int(width * share), int(height * share)
-    # anywhere, which moves the principal point off the middle; half of the time about it, as a lens zooms
+    # half the crops are anywhere, which moves the principal point, half are centred, like a zoom
     spread = 0.03 if rng.random() < 0.5 else 0.5
     left, top = (
         int(np.clip(free / 2 + rng.uniform(-spread, spread) * side, 0, free))
@@ -133,11 +133,11 @@ class SampleMaker:
 
     Args:
         tokens: longest packed sequence.
-        text_weight: weight of the loss of each word of a thought or answer; that of a number is 1.
+        text_weight: loss weight of each word of a thought or answer; a number has 1.
         depth: whether the model sees the points.
         depth_weight: of the loss of z among the numbers of a box.
         codec: how boxes are written.
-        auxiliary: whether the auxiliary heads want to know what lies where.
+        auxiliary: whether to make targets for the auxiliary heads.
     """
 
     def __init__(
@@ -170,8 +170,8 @@ class SampleMaker:
         self.prefix = tokenizer.encode(prompts.PREFIX)
 
     def make(self, image: LabelledImage, questions: list[Question], decision: float) -> Sample:
-        """Encodes image and questions; those that no longer fit are left out."""
-        depth, _ = clean_depth(image.depth)  # as every frame is cleaned that the model looks at
+        """Encodes image and questions; questions that do not fit are left out."""
+        depth, _ = clean_depth(image.depth)  # cleaned like every frame that the model sees
         valid = np.isfinite(depth)
         normalised, normalisation = normalise(to_model_frame(image.camera.back_project(depth)), valid)
         if not self.depth:
@@ -230,8 +230,8 @@ class SampleMaker:
     def _text_targets(self, question: Question, text: str, decision: float) -> tuple[list[int], list[float], list[int]]:
         """Ids, weights and bins of a thought and answer.
 
-        Most words of a thought repeat or follow a pattern. What it can get wrong is what it compares and concludes,
-        which weighs as a decision does, and the numbers.
+        Most words of a thought are repeated or follow a pattern. The informative ones are its comparisons and
+        conclusions, weighted like decisions, and its numbers.
         """
         whole, given = question.given + text, len(question.given)
         since = whole.find(_COMPARISON, given)
@@ -252,8 +252,10 @@ class SampleMaker:
         return ids, weights, bins
 
     def _value_bins(self, reply: list[int]) -> list[int]:
-        """Bins of the numbers of a thought that a near one could stand for: hundredths behind a point, and integers
-        that are no number of an object and no hour."""
+        """Bins of the numbers of a thought for which a neighbour is nearly right.
+
+        These are hundredths after a decimal point, and integers that are neither an object's index nor an hour.
+        """
         bins = []
         for before, token in itertools.pairwise([self.end, *reply]):
             value = self.bin_of.get(token, IGNORE)
@@ -262,8 +264,7 @@ class SampleMaker:
         return bins
 
     def _asking(self, prompt: list[int], objects: list[int]) -> list[Pointer]:
-        """Where a prompt has said what it asks for, it points at all of that: at the end of a quoted phrase, and behind
-        the question."""
+        """Pointers of a prompt to all queried objects: at the end of a quoted phrase, and after the question."""
         asked: Pointer = tuple(sorted(set(objects)))
         end = prompt.index(self.reference) if self.reference in prompt else len(prompt)
         pointers: list[Pointer] = [None] * end + [asked] * (len(prompt) - end)
@@ -277,9 +278,9 @@ class SampleMaker:
     ) -> tuple[list[float], list[int], list[Pointer]]:
         """Weights, bins and deciding objects of the ids of a reply of boxes.
 
-        Bins are where a number follows a comma. The choice between one more box and the end weighs more than a word;
-        it is made at the first token, and then at each newline. What the grammar forces weighs little. Where numbers
-        are spelled by digits all tokens are alike.
+        Bins are the numbers that follow a comma. The choice between one more box and the end, made at the first token
+        and at each newline, weighs more than a word. Tokens forced by the grammar weigh little. With digit tokenizers
+        all tokens weigh the same.
         """
         if not self.bin_of:
             return [1.0] * len(reply), [IGNORE] * len(reply), [None] * len(reply)
@@ -305,7 +306,7 @@ class SampleMaker:
 def pointer_shares(
     pointers: list[Pointer], coverage: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Positions [N] and shares [N, tokens + 1]; objects of which nothing is seen count as nowhere."""
+    """Positions [N] and shares [N, tokens + 1]; objects without visible pixels count as nowhere."""
     places = [i for i, objects in enumerate(pointers) if objects is not None]
     shares = np.zeros((len(places), coverage.shape[1] + 1), dtype=np.float32)
     for row, place in enumerate(places):
@@ -318,14 +319,14 @@ def pointer_shares(
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt and what should come back: boxes (object index and the label to write), or a text.
+    """A prompt and the expected reply: boxes (object index and label to write), or a text.
 
     Attributes:
         prompt: what follows the image in the user turn.
         boxes: objects in the order of the reply.
         reply: the reply's text, for questions that are not answered by boxes.
-        given: the beginning of the reply that only repeats what is known: `reply` goes on from it.
-        given_weight: of the loss of each of its tokens; 0 where it is not asked for.
+        given: the beginning of the reply, which only repeats known facts; `reply` continues it.
+        given_weight: loss weight of each of its tokens; 0 to ignore them.
     """
 
     prompt: str

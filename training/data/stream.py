@@ -1,4 +1,4 @@
-"""An endless, repeatable stream of samples: sample number n is a pure function of the data and the seed."""
+"""An endless, reproducible stream of samples: sample n is a pure function of the data and the seed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from training.scenes.cache import SceneCache, parse_size
 from training.scenes.vocabulary import Vocabulary
 
 DEFAULT_SIZE = (640, 480)
-"""Width and height of lifted images where neither `data.size` nor a cache says."""
+"""Width and height of lifted images if neither `data.size` nor a cache gives them."""
 
 
 class Source(Protocol):
@@ -45,7 +45,7 @@ class CacheSource:
 
     def __init__(self, scenes: SceneCache, mixture: dict[str, float]) -> None:
         self.scenes = scenes
-        # absent objects may be of any class: a word that the scenes never show is to be answered with none too
+        # absent objects may be of any class: words that the scenes never show must also get an empty reply
         self.questions = QuestionMixture(mixture, Vocabulary())
 
     def image(self, index: int) -> LabelledImage:
@@ -58,7 +58,7 @@ class CacheSource:
 
 
 class SceneSamples(Dataset[Sample]):
-    """Sample n: an image of a shuffled pass over the source whose turn it is, augmented, with questions for it."""
+    """Sample n: the next image of a shuffled pass over its source, augmented, with questions."""
 
     def __init__(self, config: TrainConfig, model: N3DConfig, tokenizer: Tokenizer) -> None:
         self.config = config
@@ -82,12 +82,12 @@ class SceneSamples(Dataset[Sample]):
 
     @property
     def size(self) -> int:
-        """How many images there are."""
+        """The number of images."""
         return sum(self.sizes)
 
     @property
     def cache(self) -> Any:
-        """The scenes of the first source; those of the others have the same size."""
+        """The scenes of the first source; all sources have the same image size."""
         return self.sources[0].scenes
 
     @property
@@ -120,7 +120,7 @@ class SceneSamples(Dataset[Sample]):
 
 
 class Turns:
-    """Which source gives sample n, and how many of its samples came before.
+    """The source of sample n, and how many of its samples precede it.
 
     Each block of 1000 samples has its share of each source exactly, in a shuffled order.
 
@@ -149,7 +149,7 @@ class Turns:
 
 
 def _augmented(image: LabelledImage, rng: np.random.Generator) -> LabelledImage:
-    """The image augmented, or as it was where the crop leaves nothing to ask for."""
+    """The augmented image, or the original if the crop leaves nothing to ask for."""
     other = augment(image, rng)
     return other if any(o.groundable for o in other.objects) else image
 
@@ -161,12 +161,12 @@ def _shares(data: DataConfig) -> list[float]:
 
 
 def _sources(data: DataConfig) -> list[Source]:
-    """The cache, where there is one, and the lifted folders, all of one image size.
+    """The cache, if any, and the lifted folders, all with one image size.
 
     Raises:
         CacheError, ShardError: if a folder is empty or damaged.
         ConfigError: if `data.size` is not the cache's.
-        MissingDependencyError: if lifted shards cannot be read for want of a package.
+        MissingDependencyError: if a package for reading lifted shards is not installed.
     """
     sources: list[Source] = []
     size = parse_size(data.size) if data.size else None
@@ -194,7 +194,7 @@ def _sources(data: DataConfig) -> list[Source]:
 
 @dataclass(frozen=True)
 class Numbers:
-    """Numbers of the samples of each batch, without end: from `first` on, every process its share of each step."""
+    """Endless sample numbers of each batch, starting at `first`; every process gets its share of each step."""
 
     first: int
     batch: int
@@ -208,8 +208,8 @@ class Numbers:
 
 def batches(samples: SceneSamples, model: N3DConfig, pad: int, numbers: Numbers, workers: int) -> Iterator[Batch]:
     """Batches of the numbered samples, made by `workers` processes."""
-    length = samples.config.data.tokens if samples.config.compiled else 0  # one length is compiled once
-    step = 128 if torch.cuda.is_available() else 1  # few lengths for FlexAttention, which is compiled for each
+    length = samples.config.data.tokens if samples.config.compiled else 0  # one length compiles once
+    step = 128 if torch.cuda.is_available() else 1  # few lengths, as FlexAttention compiles for each
     loader = DataLoader(
         samples,
         batch_sampler=numbers,  # type: ignore[arg-type]

@@ -121,7 +121,9 @@ class ModelsConfig(Strict):
 
 @dataclass(frozen=True)
 class OutputConfig(Strict):
-    """The output. Attributes:
+    """The output.
+
+    Attributes:
     folder: where shards, index, manifest and report go.
     images_per_shard: images a shard; a shard is the unit of work, of resuming and of loss.
     max_side: larger images are scaled down to this longest side (and coded again); others keep their bytes.

@@ -36,7 +36,8 @@ def write_manifest(plan: Plan, config: LiftConfig, summaries: list[ShardSummary]
     """Writes index and manifest of a whole run into its folder and returns the manifest.
 
     Raises:
-        OSError: if they cannot be written; no partial files are left. ShardError: if a shard's rows are missing.
+        OSError: if they cannot be written; no partial files are left.
+        ShardError: if a shard's rows are missing.
     """
     folder = Path(config.output.folder)
     summaries = sorted(summaries, key=lambda s: s.shard)
