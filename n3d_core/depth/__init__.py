@@ -1,6 +1,6 @@
-"""Depth at the door: units, files, cleaning, checks, and depth from one image where there is no sensor.
+"""Depth input: units, files, cleaning, checks, and monocular depth for cameras without a depth sensor.
 
-Behind this door depth is float32 [H, W], metres along the optical z axis, NaN where nothing was measured.
+Everything behind it takes depth as float32 [H, W], metres along the optical z axis, NaN where nothing was measured.
 """
 
 from n3d_core.depth.cleaning import DepthLimits, DepthReport, clean_depth

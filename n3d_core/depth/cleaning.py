@@ -1,7 +1,7 @@
 """Range limit and flying-pixel filter, before the cloud is normalised.
 
-The model's normalisation takes the smallest coordinate and the mean distance of all points: one wrong pixel at 65 m
-moves every bin of every box. So what no camera can have measured goes first.
+The model normalises by the smallest coordinate and the mean distance of all points, so one wrong pixel at 65 m moves
+every bin of every box. Implausible pixels are therefore removed first.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from n3d_core.errors import ConfigError, DepthError
 
 _LOG_STEP = 0.001  # depth is compared as logarithms in steps of 0.1 %, which fit 16 bits between these:
 _NEAREST, _FARTHEST = 1e-6, 1e6  # metres
-_EDGE_PIXELS = 3  # a depth edge is smeared over at most so many pixels; a longer slope is a surface
-_MOST_REMOVED = 0.3  # a filter that drops more of the valid pixels than this is not dropping outliers
+_EDGE_PIXELS = 3  # a depth edge is smeared over at most this many pixels; a longer slope is a surface
+_MOST_REMOVED = 0.3  # a filter that drops a larger share of the valid pixels is not dropping outliers
 _LEAST_SPECK = 4  # pixels, in small images
 _FEW_VALID = 0.3
 _MANY_BEYOND = 0.05
@@ -27,16 +27,16 @@ _MANY_BEYOND = 0.05
 
 @dataclass(frozen=True)
 class DepthLimits:
-    """What a depth pixel must satisfy to count.
+    """Which depth pixels are used.
 
     Attributes:
         near, far: metres along z, from a micrometre to 1000 km; pixels outside are dropped.
-        jump: relative difference of two neighbours beyond which they do not belong to one surface.
-        speck: a connected surface covering less than this share of the image is dropped.
-        unit_is_given: whether the depth unit was given and not assumed: then it is not doubted.
+        jump: neighbours whose depths differ by more than this ratio belong to different surfaces.
+        speck: connected surfaces that cover less than this share of the image are dropped.
+        unit_is_given: whether the user gave the depth unit; a given unit is not questioned.
 
     Raises:
-        ConfigError: if a value is out of its range.
+        ConfigError: if a value is out of range.
     """
 
     near: float = 0.05
@@ -47,8 +47,8 @@ class DepthLimits:
 
     def __post_init__(self) -> None:
         if not _NEAREST <= self.near < self.far <= _FARTHEST:
-            wanted = f"they must satisfy {_NEAREST:g} <= near < far <= {_FARTHEST:g}"
-            raise ConfigError(f"depth limits {self.near}..{self.far} m: {wanted}")
+            wanted = f"{_NEAREST:g} <= near < far <= {_FARTHEST:g}"
+            raise ConfigError(f"depth limits must satisfy {wanted}; got {self.near}..{self.far} m")
         if not 0 < self.jump < 1:
             raise ConfigError(f"depth jump must be a relative difference between 0 and 1; got {self.jump}")
         if not 0 <= self.speck < 0.1:
@@ -57,11 +57,11 @@ class DepthLimits:
 
 @dataclass(frozen=True)
 class DepthReport:
-    """What the door found; all shares are of the image's pixels.
+    """Statistics of a cleaned depth image; all shares are of the image's pixels.
 
     Attributes:
-        measured: share with a finite positive depth before cleaning.
-        valid: share that is left.
+        measured: share with a finite, positive depth before cleaning.
+        valid: share left after cleaning.
         too_near, too_far: shares dropped by the range limit.
         flying: share dropped as smeared edges and specks.
         warnings: sentences for the user.
@@ -78,10 +78,10 @@ class DepthReport:
 def clean_depth(
     depth: NDArray[np.float32], limits: DepthLimits | None = None
 ) -> tuple[NDArray[np.float32], DepthReport]:
-    """A copy of a depth image [H, W] (metres, NaN invalid) without pixels out of range and flying pixels.
+    """A copy of a depth image [H, W] (metres, NaN invalid) without out-of-range and flying pixels.
 
     Raises:
-        DepthError: if no pixel is left; the message names the likely unit where the values look like another one.
+        DepthError: if no pixel is left; the message names the likely unit if the values look like another one.
     """
     limits = limits or DepthLimits()
     with np.errstate(invalid="ignore"):
@@ -94,8 +94,8 @@ def clean_depth(
     warnings = []
     if _share(flying) > _MOST_REMOVED * _share(kept):
         warnings.append(
-            f"{_share(flying) / _share(kept):.0%} of the depth pixels have no neighbour of their depth: the image is "
-            "too sparse or too noisy for the flying-pixel filter, which was left out"
+            f"{_share(flying) / _share(kept):.0%} of the depth pixels have no neighbour of similar depth: the image is "
+            "too sparse or too noisy for the flying-pixel filter, which was skipped"
         )
         flying = np.zeros_like(flying)
     kept &= ~flying
@@ -112,10 +112,10 @@ def clean_depth(
 
 
 def flying_pixels(depth: NDArray[np.float32], kept: NDArray[np.bool_], limits: DepthLimits) -> NDArray[np.bool_]:
-    """Which of the `kept` pixels [H, W] lie on no surface: smeared depth edges, and specks too small to be one.
+    """Which of the `kept` pixels [H, W] are on no surface: smeared depth edges, and specks too small to be a surface.
 
-    A smeared pixel lies between its two neighbours in a row or a column, with a jump to both. Runs of up to three of
-    them are an edge; longer ones are a surface seen at a grazing angle and stay.
+    A smeared pixel's depth is between those of its neighbours in a row or column, with a jump to both. Runs of up to
+    three such pixels are an edge; longer runs are a surface seen at a grazing angle and stay.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         level = np.where(kept, np.round(np.log(depth) / _LOG_STEP), np.float32(np.nan))
@@ -128,7 +128,7 @@ def flying_pixels(depth: NDArray[np.float32], kept: NDArray[np.bool_], limits: D
 
 
 def _between_jumps(level: NDArray[np.float32], jump: float, axis: int) -> NDArray[np.bool_]:
-    """Pixels [H, W] that lie, along an axis, between their neighbours with a jump to both; in short runs."""
+    """Pixels [H, W] in short runs whose depth is between their neighbours' along an axis, with a jump to both."""
     step = np.diff(level, axis=axis)
     with np.errstate(invalid="ignore"):
         up, down = step > jump, step < -jump
@@ -138,7 +138,7 @@ def _between_jumps(level: NDArray[np.float32], jump: float, axis: int) -> NDArra
         before, after, inside, last = before[::-1], after[::-1], inside[::-1], last[::-1]
     between = np.zeros(level.shape, np.uint8)
     between[inside] = (up[before] & up[after]) | (down[before] & down[after])
-    # an opening finds the longer runs; of an even length, it needs its anchor at one end and then at the other
+    # an opening finds the longer runs; with an even length, its anchor must be at one end and then at the other
     kernel = np.ones((last[1] + 1, last[0] + 1), np.uint8)
     slopes = cv2.dilate(cv2.erode(between, kernel, anchor=(0, 0)), kernel, anchor=last)
     return np.asarray((between > 0) & (slopes == 0))
@@ -153,7 +153,7 @@ def _warnings(
     if _share(far) > _MANY_BEYOND:
         out.append(
             f"{_share(far):.0%} of the depth pixels are farther than {limits.far:g} m and were dropped: raise the "
-            "limit if the scene is that large"
+            "limit if the scene really is that large"
         )
     suspicion = suspect_unit(depth[kept | far], limits.unit_is_given)
     if suspicion is not None:

@@ -1,7 +1,7 @@
 """Depth Anything V2, metric, through transformers.
 
-The model was trained at one field of view a domain and takes no intrinsics: the metres of another lens are scaled by
-roughly the ratio of the focal lengths. `max_depth` in its config (20 indoors, 80 outdoors) ends its range.
+The model was trained at one field of view per domain and takes no intrinsics: with another lens its metres are off by
+roughly the ratio of the focal lengths. `max_depth` in its config (20 indoors, 80 outdoors) is the end of its range.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from n3d_core.depth.estimate import DepthEstimate, device_named
 from n3d_core.errors import CameraError, CheckpointError, MissingDependencyError
 from n3d_core.geometry.camera import Camera
 
-_SATURATED = 0.995  # of max_depth: the sigmoid's end, which is the sky and not a distance
+_SATURATED = 0.995  # of max_depth: the end of the sigmoid, which means sky and not a distance
 
 
 class DepthAnything:
     """A loaded `DepthAnythingForDepthEstimation` with a metric head.
 
     Attributes:
-        name: for people to read.
-        far: metres at which its range ends.
+        name: for display.
+        far: end of its range in metres.
     """
 
     def __init__(self, network: Any, processor: Any, device: str, name: str) -> None:
@@ -41,7 +41,7 @@ class DepthAnything:
         """Loads a folder as published on the hub (config.json, preprocessor_config.json, model.safetensors).
 
         Raises:
-            CheckpointError: if a file is missing or damaged, or the model's depth is relative and not metric.
+            CheckpointError: if a file is missing or damaged, or the model's depth is relative, not metric.
             MissingDependencyError: if transformers is not installed.
         """
         folder = Path(folder)
@@ -51,7 +51,7 @@ class DepthAnything:
             transformers: Any = importlib.import_module("transformers")
         except ImportError as missing:
             raise MissingDependencyError(
-                f"Depth Anything V2 runs on transformers, which cannot be imported ({missing}): "
+                f"Depth Anything V2 needs transformers, which cannot be imported ({missing}): "
                 "pip install 'n3d-ros[mono]'"
             ) from missing
         _check(folder)
@@ -61,7 +61,7 @@ class DepthAnything:
             network, loading = transformers.DepthAnythingForDepthEstimation.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
             )
-        except Exception as error:  # transformers and safetensors raise whatever they meet
+        except Exception as error:  # transformers and safetensors raise all kinds of exceptions
             raise CheckpointError(f"{folder}: cannot be loaded as Depth Anything V2: {error}") from error
         wrong = sorted(loading["missing_keys"]) + sorted(str(k) for k in loading["mismatched_keys"])
         if wrong:
@@ -72,11 +72,11 @@ class DepthAnything:
     def estimate(self, color: NDArray[np.uint8], camera: Camera | None) -> DepthEstimate:
         """Depth [H, W] of an RGB image [H, W, 3]; the sky (the end of the range) is NaN.
 
-        The image goes in as the checkpoint's processor says: scaled as little as possible so that one side is 518,
-        both multiples of 14. The result is resized bilinearly: a cubic kernel would overshoot at depth edges.
+        The checkpoint's processor scales the image as little as possible so that one side is 518 and both are multiples
+        of 14. The result is resized bilinearly: a cubic kernel would overshoot at depth edges.
 
         Raises:
-            CameraError: if no camera is given; this model knows no intrinsics.
+            CameraError: if no camera is given; this model does not estimate intrinsics.
         """
         import torch
 
@@ -106,6 +106,6 @@ def _check(folder: Path) -> None:
         raise CheckpointError(f"{folder}: model_type must be 'depth_anything'; got {kind!r}")
     if config.get("depth_estimation_type") != "metric":
         raise CheckpointError(
-            f"{folder}: depth_estimation_type is {config.get('depth_estimation_type')!r}: its numbers are no metres; "
+            f"{folder}: depth_estimation_type is {config.get('depth_estimation_type')!r}: its depth is not in metres; "
             "use a Depth-Anything-V2-Metric-* checkpoint"
         )

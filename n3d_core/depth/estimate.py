@@ -1,4 +1,4 @@
-"""What a monocular depth model gives, and what every one of them can do."""
+"""The interface of monocular depth models, and their result."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from n3d_core.geometry.camera import Camera
 
 @dataclass(frozen=True)
 class DepthEstimate:
-    """What a monocular model sees.
+    """The result of a monocular depth model.
 
     Attributes:
-        depth: float32 [H, W], metres along z, NaN where the model says nothing (sky, masked).
-        camera: the intrinsics that the depth goes with: those that were given, or the model's own estimate.
+        depth: float32 [H, W], metres along z, NaN where the model gives no depth (sky, masked).
+        camera: intrinsics that match the depth: those given, or the model's own estimate.
     """
 
     depth: NDArray[np.float32]
@@ -28,15 +28,15 @@ class MonocularDepth(Protocol):
     """A loaded monocular depth model.
 
     Attributes:
-        name: for people to read.
-        far: metres beyond which it says nothing.
+        name: for display.
+        far: end of its range in metres.
     """
 
     name: str
     far: float
 
     def estimate(self, color: NDArray[np.uint8], camera: Camera | None) -> DepthEstimate:
-        """Depth of an RGB image [H, W, 3]; `camera` None asks the model for the intrinsics too.
+        """Depth of an RGB image [H, W, 3]; with `camera` None the model also estimates the intrinsics.
 
         Raises:
             CameraError: if the model needs a camera and none is given.
@@ -44,7 +44,7 @@ class MonocularDepth(Protocol):
 
 
 def device_named(name: str) -> str:
-    """The torch device of a name: `auto` is the GPU where there is one."""
+    """The torch device of a name; `auto` is the GPU if there is one."""
     import torch
 
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name

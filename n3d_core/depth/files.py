@@ -1,4 +1,4 @@
-"""Reads depth files: raw values as they are stored; what they mean is `DepthUnit`'s business."""
+"""Reads depth files as raw values; `DepthUnit` converts them to metres."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from n3d_core.geometry.image_file import decode_image
 _EXR_SWITCH = "OPENCV_IO_ENABLE_OPENEXR"
 
 UNREADABLE = (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error)
-"""What NumPy raises for files that are damaged, or whose header claims more than fits memory."""
+"""NumPy's errors for files that are damaged, or whose header claims more than fits in memory."""
 
 
 @dataclass(frozen=True)
 class DepthUnit:
-    """How raw values become metres: `rotate(raw) / per_metre`.
+    """Converts raw values to metres: `rotate(raw) / per_metre`.
 
     Attributes:
-        name: as it is given on the command line.
-        per_metre: raw values a metre.
-        rotated_bits: how many bits 16-bit values were rotated to the left by (3 in SUN RGB-D, else 0).
+        name: as given on the command line.
+        per_metre: raw values per metre.
+        rotated_bits: number of bits by which 16-bit values were rotated left (3 in SUN RGB-D, else 0).
     """
 
     name: str
@@ -41,11 +41,11 @@ class DepthUnit:
 
     @classmethod
     def parse(cls, text: str) -> DepthUnit:
-        """`mm`, `m`, `tum` (5000 a metre), `sun` (millimetres, rotated by 3 bits), raw values a metre as a number, or
-        `sun:NUMBER` (rotated, and so many a metre).
+        """Reads `mm`, `m`, `tum` (5000 per metre), `sun` (millimetres, rotated by 3 bits), a number of raw values per
+        metre, or `sun:NUMBER` (rotated, NUMBER per metre).
 
         Raises:
-            DepthError: if it is none of them.
+            DepthError: if the text is none of these.
         """
         if text in _NAMED:
             return _NAMED[text]
@@ -58,53 +58,53 @@ class DepthUnit:
         if not (math.isfinite(per_metre) and per_metre > 0):
             known = ", ".join(_NAMED)
             raise DepthError(
-                f"depth unit must be one of {known}, or raw values a metre as in 10000 or sun:10000; got {text!r}"
+                f"depth unit must be one of {known}, or raw values per metre such as 10000 or sun:10000; got {text!r}"
             )
         return cls(text, per_metre)
 
     @classmethod
     def of(cls, raw: NDArray[Any]) -> DepthUnit:
-        """What the type says where nothing else does: 16 bits and more are millimetres, floats metres (REP 118).
+        """The default unit of a type: integers of 16 bits and more are millimetres, floats are metres (REP 118).
 
         Raises:
-            DepthError: for 8-bit images, whose unit cannot be known.
+            DepthError: for 8-bit images, whose unit is unknown.
         """
         if np.issubdtype(raw.dtype, np.floating):
             return _NAMED["m"]
         if raw.dtype.itemsize < 2:
             raise DepthError(
-                f"depth image is {raw.dtype}: 8 bits hold 256 distances of unknown unit; give a 16-bit PNG in "
-                "millimetres or metres as floats, or name the unit (raw values a metre)"
+                f"depth image is {raw.dtype}: 8 bits hold 256 distances of unknown unit; use a 16-bit PNG in "
+                "millimetres or floats in metres, or give the unit (raw values per metre)"
             )
         return _NAMED["mm"]
 
     def to_metres(self, raw: NDArray[Any]) -> NDArray[np.float32]:
         """Raw values [H, W] -> metres float32 [H, W]; NaN where invalid.
 
-        Invalid are NaN, infinities, zero and less, and the largest 16-bit value, with which drivers mark overflow.
+        Invalid values are NaN, infinity, zero and below, and the largest 16-bit value, which drivers use for overflow.
 
         Raises:
-            DepthError: if the array is not [H, W], or its type does not go with the unit.
+            DepthError: if the array is not [H, W], or its type does not match the unit.
         """
         if raw.ndim != 2 or raw.size == 0:
             raise DepthError(f"depth image must have one channel [H, W]; got {raw.dtype} {list(raw.shape)}")
         if not (np.issubdtype(raw.dtype, np.integer) or np.issubdtype(raw.dtype, np.floating)):
             raise DepthError(f"depth image must hold integers or floats; got {raw.dtype}")
         if self.rotated_bits and raw.dtype != np.uint16:
-            raise DepthError(f"depth unit {self.name!r} is an encoding of 16-bit images; this one is {raw.dtype}")
+            raise DepthError(f"depth unit {self.name!r} is for 16-bit images; got {raw.dtype}")
         return _table(self)[raw] if raw.dtype == np.uint16 else self._divided(raw)
 
     def _divided(self, raw: NDArray[Any]) -> NDArray[np.float32]:
         invalid = raw <= 0
         if np.issubdtype(raw.dtype, np.floating):
             invalid |= ~np.isfinite(raw)
-        # divided in float64: a float16 or an integer times anything else would lose its last digits
+        # divided in float64: other types would lose the last digits
         return (np.where(invalid, np.nan, raw.astype(np.float64)) / self.per_metre).astype(np.float32)
 
 
 @lru_cache(maxsize=8)
 def _table(unit: DepthUnit) -> NDArray[np.float32]:
-    """Metres of each 16-bit value: looking up is several times as fast as dividing, at camera rate."""
+    """Metres of each 16-bit value: a lookup is several times faster than a division, which matters at camera rate."""
     raw = np.arange(1 << 16, dtype=np.uint16)
     turned = (raw >> unit.rotated_bits) | (raw << (16 - unit.rotated_bits)) if unit.rotated_bits else raw
     metres = unit._divided(turned)
@@ -122,14 +122,14 @@ _NAMED = {
 
 
 def read_depth(path: str | Path, unit: str | None = None) -> NDArray[np.float32]:
-    """A depth file in metres, float32 [H, W], NaN where invalid.
+    """Reads a depth file in metres, float32 [H, W], NaN where invalid.
 
     Args:
-        path: `.png`, `.tiff`, `.pgm` …, `.npy`, `.npz` (one array, or one named `depth`), or `.exr`.
-        unit: as `DepthUnit.parse` takes it; None takes what the type says (16 bits: millimetres, floats: metres).
+        path: `.png`, `.tiff`, `.pgm` …, `.npy`, `.npz` (with one array, or one named `depth`), or `.exr`.
+        unit: as `DepthUnit.parse` takes it; None takes the type's default (16 bits: millimetres, floats: metres).
 
     Raises:
-        DepthError: if the file cannot be read, is not one channel of depth, or the unit is not known.
+        DepthError: if the file cannot be read, is not one channel of depth, or the unit is unknown.
     """
     raw = read_raw_depth(Path(path))
     try:
@@ -150,7 +150,7 @@ def read_raw_depth(path: Path) -> NDArray[Any]:
     if suffix in (".npy", ".npz"):
         raw = _read_numpy(path)
     elif suffix == ".exr" and os.environ.get(_EXR_SWITCH, "0").lower() not in ("1", "true", "on"):
-        raise DepthError(f"{path}: OpenCV reads EXR only when asked to; set {_EXR_SWITCH}=1 and try again")
+        raise DepthError(f"{path}: EXR support is switched off in OpenCV; set {_EXR_SWITCH}=1 and try again")
     else:
         try:
             raw = decode_image(path.read_bytes(), str(path), DepthError)
@@ -165,12 +165,12 @@ def read_raw_depth(path: Path) -> NDArray[Any]:
             f"{path}: {raw.dtype} {list(raw.shape)}; expected one channel [H, W] of distances, not a coloured picture"
         )
     if raw.size > MAX_PIXELS:
-        raise DepthError(f"{path}: {raw.shape[1]}x{raw.shape[0]} pixels: at most {MAX_PIXELS} are read")
+        raise DepthError(f"{path}: {raw.shape[1]}x{raw.shape[0]} has too many pixels; the limit is {MAX_PIXELS}")
     return raw
 
 
 def _read_numpy(path: Path) -> NDArray[Any]:
-    """The array of a `.npy`, or the depth of a `.npz`; never a pickle."""
+    """The array of a `.npy`, or the depth of a `.npz`; pickles are never loaded."""
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -178,14 +178,14 @@ def _read_numpy(path: Path) -> NDArray[Any]:
         with loaded:
             names = loaded.files
             if "depth" not in names and len(names) != 1:
-                raise DepthError(f"{path}: holds the arrays {names}; one named 'depth' is wanted")
+                raise DepthError(f"{path}: one array must be named 'depth'; got {names}")
             return np.asarray(loaded["depth" if "depth" in names else names[0]])
     except UNREADABLE as error:
         raise DepthError(f"{path}: cannot be read as a NumPy array of numbers: {error}") from error
 
 
 def is_point_map(path: Path) -> bool:
-    """Whether a file is a NumPy archive with the reference's two arrays."""
+    """Whether a file is a NumPy archive with the two arrays of a reference point map."""
     try:
         with zipfile.ZipFile(path) as archive:
             return path.suffix.lower() == ".npz" and {"pcd.npy", "intr.npy"} <= set(archive.namelist())
@@ -194,14 +194,14 @@ def is_point_map(path: Path) -> bool:
 
 
 def read_point_map(path: Path) -> tuple[NDArray[np.float32], Camera]:
-    """Depth [H, W] in metres (NaN where the mask is off) and its camera, of a point map.
+    """Reads depth [H, W] in metres (NaN where the mask is off) and the camera from a point map.
 
     `pcd` is [H, W, 4]: x left, y up, z forward in metres, and a mask; `intr` is the intrinsic matrix in fractions of
     the image's width and height.
 
     Raises:
         DepthError: if the arrays have other shapes.
-        CameraError: if the intrinsics are not usable.
+        CameraError: if the intrinsics are invalid.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:

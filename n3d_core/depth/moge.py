@@ -1,4 +1,4 @@
-"""MoGe-2, with which the reference's demo point maps were made: metric depth that knows the field of view.
+"""MoGe-2, which made the reference's demo point maps: metric depth with an estimated field of view.
 
 The package is Microsoft's (`pip install git+https://github.com/microsoft/MoGe.git`), and so is the checkpoint form
 (`model.pt`); it is opened by `torch.load(weights_only=True)`, which builds tensors and runs no code from the file.
@@ -23,8 +23,8 @@ class MoGe:
     """A loaded MoGe-2 model.
 
     Attributes:
-        name: for people to read.
-        far: infinity: its range has no end; what it masks (the sky) is NaN.
+        name: for display.
+        far: infinity, as its range has no end; masked pixels (the sky) are NaN.
     """
 
     far = math.inf
@@ -47,7 +47,7 @@ class MoGe:
             moge: Any = importlib.import_module("moge.model.v2")
         except ImportError as missing:
             raise MissingDependencyError(
-                f"MoGe-2 runs on the package moge, which cannot be imported ({missing}): "
+                f"MoGe-2 needs the package moge, which cannot be imported ({missing}): "
                 "pip install git+https://github.com/microsoft/MoGe.git"
             ) from missing
         if not file.is_file():
@@ -55,15 +55,15 @@ class MoGe:
         chosen = device_named(device)
         try:
             network = moge.MoGeModel.from_pretrained(str(file)).eval().to(chosen)
-        except Exception as error:  # torch's unpickler and MoGe raise whatever they meet
+        except Exception as error:  # torch's unpickler and MoGe raise all kinds of exceptions
             raise CheckpointError(f"{file}: cannot be loaded as MoGe-2: {error}") from error
         return cls(network, chosen, f"MoGe-2 ({file.parent.name}, {chosen})")
 
     def estimate(self, color: NDArray[np.uint8], camera: Camera | None) -> DepthEstimate:
-        """Depth [H, W] of an RGB image [H, W, 3], with the true field of view where a camera is given.
+        """Depth [H, W] of an RGB image [H, W, 3], with the true field of view if a camera is given.
 
-        MoGe knows a central principal point and square pixels only; with a camera that is not so the depth is that of
-        the nearest camera that is, and is back-projected with the true one.
+        MoGe supports only a central principal point and square pixels. For other cameras it estimates the depth of the
+        nearest such camera, which is then back-projected with the true one.
         """
         import torch
 

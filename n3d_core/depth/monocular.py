@@ -7,20 +7,20 @@ from pathlib import Path
 from n3d_core.depth.estimate import MonocularDepth
 from n3d_core.errors import CheckpointError
 
-# names that stand for a published model; `n3d download` fetches them
+# short names of published models; `n3d download` fetches them
 PUBLISHED = {"indoor": "depth-anything-v2-indoor", "outdoor": "depth-anything-v2-outdoor", "moge": "moge-2"}
 
 
 def load_monocular(source: str, device: str = "auto") -> MonocularDepth:
-    """Loads a depth model from this machine; nothing is fetched.
+    """Loads a local depth model; nothing is downloaded.
 
     Args:
         source: `indoor`, `outdoor` (Depth Anything V2) or `moge` (MoGe-2), as `n3d download` stored them; or a folder.
         device: `auto`, `cpu`, `cuda` …
 
     Raises:
-        CheckpointError: if there is no such folder, or it holds neither model.
-        MissingDependencyError: if the package that runs it is not installed.
+        CheckpointError: if the folder does not exist or holds neither model.
+        MissingDependencyError: if the package that runs the model is not installed.
     """
     folder = _folder(source)
     if (folder / "model.pt").is_file() or folder.suffix == ".pt":
@@ -32,8 +32,8 @@ def load_monocular(source: str, device: str = "auto") -> MonocularDepth:
 
         return DepthAnything.load(folder, device)
     raise CheckpointError(
-        f"{folder}: holds no monocular depth model: config.json with model.safetensors (Depth Anything V2), or "
-        "model.pt (MoGe-2) is wanted"
+        f"{folder}: no monocular depth model; the folder must hold config.json with model.safetensors (Depth Anything "
+        "V2), or model.pt (MoGe-2)"
     )
 
 
@@ -48,6 +48,6 @@ def _folder(source: str) -> Path:
     folder = local_folder(PUBLISHED[source])
     if not folder.is_dir():
         raise CheckpointError(
-            f"the monocular model {source!r} is not on this machine ({folder}): run `n3d download {PUBLISHED[source]}`"
+            f"the monocular model {source!r} is not downloaded ({folder}): run `n3d download {PUBLISHED[source]}`"
         )
     return folder

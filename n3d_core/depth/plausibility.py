@@ -1,4 +1,4 @@
-"""Whether a depth image was read in the right unit: the values of a wrong one betray themselves."""
+"""Checks whether a depth image was read in the right unit, by its values."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from numpy.typing import NDArray
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame import Frame
 
-_USUAL = 2.0  # metres: what a camera on a robot or in a hand looks at
-_MANY_VALUES = 50  # fewer distinct values say nothing about how they were made
-_MOST_VALUES = 20_000  # that are looked at; a share of them tells as much as all
-_NEAREST_MEDIAN, _FARTHEST_MEDIAN = 0.1, 12.0  # metres that the middle of a sensor's image can be away
-_ALWAYS_WRONG = (0.02, 200.0)  # metres that no median is outside of, from whatever source
+_USUAL = 2.0  # metres: typical distance for a robot's or a handheld camera
+_MANY_VALUES = 50  # fewer distinct values say nothing about the unit
+_MOST_VALUES = 20_000  # that are checked; a sample says as much as all of them
+_NEAREST_MEDIAN, _FARTHEST_MEDIAN = 0.1, 12.0  # metres: plausible medians of a depth sensor
+_ALWAYS_WRONG = (0.02, 200.0)  # metres: a median outside is implausible from any source
 _NEARLY_ALL = 0.95
 
-# How many values too few a metre were assumed, and what the file then holds.
+# Factor by which the assumed values per metre are too few -> what the file then holds.
 _SCALES = {
-    2: "twice as many values a metre as assumed (10000 where 5000 was)",
-    4: "4000 values a metre (RealSense L515) read as millimetres",
-    5: "5000 values a metre (unit tum) read as millimetres",
-    8: "8000 values a metre (RealSense SR300) read as millimetres",
-    10: "10000 values a metre (RealSense D405, BOP, YCB-Video) read as millimetres",
+    2: "twice as many values per metre as assumed (10000 instead of 5000)",
+    4: "4000 values per metre (RealSense L515) read as millimetres",
+    5: "5000 values per metre (unit tum) read as millimetres",
+    8: "8000 values per metre (RealSense SR300) read as millimetres",
+    10: "10000 values per metre (RealSense D405, BOP, YCB-Video) read as millimetres",
     1000: "millimetres read as metres",
     0.001: "metres read as millimetres",
 }
 _ROTATED = {
     1: "SUN RGB-D's rotated bits (unit sun)",
-    10: "rotated bits and 10000 values a metre (unit sun:10000)",
+    10: "rotated bits and 10000 values per metre (unit sun:10000)",
 }
 
 
@@ -39,8 +39,8 @@ class UnitSuspicion:
     """A depth image looks as if it were in another unit.
 
     Attributes:
-        factor: by which the likeliest unit would multiply the metres read (for rotated bits: nearly).
-        message: what was seen, and every unit that fits, with the distance that it gives.
+        factor: ratio of the likeliest unit's metres to those read (approximate for rotated bits).
+        message: what was seen, and every unit that fits with its median distance.
     """
 
     factor: float
@@ -48,13 +48,13 @@ class UnitSuspicion:
 
 
 def suspect_unit(depth: NDArray[np.float32], is_given: bool = False) -> UnitSuspicion | None:
-    """Looks at metres of any shape (NaN invalid) as they were read; None where nothing is odd.
+    """Checks depth in metres of any shape (NaN invalid); returns None if it is plausible.
 
-    Two signs are used: a median that no sensor measures, and whole millimetres that are nearly all multiples of some
-    number (TUM stores millimetres times 5) or whose lowest bits hardly vary (SUN RGB-D rotates its bits by 3).
+    There are two signs: a median that no sensor would measure, and whole millimetres that are nearly all multiples of
+    one number (TUM stores millimetres times 5) or whose lowest bits hardly vary (SUN RGB-D rotates bits by 3).
 
     Args:
-        is_given: the unit was given by the user and not assumed; then only what is never right is suspected.
+        is_given: whether the user gave the unit; then only impossible medians are suspicious.
     """
     measured = depth[np.isfinite(depth) & (depth > 0)]
     if len(measured) == 0:
@@ -75,7 +75,7 @@ def suspect_unit(depth: NDArray[np.float32], is_given: bool = False) -> UnitSusp
     steps = steps or [n for n in (2,) if _are_multiples(millimetres, n)]
     if median > 1.0 and steps:
         fits = {1 / n: (median / n, _SCALES[n]) for n in steps}
-        fits[1.0] = median, "whole centimetres, read rightly" if max(steps) == 10 else "read rightly, in such steps"
+        fits[1.0] = median, "whole centimetres, unit correct" if max(steps) == 10 else "unit correct, in such steps"
         return _suspicion(median, f" and nearly all values are multiples of {max(steps)} mm", fits)
     if median <= _FARTHEST_MEDIAN:
         return None
@@ -83,21 +83,21 @@ def suspect_unit(depth: NDArray[np.float32], is_given: bool = False) -> UnitSusp
 
 
 def _suspicion(median: float, sign: str, fits: dict[float, tuple[float, str]]) -> UnitSuspicion:
-    """`fits`: factor -> the median that it gives, and what the file then holds."""
+    """`fits`: factor -> resulting median, and what the file then holds."""
     possible = {f: fit for f, fit in fits.items() if _NEAREST_MEDIAN <= fit[0] <= _FARTHEST_MEDIAN} or fits
     likeliest = min(possible, key=lambda f: (f == 1.0, abs(math.log(possible[f][0] / _USUAL))))
     listed = "; ".join(f"{words}: {distance:.3g} m" for distance, words in possible.values())
     return UnitSuspicion(
         likeliest,
-        f"median depth is {median:.4g} m{sign}: the depth unit may be another. What fits, with the median it gives: "
-        f"{listed}. Give the unit (--depth-unit, units_per_metre) to settle it",
+        f"median depth is {median:.4g} m{sign}: the depth unit may be wrong. Candidates, with their median: "
+        f"{listed}. Set the unit explicitly (--depth-unit, units_per_metre)",
     )
 
 
 def _rotated(millimetres: NDArray[np.float64]) -> float | None:
-    """The median in metres of 16-bit values whose bits were rotated to the left by 3; None where they do not seem so.
+    """The median in metres of 16-bit values whose bits were rotated left by 3; None if they do not look rotated.
 
-    Their lowest bits are the highest of the true value: they are the same, or two neighbours, all over the image.
+    Their lowest bits are the highest bits of the true value: one value, or two neighbouring ones, all over the image.
     """
     raw = millimetres.astype(np.int64)
     shares = np.bincount(raw % 8, minlength=8) / len(raw)
@@ -110,21 +110,21 @@ def _are_multiples(values: NDArray[np.float64], of: int) -> bool:
     return float((values % of == 0).mean()) > _NEARLY_ALL
 
 
-_CENTRAL = 0.8  # the hull's border belongs to other objects more often than its middle
+_CENTRAL = 0.8  # other objects overlap the hull's border more often than its middle
 _MARGIN = 0.1  # of the box's length, and at least this many metres:
 _LEAST_MARGIN = 0.02
-_ENOUGH = 0.1  # an object may be thin or half hidden: a tenth of the pixels behind its box is agreement
+_ENOUGH = 0.1  # an object may be thin or half hidden: a tenth of the pixels is enough
 
 
 @dataclass(frozen=True)
 class DepthAgreement:
-    """How a box agrees with the depth measured in its picture.
+    """How well a box agrees with the measured depth.
 
     Attributes:
-        share: of the valid pixels in the middle of the box's hull, those whose depth lies within the box; 0 if none is.
-        offset: metres from the box's depth range to the median of the measured ones; 0 where it agrees. Positive: the
-            surface seen is behind the box; negative: something stands in front of it. NaN where nothing is measured.
-        through: of the same pixels, the share whose depth lies behind the box; 0 if none is valid.
+        share: share of the valid pixels in the middle of the box's hull whose depth is within the box; 0 if none.
+        offset: metres from the box's depth range to the measured median; 0 if they agree. Positive: the visible surface
+            is behind the box; negative: something is in front of it. NaN if nothing was measured.
+        through: share of the same pixels whose depth is behind the box; 0 if none is valid.
     """
 
     share: float
@@ -133,7 +133,7 @@ class DepthAgreement:
 
     @property
     def agrees(self) -> bool:
-        """Whether enough of what is seen through the box lies within it."""
+        """Whether enough of the measured depth is within the box."""
         return self.offset == 0.0
 
 
@@ -159,7 +159,7 @@ def depth_agreement(frame: Frame, box: Box3D) -> DepthAgreement:
 
 
 def _middle(low: float, high: float, size: int) -> tuple[int, int]:
-    """Pixels (first, one past the last) of the middle part of a span, inside the image."""
+    """Pixel range (first, one past the last) of the middle part of a span, clipped to the image."""
     center, half = (low + high) / 2, _CENTRAL * (high - low) / 2
     first = int(np.clip(np.floor(center - half + 0.5), 0, size))
     last = int(np.clip(np.ceil(center + half + 0.5), 0, size))

@@ -1,4 +1,4 @@
-"""Camera, frame, boxes and points. Lengths are metres; the frame is the camera's optical frame (REP 103)."""
+"""Camera, frame, boxes and points. Lengths are in metres, in the camera's optical frame (REP 103)."""
 
 from n3d_core.geometry.boxes import Box3D, iou_3d
 from n3d_core.geometry.camera import Camera

@@ -14,7 +14,7 @@ Vector = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
 
 CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
-"""Of the unit box [8, 3]; the bits of a corner's number are its sides along x, y and z."""
+"""Corners of the unit box [8, 3]; the bits of a corner's index are its sides along x, y and z."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class Box3D:
     """An axis-aligned box in the optical frame (x right, y down, z forward), in metres.
 
     Attributes:
-        label: what the box was called in the model's reply.
+        label: the class in the model's reply.
         center: its centre.
         size: full extents along x (width), y (height) and z (length).
-        score: probability that the box is right, 0..1; 1 where nothing is known (ground truth).
-        covariance: row-major 3x3 covariance of the centre in square metres, or None where unknown.
-        saturated: names of fields at an end of their scale, so that the true value may lie beyond it.
+        score: probability that the box is right, 0..1; 1 if unknown (ground truth).
+        covariance: row-major 3x3 covariance of the centre in square metres, or None if unknown.
+        saturated: names of fields at an end of their scale; the true value may be beyond it.
     """
 
     label: str
@@ -68,7 +68,7 @@ class Box3D:
 
 @dataclass(frozen=True)
 class OrientedBox:
-    """A box in metres; its own axes are turned by `quaternion` against those of the frame it is given in.
+    """A box in metres whose own axes are rotated by `quaternion` relative to its frame.
 
     Attributes:
         label, center, size, score, covariance: as in `Box3D`; `size` is along the box's own axes.
@@ -89,7 +89,7 @@ class OrientedBox:
 
     @property
     def rotation(self) -> NDArray[np.float64]:
-        """[3, 3]: columns are the box's own axes in the frame it is given in."""
+        """[3, 3]: columns are the box's own axes in its frame."""
         return rotation_of(self.quaternion)
 
     def corners(self) -> NDArray[np.float64]:
@@ -97,7 +97,7 @@ class OrientedBox:
         return np.asarray(self.center) + (CORNERS * np.asarray(self.size)) @ self.rotation.T
 
     def contains(self, points: NDArray[Any], margin: float = 0.0) -> NDArray[np.bool_]:
-        """Which of the points [..., 3] lie inside, or within `margin` metres of it; NaN points do not."""
+        """Which of the points [..., 3] are inside the box or within `margin` metres of it; NaN points are not."""
         own = (np.asarray(points) - np.asarray(self.center)) @ self.rotation
         with np.errstate(invalid="ignore"):
             inside: NDArray[np.bool_] = (np.abs(own) <= np.asarray(self.size) / 2 + margin).all(axis=-1)

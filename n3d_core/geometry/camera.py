@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from n3d_core.errors import CameraError
 
-_USUAL = (5.0, 160.0)  # degrees of view of the cameras that robots carry
-_WIDEST = (172.0, 110.0)  # of any pinhole image; with the principal point in a corner of the image, even less
+_USUAL = (5.0, 160.0)  # degrees: usual fields of view of robot cameras
+_WIDEST = (172.0, 110.0)  # degrees: limits for any pinhole image
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Camera:
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
-            raise CameraError(f"camera size is {self.width}x{self.height}: both must be at least 1 pixel")
+            raise CameraError(f"camera width and height must be at least 1 pixel; got {self.width}x{self.height}")
         values = (self.fx, self.fy, self.cx, self.cy)
         if not all(math.isfinite(v) for v in values) or self.fx <= 0 or self.fy <= 0:
             raise CameraError(
-                f"intrinsics fx={self.fx} fy={self.fy} cx={self.cx} cy={self.cy} are not usable: "
+                f"intrinsics fx={self.fx} fy={self.fy} cx={self.cx} cy={self.cy} are invalid: "
                 "focal lengths must be positive and all values finite; check the camera_info topic or camera.yaml"
             )
 
@@ -51,7 +51,7 @@ class Camera:
         """Reads a row-major 3x3 intrinsic matrix in pixels (9 numbers or [3, 3]).
 
         Raises:
-            CameraError: if it has another number of values, or they are no usable intrinsics.
+            CameraError: if it does not have 9 values, or they are not valid intrinsics.
         """
         m = np.asarray(k, dtype=np.float64)
         if m.size != 9:
@@ -60,14 +60,14 @@ class Camera:
         if np.isfinite(m).all() and (m[1, 0] or m[2, 0] or m[2, 1] or not np.isclose(m[2, 2], 1)):
             turned = " (it looks column-major: transpose it)" if m[2, 0] and not m[0, 2] else ""
             raise CameraError(
-                f"the intrinsic matrix is {np.round(m, 3).tolist()}{turned}: expected "
-                "[[fx, 0, cx], [0, fy, cy], [0, 0, 1]], row by row"
+                "the intrinsic matrix must be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], row by row; got "
+                f"{np.round(m, 3).tolist()}{turned}"
             )
         return cls(int(width), int(height), float(m[0, 0]), float(m[1, 1]), float(m[0, 2]), float(m[1, 2]))
 
     @classmethod
     def from_fractions(cls, k: NDArray[Any], width: int, height: int) -> Camera:
-        """Reads a 3x3 matrix that maps to 0..1 from edge to edge of the image, as `fractions` gives it.
+        """Reads a 3x3 matrix that maps to 0..1 from edge to edge of the image, as `fractions` returns it.
 
         Raises:
             CameraError: as `from_matrix`.
@@ -78,13 +78,13 @@ class Camera:
 
     @classmethod
     def from_fov(cls, horizontal_degrees: float, width: int, height: int) -> Camera:
-        """Square pixels, principal point in the middle, `horizontal_degrees` from left to right edge.
+        """A camera with square pixels and a central principal point that sees `horizontal_degrees` from edge to edge.
 
         Raises:
             CameraError: if the angle is not from 1 to 179 degrees.
         """
         if not 1.0 <= horizontal_degrees <= 179.0:
-            raise CameraError(f"a horizontal field of view of {horizontal_degrees} degrees: it must be from 1 to 179")
+            raise CameraError(f"horizontal field of view must be 1 to 179 degrees; got {horizontal_degrees}")
         f = width / 2 / math.tan(math.radians(horizontal_degrees) / 2)
         return cls(width, height, f, f, (width - 1) / 2, (height - 1) / 2)
 
@@ -93,7 +93,7 @@ class Camera:
         """Reads a ROS camera-info YAML file (`camera_calibration_parsers` form).
 
         Raises:
-            CameraError: if it cannot be read, is of another form, or its lens is not a pinhole.
+            CameraError: if it cannot be read, has another form, or its lens is not a pinhole.
         """
         try:
             data = yaml.safe_load(Path(path).read_text())
@@ -138,10 +138,10 @@ class Camera:
         )
 
     def checked(self) -> Camera:
-        """The same camera, if its numbers can be those of a pinhole's image in pixels.
+        """The same camera, if its numbers are possible for a pinhole image in pixels.
 
         Raises:
-            CameraError: if no pinhole camera has them, as where they are fractions of the image or millimetres.
+            CameraError: if no pinhole camera has them, for example fractions of the image or millimetres.
         """
         across, down = self.fields_of_view
         cornered = min(self.cx / self.width, self.cy / self.height) < 0.1
@@ -155,11 +155,11 @@ class Camera:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """What is odd about the numbers, in words; empty for an ordinary camera."""
+        """Warnings about unusual intrinsics; empty for an ordinary camera."""
         found = []
         if not (0 <= self.cx < self.width and 0 <= self.cy < self.height):
             found.append(
-                f"the principal point ({self.cx:.0f}, {self.cy:.0f}) lies outside the image of {self.width}x"
+                f"the principal point ({self.cx:.0f}, {self.cy:.0f}) is outside the image of {self.width}x"
                 f"{self.height}: are these the intrinsics of this image size?"
             )
         angles = self.fields_of_view
@@ -204,14 +204,14 @@ class Camera:
     def back_project(self, depth: NDArray[Any], stride: int = 1) -> NDArray[np.float32]:
         """Optical-frame points [H, W, 3] of a depth image [H, W] in metres along z; NaN stays NaN.
 
-        In memory they lie axis by axis, which is what makes all further work on them fast.
+        They are stored axis by axis in memory, which makes later operations fast.
 
         Args:
-            stride: only every so many pixels of a row and of a column; 2 gives a quarter of the points.
+            stride: step between pixels along rows and columns; 2 returns a quarter of the points.
         """
         if depth.shape != (self.height, self.width):
             raise CameraError(
-                f"depth is {depth.shape[1]}x{depth.shape[0]} and the camera {self.width}x{self.height}: they must agree"
+                f"depth is {depth.shape[1]}x{depth.shape[0]} but the camera {self.width}x{self.height}: they must match"
             )
         z = depth[::stride, ::stride].astype(np.float32)
         x, y = (ray[::stride].astype(np.float32) for ray in self._slopes())

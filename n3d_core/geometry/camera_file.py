@@ -1,6 +1,6 @@
-"""Intrinsics as people have them: ROS YAML, a 3x3 matrix in any file, JSON (Open3D, record3d, BOP, RealSense), MATLAB.
+"""Reads intrinsics in common forms: ROS YAML, 3x3 matrices, JSON (Open3D, record3d, BOP, RealSense), MATLAB.
 
-All forms end as a `CameraFile`; what a form does not tell (the size, mostly) is taken from the picture.
+All of them become a `CameraFile`; what a form lacks (mostly the size) is taken from the image.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf
 
 @dataclass(frozen=True)
 class CameraFile:
-    """What a camera file says.
+    """The contents of a camera file.
 
     Attributes:
-        camera: intrinsics, of the size that the file or the picture has.
-        model, coefficients: of a lens that is no pinhole (see `n3d_core.geometry.lens`).
-        units_per_metre: of the depth that goes with it (BOP's `depth_scale`, GraspNet's `factor_depth`); 0: not told.
-        rectified: of the rectified image, where the file tells (the projection matrix of ROS).
+        camera: intrinsics, for the size in the file or else that of the image.
+        model, coefficients: distortion of a lens that is not a pinhole (see `n3d_core.geometry.lens`).
+        units_per_metre: unit of the matching depth (BOP's `depth_scale`, GraspNet's `factor_depth`); 0 if not given.
+        rectified: camera of the rectified image, if the file has one (ROS's projection matrix).
     """
 
     camera: Camera
@@ -57,9 +57,9 @@ def read_camera(source: str | Path, width: int, height: int, frame: int = 0, rol
 
     Args:
         source: a path or four numbers.
-        width, height: of the picture, for the forms that tell no size.
-        frame: which entry of a file that has one a frame (BOP's `scene_camera.json`).
-        role: `color` or `depth`: which matrix of a text that has several, each under a comment.
+        width, height: size of the image, for forms without a size.
+        frame: which entry to read from a file with one per frame (BOP's `scene_camera.json`).
+        role: `color` or `depth`: which matrix to read from a text that has several, each under a comment.
 
     Raises:
         CameraError: naming the file, what is wrong with it, and a form that works.
@@ -72,10 +72,10 @@ def read_camera(source: str | Path, width: int, height: int, frame: int = 0, rol
 
 
 def read_pose(path: str | Path) -> NDArray[np.float64]:
-    """A rigid 4x4 transform of a text, NumPy or JSON file.
+    """Reads a rigid 4x4 transform from a text, NumPy or JSON file.
 
     Raises:
-        CameraError: if the file holds none.
+        CameraError: if the file does not hold one.
     """
     file = Path(path)
     try:
@@ -95,7 +95,7 @@ def _read(source: str, width: int, height: int, frame: int, role: str) -> Camera
     if not Path(source).is_file():
         values = _numbers(source) if not re.search(r"[a-df-z]", source.lower()) else np.zeros(0)
         if len(values) != 4:
-            raise CameraError("no such file, and not four numbers fx,fy,cx,cy")
+            raise CameraError("neither an existing file nor four numbers fx,fy,cx,cy")
         return _of_values(values, width, height)
     suffix = Path(source).suffix.lower()
     try:
@@ -119,7 +119,7 @@ def _of_data(data: Any, width: int, height: int, frame: int) -> CameraFile:
     if isinstance(data, list):
         return _of_values(np.asarray(data, dtype=np.float64), width, height)
     if not isinstance(data, Mapping):
-        raise CameraError(f"it holds a {type(data).__name__}, and no intrinsics")
+        raise CameraError(f"expected intrinsics; got a {type(data).__name__}")
     return _of_mapping(data, width, height, frame)
 
 
@@ -128,7 +128,7 @@ def _of_mapping(data: Mapping[str, Any], width: int, height: int, frame: int) ->
     if numbered:  # BOP's scene_camera.json
         keys = sorted(numbered, key=int)
         return _of_mapping(numbered.get(str(frame), numbered[keys[min(frame, len(keys) - 1)]]), width, height, 0)
-    if isinstance(data.get("intrinsic"), Mapping):  # Open3D's trajectories and some exports nest it
+    if isinstance(data.get("intrinsic"), Mapping):  # nested in Open3D's trajectories and some exports
         return _of_mapping({**data, **data["intrinsic"], "intrinsic": None}, width, height, frame)
     size = tuple(next((int(data[key]) for key in keys if data.get(key)), 0) for keys in _SIZES)
     camera = _camera_of(data, *(size if all(size) else (width, height)))
@@ -167,13 +167,13 @@ def _camera_of(data: Mapping[str, Any], width: int, height: int) -> Camera:
             matrix = matrix.reshape(3, 3).T
         return _of_values(matrix, width, height).camera
     raise CameraError(
-        f"it has the keys {', '.join(map(str, list(data)[:8]))}: image_width, image_height and camera_matrix.data (9 "
-        "numbers, as ROS's calibration writes them), or fx, fy, cx and cy are wanted"
+        "expected image_width, image_height and camera_matrix.data (9 numbers, as ROS's calibration writes them), or "
+        f"fx, fy, cx and cy; got the keys {', '.join(map(str, list(data)[:8]))}"
     )
 
 
 def _of_values(values: NDArray[Any], width: int, height: int) -> CameraFile:
-    """Of fx, fy, cx, cy, a 3x3, or a 4x4 whose last row and column say nothing (ScanNet)."""
+    """Reads fx, fy, cx, cy, a 3x3 matrix, or a 4x4 whose last row and column are trivial (ScanNet)."""
     flat = np.asarray(values, dtype=np.float64).reshape(-1)
     if flat.size == 4:
         return CameraFile(Camera(width, height, *flat.tolist()).checked())
@@ -183,14 +183,14 @@ def _of_values(values: NDArray[Any], width: int, height: int) -> CameraFile:
         raise CameraError(f"expected 4 numbers (fx, fy, cx, cy) or a 3x3 matrix; got {flat.size} numbers")
     if flat.max() <= 2 and 0 < flat[2] < 1 and 0 < flat[5] < 1 and flat[8] == 1:
         raise CameraError(
-            f"the matrix is {np.round(flat, 3).tolist()}: in fractions of the image; multiply its rows by the width "
-            f"({width}) and the height ({height})"
+            f"the matrix must be in pixels; got fractions of the image {np.round(flat, 3).tolist()}: multiply its rows "
+            f"by the width ({width}) and the height ({height})"
         )
     return CameraFile(Camera.from_matrix(flat, width, height).checked())
 
 
 def _matrix_in(text: str, rows: int, role: str) -> NDArray[np.float64]:
-    """The first square block of a text, under a comment that names `role` where there is one; else all its numbers."""
+    """The first square block of a text, preferably under a comment that names `role`; else all its numbers."""
     found: list[tuple[str, NDArray[np.float64]]] = []
     block: list[NDArray[np.float64]] = []
     comment, rest = "", []
@@ -218,7 +218,7 @@ def read_mat(path: str | Path) -> Mapping[str, Any]:
     """The variables of a MATLAB file.
 
     Raises:
-        CameraError: if it is none.
+        CameraError: if it is not a MATLAB file.
         MissingDependencyError: if scipy is not installed.
     """
     try:
@@ -227,5 +227,5 @@ def read_mat(path: str | Path) -> Mapping[str, Any]:
         raise MissingDependencyError(f"reading {path} needs scipy ({missing}): pip install scipy") from missing
     try:
         return dict(matlab.loadmat(path))
-    except Exception as error:  # scipy raises whatever it meets
+    except Exception as error:  # scipy raises all kinds of exceptions
         raise CameraError(f"not a MATLAB file ({type(error).__name__}: {error})") from error

@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 from n3d_core.errors import CameraError, DepthError, ImageError
 from n3d_core.geometry.camera import Camera
 
-MAX_PIXELS = 64_000_000  # a header can claim any size; nothing larger is a camera image
+MAX_PIXELS = 64_000_000  # a header can claim any size; no camera image is larger
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Colour, depth and intrinsics of one moment, checked.
+    """Colour, depth and intrinsics of one moment, validated.
 
     Attributes:
         color: RGB uint8 [H, W, 3].
         depth: float32 [H, W], metres along the optical z axis, NaN where there is no measurement.
-        camera: intrinsics of that image (rectified).
+        camera: intrinsics of the (rectified) image.
         stamp_ns: time of the image in nanoseconds, 0 if unknown.
         frame_id: name of the optical frame, empty if unknown.
 
     Raises:
-        ImageError, DepthError, CameraError: if shapes or types disagree, or no depth pixel is valid.
+        ImageError, DepthError, CameraError: if shapes or types do not match, or no depth pixel is valid.
     """
 
     color: NDArray[np.uint8]
@@ -40,16 +40,16 @@ class Frame:
         if c.dtype != np.uint8 or c.ndim != 3 or c.shape[2] != 3 or c.size == 0:
             raise ImageError(f"colour image must be uint8 [H, W, 3] RGB; got {c.dtype} {list(c.shape)}")
         if c.shape[0] * c.shape[1] > MAX_PIXELS:
-            raise ImageError(f"colour image is {c.shape[1]}x{c.shape[0]}: at most {MAX_PIXELS} pixels are read")
+            raise ImageError(f"colour image must have at most {MAX_PIXELS} pixels; got {c.shape[1]}x{c.shape[0]}")
         if d.ndim != 2 or d.shape != c.shape[:2]:
             raise DepthError(
-                f"depth image is {list(d.shape)} and colour {list(c.shape[:2])} (H, W): register depth to colour first"
+                f"depth image is {list(d.shape)} but colour {list(c.shape[:2])} (H, W): register depth to colour first"
             )
         if d.dtype != np.float32:
             raise DepthError(f"depth image must be float32 metres with NaN for invalid; got {d.dtype}")
         if (self.camera.height, self.camera.width) != d.shape:
             raise CameraError(
-                f"camera info is for {self.camera.width}x{self.camera.height}, the image {d.shape[1]}x{d.shape[0]}"
+                f"camera info is for {self.camera.width}x{self.camera.height}, the image is {d.shape[1]}x{d.shape[0]}"
             )
         if not np.isfinite(d).any():
             raise DepthError(

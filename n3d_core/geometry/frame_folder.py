@@ -1,6 +1,6 @@
-"""A folder of RGB-D frames with optional truth: what the camera node plays, the CLI reads, evaluation judges.
+"""Folders of RGB-D frames with optional ground truth, used by the camera node, the CLI and the evaluation.
 
-`camera.yaml` (ROS camera-info YAML, with `units_per_metre` where depth is not in millimetres) and per frame
+A folder holds `camera.yaml` (ROS camera-info YAML, with `units_per_metre` if depth is not in millimetres) and per frame
 `NNNNNN.color.png` (or `.jpg`), `NNNNNN.depth.png` (16 bits, 0 invalid) and optionally `NNNNNN.truth.json` and
 `NNNNNN.pose.json`.
 """
@@ -26,12 +26,12 @@ from n3d_core.geometry.image_file import decode_image, read_bytes, read_color
 from n3d_core.geometry.transforms import CameraPose
 
 _PICTURES = (".color.png", ".color.jpg", ".color.jpeg")
-MAX_NUMBER = 1e9  # in truth files: anything larger is no length, pixel or count
+MAX_NUMBER = 1e9  # in truth files; no length, pixel or count is larger
 
 
 @dataclass(frozen=True)
 class TrueObject:
-    """One object of a scene: its amodal box, its words, and the share of it that is visible."""
+    """One object of a scene: its amodal box, its description, and its visible share."""
 
     box: Box3D
     cls: str
@@ -41,7 +41,7 @@ class TrueObject:
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of a frame. `groundings` and `questions` are kept in the file's form (see docs/frame-folder.md)."""
+    """A frame's ground truth. `groundings` and `questions` stay in the file's form (see docs/frame-folder.md)."""
 
     objects: list[TrueObject]
     groundings: list[dict[str, Any]] = field(default_factory=list)
@@ -67,7 +67,7 @@ class Truth:
         """Reads the form of `NNNNNN.truth.json`.
 
         Raises:
-            ValueError: if an entry is not of that form; the message names it.
+            ValueError: if an entry has another form; the message names it.
         """
         _check(isinstance(data, dict) and isinstance(data.get("objects"), list), "objects", data, "a list of objects")
         objects = [_true_object(o, f"objects[{i}]") for i, o in enumerate(data["objects"])]
@@ -85,11 +85,11 @@ class Truth:
 
 
 class FrameFolder:
-    """Reads a frame folder; frames are numbered by their file names' order.
+    """Reads a frame folder; frames are numbered in the order of their file names.
 
     Raises:
         ImageError: if the folder holds no frame, or a file is missing or damaged.
-        CameraError: if `camera.yaml` is missing or not usable.
+        CameraError: if `camera.yaml` is missing or invalid.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -121,7 +121,7 @@ class FrameFolder:
             raise type(error)(f"{self.path / name}: {error}") from error
 
     def pose(self, index: int) -> CameraPose | None:
-        """Where the camera was at `index`; None where there is no such file."""
+        """The camera's pose at `index`; None if there is no pose file."""
         path = self.path / f"{self.names[index]}.pose.json"
         if not path.exists():
             return None
@@ -135,7 +135,7 @@ class FrameFolder:
             ) from error
 
     def truth(self, index: int) -> Truth | None:
-        """The truth of the frame at `index`, None where there is no such file."""
+        """The truth of the frame at `index`; None if there is no truth file."""
         path = self.path / f"{self.names[index]}.truth.json"
         if not path.exists():
             return None
@@ -148,7 +148,7 @@ class FrameFolder:
 def write_frame(
     folder: str | Path, index: int, frame: Frame, truth: Truth | None = None, pose: CameraPose | None = None
 ) -> None:
-    """Writes one frame (and `camera.yaml` where it is missing) into a frame folder; each file whole or not at all."""
+    """Writes one frame (and `camera.yaml` if it is missing) to a frame folder; each file whole or not at all."""
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
     if not (root / "camera.yaml").exists():
@@ -172,15 +172,15 @@ def _units_per_metre(path: Path) -> float | None:
 
 
 def read_depth_png(path: str | Path) -> NDArray[np.uint16]:
-    """A 16-bit single-channel PNG [H, W].
+    """Reads a 16-bit single-channel PNG [H, W].
 
     Raises:
         ImageError: if it cannot be read.
-        DepthError: if it is of another type.
+        DepthError: if it has another type.
     """
     image = decode_image(read_bytes(path), str(path))
     if image.dtype != np.uint16 or image.ndim != 2:
-        raise DepthError(f"{path}: {image.dtype} {list(image.shape)}; a 16-bit single-channel PNG is wanted")
+        raise DepthError(f"{path}: must be a 16-bit single-channel PNG; got {image.dtype} {list(image.shape)}")
     return np.asarray(image, dtype=np.uint16)
 
 
@@ -205,7 +205,7 @@ def _true_object(entry: Any, where: str) -> TrueObject:
 
 
 def _check_asked(entry: Any, objects: int, where: str) -> None:
-    """What groundings and questions have in common: a text, and indices of objects."""
+    """Checks what groundings and questions share: a text, and indices of objects."""
     _check(isinstance(entry, dict), where, entry, "an object")
     _check_text(entry.get("text"), f"{where}.text")
     places = entry.get("objects")

@@ -1,4 +1,4 @@
-"""Which way is down, from the points alone: the normal of the largest plane that may be a floor or a table."""
+"""Estimates gravity from points: the normal of the largest plane that may be a floor or a table."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_TILT_DEGREES = 65.0  # a camera is pitched or rolled at most so far; a plane tilted further is a wall
+MAX_TILT_DEGREES = 65.0  # largest pitch or roll of a camera; a plane tilted further is a wall
 _POINTS, _TRIPLES = 3000, 400
-_TOLERANCE = 0.01  # of a point's distance: noise of a depth camera
-_LEAST_SHARE = 0.1  # of the points; a smaller plane is taken for no floor
+_TOLERANCE = 0.01  # share of a point's distance: a depth camera's noise
+_LEAST_SHARE = 0.1  # of the points; a smaller plane does not count as a floor
 _REFITS = 3
 
 
 def gravity_from_points(points: NDArray[Any], seed: int = 0) -> NDArray[np.float64] | None:
-    """Unit vector along gravity in the optical frame (x right, y down, z forward), or None where no plane tells.
+    """Unit vector along gravity in the optical frame (x right, y down, z forward), or None if there is no such plane.
 
     RANSAC over planes whose normal is within `MAX_TILT_DEGREES` of the camera's own down, then least squares on the
-    points of the best one. What leans (a ramp, an open laptop) is taken for level if it is the largest such plane.
+    best plane's points. A sloping surface (a ramp, an open laptop) counts as level if it is the largest such plane.
 
     Args:
-        points: [N, 3] in metres; those that are not finite are left out.
-        seed: of the choice of points; the same points and seed give the same vector.
+        points: [N, 3] in metres; non-finite ones are ignored.
+        seed: of the random choice of points; the same points and seed give the same vector.
     """
     cloud = np.asarray(points, dtype=np.float64).reshape(-1, 3)
     cloud = cloud[np.isfinite(cloud).all(axis=1)]

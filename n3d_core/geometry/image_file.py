@@ -1,4 +1,4 @@
-"""Picture files and compressed images -> NumPy; what is no whole picture, or no picture at all, is refused.
+"""Image files and compressed images -> NumPy; truncated and invalid images are rejected.
 
 EXIF orientation is ignored: depth, intrinsics and annotations belong to the pixels as the sensor stored them.
 """
@@ -19,25 +19,25 @@ from n3d_core.geometry.frame import MAX_PIXELS
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
 _CHUNK = struct.Struct(">I4s")  # length and type of a PNG chunk
-_LEAST_OF_16_BITS = 1 << 14  # a 16-bit picture that never gets this bright holds 10, 12 or 14 bits
+_LEAST_OF_16_BITS = 1 << 14  # a 16-bit image whose maximum is lower holds 10, 12 or 14 bits
 
 Refusal = type[ImageError] | type[DepthError]
 
 
 def read_color(path: str | Path, upright: bool = False) -> NDArray[np.uint8]:
-    """A picture file as RGB [H, W, 3].
+    """Reads an image file as RGB [H, W, 3].
 
     Args:
-        upright: turn it as its EXIF orientation says. Only for pictures without depth, intrinsics or annotations.
+        upright: apply the EXIF orientation. Only for images without depth, intrinsics or annotations.
 
     Raises:
-        ImageError: if it cannot be read, is cut short, or is a depth image.
+        ImageError: if it cannot be read, is truncated, or is a depth image.
     """
     return color_of(read_bytes(path), str(path), upright)
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """All of a picture file.
+    """The bytes of an image file.
 
     Raises:
         ImageError: if it cannot be read.
@@ -49,7 +49,7 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def color_of(data: bytes, what: str, upright: bool = False) -> NDArray[np.uint8]:
-    """The bytes of a picture file as RGB [H, W, 3]; `what` names it in errors.
+    """Decodes an image file's bytes to RGB [H, W, 3]; `what` names the image in errors.
 
     Raises:
         ImageError: as `read_color`.
@@ -61,10 +61,10 @@ def color_of(data: bytes, what: str, upright: bool = False) -> NDArray[np.uint8]
 
 
 def decode_image(data: bytes, what: str, error: Refusal = ImageError) -> NDArray[Any]:
-    """The bytes of a picture file as they are stored: [H, W] or [H, W, C] (BGR, BGRA), 8 or 16 bits or floats.
+    """Decodes an image file's bytes as stored: [H, W] or [H, W, C] (BGR, BGRA), 8 or 16 bits or floats.
 
     Raises:
-        ImageError, or `error`: if they are no picture, not a whole one, or claim too large a size.
+        ImageError, or `error`: if they are not an image, are truncated, or claim too large a size.
     """
     _check_claims(data, what, error)
     try:
@@ -77,10 +77,10 @@ def decode_image(data: bytes, what: str, error: Refusal = ImageError) -> NDArray
 
 
 def rgb_of(image: NDArray[Any], what: str, order: str = "bgr") -> NDArray[np.uint8]:
-    """RGB uint8 [H, W, 3] of stored pixels [H, W], [H, W, 3] or [H, W, 4], whose channels come in `order`.
+    """Converts stored pixels [H, W], [H, W, 3] or [H, W, 4] with channels in `order` to RGB uint8 [H, W, 3].
 
     Raises:
-        ImageError: of 16-bit grey (a depth image), of colour whose 16 bits are not used, and of other types.
+        ImageError: for 16-bit grey (a depth image), 16-bit colour that uses fewer bits, and other types.
     """
     channels = image.shape[2] if image.ndim == 3 else 1
     if channels not in (1, 3, 4) or image.dtype not in (np.uint8, np.uint16):
@@ -88,7 +88,7 @@ def rgb_of(image: NDArray[Any], what: str, order: str = "bgr") -> NDArray[np.uin
     if image.dtype == np.uint16:
         if channels == 1:
             raise ImageError(
-                f"{what}: a 16-bit grey image was given as colour: it looks like a depth image; check which is which"
+                f"{what}: a 16-bit grey image given as colour looks like a depth image; check which is which"
             )
         largest = int(image.max())
         if largest < _LEAST_OF_16_BITS:
@@ -103,22 +103,22 @@ def rgb_of(image: NDArray[Any], what: str, order: str = "bgr") -> NDArray[np.uin
 
 
 def _check_claims(data: bytes, what: str, error: Refusal) -> None:
-    """A few bytes can claim gigapixels, and a decoder paints what is missing of a picture grey without a word."""
+    """A few bytes can claim gigapixels, and decoders silently paint missing parts of an image grey."""
     width, height, body = _header(data)
     if width * height > MAX_PIXELS:
-        raise error(f"{what} claims {width}x{height} pixels: at most {MAX_PIXELS} are read")
+        raise error(f"{what} claims {width}x{height} pixels; the limit is {MAX_PIXELS}")
     if body and data.find(b"\xff\xd9", body) < 0:
-        raise error(f"{what}: a JPEG of {len(data)} bytes that ends before its picture does: it was cut short")
+        raise error(f"{what}: the JPEG is truncated: {len(data)} bytes without an end marker")
     position, kind = len(_PNG), b""
     while data.startswith(_PNG) and kind != b"IEND":
         length, kind = _CHUNK.unpack_from(data, position) if position + _CHUNK.size <= len(data) else (0, b"")
         position += _CHUNK.size + length + 4  # a checksum ends it
         if position > len(data):
-            raise error(f"{what}: a PNG of {len(data)} bytes that claims at least {position}: it was cut short")
+            raise error(f"{what}: the PNG is truncated: {len(data)} bytes, at least {position} expected")
 
 
 def _header(data: bytes) -> tuple[int, int, int]:
-    """Width and height that a PNG or JPEG claims, and where a JPEG's picture begins; 0 for what is not told."""
+    """Width and height in a PNG's or JPEG's header, and where a JPEG's scan begins; 0 if unknown."""
     if data.startswith(_PNG) and len(data) >= 24:
         width, height = struct.unpack_from(">II", data, 16)
         return int(width), int(height), 0

@@ -1,6 +1,6 @@
-"""Lenses that are no pinholes, and the rectification of their images.
+"""Distorted lenses, and the rectification of their images.
 
-Known distortion: `plumb_bob` and `rational_polynomial` (OpenCV's polynomial), `equidistant` (OpenCV's fisheye).
+Supported distortion: `plumb_bob` and `rational_polynomial` (OpenCV's polynomial), `equidistant` (OpenCV's fisheye).
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _FISHEYE = {"equidistant": (4,)}
 
 @dataclass(frozen=True)
 class Lens:
-    """A camera as it was calibrated.
+    """A calibrated camera.
 
     Attributes:
         camera: the pinhole camera of the rectified image.
-        model: the distortion model's name; empty if the image is a pinhole's already.
+        model: the distortion model's name; empty if the image has no distortion.
         coefficients: that model's coefficients.
     """
 
@@ -38,13 +38,13 @@ class Lens:
 
     @classmethod
     def of(cls, camera: Camera, model: str, coefficients: Sequence[float], policy: str = "rectify") -> Lens:
-        """The lens with this calibration, under a `distortion` policy.
+        """The lens of a calibration, under a `distortion` policy.
 
         Args:
-            policy: `rectify` the images, take them as `rectified` already, or `refuse` them.
+            policy: `rectify` the images, treat them as already `rectified`, or `refuse` them.
 
         Raises:
-            CameraError: if the distortion is refused or unknown, or has a wrong number of coefficients.
+            CameraError: if the distortion is refused or unknown, or has the wrong number of coefficients.
         """
         values = tuple(float(d) for d in coefficients)
         if policy == "rectified" or not any(values):
@@ -52,10 +52,10 @@ class Lens:
         lengths = _POLYNOMIAL.get(model) or _FISHEYE.get(model)
         if lengths is None or policy == "refuse":
             raise CameraError(
-                f"the camera has the distortion model {model!r} with coefficients that are not zero: "
+                f"the camera has the distortion model {model!r} with non-zero coefficients: "
                 + ("distortion is 'refuse'; " if policy == "refuse" else "")
-                + f"{', '.join([*_POLYNOMIAL, *_FISHEYE])} can be rectified here (distortion 'rectify'), others by "
-                "image_proc; then use the rectified images with distortion 'rectified'"
+                + f"{', '.join([*_POLYNOMIAL, *_FISHEYE])} can be rectified here (distortion 'rectify'); rectify "
+                "others with image_proc and use the rectified images with distortion 'rectified'"
             )
         if len(values) not in lengths or not np.isfinite(values).all():
             wanted = " or ".join(map(str, lengths))
@@ -63,7 +63,7 @@ class Lens:
         return cls(camera, model, values)
 
     def rectify(self, image: NDArray[Any], nearest: bool = False) -> NDArray[Any]:
-        """The pinhole image of `image` ([H, W] or [H, W, C]); `nearest` for depth, which must never be mixed."""
+        """Rectifies an image [H, W] or [H, W, C]; use `nearest` for depth, which must not be interpolated."""
         if not self.model:
             return image
         across, down = _rectification(self)
@@ -71,7 +71,7 @@ class Lens:
         return cv2.remap(np.ascontiguousarray(image), across, down, how, borderValue=border)
 
 
-@lru_cache(maxsize=4)  # a camera's lens does not change from image to image
+@lru_cache(maxsize=4)  # the lens does not change between images
 def _rectification(lens: Lens) -> tuple[NDArray[Any], NDArray[Any]]:
     k, d = lens.camera.matrix, np.asarray(lens.coefficients)
     size = (lens.camera.width, lens.camera.height)

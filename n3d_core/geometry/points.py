@@ -1,4 +1,4 @@
-"""The model's own frame (x left, y up, z forward) and the normalisation of its point cloud."""
+"""The model's frame (x left, y up, z forward) and the normalisation of its point cloud."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SUM_CHUNK = 8192
 
 @dataclass(frozen=True)
 class Normalisation:
-    """How a cloud was normalised: `p_n = (p - shift) * scale`, in the model's frame.
+    """A cloud's normalisation, `p_n = (p - shift) * scale` in the model's frame.
 
     Attributes:
         shift: smallest coordinate of the valid points along each axis, metres.
@@ -40,7 +40,7 @@ def normalise(points: NDArray[np.float32], valid: NDArray[np.bool_]) -> tuple[ND
     """Normalises model-frame points [H, W, 3]; only valid pixels [H, W] count.
 
     Returns:
-        The normalised points [H, W, 3] float32 (invalid ones are carried along), and what was done.
+        The normalised points [H, W, 3] float32 (invalid ones included), and the normalisation.
 
     Raises:
         DepthError: if no point is valid, or all valid points coincide.
@@ -50,20 +50,20 @@ def normalise(points: NDArray[np.float32], valid: NDArray[np.bool_]) -> tuple[ND
     planes = np.moveaxis(points, -1, 0)
     counted = valid.view(np.uint8)
     x, y, z = (cv2.minMaxLoc(plane, counted)[0] for plane in planes)
-    with np.errstate(invalid="ignore", over="ignore"):  # only valid pixels have to be numbers
+    with np.errstate(invalid="ignore", over="ignore"):  # invalid pixels may be NaN or infinite
         centred = planes - np.array([x, y, z], dtype=np.float32)[:, None, None]
         squares = centred * centred
         distances = np.sqrt(squares[0] + squares[1] + squares[2])
         mean = _mean(distances[valid])
         if not mean > 0:
-            raise DepthError("all valid points coincide: the depth image holds no shape; check the sensor and the unit")
+            raise DepthError("all valid points coincide: check the sensor and the depth unit")
         scale = 1.0 / mean
         centred *= np.float32(scale)
     return np.moveaxis(centred, 0, -1), Normalisation((x, y, z), scale)
 
 
 def _mean(values: NDArray[np.float32]) -> float:
-    """Mean of fp32 values as numpy 1.26 sums them, whatever is installed: the released boxes' last digits need it."""
+    """Mean of fp32 values summed as in numpy 1.26: the released boxes' last digits depend on it."""
     total = np.float32(0)
     for start in range(0, len(values), _SUM_CHUNK):
         total = np.float32(total + np.add.reduce(values[start : start + _SUM_CHUNK]))

@@ -1,4 +1,4 @@
-"""Depth of one camera seen from another: registration of depth to the colour image with the true intrinsics."""
+"""Registers depth to the colour camera with the true intrinsics."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def register_depth(
     rotation: NDArray[Any] | None = None,
     translation: NDArray[Any] | None = None,
 ) -> NDArray[np.float32]:
-    """The depth image [Hc, Wc] that the colour camera would have measured; metres, NaN where nothing is seen.
+    """The depth image [Hc, Wc] as seen by the colour camera; metres, NaN where nothing is seen.
 
     Args:
         depth: metres [Hd, Wd] along the depth camera's z axis, NaN for invalid.
         depth_camera, color_camera: intrinsics of the two rectified images.
         rotation, translation: take a point of the depth camera's optical frame to the colour camera's
-            (`p_color = rotation @ p_depth + translation`); both None where the two frames are one.
+            (`p_color = rotation @ p_depth + translation`); both None if the two frames are the same.
 
     Raises:
-        DepthError: if the depth image is not of `depth_camera`'s size.
+        DepthError: if the depth image does not have `depth_camera`'s size.
     """
     if depth.shape != (depth_camera.height, depth_camera.width):
         raise DepthError(
-            f"depth image is {depth.shape[1]}x{depth.shape[0]} and its camera info is for "
-            f"{depth_camera.width}x{depth_camera.height}: they must agree"
+            f"depth image is {depth.shape[1]}x{depth.shape[0]} but its camera info is for "
+            f"{depth_camera.width}x{depth_camera.height}: they must match"
         )
     if rotation is None or translation is None:
         return _look_up(depth, depth_camera, color_camera)
@@ -41,11 +41,11 @@ def register_depth(
 
 
 def _look_up(depth: NDArray[np.float32], depth_camera: Camera, color_camera: Camera) -> NDArray[np.float32]:
-    """One optical centre: each colour pixel's ray meets exactly one depth pixel; the nearest is taken, never a mean."""
+    """Same optical centre: each colour pixel's ray meets one depth pixel; the nearest is used, without averaging."""
     rays = color_camera.rays().astype(np.float64)
     u = np.rint(rays[..., 0] * depth_camera.fx + depth_camera.cx)
     v = np.rint(rays[..., 1] * depth_camera.fy + depth_camera.cy)
-    # judged before it is cast: what an infinite ray becomes as an integer depends on the processor
+    # checked before the cast: converting infinity to an integer depends on the processor
     inside = (u >= 0) & (u < depth_camera.width) & (v >= 0) & (v < depth_camera.height)
     out = np.full(u.shape, np.nan, np.float32)
     out[inside] = depth[v[inside].astype(np.int64), u[inside].astype(np.int64)]
@@ -59,11 +59,11 @@ def _splat(
     rotation: NDArray[Any],
     translation: NDArray[Any],
 ) -> NDArray[np.float32]:
-    """Two optical centres: each depth pixel is painted as a square of its size in the colour image, nearest on top."""
+    """Different optical centres: each depth pixel is drawn as a square of its size in colour, nearest on top."""
     points = depth_camera.back_project(depth).reshape(-1, 3).astype(np.float64)
     points = points[np.isfinite(points[:, 2])] @ rotation.T + translation
     points = points[points[:, 2] > 0]
-    points = points[np.argsort(-points[:, 2], kind="stable")]  # far first: of two writes to a pixel the nearer is last
+    points = points[np.argsort(-points[:, 2], kind="stable")]  # far first, so that the nearest write to a pixel wins
     corner = np.floor(color_camera.project(points) - _half(depth_camera, color_camera) + 0.5)
     corner = np.where(np.abs(corner) < 1e9, corner, -1e9).astype(np.int64)
     side = round(2 * _half(depth_camera, color_camera) + 1)
@@ -78,6 +78,6 @@ def _splat(
 
 
 def _half(depth_camera: Camera, color_camera: Camera) -> float:
-    """Half the extra side, in colour pixels, of the square that one depth pixel covers (0 where it covers one)."""
+    """Half the extra side, in colour pixels, of the square that one depth pixel covers (0 if it covers one pixel)."""
     ratio = max(color_camera.fx / depth_camera.fx, color_camera.fy / depth_camera.fy)
     return (min(max(math.ceil(ratio), 1), 16) - 1) / 2

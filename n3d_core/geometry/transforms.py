@@ -1,4 +1,4 @@
-"""Transforms between named frames over time, as tf2 keeps them: for bags, where no ROS is."""
+"""Transforms between named frames over time, like tf2's buffer, for reading bags without ROS."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from n3d_core.errors import CameraError, TransformError
 from n3d_core.geometry.boxes import rotation_of
 
-_BEYOND_NS = 100_000_000  # a stamp so little before the first or after the last transform takes that one
+_BEYOND_NS = 100_000_000  # a stamp this close before the first or after the last transform uses that one
 Pose = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class CameraPose:
-    """Where a camera was: `camera_to_map` [4, 4] takes points of the optical frame to the map (z up, metres).
+    """A camera pose: `camera_to_map` [4, 4] transforms points from the optical frame to the map (z up, metres).
 
     Raises:
-        CameraError: if it is no rigid transform.
+        CameraError: if it is not a rigid transform.
     """
 
     stamp_ns: int
@@ -32,14 +32,14 @@ class CameraPose:
         m = self.camera_to_map
         rigid = m.shape == (4, 4) and np.isfinite(m).all() and np.allclose(m[3], (0, 0, 0, 1), atol=1e-6)
         if not (rigid and np.allclose(m[:3, :3] @ m[:3, :3].T, np.eye(3), atol=1e-2) and np.linalg.det(m[:3, :3]) > 0):
-            raise CameraError(f"camera pose {np.round(m, 3).tolist()}: expected a rotation and a translation [4, 4]")
+            raise CameraError(f"camera pose must be a rotation and translation [4, 4]; got {np.round(m, 3).tolist()}")
 
 
 class TransformTree:
     """Transforms between frames, looked up at a stamp.
 
     Args:
-        source: where they come from, for errors.
+        source: name of their source, for errors.
     """
 
     def __init__(self, source: str) -> None:
@@ -53,9 +53,9 @@ class TransformTree:
         return frozenset(self._neighbours)
 
     def add(self, parent: str, child: str, transform: Any, stamp_ns: int | None = None) -> None:
-        """Adds where `child` is in `parent`: a `geometry_msgs/Transform`; a `stamp_ns` of None is for all time."""
+        """Adds the pose of `child` in `parent`, a `geometry_msgs/Transform`; with `stamp_ns` None it is static."""
         t, q = transform.translation, transform.rotation
-        edge = parent.lstrip("/"), child.lstrip("/")  # tf of ROS 1 wrote names with a slash
+        edge = parent.lstrip("/"), child.lstrip("/")  # ROS 1's tf wrote names with a leading slash
         values = (float(t.x), float(t.y), float(t.z), float(q.x), float(q.y), float(q.z), float(q.w))
         if stamp_ns is None:
             self._edges[edge] = [(0, values)]
@@ -65,10 +65,10 @@ class TransformTree:
             self._neighbours.setdefault(one, {})[other] = edge
 
     def look_up(self, target: str, source: str, stamp_ns: int) -> tuple[Pose, Pose]:
-        """Rotation [3, 3] and translation [3] that take points of `source` to `target` at a stamp.
+        """Rotation [3, 3] and translation [3] that transform points from `source` to `target` at a stamp.
 
         Raises:
-            TransformError: if they are not connected, or not at that time.
+            TransformError: if the frames are not connected at that time.
         """
         rotation, translation = np.eye(3), np.zeros(3)
         at = source.lstrip("/")
@@ -91,7 +91,7 @@ class TransformTree:
                     seen.add(near)
                     ways.append((near, [*way, near]))
         known = ", ".join(sorted(self._neighbours)) or "none"
-        raise TransformError(f"{self._source}: no transform from {source!r} to {target!r}; frames are {known}")
+        raise TransformError(f"{self._source}: no transform from {source!r} to {target!r}; known frames: {known}")
 
     def _at(self, edge: tuple[str, str], stamp_ns: int) -> tuple[Pose, Pose]:
         known = self._edges[edge]

@@ -1,8 +1,8 @@
-"""From an axis-aligned box of a tilted camera to the upright, turned box that the measured points show.
+"""Refines a tilted camera's axis-aligned box to the upright, rotated box that the measured points show.
 
-The model's boxes are axis-aligned in the optical frame. Seen by a camera that looks down, or of an object that is
-turned, such a box is larger than the object. The points inside it give the object's yaw and its faces; what the camera
-cannot see is completed from the model's box, whose extents are known sums of the object's sizes:
+The model's boxes are axis-aligned in the optical frame. If the camera looks down or the object is rotated, such a box
+is larger than the object. The points inside it give the object's yaw and visible faces; the hidden faces follow from
+the model's box, whose extents are known sums of the object's sizes:
 `extent_i = sum_j |R_ij| size_j` for a box with axes R.
 """
 
@@ -19,24 +19,24 @@ from n3d_core.geometry.boxes import OrientedBox, quaternion_of
 
 _LEAST_POINTS = 40
 _MOST_POINTS = 1500  # enough for a yaw; more only cost time
-_NOISE = 0.004, 0.006  # metres, and share of the distance: how far a point lies from its surface
-_SEEN_WEIGHT = 0.3  # of the visible extents against the model's
-_LEAST_OVERLAP = 0.35  # between the model's box and the hull of the refined one: below it, the points belong to others
+_NOISE = 0.004, 0.006  # metres, and share of the distance: a point's noise
+_SEEN_WEIGHT = 0.3  # weight of the visible extents relative to the model's
+_LEAST_OVERLAP = 0.35  # IoU of the model's box and the refined one's hull; below it, the points are of other objects
 _YAWS = np.radians(np.arange(0.0, 90.0, 1.0))
 
 Array = NDArray[np.float64]
 
 
 def upright_box(box: OrientedBox, points: NDArray[Any], gravity: NDArray[Any]) -> OrientedBox:
-    """The box of the same object that stands level, turned by a yaw and fitted to points.
+    """The same object's box, upright, rotated by a yaw and fitted to points.
 
     Args:
-        box: axis-aligned in the optical frame, as the model gives it.
-        points: the image's points [N, 3] in metres, optical frame; those that are not finite are left out.
+        box: the model's, axis-aligned in the optical frame.
+        points: the image's points [N, 3] in metres, optical frame; non-finite ones are ignored.
         gravity: unit vector [3] along gravity in the optical frame.
 
     Returns:
-        A box whose own y axis is gravity; `box` itself where too few points lie inside, or they do not fit it.
+        A box whose own y axis is gravity; `box` itself if too few points are inside or they do not fit it.
     """
     inside = np.asarray(points, dtype=np.float64)[box.contains(points, margin=0.01)]
     if len(inside) < _LEAST_POINTS:
@@ -74,7 +74,7 @@ def _turn(yaw: float) -> Array:
 
 
 def _one_object(points: Array, center: Array, noise: float) -> Array:
-    """Of the patches that the points form seen from above, the one that gathers nearest to the box's centre."""
+    """Of the clusters of points seen from above, the one nearest to the box's centre."""
     cell = 2.5 * noise
     ground = points[:, [0, 2]]
     cells = ((ground - ground.min(axis=0)) / cell).astype(int)
@@ -88,7 +88,7 @@ def _one_object(points: Array, center: Array, noise: float) -> Array:
 
 
 def _yaw(ground: Array, noise: float) -> float:
-    """The yaw at which most points lie close to a rectangle's sides (closeness criterion; Zhang et al., IV 2017)."""
+    """The yaw at which most points are close to a rectangle's sides (closeness criterion; Zhang et al., IV 2017)."""
     some = ground[:: max(1, len(ground) // _MOST_POINTS)]
     c, s = np.cos(_YAWS)[:, None], np.sin(_YAWS)[:, None]
     first, second = some[:, 0] * c - some[:, 1] * s, some[:, 0] * s + some[:, 1] * c
@@ -106,7 +106,7 @@ def _fitted(box: OrientedBox, points: Array, bottom: float, axes: Array) -> Orie
     high[1] = bottom
     seen = high - low
     spread = np.abs(axes)
-    # Least squares of |R| size = extents and, for what a yaw of 45 degrees leaves open, size = seen; height is seen.
+    # Least squares of |R| size = extents, plus size = seen, which a yaw of 45 degrees needs; the height is seen.
     across = spread[:, [0, 2]]
     rest = np.asarray(box.size) - spread[:, 1] * seen[1]
     system = np.vstack([across, _SEEN_WEIGHT * np.eye(2)])
@@ -114,7 +114,7 @@ def _fitted(box: OrientedBox, points: Array, bottom: float, axes: Array) -> Orie
     size[[0, 2]] = np.maximum(
         np.linalg.lstsq(system, np.concatenate([rest, _SEEN_WEIGHT * seen[[0, 2]]]), rcond=None)[0], seen[[0, 2]]
     )
-    # The model's centre, as far as the box then still holds what is seen.
+    # The model's centre, moved so that the box still holds the visible extent.
     middle = np.clip(np.asarray(box.center) @ axes, high - size / 2, low + size / 2)
     x, y, z = (axes @ middle).tolist()
     width, height, length = size.tolist()

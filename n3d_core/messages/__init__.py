@@ -1,1 +1,1 @@
-"""Camera messages read without ROS: objects of rclpy, or of the same shape out of a bag, become a `Frame`."""
+"""Turns camera messages (from rclpy or a bag) into a `Frame`, without needing ROS."""

@@ -1,4 +1,4 @@
-"""From the messages of one moment to one checked `Frame`: the door at which units, sizes and frames are settled."""
+"""Turns the messages of one moment into a validated `Frame`; units, sizes and frames are resolved here."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _SECOND = 1_000_000_000
 
 @dataclass(frozen=True)
 class RgbdMessages:
-    """The messages of one moment: `sensor_msgs` of rclpy, or objects with their fields out of a bag.
+    """The messages of one moment: rclpy's `sensor_msgs`, or objects with the same fields from a bag.
 
     Attributes:
-        color, depth: Image or CompressedImage; `depth` is None for a camera without a depth sensor.
-        info, depth_info: CameraInfo; `depth_info` is None where nobody publishes it.
-        color_rectified, depth_rectified: whether the images come from topics of rectified ones (see `is_rectified`).
+        color, depth: Image or CompressedImage; `depth` is None without a depth sensor.
+        info, depth_info: CameraInfo; `depth_info` is None if it is not published.
+        color_rectified, depth_rectified: whether the image topics are rectified (see `is_rectified`).
     """
 
     color: Any
@@ -40,17 +40,17 @@ class RgbdMessages:
 
 
 def is_rectified(topic: str) -> bool:
-    """Whether images of a topic are rectified by its name: `image_rect…` of image_proc, `rect/image` of ZED.
+    """Whether a topic's name says that its images are rectified: image_proc's `image_rect…`, ZED's `rect/image`.
 
-    Their camera info still holds D and K of the raw image: P is the matrix of what is published.
+    Their camera info still holds the raw image's D and K; P is the matrix of the published image.
     """
     return any(part.startswith("image_rect") or part == "rect" for part in topic.split("/"))
 
 
 @dataclass(frozen=True)
 class Door:
-    """How messages are read: the parameters `distortion` and `depth_registration`, what estimates depth, and the unit
-    of depth as `DepthUnit.parse` takes it (empty: by its encoding)."""
+    """How messages are read: the parameters `distortion` and `depth_registration`, the depth estimator, and the depth
+    unit as in `DepthUnit.parse` (empty: from the encoding)."""
 
     distortion: str = "rectify"
     registration: str = "auto"
@@ -59,13 +59,13 @@ class Door:
 
 
 class DepthEstimator(Protocol):
-    """Estimates depth of an RGB image [H, W, 3] with its camera (`n3d_core.depth.monocular`)."""
+    """Estimates the depth of an RGB image [H, W, 3] with its camera (`n3d_core.depth.monocular`)."""
 
     def __call__(self, color: NDArray[np.uint8], camera: Camera) -> DepthEstimate: ...
 
 
 class TransformLookup(Protocol):
-    """Looks a transform up: rotation [3, 3] and translation [3] that take points of `source` to `target`."""
+    """Looks up a transform: rotation [3, 3] and translation [3] from `source` to `target`."""
 
     def __call__(self, target: str, source: str, stamp_ns: int) -> tuple[NDArray[Any], NDArray[Any]]: ...
 
@@ -76,7 +76,7 @@ class ColorImage:
 
     Attributes:
         color: RGB uint8 [H, W, 3], rectified.
-        lens: of the image before that.
+        lens: lens of the image before rectification.
         stamp_ns, frame_id: as of `Frame`.
     """
 
@@ -92,7 +92,7 @@ class ColorImage:
 
 
 def assemble_color(messages: RgbdMessages, door: Door) -> ColorImage:
-    """The colour image that the messages hold, rectified.
+    """The messages' colour image, rectified.
 
     Raises:
         ImageError, CameraError: naming what does not fit, and the two values that disagree.
@@ -101,25 +101,25 @@ def assemble_color(messages: RgbdMessages, door: Door) -> ColorImage:
     color = color_array(messages.color)
     if color.shape[:2] != (lens.camera.height, lens.camera.width):
         raise CameraError(
-            f"camera info is for {lens.camera.width}x{lens.camera.height} and the colour image is "
+            f"camera info is for {lens.camera.width}x{lens.camera.height} but the colour image is "
             f"{color.shape[1]}x{color.shape[0]}: both topics must come from one camera"
         )
     header = messages.color.header
     if header.stamp.sec < 0 or header.stamp.nanosec >= _SECOND:
         raise ImageError(
-            f"colour image is stamped {header.stamp.sec} s and {header.stamp.nanosec} ns: a time from 1970 on with "
-            "less than a second of nanoseconds is wanted; the driver's stamps are broken"
+            f"colour image is stamped {header.stamp.sec} s and {header.stamp.nanosec} ns: seconds must not be "
+            "negative, and nanoseconds must be below 1e9; the driver's stamps are broken"
         )
     return ColorImage(lens.rectify(color), lens, nanoseconds_of(header.stamp), header.frame_id)
 
 
 def assemble_frame(messages: RgbdMessages, door: Door, look_up: TransformLookup) -> Frame:
-    """The frame that the messages hold, rectified, with depth registered to colour.
+    """The messages' frame, rectified, with depth registered to colour.
 
     Raises:
         ImageError, DepthError, CameraError: naming what does not fit, and the two values that disagree.
-        N3DError: of the model that estimates depth.
-        TransformError: if depth must be registered and the transform between the cameras is not known.
+        N3DError: raised by the depth estimator.
+        TransformError: if depth must be registered and the transform between the cameras is unknown.
     """
     image = assemble_color(messages, door)
     if messages.depth is not None:
@@ -129,12 +129,12 @@ def assemble_frame(messages: RgbdMessages, door: Door, look_up: TransformLookup)
         seen = door.estimate(image.color, image.camera)
         depth, camera = seen.depth, seen.camera
     else:
-        raise DepthError("there is no depth image and no model that estimates depth: set monocular_depth")
+        raise DepthError("no depth image, and no model to estimate depth: set monocular_depth")
     return Frame(image.color, depth, camera, image.stamp_ns, image.frame_id)
 
 
 def transform_of_depth(messages: RgbdMessages, registration: str) -> tuple[str, str] | None:
-    """Target and source of the transform that `assemble_frame` looks up for these messages; None where it needs none.
+    """Target and source of the transform that `assemble_frame` looks up for these messages; None if it needs none.
 
     `registration`: the parameter depth_registration.
     """
@@ -160,7 +160,7 @@ def _measured(
 
 
 def needs_depth_info(color: Any, depth: Any, registration: str) -> bool:
-    """Whether depth may have to be registered to colour, as far as the headers tell (compressed ones tell no size)."""
+    """Whether depth may need registration, judging by the headers (compressed images have no size there)."""
     if registration != "auto":
         return registration == "register"
     sizes = [(image.width, image.height) if not is_compressed(image) else None for image in (color, depth)]
@@ -168,7 +168,7 @@ def needs_depth_info(color: Any, depth: Any, registration: str) -> bool:
 
 
 def _same_lens(messages: RgbdMessages) -> bool:
-    """Whether the camera infos of colour and depth could be of one image: librealsense gives its streams one frame."""
+    """Whether colour and depth could share one camera: librealsense uses one frame for both streams."""
     color, depth = (np.asarray(getattr(m, "k", getattr(m, "K", None))) for m in (messages.info, messages.depth_info))
     return bool(np.allclose(color, depth, rtol=0.05))
 
@@ -189,21 +189,21 @@ def _is_registered(
     depth_size: tuple[int, ...],
     door: Door,
 ) -> bool:
-    """Whether the depth image lies on the colour image pixel by pixel; raises where it should and cannot."""
+    """Whether depth and colour match pixel by pixel; raises if they should but cannot."""
     same_size = color_size == depth_size
-    sizes = f"depth image is {depth_size[1]}x{depth_size[0]} and colour {color_size[1]}x{color_size[0]}"
+    sizes = f"depth image is {depth_size[1]}x{depth_size[0]} but colour is {color_size[1]}x{color_size[0]}"
     if door.registration == "aligned" and not same_size:
-        raise DepthError(f"{sizes}: depth_registration is 'aligned', which wants one size; set it to auto or register")
+        raise DepthError(f"{sizes}: depth_registration 'aligned' needs equal sizes; set it to auto or register")
     if door.registration == "aligned":
         return True
     if same_size and _same_frame(messages.color, image) and door.registration == "auto":
         return messages.depth_info is None or _same_lens(messages)
     if messages.depth_info is None:
-        frames = f"depth is in frame {image.header.frame_id!r} and colour in {messages.color.header.frame_id!r}"
+        frames = f"depth is in frame {image.header.frame_id!r} but colour is in {messages.color.header.frame_id!r}"
         raise DepthError(
             f"{sizes if not same_size else frames}: use the driver's aligned depth, or publish depth/camera_info so "
             "that depth can be registered"
-            + ("; if depth is aligned all the same, set depth_registration:=aligned" if same_size else "")
+            + ("; if depth is aligned anyway, set depth_registration:=aligned" if same_size else "")
         )
     return False
 
@@ -221,7 +221,7 @@ def _register(
     camera = depth_lens.camera
     if depth.shape != (camera.height, camera.width):
         raise DepthError(
-            f"depth image is {depth.shape[1]}x{depth.shape[0]} and depth/camera_info for "
+            f"depth image is {depth.shape[1]}x{depth.shape[0]} but depth/camera_info is for "
             f"{camera.width}x{camera.height}: both must come from one camera"
         )
     depth = depth_lens.rectify(depth, nearest=True)

@@ -1,4 +1,4 @@
-"""CameraInfo -> the lens it describes."""
+"""Converts CameraInfo to a lens."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from n3d_core.geometry.lens import Lens
 
 
 def read_camera_info(info: Any, policy: str = "rectify", rectified: bool = False) -> Lens:
-    """The lens that a CameraInfo describes, for the size of the image that is published.
+    """The lens that a CameraInfo describes, at the size of the published image.
 
     Args:
         info: the message (ROS 1 writes K, D and P in capitals); binning and region of interest are applied to K.
-        policy: what to do about distortion: `rectify` the images, take them as `rectified` already (then P is their
+        policy: what to do about distortion: `rectify` the images, treat them as already `rectified` (P is then their
             matrix), or `refuse` them.
-        rectified: the images come from a topic of rectified ones (`image_rect`), whatever the policy says.
+        rectified: whether the image topic is rectified (`image_rect`), which overrides the policy.
 
     Raises:
         CameraError: if the matrix is missing, zero or not finite, the message contradicts itself, or the distortion is
@@ -41,14 +41,14 @@ def read_camera_info(info: Any, policy: str = "rectify", rectified: bool = False
 
 
 def _window(camera: Camera, info: Any) -> Camera:
-    """K is for the full sensor; the image may be a binned window of it (REP 104)."""
+    """Applies binning and region of interest to K, which is for the full sensor (REP 104)."""
     roi = info.roi
     if roi.width and roi.height:
         if roi.x_offset + roi.width > camera.width or roi.y_offset + roi.height > camera.height:
             raise CameraError(
-                f"the region of interest {roi.width}x{roi.height} at ({roi.x_offset}, {roi.y_offset}) reaches beyond "
+                f"the region of interest {roi.width}x{roi.height} at ({roi.x_offset}, {roi.y_offset}) exceeds "
                 f"the image of {camera.width}x{camera.height}: width and height must be those of the full sensor, and "
-                "K must belong to it (or leave the region at zero, where K belongs to the window)"
+                "K must be for the full sensor (if K is for the window, leave the region at zero)"
             )
         camera = camera.cropped(roi.x_offset, roi.y_offset, roi.width, roi.height)
     across, down = max(info.binning_x, 1), max(info.binning_y, 1)

@@ -1,4 +1,4 @@
-"""Image messages -> NumPy. Encodings, row steps, byte order, compression and units are settled here, nowhere else.
+"""Image messages -> NumPy. Encodings, row steps, byte order, compression and units are handled only here.
 
 REP 118: `16UC1` (and `mono16`) depth is integer millimetres, 0 invalid; `32FC1` is metres along z, NaN or Inf invalid.
 A message is any object with the fields of `sensor_msgs/Image` or `sensor_msgs/CompressedImage`.
@@ -28,7 +28,7 @@ _YUV = {
     "yuyv": cv2.COLOR_YUV2RGB_YUY2,
     "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUY2,
 }
-_BAYER = {  # OpenCV names a mosaic by its second row and column
+_BAYER = {  # OpenCV names a Bayer pattern by its second row and column
     "bayer_rggb": cv2.COLOR_BayerBG2RGB,
     "bayer_bggr": cv2.COLOR_BayerRG2RGB,
     "bayer_gbrg": cv2.COLOR_BayerGR2RGB,
@@ -47,10 +47,10 @@ def is_compressed(message: Any) -> bool:
 
 
 def color_array(message: Any) -> NDArray[np.uint8]:
-    """RGB uint8 [H, W, 3] of a colour message; a view of the message's own memory for the plain 8-bit encodings.
+    """RGB uint8 [H, W, 3] of a colour message; a view of the message's memory for plain 8-bit encodings.
 
     Raises:
-        ImageError: if the header and the data disagree, or the encoding cannot be read.
+        ImageError: if the header and the data disagree, or the encoding is not supported.
     """
     if is_compressed(message):
         return decode_color(bytes(_memory(message, ImageError)), message.format)
@@ -65,24 +65,22 @@ def color_array(message: Any) -> NDArray[np.uint8]:
     if encoding in ("nv12", "nv21"):
         code = cv2.COLOR_YUV2RGB_NV12 if encoding == "nv12" else cv2.COLOR_YUV2RGB_NV21
         if message.height % 2 or message.width % 2:
-            raise ImageError(f"{what} {message.width}x{message.height}: both sides must be even")
+            raise ImageError(f"{what}: width and height must be even; got {message.width}x{message.height}")
         return _converted(_pixels(message, "u1", 1, ImageError, rows=1.5), code, what)
     if encoding.rstrip("0123456789") in _BAYER:
         kind = "u2" if encoding.endswith("16") else "u1"
         pixels = _pixels(message, kind, 1, ImageError)[:, :, 0]
         return _demosaiced(pixels.astype(pixels.dtype.newbyteorder("="), copy=False), encoding)
     if encoding in {name.lower() for name in _DEPTH}:
-        raise ImageError(f"colour image has the depth encoding {message.encoding!r}: check how the topics are remapped")
-    raise ImageError(
-        f"colour encoding {message.encoding!r} is not known: {_READABLE} are read; set the driver to one of them"
-    )
+        raise ImageError(f"colour image has the depth encoding {message.encoding!r}: check the topic remappings")
+    raise ImageError(f"colour encoding {message.encoding!r} is not supported: set the driver to one of {_READABLE}")
 
 
 def depth_array(message: Any, depth_unit: str = "") -> NDArray[np.float32]:
     """Depth float32 [H, W] in metres along the optical z axis, NaN where there is no measurement.
 
     Args:
-        depth_unit: as `DepthUnit.parse` takes it; empty: what the encoding says (REP 118).
+        depth_unit: as in `DepthUnit.parse`; empty: the encoding's own (REP 118).
 
     Raises:
         DepthError: if the header and the data disagree, or the encoding is not a depth encoding of REP 118.
@@ -92,23 +90,23 @@ def depth_array(message: Any, depth_unit: str = "") -> NDArray[np.float32]:
         return decode_depth(bytes(_memory(message, DepthError)), message.format, unit)
     if message.encoding not in _DEPTH:
         raise DepthError(
-            f"depth image has the encoding {message.encoding!r}: 16UC1 or mono16 (millimetres) or 32FC1 (metres) is "
-            "wanted; check the driver's settings and how the topics are remapped"
+            f"depth encoding must be 16UC1 or mono16 (millimetres) or 32FC1 (metres); got {message.encoding!r}: check "
+            "the driver's settings and the topic remappings"
         )
     raw = _pixels(message, _DEPTH[message.encoding], 1, DepthError)[:, :, 0]
     return (unit or DepthUnit.of(raw)).to_metres(raw.astype(raw.dtype.newbyteorder("="), copy=False))
 
 
 def _pixels(message: Any, dtype: str, channels: int, error: Refusal, rows: float = 1) -> NDArray[Any]:
-    """The pixels [H * rows, W, C] as a view of the message's data; padding at the end of rows is stepped over."""
+    """The pixels [H * rows, W, C] as a view of the message's data; padding at the end of rows is skipped."""
     data = _memory(message, error)
     height, width, step = int(message.height), int(message.width), int(message.step)
     what = f"{message.encoding} image {width}x{height} with step {step} and {len(data)} bytes"
     if height < 1 or width < 1 or height * width > MAX_PIXELS:
-        raise error(f"{what}: it must have between 1 and {MAX_PIXELS} pixels")
+        raise error(f"{what}: must have 1 to {MAX_PIXELS} pixels")
     pixel = np.dtype(dtype).newbyteorder(">" if message.is_bigendian else "<")
     if step < width * channels * pixel.itemsize:
-        raise error(f"{what}: a row needs a step of at least {width * channels * pixel.itemsize} bytes")
+        raise error(f"{what}: step must be at least {width * channels * pixel.itemsize} bytes")
     height = int(height * rows)
     needed = step * (height - 1) + width * channels * pixel.itemsize
     if len(data) < needed:
@@ -118,7 +116,7 @@ def _pixels(message: Any, dtype: str, channels: int, error: Refusal, rows: float
 
 
 def _memory(message: Any, error: Refusal) -> memoryview:
-    """The message's bytes. Since Lyrical they may lie in a vendor's buffer instead of an `array.array`."""
+    """The message's bytes. Since Lyrical they may be in a vendor's buffer instead of an `array.array`."""
     data = message.data
     try:
         return memoryview(data).cast("B")
@@ -128,7 +126,7 @@ def _memory(message: Any, error: Refusal) -> memoryview:
         if hasattr(data, "__dlpack__"):
             return np.ascontiguousarray(np.from_dlpack(data)).data.cast("B")
         return memoryview(data.tobytes() if hasattr(data, "tobytes") else bytes(data))
-    except Exception as problem:  # whatever a vendor's back end raises
+    except Exception as problem:  # a vendor's back end may raise anything
         kind = f"{type(data).__module__}.{type(data).__qualname__}"
         raise error(
             f"image data is a {kind}, which cannot be read from the CPU ({problem}): set the driver to publish images "
@@ -138,7 +136,7 @@ def _memory(message: Any, error: Refusal) -> memoryview:
 
 def _demosaiced(mosaic: NDArray[Any], encoding: str) -> NDArray[np.uint8]:
     if min(mosaic.shape) < 2:
-        raise ImageError(f"{encoding} image {mosaic.shape[1]}x{mosaic.shape[0]}: a mosaic has at least 2x2 pixels")
+        raise ImageError(f"{encoding} image {mosaic.shape[1]}x{mosaic.shape[0]}: Bayer needs at least 2x2 pixels")
     return rgb_of(_converted(mosaic, _BAYER[encoding.rstrip("0123456789")]), f"{encoding} image", "rgb")
 
 
@@ -152,11 +150,11 @@ def _converted(pixels: NDArray[Any], code: int, what: str = "image") -> NDArray[
 
 def decode_color(data: bytes, form: str) -> NDArray[np.uint8]:
     """RGB of a compressed message; `form` is `jpeg`, `png`, or compressed_image_transport's
-    "ENCODING; jpeg compressed STORED": the picture holds the channels in the order of STORED."""
+    "ENCODING; jpeg compressed STORED", where STORED gives the order of the channels in the file."""
     what = f"compressed colour image, format {form!r}"
     encoding, _, rest = (part.strip().lower() for part in form.partition(";"))
     if "compresseddepth" in form.lower() or encoding in {name.lower() for name in _DEPTH}:
-        raise ImageError(f"{what}: it is a depth image; check how the topics are remapped")
+        raise ImageError(f"{what}: this is a depth image; check the topic remappings")
     image = decode_image(data, what)
     if image.ndim == 2 and encoding.rstrip("0123456789") in _BAYER:
         return _demosaiced(image, encoding)
@@ -164,14 +162,14 @@ def decode_color(data: bytes, form: str) -> NDArray[np.uint8]:
 
 
 def decode_depth(data: bytes, form: str, unit: DepthUnit | None = None) -> NDArray[np.float32]:
-    """Metres of "16UC1; compressedDepth png" or "… rvl", of "32FC1; compressedDepth …" (quantised inverse depth,
+    """Reads "16UC1; compressedDepth png" or "… rvl", of "32FC1; compressedDepth …" (quantised inverse depth,
     z = A / (value - B), 0 invalid), and of a plain 16-bit PNG."""
     what = f"compressed depth of {len(data)} bytes, format {form!r}"
     encoding, _, rest = (part.strip() for part in form.partition(";"))
     packed = "compressedDepth" in form
     if not packed and "png" not in form.lower():
         raise DepthError(
-            f"{what}: '16UC1; compressedDepth png' or 'rvl', or a 16-bit PNG, is wanted (lossy depth is not read)"
+            f"{what}: must be '16UC1; compressedDepth png' or 'rvl', or a 16-bit PNG (lossy depth is not supported)"
         )
     if packed and encoding not in ("16UC1", "mono16", "32FC1"):
         raise DepthError(f"{what}: the encoding must be 16UC1 or 32FC1; got {encoding!r}")
@@ -196,18 +194,18 @@ def _decoded_png(data: bytes, what: str, packed: bool) -> NDArray[np.uint16]:
 
 
 def _decoded_rvl(data: bytes, what: str) -> NDArray[np.uint16]:
-    """Wilson's RVL, as compressed_depth_image_transport writes it: columns and rows, then runs of zeros and of
-    differences, in nibbles of three bits and one that says whether more follow."""
+    """Wilson's RVL, as compressed_depth_image_transport writes it: columns and rows, then runs of zeros and
+    differences, in nibbles of three bits plus a continuation bit."""
     if len(data) < 8:
         raise DepthError(f"{what}: no RVL data after the 12-byte header")
     width, height = struct.unpack_from("<II", data)
     if not 0 < width * height <= MAX_PIXELS:
-        raise DepthError(f"{what}: its RVL data claims {width}x{height} pixels; between 1 and {MAX_PIXELS} are read")
+        raise DepthError(f"{what}: its RVL data claims {width}x{height} pixels; 1 to {MAX_PIXELS} are supported")
     words = np.frombuffer(data, "<u4", offset=8, count=(len(data) - 8) // 4)
     nibbles = ((words[:, None] >> np.arange(28, -4, -4, dtype=np.uint32)) & 15).reshape(-1)
     ends = np.flatnonzero(nibbles < 8)  # of each value
     if not len(ends):
-        raise DepthError(f"{what}: its RVL data ends before its pixels do")
+        raise DepthError(f"{what}: its RVL data is truncated")
     nibbles, starts = nibbles[: ends[-1] + 1], np.concatenate([[0], ends[:-1] + 1])
     place = np.minimum(np.arange(len(nibbles)) - np.repeat(starts, ends - starts + 1), 10)
     values = np.add.reduceat((nibbles & 7).astype(np.int64) << (3 * place), starts)
@@ -215,7 +213,7 @@ def _decoded_rvl(data: bytes, what: str) -> NDArray[np.uint16]:
     at, pixel, measured = 0, 0, []
     while pixel < len(flat):
         if at + 1 >= len(values):
-            raise DepthError(f"{what}: its RVL data ends before its pixels do")
+            raise DepthError(f"{what}: its RVL data is truncated")
         zeros, nonzeros = int(values[at]), int(values[at + 1])
         pixel, at = pixel + zeros, at + 2
         if pixel + nonzeros > len(flat) or at + nonzeros > len(values) or zeros + nonzeros == 0:

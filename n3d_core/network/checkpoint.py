@@ -27,7 +27,7 @@ _POINTER = b"version https://git-lfs"
 
 @dataclass(frozen=True)
 class Stored:
-    """Where one tensor is, and its shape."""
+    """The file that holds one tensor, and its shape."""
 
     file: Path
     shape: tuple[int, ...]
@@ -41,7 +41,7 @@ class Shards:
         tensors: name -> where it is.
 
     Raises:
-        CheckpointError: if a file is missing or damaged, or the files are not those that the index describes.
+        CheckpointError: if a file is missing or damaged, or the files do not match the index.
     """
 
     def __init__(self, root: Path) -> None:
@@ -55,19 +55,19 @@ class Shards:
                 self._add(name, stored, index)
         if index is not None and (lost := sorted(set(index) - set(self.tensors))):
             raise CheckpointError(
-                f"{root / index[lost[0]]}: {lost[0]} is not in it, as {INDEX} says it is ({len(lost)} such tensors): "
-                "shards of different checkpoints are mixed up, or renamed; download the checkpoint again"
+                f"{root / index[lost[0]]}: lacks {lost[0]}, which {INDEX} lists there ({len(lost)} such tensors): "
+                "shards of different checkpoints are mixed or renamed; download the checkpoint again"
             )
 
     @property
     def numbers(self) -> int:
-        """How many numbers all tensors hold together."""
+        """Total number of values in all tensors."""
         return sum(math.prod(stored.shape) for stored in self.tensors.values())
 
     def read(self, name: str) -> Tensor:
         """One tensor, as a view of the memory-mapped file.
 
-        The file is opened for each tensor anew, so that pages of a tensor that was converted are given back.
+        The file is reopened for each tensor, so that the pages of a converted tensor are released.
         """
         stored = self.tensors[name]
         with _opened(stored.file) as tensors:
@@ -76,10 +76,10 @@ class Shards:
 
     def _add(self, name: str, stored: Stored, index: Mapping[str, str] | None) -> None:
         if index is not None and index.get(name) != stored.file.name:
-            where = f"puts it in {index[name]}" if name in index else "does not know it"
+            where = f"puts it in {index[name]}" if name in index else "does not list it"
             raise CheckpointError(
-                f"{stored.file}: {name} is in it, and {INDEX} {where}: shards of different checkpoints are mixed up, "
-                "or renamed; download the checkpoint again"
+                f"{stored.file}: it holds {name}, but {INDEX} {where}: shards of different checkpoints are mixed or "
+                "renamed; download the checkpoint again"
             )
         self.tensors[name] = stored
 
@@ -105,9 +105,9 @@ def _check_present(root: Path, files: list[Path]) -> None:
     if (root / "adapter_config.json").exists():
         hint = "this is a LoRA adapter; merge it into its base model first"
     elif missing == [WEIGHTS] and list(root.glob("model-*-of-*.safetensors")):
-        hint = f"its shards are there, but {INDEX} is not; download the checkpoint again"
+        hint = f"it has the shards but no {INDEX}; download the checkpoint again"
     elif pickled := sorted(p.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in root.glob(pattern)):
-        hint = f"{pickled[0]} is a pickle, which is never read; convert it to safetensors or download that form"
+        hint = f"{pickled[0]} is a pickle, which is never read; convert it to safetensors or download that version"
     raise CheckpointError(f"{root}: {', '.join(missing[:4])} missing ({len(missing)} of {len(files)} files): {hint}")
 
 
@@ -118,8 +118,8 @@ def _listed(file: Path) -> dict[str, Stored]:
             view = tensors.get_slice(name)
             if view.get_dtype() not in _NUMBER_TYPES:
                 raise CheckpointError(
-                    f"{file}: {name} is {view.get_dtype()}: {', '.join(_NUMBER_TYPES)} are read; a checkpoint that was "
-                    "quantised by another tool cannot be used"
+                    f"{file}: {name} is {view.get_dtype()}: the type must be one of {', '.join(_NUMBER_TYPES)}; "
+                    "checkpoints quantised by another tool are not supported"
                 )
             found[name] = Stored(file, tuple(view.get_shape()))
     return found
@@ -132,7 +132,7 @@ def _opened(file: Path) -> Iterator[Any]:
             yield tensors
     except (SafetensorError, OSError) as error:
         if _is_pointer(file):
-            raise CheckpointError(f"{file}: a Git LFS pointer and not the file itself: run `git lfs pull`") from error
+            raise CheckpointError(f"{file}: a Git LFS pointer, not the file itself: run `git lfs pull`") from error
         raise CheckpointError(f"{file}: damaged or cut short ({error}): download it again") from error
 
 
@@ -145,21 +145,21 @@ def _is_pointer(file: Path) -> bool:
 
 
 _HEAD = "lm_head.weight"
-# Newer tools save the right-hand spelling, which is that of their modules; the left-hand one is the hub's and ours.
+# The hub and this package use the left-hand names; newer tools save the right-hand ones, after their modules.
 _SPELLINGS = (("model.", "model.language_model."), ("visual.", "model.visual."))
 
 
 def load_network(folder: str | Path, dtype: torch.dtype | None = torch.float32, device: str = "cpu") -> N3DNetwork:
     """The network of a checkpoint folder, in evaluation mode.
 
-    Tensors are memory-mapped and moved one by one, so that the peak is the weights and the largest of them; on the CPU
-    and in the file's own type they stay in the mapped file.
+    Tensors are memory-mapped and moved one by one, so the peak memory is the weights plus the largest tensor. On the
+    CPU, in the file's own type, they stay in the mapped file.
 
     Args:
-        dtype: of the parameters, but see `N3DNetwork.type_of`; None keeps the file's.
+        dtype: type of the parameters (see `N3DNetwork.type_of` for exceptions); None keeps the file's.
 
     Raises:
-        CheckpointError: if a file is missing or damaged, or tensors are missing, surplus or misshapen.
+        CheckpointError: if a file is missing or damaged, or tensors are missing, unexpected or misshapen.
     """
     root = Path(folder)
     config = N3DConfig.from_file(root / "config.json")
@@ -172,10 +172,10 @@ def load_network(folder: str | Path, dtype: torch.dtype | None = torch.float32, 
 
 
 def load_tensor(folder: str | Path, name: str) -> Tensor:
-    """One parameter of a checkpoint folder, by our name, memory-mapped in the file's own type.
+    """One parameter of a checkpoint folder by its name in the network, memory-mapped in the file's own type.
 
     Raises:
-        CheckpointError: if a file is missing or damaged, or the tensor is not there.
+        CheckpointError: if a file is missing or damaged, or the tensor is missing.
     """
     shards = Shards(Path(folder))
     sources = _sources(shards)
@@ -185,10 +185,10 @@ def load_tensor(folder: str | Path, name: str) -> Tensor:
 
 
 def stored_weights(folder: str | Path, network: N3DNetwork) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a checkpoint folder by the network's names, one by one, memory-mapped and in the file's type.
+    """Yields a checkpoint folder's tensors by their names in the network, memory-mapped in the file's own type.
 
     Raises:
-        CheckpointError: before the first, as `load_network` does.
+        CheckpointError: before the first tensor, as `load_network` does.
     """
     shards = Shards(Path(folder))
     sources = _sources(shards)
@@ -200,7 +200,7 @@ def stored_weights(folder: str | Path, network: N3DNetwork) -> Iterator[tuple[st
 def save_checkpoint(
     folder: str | Path, config: N3DConfig, state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Writes `config.json` and `model.safetensors`, each whole or not at all. The tokenizer is the caller's."""
+    """Writes `config.json` and `model.safetensors`, each whole or not at all. The caller writes the tokenizer."""
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
     whole = {k: v.contiguous() for k, v in state.items()}
@@ -219,14 +219,14 @@ def _sources(shards: Shards) -> dict[str, str]:
             continue
         if ours in sources:
             raise CheckpointError(
-                f"{shards.root}: {sources[ours]} and {name} are both {ours}: different checkpoints are mixed up"
+                f"{shards.root}: {sources[ours]} and {name} both map to {ours}: different checkpoints are mixed"
             )
         sources[ours] = name
     return sources
 
 
 def _our_name(name: str) -> str | None:
-    """Name on disk -> ours; None for what older tools saved and nobody reads."""
+    """Name on disk -> ours; None for what older tools saved and no longer matters."""
     if name.endswith("rotary_emb.inv_freq"):
         return None
     for ours, newer in _SPELLINGS:
@@ -236,7 +236,7 @@ def _our_name(name: str) -> str | None:
 
 
 def _check_names(network: N3DNetwork, shards: Shards, sources: Mapping[str, str]) -> None:
-    """Every parameter once, of the right shape, and nothing else."""
+    """Checks that every parameter is there once, in the right shape, and nothing else is."""
     wanted = {name: tuple(p.shape) for name, p in network.named_parameters()}
     tied = {_HEAD} if network.config.text.tie_word_embeddings else set()  # a copy of the embedding table
     missing = sorted(wanted.keys() - sources.keys())
@@ -245,15 +245,15 @@ def _check_names(network: N3DNetwork, shards: Shards, sources: Mapping[str, str]
     misshapen = sorted(name for name, shape in shapes.items() if shape != wanted[name])
     problems = [f"{len(missing)} missing: {_first_few(missing)}"] if missing else []
     if surplus:
-        problems.append(f"{len(surplus)} that the configuration does not know: {_first_few(surplus)}")
+        problems.append(f"{len(surplus)} not in the configuration: {_first_few(surplus)}")
     if misshapen:
-        as_seen = [f"{n} is {list(shapes[n])} and should be {list(wanted[n])}" for n in misshapen]
+        as_seen = [f"{n} must have shape {list(wanted[n])}, got {list(shapes[n])}" for n in misshapen]
         problems.append(f"{len(misshapen)} misshapen: {_first_few(as_seen)}")
     if not problems:
         return
     text_only = not any(name.startswith("visual.") for name in sources)
-    kind = " (it has no vision tower: a text-only model cannot be used)" if text_only else ""
-    raise CheckpointError(f"{shards.root}: its tensors are not those of its config.json{kind}: {'; '.join(problems)}")
+    kind = " (no vision tower: text-only models are not supported)" if text_only else ""
+    raise CheckpointError(f"{shards.root}: the tensors do not match config.json{kind}: {'; '.join(problems)}")
 
 
 def _first_few(names: list[str]) -> str:

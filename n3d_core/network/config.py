@@ -29,7 +29,7 @@ _IDS = ("image_token_id", "vision_start_token_id", "vision_end_token_id")
 
 @dataclass(frozen=True)
 class VisionConfig:
-    """The vision tower. Sizes are channels, patches and pixels as their names say."""
+    """The vision tower."""
 
     depth: int = 32
     hidden_size: int = 1280
@@ -51,12 +51,12 @@ class VisionConfig:
 
     @property
     def pixels_per_token(self) -> int:
-        """Width and height in pixels of one merged image token."""
+        """Side of one merged image token, in pixels."""
         return self.patch_size * self.spatial_merge_size
 
     @property
     def patch_values(self) -> int:
-        """Values of one flattened patch (both temporal frames)."""
+        """Number of values in a flattened patch (both temporal frames)."""
         return self.in_channels * self.temporal_patch_size * self.patch_size**2
 
 
@@ -82,8 +82,8 @@ class TextConfig:
         _divides("num_key_value_heads", self.num_key_value_heads, "num_attention_heads", self.num_attention_heads)
         if sum(self.mrope_section) * 2 != self.head_size:
             raise CheckpointError(
-                f"mrope_section {list(self.mrope_section)} adds up to {sum(self.mrope_section)}: "
-                f"it must add up to half of the head size ({self.head_size // 2})"
+                f"mrope_section must add up to half of the head size ({self.head_size // 2}); "
+                f"got {list(self.mrope_section)}, which adds up to {sum(self.mrope_section)}"
             )
 
     @property
@@ -94,16 +94,16 @@ class TextConfig:
 
 @dataclass(frozen=True)
 class N3DConfig:
-    """The whole model, and the few facts that are N3D-VLM's own.
+    """The whole model, with N3D-VLM's own settings.
 
     Attributes:
-        pe_order: `row_major` as the released weights absorbed it, `aligned` for models trained here.
-        points: how points become coordinates of patches (see `point_encoding`): `mean` as released, `valid` for models
-            trained here.
-        image_longest_side: pixels to which the longest side of an image is resized.
-        ratios: (width, height) of the aspect ratios that the model was trained on; images of others are letterboxed to
-            the nearest. Empty where any will do.
-        image_token_id, vision_start_token_id, vision_end_token_id: ids in the tokenizer.
+        pe_order: `row_major` for the released weights, which were trained that way; `aligned` for models trained here.
+        points: how points become patch coordinates (see `point_encoding`): `mean` for the released weights, `valid` for
+            models trained here.
+        image_longest_side: images are resized so that their longest side has this many pixels.
+        ratios: aspect ratios (width, height) that the model was trained on; images of other ratios are letterboxed to
+            the nearest one. Empty if the model takes any ratio.
+        image_token_id, vision_start_token_id, vision_end_token_id: the tokenizer's ids.
         eos_token_id: the id that ends a turn.
     """
 
@@ -121,8 +121,8 @@ class N3DConfig:
     def __post_init__(self) -> None:
         if self.vision.out_hidden_size != self.text.hidden_size:
             raise CheckpointError(
-                f"vision out_hidden_size is {self.vision.out_hidden_size} and the decoder's hidden_size "
-                f"{self.text.hidden_size}: they must be equal"
+                "vision out_hidden_size and the decoder's hidden_size must be equal; got "
+                f"{self.vision.out_hidden_size} and {self.text.hidden_size}"
             )
         if self.pe_order not in get_args(PeOrder):
             raise CheckpointError(f"pe_order must be row_major or aligned; got {self.pe_order!r}")
@@ -141,7 +141,7 @@ class N3DConfig:
         """Reads `config.json`.
 
         Raises:
-            CheckpointError: if the file is missing, damaged, or of another architecture.
+            CheckpointError: if the file is missing or damaged, or describes another architecture.
         """
         try:
             data = json.loads(Path(path).read_text())
@@ -157,12 +157,12 @@ class N3DConfig:
             raise CheckpointError(f"{path}: {error}") from error
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise CheckpointError(
-                f"{path}: a value is missing or of the wrong type ({type(error).__name__}: {error})"
+                f"{path}: a value is missing or has the wrong type ({type(error).__name__}: {error})"
             ) from error
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> N3DConfig:
-        """Reads the parsed JSON; the decoder's keys lie at the top (flat) or under `text_config` (nested)."""
+        """Reads the parsed JSON; the decoder's keys are at the top level (flat) or under `text_config` (nested)."""
         _check_architecture(data)
         text = dict(data.get("text_config") or data)
         vision = dict(data["vision_config"])
@@ -192,7 +192,7 @@ class N3DConfig:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The flat form, as on the hub, with this project's keys under `n3d`."""
+        """The flat form used on the hub, with this project's keys under `n3d`."""
         shared = {"model_type": ARCHITECTURE, "hidden_act": "silu"}
         text, vision = asdict(self.text), asdict(self.vision)
         sections = list(text.pop("mrope_section"))
@@ -221,7 +221,7 @@ class N3DConfig:
 
 
 def _named(data: Mapping[str, Any], kind: type[VisionConfig | TextConfig], needed: tuple[str, ...]) -> dict[str, Any]:
-    """The fields of a config that are in the JSON; KeyError where one that is needed is not."""
+    """The config fields that the JSON holds; KeyError if a required one is missing."""
     return {name: data[name] for name in needed} | {f.name: data[f.name] for f in fields(kind) if f.name in data}
 
 
@@ -236,7 +236,7 @@ def _check_architecture(data: Any) -> None:
 
 
 def _check_features(text: Mapping[str, Any], vision: Mapping[str, Any], rope: Mapping[str, Any]) -> None:
-    """Rejects features that the network lacks, rather than silently computing something else."""
+    """Rejects unsupported features rather than silently computing something else."""
     kinds = {rope.get("type") or "mrope", rope.get("rope_type") or "default"}
     if not kinds <= {"mrope", "default"}:
         raise CheckpointError(f"rope type must be mrope or default; got {sorted(kinds)}")
@@ -262,7 +262,7 @@ def _ratio(text: Any) -> tuple[int, int]:
 
 
 def _first(*values: Any) -> Any:
-    """The first value that is not None; of a list, its first item."""
+    """The first value that is not None; the first item of a list."""
     value = next((v for v in values if v is not None), None)
     return value[0] if isinstance(value, list) else value
 

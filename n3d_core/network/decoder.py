@@ -34,7 +34,7 @@ class KVCache:
 
     @property
     def capacity(self) -> int:
-        """Tokens for which there is room."""
+        """Number of tokens that fit."""
         return int(self.keys.shape[3])
 
     def write(self, layer: int, start: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -113,7 +113,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = c
         table = torch.empty(c.vocab_size, c.hidden_size)
-        if not table.is_meta:  # there is nothing to fill, and torch would import its whole compiler to find that out
+        if not table.is_meta:  # nothing to fill, and torch would import its whole compiler to find out
             nn.init.normal_(table)
         self.embed_tokens = nn.Embedding(c.vocab_size, c.hidden_size, _weight=table)
         self.layers = nn.ModuleList(DecoderLayer(c) for _ in range(c.num_hidden_layers))
@@ -133,7 +133,7 @@ class Decoder(nn.Module):
         Args:
             embeddings: [B, T, hidden].
             cos, sin: [B or 1, 1, T, head_size] M-RoPE tables of the chunk.
-            mask: boolean [.., T, S], True where a query may look; None if it may look at everything.
+            mask: boolean [.., T, S], True where a query may attend; None if it may attend to everything.
             cache: holds the keys and values before the chunk; the chunk's are stored at `start`.
         """
         x = residual(embeddings)
@@ -142,7 +142,7 @@ class Decoder(nn.Module):
         return self.norm(x)
 
     def with_middle(self, embeddings: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """What `forward` gives without a cache, and the states [B, T, hidden] after the first half of the layers."""
+        """Like `forward` without a cache; also returns the states [B, T, hidden] after the first half of the layers."""
         x = middle = embeddings
         for index, layer in enumerate(self.layers):
             if index == len(self.layers) // 2:
@@ -152,7 +152,7 @@ class Decoder(nn.Module):
 
 
 def mrope_tables(c: TextConfig, positions: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """cos, sin [T, head_size] of M-RoPE positions [3, T]: each section of frequencies turns with one of the axes."""
+    """cos, sin [T, head_size] of M-RoPE positions [3, T]: each section of frequencies rotates with one axis."""
     inverse, axis = _mrope_frequencies(c.head_size, c.rope_theta, tuple(c.mrope_section))
     angles = positions.astype(np.float32)[axis].T * inverse
     angles = np.concatenate([angles, angles], axis=1).astype(np.float32)
@@ -163,13 +163,13 @@ def mrope_tables(c: TextConfig, positions: NDArray[np.int64]) -> tuple[NDArray[n
 def _mrope_frequencies(
     size: int, theta: float, sections: tuple[int, ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """[size / 2] each: by how much a frequency turns per position, and which of the three axes turns it."""
+    """Rotation per position of each frequency [size / 2], and the axis (of three) that drives it [size / 2]."""
     steps = np.arange(0, size, 2, dtype=np.float32) / np.float32(size)
     return (1.0 / (np.float32(theta) ** steps)).astype(np.float32), np.repeat(np.arange(3), sections)
 
 
 def causal_mask(length: int, start: int, device: torch.device | str = "cpu") -> Tensor | None:
-    """[T, start + T] mask of a chunk that follows `start` cached tokens; None where a single token sees all."""
+    """[T, start + T] mask of a chunk behind `start` cached tokens; None for a single token, which sees everything."""
     if length == 1:
         return None
     return torch.ones(length, start + length, dtype=torch.bool, device=device).tril(diagonal=start)

@@ -1,4 +1,4 @@
-"""How a checkpoint asks to be decoded: `generation_config.json`."""
+"""A checkpoint's decoding defaults: `generation_config.json`."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from n3d_core.errors import CheckpointError
 from n3d_core.network.config import N3DConfig
 
 BoxNumbers = Literal["likeliest", "median"]
-"""How a number of a box is chosen from its distribution, where it is one token: by its mode or by its median. A model
-that was taught that near is nearly right spreads its shares over neighbouring bins, and the largest of many small
-shares is an accident; half of them lie on either side of the median."""
+"""How a box number that is one token is chosen from its distribution: the mode or the median. A model trained with
+soft targets spreads probability over neighbouring bins, where the mode of many small values is noisy and the median
+is stable."""
 
 
 @dataclass(frozen=True)
 class GenerationDefaults:
-    """What counts of it here. How to sample, which the file says too, is the released scripts' own to say.
+    """The settings that are used here. The file's sampling settings are not: the released scripts override them.
 
     Attributes:
-        eos_token_ids: each ends a reply.
-        repetition_penalty: of the released way of decoding; 1 for none.
-        box_numbers: how the checkpoint's own way of decoding chooses them; our key, `likeliest` where it is missing.
+        eos_token_ids: tokens that end a reply.
+        repetition_penalty: used with `released` sampling; 1 disables it.
+        box_numbers: how `checkpoint` sampling chooses box numbers; this project's key, `likeliest` if missing.
 
     Raises:
-        CheckpointError: if there is no end token, the penalty is not positive, or numbers are chosen in no known way.
+        CheckpointError: if there is no end token, the penalty is not positive, or `box_numbers` is unknown.
     """
 
     eos_token_ids: tuple[int, ...]
@@ -36,7 +36,7 @@ class GenerationDefaults:
 
     def __post_init__(self) -> None:
         if not self.eos_token_ids:
-            raise CheckpointError("generation_config.json names no end token: set eos_token_id")
+            raise CheckpointError("generation_config.json has no end token: set eos_token_id")
         if not 0 < self.repetition_penalty < math.inf:
             raise CheckpointError(
                 f"generation_config.json: repetition_penalty must be a positive number; got {self.repetition_penalty}"
@@ -47,10 +47,10 @@ class GenerationDefaults:
 
     @classmethod
     def from_folder(cls, folder: str | Path, config: N3DConfig) -> GenerationDefaults:
-        """Reads a checkpoint folder; without the file, or where it is silent, transformers' defaults hold.
+        """Reads a checkpoint folder; transformers' defaults apply if the file or a key is missing.
 
         Raises:
-            CheckpointError: if the file is damaged or a value is not usable.
+            CheckpointError: if the file is damaged or a value is invalid.
         """
         path = Path(folder) / "generation_config.json"
         if not path.exists():

@@ -1,4 +1,4 @@
-"""The pieces that tower and decoder share."""
+"""Layers shared by the vision tower and the decoder."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class RMSNorm(nn.Module):
 
 
 def residual(x: Tensor) -> Tensor:
-    """What enters the residual stream: fp32 where the network computes in fp16, whose 65,504 the stream's sums pass."""
+    """A branch's output for the residual stream: fp32 in an fp16 network, where its sums exceed fp16's 65,504."""
     return x.float() if x.dtype == torch.float16 else x
 
 
 def gated(gate: Tensor, up: Tensor, down: nn.Linear) -> Tensor:
-    """SwiGLU's down projection. In an fp16 network one whose weight is fp32 gets products that are computed in fp32."""
+    """SwiGLU's down projection; computed in fp32 if its weight is fp32, also in an fp16 network."""
     if gate.dtype == torch.float16:
         gate, up = gate.to(down.weight.dtype), up.to(down.weight.dtype)
     out: Tensor = down(F.silu(gate) * up)
@@ -36,7 +36,7 @@ def gated(gate: Tensor, up: Tensor, down: nn.Linear) -> Tensor:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary position embedding: the two halves of the last axis are the planes' coordinates. Computed in fp32."""
+    """Rotary position embedding, computed in fp32; pairs are taken from the two halves of the last axis."""
     wide = x.float()
     first, second = wide.chunk(2, dim=-1)
     return (wide * cos + torch.cat((-second, first), dim=-1) * sin).to(x.dtype)

@@ -12,7 +12,7 @@ from n3d_core.network.vision import VisionTower
 
 
 class N3DNetwork(nn.Module):
-    """The parts; `Decoder.forward` and `VisionTower.forward` are called by the backends and the trainer."""
+    """The parts; backends and the trainer call `Decoder.forward` and `VisionTower.forward`."""
 
     def __init__(self, config: N3DConfig) -> None:
         super().__init__()
@@ -24,13 +24,14 @@ class N3DNetwork(nn.Module):
 
     @property
     def head_weight(self) -> Tensor:
-        """[vocab, hidden]: the output head, which is the embedding table where the two are tied."""
+        """[vocab, hidden]: the output head; the embedding table if the two are tied."""
         return self.model.embed_tokens.weight if self.config.text.tie_word_embeddings else self.lm_head.weight
 
     def type_of(self, name: str, dtype: torch.dtype) -> torch.dtype:
         """The type of a parameter in a network that computes in `dtype`.
 
-        Products of the tower's last MLP pass 65,504 in the released weights: its down projection is fp32 beside fp16.
+                In an fp16 network the down projection of the tower's last MLP is fp32: its products exceed 65,504 with the
+        released weights.
         """
         wide = f"visual.blocks.{self.config.vision.depth - 1}.mlp.down_proj."
         return torch.float32 if dtype == torch.float16 and name.startswith(wide) else dtype

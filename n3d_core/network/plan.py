@@ -1,6 +1,6 @@
-"""All geometry of an image of one size, computed once on the host: window order, rotary tables, token positions.
+"""The geometry of one image size, computed once on the host: window order, rotary tables, token positions.
 
-A robot's camera has one image size, so what the reference derives again in every forward pass is a constant here.
+A robot's camera has one image size, so what the reference derives in every forward pass is a constant here.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from numpy.typing import NDArray
 
 from n3d_core.network.config import N3DConfig, VisionConfig
 
-_PLACE_CHANNELS = 12  # at most, of an axis: waves so short that they tell nothing of a patch of points
+_PLACE_CHANNELS = 12  # at most, per axis: waves too short to say anything about a patch of points
 
 
 @dataclass(frozen=True)
 class ImagePlan:
     """Constants of the vision tower for a patch grid of `grid_h` x `grid_w`.
 
-    The patches enter the tower in merge-group order (the four patches of one image token stand together, as the
-    preprocessor emits them). `order` brings the groups into window order, in which all blocks run.
+    The patches enter the tower in merge-group order (the four patches of one image token are adjacent, as the
+    preprocessor emits them). `order` puts the groups in window order, in which all blocks run.
 
     Attributes:
-        order: [P] index into merge-group order, giving window order (whole groups of patches move together).
-        token_inverse: [P/4] index that brings merged tokens from window order back to reading order.
+        order: [P] index into merge-group order that gives window order (whole groups move together).
+        token_inverse: [P/4] index that puts merged tokens back from window order into reading order.
         pe_rows: [P] index into row-major patch order of the encoding added at each window-order position. For
-            `row_major` it is 0..P-1: the released weights absorbed that misalignment.
+            `row_major` it is 0..P-1: the released weights were trained with that misalignment.
         windows: [W, L] index into window order of the patches of each window, padded with 0.
         window_mask: [W, L] True for real patches, False for padding.
         window_inverse: [P] index into the flattened [W * L] windows, back to window order.
         cos, sin: [P, head_size] rotary tables in window order.
-        places: [P, hidden_size] waves that say where each patch lies, in window order, and `place_channels`
-            [hidden_size], the channels of the encoding that they stand in; None where points are encoded as released.
+        places: [P, hidden_size] waves that encode each patch's image position, in window order, and `place_channels`
+            [hidden_size], the channels of the encoding that they replace; None with the released point encoding.
         segments: [n] cumulative lengths of windows (`cu_window_seqlens` of the reference).
     """
 
@@ -64,7 +64,7 @@ class ImagePlan:
         return self.token_h * self.token_w
 
     def mrope_positions(self, start: int) -> tuple[NDArray[np.int64], int]:
-        """M-RoPE positions [3, tokens] (time, row, column) of the image that begins at `start`, and what follows."""
+        """M-RoPE positions [3, tokens] (time, row, column) of an image that begins at `start`, and the next one."""
         row, col = np.divmod(np.arange(self.tokens), self.token_w)
         positions = np.stack([np.zeros_like(row), row, col]) + start
         return positions, start + max(self.token_h, self.token_w)
@@ -113,7 +113,7 @@ def image_plan(config: N3DConfig, grid_h: int, grid_w: int) -> ImagePlan:
 
 
 def _window_order(token_h: int, token_w: int, side: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Tokens in window order [token_h * token_w], and how many each window has (edge windows are smaller)."""
+    """Tokens in window order [token_h * token_w], and the size of each window (edge windows are smaller)."""
     row, col = np.divmod(np.arange(token_h * token_w), token_w)
     window = (row // side) * (-(-token_w // side)) + col // side
     order = np.argsort(window, kind="stable")
@@ -139,7 +139,7 @@ def _padded_windows(
 def _rotary(
     vision: VisionConfig, grid_w: int, row_major: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """2D rotary tables [P, head_size]: half of the frequencies turn with the row, half with the column."""
+    """2D rotary tables [P, head_size]: half of the frequencies rotate with the row, half with the column."""
     head = vision.hidden_size // vision.num_heads
     inverse = 1.0 / (10000.0 ** (np.arange(0, head // 2, 2, dtype=np.float32) / np.float32(head // 2)))
     row, col = np.divmod(row_major, grid_w)
@@ -149,11 +149,11 @@ def _rotary(
 
 
 def _place_waves(grid_h: int, grid_w: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Where each patch lies in the image: waves [grid_h * grid_w, width] in row-major order, and the channels [width]
-    in which they stand for those of the points.
+    """Image position of each patch: waves [grid_h * grid_w, width] in row-major order, and the channels [width] where
+    they replace the points' waves.
 
-    They are the first channels of x (for u) and of y (for v), whose own waves there are no longer than a few units;
-    from half a period across the image on, each wave is half as long as the one before.
+    These are the first channels of x (for u) and of y (for v), whose own waves are only a few units long there. The
+    first wave has half a period across the image; each further one is half as long.
     """
     per_axis = width // 3
     pairs = min(_PLACE_CHANNELS, per_axis) // 2

@@ -1,11 +1,11 @@
-"""The 3D positional encoding of N3D-VLM: points pooled to the patch grid, then a sinusoid an axis.
+"""The 3D positional encoding of N3D-VLM: points pooled to the patch grid, then sinusoids per axis.
 
 It has no parameters. Pooling and rounding are geometry and run on the host; the sinusoid is part of the graph.
 
-There are two ways, which the config names. `mean` is the released one. `valid` is for models trained here: holes do
-not count, a patch stands for its nearest surface rather than for a mixture of object and background, a constant is
-subtracted in place of a mean that the network would have to guess, and some channels say where in the image a patch
-lies, so that image coordinates can be read off whatever the camera's ratio and principal point.
+The config selects one of two variants. `mean` is the released one. `valid` is for models trained here: it ignores
+holes, represents a patch by its nearest surface rather than a mix of object and background, subtracts a constant
+instead of a mean that the network would have to guess, and reserves some channels for the patch's image position, so
+that image coordinates can be read off for any aspect ratio and principal point.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from n3d_core.errors import DepthError
 
 UNIT = 0.001  # of the normalised cloud: one step of the encoding
 TEMPERATURE = 10000.0
-CENTRE = 0.5  # of the normalised cloud, subtracted in the way `valid`: about the mean coordinate of an indoor scene
-SAMPLES = 16  # along each side of a patch, of the points that the way `valid` looks at
+CENTRE = 0.5  # of the normalised cloud, subtracted by `valid`: about the mean coordinate of an indoor scene
+SAMPLES = 16  # points along each side of a patch that `valid` samples
 
 
 def pooled_coordinates(
@@ -43,10 +43,10 @@ def pooled_coordinates(
 def coordinates_before_rounding(
     points: NDArray[np.float32], valid: NDArray[np.bool_], grid_h: int, grid_w: int
 ) -> NDArray[np.float32]:
-    """`pooled_coordinates` before it rounds (half to even)."""
+    """`pooled_coordinates` before rounding (half to even)."""
     if not valid.any():
         raise DepthError("no valid point to encode: the depth image holds no measurement")
-    # a copy, point by point in memory: the order in which the mean and the pooling add up shows in the last bits
+    # copied to a point-by-point layout: the order of summation in mean and pooling shows in the last bits
     cloud = cv2.merge(list(np.moveaxis(np.asarray(points, dtype=np.float32), -1, 0)))
     rows = cloud.reshape(-1, 3)
     mean = torch.from_numpy(rows.take(np.flatnonzero(valid), axis=0)).mean(dim=0)
@@ -59,11 +59,11 @@ def coordinates_before_rounding(
 def surface_coordinates(
     points: NDArray[np.float32], valid: NDArray[np.bool_], grid_h: int, grid_w: int
 ) -> NDArray[np.float32]:
-    """Rounded coordinates [grid_h * grid_w, 3] in row-major patch order, the way `valid`.
+    """Rounded coordinates [grid_h * grid_w, 3] in row-major patch order, variant `valid`.
 
-    A patch has the depth of the lower quartile of its valid points, which is an object's wherever one covers a quarter
-    of the patch, and x and y of the points before it. One without a valid point lies at the cloud's origin, where no
-    measured patch does.
+    A patch has the lower-quartile depth of its valid points, which is the object's if it covers a quarter of the patch,
+    and x and y of the points up to that depth. A patch without valid points is put at the cloud's origin, where no
+    measured patch is.
 
     Args:
         points: [H, W, 3] normalised.
@@ -118,6 +118,6 @@ def sinusoid(coordinates: Tensor, width: int) -> Tensor:
 
 
 def axis_divisors(per_axis: int, device: torch.device | str = "cpu") -> Tensor:
-    """[per_axis] what a coordinate is divided by to give a channel's angle; channels 2i and 2i + 1 share one."""
+    """[per_axis] divisors from coordinate to angle; channels 2i and 2i + 1 share one."""
     channel = torch.arange(per_axis, device=device)
     return TEMPERATURE ** (2 * torch.div(channel, 2, rounding_mode="floor").float() / per_axis)

@@ -1,4 +1,4 @@
-"""From an RGB image and a point map to what the vision tower takes: patches, coordinates and their plan.
+"""From an RGB image and a point map to the vision tower's inputs: patches, coordinates and their plan.
 
 Follows the Qwen2-VL image processor and N3D-VLM's demo: Lanczos to the longest side, bicubic to multiples of a
 token's pixels, CLIP's mean and deviation. All in fp32 on the host.
@@ -22,14 +22,14 @@ from n3d_core.network.point_encoding import pooled_coordinates, surface_coordina
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
 DEVIATION = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
-_SAME_RATIO = 0.04  # of the logarithm: what stretching an image to whole tokens changes anyway
+_SAME_RATIO = 0.04  # difference of logarithms, no more than rounding an image to whole tokens changes
 _SCALED = (np.arange(256, dtype=np.uint8) * (1 / 255)).astype(np.float32)
-_NORMALISED = ((_SCALED[:, None] - MEAN) / DEVIATION)[None]  # [1, 256, 3]: what each value of a pixel becomes
+_NORMALISED = ((_SCALED[:, None] - MEAN) / DEVIATION)[None]  # [1, 256, 3]: normalised value of each pixel value
 
 
 @dataclass(frozen=True)
 class VisionInput:
-    """What one image gives the vision tower.
+    """The vision tower's input for one image.
 
     Attributes:
         patches: float32 [P, C*T*S*S] normalised pixels in merge-group order.
@@ -51,7 +51,7 @@ def vision_input(
     """Prepares RGB [H, W, 3] and a normalised point map [h, w, 3] of the same view for the vision tower.
 
     Args:
-        valid: [h, w], which points were measured.
+        valid: [h, w], True where a point was measured.
 
     Raises:
         ImageError: if the image is too elongated. DepthError: if no point is valid, or a valid one is not finite.
@@ -65,7 +65,7 @@ def vision_input(
 def point_coordinates(
     points: NDArray[np.float32], valid: NDArray[np.bool_], grid_h: int, grid_w: int, config: N3DConfig
 ) -> NDArray[np.float32]:
-    """Rounded coordinates [grid_h * grid_w, 3] of a normalised point map [H, W, 3], in the way of the config.
+    """Rounded coordinates [grid_h * grid_w, 3] of a normalised point map [H, W, 3], in the config's variant.
 
     Raises:
         DepthError: if no point is valid, or a valid one is not finite.
@@ -75,7 +75,7 @@ def point_coordinates(
 
 
 def resize_for_model(image: Image.Image, config: N3DConfig) -> Image.Image:
-    """RGB image of the size the vision tower takes: the longest side first (Lanczos), then whole tokens (bicubic).
+    """RGB image at the vision tower's size: resized to the longest side (Lanczos), then to whole tokens (bicubic).
 
     Raises:
         ImageError: if a side is shorter than one token after the first step.
@@ -85,9 +85,9 @@ def resize_for_model(image: Image.Image, config: N3DConfig) -> Image.Image:
 
 
 def canvas_size(width: int, height: int, config: N3DConfig) -> tuple[int, int]:
-    """(width, height) of the smallest canvas of an aspect ratio that the model was trained on that holds an image.
+    """(width, height) of the smallest canvas that holds an image and has an aspect ratio the model was trained on.
 
-    That is the image's own size where the model takes any ratio, or where its ratio is within 4 % of a trained one.
+    Returns the image's own size if the model takes any ratio, or if its ratio is within 4 % of a trained one.
     """
     ratio = width / height
     if any(abs(math.log(ratio * h / w)) <= _SAME_RATIO for w, h in config.ratios) or not config.ratios:
@@ -99,7 +99,7 @@ def canvas_size(width: int, height: int, config: N3DConfig) -> tuple[int, int]:
 
 
 def model_size(width: int, height: int, config: N3DConfig) -> tuple[int, int]:
-    """(width, height) at which the vision tower takes an image, the border of a letterboxed one included.
+    """(width, height) of an image at the vision tower's input, including the border of a letterboxed one.
 
     Raises:
         ImageError: as `whole_token_size`.
@@ -109,7 +109,7 @@ def model_size(width: int, height: int, config: N3DConfig) -> tuple[int, int]:
 
 
 def patch_grid(width: int, height: int, config: N3DConfig) -> tuple[int, int]:
-    """(rows, columns) of patches that an image gives."""
+    """(rows, columns) of an image's patches."""
     columns, rows = (side // config.vision.patch_size for side in model_size(width, height, config))
     return rows, columns
 
@@ -123,9 +123,9 @@ def resize_longest_side(image: Image.Image, longest: int) -> Image.Image:
 def _resize(image: Image.Image, size: tuple[int, int], method: Image.Resampling) -> Image.Image:
     """`Image.resize` with the horizontal pass first, whatever Pillow is installed.
 
-    Each pass rounds to 8 bits, so the order shows (by up to 5 levels); Pillow 13 changes it for some sizes.
+    Each pass rounds to 8 bits, so the order matters (by up to 5 levels); Pillow 13 changes it for some sizes.
     """
-    if image.mode in ("1", "P"):  # nearest neighbour, as Pillow does with these
+    if image.mode in ("1", "P"):  # nearest neighbour, as Pillow does for these modes
         return image.resize(size, method)
     if image.mode in ("LA", "RGBA"):  # colours are weighted by their alpha
         return _resize(image.convert({"LA": "La", "RGBA": "RGBa"}[image.mode]), size, method).convert(image.mode)
@@ -159,7 +159,7 @@ def patchify(image: NDArray[np.uint8], vision: VisionConfig) -> tuple[NDArray[np
 
 
 def merge_group_tiles(pixels: NDArray[Any], vision: VisionConfig) -> NDArray[Any]:
-    """Cuts [H, W, C] into patches [P, C, S, S]; those of one image token stand together."""
+    """Cuts [H, W, C] into patches [P, C, S, S]; those of one image token are adjacent."""
     side, merge = vision.patch_size, vision.spatial_merge_size
     height, width, channels = pixels.shape
     group = side * merge

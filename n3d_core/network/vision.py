@@ -17,12 +17,12 @@ from n3d_core.network.point_encoding import sinusoid
 
 
 class PlanTensors(nn.Module):
-    """The arrays of an `ImagePlan` that the tower indexes with, as tensors of one device.
+    """The index arrays of an `ImagePlan` as tensors on one device.
 
     Attributes:
         order, token_inverse, pe_rows, windows, window_inverse, cos, sin: see `ImagePlan`.
-        places, place_channels: see `ImagePlan`; None where points are encoded as released.
-        window_mask: [W, 1, 1, L] boolean attention mask, or None where every window is full.
+        places, place_channels: see `ImagePlan`; None with the released point encoding.
+        window_mask: [W, 1, 1, L] boolean attention mask, or None if every window is full.
     """
 
     order: Tensor
@@ -57,7 +57,7 @@ class PlanTensors(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Flattened patches [..., P, C*T*S*S] -> [..., P, hidden]. A convolution whose kernel is the whole patch."""
+    """Flattened patches [..., P, C*T*S*S] -> [..., P, hidden]: a convolution whose kernel is the whole patch."""
 
     def __init__(self, c: VisionConfig) -> None:
         super().__init__()
