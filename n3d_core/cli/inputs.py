@@ -139,7 +139,7 @@ def read_input(args: argparse.Namespace) -> CommandInput:
     unit = args.depth_unit
     if unit is None and given is not None and given.units_per_metre and not str(args.depth).endswith((".npy", ".npz")):
         unit = f"{given.units_per_metre:g}"
-        _say(f"depth is read as {unit} values a metre, as {args.camera} says")
+        _say(f"depth is read as {unit} values per metre, as {args.camera} says")
     depth = _registered(args, read_depth(args.depth, unit), lens)
     limits = _limits(args, DepthLimits.far, unit_is_given=unit is not None)
     return CommandInput(Frame(color, depth, lens.camera), None, limits, str(args.depth))

@@ -30,8 +30,8 @@ class N3DNetwork(nn.Module):
     def type_of(self, name: str, dtype: torch.dtype) -> torch.dtype:
         """The type of a parameter in a network that computes in `dtype`.
 
-                In an fp16 network the down projection of the tower's last MLP is fp32: its products exceed 65,504 with the
-        released weights.
+        In an fp16 network the down projection of the tower's last MLP is fp32: with the released weights its products
+        exceed 65,504.
         """
         wide = f"visual.blocks.{self.config.vision.depth - 1}.mlp.down_proj."
         return torch.float32 if dtype == torch.float16 and name.startswith(wide) else dtype

@@ -95,13 +95,13 @@ def test_numpy_and_matlab(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("none.yaml", None, "no such file"),
-        ("empty.json", "{}", "fx, fy, cx and cy are wanted"),
+        ("none.yaml", None, "neither an existing file nor four numbers"),
+        ("empty.json", "{}", "or fx, fy, cx and cy; got the keys"),
         ("broken.json", "{", "JSONDecodeError"),
         ("broken.yaml", "a: [", "not YAML"),
         ("two.txt", "1 2", "2 numbers"),
         ("turned.json", json.dumps(K.T.tolist()), "column-major"),
-        ("fractions.txt", "0.94 0 0.5\n0 1.25 0.5\n0 0 1", "in fractions of the image"),
+        ("fractions.txt", "0.94 0 0.5\n0 1.25 0.5\n0 0 1", "must be in pixels; got fractions of the image"),
         ("nan.txt", "nan 0 1\n0 1 1\n0 0 1", "finite"),
         ("list.yaml", "- a", "ValueError"),
         ("broken.npy", "x", "not a camera file"),
@@ -126,7 +126,7 @@ def test_a_pose_is_a_rigid_4x4(tmp_path: Path) -> None:
     for name in ("p.npy", "p.json", "p.txt"):
         np.testing.assert_array_equal(read_pose(tmp_path / name), pose)
     (tmp_path / "scaled.json").write_text(json.dumps((2 * pose).tolist()))
-    with pytest.raises(CameraError, match="a rotation and a translation"):
+    with pytest.raises(CameraError, match="must be a rotation and translation"):
         read_pose(tmp_path / "scaled.json")
     with pytest.raises(CameraError, match="4x4"):
         read_pose(tmp_path / "none.txt")

@@ -77,11 +77,11 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"model.norm.weight": None}, "1 missing: model.norm.weight"),
-        ({"model.norm.bias": torch.ones(64)}, "1 that the configuration does not know: model.norm.bias"),
-        ({"model.norm.weight": torch.ones(63)}, r"model.norm.weight is \[63\] and should be \[64\]"),
-        ({n: None for n in STATE if n.startswith("visual.")}, "no vision tower: a text-only model"),
+        ({"model.norm.bias": torch.ones(64)}, "1 not in the configuration: model.norm.bias"),
+        ({"model.norm.weight": torch.ones(63)}, r"model.norm.weight must have shape \[64\], got \[63\]"),
+        ({n: None for n in STATE if n.startswith("visual.")}, "no vision tower: text-only models are not supported"),
         ({"lm_head.weight": None}, "1 missing: lm_head.weight"),
-        ({"model.language_model.norm.weight": torch.ones(64)}, "are both model.norm.weight"),
+        ({"model.language_model.norm.weight": torch.ones(64)}, "both map to model.norm.weight"),
         ({"model.norm.weight": torch.ones(64, dtype=torch.int8)}, "model.norm.weight is I8"),
     ],
 )
@@ -112,7 +112,7 @@ def test_exchanged_shards_are_noticed(tmp_path: Path) -> None:
     shutil.move(first, folder / "aside")
     shutil.move(second, first)
     shutil.move(folder / "aside", second)
-    with pytest.raises(CheckpointError, match="shards of different checkpoints are mixed up, or renamed"):
+    with pytest.raises(CheckpointError, match="shards of different checkpoints are mixed or renamed"):
         load_network(folder)
 
 
@@ -120,7 +120,7 @@ def test_a_shard_of_another_checkpoint_is_noticed(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, parts=2)
     other = write_checkpoint(tmp_path / "other", CONFIG.to_json(), STATE, parts=3)
     shutil.copy(other / "model-00002-of-00003.safetensors", folder / "model-00002-of-00002.safetensors")
-    with pytest.raises(CheckpointError, match="mixed up"):
+    with pytest.raises(CheckpointError, match="shards of different checkpoints are mixed"):
         load_network(folder)
 
 
@@ -145,7 +145,7 @@ def test_a_bad_index_is_refused(tmp_path: Path, index: str, message: str) -> Non
     [
         ("pytorch_model.bin", "pytorch_model.bin is a pickle, which is never read"),
         ("adapter_config.json", "LoRA adapter"),
-        ("model-00001-of-00002.safetensors", "its shards are there"),
+        ("model-00001-of-00002.safetensors", "it has the shards but no"),
         ("README.md", "download the checkpoint again"),
     ],
 )

@@ -173,7 +173,7 @@ def test_the_unit_that_a_camera_file_tells_is_used_and_said_and_an_option_goes_b
     bop.write_text(json.dumps({"fx": camera.fx, "fy": camera.fy, "cx": camera.cx, "cy": camera.cy, "depth_scale": 0.1}))
     image = [str(files / "color.png"), "--depth", str(files / "depth.png"), "--camera", str(bop)]
     tenths = read_input(parsed(*image))
-    assert "10000 values a metre" in capsys.readouterr().err
+    assert "10000 values per metre" in capsys.readouterr().err
     assert tenths.limits.unit_is_given
     whole = read_input(parsed(*image, "--depth-unit", "mm"))
     np.testing.assert_allclose(whole.frame.depth, tenths.frame.depth * 10, rtol=1e-5)
@@ -235,7 +235,7 @@ ERRORS = {
     "wrong camera": (["color.png", "--depth", "depth.png", "--camera", "small.yaml"], "and color.png is 640x480"),
     "other size": (["color.png", "--fov", "60", "--depth", "wide.npy"], "--depth-camera depth.yaml"),
     "unit": ([*DEPTH, "--depth-unit", "feet"], "got 'feet'"),
-    "field of view": (["color.png", "--fov", "200", "--depth", "depth.png"], "field of view of 200"),
+    "field of view": (["color.png", "--fov", "200", "--depth", "depth.png"], "field of view must be 1 to 179 degrees; got 200"),
     "limits": ([*DEPTH, "--min-depth", "5", "--max-depth", "1"], "near < far"),
     "transform": ([*DEPTH, "--depth-to-color", *"0000001"], "without --depth-camera"),
     "quaternion": (

@@ -128,7 +128,7 @@ def test_sparse_depth_is_left_alone_with_a_warning() -> None:
     scene[::4, ::4] = 2.0  # a lidar's points in an image
     cleaned, report = clean_depth(scene)
     np.testing.assert_array_equal(cleaned, scene)
-    assert any("flying-pixel filter, which was left out" in warning for warning in report.warnings)
+    assert any("flying-pixel filter, which was skipped" in warning for warning in report.warnings)
     assert any("only 6% of the depth pixels are valid" in warning for warning in report.warnings)
 
 

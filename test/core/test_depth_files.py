@@ -85,7 +85,7 @@ def test_files_that_are_no_depth_are_named_in_the_error(tmp_path: Path) -> None:
         "text.png": "cannot be read as an image",
         "missing.png": "no such file",
         "objects.npy": "cannot be read as a NumPy array",
-        "two.npz": "one named 'depth' is wanted",
+        "two.npz": "must be named 'depth'; got",
         "broken.npz": "cannot be read as a NumPy array",
         "bomb.png": "claims 60000x60000 pixels",
         "bomb.npy": "cannot be read as a NumPy array",

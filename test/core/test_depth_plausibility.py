@@ -27,8 +27,8 @@ def test_a_wrong_unit_is_named_with_its_factor(seed: int) -> None:
     rotated = (scene << np.uint16(3)) | (scene >> np.uint16(13))
     cases = [
         (scene, "m", 1 / 1000, "millimetres read as metres"),
-        (scene * 5, "mm", 1 / 5, "5000 values a metre"),
-        (scene * 10, "mm", 1 / 10, "10000 values a metre"),
+        (scene * 5, "mm", 1 / 5, "5000 values per metre"),
+        (scene * 10, "mm", 1 / 10, "10000 values per metre"),
         (rotated, "mm", 1 / 8, "SUN RGB-D"),
     ]
     for raw, unit, factor, words in cases:
@@ -59,7 +59,7 @@ def test_an_empty_image_says_nothing() -> None:
 @pytest.mark.parametrize(
     ("file", "right", "wrong", "words"),
     [
-        ("tum_desk/depth.png", "tum", "mm", "5000 values a metre"),
+        ("tum_desk/depth.png", "tum", "mm", "5000 values per metre"),
         ("tum_desk/depth.png", "tum", "m", "millimetres read as metres"),
         ("sun_hallway/depth.png", "sun", "mm", "SUN RGB-D"),
         ("redwood/depth/00000.png", "mm", "m", "millimetres read as metres"),
@@ -88,10 +88,10 @@ def test_every_unit_that_fits_is_named_with_its_distance_and_following_the_wrong
     assert told is not None
     assert told.factor in (1 / 5, 1 / 10)
     assert "unit tum) read as millimetres: 1.93 m" in told.message
-    assert "10000 values a metre (RealSense D405, BOP, YCB-Video) read as millimetres: 0.965 m" in told.message
+    assert "10000 values per metre (RealSense D405, BOP, YCB-Video) read as millimetres: 0.965 m" in told.message
     followed = suspect_unit(DepthUnit.parse("tum").to_metres(raw))
     assert followed is not None
-    assert "twice as many values a metre as assumed (10000 where 5000 was): 0.965 m" in followed.message
+    assert "twice as many values per metre as assumed (10000 instead of 5000): 0.965 m" in followed.message
     assert suspect_unit(DepthUnit.parse("10000").to_metres(raw)) is None
     assert suspect_unit(DepthUnit.parse("tum").to_metres(raw), is_given=True) is None
 
@@ -101,7 +101,7 @@ def test_honest_whole_centimetres_are_named_as_one_that_fits_and_are_settled_by_
     depth = DepthUnit.parse("mm").to_metres((np.round((1.2 + 0.003 * u + 0.002 * v) * 100) * 10).astype(np.uint16))
     told = suspect_unit(depth)
     assert told is not None
-    assert "whole centimetres, read rightly: 1.91 m" in told.message
+    assert "whole centimetres, unit correct: 1.91 m" in told.message
     assert suspect_unit(depth, is_given=True) is None
 
 
@@ -110,7 +110,7 @@ def test_honest_whole_centimetres_are_named_as_one_that_fits_and_are_settled_by_
     ("file", "unit", "assumed", "words", "median"),
     [
         ("posecnn/000001-depth.png", "10000", "mm", "D405, BOP, YCB-Video) read as millimetres: 0.964 m", 0.964),
-        ("posecnn/000001-depth.png", "10000", "tum", "(10000 where 5000 was): 0.964 m", 0.964),
+        ("posecnn/000001-depth.png", "10000", "tum", "(10000 instead of 5000): 0.964 m", 0.964),
         ("apc_unregistered/frame-000000.depth.png", "sun:10000", "mm", "unit sun:10000): 0.55 m", 0.5496),
     ],
 )

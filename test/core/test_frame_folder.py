@@ -70,7 +70,7 @@ def test_depth_of_eight_bits_and_an_empty_folder_are_refused(
     folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     (folder / "000000.depth.png").write_bytes((folder / "000000.color.png").read_bytes())
-    with pytest.raises(DepthError, match="16-bit single-channel PNG is wanted"):
+    with pytest.raises(DepthError, match="must be a 16-bit single-channel PNG"):
         FrameFolder(folder).frame(0)
     with pytest.raises(ImageError, match="no frame found"):
         FrameFolder(tmp_path_factory.mktemp("empty"))

@@ -91,7 +91,7 @@ def test_a_camera_survives_its_yaml(tmp_path_factory: pytest.TempPathFactory, ca
         (f"image_width: {'[' * 5000}", "cannot be read as a camera-info YAML file"),
         ("image_width: 0", "at least 1 pixel"),
         ("camera_matrix: {data: [1, 2]}", "must have 9 values .3x3, row-major.; got 2"),
-        ("camera_matrix: {data: [.nan, 0, 1, 0, 1, 1, 0, 0, 1]}", "are not usable"),
+        ("camera_matrix: {data: [.nan, 0, 1, 0, 1, 1, 0, 0, 1]}", "are invalid"),
         ("distortion_coefficients: {data: [0.1, 0, 0, 0, 0]}", "rectify the images first"),
         ("distortion_coefficients: {data: [.nan]}", "rectify the images first"),
         ("distortion_coefficients: 3", "AttributeError"),

@@ -68,5 +68,5 @@ def test_of_two_surfaces_in_one_pixel_the_nearer_is_seen():
 
 
 def test_a_camera_of_another_size_is_an_error_that_names_both():
-    with pytest.raises(DepthError, match="32x24 and its camera info is for 64x48"):
+    with pytest.raises(DepthError, match="32x24 but its camera info is for 64x48"):
         register_depth(np.ones((24, 32), np.float32), COLOR, COLOR)

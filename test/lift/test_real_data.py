@@ -98,7 +98,7 @@ def test_the_published_boxes_projections_lift_near_the_published_boxes(number: i
 
 def test_tum_depth_read_as_millimetres_is_refused_with_its_factor() -> None:
     wrong = read_depth(DATA / "tum_desk/depth.png", "mm")
-    with pytest.raises(ImageProblem, match="5000 values a metre") as caught:
+    with pytest.raises(ImageProblem, match="5000 values per metre") as caught:
         check_depth(wrong, "desk")
     assert caught.value.reason == "depth_unit"
     check_depth(read_depth(DATA / "tum_desk/depth.png", "tum"), "desk")

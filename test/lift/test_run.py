@@ -356,7 +356,7 @@ def test_bad_images_and_annotations_are_counted_and_cost_only_themselves(
         "no_mask": 1,
     }
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "5000 values a metre" in page
+    assert "5000 values per metre" in page
     assert page.count("data:image/jpeg;base64") == 1
 
 

@@ -69,15 +69,15 @@ def another_frame(messages: RgbdMessages) -> RgbdMessages:
 
 
 BROKEN = [
-    (other_size, Result.BAD_DEPTH, "32x24 and colour 64x48"),
+    (other_size, Result.BAD_DEPTH, "32x24 but colour is 64x48"),
     (unknown_depth, Result.BAD_DEPTH, "'8UC3'"),
     (nothing_measured, Result.BAD_DEPTH, "no valid pixel"),
-    (another_frame, Result.BAD_DEPTH, "'depth_optical' and colour in 'optical'"),
+    (another_frame, Result.BAD_DEPTH, "'depth_optical' but colour is in 'optical'"),
     (unknown_color, Result.NO_IMAGE, "nonsense"),
     (empty_data, Result.NO_IMAGE, "0 bytes"),
     (zero_intrinsics, Result.BAD_CAMERA, "not calibrated"),
-    (nan_intrinsics, Result.BAD_CAMERA, "intrinsics fx=nan fy=nan"),
-    (info_of_another_camera, Result.BAD_CAMERA, "128x48 and the colour image is 64x48"),
+    (nan_intrinsics, Result.BAD_CAMERA, "intrinsics fx=nan fy=nan cx=nan cy=nan are invalid"),
+    (info_of_another_camera, Result.BAD_CAMERA, "128x48 but the colour image is 64x48"),
 ]
 NAMES = [case[0].__name__ for case in BROKEN]
 

@@ -102,7 +102,7 @@ K = [55.0, 0, 31.0, 0, 56.0, 24.5, 0, 0, 1]
         ({"k": np.reshape(K, (3, 3)).T.ravel()}, "column-major"),
         ({"k": [0.86, 0, 0.5, 0, 1.15, 0.5, 0, 0, 1]}, "fractions of the image"),
         ({"width": 640, "height": 480, "k": [3.6, 0, 2.4, 0, 3.6, 1.8, 0, 0, 1]}, "millimetres"),
-        ({"roi": RegionOfInterest(x_offset=10, y_offset=0, width=64, height=48)}, "beyond the image of 64x48"),
+        ({"roi": RegionOfInterest(x_offset=10, y_offset=0, width=64, height=48)}, "exceeds the image of 64x48"),
     ],
 )
 def test_what_contradicts_itself_is_refused(changes, words):
@@ -113,7 +113,7 @@ def test_what_contradicts_itself_is_refused(changes, words):
 def test_numbers_that_are_odd_are_told():
     assert CAMERA.doubts == ()
     outside = read_camera_info(info(k=[55.0, 0, 131, 0, 56, 24, 0, 0, 1])).camera
-    assert "(131, 24) lies outside the image of 64x48" in outside.doubts[0]
+    assert "(131, 24) is outside the image of 64x48" in outside.doubts[0]
     narrow = read_camera_info(info(k=[800.0, 0, 31.5, 0, 800, 23.5, 0, 0, 1])).camera
     assert "4.6 x 3.4 degrees" in narrow.doubts[0]
 

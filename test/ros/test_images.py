@@ -84,10 +84,10 @@ def test_written_images_read_back(frame):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"step": 20}, "step of at least 21"),
+        ({"step": 20}, "step must be at least 21"),
         ({"step": 2**32 - 1}, "header and data disagree"),
-        ({"height": 0}, "between 1 and"),
-        ({"width": 2**31, "height": 2**31}, "between 1 and"),
+        ({"height": 0}, "must have 1 to"),
+        ({"width": 2**31, "height": 2**31}, "must have 1 to"),
         ({"data": array.array("B")}, "0 bytes"),
     ],
 )
@@ -100,9 +100,9 @@ def test_a_header_that_its_data_contradicts_is_an_error_that_names_both(change, 
 
 
 def test_unknown_encodings_are_named():
-    with pytest.raises(DepthError, match=r"'8UC3'.*16UC1"):
+    with pytest.raises(DepthError, match=r"16UC1.*'8UC3'"):
         depth_array(message(RGB, "8UC3"))
-    with pytest.raises(ImageError, match=r"depth encoding '16UC1'.*remapped"):
+    with pytest.raises(ImageError, match=r"depth encoding '16UC1'.*remappings"):
         color_array(message(RGB[:, :, 0].astype(np.uint16), "16UC1"))
     with pytest.raises(ImageError, match="nonsense"):
         color_array(message(RGB, "nonsense"))
@@ -270,7 +270,7 @@ def test_a_jpeg_that_was_cut_short_is_refused(share):
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     data = cv2.imencode(".jpg", noise)[1].tobytes()
     assert color_array(CompressedImage(format="jpeg", data=data + b"\0\0")).shape == (64, 64, 3)
-    with pytest.raises(ImageError, match="cut short"):
+    with pytest.raises(ImageError, match="truncated"):
         color_array(CompressedImage(format="jpeg", data=data[: int(share * len(data))]))
 
 
@@ -311,7 +311,7 @@ def test_a_png_chunk_that_claims_gigabytes_is_refused_before_memory_is_taken():
     png = bytearray(cv2.imencode(".png", np.ones((4, 4), np.uint8))[1].tobytes())
     length = png.index(b"IDAT") - 4
     png[length] = 0x70  # 1.8 GB, which OpenCV would take and clear before it finds that they are not there
-    with pytest.raises(ImageError, match="claims at least 18"):
+    with pytest.raises(ImageError, match="at least 18"):
         color_array(CompressedImage(format="png", data=bytes(png)))
     whole = cv2.imencode(".png", np.ones((4, 4), np.uint8))[1].tobytes()
     np.testing.assert_array_equal(color_array(CompressedImage(format="png", data=whole + b"trailing bytes")), 1)

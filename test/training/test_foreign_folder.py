@@ -103,23 +103,23 @@ def test_a_class_counts_whatever_its_case() -> None:
     ("changes", "message"),
     [
         ("{", "not a truth file"),
-        ("[]", r"objects is \[\]: a list of objects is wanted"),
-        ("{}", "objects is {}: a list of objects"),
-        ({"objects": {}}, "a list of objects is wanted"),
-        ({"objects": [7]}, r"objects\[0\] is 7: an object is wanted"),
-        ({"objects": [MUG | {"center": [0, 1]}]}, r"objects\[0\].center is \[0, 1\]: three finite numbers"),
+        ("[]", r"objects is \[\]: expected a list of objects"),
+        ("{}", "objects is {}: expected a list of objects"),
+        ({"objects": {}}, "expected a list of objects"),
+        ({"objects": [7]}, r"objects\[0\] is 7: expected an object"),
+        ({"objects": [MUG | {"center": [0, 1]}]}, r"objects\[0\].center is \[0, 1\]: expected three finite numbers"),
         ({"objects": [MUG | {"center": None}]}, r"objects\[0\].center is null"),
         ({"objects": [MUG | {"center": [0, float("nan"), 1]}]}, r"objects\[0\].center is \[0, NaN, 1\]"),
-        ({"objects": [MUG | {"size": [0.1, -0.1, 0.1]}]}, r"objects\[0\].size .* three lengths of at least 0"),
+        ({"objects": [MUG | {"size": [0.1, -0.1, 0.1]}]}, r"objects\[0\].size .* expected three lengths of at least 0"),
         ({"objects": [MUG | {"size": ["a", 1, 1]}]}, r"objects\[0\].size"),
-        ({"objects": [MUG | {"visible": 80}]}, r"objects\[0\].visible is 80: a share from 0 to 1"),
-        ({"objects": [MUG | {"label": ""}]}, r'objects\[0\].label is "": a text of one line is wanted'),
-        ({"objects": [MUG | {"label": "red\ud800mug"}]}, r"objects\[0\].label is .*: a text of one line is wanted"),
+        ({"objects": [MUG | {"visible": 80}]}, r"objects\[0\].visible is 80: expected a share from 0 to 1"),
+        ({"objects": [MUG | {"label": ""}]}, r'objects\[0\].label is "": expected a text of one line'),
+        ({"objects": [MUG | {"label": "red\ud800mug"}]}, r"objects\[0\].label is .*: expected a text of one line"),
         ({"objects": [MUG | {"center": [0, 10**400, 1]}]}, r"objects\[0\].center is \[0, 1000"),
-        ({"objects": [MUG | {"class": 5}]}, r"objects\[0\].class is 5: a text of one line"),
-        ({"objects": [MUG | {"color": 5}]}, r"objects\[0\].color is 5: a text is wanted"),
-        ({"groundings": {"red mug": [0]}}, r"groundings is .*: a list is wanted"),
-        ({"groundings": [{"text": "red mug"}]}, r"groundings\[0\].objects is null: a list of indices into the 2"),
+        ({"objects": [MUG | {"class": 5}]}, r"objects\[0\].class is 5: expected a text of one line"),
+        ({"objects": [MUG | {"color": 5}]}, r"objects\[0\].color is 5: expected a text"),
+        ({"groundings": {"red mug": [0]}}, r"groundings is .*: expected a list"),
+        ({"groundings": [{"text": "red mug"}]}, r"groundings\[0\].objects is null: expected a list of indices"),
         ({"groundings": [{"text": "red mug", "objects": [2]}]}, r"groundings\[0\].objects is \[2\]"),
         ({"groundings": [{"text": "red mug", "objects": [-1]}]}, r"groundings\[0\].objects is \[-1\]"),
         ({"groundings": [{"text": "red mug", "objects": ["red mug"]}]}, r"a list of indices into the 2 objects"),
@@ -127,14 +127,14 @@ def test_a_class_counts_whatever_its_case() -> None:
         ({"groundings": [{"text": "a", "objects": [], "mark": {"color": "red"}}]}, "a color and a rect of four"),
         ({"groundings": [{"text": "a", "objects": [], "mark": {"color": "pink", "rect": [1, 2, 3, 4]}}]},
          "a mark of color 'pink': one of red, green"),
-        ({"questions": ["How far?"]}, r"questions\[0\] is .*: an object is wanted"),
-        ({"questions": [FAR_Q | {"answer": None}]}, r"questions\[0\].answer is null: a number, true or false"),
-        ({"questions": [FAR_Q | {"answer": "far"}]}, r"answer is 'far': a number is the answer .* type 'distance'"),
-        ({"questions": [FAR_Q | {"answer": True}]}, r"answer is True: a number is the answer"),
-        ({"questions": [FAR_Q | {"type": "left_right"}]}, r"answer is 0.33: true, false, a name"),
+        ({"questions": ["How far?"]}, r"questions\[0\] is .*: expected an object"),
+        ({"questions": [FAR_Q | {"answer": None}]}, r"questions\[0\].answer is null: expected a number, true or false"),
+        ({"questions": [FAR_Q | {"answer": "far"}]}, "answer is 'far', .* of type 'distance' is answered by a number"),
+        ({"questions": [FAR_Q | {"answer": True}]}, r"answer is True, .* is answered by a number"),
+        ({"questions": [FAR_Q | {"type": "left_right"}]}, r"answer is 0.33, .* is answered by true, false, a name"),
         ({"questions": [FAR_Q | {"type": "colour"}]}, r"type is 'colour': one of left_right, .* is wanted"),
-        ({"questions": [FAR_Q | {"type": None}]}, r"questions\[0\].type is null: a text"),
-        ({"questions": [FAR_Q | {"unit": "yards"}]}, r"unit is 'yards': one of m, cm, mm, ft, in, o'clock or none"),
+        ({"questions": [FAR_Q | {"type": None}]}, r"questions\[0\].type is null: expected a text"),
+        ({"questions": [FAR_Q | {"unit": "yards"}]}, "unit must be one of m, cm, mm, ft, in, .* or none; got 'yards'"),
         ({"questions": [FAR_Q | {"objects": [0, 9]}]}, r"questions\[0\].objects is \[0, 9\]"),
     ],
 )  # fmt: skip
@@ -158,16 +158,16 @@ def test_frames_that_are_damaged_are_named(tmp_path: Path) -> None:
         return str(caught.value)
 
     color.write_bytes(whole[:40])
-    assert error().startswith(f"{color}: cannot be read as an image")
+    assert error().startswith(f"{color}: the PNG is truncated: 40 bytes")
     color.write_bytes(whole)
     cv2.imwrite(str(depth), measured[:100])
-    assert error().startswith(f"{root / 'shot'}: depth image is [100, 90] and colour [160, 90]")
+    assert error().startswith(f"{root / 'shot'}: depth image is [100, 90] but colour [160, 90]")
     cv2.imwrite(str(depth), np.zeros_like(measured))
     assert "shot: depth image 90x160 has no valid pixel" in error()
     cv2.imwrite(str(depth), (measured // 8).astype(np.uint8))
-    assert "a 16-bit single-channel PNG is wanted" in error()
+    assert "must be a 16-bit single-channel PNG" in error()
     depth.unlink()
-    assert error().startswith(f"{depth}: cannot be read as an image; is it there")
+    assert error().startswith(f"{depth}: cannot be read as an image (No such file or directory); is it there")
     cv2.imwrite(str(depth), measured)
     (root / "camera.yaml").write_text((root / "camera.yaml").read_text().replace("image_width: 90", "image_width: 80"))
     assert "shot: camera info is for 80x160, the image 90x160" in error()
