@@ -1,1 +1,1 @@
-"""The token loop: sampling, drafts, the kept prefix, and boxes read from tokens."""
+"""The token loop: sampling, drafts, the kept prefix, and decoding tokens to boxes."""

@@ -1,7 +1,7 @@
-"""From the tokens of a grounding reply to boxes: fields, metres, score and covariance in one pass, as tokens come.
+"""Decodes the tokens of a grounding reply to boxes as they arrive: fields, metres, score and covariance in one pass.
 
-The language has no score. The evidence of a box is the probability of its choices (one more box, the class) and how
-narrow the distributions over its bins are; a checkpoint's calibration, fitted on held-out scenes, turns it into the
+The language has no scores. A box's evidence is the probability of its choices (another box, the class) and the
+sharpness of the distributions over its bins. A checkpoint's calibration, fitted on held-out scenes, turns it into the
 probability that the box is right (3D IoU of at least 0.25 with an object of that name).
 """
 
@@ -22,14 +22,14 @@ from n3d_core.language.codec import BoxCodec
 from n3d_core.language.structured import BINS, FIELDS, BoxCode
 
 SAME_OBJECT = 0.5
-"""3D IoU above which two boxes of one label are one object: solid things do not share half of their volume."""
-_NEAR = 15  # bins around the chosen one that count as the same answer
-_LEAST = 1e-12  # probability, before its logarithm
+"""3D IoU above which two boxes with one label are the same object: solid objects do not share half their volume."""
+_NEAR = 15  # bins around the chosen one that count as the same value
+_LEAST = 1e-12  # lower bound for probabilities in logarithms
 
 
 @dataclass(frozen=True)
 class BinMoments:
-    """Of one number: the variance over its bins, and the probability of the bins near the chosen one."""
+    """A number's variance over its bins, and the probability of the bins near the chosen one."""
 
     variance: float
     near: float
@@ -41,7 +41,7 @@ class DecodedBox:
 
     Attributes:
         box: in metres in the optical frame, with score and covariance.
-        code: its line.
+        code: its line in the structured language.
         evidence: log probabilities of decision, class and bins.
     """
 
@@ -51,14 +51,14 @@ class DecodedBox:
 
 
 class BoxDecoder:
-    """Follows a reply token by token; each finished line becomes a box. A line that is cut short is dropped.
+    """Decodes a reply token by token; each complete line becomes a box. An incomplete line is dropped.
 
-    A model may say an object twice, a few bins apart. `codes` keeps both lines, `found` the first of them.
+    A model may output an object twice, a few bins apart. `codes` keeps both lines, `found` only the first.
 
     Attributes:
         codes: every line of the reply.
-        found: the objects, in the reply's order.
-        repeats: lines since the last new object.
+        found: distinct objects in the reply's order.
+        repeats: number of lines since the last new object.
     """
 
     def __init__(self, words: BoxVocabulary, codec: BoxCodec, calibration: Calibration) -> None:
@@ -70,7 +70,7 @@ class BoxDecoder:
         self._start_line(decision=0.0)
 
     def add(self, token: Token) -> DecodedBox | None:
-        """Takes the next token; the box that it completes, if that is a new object."""
+        """Takes the next token; returns the box that it completes, if it is a new object."""
         before, words = self._state, self._words
         self._state = before.advance(token.id)
         if token.kind is Kind.DECISION and before.part == "start":
@@ -86,7 +86,7 @@ class BoxDecoder:
         return None
 
     def _start_line(self, decision: float) -> None:
-        """`decision`: log probability of writing this line, as far as it is known when the line before it ends."""
+        """`decision`: log probability of writing this line, as known at the end of the line before it."""
         self._decision, self._label, self._bins = decision, 0.0, 0.0
         self._label_ids: list[int] = []
         self._digits: list[tuple[str, NDArray[np.float32] | None]] = []
@@ -131,12 +131,12 @@ class BoxDecoder:
         return self.found[-1]
 
     def _narrowness(self) -> float:
-        """Mean log probability of the bins near the chosen ones, over the numbers that are known to vary."""
+        """Mean log probability of the bins near the chosen ones, over the numbers that have a distribution."""
         used = [m for m, name in zip(self._moments, FIELDS, strict=True) if m is not None and name != "angle_y"]
         return float(np.mean([_log(m.near) for m in used])) if used else 0.0
 
     def _moments_of(self, text: str) -> BinMoments | None:
-        """None where a digit was forced, so that it has no distribution."""
+        """None if a digit was forced, since it has no distribution."""
         known = [(digit, shares) for digit, shares in self._digits if shares is not None]
         if len(known) < len(self._digits):
             return None
@@ -148,7 +148,7 @@ class BoxDecoder:
         return BinMoments(float((shares * distance**2).sum()), float(shares[np.abs(distance) <= _NEAR].sum()))
 
     def _by_digits(self, text: str, known: list[tuple[str, NDArray[np.float32]]]) -> BinMoments:
-        """Digit by digit: variances add up by place; the length of the number is taken as known."""
+        """Digit by digit: variances add up by decimal place; the number's length is assumed known."""
         variance, near = 0.0, 1.0
         ids = [i for i, t in self._words.digits.items() if len(t) == 1]
         values = np.array([int(self._words.digits[i]) for i in ids])
@@ -161,7 +161,7 @@ class BoxDecoder:
 
 
 def same_object(a: Box3D, b: Box3D) -> bool:
-    """Whether two boxes of one label are one object."""
+    """Whether two boxes with one label are the same object."""
     return a.label == b.label and iou_3d(a, b) >= SAME_OBJECT
 
 
@@ -172,16 +172,16 @@ def center_covariance(
     known = [m for m in moments[:3] if m is not None]
     if len(known) < 3:
         return None
-    rounding = 1 / 12  # a bin is uniform inside
+    rounding = 1 / 12  # uniform within a bin
     bins = np.diag([min(m.variance, BINS**2 / 12) + rounding for m in known])
     jacobian = codec.center_jacobian(code)
     return tuple(float(v) for v in (jacobian @ bins @ jacobian.T * scale).reshape(-1))
 
 
 def _share_of_another(token: Token, words: BoxVocabulary) -> float:
-    """Of a bracket that is one token with the newline behind it: its share among the two ways to end a line.
+    """For a bracket that is one token with the newline behind it: its share among the two ways to end a line.
 
-    Choosing it says that another line follows; the digits that might have come instead say nothing of that.
+    Choosing it means that another line follows; the digits that were possible instead do not matter.
     """
     if token.distribution is None:
         return 1.0

@@ -1,4 +1,4 @@
-"""What a checkpoint's `calibration.json` says: how evidence becomes scores, existence and covariances."""
+"""A checkpoint's `calibration.json`: turns evidence into scores, existence and covariances."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ CALIBRATION = "calibration.json"
 
 Weights = tuple[float, ...]
 STAGES = {"tokens": 3, "depth": 5, "agreement": 7}
-"""Evidence as it comes: log p of decision, class and bins; then the shares of depth inside and behind the box; then the
-overlap with what grounding everything finds there, of the same and of another name. And how many numbers that is."""
+"""Number of evidence values at each stage: log p of decision, class and bins; then the shares of depth inside and
+behind the box; then the overlap with what grounding all objects finds there, with the same and with another name."""
 
 
 @dataclass(frozen=True)
 class Existence:
-    """How a box's evidence tells whether what it claims is there.
+    """Decides from a box's evidence whether its object exists.
 
     Attributes:
-        depth, agreement: logistic weights (one first) of the evidence of these stages.
-        threshold: the probability from which a box counts as found.
-        sure: the probability from which agreement need not be asked for.
+        depth, agreement: logistic weights (bias first) of these stages' evidence.
+        threshold: probability from which a box counts as found.
+        sure: probability from which agreement is not needed.
     """
 
     depth: Weights
@@ -43,12 +43,12 @@ class Calibration:
     """Turns evidence into scores and covariances.
 
     Attributes:
-        weights: logistic, of one and of log p of decision, class and bins.
-        covariance_scale: a factor on the covariance.
+        weights: logistic weights of the bias and of log p of decision, class and bins.
+        covariance_scale: factor on the covariance.
         fitted: whether scores are probabilities.
-        threshold: the score below which a grounding does better without a box; 0 keeps all.
-        score_weights: logistic weights of the evidence of later stages, by name.
-        existence: None where a checkpoint has none; a rule decides then (see `n3d_core.evidence`).
+        threshold: score below which a grounding is better without the box; 0 keeps all.
+        score_weights: logistic weights of later stages' evidence, by name.
+        existence: None if the checkpoint has none; a rule decides then (see `n3d_core.evidence`).
     """
 
     weights: Weights = (0.0, 1.0, 1.0, 1.0)
@@ -60,10 +60,10 @@ class Calibration:
 
     @classmethod
     def from_folder(cls, folder: Path) -> Calibration:
-        """Reads `calibration.json` of a checkpoint folder; the uncalibrated default where there is none.
+        """Reads `calibration.json` of a checkpoint folder; the uncalibrated default if there is none.
 
         Raises:
-            CheckpointError: if the file is damaged, or holds values that are not finite numbers.
+            CheckpointError: if the file is damaged or contains values that are not finite numbers.
         """
         path = folder / CALIBRATION
         if not path.exists():
@@ -102,7 +102,7 @@ class Calibration:
 
 
 def logistic(weights: Weights, evidence: NDArray[np.float64]) -> float:
-    """Weights (one first) and evidence -> probability."""
+    """Weights (bias first) and evidence -> probability."""
     logit = weights[0] + float(np.dot(weights[1:], evidence))
     return 1 / (1 + math.exp(min(-logit, 700.0)))  # beyond it, exp overflows and the result is 0 anyway
 

@@ -1,7 +1,7 @@
-"""Guesses of what a reply says next, which one pass of the model checks together.
+"""Guesses of a reply's next tokens, which one pass of the model checks together.
 
-A draft changes no token: the model keeps it only as far as it would have chosen the same ids itself. A wrong guess
-costs a few more rows of a pass that is made anyway.
+Drafts do not change the output: the model keeps only ids that it would have chosen itself. A wrong guess costs a few
+more rows in a pass that is made anyway.
 """
 
 from __future__ import annotations
@@ -15,45 +15,45 @@ from numpy.typing import NDArray
 from n3d_core.language.box_grammar import BoxGrammar, BoxVocabulary, Grammar
 from n3d_core.language.structured import ANGLE_ZERO, FIELDS
 
-SHORT_DRAFT = 3  # tokens of a draft that is a mere guess; doubled each time that a whole draft was right
+SHORT_DRAFT = 3  # tokens of a guessed draft; doubled each time a whole draft was right
 LONG_DRAFT = 24
-LONG_PREPARED = 48  # tokens of a draft from a prepared reply, which is right more often than not
-LONGEST_MATCH = 24  # tokens before a draft that are compared
-_NEARBY = 16  # tokens around a place in a prepared reply, to find it again behind what the model said otherwise
+LONG_PREPARED = 48  # tokens of a draft from a prepared reply, which is usually right
+LONGEST_MATCH = 24  # tokens before a draft that are compared for a match
+_NEARBY = 16  # tokens searched around the position in a prepared reply after the model deviates from it
 
 Ids = NDArray[np.int64]
 
 
 class Drafter(Protocol):
-    """Guesses within one reply."""
+    """Drafts within one reply."""
 
     def propose(self, known: Ids, grammar: Grammar, most: int) -> list[int]:
-        """At most `most` ids that may come next.
+        """Proposes at most `most` next ids.
 
         Args:
-            known: [N] ids of the prompt and of the reply so far.
+            known: [N] ids of the prompt and the reply so far.
             grammar: the reply's state.
         """
 
     def judge(self, right: bool) -> None:
-        """Learns whether all of the last draft was right."""
+        """Reports whether all of the last draft was right."""
 
 
 class Lookup:
-    """Goes on with a prepared reply, or repeats what followed the place that shares most with what was said last.
+    """Continues a prepared reply, or repeats what followed the longest match of the last tokens.
 
     Args:
-        prepared: ids of the whole reply as it is expected, where it can be; empty otherwise.
+        prepared: ids of the whole expected reply; empty if unknown.
     """
 
     def __init__(self, prepared: Sequence[int] = ()) -> None:
         self._prepared = np.array(prepared, np.int64)
-        self._place = 0  # in the prepared reply, of the next id
-        self._seen = -1  # ids that were known at the last look
+        self._place = 0  # index of the next id in the prepared reply
+        self._seen = -1  # number of known ids at the last call
         self.length = LONG_PREPARED if len(self._prepared) else SHORT_DRAFT
 
     def propose(self, known: Ids, grammar: Grammar, most: int) -> list[int]:
-        """See `Drafter.propose`. Of several places in the context that share as much the last one counts."""
+        """See `Drafter.propose`. Of several equally long matches in the context, the last one is used."""
         most = min(most, self.length)
         if len(self._prepared):
             self._follow(known)
@@ -64,15 +64,15 @@ class Lookup:
         return [int(i) for i in known[place : place + most]] if shared else []
 
     def judge(self, right: bool) -> None:
-        """See `Drafter.judge`: a prepared reply is trusted beyond the place where it was wrong."""
+        """See `Drafter.judge`: a prepared reply is still trusted after a mistake."""
         if not len(self._prepared):
             self.length = min(2 * self.length, LONG_DRAFT) if right else SHORT_DRAFT
 
     def _follow(self, known: Ids) -> None:
-        """Moves on in the prepared reply by what was said since the last look.
+        """Advances in the prepared reply by the ids since the last call.
 
-        An id that differs takes the place of one there, unless the pair that it ends stands nearby: then the model left
-        something out, or put something in between.
+        A different id counts as a substitution, unless the pair that it ends occurs nearby: then the model omitted or
+        inserted something.
         """
         first, self._seen = (len(known) if self._seen < 0 else self._seen), len(known)
         for i in range(first, len(known)):
@@ -89,7 +89,7 @@ class Lookup:
 
 
 def _after_longest_match(text: Ids, said: Ids) -> tuple[int, int]:
-    """Where a text goes on after the ids that were said last, and how many of them it shares there; (0, 0) if none."""
+    """Where a text continues after the last ids, and how many of them match there; (0, 0) without a match."""
     if len(said) == 0 or len(text) == 0:
         return 0, 0
     ends = np.flatnonzero(text[:-1] == said[-1])
@@ -106,10 +106,10 @@ def _after_longest_match(text: Ids, said: Ids) -> tuple[int, int]:
 
 
 class BoxLines:
-    """Writes on what is nearly certain in lines of boxes: one more line, the class that was asked for, no rotation.
+    """Drafts what is nearly certain in lines of boxes: another line, the requested class, no rotation.
 
     Args:
-        label: the class that is asked for; empty where any may come.
+        label: the requested class; empty if any class may come.
     """
 
     def __init__(self, words: BoxVocabulary, label: str = "") -> None:
@@ -118,7 +118,7 @@ class BoxLines:
         self._label = _label_ids(words, label) if label else []
 
     def propose(self, known: Ids, grammar: Grammar, most: int) -> list[int]:
-        """See `Drafter.propose`: what the grammar forces and what can be guessed, up to a number that cannot."""
+        """See `Drafter.propose`: forced and guessed ids, up to a number that cannot be guessed."""
         found: list[int] = []
         while isinstance(grammar, BoxGrammar) and len(found) < most and not grammar.finished:
             token = grammar.forced[0] if grammar.forced else self._guess(grammar, [*known[-LONGEST_MATCH:], *found])
@@ -129,7 +129,7 @@ class BoxLines:
         return found
 
     def judge(self, right: bool) -> None:
-        """See `Drafter.judge`: a wrong guess says nothing of the next."""
+        """See `Drafter.judge`: a wrong guess says nothing about the next."""
 
     def _guess(self, state: BoxGrammar, said: list[int]) -> int | None:
         words = self._words
@@ -148,7 +148,7 @@ class BoxLines:
 
 
 def _label_ids(words: BoxVocabulary, label: str) -> list[int]:
-    """How a line spells a class, up to the comma behind it; empty where that cannot be told from the tokens."""
+    """Tokens of a class in a line, up to the comma behind it; empty if the tokens are ambiguous."""
     ids, opening = words.tokenizer.encode(f"bbox_0=Bbox({label},1"), words.opening(0)
     if tuple(ids[: len(opening)]) != opening or words.comma not in ids[len(opening) :]:
         return []

@@ -1,4 +1,4 @@
-"""System prompt and image of a frame, kept in the decoder's cache; prompts about the frame are written behind them."""
+"""Keeps a frame's system prompt and image in the decoder's cache; prompts about the frame are appended to them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from n3d_core.language.box_grammar import Grammar
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.plan import ImagePlan, text_positions
 
-LEAST_REPLY = 48  # tokens that must still fit behind a prompt: a box line spelled digit by digit takes about 40
+LEAST_REPLY = 48  # tokens that must fit behind a prompt: a box line spelled digit by digit takes about 40
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Prompt:
     """A prompt in tokens.
 
     Attributes:
-        ids: between the image and the reply.
-        room: tokens that still fit behind it.
+        ids: tokens between the image and the reply.
+        room: number of tokens that fit behind it.
     """
 
     ids: list[int]
@@ -33,15 +33,15 @@ class Prompt:
 
 
 class KeptPrefix:
-    """The tokens up to the image's end, fed once.
+    """The tokens up to the end of the image, fed once.
 
     Args:
         encoded: image tokens, as the backend's `encode` returned them.
-        plan: of the image; says how many tokens it has and where they stand.
+        plan: the image's plan, for the number and positions of its tokens.
 
     Attributes:
         ids: of the prefix.
-        sequence: holds the prefix, and behind it the last prompt and reply.
+        sequence: holds the prefix, followed by the last prompt and reply.
     """
 
     def __init__(self, backend: Backend, tokenizer: Tokenizer, plan: ImagePlan, encoded: Any) -> None:
@@ -54,14 +54,14 @@ class KeptPrefix:
         self.sequence.extend(self.ids, positions, image=encoded)
 
     def prompt(self, text: str, least: int = LEAST_REPLY) -> Prompt:
-        """The tokens of a prompt. Special tokens spelled in it are read as plain text.
+        """The tokens of a prompt. Special tokens in it are treated as plain text.
 
         Args:
-            text: what stands between the image and the end of the user's turn.
-            least: tokens that its reply needs.
+            text: text between the image and the end of the user's turn.
+            least: number of tokens that the reply needs.
 
         Raises:
-            TextTooLongError: if the prompt leaves no room for them.
+            TextTooLongError: if the prompt leaves too little room.
         """
         encode = self._tokenizer.encode
         ids = [*encode(prompts.VISION_END), *self._tokenizer.encode_plain(text), *encode(prompts.SUFFIX)]
@@ -69,12 +69,12 @@ class KeptPrefix:
         if room < least:
             raise TextTooLongError(
                 f"the query takes {len(ids)} tokens, the image {len(self.ids)} and the reply at least {least}: only "
-                f"{self.sequence.limit} fit; shorten the text (n3d compile --cache sets how many an engine holds)"
+                f"{self.sequence.limit} fit; shorten the text (n3d compile --cache sets an engine's limit)"
             )
         return Prompt(ids, room)
 
     def reply(self, prompt: Prompt, grammar: Grammar, decoder: Decoder, limits: Limits, work: Work) -> Iterator[Token]:
-        """Feeds a prompt in place of the last one, and yields the tokens of its reply as they are decided.
+        """Feeds a prompt in place of the last one and yields the tokens of its reply as they are decoded.
 
         Args:
             work: is added to.

@@ -1,7 +1,7 @@
-"""The token loop: grammar, jump-forward, drafting, sampling, streaming, cancellation. Knows ids only.
+"""The token loop: grammar, jump-forward, drafting, sampling, streaming, cancellation. Works on token ids only.
 
-Every fast way gives the ids that decoding one token at a time under the same grammar gives: forced tokens ride in the
-chunk of the token before them, and a draft is kept only as far as the model would have chosen it itself.
+All shortcuts return the same ids as decoding one token at a time under the same grammar: forced tokens share the pass
+of the token before them, and only those tokens of a draft are kept that the model would have chosen itself.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from n3d_core.errors import QueryCancelledError, QueryTimeoutError
 from n3d_core.language.box_grammar import Grammar, Kind
 from n3d_core.network.plan import text_positions
 
-LONGEST_REPLY = 4096  # tokens, as the released scripts allow
+LONGEST_REPLY = 4096  # tokens, as in the released scripts
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop before the model does.
+    """When to stop a reply early.
 
     Attributes:
-        tokens: longest reply.
-        cancel: asked between steps; True raises `QueryCancelledError`.
+        tokens: maximum length of the reply.
+        cancel: called between steps; True raises `QueryCancelledError`.
         deadline: `time.monotonic()` seconds after which `QueryTimeoutError` is raised.
     """
 
@@ -39,13 +39,11 @@ class Limits:
     deadline: float | None = None
 
     def check(self, written: int) -> None:
-        """Raises if it is time to stop."""
+        """Raises if the query is cancelled or past its deadline."""
         if self.cancel is not None and self.cancel():
             raise QueryCancelledError(f"cancelled by the caller after {written} tokens")
         if self.deadline is not None and time.monotonic() > self.deadline:
-            raise QueryTimeoutError(
-                f"the time budget ran out after {written} tokens; raise the time-out or ask for less"
-            )
+            raise QueryTimeoutError(f"timed out after {written} tokens; raise the timeout or ask for less")
 
 
 @dataclass(frozen=True)
@@ -53,11 +51,10 @@ class Token:
     """One token of a reply.
 
     Attributes:
-        id: of the token.
-        kind: what it decided; None where the grammar forced it.
-        probability: of the token among those that the grammar allowed, where it says something of a box; 1 where it is
-            forced, or free text.
-        distribution: [vocab] probabilities among those allowed where it is part of a number, else None.
+        id: its id.
+        kind: what it decided; None if the grammar forced it.
+        probability: its probability among the allowed tokens if it is part of a box; 1 if it is forced or free text.
+            distribution: [vocab] probabilities of the allowed tokens if it is part of a number, else None.
     """
 
     id: int
@@ -68,14 +65,14 @@ class Token:
 
 @dataclass
 class Work:
-    """What replies cost: forward passes, and tokens that needed none of their own.
+    """Cost of replies: forward passes, and tokens that needed no pass of their own.
 
     Attributes:
-        steps: forward passes, the prompts' own not counted.
-        free, forced: tokens that the model chose, and that the grammar left no choice of.
-        drafted: of them those that a draft had right.
-        cut: replies that their token budget ended.
-        replies: how many replies there were; the first token of each comes with the prompt's own pass.
+        steps: forward passes, not counting the prompts' own.
+        free, forced: tokens that the model chose, and that the grammar forced.
+        drafted: how many of them a draft guessed right.
+        cut: replies ended by their token budget.
+        replies: number of replies; the first token of each comes from the prompt's own pass.
     """
 
     steps: int = 0
@@ -87,7 +84,7 @@ class Work:
 
     @property
     def tokens(self) -> int:
-        """Tokens written."""
+        """Number of tokens written."""
         return self.free + self.forced
 
 
@@ -98,7 +95,7 @@ class Decoder:
     Attributes:
         sampling: how free tokens are chosen.
         jump: whether forced tokens share the pass of the token before them.
-        drafter: what guesses ahead in the reply; None decodes without drafts. It serves one reply.
+        drafter: drafts tokens; None decodes without drafts. Use a new one for each reply.
     """
 
     sampling: Sampling = field(default_factory=Sampling)
@@ -115,16 +112,16 @@ class Decoder:
         limits: Limits = Limits(),
         work: Work | None = None,
     ) -> Iterator[Token]:
-        """Yields the tokens of a reply as they are decided, the end of the turn included.
+        """Yields the tokens of a reply as they are decoded, including the end of the turn.
 
         Args:
             sequence: holds the prompt.
-            logits: [vocab] what the prompt's last token predicts.
-            position: M-RoPE position of the first token of the reply.
-            grammar: what may be said.
-            context: ids of the prompt, for the repetition penalty and for drafts.
-            limits: when to stop early; after `tokens` of them the reply just ends.
-            work: is added to.
+            logits: [vocab] logits behind the prompt's last token.
+            position: M-RoPE position of the reply's first token.
+            grammar: the allowed tokens.
+            context: ids of the prompt, for the repetition penalty and drafts.
+            limits: when to stop early; a reply that reaches `tokens` ends without an error.
+            work: updated with the cost.
         """
         work = work or Work()
         work.replies += 1
@@ -135,8 +132,8 @@ class Decoder:
 class _Run:
     """One reply.
 
-    Tokens are decided one by one. Of them the `pending` ids are not yet in the sequence; `ahead` ids are in the
-    sequence but not yet decided (a draft); `rows` are the logits at hand, the first of which predicts the next token.
+    Tokens are decided one by one. `pending` ids are decided but not yet in the sequence; `ahead` ids are in the
+    sequence but not yet decided (a draft); `rows` are the available logits, the first of which predicts the next token.
     """
 
     def __init__(
@@ -150,7 +147,7 @@ class _Run:
         self.random = np.random.default_rng(decoder.sampling.seed)
 
     def tokens(self, logits: NDArray[np.float32], grammar: Grammar) -> Iterator[Token]:
-        """See `Decoder.reply`. Whatever ends it, the sequence is left without a draft."""
+        """See `Decoder.reply`. However it ends, no draft is left in the sequence."""
         self.rows = [logits]
         try:
             yield from self._tokens(grammar)
@@ -172,7 +169,7 @@ class _Run:
         self.work.cut += 1
 
     def _settle(self, token: int) -> None:
-        """Brings the sequence in line with a decided token: a draft that guessed it stays, another is dropped."""
+        """Updates the sequence for a decided token: keeps a draft that guessed it, drops any other."""
         self.known = np.append(self.known, token)
         self.rows = self.rows[1:]
         if self.ahead and self.ahead[0] == token:
@@ -196,13 +193,13 @@ class _Run:
             self.decoder.drafter.judge(right)
 
     def _extend(self, grammar: Grammar, most: int) -> None:
-        """Feeds what is decided, and a draft of at most `most` tokens behind it, in one pass."""
+        """Feeds the decided tokens and a draft of at most `most` tokens in one pass."""
         drafter = self.decoder.drafter
         draft = drafter.propose(self.known, grammar, most) if drafter is not None else []
         chunk = self.pending + draft
         positions = text_positions(self.position, len(chunk))
         logits = self.sequence.extend(chunk, positions, rows=len(draft) + 1)
-        self.rows, self.ahead, self.pending = list(logits), draft, []  # not before: a pass that fails feeds nothing
+        self.rows, self.ahead, self.pending = list(logits), draft, []  # after the pass: a failed pass feeds nothing
         self.position += len(chunk)
         self.work.steps += 1
 
@@ -218,7 +215,7 @@ class _Run:
         if mask is not None:
             scores = np.where(mask, scores, -np.inf)
         if kind is Kind.TEXT:
-            return Token(sampling.draw(scores, self.random), kind)  # its probability is not used, and costs a pass
+            return Token(sampling.draw(scores, self.random), kind)  # its probability is not used
         probabilities, ladder = softmax(scores), grammar.ladder
         if ladder is not None and sampling.box_numbers == "median" and sampling.temperature == 0:
             token = median_id(probabilities, ladder)

@@ -1,4 +1,4 @@
-"""How a free token is chosen from its logits. The probabilities that are reported are never changed by it."""
+"""Chooses free tokens from their logits. Reported probabilities are not affected."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SamplingName = Literal["checkpoint", "greedy", "released"]
 
 @dataclass(frozen=True)
 class Sampling:
-    """Sampling settings. The default is greedy; `released` is what the reference's script uses.
+    """Sampling settings. The default is greedy; `released` is the reference script's setting.
 
     Attributes:
         temperature: 0 for greedy.
         top_p, top_k: nucleus and count limits, applied as in transformers (k first, then p); 1 and 0 disable them.
         repetition_penalty: divides positive and multiplies negative logits of ids in the context; 1 disables it.
         seed: of the generator.
-        box_numbers: how the numbers of boxes are chosen at temperature 0.
+        box_numbers: how box numbers are chosen at temperature 0.
 
     Raises:
         ConfigError: if a value is out of range.
@@ -39,16 +39,16 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.temperature < 0 or not 0 < self.top_p <= 1 or self.top_k < 0 or self.repetition_penalty <= 0:
             raise ConfigError(
-                f"{self}: temperature >= 0, 0 < top_p <= 1, top_k >= 0 and repetition_penalty > 0 are required"
+                f"sampling needs temperature >= 0, 0 < top_p <= 1, top_k >= 0 and repetition_penalty > 0; got {self}"
             )
 
     @classmethod
     def named(cls, name: str, defaults: GenerationDefaults, seed: int = 0) -> Sampling:
-        """The settings of a name for a checkpoint with these defaults.
+        """The settings for a name and a checkpoint's defaults.
 
         Args:
-            name: `greedy`; `checkpoint`: greedy, with box numbers chosen as the checkpoint asks; or `released`: as the
-                released scripts run it.
+            name: `greedy`; `checkpoint`: greedy, with the checkpoint's choice of box numbers; or `released`: as in the
+                released scripts.
 
         Raises:
             ConfigError: if the name is unknown.
@@ -65,7 +65,7 @@ class Sampling:
         return cls(0.6, 0.95, 10, repetition_penalty, seed)
 
     def penalised(self, row: NDArray[np.float32], context: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Logits [vocab] with the repetition penalty on the ids of the context."""
+        """Logits [vocab] with the repetition penalty applied to the context's ids."""
         if self.repetition_penalty == 1.0:
             return row
         row, seen = row.copy(), np.unique(context)
@@ -73,14 +73,14 @@ class Sampling:
         return row
 
     def draw(self, scores: NDArray[np.float32], random: np.random.Generator) -> int:
-        """A token id: the likeliest at temperature 0, otherwise one drawn from what top-k and top-p leave."""
+        """A token id: the likeliest at temperature 0, otherwise drawn after top-k and top-p."""
         if self.temperature == 0:
             return int(scores.argmax())
         shares = self.truncated(scores / self.temperature)
         return int(random.choice(len(shares), p=shares))
 
     def truncated(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Probabilities left by top-k, then top-p (the token that crosses the limit stays), as in transformers."""
+        """Probabilities after top-k, then top-p (the token that crosses the limit stays), as in transformers."""
         order = np.argsort(-scores, kind="stable")
         if self.top_k:
             order = order[: self.top_k]
@@ -98,6 +98,6 @@ def softmax(scores: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def median_id(probabilities: NDArray[np.floating], ladder: NDArray[np.int64]) -> int:
-    """The id on a ladder of ids at which half of the ladder's probability is reached."""
+    """The median id of an ordered list of ids."""
     upto = np.cumsum(probabilities[ladder], dtype=np.float64)
     return int(ladder[np.searchsorted(upto, upto[-1] / 2)])

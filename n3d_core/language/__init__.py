@@ -1,1 +1,1 @@
-"""The model's words: boxes as text, bins, prompts, grammar and tokens. Knows no camera driver and no network."""
+"""The model's language: boxes as text, bins, prompts, grammar and tokens. Independent of cameras and the network."""

@@ -1,7 +1,7 @@
-"""The grammar of a reply that reasons and then answers: the thought is free, the answer is one of those it can be.
+"""The grammar of a reply that reasons and then answers: free text in the thought, then one of the possible answers.
 
-Answers are given as texts, and any spelling of them in tokens is allowed: the model keeps the one that it was trained
-on. A token may reach across the marks of the thought, as tokens of Qwen's do.
+Answers are texts, and any tokenisation of them is allowed, so the model keeps the one it was trained on. A token may
+span the marks of the thought, as some of Qwen's do.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from n3d_core.language.box_grammar import BoxVocabulary, Kind
 from n3d_core.reasoning.replies import DIGIT
 
 THINK, END_THINK = "<think>", "</think>"
-LEADS = ("", " ", "\n", "\n\n")  # what may stand between a thought and its answer
-MAX_THOUGHT = 768  # tokens; then the thought is closed, so that an answer follows it
+LEADS = ("", " ", "\n", "\n\n")  # allowed between a thought and its answer
+MAX_THOUGHT = 768  # tokens; then the thought is closed so that an answer follows
 FREE_ANSWER = 128  # tokens kept for an answer of unknown length
 _DIGITS = frozenset("0123456789")
 _ANY_DIGIT = re.compile("[0-9]")
 
 
 class _Lexicon:
-    """Texts in their order, each with its tokens, to find those that fit without trying them all."""
+    """Sorted texts with their tokens, to look up matches without trying them all."""
 
     def __init__(self, pairs: Iterable[tuple[str, int]]) -> None:
         tokens: dict[str, list[int]] = {}
@@ -36,11 +36,11 @@ class _Lexicon:
         self.tokens = [tokens[text] for text in self.texts]
 
     def starting_with(self, beginning: str) -> range:
-        """Places of the texts that begin so."""
+        """Indices of the texts with this prefix."""
         return range(bisect_left(self.texts, beginning), bisect_left(self.texts, beginning + chr(0x10FFFF)))
 
     def fitting(self, rests: frozenset[str], said: str = "") -> Iterator[int]:
-        """Tokens that begin with what was said, and go on as one of the rests does."""
+        """Tokens that begin with the given text and continue like one of the rests."""
         place = bisect_left(self.texts, said)
         if place == len(self.texts) or not self.texts[place].startswith(said):
             return
@@ -52,9 +52,9 @@ class _Lexicon:
 
 
 class Spelling:
-    """The tokens of a vocabulary by their texts, and by their shapes: the texts with `DIGIT` for each digit.
+    """A vocabulary's tokens by text, and by shape: the text with `DIGIT` for each digit.
 
-    Where any number will do, its shapes are few and its texts are many.
+    For arbitrary numbers there are few shapes but many texts.
     """
 
     def __init__(self, words: BoxVocabulary) -> None:
@@ -66,11 +66,11 @@ class Spelling:
         self._silent = [i for i, text in enumerate(self.texts) if not text]
 
     def spells(self, texts: Iterable[str]) -> bool:
-        """Whether each character of some texts is a token of its own, so that none of their spellings ends nowhere."""
+        """Whether each character of some texts is a token, so that every partial spelling can be completed."""
         return set("".join(texts)) - {DIGIT} <= {text for text in self._by_text.texts if len(text) == 1}
 
     def text_mask(self, rests: frozenset[str], opening: str | None) -> NDArray[np.bool_]:
-        """[vocab] tokens with which one of the rests goes on (or ends), or a thought that is still to be opened."""
+        """[vocab] tokens that continue (or end) one of the rests, or open a thought that has not been opened yet."""
         lexicon = self._by_text if any(map(_ANY_DIGIT.search, rests)) else self._by_shape
         fitting = set(lexicon.fitting(rests))
         if opening is not None:
@@ -80,33 +80,33 @@ class Spelling:
         return mask
 
     def thought_mask(self, tail: str, answers: frozenset[str]) -> NDArray[np.bool_]:
-        """[vocab] tokens that may follow a thought that ends in `tail`: all that do not end it in anything else."""
+        """[vocab] tokens that may follow a thought ending in `tail`: all except those that end it invalidly."""
         mask = np.ones(self.words.size, dtype=bool)
         mask[list(self.words.ends)] = False
         if tail:
-            mask[self._silent] = False  # what says nothing must not hide the mark that has begun
+            mask[self._silent] = False  # tokens without text must not hide a mark that has begun
         for token in self._closing:
             _, closed, said = (tail + self.texts[token]).partition(END_THINK)
             mask[token] = not closed or bool(after(answers, said))
         return mask
 
     def _opening(self, opening: str) -> set[int]:
-        """Tokens that open a thought and may begin it."""
+        """Tokens that open a thought, and possibly begin its text."""
         lexicon = self._by_text
         places = (p for p in lexicon.starting_with(opening) if END_THINK not in lexicon.texts[p])
         return {token for p in places for token in lexicon.tokens[p]}
 
 
 def after(texts: frozenset[str], said: str) -> frozenset[str]:
-    """What is left of those texts that begin with what was said."""
+    """The remainders of those texts that begin with the given text."""
     for c in said:
         texts = frozenset(t[1:] for t in texts if t and (t[0] == c or (t[0] == DIGIT and c in _DIGITS)))
     return texts
 
 
 def split_reply(reply: str) -> tuple[str, str]:
-    """(reasoning, answer) of a second reply. Without the marks of a thought all of it is the answer; a thought that was
-    cut short has none."""
+    """(reasoning, answer) of a second reply. Without the marks of a thought all of it is the answer; a truncated
+    thought has no answer."""
     before, closed, after = reply.partition(END_THINK)
     if not closed and THINK not in reply:
         return "", reply.strip()
@@ -114,17 +114,17 @@ def split_reply(reply: str) -> tuple[str, str]:
 
 
 def answer_room(answers: Iterable[str]) -> int:
-    """Tokens that the longest of some answers takes at most, with its closing mark and the end of the turn."""
+    """Upper bound for the tokens of the longest answer, including its closing mark and the end of the turn."""
     return max((len(answer) for answer in answers), default=FREE_ANSWER) + len(END_THINK) + 3
 
 
 @dataclass(frozen=True)
 class FreeReply:
-    """Any text up to the end of the turn. A thought that uses up its budget is closed, so that an answer follows it.
+    """Any text up to the end of the turn. A thought that uses up its budget is closed so that an answer follows.
 
     Attributes:
-        budget: tokens that the thought may still have.
-        head, tail: first and last characters, as far as they may be the marks of a thought.
+        budget: tokens left for the thought.
+        head, tail: first and last characters that may be part of a thought's marks.
         closed: whether the thought has ended.
     """
 
@@ -158,7 +158,7 @@ class FreeReply:
         said = self.words.texts[token] if token < len(self.words.texts) else ""
         head = (self.head + said).lstrip()[: len(THINK)]
         if not THINK.startswith(head):
-            return replace(self, closed=True)  # it answers at once
+            return replace(self, closed=True)  # an answer without a thought
         tail = self.tail + said
         left, closed = self.budget - 1, END_THINK in tail
         queue = () if left > 0 or closed else tuple(self.words.tokenizer.encode(END_THINK))
@@ -167,14 +167,14 @@ class FreeReply:
 
 @dataclass(frozen=True)
 class ThoughtThenAnswer:
-    """One of some answers, after a thought in its marks or without one; then the end of the turn.
+    """One of the given answers, with or without a thought before it; then the end of the turn.
 
     Attributes:
-        answers: with what may stand before them; see `answering`.
-        budget: tokens that the thought may still have.
-        tail: inside of a thought, its last characters as far as they may be its closing mark; else None.
-        rests: outside of a thought, what is left of the texts that may be said.
-        opening: what is left of the mark that opens a thought, while that may still come.
+        answers: with their possible leads; see `answering`.
+        budget: tokens left for the thought.
+        tail: inside a thought, its last characters that may be part of the closing mark; else None.
+        rests: outside a thought, the remainders of the allowed texts.
+        opening: remainder of the mark that opens a thought, while it may still come.
     """
 
     spelling: Spelling
@@ -190,7 +190,7 @@ class ThoughtThenAnswer:
 
     @classmethod
     def answering(cls, spelling: Spelling, answers: Iterable[str], budget: int = MAX_THOUGHT) -> ThoughtThenAnswer:
-        """The start of a reply that ends in one of some answers; `DIGIT` in them stands for any digit."""
+        """The initial state for a reply that ends in one of the answers; `DIGIT` in them stands for any digit."""
         plain = frozenset(answers)
         led = frozenset(lead + answer for lead in LEADS for answer in plain)
         return cls(spelling, led, budget, None, plain, THINK)

@@ -1,8 +1,8 @@
-"""The grammar of a reply of boxes, token by token: what must come next, and what may.
+"""The grammar of a reply of boxes, token by token: what must come next, and what may come next.
 
-In a line everything but the class, the digits and the choice between one more box and the end is forced. Forced text
-is fed to the model in one chunk (jump-forward), so only text whose tokens do not depend on what follows it is forced:
-Qwen's pre-tokenizer joins `(mug` and `)\\n`, and a reply must encode to the ids that were decoded.
+Everything in a line is forced except the class, the digits and the choice between another box and the end. Forced text
+is fed to the model in one chunk (jump-forward). Only text whose tokens do not depend on what follows is forced: Qwen's
+pre-tokenizer joins `(mug` and `)\\n`, and a reply must encode to the ids that were decoded.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ MAX_CLASS_TOKENS = 24
 class Kind(Enum):
     """What a free token decides."""
 
-    DECISION = auto()  # one more box, or the end
+    DECISION = auto()  # another box, or the end
     LABEL = auto()
     NUMBER = auto()
     TEXT = auto()
 
 
 class Grammar(Protocol):
-    """A state of a reply. Immutable: `advance` gives the next one, so drafts can be tried and dropped."""
+    """A state of a reply. Immutable: `advance` returns the next one, so drafts can be tried and dropped."""
 
     @property
     def finished(self) -> bool:
@@ -40,7 +40,7 @@ class Grammar(Protocol):
 
     @property
     def forced(self) -> tuple[int, ...]:
-        """Ids that must come now; empty where there is a choice."""
+        """Ids that must come next; empty if there is a choice."""
 
     @property
     def kind(self) -> Kind:
@@ -48,26 +48,26 @@ class Grammar(Protocol):
 
     @property
     def ladder(self) -> NDArray[np.int64] | None:
-        """[N] the ids that may come, ordered by what they say, where each is a whole number of a box; else None."""
+        """[N] allowed ids in the order of their values, if each is a whole box number; else None."""
 
     def mask(self) -> NDArray[np.bool_] | None:
-        """[vocab] True for the ids that may come; None if all may."""
+        """[vocab] True for allowed ids; None if all are."""
 
     def advance(self, token: int) -> Grammar:
         """The state after one id."""
 
 
 class BoxVocabulary:
-    """What the grammar needs to know of a tokenizer, worked out once.
+    """What the grammar needs to know about a tokenizer, computed once.
 
     Attributes:
         whole_numbers: whether a number of up to three digits is one token.
         joined: whether `)` and a newline are one token.
-        open_text: what of `=Bbox(` cannot be forced since it may join with the class; empty or "(".
-        size: ids in the network's vocabulary, of which the last may be of no token.
-        texts: of each token; empty for special ones and for parts of a character.
-        digit_ids, digit_values: [N] tokens that are digits alone, and the numbers that they say.
-        number_ids: [1000] tokens of 0 to 999, where `whole_numbers`; else empty.
+        open_text: the end of `=Bbox(` that cannot be forced because it may join with the class; empty or "(".
+        size: ids in the network's vocabulary; the last ones may be unused.
+        texts: text of each token; empty for special tokens and partial characters.
+        digit_ids, digit_values: [N] tokens that consist of digits, and their values.
+        number_ids: [1000] tokens of 0 to 999 if `whole_numbers`; else empty.
     """
 
     def __init__(self, tokenizer: Tokenizer, vocab_size: int, ends: frozenset[int]) -> None:
@@ -101,13 +101,13 @@ class BoxVocabulary:
         return self._openings[line]
 
     def label_mask(self, first: bool, empty: bool) -> NDArray[np.bool_]:
-        """Tokens of a class: `first` where its opening text is still to come, `empty` before its first letter."""
+        """Tokens of a class: `first` if the opening text has not been written, `empty` before its first letter."""
         if first and self.open_text:
             return self._opening
         return self._first_label if empty else self._label
 
     def says(self, token: int) -> bool:
-        """Whether a token writes anything of a class besides spaces and the bracket before it."""
+        """Whether a token contains a part of a class, not only spaces and the bracket before it."""
         text = self.texts[token] if token < len(self.texts) else ""
         return bool(text.removeprefix(self.open_text).strip()) if self.open_text else bool(text.strip())
 
@@ -120,7 +120,7 @@ class BoxVocabulary:
         return self._masks[ids]
 
     def number_mask(self, digits: str, ends: tuple[int, ...]) -> NDArray[np.bool_]:
-        """Tokens that go on with a number that has `digits` so far, or end it."""
+        """Tokens that continue or end a number that has `digits` so far."""
         room = 3 - len(digits)
         key = (-1 - room, int(digits == ""), *ends)
         if key not in self._masks:
@@ -138,7 +138,7 @@ class BoxVocabulary:
         ids = self.tokenizer.encode(text)
         if len(ids) != 1:
             raise CheckpointError(
-                f"the tokenizer spells {text!r} with {len(ids)} tokens: one is wanted for the box grammar"
+                f"{text!r} must be one token for the box grammar; this tokenizer spells it with {len(ids)}"
             )
         return ids[0]
 
@@ -159,12 +159,12 @@ class BoxGrammar:
     """A reply of zero or more box lines; ends with an end-of-turn id.
 
     Attributes:
-        line: number of the line that is being written.
-        part: where in the line: "start", "label", "number", "closed" (a `)` stands) or "newline".
-        number: index of the number.
-        digits: of the number so far.
-        label_tokens: of the class so far.
-        named: whether the class has a letter yet; it must not stay empty.
+        line: number of the current line.
+        part: where in the line: "start", "label", "number", "closed" (after `)`) or "newline".
+        number: index of the current number.
+        digits: its digits so far.
+        label_tokens: number of tokens of the class so far.
+        named: whether the class has a letter yet; it must not be empty.
     """
 
     words: BoxVocabulary
@@ -212,7 +212,7 @@ class BoxGrammar:
             return w.label_mask(first=self.label_tokens == 0, empty=not self.named)
         if self.part == "number":
             return self._number_mask()
-        if w.joined:  # after ")" alone the reply is over
+        if w.joined:  # a ")" alone ends the reply
             return w.only(*sorted(w.ends))
         return w.only(w.newline, *sorted(w.ends))
 
@@ -235,7 +235,7 @@ class BoxGrammar:
             return replace(self, number=self.number + 1, digits="")
         if token == w.close:
             return replace(self, part="closed")
-        if token == w.newline:  # where newline stands alone, a line follows it
+        if token == w.newline:  # a separate newline is followed by a line
             return self._next_line(queue=w.opening(self.line + 1), part="label")
         return self._next_line(queue=(), part="start")
 

@@ -1,7 +1,7 @@
-"""Between metres and bins: a box of the optical frame and a line of the structured language.
+"""Converts between boxes in metres (optical frame) and bins (lines of the structured language).
 
-The bins know the model's frame and its normalised cloud: u, v are the image fractions of the projected centre,
-z is a distance from the nearest point, sizes are extents; all but u, v in units of the cloud's mean distance.
+Bins refer to the model's frame and its normalised cloud: u, v are the projected centre in image fractions, z is the
+distance from the nearest point, sizes are extents; all but u, v are in units of the cloud's mean distance.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from n3d_core.language.structured import ANGLE_ZERO, BINS, BoxCode
 
 Z_MAX = 2.0  # largest normalised distance
 SIZE_MAX = 0.625  # largest normalised extent
-_SAME_EDGE = 1e-6  # bins: what decoding gave is encoded to the same bin, whatever the last bit says
+_SAME_EDGE = 1e-6  # bins: a decoded value must encode to the same bin despite rounding
 
 
 @dataclass(frozen=True)
 class BoxCodec:
-    """Translates boxes for one view.
+    """Converts boxes of one view.
 
     Attributes:
-        normalisation: of that view's cloud.
-        camera: of that view.
+        normalisation: of the view's cloud.
+        camera: of the view.
     """
 
     normalisation: Normalisation
     camera: Camera
 
     def encode(self, box: Box3D) -> BoxCode:
-        """A box in front of the camera -> bins: u and v rounded, the others cut; clipped to 0..999."""
+        """A box in front of the camera -> bins: u and v rounded, the others truncated; clipped to 0..999."""
         x, y, z = box.center
         u = (x / z * self.camera.fx + self.camera.cx + 0.5) / self.camera.width
         v = (y / z * self.camera.fy + self.camera.cy + 0.5) / self.camera.height
@@ -44,7 +44,7 @@ class BoxCodec:
         return BoxCode(box.label, _nearest_bin(u), _nearest_bin(v), _bin(z_n / Z_MAX), ANGLE_ZERO, *sizes)
 
     def decode(self, code: BoxCode, score: float = 1.0, covariance: tuple[float, ...] | None = None) -> Box3D:
-        """Bins -> a box in metres, from the left edge of each bin as the released model reads them."""
+        """Bins -> a box in metres, using the left edge of each bin as the released model does."""
         z = self.depth(code.z)
         u, v = code.u / BINS, code.v / BINS
         x = (u * self.camera.width - 0.5 - self.camera.cx) / self.camera.fx * z
@@ -53,16 +53,16 @@ class BoxCodec:
         return Box3D(code.label, (x, y, z), (sx, sy, sz), score, covariance, saturated_fields(code))
 
     def depth(self, z_bin: float) -> float:
-        """Metres along the optical axis of a (possibly fractional) z bin."""
+        """Distance in metres along the optical axis of a (possibly fractional) z bin."""
         return z_bin / BINS * Z_MAX * self.unit + self.normalisation.min_z
 
     @property
     def unit(self) -> float:
-        """Metres of one unit of the normalised cloud; multiplying by it gives the released text's last digits."""
+        """Metres per unit of the normalised cloud; multiplying by it reproduces the released text's last digits."""
         return 1.0 / self.normalisation.scale
 
     def center_jacobian(self, code: BoxCode) -> np.ndarray:
-        """d(x, y, z) / d(u, v, z bins) at a code, [3, 3] metres a bin: carries bin variances to metres."""
+        """d(x, y, z) / d(u, v, z bins) at a code, [3, 3] metres per bin: converts bin variances to metres."""
         z = self.depth(code.z)
         dz = Z_MAX * self.unit / BINS
         du = self.camera.width / BINS / self.camera.fx
@@ -73,9 +73,9 @@ class BoxCodec:
 
 
 def saturated_fields(code: BoxCode) -> tuple[str, ...]:
-    """Fields at an end of their scale: the object is beyond the image, nearer than all points, too far or too large.
+    """Fields at an end of their scale: the object is outside the image, nearer than all points, too far or too large.
 
-    The first bin of a size is none: it holds the small ones.
+    The first bin of a size does not count: it holds small sizes.
     """
     placed = {"u": code.u, "v": code.v, "z": code.z}
     sized = {"width": code.sx, "height": code.sy, "length": code.sz}

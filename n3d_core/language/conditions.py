@@ -1,7 +1,7 @@
-"""Boxes as the words of the second pass: what a reasoning prompt says about the objects of its question.
+"""Boxes as text for the second pass: what a reasoning prompt says about the objects in its question.
 
-The numbers are in the model's frame (x left, y up, z forward, metres); an image box is `[u, v, width, height]` in
-fractions of the image: the projected centre, and the extent of the projected corners. All are rounded to 2 decimals.
+Numbers are in the model's frame (x left, y up, z forward, metres). An image box is `[u, v, width, height]` in fractions
+of the image: the projected centre, and the extent of the projected corners. All are rounded to 2 decimals.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from n3d_core.reasoning.relations import rounded_as_numpy, stated_numbers
 
 Numbers = list[float]
 
-# A full stop ends a sentence before a new one or at the end; in `0.5`, `vs. the` and `...` it does not. The two code
+# A full stop ends a sentence at the end or before a new sentence, but not in `0.5`, `vs. the` and `...`. The two code
 # points are the Chinese question mark and full stop.
 _SENTENCE = re.compile(r".*?(?:[?\uff1f\u3002]|\.(?=\s+[^\sa-z0-9]|\s*$))", re.DOTALL)
 _CORNERS = [(x, y, z) for z in (1, -1) for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
 
 
 def first_sentence(question: str) -> str:
-    """A question up to its first question mark or full stop; all of it where there is none."""
+    """A question up to its first question mark or full stop; all of it if there is none."""
     match = _SENTENCE.match(question)
     return match.group() if match else question
 
 
 def numbered_names(boxes: Sequence[Box3D]) -> list[str]:
-    """`0_chair`, `1_green mug`, …: how a question names boxes that were found before."""
+    """`0_chair`, `1_green mug`, …: how a question names boxes found before."""
     return [f"{index}_{harmless(box.label)}" for index, box in enumerate(boxes)]
 
 
 def condition_names(boxes: Sequence[Box3D]) -> list[str]:
-    """What a condition calls boxes that were found for its question: bare labels for up to three different ones."""
+    """Names in a condition for boxes found for its question: bare labels if there are up to three different ones."""
     plain = len(boxes) <= 3 and len({box.label for box in boxes}) == len(boxes)
     return [harmless(box.label) for box in boxes] if plain else numbered_names(boxes)
 
 
 def mentioned(question: str, names: Sequence[str]) -> list[int]:
-    """Indices of the names that stand in a question, once each and in the order of the question.
+    """Indices of the names in a question, once each and in the question's order.
 
-    Longer names come first, so that `1_green mug` is not taken for `1_green`; whatever stands around a name does not
+    Longer names are matched first, so that `1_green mug` is not read as `1_green`. The text around a name does not
     matter: `0_chair and 1_orange/tangerine` mentions both.
     """
     text = " ".join(question.split()).lower()
@@ -59,21 +59,21 @@ def mentioned(question: str, names: Sequence[str]) -> list[int]:
 
 
 def scene_condition(boxes: Sequence[Box3D], camera: Camera, names: Sequence[str]) -> str:
-    """What follows the question of the second pass; empty for no box.
+    """The text behind the question in the second pass; empty without boxes.
 
     Args:
         boxes: in the optical frame.
-        camera: that sees them.
-        names: of the boxes, as the condition calls them.
+        camera: the camera that sees them.
+        names: the boxes' names in the condition.
 
     Raises:
-        QueryError: if a box lies behind the camera.
+        QueryError: if a box is behind the camera.
     """
     boxes_3d, boxes_2d = [], []
     for box, name in zip(boxes, names, strict=True):
         x, y, z = box.center
         if not z > 0:
-            raise QueryError(f"box {name!r} lies behind the camera (z = {z:.3g} m): ask about boxes that are in view")
+            raise QueryError(f"box {name!r} is behind the camera (z = {z:.3g} m): ask about boxes that are in view")
         boxes_3d.append(stated_numbers(box))
         boxes_2d.append(rounded_image_box(image_box((-x, -y, z), box.size, camera.fractions)))
     return condition_text(names, boxes_3d, boxes_2d)
@@ -97,16 +97,16 @@ def condition_text(names: Sequence[str], boxes_3d: Sequence[Numbers], boxes_2d: 
 
 
 def image_box(centre: Vector, size: Vector, fractions: NDArray[np.floating]) -> Numbers:
-    """[u, v, width, height] of a box of the model's frame, through intrinsics in fractions of the image.
+    """[u, v, width, height] of a box in the model's frame, with intrinsics in fractions of the image.
 
-    Corners behind the camera are left out of the extent; the box is not clipped to the image.
+    Corners behind the camera are ignored; the box is not clipped to the image.
 
     Raises:
-        QueryError: if all corners are behind the camera, or the centre lies in its plane.
+        QueryError: if all corners are behind the camera, or the centre is in its plane.
     """
     seen = np.array([project(corner, fractions) for corner in corners(centre, size) if corner[2] > 0])
     if len(seen) == 0 or centre[2] == 0:
-        raise QueryError(f"a box at z = {centre[2]:.3g} m cannot be projected: only boxes before the camera can")
+        raise QueryError(f"a box at z = {centre[2]:.3g} m cannot be projected: it must be in front of the camera")
     extent = seen.max(axis=0) - seen.min(axis=0)
     return [*project(centre, fractions), float(extent[0]), float(extent[1])]
 
@@ -118,7 +118,7 @@ def corners(centre: Vector, size: Vector) -> list[Vector]:
 
 
 def project(point: Vector, fractions: NDArray[np.floating]) -> tuple[float, float]:
-    """(u, v) of a point of the model's frame, in fractions of the image."""
+    """(u, v) of a point in the model's frame, in fractions of the image."""
     x, y, z = fractions @ np.array([-point[0], -point[1], point[2]])
     return float(x / z), float(y / z)
 

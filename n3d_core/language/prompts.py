@@ -18,24 +18,24 @@ REFERENCE = f" The reference code is as followed: {CODE_TEMPLATE}"
 ALL_OBJECTS = "all objects"
 SEPARATOR = ";"  # between the phrases of one grounding query
 MOST_PHRASES = 16
-MAX_TEXT = 2000  # characters: more than any question, less than any context
+MAX_TEXT = 2000  # characters: longer than any question, shorter than any context
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPECIAL = re.compile(r"<\|([A-Za-z_]{1,40})\|>")
 
 
 def detect_prompt() -> str:
-    """Every object of the scene."""
+    """Prompt for every object in the scene."""
     return f"Detect boxes.{REFERENCE}"
 
 
 def class_prompt(name: str) -> str:
-    """All objects that a noun phrase names."""
+    """Prompt for all objects that a noun phrase names."""
     return f"Identify the 3D boxes for all the '{name}' in this scene.{REFERENCE}"
 
 
 def locate_prompt(question: str) -> str:
-    """Pass 1 of a question: the boxes of the objects it speaks of."""
+    """Prompt for the first pass of a question: the boxes of the objects it mentions."""
     return f"{question} First locate the bbox of the aforementioned object(s).{REFERENCE}"
 
 
@@ -50,26 +50,26 @@ def harmless(text: str) -> str:
 
 
 def checked_text(text: str) -> str:
-    """User text made safe to stand in a prompt.
+    """User text made safe for a prompt.
 
     Raises:
         EmptyTextError, TextTooLongError: if nothing is left, or more than `MAX_TEXT` characters.
-        QueryError: if it holds halves of characters, which no tokenizer takes.
+        QueryError: if it contains unpaired surrogates, which no tokenizer accepts.
     """
     half = _SURROGATE.search(text)
     if half is not None:
         found = f"U+{ord(half.group()):04X} at {half.start()}"
-        raise QueryError(f"the query text has {found}, half of a character: send UTF-8")
+        raise QueryError(f"the query text has the unpaired surrogate {found}: send valid UTF-8")
     clean = harmless(text)
     if not clean:
         raise EmptyTextError("the query text is empty: name what to look for, for example 'red mug', or 'all objects'")
     if len(clean) > MAX_TEXT:
-        raise TextTooLongError(f"the query text has {len(clean)} characters: at most {MAX_TEXT} are accepted")
+        raise TextTooLongError(f"the query text has {len(clean)} characters; the limit is {MAX_TEXT}")
     return clean
 
 
 def phrases(text: str) -> list[str]:
-    """The phrases of a grounding query, which `;` separates, each made safe.
+    """The phrases of a grounding query, separated by `;`, each made safe.
 
     Raises:
         EmptyTextError, TextTooLongError: if there is none, one is too long, or there are more than `MOST_PHRASES`.
@@ -78,5 +78,5 @@ def phrases(text: str) -> list[str]:
     if not found:
         return [checked_text("")]
     if len(found) > MOST_PHRASES:
-        raise TextTooLongError(f"the query has {len(found)} phrases: at most {MOST_PHRASES} are accepted")
+        raise TextTooLongError(f"the query has {len(found)} phrases; the limit is {MOST_PHRASES}")
     return found

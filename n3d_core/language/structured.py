@@ -1,4 +1,4 @@
-"""Boxes as text: `bbox_{i}=Bbox({class},{u},{v},{z},{angle},{sx},{sy},{sz})` a line, all but the class bins."""
+"""Boxes as text, one per line: `bbox_{i}=Bbox({class},{u},{v},{z},{angle},{sx},{sy},{sz})`, where numbers are bins."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from n3d_core.errors import UnparsableError
 
 BINS = 1000
-ANGLE_ZERO = 500  # of +-2 pi: the released boxes are all axis-aligned
+ANGLE_ZERO = 500  # bin of angle 0 in +-2 pi: all released boxes are axis-aligned
 
 FIELDS = ("position_u", "position_v", "position_z", "angle_y", "scale_x", "scale_y", "scale_z")
 
 CODE_TEMPLATE = "@dataclass\nclass Bbox:\n    class: str\n" + "\n".join(f"    {name}: int" for name in FIELDS)
 
-# Eight fields counted from the end of the line, so that a class name may hold commas and parentheses.
+# Fields are counted from the end of the line, so that a class may contain commas and parentheses.
 _LINE = re.compile(r"\s*bbox_(\d{1,6})=Bbox\((.*)," + ",".join([r"\s*(-?\d{1,6})\s*"] * 7) + r"\)\s*")
 
 
@@ -43,7 +43,7 @@ def serialise_line(index: int, code: BoxCode) -> str:
 
 
 def serialise(codes: list[BoxCode]) -> str:
-    """All lines, joined by newlines, none at the end; empty for no box."""
+    """All lines, joined by newlines; empty without boxes."""
     return "\n".join(serialise_line(i, code) for i, code in enumerate(codes))
 
 
@@ -51,7 +51,7 @@ def parse(text: str) -> list[BoxCode]:
     """Reads what `serialise` writes; runs of spaces in a class collapse, bins outside 0..999 are clipped.
 
     Raises:
-        UnparsableError: if a line that is not empty is not in the language.
+        UnparsableError: if a non-empty line is not in the language.
     """
     codes = []
     for number, line in enumerate(text.split("\n")):
@@ -65,7 +65,7 @@ def parse_line(line: str, number: int = 0) -> BoxCode:
     match = _LINE.fullmatch(line)
     if match is None:
         raise UnparsableError(
-            f"line {number + 1} of the reply, {line[:80]!r}, is not a box: bbox_N=Bbox(class, seven integers) is wanted"
+            f"line {number + 1} of the reply, {line[:80]!r}, must be bbox_N=Bbox(class, seven integers)"
         )
     label = " ".join(match.group(2).split())
     u, v, z, angle, sx, sy, sz = (min(max(int(g), 0), BINS - 1) for g in match.groups()[2:])

@@ -235,7 +235,7 @@ ERRORS = {
     "wrong camera": (["color.png", "--depth", "depth.png", "--camera", "small.yaml"], "and color.png is 640x480"),
     "other size": (["color.png", "--fov", "60", "--depth", "wide.npy"], "--depth-camera depth.yaml"),
     "unit": ([*DEPTH, "--depth-unit", "feet"], "got 'feet'"),
-    "field of view": (["color.png", "--fov", "200", "--depth", "depth.png"], "field of view must be 1 to 179 degrees; got 200"),
+    "field of view": (["color.png", "--fov", "200", "--depth", "depth.png"], "must be 1 to 179 degrees; got 200"),
     "limits": ([*DEPTH, "--min-depth", "5", "--max-depth", "1"], "near < far"),
     "transform": ([*DEPTH, "--depth-to-color", *"0000001"], "without --depth-camera"),
     "quaternion": (

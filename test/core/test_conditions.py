@@ -69,7 +69,7 @@ def test_corners_behind_the_camera_do_not_count() -> None:
 
 @pytest.mark.parametrize("z", [0.0, -2.0, float("nan")])
 def test_a_box_behind_the_camera_is_refused(z: float) -> None:
-    with pytest.raises(QueryError, match="'2_mug' lies behind the camera"):
+    with pytest.raises(QueryError, match="'2_mug' is behind the camera"):
         condition(Box3D("mug", (0.0, 0.0, z), (1.0, 1.0, 1.0)), names=["2_mug"])
 
 

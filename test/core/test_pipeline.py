@@ -282,7 +282,7 @@ def test_texts_that_cannot_be_asked_are_refused_with_the_reason(model: N3D, fram
     for empty in ("", "  \n", ";;", " ; "):
         with pytest.raises(EmptyTextError, match="empty"):
             view.ground(empty)
-    with pytest.raises(QueryError, match=r"U\+D800 at 4, half of a character"):
+    with pytest.raises(QueryError, match=r"unpaired surrogate U\+D800 at 4"):
         view.ground("mug \ud800")
     with pytest.raises(TextTooLongError, match="2001 characters"):
         view.ground("x" * 2001)

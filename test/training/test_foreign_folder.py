@@ -170,7 +170,7 @@ def test_frames_that_are_damaged_are_named(tmp_path: Path) -> None:
     assert error().startswith(f"{depth}: cannot be read as an image (No such file or directory); is it there")
     cv2.imwrite(str(depth), measured)
     (root / "camera.yaml").write_text((root / "camera.yaml").read_text().replace("image_width: 90", "image_width: 80"))
-    assert "shot: camera info is for 80x160, the image 90x160" in error()
+    assert "shot: camera info is for 80x160, the image is 90x160" in error()
 
 
 def test_a_folder_that_changed_is_another_run(tmp_path: Path) -> None:
