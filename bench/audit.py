@@ -1,12 +1,12 @@
-"""How well the audit tells right answers from wrong ones.
+"""Measures how well the audit tells right answers from wrong ones.
 
-`python -m bench.audit --n 500 --seed 0 --json`: random boxes, generated questions of all types, their chains
-of thought and answers; every second one is corrupted in one place. A corruption changes the meaning by construction
-(see `corruption`); the audit has no part in choosing it.
+`python -m bench.audit --n 500 --seed 0 --json`: random boxes, generated questions of all types, their chains of thought
+and answers; every second one is corrupted in one place. A corruption changes the meaning by construction (see
+`corruption`), independently of the audit.
 
-* `audit.found`: share of corrupted answers that are contradicted, or in which a wrong step is named.
-* `audit.false_alarms`: share of right answers that are contradicted or in which a step is called wrong.
-* `audit.unverifiable`: share of all answers about which the audit can say nothing.
+* `audit.found`: share of corrupted answers that are contradicted or have a step reported as wrong.
+* `audit.false_alarms`: share of right answers that are contradicted or have a step reported as wrong.
+* `audit.unverifiable`: share of all answers that the audit cannot check.
 * `audit.contradicted`: share of the corruptions of the answer itself whose verdict is `contradicted`.
 """
 
@@ -62,7 +62,7 @@ def cases(count: int, seed: int) -> Iterator[Case]:
 
 
 def _scene(rng: random.Random) -> SceneObjects:
-    scale = rng.choice((1.0, 1.0, 4.0))  # a table, and now and then a room
+    scale = rng.choice((1.0, 1.0, 4.0))  # a table, sometimes a room
     objects = []
     for _ in range(rng.randint(2, 9)):
         cls, color = rng.choice(CLASSES), rng.choice(COLORS)
@@ -82,7 +82,7 @@ def _case(sample: SpatialSample, scene: SceneObjects, rng: random.Random, corrup
 
 
 def measure(count: int, seed: int) -> tuple[dict[str, float], dict[str, tuple[int, int]], list[tuple[Case, Finding]]]:
-    """Figures, (found, all) of each kind of corruption, and the cases in which the audit erred."""
+    """Figures, (found, all) of each kind of corruption, and the cases that the audit got wrong."""
     started = time.perf_counter()
     tally: Counter[str] = Counter()
     kinds: dict[str, list[int]] = {}
@@ -123,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="print nothing but the JSON line on stdout")
     parser.add_argument(
-        "--show", type=int, default=0, metavar="K", help="print the first K cases in which the audit erred"
+        "--show", type=int, default=0, metavar="K", help="print the first K cases that the audit got wrong"
     )
     options = parser.parse_args(arguments)
     if options.n < 1:

@@ -26,7 +26,7 @@ START_S = 300.0
 
 @dataclass(frozen=True)
 class TimedQuery:
-    """A service call: what the client waited, what the call cost beside the pipeline, and how old the image was."""
+    """A service call: the client's latency, the overhead over the pipeline, and the age of the image."""
 
     status: int
     latency_ms: float
@@ -37,8 +37,8 @@ class TimedQuery:
 class BenchClient:
     """Calls `/grounding/ground` and reads `/diagnostics` of a node process, for the length of a `with` block.
 
-    Its executor spins in a thread: rclpy's `spin_until_future_complete` returns before it has run what each future
-    leaves to do, so that a thousand calls leave a thousand tasks, which every further call goes through.
+    Its executor spins in a thread: rclpy's `spin_until_future_complete` returns before it has run the tasks that each
+    future leaves, so they would pile up and slow down every further call.
     """
 
     def __init__(self, process: NodeProcess) -> None:
@@ -67,11 +67,11 @@ class BenchClient:
         rclpy.shutdown(context=self._context)
 
     def wait_until_answered(self, *wanted: int) -> None:
-        """Returns after the first query with a wanted status (OK by default); raises RuntimeError if none has it."""
+        """Returns after the first query with an expected status (default: OK); raises RuntimeError if there is none."""
         end, last = time.monotonic() + START_S, None
         while time.monotonic() < end and self._process.exit_code is None:
             if self._service.wait_for_service(1.0):
-                last = self.call("mug", START_S)  # while a model is loaded, a node answers nobody
+                last = self.call("mug", START_S)  # a node does not answer while it loads a model
                 if last.status in (wanted or (Result.OK,)):
                     return
             time.sleep(0.2)
@@ -87,7 +87,7 @@ class BenchClient:
         return future.result().result
 
     def timed_query(self, text: str, pause_s: float = 0.0) -> TimedQuery:
-        """Calls after a pause. The overhead is the call's time less the pipeline's own stages (all but `image`)."""
+        """Calls after a pause. The overhead is the call's time minus the pipeline's stages (all but `image`)."""
         time.sleep(pause_s)
         began_ns = time.time_ns()
         result = self.call(text)
@@ -103,7 +103,7 @@ class BenchClient:
         return self._node.create_publisher(kind, name, 2)
 
     def received_share(self, topic: str) -> float:
-        """What the node's diagnostics say of a topic, once they say it anew."""
+        """The node's diagnostics of a topic, from the next message."""
         self.diagnostics.clear()
         end = time.monotonic() + 10
         while f"{topic} received_share" not in self.diagnostics and time.monotonic() < end:
@@ -115,11 +115,11 @@ class BenchClient:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time, user and system, that a process has used."""
+    """CPU time of a process, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_bytes(pid: int) -> int:
-    """Memory of a process that is resident now."""
+    """Resident memory of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,10 +1,10 @@
-"""Single decoding steps against what the memory allows: `python -m bench.decode --json`.
+"""Compares single decoding steps with the memory bandwidth: `python -m bench.decode --json`.
 
     python -m bench.decode --backends onnx:fp32,onnx:int8,onnx:int4
     python -m bench.decode --random-weights 3b --backends onnx:int4     the whole 3B without a download
 
-A step must read the decoder's weights and the cached keys and values once; `ceiling_share` is the least time which that
-takes at the measured bandwidth over the time of a step. `step_ms`, `tokens_per_s` and `ceiling_share` at the top are
+A step must read the decoder's weights and the cached keys and values once; `ceiling_share` is the minimum time for that
+at the measured bandwidth, divided by the time of a step. `step_ms`, `tokens_per_s` and `ceiling_share` at the top are
 those of the last backend.
 """
 
@@ -37,14 +37,14 @@ log = logging.getLogger("n3d.bench")
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """All figures by the names of the JSON line.
+    """All figures, named as in the JSON line.
 
     Raises:
-        N3DError: if an option is wrong, or a backend cannot run here.
+        N3DError: if an option is invalid, or a backend cannot run here.
     """
     names = [name for name in args.backends.split(",") if name]
     if not names or any(n is not None and n < 1 for n in (args.context, args.steps, args.layers, args.threads)):
-        raise ConfigError("--backends must name one at least; --context, --steps, --layers, --threads be at least 1")
+        raise ConfigError("--backends must name at least one; --context, --steps, --layers, --threads must be >= 1")
     threads, folder = use_threads(args.threads), find_model(args.model)
     machine = measure_machine(default_device(), threads)
     with ExitStack() as stack:
@@ -57,7 +57,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             log.info("single steps of %s", name)
             backend = load_backend(folder, name, args.threads or 0)
             speeds.append(measure_decode(backend, machine, args.context, args.steps + 2))
-            del backend  # the next one needs its memory
+            del backend  # free its memory for the next one
     last = speeds[-1]
     figures = {"model": folder.name, "backend": last.backend, "step_ms": last.step_ms}
     figures |= {"tokens_per_s": last.tokens_per_s, "ceiling_share": last.ceiling_share}
@@ -68,11 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prints tables and, last, the figures as one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="n3d-tiny", help="a shipped model's name or a checkpoint folder")
-    parser.add_argument("--backends", default="auto", help="one or several, as onnx:fp32,onnx:int4")
+    parser.add_argument("--backends", default="auto", help="one or several, such as onnx:fp32,onnx:int4")
     parser.add_argument("--random-weights", metavar="SIZE", help="3b or 7b: the released sizes without a checkpoint")
     parser.add_argument("--layers", type=int, help="with --random-weights: of tower and decoder (default: all)")
     parser.add_argument("--context", type=int, default=400, help="tokens before the steps (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=10, help="steps of which the median is taken")
+    parser.add_argument("--steps", type=int, default=10, help="number of steps; reports the median")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
     parser.add_argument("--json", action="store_true", help="print only the JSON line on stdout")
     options = parser.parse_args(arguments)

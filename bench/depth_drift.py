@@ -1,11 +1,11 @@
-"""How far boxes move when depth is bad, with the door's filter and without it.
+"""Measures how far boxes move when depth is bad, with and without the depth filter.
 
     python -m bench.depth_drift [--frames demo/frames | --scenes 20 --seed 700000] [--model n3d-tiny] [--json]
 
-The normalisation of the cloud is what all boxes of an image share: it takes the smallest coordinate and the mean
-distance of all points. Here the true boxes are written as bins on the undamaged frame; holes and outliers are put into
-its depth, and the same bins are read again. What moves, moves for every box that the model writes. With `--model` the
-network answers on the damaged frames too, and the share of objects that it finds is in the table.
+All boxes of an image share the normalisation of the cloud, which depends on the smallest coordinate and the mean
+distance of all points. Here the true boxes are encoded as bins on the undamaged frame; holes and outliers are added to
+its depth, and the same bins are decoded again. The movement affects every box that the model writes. With `--model` the
+network also answers on the damaged frames, and the table has the share of objects that it finds.
 
 * drift: movement of a centre by its distance, or change of an extent by its size, whichever is larger, in percent.
 """
@@ -34,21 +34,21 @@ from n3d_core.language.codec import BoxCodec
 DEMO = Path(__file__).resolve().parents[1] / "demo" / "frames"
 HOLES = (0.0, 0.1, 0.3, 0.6)
 OUTLIERS = (0.0, 1e-5, 1e-4, 1e-3, 1e-2)  # 1e-5 is one to three pixels of a VGA image
-FARTHEST = 65.0  # metres: about the end of 16 bits of millimetres
+FARTHEST = 65.0  # metres: about the maximum of 16-bit millimetres
 FOUND_AT = 0.25  # 3D IoU
 
 
 @dataclass(frozen=True)
 class Damage:
-    """Shares of an image's pixels that are lost in patches, and that are wrong one by one."""
+    """Shares of an image's pixels that are lost in patches, and that are individually wrong."""
 
     holes: float
     outliers: float
 
     def apply(self, depth: NDArray[np.float32], seed: Sequence[int]) -> NDArray[np.float32]:
-        """A damaged copy of a depth image [H, W]; outliers lie anywhere between 5 cm and 65 m, evenly in logarithm.
+        """A damaged copy of a depth image [H, W]; outliers are log-uniform between 5 cm and 65 m.
 
-        The holes of one seed are the same whatever the outliers, and the other way round.
+        For one seed, holes do not depend on the outliers, and vice versa.
         """
         damaged = depth.copy()
         rng = np.random.default_rng([*seed, 0])
@@ -85,10 +85,10 @@ def measure(frames: Sequence[tuple[Frame, Truth]], seed: int, model: Any = None)
     """A row for each pair of `HOLES` and `OUTLIERS`; a pure function of its arguments.
 
     Args:
-        model: an `N3D` to be asked for all objects of the damaged frames, or None.
+        model: an `N3D` to query for all objects of the damaged frames, or None.
 
     Raises:
-        ConfigError: if no frame holds a box.
+        ConfigError: if no frame has a box.
     """
     if not any(truth.objects for _, truth in frames):
         raise ConfigError("no true box in any frame: the frames need NNNNNN.truth.json files")
@@ -126,7 +126,7 @@ def drifts(
 
 
 def objects_found(model: Any, frame: Frame, boxes: Sequence[Box3D]) -> list[bool]:
-    """Which true boxes the model finds with their label, at a 3D IoU of 0.25."""
+    """Which true boxes the model finds with the right label, at a 3D IoU of 0.25."""
     seen = model.look(frame).ground("all objects").boxes
     return [any(box.label == s.label and iou_3d(box, s) >= FOUND_AT for s in seen) for box in boxes]
 
@@ -148,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=Path, default=DEMO, help="a frame folder with truth (demo/frames)")
     parser.add_argument("--scenes", type=int, default=0, metavar="N", help="render N scenes instead")
-    parser.add_argument("--seed", type=int, default=700_000, help="of the damage, and of the first scene")
+    parser.add_argument("--seed", type=int, default=700_000, help="seed of the damage, and of the first scene")
     parser.add_argument("--model", help="also ask this model on the damaged frames")
     parser.add_argument("--json", action="store_true", help="print nothing but the JSON line on stdout")
     options = parser.parse_args(arguments)

@@ -37,7 +37,7 @@ def check(folder: Path, size: str, precision: str, ahead: Path | None = None) ->
 
     target = local_architecture()
     if target is None:
-        raise BackendError("engines need an NVIDIA GPU, and no CUDA GPU is visible to torch: run this on the robot")
+        raise BackendError("engines need an NVIDIA GPU, but no CUDA GPU is visible to torch: run this on the robot")
     engines = EngineStore(folder, TensorRT.installed(), target, Precision.named(precision, "fp16"), ahead)
     ours: Backend = TensorRTBackend(engines)
     reference = TorchBackend(load_network(folder, torch.float32, "cuda"))
@@ -68,7 +68,7 @@ def compare(ours: Backend, reference: TorchBackend, plan: ImagePlan, steps: int 
 
 
 def _as_taken(tokens: np.ndarray, backend: Backend) -> Any:
-    """Image tokens as a backend's sequences take them."""
+    """Image tokens in the form that a backend's sequences take."""
     return torch.from_numpy(tokens).to(backend.device) if isinstance(backend, TorchBackend) else tokens
 
 
@@ -82,7 +82,7 @@ def main() -> int:
     parser.add_argument("model", help="a shipped model's name or a checkpoint folder")
     parser.add_argument("--size", default="640x480")
     parser.add_argument("--precision", default="fp16")
-    parser.add_argument("--engines", type=Path, help="a folder that `n3d compile` wrote")
+    parser.add_argument("--engines", type=Path, help="a folder written by `n3d compile`")
     parser.add_argument("--json", action="store_true", help="print only the JSON line on stdout")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
@@ -93,9 +93,7 @@ def main() -> int:
         return 1
     limit = LIMITS[args.precision]
     if not args.json:
-        print(
-            "\n".join(f"{part:8} off by {error:.2e} of its norm, {limit:g} allowed" for part, error in errors.items())
-        )
+        print("\n".join(f"{part:8} relative error {error:.2e}, limit {limit:g}" for part, error in errors.items()))
     print(json.dumps({"errors": errors, "limit": limit, "ok": max(errors.values()) < limit}))
     return 0 if max(errors.values()) < limit else 1
 

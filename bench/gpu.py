@@ -1,8 +1,8 @@
-"""What one card does: `python -m bench.gpu --json`, at most eight minutes.
+"""Measures one GPU: `python -m bench.gpu --json`, at most eight minutes.
 
-Needs a checkout and what `pip install` of the core brings, nothing else. Each part runs in a process of its own, so
-that one which fails or finds no memory does not stop the others; `left_out` lists what did not run, with the reason.
-Without a GPU the same parts run on the CPU on n3d-tiny, and what needs a card is left out.
+Needs only a checkout and a `pip install` of the core. Each part runs in its own process, so that one that fails or runs
+out of memory does not stop the others; `left_out` lists what did not run, with the reason. Without a GPU the same parts
+run on the CPU on n3d-tiny, except those that need a GPU.
 
 * `parity`: torch on the card against torch on the CPU in fp32: image tokens, prefill and steps, relative in norm, for
   the shipped model and two layers of the 3B's widths, in fp32, bf16 and fp16; `equal`: whether n3d-tiny writes the
@@ -57,12 +57,12 @@ ROOT = Path(__file__).resolve().parents[1]
 SIZE = "640x480"
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 LONGEST = 8.0  # minutes
-_ROOM = 1.15  # what is needed beside weights: activations, buffers and the allocator's gaps
+_ROOM = 1.15  # needed besides weights: activations, buffers and the allocator's gaps
 _ADAMW_BYTES = 16  # a parameter: weight, gradient and two moments in fp32
 
 
 class LeftOutError(Exception):
-    """A part, or a piece of one, that cannot run here; the message says why."""
+    """A part, or some of it, cannot run here; the message says why."""
 
 
 def parity(device: str) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _decoded(network: N3DNetwork, machine: Machine) -> dict[str, Any]:
 
 
 def prefill(device: str) -> dict[str, Any]:
-    """Milliseconds of the tower and of a prompt with the image, and what share of arithmetic they reach."""
+    """Milliseconds of the tower and of a prompt with the image, and their share of peak arithmetic."""
     if device == "cpu":
         network, name = load_network(find_model("n3d-tiny")), "n3d-tiny"
     else:
@@ -209,7 +209,7 @@ def training(device: str) -> dict[str, Any]:
 def _training_step(
     network: N3DNetwork, optimiser: torch.optim.Optimizer, plan: ImagePlan, batch: int, length: int, device: str
 ) -> float:
-    """One step on the same random batch each time; the loss is of the text behind the image."""
+    """One step, always on the same random batch; the loss is on the text after the image."""
     from n3d_core.network.vision import PlanTensors
 
     config, rng = network.config, np.random.default_rng(0)
@@ -235,7 +235,7 @@ def _training_step(
 
 
 def _that_fits(batch: int) -> N3DConfig:
-    """The 3B, with as many decoder layers as this card can train."""
+    """The 3B, with as many decoder layers as this GPU can train."""
     whole = _released("3b")
     with torch.device("meta"):
         network = N3DNetwork(whole)
@@ -280,10 +280,10 @@ PARTS: dict[str, Callable[[str], dict[str, Any]]] = {
 
 
 def random_network(config: N3DConfig, dtype: torch.dtype, device: str) -> N3DNetwork:
-    """A network with random weights, made where it is used.
+    """A network with random weights, created on its device.
 
     Raises:
-        LeftOutError: if the card has no room for it.
+        LeftOutError: if the GPU has too little memory for it.
     """
     with torch.device("meta"):
         network = N3DNetwork(config)
@@ -297,7 +297,7 @@ def random_network(config: N3DConfig, dtype: torch.dtype, device: str) -> N3DNet
 
 
 def random_image(config: N3DConfig, plan: ImagePlan) -> VisionInput:
-    """Noise in the place of an image."""
+    """A random image."""
     rng = np.random.default_rng(0)
     patches = rng.standard_normal((plan.patches, config.vision.patch_values), dtype=np.float32)
     return VisionInput(patches, np.round(rng.standard_normal((plan.patches, 3)) * 500).astype(np.float32), plan)
@@ -349,12 +349,12 @@ def run_part(name: str) -> dict[str, Any]:
         return {"left_out": f"out of GPU memory ({str(error).splitlines()[0]})"}
     except N3DError as error:
         return {"left_out": str(error)}
-    except Exception as error:  # whatever a card or a driver does, the other parts are still measured
+    except Exception as error:  # whatever a GPU or driver does, still measure the other parts
         return {"left_out": f"{type(error).__name__}: {error}"}
 
 
 def measure(parts: Sequence[str], minutes: float) -> dict[str, Any]:
-    """All figures; each part in a process of its own, none after `minutes` have passed."""
+    """All figures; each part runs in its own process, none after `minutes` have passed."""
     began = time.monotonic()
     figures: dict[str, Any] = {"device": _device(), "torch": torch.__version__, "cuda": torch.version.cuda}
     figures["python"] = sys.version.split()[0]
@@ -363,7 +363,7 @@ def measure(parts: Sequence[str], minutes: float) -> dict[str, Any]:
         print(f"{name} ({left:.0f} s are left)", file=sys.stderr, flush=True)
         figures[name] = _in_a_process(name, left) if left > 5 else {"left_out": "no time was left"}
     figures["left_out"] = _left_out(figures, "")
-    # A comparison that did not come to an end is none that was passed.
+    # A comparison that did not finish has not passed.
     figures["passed"] = all(figures[name].get("passed", name != "parity") for name in parts)
     figures["seconds"] = round(time.monotonic() - began, 1)
     return figures
@@ -393,7 +393,7 @@ def _device() -> str:
 
 
 def _left_out(figures: dict[str, Any], path: str) -> dict[str, str]:
-    """Every `left_out` below, by its place."""
+    """Every nested `left_out`, by its path."""
     found = {}
     for name, value in figures.items():
         place = f"{path}.{name}" if path else name
@@ -407,7 +407,7 @@ def _left_out(figures: dict[str, Any], path: str) -> dict[str, str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints a table and, last, the figures as one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", default=",".join(PARTS), help="which, in this order (default: %(default)s)")
+    parser.add_argument("--parts", default=",".join(PARTS), help="parts to run, in this order (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=LONGEST, help="time for all of them (default: %(default)s)")
     parser.add_argument("--part", choices=tuple(PARTS), help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="print only the JSON line on stdout")

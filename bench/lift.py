@@ -1,7 +1,7 @@
 """Speed and accuracy of the data engine: `python -m bench.lift --json`.
 
-Times are CPU seconds of one process, so that what else the machine does counts little; comparisons are taken in turn in
-one run. Without Open3D `speedup_over_open3d` is null. The simulation of docs/data-engine.md reads `stage_ms`.
+Times are CPU seconds of one process, to reduce the influence of other load; comparisons alternate within one run.
+Without Open3D `speedup_over_open3d` is null. The simulation of docs/data-engine.md reads `stage_ms`.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def geometry(shot: Shot) -> object:
 
 
 def cleaning(shot: Shot) -> object:
-    """The part that Open3D can do as well."""
+    """The part that Open3D can do too."""
     return lift(shot.candidates, shot.depth, shot.camera)
 
 
@@ -163,7 +163,7 @@ def _prepare(count: int) -> None:
 
 
 def _pass(_: int) -> tuple[float, float]:
-    """One pass over the worker's images; returns its peak memory in MB and the CPU seconds it took."""
+    """One pass over the worker's images; returns its peak memory in MB and its CPU seconds."""
     start = time.process_time()
     for shot in _shots:
         geometry(shot)

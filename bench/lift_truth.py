@@ -1,6 +1,7 @@
-"""How near lifted boxes come to the truth: `python -m bench.lift_truth [--scenes N]` prints a table by shape.
+"""Measures the accuracy of lifted boxes: `python -m bench.lift_truth [--scenes N]` prints a table by shape.
 
-Two truths: the box of the surface that is seen (from exact depth), and the box of the whole object. Measured with true
+There are two true boxes: that of the visible surface (from exact depth), and that of the whole object. Measured with
+    true
 masks and exact depth, with a sensor's noise, without completion, and with 2D boxes instead of masks. The objects are
 exact primitives (`primitives.py`), or with `--household N` the scenes of `training.scenes`.
 """
@@ -41,12 +42,12 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Case:
-    """One image with everything known.
+    """One image with its ground truth.
 
     Attributes:
         clean, noisy: depth [H, W] in metres.
         camera: intrinsics.
-        down: gravity in the optical frame where the camera knows it, else None.
+        down: gravity in the optical frame if the camera knows it, else None.
         masks: true pixels of each object.
         whole: its true box.
         shapes: its shape or class.

@@ -1,15 +1,15 @@
-"""How well objects are remembered over tours of rooms: `python -m bench.memory --tours 10 --seed N --json`.
+"""Measures how well objects are remembered over tours of rooms: `python -m bench.memory --tours 10 --seed N --json`.
 
-Each tour is a room of boxes that a camera circles for `--looks` looks; some objects are moved and some taken away on
-the way. Depth is ray-cast; boxes are the true ones with a detector's errors: misses, noise of centre and size, false
+Each tour is a room of boxes that a camera circles for `--looks` looks; some objects are moved and some removed during
+the tour. Depth is ray-cast; boxes are the true ones with a detector's errors: misses, noise of centre and size, false
 alarms. `--pose-noise` disturbs the poses that the memory is told (2 cm and 1 degree).
 
 * `recall`: share of objects seen in at least three looks that are present at the end where they are (within half their
   size and 10 cm); `precision`: share of present remembered objects that are a true one; `doubled`: share of true
   objects with more than one.
 * `center_error_m`: median error of the centre; `single_error_m`: that of the boxes of single looks.
-* `gone_found`: share of objects that were taken away or moved and known to be gone within five looks of their place;
-  `gone_wrongly`: share of standing objects that are believed gone at the end.
+* `gone_found`: share of removed or moved objects recognised as gone within five looks at their place;
+  `gone_wrongly`: share of remaining objects believed gone at the end.
 * `id_switches`: changes of id for each object; `covariance_coverage_95`: share of centres within their 95 % ellipsoid.
 * `look_ms_p95`, `recall_ms_p95`: with `--objects` (100,000) in the map.
 * `restart_lost`: looks that a writer had reported and that were lost when it was killed, over `--kills` random moments.
@@ -43,8 +43,8 @@ CAMERA = Camera.from_fov(70, 96, 72)
 CLASSES = ("mug", "bottle", "box", "ball", "lamp", "chair", "bowl", "bucket")
 COLORS = ("red", "green", "blue", "yellow", "white", "black")
 SIZES = {"mug": 0.1, "bottle": 0.2, "box": 0.25, "ball": 0.15, "lamp": 0.35, "chair": 0.7, "bowl": 0.18, "bucket": 0.3}
-MISS, FALSE_ALARM = 0.15, 0.03  # n3d-tiny on the standard suite finds more than eight of ten, and invents few
-CENTER_SIGMA, SIZE_SIGMA = 0.04, 0.12  # metres at a metre and a half, growing with distance; share of the size
+MISS, FALSE_ALARM = 0.15, 0.03  # n3d-tiny finds more than 80 % on the standard suite, with few false boxes
+CENTER_SIGMA, SIZE_SIGMA = 0.04, 0.12  # metres at 1.5 m, growing with distance; share of the size
 POSE_SIGMA_M, POSE_SIGMA_RAD = 0.02, math.radians(1)
 CHI2_95 = 7.815
 
@@ -66,7 +66,7 @@ class Thing:
 
 
 def room(rng: np.random.Generator, looks: int) -> list[Thing]:
-    """Things on a floor of 5 by 5 metres; a fifth of them is moved, a fifth taken away."""
+    """Objects on a floor of 5 by 5 metres; a fifth of them is moved, a fifth removed."""
     things: list[Thing] = []
     while len(things) < 14:
         label = f"{rng.choice(COLORS)} {rng.choice(CLASSES)}"
@@ -96,7 +96,7 @@ def pose_at(look: int, looks: int) -> Pose:
 
 
 def disturbed(pose: Pose, rng: np.random.Generator) -> Pose:
-    """A pose with a localisation's error, of which it tells the size."""
+    """A pose with localisation error, and its covariance."""
     axis = rng.normal(0, POSE_SIGMA_RAD / math.sqrt(3), 3)
     cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
     turn = np.linalg.qr(np.eye(3) + cross)[0]
@@ -137,7 +137,7 @@ def detected(box: OrientedBox, pose: Pose, rng: np.random.Generator) -> Oriented
 
 
 def tour(memory: ObjectMap, seed: int, looks: int, pose_noise: bool) -> dict[str, list[float]]:
-    """Sends one tour through a memory; lists of what is averaged over tours."""
+    """Runs one tour through a memory; returns lists of values to average over tours."""
     rng = np.random.default_rng(seed)
     things, out = room(rng, looks), {name: [] for name in _LISTS}
     missing: dict[int, tuple[int, int]] = {}  # thing -> (id, looks of its old place so far)
@@ -193,7 +193,7 @@ def _follow(
     pose: Pose,
     out: dict[str, list[float]],
 ) -> None:
-    """Whether what was taken away or moved becomes gone within five looks that could see its old place."""
+    """Whether removed or moved objects become gone within five looks that could see their old place."""
     for index, thing in enumerate(things):
         if len(thing.places) == 1:
             continue
@@ -298,7 +298,7 @@ for number in range(10**6):
 
 
 def killed(folder: Path, kills: int, seed: int) -> int:
-    """Looks that were reported and lost over many kills of one writer's database."""
+    """Looks that were reported and then lost, over many kills of a database's writer."""
     rng, path = np.random.default_rng(seed), folder / "killed.db"
     lost = written = 0
     for _ in range(kills):
@@ -346,9 +346,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--looks", type=int, default=60, help="in each tour")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pose-noise", action="store_true", help="2 cm and 1 degree")
-    parser.add_argument("--objects", type=int, default=100_000, help="in the map that times are taken of; 0: none")
+    parser.add_argument("--objects", type=int, default=100_000, help="objects in the map for timing; 0: none")
     parser.add_argument("--kills", type=int, default=20, help="0: none")
-    parser.add_argument("--json", action="store_true", help="no table, only the line of JSON")
+    parser.add_argument("--json", action="store_true", help="print only the JSON line")
     args = parser.parse_args(arguments)
     report = measure(args)
     if not args.json:

@@ -1,15 +1,15 @@
-"""How well questions and noun phrases are answered that people might ask, on scenes that no training has seen.
+"""Measures answers to natural questions and noun phrases, on scenes that no training has seen.
 
 `python -m bench.natural --json [--scenes 60] [--seed N] [--folder FRAMES]`: scenes are rendered from test seeds, or
-read from a frame folder with truth, and questions are filled with their objects. The wordings are kept apart
-from those that the parser is tested with and the model is trained on. Answers are judged by their typed value against
+read from a frame folder with truth, and questions are filled with their objects. The wordings are separate from those
+of the parser's tests and of the training. Answers are judged by their typed value against
 the true boxes:
 
 * `right`: share of questions whose value is right (lengths within 25 %, or 4 cm); of questions about what is not there:
   refused; of those that boxes cannot answer: `unverifiable` without a value.
 * `verified`, `trusted`: share of questions whose verdict is `verified`, and of these the share that is right.
-* `refused`: share of questions about absent things that are refused.
-* `find.right`: share of phrases for which exactly the objects that are meant were found (IoU 0.25); `find.precision` of
+* `refused`: share of questions about absent objects that are refused.
+* `find.right`: share of phrases for which exactly the target objects were found (IoU 0.25); `find.precision` of
   boxes; `find.refused`: share of phrases for absent or unknown things that find nothing.
 * `tokens_per_pass`: tokens a forward pass of the decoder, over all questions.
 """
@@ -42,7 +42,7 @@ FOUND_IOU = 0.25
 
 @dataclass
 class Tally:
-    """What was asked, and how it went."""
+    """The questions and phrases, and their results."""
 
     asked: list[dict[str, Any]] = field(default_factory=list)
     found: list[dict[str, Any]] = field(default_factory=list)
@@ -77,7 +77,7 @@ def _share(held: Sequence[bool]) -> float | None:
 
 
 def _hits(boxes: Sequence[Box3D], meant: Sequence[TrueObject]) -> int:
-    """How many of the objects that are meant have a box of their own."""
+    """How many of the target objects have a matching box."""
     free, hits = list(boxes), 0
     for o in meant:
         best = max(free, key=lambda box: iou_3d(box, o.box), default=None)
@@ -159,8 +159,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, help="frame folder with truth to ask about in place of rendered scenes")
     parser.add_argument("--questions", type=int, default=10, help="a frame")
     parser.add_argument("--phrases", type=int, default=6, help="a frame")
-    parser.add_argument("--show", action="store_true", help="print what went wrong")
-    parser.add_argument("--json", action="store_true", help="no table, only the line of JSON")
+    parser.add_argument("--show", action="store_true", help="print the wrong answers")
+    parser.add_argument("--json", action="store_true", help="print only the JSON line")
     args = parser.parse_args(arguments)
     try:
         vocabulary = Vocabulary.of_model(find_model(args.model))

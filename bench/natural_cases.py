@@ -15,7 +15,7 @@ from n3d_core.geometry.frame_folder import TrueObject
 from n3d_core.results import Answer
 from training.scenes.vocabulary import Vocabulary
 
-LEAST_VISIBLE = 0.5  # share of an object that must be seen for it to be asked about
+LEAST_VISIBLE = 0.5  # visible share of an object required to ask about it
 TOLERANCE, FLOOR_M = 0.25, 0.04  # of a length: a share of it, and metres
 
 Wants = Literal["answer", "refusal", "cannot"]
@@ -24,7 +24,7 @@ Judge = Callable[[Answer], bool]
 
 @dataclass(frozen=True)
 class Scene:
-    """The true objects of one frame, and what could be there."""
+    """The true objects of one frame, and all possible ones."""
 
     objects: list[TrueObject]
     vocabulary: Vocabulary
@@ -32,7 +32,7 @@ class Scene:
 
     @property
     def unique(self) -> list[TrueObject]:
-        """Objects that are seen well, and whose label no other object has."""
+        """Clearly visible objects with a unique label."""
         labels = Counter(o.box.label for o in self.objects)
         return [o for o in self.objects if o.visible >= LEAST_VISIBLE and labels[o.box.label] == 1]
 
@@ -54,7 +54,7 @@ class Scene:
         return self.random.choice(rest) if rest else None
 
     def pick(self, count: int) -> list[TrueObject] | None:
-        """Some of the unique objects, None where there are too few."""
+        """Some of the unique objects; None if there are too few."""
         found = self.unique
         return self.random.sample(found, count) if len(found) >= count else None
 
@@ -121,7 +121,7 @@ def _denied(answer: Answer) -> bool:
 
 @dataclass(frozen=True)
 class Question:
-    """One question: what fills its wording, how its answer is judged, and what it wants."""
+    """One question: the values for its wording, how its answer is judged, and the expected answer."""
 
     fill: dict[str, str]
     judge: Judge
@@ -237,7 +237,7 @@ def _counted(kind: str, s: Scene) -> Question | None:
 
 
 def _clause(s: Scene) -> Question | None:
-    """The one of two objects of a class that stands nearer to a third."""
+    """The object of a pair of one class that is nearer to a third object."""
     classes = Counter(o.cls for o in s.objects)
     pairs = [k for k, n in classes.items() if n == 2 and all(o in s.unique for o in s.objects if o.cls == k)]
     anchors = [o for o in s.unique if o.cls not in pairs]

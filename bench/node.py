@@ -1,8 +1,8 @@
-"""What the grounding node costs at camera rate: `python -m bench.node [--sizes 640x480,1280x720] [--json]`.
+"""Measures the cost of the grounding node at camera rate: `python -m bench.node [--sizes 640x480,1280x720] [--json]`.
 
 Plays RGB-D at 30 Hz to the idle grounding node and to a plain rclpy node (`bench/plain_node.py`) side by side, and
-compares their CPU time; then asks the node, and measures how old its images are and what a service call adds to the
-bare pipeline call. The last line is JSON; with several sizes its targets are those of the first.
+compares their CPU time; then queries the node, and measures the age of its images and the overhead of a service call
+over the bare pipeline. The last line is JSON; with several sizes, the targets apply to the first.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from n3d_ros.demo.node_process import NodeProcess
 
 RATE = 30.0
 TARGETS = {"idle_cpu_ratio": 0.15, "frame_age_p95_periods": 1.5, "service_overhead_ms": 10.0}
-LEAST_RECEIVED = 0.98  # below it the comparison says nothing
+LEAST_RECEIVED = 0.98  # below it the comparison is meaningless
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one image size. CPU in percent of one core; ages in periods of the camera; times in milliseconds."""
+    """Figures of one image size. CPU in percent of one core; ages in camera periods; times in milliseconds."""
 
     size: str
     idle_cpu_percent: float
@@ -51,7 +51,7 @@ class Figures:
 
 
 def main() -> int:
-    """Measures, prints a table and a JSON line; exit code 1 where a target is missed, 2 where too much was lost."""
+    """Measures, prints a table and a JSON line; exit code 1 if a target is missed, 2 if too many images were lost."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default="640x480,1280x720")
     parser.add_argument("--seconds", type=float, default=20.0, help="of the idle comparison, each size")
@@ -102,7 +102,7 @@ def measure(size: str, options: argparse.Namespace) -> Figures:
 
 
 def write_scene(folder: Path, size: str) -> None:
-    """One textured frame before a wall."""
+    """One textured frame in front of a wall."""
     width, height = (int(part) for part in size.split("x"))
     color = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     write_frame(folder, 0, Frame(color, np.full((height, width), 1.2, np.float32), Camera.from_fov(60, width, height)))

@@ -1,7 +1,7 @@
-"""A backend that is watched: how often images are encoded, which tokens are fed, and how long each pass takes.
+"""An instrumented backend: counts encoded images, records fed tokens, and times each pass.
 
-With a script it also decides what is said, so that random weights can be measured on real replies: the network runs
-in full, and the logits that it returns are moved to the prescribed token.
+With a script it also prescribes the replies, so that random weights can be measured on realistic ones: the network runs
+in full, and its logits are shifted to the prescribed token.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from n3d_core.network.preprocess import VisionInput
 
 @dataclass
 class Script:
-    """Replies, in order; each begins where a chunk ends with `cue`."""
+    """Replies, in order; each starts where a chunk ends with `cue`."""
 
     cue: list[int]
     replies: list[list[int]]
@@ -54,7 +54,7 @@ class ObservedBackend:
         self.seen = Observations()
 
     def prescribe(self, cue: list[int], replies: list[list[int]]) -> None:
-        """Has the next replies behind `cue` be these, in order."""
+        """Prescribes the next replies after `cue`, in order."""
         self.script = Script(cue, list(replies))
 
     def step_bytes(self, context: int) -> int:
@@ -78,7 +78,7 @@ class _ObservedSequence:
         self._ids: list[int] = []
         self._prefix = 0  # tokens up to the image's end
         self._reply: list[int] | None = None
-        self._begun = 0  # where the reply's first token stands
+        self._begun = 0  # position of the reply's first token
 
     @property
     def length(self) -> int:

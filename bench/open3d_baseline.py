@@ -1,4 +1,4 @@
-"""The cleaning of `lifting.py` written with Open3D alone: what it is measured against.
+"""The cleaning of `lifting.py` written with Open3D alone, as a baseline.
 
 One back-projection of the whole image, then for each object: select the mask's points, voxels with their trace,
 statistical outliers, DBSCAN, the largest cluster, the extent of its pixels. Edge check, smoothing, fragments, rules and
@@ -22,7 +22,7 @@ from training.lift.lifting import Candidate
 
 @functools.lru_cache(maxsize=1)
 def load_open3d() -> Any | None:
-    """The module `open3d`, None where it is not installed or cannot be loaded.
+    """The module `open3d`; None if it is not installed or cannot be loaded.
 
     Its wheel needs libusb, which small images lack; the PyPI package `libusb-package` brings it along.
     """
@@ -32,7 +32,7 @@ def load_open3d() -> Any | None:
 
             ctypes.CDLL(str(libusb_package.get_library_path()), mode=ctypes.RTLD_GLOBAL)
         except (ImportError, OSError, AttributeError):
-            pass  # the system may have its own
+            pass  # the system may have one
         import open3d
 
         open3d.utility.set_verbosity_level(open3d.utility.VerbosityLevel.Error)
@@ -44,7 +44,7 @@ def load_open3d() -> Any | None:
 def lift_with_open3d(
     candidates: list[Candidate], depth: NDArray[np.float32], camera: Camera, clean: CleanConfig
 ) -> list[Box3D | None]:
-    """The visible box of each candidate with a mask, None where nothing is left."""
+    """The visible box of each candidate with a mask; None if no points are left."""
     o3d = load_open3d()
     assert o3d is not None, "call load_open3d first"
     pinhole = o3d.camera.PinholeCameraIntrinsic(camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy)

@@ -1,6 +1,6 @@
-"""A plain RGB-D node, as most are written: every image is received, deserialised and paired by stamp.
+"""A conventional RGB-D node: every image is received, deserialised and paired by stamp.
 
-What `bench/node.py` compares the grounding node with: three subscriptions with callbacks and the pairing of
+`bench/node.py` compares the grounding node with it: three subscriptions with callbacks and the pairing of
 `message_filters.ApproximateTimeSynchronizer` (queues of ten, a tolerance). It prints one JSON line when it ends.
 """
 

@@ -1,10 +1,10 @@
-"""What lower precisions cost: one checkpoint on the same held-out scenes, a row for each backend and precision.
+"""Measures the cost of lower precisions: one checkpoint on the same held-out scenes, one row per backend and precision.
 
     python -m bench.precision n3d-tiny --scenes 500 --seed 1
     python -m bench.precision DIR --backends torch,tensorrt:fp16,tensorrt:int4 --json
 
-The table is Markdown on stdout, the last line JSON: figures of `training.evaluate`, and `loss`: the first row's less
-the row's own. A run that was stopped goes on where it was (`--work`).
+The table is Markdown on stdout, the last line JSON: figures of `training.evaluate`, and `loss`: the first row's figures
+minus the row's own. An interrupted run resumes (`--work`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LOSSES = ("f1_25", "f1_50", "open", "numerical")
 
 
 def measure(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """Figures of each backend by its name, with what they lose against the first.
+    """Figures of each backend by name, with its loss relative to the first.
 
     Raises:
         ConfigError: if no backend is named, or one twice.
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="n3d-tiny", help="folder or name of a shipped model")
     parser.add_argument(
-        "--backends", default="torch,onnx:fp16,onnx:int8,onnx:int4", help="the first is what the others lose against"
+        "--backends", default="torch,onnx:fp16,onnx:int8,onnx:int4", help="the first one is the reference"
     )
     parser.add_argument("--scenes", type=int, default=500, help="held-out test scenes")
     parser.add_argument("--seed", type=int, default=1, help="other seeds give other scenes and questions")

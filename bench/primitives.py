@@ -1,8 +1,8 @@
-"""Exact little scenes: boxes, cylinders and spheres on a table, ray-cast analytically.
+"""Small exact scenes: boxes, cylinders and spheres on a table, ray-cast analytically.
 
-They give the lifting code two truths that no photograph has - the box of the surface that the camera sees and the box
-of the whole solid - at any size, without a renderer. Benchmarks, tests and the table of `truth.py` use them; the scenes
-that a model is trained on come from `training.scenes`.
+They give two ground truths that photographs lack, the box of the visible surface and the box of the whole solid, at any
+size and without a renderer. Benchmarks, tests and the table of `truth.py` use them; the scenes that a model is trained
+on come from `training.scenes`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class PrimitiveScene:
         depth: exact depth float32 [H, W] in metres (NaN where a ray meets nothing).
         instances: int16 [H, W], index into `solids`, -1 for table and background.
         camera: intrinsics.
-        solids: what stands on the table; those nobody can see are kept, their mask is empty.
+        solids: what stands on the table; invisible ones are kept, with an empty mask.
         visible: box of the seen surface of each solid, None where it is hidden.
         whole: box of each whole solid.
     """
@@ -90,7 +90,7 @@ def render_primitives(
 
 
 def sensor_noise(depth: NDArray[np.float32], seed: int, focal: float, baseline: float = 0.075) -> NDArray[np.float32]:
-    """What an RGB-D camera makes of exact depth [H, W]: axial noise, disparity steps, holes and flying pixels at edges.
+    """Simulates an RGB-D camera on exact depth [H, W]: axial noise, disparity steps, holes and flying pixels at edges.
 
     Axial noise is Nguyen, Izadi and Lovell's (2012) 1.2 mm + 1.9 mm (z - 0.4)^2; disparity comes in steps of 1/8 pixel.
     """

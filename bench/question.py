@@ -1,12 +1,12 @@
-"""A question about a frame, next to the same weights run as the released scripts run them.
+"""Times a question about a frame, compared with the same weights run as in the released scripts.
 
     python -m bench.question --json                                       n3d-tiny on the demo's frames
     python -m bench.question --random-weights 3b --layers 4 --repeat 1    the released widths without a download
 
 Both ways run in one process, on one image, and decode greedily. `question_speedup`, `second_question_speedup` and
 `grounding_speedup` (the first pass alone: the image and a grounding query) are ratios of medians; `vision_runs`,
-`prefix_tokens_recomputed` and `saved` count the work of both questions together. With random weights both ways are
-made to say the same prescribed replies.
+`prefix_tokens_recomputed` and `saved` count the work of both questions together. With random weights both produce the
+same prescribed replies.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ Replies = list[list[int]]
 class QuestionRun:
     """A frame and two questions, in milliseconds. `first` holds looking, both passes and the audit.
 
-    `prefix_tokens` stand before a question: the system prompt and the image.
+    `prefix_tokens` precede a question: the system prompt and the image.
     """
 
     first: float
@@ -116,7 +116,7 @@ def ask_twice(model: N3D, frame: Frame, questions: tuple[str, str], replies: Rep
 
 
 def reply_cue(tokenizer: Tokenizer) -> list[int]:
-    """The tokens behind which a reply begins."""
+    """The tokens after which a reply starts."""
     return tokenizer.encode(prompts.SUFFIX)
 
 
@@ -131,9 +131,9 @@ def parse_ms(run: QuestionRun) -> float:
 
 
 def saved_steps(run: QuestionRun) -> dict[str, int]:
-    """What each technique saved in both questions: passes of the decoder, and tokens of the prefix.
+    """The savings of each technique over both questions: decoder passes and prefix tokens.
 
-    Without any of them every token but a reply's first takes a pass, and each of the replies the whole prefix.
+    Without them, every token but a reply's first takes a pass, and each reply recomputes the whole prefix.
     """
     answers = run.answers
     passes = 2 * len(answers)  # of the released scripts
@@ -159,13 +159,13 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """All figures by the names of the JSON line; progress goes to stderr.
 
     Raises:
-        N3DError: if an option is wrong or the model cannot run here.
+        N3DError: if an option is invalid or the model cannot run here.
     """
     numbers = (args.repeat, args.layers, args.threads)
     if any(number is not None and number < 1 for number in numbers):
         raise ConfigError("--repeat, --layers and --threads must be at least 1")
     if args.layers is not None and args.random_weights is None:
-        raise ConfigError("--layers needs --random-weights: a checkpoint has the layers that it has")
+        raise ConfigError("--layers needs --random-weights: the layers of a checkpoint are fixed")
     folder = find_model(args.model)
     if args.random_weights is None:
         return _measure_folder(args, folder)
@@ -231,7 +231,7 @@ def _ours(args: argparse.Namespace, folder: Path, machine: Machine) -> tuple[dic
 
 
 def observed(folder: Path, name: str, threads: int | None) -> tuple[N3D, ObservedBackend]:
-    """A model that decodes greedily, as the reference does, on a backend that is watched."""
+    """A model that decodes greedily, as the reference does, on an instrumented backend."""
     model = N3D.load(folder, name, sampling="greedy", threads=threads or 0)
     watched = ObservedBackend(model.backend)
     model.runtime = replace(model.runtime, backend=watched)
@@ -273,15 +273,15 @@ def _run_figures(runs: list[QuestionRun]) -> dict[str, Any]:
 
 def _reference_figures(folder: Path, ours: _OurWay, repeat: int) -> dict[str, Any]:
     """The reference's way on the same weights, image and questions, and the ratios of both."""
-    log.info("loading the same weights as the released scripts do")
+    log.info("loading the same weights as in the released scripts")
     theirs = ReferenceModel(folder, Tokenizer(folder / "tokenizer.json"), default_device())
 
     def asked(question: str) -> list[Any]:
-        log.info("asking as the released scripts do")
+        log.info("asking as in the released scripts")
         return repeated(lambda: theirs.answer(question, ours.image, ours.codec, ours.replies), repeat)
 
     first = asked(ours.questions[0])
-    # Nothing is kept between its questions: the same one asked again is a second one.
+    # It keeps nothing between questions, so repeating the same one counts as a second question.
     second = first if ours.questions[0] == ours.questions[1] else asked(ours.questions[1])
     times = [median_of(run.seconds * 1e3 for run in results) for results in (first, second)]
     said = [first[0].reasoning, second[0].reasoning]
@@ -334,7 +334,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--random-weights", metavar="SIZE", help="3b or 7b: the released sizes without a checkpoint")
     parser.add_argument("--layers", type=int, help="with --random-weights: of tower and decoder (default: all)")
     parser.add_argument(
-        "--no-reference", dest="reference", action="store_false", help="leave the released scripts' way out"
+        "--no-reference", dest="reference", action="store_false", help="skip the comparison with the released scripts"
     )
     parser.add_argument("--json", action="store_true", help="print only the JSON line on stdout")
     options = parser.parse_args(arguments)

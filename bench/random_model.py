@@ -1,4 +1,4 @@
-"""Random weights in the released sizes, and what they are made to say: measuring without a download."""
+"""Random weights in the released sizes, with prescribed replies: for benchmarks without a download."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ QUESTION = "How far is the red mug from the blue box?"
 GROUNDING = "bbox_0=Bbox(red mug,412,530,388,500,61,74,60)\nbbox_1=Bbox(blue box,640,518,455,500,140,122,133)"
 
 TRUSTING = Calibration(existence=Existence((0.0,) * 6, (0.0,) * 8, threshold=0.0, sure=0.0))
-"""Takes every box for found: what random weights are made to say has no evidence."""
+"""Accepts every box: prescribed replies of random weights have no evidence."""
 
 _INDEX = "model.safetensors.index.json"
 _POOL = (1 << 22) + 1  # odd, so that rows differ
@@ -58,7 +58,7 @@ def random_checkpoint(place: Path, size: str, layers: int | None, words: Path) -
 
 @contextmanager
 def cache_at(place: str) -> Iterator[None]:
-    """Has graphs of random weights written where the weights are, to be removed with them."""
+    """Writes graphs of random weights next to the weights, so that they are removed together."""
     before = os.environ.get("XDG_CACHE_HOME")
     os.environ["XDG_CACHE_HOME"] = place
     try:
@@ -80,7 +80,7 @@ def prescribed_replies(tokenizer: Tokenizer, codec: BoxCodec, end: int) -> list[
 
 
 def phrase_replies(tokenizer: Tokenizer, replies: list[list[int]]) -> list[list[int]]:
-    """The same replies as they come where each phrase is grounded alone: one box each, then the reasoning."""
+    """The same replies when each phrase is grounded alone: one box each, then the reasoning."""
     end = replies[0][-1]
     alone = [[*tokenizer.encode(serialise([code])), end] for code in parse(GROUNDING)]
     return [*alone, replies[-1]]

@@ -1,4 +1,4 @@
-"""The same weights the way the released scripts run them: transformers' own `generate`, nothing kept between passes.
+"""Runs the same weights as the released scripts do: with transformers' `generate`, keeping nothing between passes.
 
 The positional encoding is added by a hook before the merger; the image is encoded for both passes; every token takes a
 forward pass. The preparation of image and cloud is ours in both, and is not timed.
@@ -28,7 +28,7 @@ LONGEST_REPLY = 1024
 
 @dataclass
 class ReferenceAnswer:
-    """Both replies to a question, and what they took."""
+    """Both replies to a question, and their times."""
 
     grounding: str
     reasoning: str
@@ -49,7 +49,7 @@ class ReferenceModel:
             from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
         except ImportError as error:
             raise MissingDependencyError(
-                "the reference needs transformers: pip install 'n3d-ros[oracle]', or leave it out with --no-reference"
+                "the reference needs transformers: pip install 'n3d-ros[oracle]', or skip it with --no-reference"
             ) from error
         self.config = N3DConfig.from_file(folder / "config.json")
         self.tokenizer, self.device = tokenizer, device
@@ -72,7 +72,7 @@ class ReferenceModel:
         try:
             boxes = [codec.decode(code) for code in parse(grounding)]
         except UnparsableError:
-            boxes = []  # the plain model owes nobody a grammar
+            boxes = []  # the plain model has no grammar
         condition = scene_condition(boxes, codec.camera, condition_names(boxes))
         second = self._reply(first_sentence(question) + condition, image, replies.pop(0) if replies else None)
         seconds = time.perf_counter() - started

@@ -1,7 +1,7 @@
-"""What refining boxes with depth gains: `python -m bench.refine --scenes 60 --json`.
+"""Measures the gain of refining boxes with depth: `python -m bench.refine --scenes 60 --json`.
 
-Renders test scenes, takes the true axis-aligned box of each object, as it is and with errors as a model makes them,
-and compares it and its refinement (`n3d_core.geometry.upright_box`) with the object's true upright box. With `--real
+Renders test scenes, takes the true axis-aligned box of each object, exact and with a model's typical errors, and
+compares it and its refinement (`n3d_core.geometry.upright_box`) with the object's true upright box. With `--real
 FOLDER` the same for a folder with SUN RGB-D's annotated boxes and points. The JSON line has, for both inputs (`exact`,
 `noisy`), the mean IoU before and after and the share of objects that gained, the error of the gravity that the points
 give, and the time a box takes.
@@ -37,7 +37,7 @@ _SAMPLES = np.random.default_rng(0).uniform(-0.5, 0.5, (20_000, 3))  # of a unit
 
 @dataclass(frozen=True)
 class Case:
-    """An object: its axis-aligned box, its true upright one, and what the camera measured."""
+    """An object: its axis-aligned box, its true upright box, and its measured points."""
 
     axis_aligned: OrientedBox
     upright: OrientedBox
@@ -46,7 +46,7 @@ class Case:
 
 
 def synthetic_cases(scenes: int, config: SceneConfig) -> Iterator[Case]:
-    """Every object of test scenes that can fairly be asked for."""
+    """Every object of test scenes that is visible enough to ask for."""
     for seed in range(TEST_SEEDS.start, TEST_SEEDS.start + scenes):
         scene, layout = render(seed, config), layout_of(seed, config)
         view = viewpoint_of(seed, config, layout, 0)
@@ -95,7 +95,7 @@ def optical_rotation(projection: Array) -> Array:
 
 
 def hull(box: OrientedBox) -> OrientedBox:
-    """The axis-aligned box around a turned one."""
+    """The axis-aligned box around a rotated one."""
     low, high = box.corners().min(axis=0), box.corners().max(axis=0)
     x, y, z = ((low + high) / 2).tolist()
     width, height, length = (high - low).tolist()
@@ -110,7 +110,7 @@ def noisy(box: OrientedBox, rng: np.random.Generator) -> OrientedBox:
 
 
 def oriented_iou(a: OrientedBox, b: OrientedBox) -> float:
-    """IoU of two turned boxes, by random points in each (standard error below 0.01)."""
+    """IoU of two rotated boxes, estimated from random points in each (standard error below 0.01)."""
 
     def inside(first: OrientedBox, second: OrientedBox) -> float:
         points = np.asarray(first.center) + (_SAMPLES * first.size) @ first.rotation.T

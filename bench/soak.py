@@ -1,15 +1,15 @@
 """Endurance: `python -m bench.soak --minutes 10 --json`.
 
-A camera at 30 Hz and random queries (good, empty, endless, of absent things) for minutes. Memory must not grow, latency
-must not drift, and a status other than the one that a text must have is `unexplained`.
+Runs a camera at 30 Hz and random queries (valid, empty, too long, of absent objects) for minutes. Memory must not grow,
+latency must not drift, and a status other than the one expected for a text is `unexplained`.
 
 - `rss_growth`: the median of the node's resident memory over the last tenth of the run over that of the second tenth,
-  less one. Before the clock starts every text is asked once, and the first tenth does not count either: by then model,
-  kernels and the allocator's arenas are there. Medians of a tenth (a sample a second), because an allocator gives pages
-  back at times of its own.
-- `p95_ratio`: the latency p95 of the last third over that of the first, of one text. It compares the node with itself;
-  a load on the machine that comes or goes during the run makes it void.
-- `medians_ms`: of the same text's latency in each tenth. They tell a drift from a load that came and went.
+  minus one. Before the clock starts every text is asked once, and the first tenth does not count either: by then model,
+  kernels and the allocator's arenas are there. Medians of a tenth (a sample a second), because allocators return pages
+  at irregular times.
+- `p95_ratio`: the latency p95 of the last third over that of the first, of one text. It compares the node with itself,
+  so it is invalid if the machine's load changes during the run.
+- `medians_ms`: of the same text's latency in each tenth. They distinguish drift from temporary load.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TEXTS = {
 
 
 def main() -> int:
-    """Runs and prints one JSON line; exit code 1 where a target is missed."""
+    """Runs and prints one JSON line; exit code 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--model", default="n3d-tiny")
@@ -65,7 +65,7 @@ def main() -> int:
 
 
 def soak(client: BenchClient, pid: int, seconds: float, chance: random.Random, tell: bool) -> dict:
-    """Asks for `seconds`, and returns the figures."""
+    """Sends queries for `seconds`, and returns the figures."""
     began = time.monotonic()
     latencies: list[tuple[float, float]] = []
     memory: list[tuple[float, float]] = []
@@ -75,7 +75,7 @@ def soak(client: BenchClient, pid: int, seconds: float, chance: random.Random, t
         answer = client.timed_query(text, chance.uniform(0, 0.1))
         queries += 1
         unexplained += answer.status != TEXTS[text]
-        if text == "mug":  # one text, so that its times can be compared
+        if text == "mug":  # one text, so that times are comparable
             latencies.append((now, answer.latency_ms))
         if not memory or now - memory[-1][0] >= 1.0:
             memory.append((now, resident_bytes(pid)))
@@ -100,7 +100,7 @@ def soak(client: BenchClient, pid: int, seconds: float, chance: random.Random, t
 
 
 def _between(samples: list[tuple[float, float]], low: float, high: float) -> list[float]:
-    """The values that were taken in a span of time."""
+    """The values measured in a span of time."""
     found = [value for when, value in samples if low <= when < high]
     if not found:
         sys.exit(

@@ -1,7 +1,7 @@
 """`python -m tools.ros_reference`: writes the tables of docs/ros.md from the code; `--check` only compares.
 
 The interfaces are read from a running grounding node (unconfigured: no model is needed), the parameters from their
-declarations, the codes from the messages' comments. Text between the marks stays as it is written by hand.
+declarations, the codes from the messages' comments. Text outside the marks is written by hand and stays.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def filled(document: str, tables: dict[str, str]) -> str:
     """The document with each table between its marks `<!-- NAME -->` and `<!-- /NAME -->`.
 
     Raises:
-        ConfigError: if a table has no place in the document.
+        ConfigError: if the document has no marks for a table.
     """
     for name, table in tables.items():
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)

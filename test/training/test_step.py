@@ -136,11 +136,11 @@ def test_half_precision_with_recomputed_activations_trains_on_a_cpu(make_config:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["seed=7"], r"made with seed = 0, and it is 7 now: use a new output folder, with start_from"),
-        (["data.tokens=200"], r"made with data.tokens = 160, and it is 200 now"),
-        (["data.mixture={label: 1.0}"], r"made with data.mixture = .*, and it is \{'label': 1.0\} now"),
-        (["batch=1"], r"made with 2 images a step, and a step has 1 now.*set accumulate so that .* is 2"),
-        (["train=lora"], r"made with train = full, and it is lora now"),
+        (["seed=7"], r"made with seed = 0, but it is now 7: use a new output folder, with start_from"),
+        (["data.tokens=200"], r"made with data.tokens = 160, but it is now 200"),
+        (["data.mixture={label: 1.0}"], r"made with data.mixture = .*, but it is now \{'label': 1.0\}"),
+        (["batch=1"], r"made with 2 images a step, but a step now has 1.*set accumulate so that .* is 2"),
+        (["train=lora"], r"made with train = full, but it is now lora"),
     ],
 )
 def test_a_state_of_other_data_or_of_another_kind_is_refused(

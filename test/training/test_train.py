@@ -249,7 +249,7 @@ def test_a_state_of_another_model_is_refused(make_config: MakeConfig) -> None:
     state = load_file(path)
     state["model/number_map"] = torch.zeros(3, 3)
     save_file(state, path, metadata={"step": "1"})
-    with pytest.raises(TrainingError, match=r"does not hold number_map of shape \[65, 96\]"):
+    with pytest.raises(TrainingError, match=r"does not contain number_map of shape \[65, 96\]"):
         Trainer(config, CPU)
 
 

@@ -2,8 +2,8 @@
 
     python3 tools/environment
 
-Runs with any Python from 3.8 on and the standard library alone. What is done already is not done again; a step that was
-interrupted is. Needs no root.
+Runs with any Python from 3.8 on and the standard library alone. Finished steps are skipped, interrupted ones repeated.
+Needs no root.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> int:
         print(f"\nset-up failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nset-up interrupted; the same command goes on from here", file=sys.stderr)
+        print("\nset-up interrupted; run the same command to continue", file=sys.stderr)
         return 130
     if work:
         print(f"{root / '.venv'} is ready ({time.monotonic() - begin:.0f} s)", flush=True)

@@ -1,7 +1,7 @@
-"""Lets the interpreter of this `.venv` find ROS 2 and the built interfaces with nothing sourced.
+"""Lets the interpreter of this `.venv` find ROS 2 and the built interfaces without sourcing anything.
 
-The set-up copies this file into the .venv's site-packages, where a `.pth` line calls `activate` as Python starts. What
-is sourced keeps its place before what is recorded here. Importing this module does nothing.
+The set-up copies this file into the .venv's site-packages, where a `.pth` line calls `activate` as Python starts.
+Sourced paths stay ahead of those recorded here. Importing this module does nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PATHS = ("AMENT_PREFIX_PATH", "LD_LIBRARY_PATH")
 
 
 def completed(environ: Mapping[str, str], recorded: dict) -> dict[str, str]:
-    """The variables of `environ` that have to change for the recorded ROS 2 to be found, with their new values."""
+    """The variables of `environ` that must change to find the recorded ROS 2, with their new values."""
     changes = {}
     for name in PATHS:
         present = [entry for entry in environ.get(name, "").split(os.pathsep) if entry]
@@ -40,13 +40,13 @@ def foreign(environ: Mapping[str, str], recorded: dict) -> str | None:
 
 @functools.cache  # with --system-site-packages Python reads the `.pth` twice
 def activate() -> None:
-    """Complete this process's environment; start the interpreter anew if the dynamic loader has to know of it."""
+    """Complete this process's environment; restart the interpreter if the dynamic loader needs the change."""
     recorded = json.loads(Path(__file__).with_suffix(".json").read_text())
     other = foreign(os.environ, recorded)
     if other is not None:
         sys.stderr.write(
             f"{sys.prefix} was set up for another ROS 2 than the one that is sourced ({other}): run `make setup` in "
-            "this shell to set it up anew, or use a shell where nothing is sourced\n"
+            "this shell to set it up again, or use a shell where nothing is sourced\n"
         )
         return
     changes = completed(os.environ, recorded)

@@ -1,4 +1,4 @@
-"""What has been done to a `.venv`, kept inside it: nothing is done twice, and no half-done step passes for done."""
+"""The record of finished set-up steps in a `.venv`: no step runs twice, and no half-done step counts as done."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Ledger:
     def __init__(self, venv: Path) -> None:
         """Read the record of `venv`; an absent or unreadable one counts as nothing done.
 
-        Raises SetupError for a folder that some other program has made: it is not ours to replace.
+        Raises SetupError for a folder made by another program, which must not be replaced.
         """
         self._path = venv / NAME
         self._state: dict[str, Any] = {}
@@ -49,8 +49,8 @@ class Ledger:
     def unfinished(self, plan: Sequence[Step]) -> list[Step]:
         """The steps of `plan` to do: the first one whose key differs, and all after it.
 
-        All of them, when the last set-up was interrupted in a step that leaves packages half installed: pip takes
-        those for installed.
+        All of them, when the last set-up was interrupted in a step that leaves packages half installed: pip considers
+        those installed.
         """
         interrupted = self._state.get("doing")
         if any(step.name == interrupted and step.fragile for step in plan):

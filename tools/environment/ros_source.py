@@ -17,7 +17,7 @@ from running import SetupError
 WHEELS_DISTROS = ("jazzy", "kilted")  # the first is the default
 WHEELS_CHOICE = "N3D_ROS_WHEELS"  # environment variable that chooses another
 WHEELS_PYTHON = (3, 11)
-MARK = "N3D_ROS_ENVIRONMENT"  # set by activation.py: these ROS variables are ours, nobody has sourced anything
+MARK = "N3D_ROS_ENVIRONMENT"  # set by activation.py: these ROS variables are ours, nothing is sourced
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class RosSource:
     python: str
     version: str  # of that interpreter, e.g. "3.11.7"
     prefixes: tuple[str, ...] = ()  # AMENT_PREFIX_PATH; empty for wheels, whose prefix is the .venv itself
-    libraries: tuple[str, ...] = ()  # LD_LIBRARY_PATH, as far as it lies in the prefixes
+    libraries: tuple[str, ...] = ()  # the part of LD_LIBRARY_PATH inside the prefixes
     modules: tuple[str, ...] = ()  # PYTHONPATH, likewise
 
     def as_dict(self) -> dict[str, Any]:

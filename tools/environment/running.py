@@ -15,12 +15,12 @@ _lock: int | None = None
 
 
 class SetupError(Exception):
-    """The set-up cannot go on; the message says why and what to do."""
+    """The set-up cannot continue; the message says why and what to do."""
 
 
 @contextlib.contextmanager
 def exclusive(root: Path) -> Iterator[None]:
-    """Hold the set-up of `root` alone; wait while another one runs.
+    """Lock the set-up of `root`; wait while another one runs.
 
     The programs that are started inherit the lock, so one that outlives a killed set-up keeps the next one waiting.
     """

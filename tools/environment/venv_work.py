@@ -19,7 +19,7 @@ HOOK = Path(__file__).with_name("activation.py")
 # Where a distribution lacks its own; the first is the last release that runs on NumPy 1.
 OPENCV_FOR_NUMPY_1 = "opencv-python-headless==4.11.0.86"
 OPENCV = "opencv-python-headless>=4.11,<5"
-# Of the caller's environment, what would leak into the builds.
+# Variables of the caller's environment that would leak into the builds.
 DROPPED = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", MARK)
 
 
@@ -27,7 +27,7 @@ class VenvWork:
     """Makes `root`/.venv for one ROS 2. Each method is one step and may run again."""
 
     def __init__(self, root: Path, source: RosSource) -> None:
-        """Only notes where things are; nothing is done yet."""
+        """Only records paths; does nothing yet."""
         self.root = root
         self.source = source
         self.venv = root / ".venv"
@@ -45,7 +45,7 @@ class VenvWork:
         return "\n".join(lock.read_text() for lock in self.locks)
 
     def make(self) -> None:
-        """Put an empty virtual environment in the place of the last one; the ledger stays."""
+        """Replace the virtual environment with an empty one; the ledger stays."""
         _check_build_tools()
         self.venv.mkdir(exist_ok=True)
         for path in self.venv.iterdir():
@@ -167,10 +167,10 @@ class VenvWork:
         return {**self._base_environment(), **self._defaults(), **joined, **home}
 
     def _pip(self, log: str, progress: Callable[[str], str], *arguments: str) -> None:
-        # --no-compile: Python compiles what is imported; most of what is installed never is
+        # --no-compile: Python compiles on import, and most of what is installed is never imported
         options = ["--no-input", "--disable-pip-version-check", "--no-compile"]
         command = [str(self.python), "-m", "pip", "install", *options, *arguments]
-        # without the distribution's modules, which pip would take for packages of this virtual environment
+        # without the distribution's modules, which pip would mistake for packages of this virtual environment
         environment = {**self._environment(), "PYTHONPATH": ""}
         run(command, self.venv / "log" / f"{log}.log", progress, environment)
 
@@ -184,7 +184,7 @@ class VenvWork:
 
 
 def _check_build_tools() -> None:
-    """Raise SetupError, naming them, when programs are missing that building the interfaces takes."""
+    """Raise SetupError, naming them, if programs needed to build the interfaces are missing."""
     missing = [
         names[0] for names in (("cmake",), ("make",), ("g++", "c++", "clang++")) if not any(map(shutil.which, names))
     ]

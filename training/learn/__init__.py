@@ -1,1 +1,1 @@
-"""The training loop and what it optimises."""
+"""The training loop, losses and optimisers."""

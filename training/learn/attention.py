@@ -1,4 +1,4 @@
-"""Attention of packed sequences: which token sees which, and the kernels that compute it fast."""
+"""Attention of packed sequences: the mask, and the fast kernels."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from torch.overrides import TorchFunctionMode
 from training.data.packing import IGNORE
 
 Kernel = Literal["dense", "fp32", "repeated", "flex"]
-"""How attention is computed: torch's own choice for a dense mask; that in fp32; that with keys and values repeated for
-every query head; FlexAttention, which skips what nobody sees."""
+"""Attention kernels.
+
+In order: torch's choice for a dense mask; the same in fp32; the same with keys and values repeated for every query
+head; FlexAttention, which skips masked blocks."""
 
 
 def packed_mask(segments: Tensor) -> Tensor:
-    """[B, 1, T, T], True where a token may look: backwards, at the prefix and at its own segment.
+    """[B, 1, T, T], True where a token may attend: backwards, to the prefix and its own segment.
 
     Args:
-        segments: [B, T] number of each token's segment, 0 for the prefix, `IGNORE` for padding, which sees itself.
+        segments: [B, T] number of each token's segment, 0 for the prefix, `IGNORE` for padding, which attends to
+            itself.
     """
     place = torch.arange(segments.shape[1], device=segments.device)
     query, key = segments[:, :, None], segments[:, None, :]
@@ -38,10 +41,10 @@ def _sees(query: Tensor, key: Tensor, query_place: Tensor, key_place: Tensor) ->
 
 
 class PackedAttention(TorchFunctionMode):
-    """While it is entered, scaled dot-product attention runs in the kernel that is fast for packed sequences.
+    """Within it, scaled dot-product attention runs in the kernel that is fast for packed sequences.
 
-    torch's fused CPU kernel is twice as fast in fp32 as in bf16 (torch 2.13). On a GPU no fused kernel takes a mask
-    and grouped queries at once: torch falls back to one that writes out all T x T scores. FlexAttention takes both;
+    torch's fused CPU kernel is twice as fast in fp32 as in bf16 (torch 2.13). On a GPU no fused kernel supports a mask
+    with grouped queries: torch falls back to one that materialises all T x T scores. FlexAttention supports both;
     without it, repeating the keys for every query head lets the memory-efficient kernel run.
     """
 
@@ -61,7 +64,7 @@ class PackedAttention(TorchFunctionMode):
             with torch.autocast("cpu", enabled=False):
                 return func(*(a.float() for a in args), **kwargs)
         mask = kwargs.get("attn_mask")
-        if self.kernel == "flex" and mask is not None and mask.ndim == 2:  # the segments, in a mask's place
+        if self.kernel == "flex" and mask is not None and mask.ndim == 2:  # the segments, in place of a mask
             return _flex()(*args, block_mask=self.blocks, enable_gqa=kwargs.get("enable_gqa", False))
         if kwargs.pop("enable_gqa", False):
             query, key, value = args
@@ -71,7 +74,7 @@ class PackedAttention(TorchFunctionMode):
 
 
 def fastest_kernel(device: torch.device, bf16: bool) -> Kernel:
-    """The kernel for a device; FlexAttention where it works and agrees with the dense mask."""
+    """The kernel for a device; FlexAttention if it works and agrees with the dense mask."""
     if device.type == "cpu":
         return "fp32" if bf16 else "dense"
     dtype = torch.bfloat16 if bf16 else torch.float32
@@ -97,7 +100,7 @@ def _flex() -> Callable[..., Tensor]:
 
 
 def _flex_agrees(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether FlexAttention runs here, forwards and backwards, and gives what the dense mask gives."""
+    """Whether FlexAttention runs here, forwards and backwards, and agrees with the dense mask."""
     lengths = torch.tensor([60, 90, 70, 80])
     segments = torch.repeat_interleave(torch.tensor([0, 1, 2, IGNORE]), lengths)[None].to(device)
     generator = torch.Generator(device).manual_seed(0)
@@ -112,9 +115,9 @@ def _flex_agrees(device: torch.device, dtype: torch.dtype) -> bool:
             out.float().square().sum().backward()
             found.append([out.detach(), *(i.grad for i in inputs)])
         agrees = all(torch.allclose(a, b, atol=0.05, rtol=0.05) for a, b in zip(*found, strict=True))
-        reason = "gives other values than a dense mask"
+        reason = "disagrees with a dense mask"
     except Exception as error:
         agrees, reason = False, f"does not run ({type(error).__name__}: {str(error).splitlines()[0][:120]})"
     if not agrees:
-        print(f"FlexAttention {reason}: attention uses a dense mask", file=sys.stderr, flush=True)
+        print(f"FlexAttention {reason}: using a dense mask", file=sys.stderr, flush=True)
     return agrees

@@ -1,7 +1,7 @@
-"""Makes the model of a training, and its first weights.
+"""Builds the model of a training and its initial weights.
 
-The network is made without memory (on the meta device), sharded where there are several processes, and only then
-filled, tensor by tensor from the memory-mapped checkpoint: no process ever holds more than its share and one tensor.
+The network is created on the meta device, sharded if there are several processes, and then filled tensor by tensor from
+the memory-mapped checkpoint: no process holds more than its share and one tensor.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from training.learn.parallel import Processes, fill
 from training.scenes.catalogue import CLASSES
 from training.scenes.colors import COLORS
 
-_RELEASED = "_pe"  # ends the architecture's name in the config of a released N3D-VLM; Qwen2.5-VL's has no such end
+_RELEASED = "_pe"  # suffix of the architecture's name in a released N3D-VLM's config; Qwen2.5-VL has none
 
 
 def model_config(folder: Path, pe_order: str, points: str) -> N3DConfig:
-    """The config of the folder that a training begins from, with the training's `pe_order` and `points`.
+    """The config of the initial checkpoint folder, with the training's `pe_order` and `points`.
 
     Raises:
         CheckpointError: if `config.json` is missing, damaged, or of another architecture.
@@ -44,7 +44,7 @@ def model_config(folder: Path, pe_order: str, points: str) -> N3DConfig:
     data = json.loads((folder / "config.json").read_text())
     said = data.get("n3d") or {}
     released = any(str(name).endswith(_RELEASED) for name in data.get("architectures") or ())
-    new = not said and not released  # it never saw points
+    new = not said and not released  # it was trained without points
     if pe_order == "auto":
         pe_order = "aligned" if new else config.pe_order
     if points == "auto":
@@ -53,7 +53,7 @@ def model_config(folder: Path, pe_order: str, points: str) -> N3DConfig:
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether a folder holds weights, and not a config and a tokenizer alone."""
+    """Whether a folder has weights, not just a config and a tokenizer."""
     return (folder / WEIGHTS).exists() or (folder / INDEX).exists()
 
 
@@ -64,10 +64,10 @@ def build_model(
     maker: SampleMaker,
     processes: Processes,
 ) -> TrainingModel:
-    """The model, spread over the processes and filled with its first weights.
+    """The model, sharded over the processes, with its initial weights.
 
     Raises:
-        CheckpointError: if the weights of `config.init` are not those of its config.
+        CheckpointError: if the weights of `config.init` do not match its config.
         TrainingError: if the device has too little memory for it.
     """
     with torch.device("meta"):
@@ -104,15 +104,15 @@ def build_model(
     if lora:
         _fill(network, fresh_adapters(network, torch.Generator().manual_seed(config.seed)))
     if has_weights(Path(config.init)) and maker.bin_of:
-        torch.nn.init.zeros_(model.number_map)  # it is part of the embedding table already
+        torch.nn.init.zeros_(model.number_map)  # already part of the embedding table
     return model
 
 
 def check_memory(model: TrainingModel, config: TrainConfig, processes: Processes) -> None:
-    """Compares what parameters, gradients, moments and average take with what the device has.
+    """Checks that parameters, gradients, moments and average fit in the device's memory.
 
     Raises:
-        TrainingError: if it cannot fit.
+        TrainingError: if they do not.
     """
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     frozen = sum(p.numel() * p.dtype.itemsize for p in model.parameters() if not p.requires_grad)
@@ -137,12 +137,12 @@ def _first_weights(folder: Path, network: N3DNetwork, seed: int) -> Iterator[tup
         layers = network.config.text.num_hidden_layers
         return fresh_weights(network, layers, torch.Generator().manual_seed(seed))
     weights = stored_weights(folder, network)
-    first = next(weights)  # names and shapes are compared now, before the network has adapters
+    first = next(weights)  # compare names and shapes before adapters are added
     return itertools.chain([first], weights)
 
 
 def _fill(network: N3DNetwork, values: Iterator[tuple[str, Tensor]]) -> None:
-    """Puts values into a network, whether their names are those with adapters or without."""
+    """Copies values into a network; names may be with or without adapters."""
     own = dict(network.named_parameters())
     released = {released_name(name): parameter for name, parameter in own.items()}
     for name, value in values:

@@ -1,4 +1,6 @@
-"""What a training writes: the state to go on from, and the model in released form. Each file is whole or not there.
+"""Writes a training's checkpoints: the state to resume from, and the model in released form.
+
+Files are written atomically.
 
 Tensors go into a file one by one: the process that writes holds one whole tensor at a time, the others their shards.
 """
@@ -27,7 +29,7 @@ from training.scenes.vocabulary import VOCABULARY
 
 RESUME = "resume.safetensors"
 COMPANIONS = ("tokenizer.json", "tokenizer_config.json", "generation_config.json", VOCABULARY)
-"""Files of a checkpoint folder that belong to all states of a model; `calibration.json` belongs to its weights."""
+"""Files of a checkpoint folder that do not depend on the weights; `calibration.json` does."""
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 _TYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.float64: "F64",
@@ -40,7 +42,7 @@ class Piece:
 
     Attributes:
         shape, dtype: of the whole.
-        make: gives the whole in host memory; every process calls it.
+        make: returns the whole tensor in host memory; every process calls it.
     """
 
     shape: Sequence[int]
@@ -49,7 +51,7 @@ class Piece:
 
     @classmethod
     def of(cls, value: Tensor) -> Piece:
-        """A tensor as it is, or a sharded one put together."""
+        """A tensor, gathered if it is sharded."""
         return cls(tuple(value.shape), value.dtype, lambda: whole(value))
 
     @property
@@ -64,9 +66,9 @@ def write_pieces(
     """Writes a safetensors file; every process takes part, the first one writes.
 
     Raises:
-        TrainingError: in every process, if the disk is too small or the file cannot be written; what was there stays.
+        TrainingError: in every process, if the disk is full or the file cannot be written; an old file stays.
     """
-    # wide types first, so that each tensor is aligned in the file
+    # wide types first, to align each tensor in the file
     pieces = dict(sorted(pieces.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])))
     error: OSError | None = None
     if processes.first:
@@ -81,13 +83,13 @@ def write_pieces(
             error = _written(path, pieces, metadata)
     if processes.any(error is not None):
         raise TrainingError(
-            f"{path}: cannot be written ({error or 'by the first process'}); what was saved before is kept: "
+            f"{path}: cannot be written ({error or 'by the first process'}); the last checkpoint is kept: "
             "free the disk and run again"
         )
 
 
 def _written(path: Path, pieces: Mapping[str, Piece], metadata: Mapping[str, str]) -> OSError | None:
-    """Writes the file; the error that it met. Every piece is made in any case: the other processes wait for it."""
+    """Writes the file; returns the error, if any. Makes every piece even then, as the other processes wait for it."""
     left = iter(pieces.values())
     try:
         with atomic_write(path) as part, part.open("wb") as file:
@@ -114,7 +116,7 @@ def _write_header(file: BinaryIO, pieces: Mapping[str, Piece], metadata: Mapping
 
 
 class ResumeFile:
-    """A training at one step, read tensor by tensor: `model/NAME`, `average/NAME` and `optimiser/state.NAME.KEY`.
+    """The state of a training at one step, read by tensor: `model/NAME`, `average/NAME` and `optimiser/state.NAME.KEY`.
 
     Raises:
         TrainingError: if the file is missing, cut short or of another kind.
@@ -136,7 +138,7 @@ class ResumeFile:
         self.names = set(self._file.keys())
 
     def shape(self, name: str) -> list[int] | None:
-        """Of a tensor; None if it is not there."""
+        """The shape of a tensor; None if it is missing."""
         return list(self._file.get_slice(name).get_shape()) if name in self.names else None
 
     def read(self, name: str) -> Tensor:
@@ -147,7 +149,7 @@ class ResumeFile:
         """
         if name not in self.names:
             raise TrainingError(
-                f"{self.path}: does not hold {name}: it belongs to another kind of training or an earlier version; "
+                f"{self.path}: does not contain {name}: it is from another kind of training or an earlier version; "
                 f"use a new output folder, with start_from: {self.path} for the weights"
             )
         value: Tensor = self._file.get_tensor(name)
@@ -162,7 +164,7 @@ def export(
     step: int,
     processes: Processes = ALONE,
 ) -> None:
-    """Writes a checkpoint folder in released form, with the tokenizer of the folder that the training began from.
+    """Writes a checkpoint folder in released form, with the tokenizer of the initial checkpoint folder.
 
     Raises:
         TrainingError: if it cannot be written.
@@ -175,13 +177,13 @@ def export(
         with atomic_write(folder / "config.json") as part:
             part.write_text(json.dumps(config.to_json(), indent=1) + "\n")
         bring_along(COMPANIONS, source, folder)
-        (folder / CALIBRATION).unlink(missing_ok=True)  # of other weights: it would give these false scores
+        (folder / CALIBRATION).unlink(missing_ok=True)  # fitted to other weights, so its scores would be wrong
     except OSError as error:
         raise TrainingError(f"{folder}: cannot be written ({error}): free the disk and run again") from error
 
 
 def bring_along(names: Sequence[str], source: Path, target: Path) -> None:
-    """Copies files of a folder; those that it lacks are removed from the target, where another model left them."""
+    """Copies files of a folder; removes from the target those that the folder lacks, left by another model."""
     for name in names:
         if (source / name).exists():
             shutil.copyfile(source / name, target / name)

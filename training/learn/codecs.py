@@ -1,5 +1,4 @@
-"""Codecs of ablations: a centre said by the camera's x and y instead of its place in the image, and bins that hold no
-measured depth."""
+"""Codecs for ablations: centres in camera x and y instead of image coordinates, and bins without measured depth."""
 
 from __future__ import annotations
 
@@ -9,13 +8,13 @@ from n3d_core.language.codec import BoxCodec
 from n3d_core.language.structured import BINS, BoxCode
 
 UNMEASURED = Normalisation((0.0, 0.0, 0.0), 0.25)
-"""Of a model that sees no depth: z ends 8 m from the camera and sizes at 2.5 m, whatever is measured."""
+"""For a model without depth: z ends 8 m from the camera and sizes at 2.5 m, whatever is measured."""
 
 XY_MAX = 1.25  # largest normalised |x| and |y|
 
 
 class CameraXYCodec(BoxCodec):
-    """Writes x and y of the optical frame, in units of the cloud, where the released language has u and v."""
+    """Writes x and y of the optical frame, in units of the cloud, in place of the released language's u and v."""
 
     def encode(self, box: Box3D) -> BoxCode:
         """See `BoxCodec.encode`."""

@@ -1,7 +1,7 @@
-"""The auxiliary heads: what lies under each patch, and which object each word of a reply is about.
+"""The auxiliary heads: which object is under each patch, and which one each word of a reply refers to.
 
-The language teaches which objects and how many slowly, one token at a time; these teach it everywhere at once. They
-are used in training only and dropped afterwards.
+The language loss teaches objects slowly, one token at a time; these heads supervise all patches at once. They are used
+only in training and dropped afterwards.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from n3d_core.language.structured import BINS, BoxCode
 from training.learn.losses import BinSoftener
 
-WORD_SCALE = 8.0  # embeddings are small: brings their products with a state to the size of logits
-MOST_MEASURED = 16  # patches of an image whose numbers are read
+WORD_SCALE = 8.0  # embeddings are small: scales their products with a state to the size of logits
+MOST_MEASURED = 16  # patches per image whose numbers are read
 PLACED, MEASURED = 2, 6  # u and v from the patch to the centre; the centre's u, v and z, and three sizes
 
 
@@ -29,7 +29,7 @@ class DenseTargets:
     """For each patch in merge-group reading order [P]: class and colour (0: background) and box values [P, 8].
 
     Attributes:
-        coverage: [objects, tokens] how each object's pixels are shared out among the image tokens.
+        coverage: [objects, tokens] how each object's pixels are distributed over the image tokens.
     """
 
     classes: NDArray[np.int64]
@@ -82,19 +82,18 @@ def dense_targets(
 
 
 def nothing_dense(tokens: int) -> DenseTargets:
-    """Targets of no patch, where there is no head to learn them."""
+    """Empty targets, for a model without auxiliary heads."""
     nothing = np.zeros(0, np.int64)
     return DenseTargets(nothing, nothing, np.zeros((0, 8), np.float32), np.zeros((0, tokens), np.float32))
 
 
 class DenseHead(nn.Module):
-    """Linear maps, so that what they read must be there.
+    """Linear maps, so that the states themselves must contain what they read.
 
-    What and where an object is, a token of the tower can know by itself; classes and colours are read in the space of
-    the words that name them, so that a word of a question finds the tokens it is about. Where in the image it stands
-    (the tower knows relative positions only), its depth and its size in units of the cloud need other tokens (the start
-    of the image, the nearest point, the far side): they are read from inside the decoder, early enough that later
-    layers can use them.
+    Classes and colours are read from the tower's tokens, in the embedding space of the words that name them, so that a
+    word of a question finds its tokens. Image position (the tower has relative positions only), depth and size in units
+    of the cloud depend on other tokens (the start of the image, the nearest point, the far side): they are read inside
+    the decoder, early enough for later layers to use them.
     """
 
     def __init__(self, width: int, patches: int) -> None:
@@ -142,7 +141,7 @@ class DenseHead(nn.Module):
     def _measured(
         self, inside: Tensor, numbers: Tensor, classes: Tensor, boxes: Tensor, softener: BinSoftener
     ) -> Tensor:
-        """Sum over some patches of how far the numbers that they say diverge from the true ones, as words."""
+        """Sum over some patches of the divergence of their predicted numbers, as words, from the true ones."""
         rows, patches = torch.nonzero(measured_patches(classes), as_tuple=True)
         states = F.rms_norm(inside, inside.shape[-1:])[rows, patches // self.patches]
         said = self.measure(states).view(len(rows), self.patches, MEASURED, states.shape[-1])
@@ -152,7 +151,7 @@ class DenseHead(nn.Module):
         return (-(softener.kernel[bins] * log_probability).sum(-1) - softener.entropy[bins]).sum() / MEASURED
 
     def _patches(self, read: nn.Linear, tokens: Tensor) -> Tensor:
-        """[B, tokens, width] -> [B, P, values]: what each patch of each token says."""
+        """[B, tokens, width] -> [B, P, values]: the prediction of each patch of each token."""
         return read(tokens).unflatten(-1, (self.patches, -1)).flatten(1, 2)
 
 
@@ -162,9 +161,9 @@ def patch_weights(classes: Tensor) -> Tensor:
 
 
 def measured_patches(classes: Tensor) -> Tensor:
-    """[B, P] which patches are asked for their numbers: up to `MOST_MEASURED` of an image, spread over its known ones.
+    """[B, P] which patches are measured: up to `MOST_MEASURED` per image, spread over its known ones.
 
-    An image's patches do not depend on what else is in the batch.
+    The choice does not depend on the rest of the batch.
     """
     known = classes > 0
     stride = (-(-known.sum(dim=1, keepdim=True) // MOST_MEASURED)).clamp(min=1)
@@ -172,9 +171,9 @@ def measured_patches(classes: Tensor) -> Tensor:
 
 
 class PointerHead(nn.Module):
-    """Which image tokens show the object that a word of the reply is about; nowhere, for the end of the list.
+    """Predicts which image tokens show the object that a word of the reply refers to, or nowhere at its end.
 
-    Read inside the decoder: a later layer then knows where to fetch the numbers from.
+    It is read inside the decoder, so later layers know where to fetch the numbers.
     """
 
     def __init__(self, width: int) -> None:
@@ -192,7 +191,7 @@ class PointerHead(nn.Module):
             inside: [B, T, width] states inside the decoder.
             pads: [B, T] which of them are image tokens.
             pointed: [N, 2] row and position of the states that point, by row.
-            shares: [N, tokens + 1] where each is to point; the last is nowhere.
+            shares: [N, tokens + 1] where each should point; the last entry is nowhere.
             totals: `pointed` of the whole step.
         """
         states = F.rms_norm(inside, inside.shape[-1:])
@@ -208,7 +207,7 @@ class PointerHead(nn.Module):
 def by_row(queries: Tensor, keys: Tensor, rows: Tensor) -> Tensor:
     """Products [N, ..., K] of queries [N, ..., width], ordered by row [N], with the keys [B, K, width] of their row.
 
-    Row by row, so that no query gets a copy of the keys.
+    Works row by row, so that keys are not copied for each query.
     """
     counts = torch.bincount(rows, minlength=len(keys)).tolist()
     return torch.cat([q @ k.T for q, k in zip(queries.split(counts), keys, strict=True)])

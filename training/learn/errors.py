@@ -1,4 +1,4 @@
-"""What can go wrong in a training beyond its configuration."""
+"""Errors of a training other than configuration errors."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from n3d_core.errors import N3DError
 
 
 class TrainingError(N3DError):
-    """A training cannot go on: its loss is not finite, a loader was killed, or a file cannot be written or read."""
+    """A training cannot continue: its loss is not finite, a loader was killed, or a file cannot be written or read."""

@@ -1,4 +1,4 @@
-"""The loop of a training: steps, metrics, saving and going on."""
+"""The training loop: steps, metrics, checkpoints and resuming."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Trainer:
     """Model, optimiser, average and step of one training, in one process or in one of many.
 
     Raises:
-        N3DError: if config, data, checkpoint or the state to go on from are not usable, or do not fit together.
+        N3DError: if config, data, checkpoint or resumed state are unusable, or do not match.
     """
 
     def __init__(self, config: TrainConfig, processes: Processes) -> None:
@@ -135,7 +135,7 @@ class Trainer:
             saved = f"the batch is saved as {path}, and "
         raise TrainingError(
             f"{what} is {value} at step {self.step}: {saved}the last good checkpoint is kept; lower optim.lr and "
-            "optim.matrix_lr, and run again to go on from it"
+            "optim.matrix_lr, and run again to resume from it"
         )
 
     def _batches(self) -> Iterator[Batch]:
@@ -152,12 +152,12 @@ class Trainer:
             if "DataLoader worker" not in str(error):
                 raise
             raise TrainingError(
-                f"a loader process was killed at step {self.step} (out of memory?): run again to go on from the last "
+                f"a loader process was killed at step {self.step} (out of memory?): run again to resume from the last "
                 f"checkpoint, with fewer data.workers or data.tokens ({error})"
             ) from error
 
     def save(self) -> None:
-        """Writes the (averaged) model in released form, and all state to go on from."""
+        """Writes the (averaged) model in released form, and the state to resume from."""
         trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         best = trained | self.average.average
         pieces = released_pieces(self.model, best)
@@ -169,7 +169,7 @@ class Trainer:
         self.processes.wait()
 
     def _about(self) -> dict[str, Any]:
-        """What decides the order of the data beside the config, and the step."""
+        """What determines the order of the data, apart from the config and the step."""
         return {
             "step": self.step,
             "images_per_step": self.images_per_step,
@@ -190,14 +190,14 @@ class Trainer:
         self._say(f"resumed {state.path} at step {self.step}")
 
     def _load_weights(self, state: ResumeFile, averaged: bool = True) -> None:
-        """Takes the weights of a state: averaged ones where there are some, or those that the optimiser works on."""
+        """Loads the weights of a state: the averaged ones if there are any, or those that the optimiser works on."""
         for name, parameter in self.model.named_parameters():
             if not parameter.requires_grad:
                 continue
             stored = f"average/{name}" if averaged and f"average/{name}" in state.names else f"model/{name}"
             if state.shape(stored) != list(parameter.shape):
                 raise TrainingError(
-                    f"{state.path}: does not hold {name} of shape {list(parameter.shape)}: it belongs to another model "
+                    f"{state.path}: does not contain {name} of shape {list(parameter.shape)}: it is from another model "
                     "or kind of training; use a new output folder"
                 )
             fill(parameter, state.read(stored))

@@ -1,4 +1,4 @@
-"""Low-rank adapters (peft): a few percent of the parameters learn beside frozen ones; exporting folds them in."""
+"""Low-rank adapters (peft): trains a few percent of the parameters and freezes the rest; exporting folds them in."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _ADAPTER = "default"
 
 
 def add_adapters(network: nn.Module, config: LoraConfig) -> None:
-    """Freezes a network in place, puts adapters beside its linear layers, and thaws what the config trains in full.
+    """Freezes a network in place, adds adapters to its linear layers, and unfreezes what the config trains in full.
 
-    What is trained becomes fp32, whatever the type of what is frozen. On the meta device adapters have no values yet:
-    `fresh_adapters` gives them.
+    Trained parameters become fp32, whatever the type of the frozen ones. On the meta device adapters have no values
+    yet: `fresh_adapters` returns them.
 
     Raises:
-        MissingDependencyError: if peft is not installed. ConfigError: if a name of the config fits nothing.
+        MissingDependencyError: if peft is not installed. ConfigError: if a name in the config matches nothing.
     """
     try:
         from peft import LoraConfig as PeftConfig
@@ -39,7 +39,7 @@ def add_adapters(network: nn.Module, config: LoraConfig) -> None:
     for name in config.full:
         found = [p for n, p in network.named_parameters() if n.startswith(name)]
         if not found:
-            raise ConfigError(f"lora.full names {name!r}: no parameter's name begins so")
+            raise ConfigError(f"lora.full: no parameter name begins with {name!r}")
         for parameter in found:
             parameter.requires_grad_(True)
     for parameter in network.parameters():
@@ -48,7 +48,7 @@ def add_adapters(network: nn.Module, config: LoraConfig) -> None:
 
 
 def fresh_adapters(network: nn.Module, rng: torch.Generator) -> Iterator[tuple[str, Tensor]]:
-    """Names and first values of the adapters: random on the way down, zero on the way up, so that nothing changes."""
+    """Names and initial values of the adapters: random down, zero up, so that the output is unchanged."""
     for name, parameter in network.named_parameters():
         if ".lora_A." in name:
             value = torch.empty(parameter.shape)

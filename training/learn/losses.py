@@ -1,4 +1,4 @@
-"""Loss of the language: cross-entropy, with targets softened over neighbouring bins where the token is a bin."""
+"""Loss of the language: cross-entropy, with targets softened over neighbouring bins for bin tokens."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from n3d_core.language.structured import BINS
 from n3d_core.language.tokenizer import Tokenizer
 
 FRACTIONS = BINS
-"""Where the hundredths of a text's numbers begin among the bins of targets: `.00` is this, `.99` is 99 more."""
+"""Offset of the hundredths of a text's numbers among target bins: `.00` is this, `.99` is 99 more."""
 
 DEPTHS = 2 * BINS
-"""Where the bins of z begin among the bins of targets: they are softened by a sigma of their own."""
+"""Offset of the bins of z among target bins: they have their own sigma."""
 
 FRACTION_SIGMA = 1.5  # hundredths
 
 
 def fraction_ids(tokenizer: Tokenizer) -> list[int]:
-    """Ids of the tokens behind the point for 0 to 99 hundredths: `.0`, `.01` … `.09`, `.1`, `.11` … `.99`."""
+    """Ids of the tokens after the decimal point for 0 to 99 hundredths: `.0`, `.01` … `.09`, `.1`, `.11` … `.99`."""
     return [tokenizer.encode(f"0.{f'{v:02d}'.rstrip('0') or '0'}")[-1] for v in range(100)]
 
 
 class BinSoftener(nn.Module):
-    """A Gaussian over neighbouring bins: being one bin off is nearly right, and the model should be told so.
+    """A Gaussian over neighbouring bins, since being one bin off is nearly right.
 
     Args:
-        ids: ids of the tokens that say the bins, in their order.
+        ids: ids of the bin tokens, in order.
         sigma: in bins; 0 for none.
     """
 
@@ -47,18 +47,18 @@ class BinSoftener(nn.Module):
         self.register_buffer("entropy", -(kernel * kernel.clamp(min=1e-12).log()).sum(dim=1), persistent=False)
 
     def forward(self, logits: Tensor, bins: Tensor) -> Tensor:
-        """Kullback-Leibler divergence [N] of logits [N, V] from the softened bins [N]; 0 when they are met exactly."""
+        """Kullback-Leibler divergence [N] of logits [N, V] from the softened bins [N]; 0 for an exact match."""
         log_probability = F.log_softmax(logits.float(), dim=-1)[:, self.ids]
         return -(self.kernel[bins] * log_probability).sum(-1) - self.entropy[bins]
 
 
 class NumberSofteners(nn.Module):
-    """Those of the numbers of a model's language.
+    """The softeners for the numbers of a model's language.
 
     Args:
-        number_ids, fraction_ids: ids of the tokens that say bins, and hundredths behind a point.
-        sigma: of the bins; 0 for none of either.
-        sigma_z: of the bins of z, of which an object is some dozens deep.
+        number_ids, fraction_ids: ids of the tokens for bins, and for hundredths after a decimal point.
+        sigma: of the bins; 0 disables both.
+        sigma_z: of the bins of z; an object is some dozens of them deep.
     """
 
     def __init__(self, number_ids: list[int], fraction_ids: list[int], sigma: float, sigma_z: float) -> None:
@@ -76,14 +76,14 @@ def language_loss(
     softeners: NumberSofteners | None,
     total: float | Tensor | None = None,
 ) -> Tensor:
-    """Weighted loss of the positions [N] that are to be predicted, over the sum of the weights.
+    """Weighted loss of the predicted positions [N], divided by the sum of the weights.
 
     Args:
         logits: [N, V].
         targets, weights: [N] ids and their weights.
         bins: [N] bin values, from `FRACTIONS` on hundredths of a text, from `DEPTHS` on bins of z; negative where the
             token is none of these.
-        softeners: of bins and hundredths; None where both are ordinary tokens.
+        softeners: of bins and hundredths; None if both are ordinary tokens.
         total: sum of the weights of the whole step, of which these positions are a part; None for their own.
     """
     if softeners is None:

@@ -28,7 +28,7 @@ from training.learn.attention import Kernel, PackedAttention
 from training.learn.dense import DenseHead, PointerHead, by_row, measured_patches, patch_weights
 from training.learn.losses import NumberSofteners, language_loss
 
-GUIDED_HEADS = 2  # that share the first keys
+GUIDED_HEADS = 2  # heads that share the first keys
 WordIds = tuple[list[list[int]], list[list[int]]]
 
 
@@ -63,7 +63,7 @@ class Batch:
         return Batch(self.grid, **{name: value.to(device, non_blocking=True) for name, value in tensors.items()})
 
     def totals(self) -> dict[str, float]:
-        """What each loss and accuracy is a mean over, so that the parts of a step add up to the mean of the whole."""
+        """Denominators of the losses and accuracies, so that the parts of a step add up to the overall mean."""
         predicted = self.targets >= 0
         counts = {
             "language": self.weights[predicted].sum(),
@@ -78,24 +78,24 @@ class Batch:
 
 
 def certain(bins: Tensor, weights: Tensor) -> Tensor:
-    """Which words are choices that have one right answer: no numbers, and not what the grammar forces."""
+    """Which words are choices with one right answer: neither numbers nor forced by the grammar."""
     return (bins < 0) & (weights >= 1)
 
 
 def fetched(shares: Tensor) -> Tensor:
-    """[N] which of what points does so at something that is seen."""
+    """[N] which pointing positions point at something visible."""
     return shares[:, -1] < 0.5
 
 
 def step_totals(totals: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The totals of a step from those of its parts; what there is none of counts as one, and divides nothing."""
+    """The totals of a step from those of its parts; a zero total becomes one, to avoid division by zero."""
     return {name: sum(t[name] for t in totals) or 1.0 for name in totals[0]}
 
 
 def collate(samples: list[Sample], config: N3DConfig, pad: int, length: int = 0, step: int = 1) -> Batch:
     """Stacks samples, padded to the longest or to `length`, and to a multiple of `step`.
 
-    Padding tokens are seen by none and predict nothing.
+    Padding tokens are masked and predict nothing.
     """
     length = -(-max(length, *(len(s.packed.ids) for s in samples)) // step) * step
 
@@ -132,18 +132,18 @@ def _padded_positions(packed: Packed, length: int) -> np.ndarray:
 
 
 class TrainingModel(nn.Module):
-    """Wraps the network with what only training needs.
+    """Wraps the network with the parts that only training needs.
 
     Args:
-        network: what is trained and kept.
-        number_ids: ids of the tokens 0..999; empty where numbers are spelled by digits: bins are ordinary tokens then.
-        fraction_ids: ids of the tokens that stand for hundredths behind a point; empty where they are ordinary tokens.
+        network: the network, which is kept after training.
+        number_ids: ids of the tokens 0..999; empty for digit tokenizers, whose bins are ordinary tokens.
+        fraction_ids: ids of the tokens for hundredths after a decimal point; empty if they are ordinary tokens.
         sigma: of bins, and of those of z.
         words: ids of the tokens that name each class and each colour, for the auxiliary heads; None for none.
         auxiliary: weight of their losses.
 
     Raises:
-        ConfigError: if auxiliary heads are asked for where numbers are spelled by digits: they measure in bins.
+        ConfigError: if auxiliary heads are requested with a digit tokenizer: they measure in bins.
     """
 
     def __init__(
@@ -180,36 +180,36 @@ class TrainingModel(nn.Module):
         self._attention: PackedAttention | None = None
 
     def embedding_table(self) -> Tensor:
-        """[vocab, hidden]: the rows of numbers are their own values plus a linear map of their Fourier features."""
+        """[vocab, hidden]: rows of numbers are their own values plus a linear map of their Fourier features."""
         table = self.network.model.embed_tokens.weight
         if self.softeners is None:
             return table
         return table.index_add(0, self.number_ids, (self.features @ self.number_map).to(table.dtype))
 
     def checkpoint_blocks(self) -> None:
-        """Activations of each transformer block are computed again in the backward pass."""
+        """Recomputes the activations of each transformer block in the backward pass."""
         for block in (*self.network.visual.blocks, *self.network.model.layers):
             block.forward = partial(self._recomputed, block.forward)  # type: ignore[method-assign]
 
     def _recomputed(self, forward: Callable[..., Tensor], *inputs: Any, **settings: Any) -> Tensor:
-        attention = self._attention  # the backward pass is outside of it, and must compute in the same types
+        attention = self._attention  # the backward pass runs outside of it and must use the same types
         if attention is not None:
             settings["context_fn"] = lambda: (nullcontext(), attention)
         return checkpoint(forward, *inputs, use_reentrant=False, **settings)
 
     def compile_blocks(self) -> None:
-        """The transformer blocks run compiled: blocks of one kind share their code."""
+        """Compiles the transformer blocks; blocks of one kind share their code."""
         for block in (*self.network.visual.blocks, *self.network.model.layers):
             block.compile()
 
     @property
     def open_blocks(self) -> list[nn.Module]:
-        """Blocks whose parameters are used outside of their own forward pass too: they cannot be sharded alone."""
+        """Blocks whose parameters are also used outside their own forward pass, so they cannot be sharded alone."""
         layers = self.network.model.layers
         return [layers[len(layers) // 2]] if self.words is not None else []
 
     def forward(self, batch: Batch, totals: Mapping[str, float] | None = None) -> dict[str, Tensor]:
-        """Losses of a batch: `loss` is what is minimised, the others are parts of it and accuracies.
+        """Losses of a batch: `loss` is minimised, the others are its parts and accuracies.
 
         Args:
             totals: of the whole step (`step_totals`), over which the batch's sums are divided; None for its own.
@@ -253,10 +253,9 @@ class TrainingModel(nn.Module):
         return self._plans[batch.grid]
 
     def _fetching(self, middle: Tensor, pads: Tensor, batch: Batch) -> Tensor:
-        """Sum over the words of how far what the first heads behind the middle attend to diverges from the tokens that
-        show the object.
+        """Loss of the attention of the first heads after the middle: its divergence from the object's tokens.
 
-        Those heads then carry what the tokens know, the numbers among it, to the word that is about them.
+        These heads then carry the tokens' information, including numbers, to the word that refers to the object.
         """
         layers = self.network.model.layers
         layer = layers[len(layers) // 2]
@@ -269,7 +268,7 @@ class TrainingModel(nn.Module):
         queries, keys = rotate(queries, cos, sin), rotate(keys, cos, sin)[:, :, 0]
         some = fetched(batch.shares)
         rows, places = batch.pointed[some].unbind(1)
-        prefix = int((batch.segments[0] == 0).sum())  # it is the same in every row
+        prefix = int((batch.segments[0] == 0).sum())  # the same in every row
         asking = queries[rows, places]
         logits = torch.cat(
             [by_row(asking, keys[:, :prefix], rows), _own_segment(asking, keys, batch.segments, rows, places)], dim=-1
@@ -281,7 +280,7 @@ class TrainingModel(nn.Module):
 
 def _own_segment(queries: Tensor, keys: Tensor, segments: Tensor, rows: Tensor, places: Tensor) -> Tensor:
     """Products [N, heads, L] of queries [N, heads, width] with the keys [B, T, width] of their own segment up to
-    themselves, backwards; -inf where the segment has not begun."""
+    themselves, backwards; -inf before the segment begins."""
     place = torch.arange(segments.shape[1], device=rows.device)
     starts = torch.where(segments != segments.roll(1, dims=1), place, 0).cummax(dim=1).values
     length = places - starts[rows, places] + 1
@@ -296,7 +295,7 @@ def _mean_rows(table: Tensor, ids: list[list[int]]) -> Tensor:
 
 
 def _fourier(values: int, frequencies: int) -> Tensor:
-    """[values, 2 * frequencies + 1] features of v / values: a line, and waves from one to `values / 4` periods."""
+    """[values, 2 * frequencies + 1] features of v / values: a line, and waves of 1 to `values / 4` periods."""
     x = torch.arange(values, dtype=torch.float32) / values
     rates = torch.logspace(0, math.log10(values / 4), frequencies)
     angles = 2 * math.pi * x[:, None] * rates

@@ -1,7 +1,7 @@
-"""The processes of one training: one alone, or many under `torchrun` or `accelerate launch`.
+"""The processes of a training: a single one, or many under `torchrun` or `accelerate launch`.
 
-Both launchers say who is who through the same environment variables. Parameters, gradients and optimiser state are
-sharded over the processes block by block (FSDP2, `fully_shard`), or kept whole in each (DDP).
+Both launchers set the same environment variables. Parameters, gradients and optimiser state are
+sharded over the processes block by block (FSDP2, `fully_shard`), or replicated in each (DDP).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from torch.nn.parallel import DistributedDataParallel
 from n3d_core.network.decoder import DecoderLayer
 from n3d_core.network.vision import VisionBlock
 
-_PATIENCE = timedelta(hours=12)  # for the first process, which evaluates and writes while the others wait
+_PATIENCE = timedelta(hours=12)  # allows for the first process to evaluate and write while the others wait
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Which process this is, of how many, and its device."""
+    """This process's rank, the world size and its device."""
 
     rank: int
     world: int
@@ -37,7 +37,7 @@ class Processes:
 
     @classmethod
     def start(cls) -> Processes:
-        """Joins the others, if there are any."""
+        """Joins the other processes, if any."""
         rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         device = torch.device("cpu")
         if torch.cuda.is_available():
@@ -60,7 +60,7 @@ class Processes:
             distributed.destroy_process_group()
 
     def wait(self) -> None:
-        """Waits until all are here, for as long as an evaluation may take."""
+        """Waits for all processes, for as long as an evaluation may take."""
         if self.world > 1:
             distributed.barrier(self._waiting)
 
@@ -73,18 +73,18 @@ class Processes:
         return dict(zip(values, table.tolist(), strict=True))
 
     def any(self, here: bool) -> bool:
-        """Whether something holds in one of them."""
+        """Whether a condition holds in any process."""
         return self.sums({"here": float(here)})["here"] > 0
 
     def shard(self, model: nn.Module, precision: str, together: Sequence[nn.Module] = ()) -> None:
-        """Spreads a model's parameters over the processes in place, each transformer block for itself.
+        """Shards a model's parameters over the processes in place, one transformer block at a time.
 
         Args:
-            together: blocks that are gathered with what belongs to no block, for the whole of a step.
+            together: blocks that stay gathered, with the parameters outside of blocks, for the whole step.
         """
         mesh = init_device_mesh(self.device.type, (self.world,))
         types = (torch.bfloat16, torch.float32) if precision == "bf16" else (None, None)
-        policy = MixedPrecisionPolicy(*types, cast_forward_inputs=False)  # rotary tables keep their digits
+        policy = MixedPrecisionPolicy(*types, cast_forward_inputs=False)  # rotary tables keep their precision
         for module in model.modules():
             if isinstance(module, DecoderLayer | VisionBlock) and not any(module is m for m in together):
                 fully_shard(module, mesh=mesh, mp_policy=policy)
@@ -100,20 +100,20 @@ class Processes:
 
 
 def fastest_precision(device: torch.device) -> str:
-    """`bf16` where a device has instructions for it, else `fp32`: without them bf16 takes a hundred times longer."""
+    """`bf16` on devices with bf16 instructions, else `fp32`: without them bf16 is a hundred times slower."""
     fast = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return "bf16" if fast else "fp32"
 
 
 def whole(value: Tensor) -> Tensor:
-    """A parameter or state as one tensor in host memory; every process must ask for it."""
+    """A parameter or state as one tensor in host memory; every process must call it."""
     full = value.full_tensor() if isinstance(value, DTensor) else value
     return full.detach().cpu()
 
 
 @torch.no_grad()
 def fill(own: Tensor, value: Tensor) -> None:
-    """Copies a whole tensor into a parameter or state, of which a process may hold its shard only."""
+    """Copies a whole tensor into a parameter or state, which may be sharded."""
     if isinstance(own, DTensor):
         value = distribute_tensor(value, own.device_mesh, own.placements, src_data_rank=None)
     own.copy_(value)

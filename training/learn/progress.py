@@ -1,4 +1,4 @@
-"""What a training says while it runs: one line on the terminal and one JSON line a report on disk."""
+"""Reports of a running training: a line on the terminal and a JSON line on disk each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Progress:
         self._tokens += tokens
 
     def report(self, step: int) -> dict[str, float]:
-        """Prints and writes the averages since the last report, and starts anew."""
+        """Prints and writes the averages since the last report, and resets them."""
         seconds = time.monotonic() - self._since
         row = {k: round(v / self._count, 5) for k, v in self._sums.items()}
         row |= {

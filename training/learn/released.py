@@ -16,7 +16,7 @@ _TABLE = "model.embed_tokens.weight"
 
 
 def released_pieces(model: TrainingModel, best: Mapping[str, Tensor]) -> dict[str, Piece]:
-    """The tensors of a checkpoint folder, each put together when it is written.
+    """The tensors of a checkpoint folder, each assembled when it is written.
 
     Weights that are trained, or have an adapter folded in, are fp32; frozen ones keep their type.
 

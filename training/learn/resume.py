@@ -1,4 +1,4 @@
-"""Whether a training can go on from a state: what decides its data and its model must be what it was."""
+"""Checks whether a training can resume from a state: settings that affect data and model must be unchanged."""
 
 from __future__ import annotations
 
@@ -25,48 +25,48 @@ _MUST_STAY = (
     ),
     *("data.limit", "data.referring"),
 )
-"""Keys that decide which samples come next, or what the state's tensors are."""
+"""Keys that determine which samples come next, or the state's tensors."""
 
 _MAY_CHANGE = ("output", "init", "start_from", "threads", "log_every", "tensorboard", "batch", "accumulate",
                "processes", "data.workers", "sharding", "gradient_sync", "compiled", "checkpointing")  # fmt: skip
-"""Keys that change nothing that is learnt."""
+"""Keys that do not affect what is learnt."""
 
 
 def resume_metadata(about: Mapping[str, Any], config: TrainConfig) -> dict[str, str]:
-    """The metadata of a state: its step, its config, and what else decides the order of its data."""
+    """The metadata of a state: step, config, and whatever else determines the order of its data."""
     return {"step": str(about["step"]), "config": json.dumps(asdict(config)), "about": json.dumps(about)}
 
 
 def check_resumable(state: ResumeFile, config: TrainConfig, about: Mapping[str, Any]) -> list[str]:
-    """What to say about settings that are others than the state's, and may be.
+    """Notes on settings that differ from the state's and are allowed to.
 
     Raises:
-        TrainingError: if going on would skip or repeat data, or means another training.
+        TrainingError: if resuming would skip or repeat data, or means another training.
     """
     before, now = dict(_flat(state.config)), dict(_flat(json.loads(json.dumps(asdict(config)))))
     advice = f"use a new output folder, with start_from: {state.path} for its weights"
     for key in _MUST_STAY:
         if key in before and before[key] != now[key]:
-            raise TrainingError(f"{state.path}: made with {key} = {before[key]}, and it is {now[key]} now: {advice}")
+            raise TrainingError(f"{state.path}: made with {key} = {before[key]}, but it is now {now[key]}: {advice}")
     images = state.about.get("images_per_step", about["images_per_step"])
     if images != about["images_per_step"]:
         raise TrainingError(
-            f"{state.path}: made with {images} images a step, and a step has {about['images_per_step']} now, so that "
+            f"{state.path}: made with {images} images a step, but a step now has {about['images_per_step']}, so "
             f"data would be skipped or repeated: set accumulate so that batch x accumulate x processes is {images}"
         )
     if state.about.get("run", about["run"]) != about["run"]:
         raise TrainingError(
-            f"{state.path}: several caches take turns by batches, so that batch must stay {state.about['run'] // 2}"
+            f"{state.path}: several caches alternate by batch, so batch must stay {state.about['run'] // 2}"
         )
     if state.about.get("size", about["size"]) != about["size"]:
         raise TrainingError(
-            f"{state.path}: made with images of {state.about['size']} pixels, and data.cache or data.size has "
-            f"{about['size']} now: {advice}"
+            f"{state.path}: made with images of {state.about['size']} pixels, but data.cache or data.size now has "
+            f"{about['size']}: {advice}"
         )
     known = (*_MUST_STAY, *_MAY_CHANGE)
     lines = [f"{k} is {now[k]} now, and was {v}" for k, v in before.items() if now.get(k, v) != v and k not in known]
     if state.about.get("images", about["images"]) != about["images"]:
-        lines.append(f"{about['images']} images now, and {state.about['images']} before: they are shuffled anew")
+        lines.append(f"{about['images']} images now, {state.about['images']} before: shuffling them again")
     return lines
 
 

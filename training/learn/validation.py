@@ -21,7 +21,7 @@ _KEPT = {
 
 
 def validate(folder: Path, config: ValidationConfig) -> dict[str, float]:
-    """The headline figures of a checkpoint folder, by name; those with nothing to count are left out."""
+    """The headline figures of a checkpoint folder, by name, except those with nothing to count."""
     amount = Amount(config.groundings, config.questions, 0)
     taught = Vocabulary.of_model(folder)
     suite = (
