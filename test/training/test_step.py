@@ -120,9 +120,7 @@ def test_flex_attention_that_does_not_run_is_said_and_left_out(
 ) -> None:
     monkeypatch.setattr(attention, "_flex", lambda: (_ for _ in ()).throw(RuntimeError("no compiler")))
     assert not attention._flex_agrees(torch.device("cpu"), torch.float32)
-    assert (
-        "FlexAttention does not run (RuntimeError: no compiler): using a dense mask" in capsys.readouterr().err
-    )
+    assert "FlexAttention does not run (RuntimeError: no compiler): using a dense mask" in capsys.readouterr().err
 
 
 def test_half_precision_with_recomputed_activations_trains_on_a_cpu(make_config: MakeConfig, tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def _check_judgeable(truth: Truth, where: str) -> None:
         kind, answer, unit = entry["type"], entry["answer"], entry.get("unit")
         place = f"{where}: questions[{i}]"
         if kind not in TYPES:
-            raise ConfigError(f"{place}.type is {kind!r}: one of {', '.join(TYPES)} is wanted")
+            raise ConfigError(f"{place}.type must be one of {', '.join(TYPES)}; got {kind!r}")
         number = isinstance(answer, int | float) and not isinstance(answer, bool)
         form = entry.get("form") or ("number" if kind in NUMERICAL else "")
         if (form in ("number", "difference")) != number and (form or number):
@@ -177,7 +177,7 @@ def _check_judgeable(truth: Truth, where: str) -> None:
         for mark in [entry["mark"]] if "mark" in entry else entry.get("marks", []):
             if mark["color"] not in MARK_COLORS:
                 raise ConfigError(
-                    f"{where}: a mark of color {mark['color']!r}: one of {', '.join(MARK_COLORS)} is wanted"
+                    f"{where}: color of a mark must be one of {', '.join(MARK_COLORS)}; got {mark['color']!r}"
                 )
 
 
