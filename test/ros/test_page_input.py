@@ -174,7 +174,7 @@ def test_the_page_tells_why_there_is_no_cloud(client, make, frame):
     try:
         camera = client.until(told, 30)
         assert camera.startswith("64x48 in 'optical'")
-        assert camera.endswith("no point cloud: its depth is estimated where it is asked about (monocular_depth)")
+        assert camera.endswith("no point cloud: depth is estimated only for queries (monocular_depth)")
         assert cv2.imdecode(np.frombuffer(server.content.image(), np.uint8), cv2.IMREAD_COLOR).shape == (48, 64, 3)
     finally:
         node.close()
