@@ -1,4 +1,4 @@
-"""The interface of a backend, encode an image and extend a token sequence, and what all backends share."""
+"""The backend interface (encode an image, extend a token sequence) and code shared by all backends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from n3d_core.network.preprocess import VisionInput
 
 
 class Sequence(Protocol):
-    """Tokens whose keys and values are kept. One sequence is used by one thread at a time."""
+    """A token sequence with cached keys and values. Use it from one thread at a time."""
 
     @property
     def length(self) -> int:
@@ -29,7 +29,7 @@ class Sequence(Protocol):
 
     @property
     def limit(self) -> int:
-        """Most tokens that it can hold."""
+        """Maximum number of tokens."""
 
     def extend(
         self, ids: list[int], positions: NDArray[np.int64], image: Any = None, rows: int = 1
@@ -37,17 +37,17 @@ class Sequence(Protocol):
         """Appends a chunk in one pass.
 
         Args:
-            ids: of the tokens.
+            ids: token ids.
             positions: [3, len(ids)] M-RoPE positions.
-            image: what `Backend.encode` returned; its tokens replace the image pads of the chunk, in order.
-            rows: how many of the last tokens need logits.
+            image: the result of `Backend.encode`; its tokens replace the chunk's image pads, in order.
+            rows: number of tokens at the end that need logits.
 
         Returns:
             logits [rows, vocab] float32: row i predicts the token after the chunk's i-th of the last `rows`.
 
         Raises:
             TextTooLongError: if the tokens do not fit.
-            BackendError: if the run fails, finds no memory or overflows (`require_finite`): the chunk is not added.
+            BackendError: if the run fails, is out of memory or overflows (`require_finite`); the chunk is not added.
         """
 
     def truncate(self, length: int) -> None:
@@ -55,12 +55,12 @@ class Sequence(Protocol):
 
 
 class Backend(Protocol):
-    """A loaded network. Threads may share one, each with its own sequences.
+    """A loaded network. Threads may share it, each with its own sequences.
 
     Attributes:
         name: `torch`, `onnx` or `tensorrt` with the device, for display.
-        reason: why this backend was chosen, one sentence.
-        config: of the network.
+        reason: why this backend was chosen, in one sentence.
+        config: the network's configuration.
     """
 
     name: str
@@ -72,10 +72,10 @@ class Backend(Protocol):
         """Bytes of weights and buffers."""
 
     def step_bytes(self, context: int) -> int:
-        """Bytes that a single step behind `context` tokens must read: decoder and head once, their keys and values."""
+        """Bytes that a single step behind `context` tokens must read: decoder, head, and cached keys and values."""
 
     def encode(self, image: VisionInput) -> Any:
-        """Image tokens in the form that `Sequence.extend` takes."""
+        """Encodes an image to tokens, in the form that `Sequence.extend` takes."""
 
     def start(self) -> Sequence:
         """An empty sequence."""
@@ -87,17 +87,17 @@ _device_locks_lock = threading.Lock()
 
 @contextmanager
 def current_device(device: torch.device) -> Iterator[None]:
-    """Makes a GPU current in this thread; does nothing for the CPU."""
+    """Makes a GPU current in this thread; no effect for the CPU."""
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
         yield
 
 
 @contextmanager
 def use_device(device: torch.device) -> Iterator[None]:
-    """Makes a device current in this thread and holds its lock, one for all backends of the process.
+    """Makes a device current in this thread and holds its lock, which all backends of the process share.
 
-    While one thread captures a CUDA graph no other may allocate or launch on that GPU, whatever model it runs; and
-    TensorRT's objects are for one thread at a time.
+    While one thread captures a CUDA graph, no other may allocate or launch on that GPU, whatever model it runs; and
+    TensorRT objects must be used from one thread at a time.
     """
     index = torch.cuda.current_device() if device.type == "cuda" and device.index is None else device.index
     with _device_locks_lock:
@@ -107,13 +107,13 @@ def use_device(device: torch.device) -> Iterator[None]:
 
 
 def gpu(device: str = "") -> torch.device | None:
-    """The GPU that a choice of device names, with its index; None where it is the CPU or no GPU is visible to torch.
+    """The GPU of a device name, with its index; None for the CPU, or if no GPU is visible to torch.
 
     Args:
-        device: empty for the first GPU if there is one; `cpu`; `cuda`; or `cuda:1`.
+        device: `cpu`, `cuda` or `cuda:1`; empty for the first GPU if there is one.
 
     Raises:
-        ConfigError: if it is none of these. BackendError: if there is no such GPU.
+        ConfigError: if it is none of these. BackendError: if the GPU does not exist.
     """
     match = re.fullmatch(r"(cpu)?|cuda(?::(\d{1,3}))?", device)
     if match is None:
@@ -124,12 +124,12 @@ def gpu(device: str = "") -> torch.device | None:
         return None
     if index >= count:
         there = f"cuda:0 to cuda:{count - 1}" if count > 1 else "cuda:0" if count else "no CUDA GPU"
-        raise BackendError(f"device {device} is not here: {there} is visible to torch")
+        raise BackendError(f"device {device} not found: {there} is visible to torch")
     return torch.device("cuda", index)
 
 
 def cached_numbers(text: TextConfig, context: int) -> int:
-    """Number of keys and values cached for `context` tokens, over all layers."""
+    """Number of values in the cache for `context` tokens, over all layers."""
     return 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_size * context
 
 
@@ -139,20 +139,20 @@ _FP16 = ("fp16", "float16")
 def require_finite(logits: NDArray[np.float32], backend: str, compute: str) -> None:
     """Rejects NaN and infinite logits.
 
-    An overflow anywhere in the network reaches the logits of every later token, since each attends to all before it.
+    An overflow anywhere in the network reaches the logits of all later tokens, since they attend to all earlier ones.
 
     Args:
-        backend: its name.
+        backend: the backend's name.
         compute: type of the matrix products.
 
     Raises:
-        BackendError: says what to do.
+        BackendError: if any logit is not finite; the message says what to do.
     """
     if np.isfinite(logits).all():
         return
     if compute in _FP16:
         raise BackendError(
-            f"{backend}: this network overflows fp16 (values above 65,504), so its answers would be noise: use fp32, "
+            f"{backend}: this network overflows fp16 (values above 65,504), which makes its output useless: use fp32, "
             "or bf16 on a GPU (as in --backend torch:bf16)"
         )
     raise BackendError(
@@ -161,13 +161,13 @@ def require_finite(logits: NDArray[np.float32], backend: str, compute: str) -> N
     )
 
 
-_LESS = "onnx:int4 on a CPU and tensorrt:int4 on a GPU need least; or close other programs"
+_LESS = "onnx:int4 on a CPU and tensorrt:int4 on a GPU need the least; or close other programs"
 _SAID = ("can't allocate memory", "not enough memory", "out of memory")  # torch's words on a CPU, in a RuntimeError
 
 
 @contextmanager
 def enough_memory(backend: str) -> Iterator[None]:
-    """Turns running out of memory into a BackendError that says what needs less."""
+    """Turns out-of-memory errors into a BackendError that says what needs less."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -179,10 +179,10 @@ def enough_memory(backend: str) -> Iterator[None]:
 
 
 def check_host_memory(folder: Path, dtype: torch.dtype, backend: str) -> None:
-    """Refuses to convert a checkpoint's weights to `dtype` if the host has too little memory: the system would kill
-    some process.
+    """Checks that the host has enough memory to convert a checkpoint's weights to `dtype`; otherwise the system would
+    kill a process.
 
-    Weights already of that type stay in their file and need none.
+    Weights that already have that type stay in their file and need no memory.
 
     Raises:
         BackendError: if there is not enough memory. CheckpointError: if the folder cannot be read.
@@ -195,13 +195,13 @@ def check_host_memory(folder: Path, dtype: torch.dtype, backend: str) -> None:
     if shards.read(next(iter(shards.tensors))).dtype == dtype:
         return
     raise BackendError(
-        f"{backend} needs {needed / 1e9:.1f} GB for the weights of {folder}, and {available / 1e9:.1f} GB are free: "
+        f"{backend} needs {needed / 1e9:.1f} GB for the weights of {folder}, but {available / 1e9:.1f} GB are free: "
         f"{_LESS}"
     )
 
 
 def available_bytes() -> int | None:
-    """Memory and swap available to new programs; None if the system does not say."""
+    """Available memory and swap in bytes; None if unknown."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         kibibytes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
@@ -212,4 +212,4 @@ def available_bytes() -> int | None:
 
 def _refusal(backend: str, error: BaseException) -> BackendError:
     said = str(error).splitlines()
-    return BackendError(f"{backend}: there is not enough memory ({said[0] if said else 'no details'}): {_LESS}")
+    return BackendError(f"{backend}: not enough memory ({said[0] if said else 'no details'}): {_LESS}")

@@ -18,14 +18,12 @@ from n3d_core.network.plan import ImagePlan
 from n3d_core.network.preprocess import VisionInput
 
 _NO_LIMIT = 1 << 30
-_SMALL = (
-    64 << 20
-)  # bytes of weights: a step does so little that waiting for a second thread costs more than it computes
-_KEPT = 32  # tokens; steps, forced tokens and drafts come in such lengths again and again, prompts do not
+_SMALL = 64 << 20  # bytes of weights: below this, synchronising a second thread costs more than it saves
+_KEPT = 32  # tokens: chunks up to this length (steps, forced tokens, drafts) recur; prompts do not
 
 
 def import_onnxruntime() -> Any:
-    """The module.
+    """Imports ONNX Runtime.
 
     Raises:
         MissingDependencyError: if it is not installed.
@@ -44,8 +42,8 @@ class OnnxBackend:
     """Runs a checkpoint's exported graphs.
 
     Args:
-        graphs: of the checkpoint, with a cache of symbolic length.
-        threads: of each graph; 0 uses one per core, and one for a small decoder.
+        graphs: the checkpoint's graphs, with a cache of symbolic length.
+        threads: threads per graph; 0 uses one per core, and one for a small decoder.
 
     Raises:
         MissingDependencyError: if ONNX Runtime is not installed.
@@ -82,7 +80,7 @@ class OnnxBackend:
 
     @contextmanager
     def running(self, graph: str) -> Iterator[None]:
-        """Turns what ONNX Runtime raises while it runs the `vision` or `decoder` graph into a BackendError."""
+        """Turns ONNX Runtime's exceptions while running the `vision` or `decoder` graph into a BackendError."""
         try:
             yield
         except Exception as error:  # its own types, which derive from Exception alone
@@ -111,13 +109,13 @@ class OnnxBackend:
         ort, path = import_onnxruntime(), graph.path
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
-        # Threads that wait in a loop take the cores from torch and numpy, which prepare the next frame on them.
+        # Spinning threads would take cores from torch and numpy, which prepare the next frame.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0" if graph.weight_bytes < _SMALL else "1")
         options.log_severity_level = 3
         disabled = []
         if self.graphs.precision.weight_bits is not None:
             options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "4")  # int8 activations
-            disabled = ["MatMulAddFusion"]  # it would hide products of integer weights from their own fusion
+            disabled = ["MatMulAddFusion"]  # it would prevent the fusion of integer weights
         try:
             return ort.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled
@@ -132,7 +130,7 @@ class OnnxCache:
     def __init__(self, backend: OnnxBackend) -> None:
         self.backend = backend
         self._layers: list[tuple[str, NDArray[Any]]] = []
-        self._bindings: dict[tuple[int, int], _Binding] = {}  # a pass then costs the graph and a few small copies
+        self._bindings: dict[tuple[int, int], _Binding] = {}  # reused: a pass costs the graph and a few small copies
 
     def reserve(self, bucket: int, used: int) -> None:
         """See `DecoderCache.reserve`."""
@@ -158,13 +156,13 @@ class OnnxCache:
         try:
             require_finite(logits, self.backend.name, self.backend.graphs.precision.compute)
         except BackendError:
-            for _, values in self._layers:  # masked, yet a NaN there would spoil whatever comes later
+            for _, values in self._layers:  # masked, but a NaN there would spoil later passes
                 values[:, :, chunk.start : chunk.end] = 0
             raise
         return logits
 
     def bind(self, binding: Any) -> None:
-        """Binds every layer's memory as past and as present."""
+        """Binds each layer's memory as both past and present."""
         for name, values in self._layers:
             place = ("cpu", 0, values.dtype, values.shape, values.ctypes.data)
             binding.bind_input(f"past_{name}", *place)
@@ -172,7 +170,7 @@ class OnnxCache:
 
 
 class _Binding:
-    """All inputs and outputs for chunks of one length, bound once and run many times."""
+    """Inputs and outputs for chunks of one length, bound once and run many times."""
 
     def __init__(self, cache: OnnxCache, length: int, rows: int, bucket: int) -> None:
         text, half = cache.backend.config.text, cache.backend.config.text.head_size // 2

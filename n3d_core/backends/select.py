@@ -1,4 +1,4 @@
-"""Which backend runs a checkpoint here, and why."""
+"""Chooses the backend for a checkpoint, and says why."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 from n3d_core.errors import BackendError, ConfigError, MissingDependencyError
 
 COMPILED = "+compile"
-"""May end torch's precision: `torch.compile` then fuses the single step, on a GPU."""
+"""Suffix of torch's precision: `torch.compile` then fuses the single step, on a GPU."""
 
 PRECISIONS = {
     "torch": tuple(p + end for p in ("fp32", "fp16", "bf16") for end in ("", COMPILED)),
     "onnx": ("fp32", "fp16", "int8", "int4"),
     "tensorrt": ("fp32", "fp16", "bf16", "int8", "int4"),
 }
-"""Of each backend; without one it takes what is usual where it runs."""
+"""Precisions of each backend; the default depends on the device."""
 
 SPELLINGS = ("auto", *(s for name, found in PRECISIONS.items() for s in (name, *(f"{name}:{p}" for p in found))))
 
@@ -25,18 +25,18 @@ SPELLINGS = ("auto", *(s for name, found in PRECISIONS.items() for s in (name, *
 def load_backend(folder: Path, backend: str = "auto", threads: int = 0, device: str = "") -> Backend:
     """Loads a checkpoint folder on a backend.
 
-    `auto` takes the fastest that works here: TensorRT where there is a GPU that it supports, torch on another GPU, ONNX
-    Runtime on a CPU, torch where that is missing. The backend's `reason` says what decided.
+    `auto` takes the fastest that works: TensorRT on a GPU that it supports, torch on other GPUs, ONNX Runtime on a CPU,
+    torch if that is not installed. The backend's `reason` explains the choice.
 
     Args:
-        backend: `auto`, `torch`, `onnx`, `tensorrt`, or one of these with a precision: `onnx:int4`. On a GPU
-            `torch:bf16+compile` has `torch.compile` fuse the single step, which takes a minute.
-        threads: of ONNX Runtime; 0 leaves it to the backend. Torch's are the process's.
-        device: `cpu`, `cuda` or `cuda:1`; empty is the first GPU that torch sees, and the CPU without one.
+        backend: `auto`, `torch`, `onnx`, `tensorrt`, or one of these with a precision, such as `onnx:int4`. On a GPU
+            `torch:bf16+compile` uses `torch.compile` to fuse the single step, which takes a minute.
+        threads: ONNX Runtime's threads; 0 leaves the choice to the backend. Torch uses the process's setting.
+        device: `cpu`, `cuda` or `cuda:1`; empty takes the first GPU visible to torch, else the CPU.
 
     Raises:
         ConfigError: if the name, precision or device is unknown.
-        BackendError, MissingDependencyError: if the backend cannot run here, for want of memory too.
+        BackendError, MissingDependencyError: if the backend cannot run here, for example for lack of memory.
         CheckpointError: if the folder cannot be loaded.
     """
     name, _, precision = backend.partition(":")
@@ -61,7 +61,7 @@ def _fastest(folder: Path, threads: int, device: str) -> Backend:
 
 
 def _why(name: str, refused: list[str]) -> str:
-    places = {"tensorrt": "fastest on a GPU that it supports", "onnx": "fastest on a CPU", "torch": "runs everywhere"}
+    places = {"tensorrt": "fastest on supported GPUs", "onnx": "fastest on a CPU", "torch": "runs everywhere"}
     return "; ".join([f"auto: {places[name]}", *refused])
 
 
@@ -90,11 +90,9 @@ def _torch(folder: Path, precision: str | None, reason: str, device: str) -> Bac
     compiled = (precision or "").endswith(COMPILED)
     chosen = (precision or "").removesuffix(COMPILED) or ("fp32" if device == "cpu" else "bf16")
     if compiled and device == "cpu":
-        raise BackendError(
-            f"torch:{precision} fuses single steps on a GPU, and no CUDA GPU is in use: use torch:{chosen}"
-        )
+        raise BackendError(f"torch:{precision} needs a GPU, but no CUDA GPU is in use: use torch:{chosen}")
     if chosen not in types:
-        raise BackendError(f"the torch backend runs {', '.join(types)}, not {chosen}: use onnx:{chosen}")
+        raise BackendError(f"the torch backend supports {', '.join(types)}, not {chosen}: use onnx:{chosen}")
     if device == "cpu":
         check_host_memory(folder, types[chosen], f"torch:{chosen}")
     return TorchBackend(load_network(folder, types[chosen], device), reason, compiled=compiled)
@@ -103,14 +101,14 @@ def _torch(folder: Path, precision: str | None, reason: str, device: str) -> Bac
 def _onnx(folder: Path, precision: str, reason: str, threads: int) -> Backend:
     from n3d_core.backends.onnx_backend import OnnxBackend, import_onnxruntime
 
-    import_onnxruntime()  # before a graph is exported for nothing
+    import_onnxruntime()  # fail before exporting a graph
     require_onnx()
     from n3d_core.backends.export.graph import GraphStore
     from n3d_core.backends.export.precision import Precision
 
     chosen = Precision.named(precision)
     if chosen.compute == "bf16":
-        raise BackendError("ONNX Runtime computes no bf16 on a CPU: use onnx:fp32 or onnx:int4")
+        raise BackendError("ONNX Runtime does not support bf16 on a CPU: use onnx:fp32 or onnx:int4")
     return OnnxBackend(GraphStore(folder, chosen), threads, reason)
 
 
@@ -123,7 +121,7 @@ def _tensorrt(folder: Path, precision: str, reason: str, device: str) -> Backend
     chosen, target = gpu(device), local_architecture(device)
     if chosen is None or target is None:
         raise BackendError(
-            f"{api.name} {api.version} needs an NVIDIA GPU to run, and no CUDA GPU is in use: use onnx or torch"
+            f"{api.name} {api.version} needs an NVIDIA GPU, but no CUDA GPU is in use: use onnx or torch"
         )
     api.check_target(target, target)
     from n3d_core.backends.export.precision import Precision
@@ -135,7 +133,7 @@ def _tensorrt(folder: Path, precision: str, reason: str, device: str) -> Backend
 
 
 def require_onnx() -> None:
-    """Raises MissingDependencyError where graphs cannot be written."""
+    """Raises MissingDependencyError if graphs cannot be exported."""
     try:
         import onnx  # noqa: F401
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""A token sequence over a decoder graph: what ONNX Runtime and TensorRT share of `Sequence`."""
+"""A token sequence over a decoder graph: the part of `Sequence` that ONNX Runtime and TensorRT share."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from n3d_core.network.decoder import mrope_tables
 
 
 class EmbeddingTable:
-    """Looks up tokens and puts image tokens in the places of image pads."""
+    """Looks up token embeddings and replaces image pads by image tokens."""
 
     def __init__(self, table: Tensor, image_token_id: int) -> None:
         table = table.detach()
-        self._bits_only = table.dtype == torch.bfloat16  # which numpy lacks: its bits are the upper half of a float32
+        self._bits_only = table.dtype == torch.bfloat16  # numpy lacks it: its bits are the upper half of a float32
         self._table = (table.view(torch.uint16) if self._bits_only else table).numpy()
         self._image_token_id = image_token_id
 
     @classmethod
     def of_checkpoint(cls, folder: Path) -> EmbeddingTable:
-        """The table of a checkpoint folder, memory-mapped in the file's own type."""
+        """Loads a checkpoint folder's table, memory-mapped in the file's own type."""
         config = N3DConfig.from_file(folder / "config.json")
         return cls(load_tensor(folder, "model.embed_tokens.weight"), config.image_token_id)
 
     def embed(self, ids: list[int], image: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """[T, hidden] of a chunk; `image` [tokens, hidden] replaces its image pads, in order.
+        """Embeddings [T, hidden] of a chunk; `image` [tokens, hidden] replaces its image pads, in order.
 
         Raises:
             BackendError: if the chunk has more or fewer image pads than the image has tokens.
@@ -56,10 +56,10 @@ class EmbeddingTable:
 def require_pads(pads: int, tokens: int) -> None:
     """Raises BackendError unless a chunk has as many image pads as the image has tokens."""
     if pads != tokens:
-        raise BackendError(f"the chunk has {pads} image pads and the image {tokens} tokens: they must be equal")
+        raise BackendError(f"the chunk must have {tokens} image pads, as many as the image has tokens; got {pads}")
 
 
-FIRST_BUCKET = 256  # tokens; attention reads the whole bucket, so each further one is twice as long
+FIRST_BUCKET = 256  # tokens; attention reads the whole bucket, so bucket sizes double
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class Chunk:
     Attributes:
         embeddings: [T, hidden] float32.
         cos, sin: [T, head_size / 2] float32, M-RoPE.
-        start: number of tokens in the cache before it.
-        rows: [R] int64, tokens of the chunk that need logits.
+        start: number of cached tokens before the chunk.
+        rows: [R] int64, indices of the tokens that need logits.
     """
 
     embeddings: NDArray[np.float32]
@@ -81,31 +81,31 @@ class Chunk:
 
     @property
     def length(self) -> int:
-        """Number of its tokens, T."""
+        """Number of tokens, T."""
         return len(self.embeddings)
 
     @property
     def end(self) -> int:
-        """Number of tokens in the cache after it."""
+        """Number of cached tokens after the chunk."""
         return self.start + self.length
 
     def mask(self, visible: int) -> NDArray[np.bool_]:
-        """[T, visible], True where a token may look: itself and everything before it."""
+        """[T, visible], True where a token may attend: itself and everything before it."""
         return np.arange(visible) <= self.start + np.arange(self.length)[:, None]
 
 
 class DecoderCache(Protocol):
-    """Keys and values of one sequence in the memory of a device."""
+    """Keys and values of one sequence in device memory."""
 
     def run(self, chunk: Chunk, bucket: int) -> NDArray[np.float32]:
-        """Appends a chunk, attention reading the first `bucket` slots; returns logits [R, vocab]."""
+        """Appends a chunk with attention over the first `bucket` slots; returns logits [R, vocab]."""
 
     def reserve(self, bucket: int, used: int) -> None:
         """Makes room for `bucket` tokens, keeping the first `used`."""
 
 
 class CachedSequence:
-    """See `base.Sequence`; `limit` tokens fit. Chunks longer than `max_chunk` take several passes."""
+    """See `base.Sequence`; `limit` tokens fit. Chunks longer than `max_chunk` need several passes."""
 
     def __init__(
         self, config: TextConfig, table: EmbeddingTable, cache: DecoderCache, limit: int, max_chunk: int
@@ -126,19 +126,19 @@ class CachedSequence:
         """See `base.Sequence.extend`.
 
         Raises:
-            TextTooLongError: if the tokens do not fit the cache's limit.
+            TextTooLongError: if the tokens do not fit in the cache.
         """
         self._reserve(self._length + len(ids))
         embeddings = self._table.embed(ids, image)
         half = self._config.head_size // 2
         cos, sin = (table[:, :half] for table in mrope_tables(self._config, positions))
-        first = len(ids) - rows  # of the tokens that need logits
+        first = len(ids) - rows  # first token that needs logits
         logits = []
         for begin in range(0, len(ids), self._max_chunk):
             part = slice(begin, begin + self._max_chunk)
             size = len(ids[part])
             wanted = np.arange(max(first - begin, 0), size)
-            asked = wanted if wanted.size else np.array([size - 1])  # a graph gives at least one row
+            asked = wanted if wanted.size else np.array([size - 1])  # a graph returns at least one row
             chunk = Chunk(embeddings[part], cos[part], sin[part], self._length, asked)
             found = self._cache.run(chunk, self._bucket)
             self._length += size
@@ -155,8 +155,8 @@ class CachedSequence:
     def _reserve(self, length: int) -> None:
         if length > self.limit:
             raise TextTooLongError(
-                f"the sequence would have {length} tokens: {self.limit} fit; shorten the text (`n3d compile --cache` "
-                "sets how many an engine holds)"
+                f"the sequence would have {length} tokens; the limit is {self.limit}: shorten the text (`n3d compile "
+                "--cache` sets an engine's limit)"
             )
         bucket = max(self._bucket, FIRST_BUCKET)
         while bucket < length:

@@ -1,9 +1,9 @@
-"""Compiled things on disk, graphs and engines: built once, written whole, checked before use, the least used removed.
+"""A store of compiled graphs and engines: built once, written atomically, checked before use, evicted by last use.
 
-An artifact is a folder of a store, `NAME-HASH`; the hash is of the key, which is everything that it depends on. It is
-built in a folder beside it and renamed when complete, so that a killed build or a full disk leaves nothing that could
-be mistaken for one. Builders queue on one lock a store, which the system frees when a process is killed. The user's
-cache (`~/.cache/n3d/compiled`) is a store with a bound on its size; the folder of `n3d compile --output` has none.
+An artifact is a folder `NAME-HASH` in a store; the hash is of its key, which is everything that it depends on. It is
+built in a temporary folder and renamed when complete, so that a killed build or a full disk leaves no incomplete
+artifact. Builders queue on one lock per store, which the system releases when a process is killed. The user's cache
+(`~/.cache/n3d/compiled`) is a store of limited size; the folder of `n3d compile --output` is unlimited.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from n3d_core.errors import ConfigError, EngineError
 
 log = logging.getLogger("n3d.store")
 
-SEAL = "artifact.json"  # the last file written: key, notes, and size, time of change and sha256 of all others
+SEAL = "artifact.json"  # written last: key, notes, and size, modification time and sha256 of all other files
 MOST_TOWERS, TOWER_BYTES = 4, 6 << 30
-"""Vision towers that a backend keeps loaded, by number and by bytes: each aspect ratio of images has its own."""
+"""Limits, in number and bytes, of the vision towers that a backend keeps loaded: one per aspect ratio."""
 
 _SEALS = f"[!.]*/{SEAL}"
 _UNFINISHED = ".part-"
 _GIGABYTES = 60.0
-_SHARE = 1 / 3  # of the disk that the cache may fill at most, unless N3D_CACHE_GB says otherwise
+_SHARE = 1 / 3  # largest share of the disk for the cache, unless N3D_CACHE_GB is set
 
-_building: set[Path] = set()  # by this process: an engine's build has its graph built in the same store
+_building: set[Path] = set()  # by this process: building an engine also builds its graph in the same store
 
 Build = Callable[[Path], "Mapping[str, Any] | None"]
 Kept = TypeVar("Kept")
@@ -55,11 +55,11 @@ class Artifact:
     """A complete artifact.
 
     Attributes:
-        folder: its files, and the seal.
+        folder: holds its files and the seal.
         key: everything that it depends on.
-        notes: what its build returned.
-        files: name -> `bytes`, `changed_ns` and `sha256`, as they were written.
-        built_ns: when.
+        notes: returned by its build.
+        files: name -> `bytes`, `changed_ns` and `sha256` as written.
+        built_ns: time of the build.
     """
 
     folder: Path
@@ -70,13 +70,13 @@ class Artifact:
 
 
 class Store:
-    """Artifacts below one folder.
+    """Artifacts in one folder.
 
     Args:
         root: the folder; None is the user's cache.
-        limit: bytes that all artifacts may take together before the least recently used go; None does not bound them,
-            except in the user's cache (60 GB or a third of the disk, whichever is less; `N3D_CACHE_GB` overrides it).
-        setting: what a user changes to put the store elsewhere, for messages.
+        limit: total bytes above which the least recently used artifacts are removed; None is unlimited, except for the
+            user's cache (60 GB or a third of the disk, whichever is less; `N3D_CACHE_GB` overrides it).
+        setting: name of the setting that moves the store, for messages.
     """
 
     def __init__(self, root: Path | None = None, limit: int | None = None, setting: str = "XDG_CACHE_HOME") -> None:
@@ -84,12 +84,12 @@ class Store:
         self._limit, self._bounded = limit, limit is not None or root is None
 
     def get(self, name: str, key: Mapping[str, Any], build: Build) -> Artifact:
-        """The artifact of a key, built if it is missing or damaged.
+        """Returns the artifact of a key, building it if it is missing or damaged.
 
         Args:
-            name: for people, the first part of the folder's name.
-            key: everything that the artifact depends on; JSON values.
-            build: fills an empty folder and may return notes. One process at a time builds in a store.
+            name: first part of the folder's name, for display.
+            key: everything that the artifact depends on, as JSON values.
+            build: fills an empty folder and may return notes. Only one process at a time builds in a store.
 
         Raises:
             EngineError: if the store cannot be written, or the disk is full.
@@ -99,23 +99,23 @@ class Store:
         if damage(folder, key) is None:
             return _used(folder)
         with self.exclusive():
-            reason = damage(folder, key)  # again: another process may have built it meanwhile
+            reason = damage(folder, key)  # checked again: another process may have built it meanwhile
             if reason is not None:
                 if folder.exists():
-                    log.warning("%s is built again: %s", folder, reason)
+                    log.warning("rebuilding %s: %s", folder, reason)
                 self._build(folder, key, build)
                 self._evict(folder)
         return _used(folder)
 
     def find(self, key: Mapping[str, Any]) -> Artifact | None:
-        """The whole artifact of a key; None if there is none."""
+        """The intact artifact of a key; None if there is none."""
         for folder in self.root.glob(f"[!.]*-{_hash(key)}"):
             if damage(folder, key) is None:
                 return _used(folder)
         return None
 
     def artifacts(self) -> list[Artifact]:
-        """Everything with a readable seal, the latest built first; files are not looked at (see `damage`)."""
+        """All artifacts with a readable seal, newest first; their files are not checked (see `damage`)."""
         found = []
         for seal in self.root.glob(_SEALS):
             with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -123,13 +123,13 @@ class Store:
         return sorted(found, key=lambda artifact: -artifact.built_ns)
 
     def discard(self, folder: Path) -> None:
-        """Removes an artifact that turned out to be of no use: the next `get` builds it again."""
+        """Removes an unusable artifact; the next `get` rebuilds it."""
         with self.exclusive():
             _remove(folder)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Holds the store's lock, and has failures to write below it say what to do. May be nested in a thread."""
+        """Holds the store's lock, and turns write failures into errors that say what to do. Reentrant in a thread."""
         with writing(self.root, self.setting):
             self.root.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.root / ".lock", is_singleton=True)
@@ -146,7 +146,7 @@ class Store:
     def _build(self, folder: Path, key: Mapping[str, Any], build: Build) -> None:
         part = folder.with_name(f"{_UNFINISHED}{folder.name}")
         for left in set(self.root.glob(f"{_UNFINISHED}*")) - _building:
-            _remove(left)  # of a build that was killed: the lock says that nobody works on it
+            _remove(left)  # left by a killed build: we hold the lock, so nobody is using it
         part.mkdir()
         _building.add(part)
         try:
@@ -161,7 +161,7 @@ class Store:
             _remove(part)
 
     def _evict(self, built: Path) -> None:
-        """Removes the least recently used until the rest is within the limit; never what was just built."""
+        """Removes the least recently used artifacts until the rest is within the limit; never the one just built."""
         if not self._bounded:
             return
         limit = self._limit if self._limit is not None else _cache_limit(self.root)
@@ -172,17 +172,17 @@ class Store:
             if total <= limit:
                 return
             if entry != built:
-                log.info("%s is removed: the cache holds more than %.1f GB", entry, limit / 1e9)
+                log.info("removed %s: the cache is larger than %.1f GB", entry, limit / 1e9)
                 _remove(entry)
                 total -= sizes[entry]
 
 
 class RecentlyUsed(Generic[Kept]):
-    """Loaded things of which the least recently used are dropped, by number and by size. Threads may share one.
+    """A least-recently-used cache of loaded objects, limited in number and size. Thread-safe.
 
     Args:
-        most: how many are kept.
-        limit: bytes that they may take together; the one asked for last is kept whatever its size.
+        most: maximum number of objects.
+        limit: maximum total bytes; the last requested object is kept whatever its size.
     """
 
     def __init__(self, most: int, limit: int) -> None:
@@ -195,11 +195,11 @@ class RecentlyUsed(Generic[Kept]):
 
     @property
     def bytes(self) -> int:
-        """Of all that is kept; does not wait for what is being loaded."""
+        """Total size of the cached objects; does not wait for objects that are being loaded."""
         return sum(size for _, size in list(self._kept.values()))
 
     def get(self, key: Any, load: Callable[[], tuple[Kept, int]]) -> Kept:
-        """What is kept under a key; `load` returns it and its size in bytes if it is not. Others go first."""
+        """The object of a key. If it is not cached, evicts others and calls `load`, which returns it and its size."""
         with self._lock:
             if key not in self._kept:
                 while len(self._kept) >= self._most:
@@ -212,7 +212,7 @@ class RecentlyUsed(Generic[Kept]):
 
 
 def model_digest(folder: Path) -> str:
-    """sha256 over `config.json` and the weight files of a checkpoint folder; see `remembered_sha256`."""
+    """sha256 of a checkpoint folder's `config.json` and weight files; see `remembered_sha256`."""
     total = hashlib.sha256()
     for path in [folder / "config.json", *sorted(folder.glob("*.safetensors"))]:
         total.update(f"{path.name} {remembered_sha256(path.resolve())}\n".encode())
@@ -220,7 +220,7 @@ def model_digest(folder: Path) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """Of a file's bytes."""
+    """sha256 of a file."""
     with path.open("rb") as file:
         digest = hashlib.sha256()
         while chunk := file.read(1 << 22):
@@ -229,14 +229,14 @@ def sha256_of(path: Path) -> str:
 
 
 def remembered_sha256(path: Path) -> str:
-    """Of a file's bytes, kept in the cache by path, size and time of change, so that gigabytes are read once.
+    """sha256 of a file, cached by path, size and modification time so that gigabytes are read only once.
 
-    A cache that cannot be written is no error: the file is hashed again next time.
+    If the cache cannot be written, the file is hashed again next time.
     """
     stat = path.stat()
     note = cache_root() / "digests" / f"{hashlib.sha256(str(path).encode()).hexdigest()[:20]}.json"
     known = {"path": str(path), "bytes": stat.st_size, "changed_ns": stat.st_mtime_ns}
-    with suppress(OSError, ValueError, KeyError, TypeError):  # not there, or not readable: hashed anew
+    with suppress(OSError, ValueError, KeyError, TypeError):  # missing or unreadable: hash again
         kept = json.loads(note.read_text())
         if {k: kept[k] for k in known} == known:
             return str(kept["sha256"])
@@ -249,21 +249,21 @@ def remembered_sha256(path: Path) -> str:
 
 
 def damage(folder: Path, key: Mapping[str, Any]) -> str | None:
-    """Why an artifact cannot be used; None if it can.
+    """Why an artifact cannot be used; None if it is intact.
 
-    Files whose size and time of change are as sealed are taken as whole; others (of a copied folder) are hashed once.
+    Files whose size and modification time match the seal count as intact; others (in a copied folder) are hashed once.
     """
     try:
         artifact = _read(folder)
         if artifact.key != json.loads(json.dumps(dict(key))):
-            return "it was built for something else"
+            return "it was built for another key"
         for name, sealed in artifact.files.items():
             file = folder / name
             stat = file.stat()
             if stat.st_size != sealed["bytes"]:
                 return f"{name} has {stat.st_size} bytes instead of {sealed['bytes']}"
             if stat.st_mtime_ns != sealed["changed_ns"] and remembered_sha256(file.resolve()) != sealed["sha256"]:
-                return f"{name} is not what was written: its sha256 differs"
+                return f"{name} has changed: its sha256 differs"
     except FileNotFoundError as error:
         return f"{Path(str(error.filename)).name} is missing"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -273,7 +273,7 @@ def damage(folder: Path, key: Mapping[str, Any]) -> str | None:
 
 @contextmanager
 def writing(place: Path, setting: str) -> Iterator[None]:
-    """Turns failures to write below `place`, which `setting` decides, into errors that say what to do."""
+    """Turns write failures below `place`, which `setting` determines, into errors that say what to do."""
     try:
         yield
     except OSError as error:
@@ -301,7 +301,7 @@ def _read(folder: Path) -> Artifact:
 
 
 def _used(folder: Path) -> Artifact:
-    with suppress(OSError):  # a store may be read-only
+    with suppress(OSError):  # the store may be read-only
         os.utime(folder / SEAL)
     return _read(folder)
 

@@ -1,4 +1,4 @@
-"""The reference backend: plain torch on the CPU or a GPU, where single steps are replayed as a CUDA graph."""
+"""The reference backend: plain torch on the CPU or a GPU, with single steps replayed as a CUDA graph on a GPU."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from n3d_core.network.vision import PlanTensors
 
 log = logging.getLogger("n3d.torch")
 
-_PLANS = 8  # image sizes whose index tensors are kept
-_WARM_UP = 3  # runs before a capture, in which libraries choose kernels and allocate
+_PLANS = 8  # image sizes whose index tensors are cached
+_WARM_UP = 3  # runs before a capture, to let libraries choose kernels and allocate
 
 
 class StaticStep:
-    """One token through the decoder, its key and value written into a sequence's cache.
+    """Decodes one token and writes its key and value to a sequence's cache.
 
-    Launching a thousand small kernels costs more than running them; captured once, they are launched together. It
-    holds no reference to itself, so that its graph's memory is freed with it and not by the garbage collector.
+    Launching a thousand small kernels costs more than running them; a captured graph launches them together. The object
+    holds no reference to itself, so that its graph's memory is freed immediately and not by the garbage collector.
 
     Args:
-        cache: of the sequence; attention reads all of its capacity through a mask.
-        capture: as a CUDA graph; without, the same operations run one by one (and on any device).
-        compiled: whether `torch.compile` fuses the pointwise operations first, which takes a minute.
+        cache: the sequence's cache; attention reads all of its capacity through a mask.
+        capture: whether to capture a CUDA graph; otherwise the operations run one by one, on any device.
+        compiled: whether `torch.compile` fuses pointwise operations first, which takes a minute.
     """
 
     def __init__(self, network: N3DNetwork, cache: KVCache, capture: bool, compiled: bool = False) -> None:
@@ -56,7 +56,7 @@ class StaticStep:
 
     @torch.inference_mode()
     def run(self, token: int, position: NDArray[np.int64], start: int) -> NDArray[np.float32]:
-        """Logits [1, vocab] behind a token at M-RoPE position [3, 1], with `start` tokens before it."""
+        """Logits [1, vocab] after a token at M-RoPE position [3, 1] with `start` cached tokens before it."""
         cos, sin = mrope_tables(self._network.config.text, position)
         self._token.fill_(token)
         self._cos.copy_(torch.from_numpy(cos))
@@ -77,10 +77,10 @@ class StaticStep:
         return result
 
     def _captured(self) -> Any:
-        """The step as a CUDA graph; None where it cannot be captured, and then steps run one by one.
+        """Captures the step as a CUDA graph; None if that fails, and then its operations run one by one.
 
-        The runs before a capture write to the slot of the very token that comes next: what the sequence holds stays
-        as it is, whether they succeed or not.
+        The runs before a capture write to the slot of the next token, so the sequence's contents stay intact whether
+        they succeed or not.
         """
         try:
             side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
@@ -90,7 +90,7 @@ class StaticStep:
                     self._run()
             torch.cuda.current_stream().wait_stream(side)
             graph = torch.cuda.CUDAGraph()
-            # thread_local: another thread, which loads a model say, does not make this capture fail
+            # thread_local: other threads, for example one loading a model, do not make this capture fail
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self._logits = self._run()
             return graph
@@ -98,7 +98,7 @@ class StaticStep:
             raise
         except RuntimeError as error:
             self._capture = False
-            log.warning("single steps run without a CUDA graph, which is slower: %s", str(error).splitlines()[0])
+            log.warning("cannot capture a CUDA graph, single steps will be slower: %s", str(error).splitlines()[0])
             return None
 
 
@@ -109,7 +109,7 @@ def _step(network: N3DNetwork, token: Tensor, cos: Tensor, sin: Tensor, mask: Te
 
 
 class _IndexedCache(KVCache):
-    """Another cache's memory, written at a tensor's index and read in full: shapes do not depend on the length."""
+    """A view of another cache that writes at a tensor index and reads in full, so that shapes are fixed."""
 
     def __init__(self, cache: KVCache) -> None:
         self.keys, self.values = cache.keys, cache.values
@@ -126,10 +126,10 @@ FIRST_CAPACITY = 512
 
 
 class TorchBackend:
-    """Runs a network on its device and in its type.
+    """Runs a network on its device in its type.
 
     Args:
-        static_steps: whether single steps have fixed shapes, captured as a CUDA graph on a GPU; None: only on a GPU.
+        static_steps: whether single steps have fixed shapes (captured as a CUDA graph on a GPU); None: only on a GPU.
         compiled: whether `torch.compile` fuses the step first.
     """
 
@@ -164,7 +164,7 @@ class TorchBackend:
             return tokens
 
     def start(self) -> TorchSequence:
-        """An empty sequence, which reuses the memory of a finished one if there is one."""
+        """An empty sequence; reuses the memory of a finished one if possible."""
         try:
             slot = self._free.pop()
         except IndexError:
@@ -174,7 +174,7 @@ class TorchBackend:
         return sequence
 
     def allocate(self, capacity: int) -> KVCache:
-        """A cache for `capacity` tokens.
+        """Allocates a cache for `capacity` tokens.
 
         Raises:
             BackendError: if there is not enough memory.
@@ -183,7 +183,7 @@ class TorchBackend:
             return KVCache(self.config.text, capacity, device=self.device, dtype=self.dtype)
 
     def using(self) -> AbstractContextManager[None]:
-        """Held while the device is used. CPU work of different threads needs no lock."""
+        """The device's lock, held while it is used. The CPU needs no lock."""
         return use_device(self.device) if self.device.type == "cuda" else nullcontext()
 
     def _plan(self, plan: ImagePlan) -> PlanTensors:
@@ -192,14 +192,14 @@ class TorchBackend:
 
 @dataclass
 class _Slot:
-    """A cache and the step captured on it, kept from one frame to the next."""
+    """A cache and the step captured on it, reused between frames."""
 
     cache: KVCache
     step: StaticStep | None = None
 
 
 class TorchSequence:
-    """Tokens with a cache that grows by doubling and is written by index."""
+    """A sequence whose cache grows by doubling and is written by index."""
 
     def __init__(self, backend: TorchBackend, slot: _Slot) -> None:
         self._backend, self._slot = backend, slot
@@ -255,7 +255,7 @@ class TorchSequence:
         return self._kept(slot.step.run(token, position, self._length), self._length + 1)
 
     def _kept(self, logits: NDArray[np.float32], end: int) -> NDArray[np.float32]:
-        """Accepts a chunk that ends at `end`, unless its logits are not finite."""
+        """Accepts a chunk that ends at `end` if its logits are finite."""
         cache, start = self._slot.cache, self._length
         try:
             require_finite(logits, self._backend.name, str(self._backend.dtype).removeprefix("torch."))
@@ -269,7 +269,7 @@ class TorchSequence:
     def _reserve(self, length: int) -> None:
         if length > self.limit:
             raise TextTooLongError(
-                f"the sequence would have {length} tokens: the model takes {self.limit}; shorten the text"
+                f"the sequence would have {length} tokens; the model's limit is {self.limit}: shorten the text"
             )
         slot = self._slot
         capacity = slot.cache.capacity

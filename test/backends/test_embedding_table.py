@@ -26,5 +26,5 @@ def test_image_tokens_stand_in_the_places_of_pads_in_order_and_the_table_is_left
     found = EmbeddingTable(table, IMAGE_PAD).embed([IMAGE_PAD, 1, IMAGE_PAD], image)
     assert found.tolist() == [[-1.0] * 4, [4.0, 5.0, 6.0, 7.0], [-2.0] * 4]
     assert table[IMAGE_PAD].tolist() == [20.0, 21.0, 22.0, 23.0]
-    with pytest.raises(BackendError, match="the chunk has 1 image pads and the image 2 tokens"):
+    with pytest.raises(BackendError, match="must have 2 image pads, as many as the image has tokens; got 1"):
         EmbeddingTable(table, IMAGE_PAD).embed([IMAGE_PAD, 1], image)

@@ -54,7 +54,7 @@ def test_a_cache_that_does_not_fit_is_an_error_of_the_backend(
 ) -> None:
     backend = TorchBackend(load_network(checkpoint))
     monkeypatch.setattr(torch_backend, "FIRST_CAPACITY", 1 << 44)
-    with pytest.raises(BackendError, match=r"torch \(cpu\): there is not enough memory \(.*\): onnx:int4 on a CPU"):
+    with pytest.raises(BackendError, match=r"torch \(cpu\): not enough memory \(.*\): onnx:int4 on a CPU"):
         backend.start()
     monkeypatch.undo()
     assert backend.start().extend([1, 2], np.zeros((3, 2), np.int64)).shape == (1, 512)

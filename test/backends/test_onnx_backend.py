@@ -243,10 +243,10 @@ def test_too_long_a_sequence_and_a_wrong_number_of_pads_are_refused(
     onnx_backend: OnnxBackend, image: VisionInput
 ) -> None:
     limit = onnx_backend.config.text.max_position_embeddings
-    with pytest.raises(TextTooLongError, match=f"would have {limit + 1} tokens: {limit} fit"):
+    with pytest.raises(TextTooLongError, match=f"would have {limit + 1} tokens; .*limit is {limit}"):
         onnx_backend.start().extend([1] * (limit + 1), np.zeros((3, limit + 1), np.int64))
     pad = onnx_backend.config.image_token_id
-    with pytest.raises(BackendError, match="the chunk has 2 image pads and the image 30 tokens"):
+    with pytest.raises(BackendError, match="must have 30 image pads, as many as the image has tokens; got 2"):
         onnx_backend.start().extend([pad, pad], np.zeros((3, 2), np.int64), onnx_backend.encode(image))
 
 

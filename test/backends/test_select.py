@@ -61,15 +61,15 @@ def test_a_named_backend_that_is_missing_says_how_to_install_it(
         ("cuda", ConfigError, "backend must be auto or one of torch, onnx, tensorrt, .* got 'cuda'"),
         ("auto:int4", ConfigError, "backend must be .* got 'auto:int4'"),
         ("onnx:fp8", ConfigError, "precision must be one of .* got 'fp8'"),
-        ("onnx:bf16", BackendError, "computes no bf16 on a CPU"),
+        ("onnx:bf16", BackendError, "does not support bf16 on a CPU"),
         ("torch:int4", BackendError, "use onnx:int4"),
         pytest.param(
             "torch:fp32+compile",
             BackendError,
-            r"torch:fp32\+compile fuses single steps on a GPU, and no CUDA GPU is in use: use torch:fp32",
+            r"torch:fp32\+compile needs a GPU, but no CUDA GPU is in use: use torch:fp32",
             marks=no_gpu,
         ),
-        ("torch:fp32+fast", BackendError, r"runs fp32, fp16, bf16, not fp32\+fast"),
+        ("torch:fp32+fast", BackendError, r"supports fp32, fp16, bf16, not fp32\+fast"),
     ],
 )
 def test_names_that_are_wrong(checkpoint: Path, backend: str, error: type[Exception], words: str) -> None:
@@ -104,8 +104,8 @@ def test_a_broken_checkpoint_is_not_hidden_by_a_fallback(tmp_path: Path, checkpo
     [
         ("torch", "gpu", ConfigError, "device must be cpu, cuda or cuda:N; got 'gpu'"),
         ("torch", "cuda:-1", ConfigError, "device must be cpu"),
-        ("onnx", "cuda:99", BackendError, "device cuda:99 is not here: .* visible to torch"),
-        ("auto", "cuda:99", BackendError, "device cuda:99 is not here: .* visible to torch"),
+        ("onnx", "cuda:99", BackendError, "device cuda:99 not found: .* visible to torch"),
+        ("auto", "cuda:99", BackendError, "device cuda:99 not found: .* visible to torch"),
     ],
 )
 def test_a_device_that_is_not_there_is_named(
@@ -129,5 +129,5 @@ def test_a_second_gpu_is_reached_through_every_door(checkpoint: Path, monkeypatc
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     found = [str(gpu(device)) for device in ("", "cuda", "cuda:1", "cpu")]
     assert found == ["cuda:0", "cuda:0", "cuda:1", "None"]
-    with pytest.raises(BackendError, match="device cuda:2 is not here: cuda:0 to cuda:1 is visible"):
+    with pytest.raises(BackendError, match="device cuda:2 not found: cuda:0 to cuda:1 is visible"):
         gpu("cuda:2")

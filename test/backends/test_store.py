@@ -68,7 +68,7 @@ def test_a_damaged_one_is_built_again_and_one_line_says_why(
     assert damage(again, KEY) is None
     reasons = {
         "cut": "engine has 3 bytes instead of 5",
-        "flip": "engine is not what was written: its sha256 differs",
+        "flip": "engine has changed: its sha256 differs",
         "remove": "engine is missing",
         "unseal": "it cannot be read (JSONDecodeError",
     }

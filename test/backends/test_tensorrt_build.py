@@ -70,7 +70,7 @@ def test_a_second_compilation_keeps_what_fits_and_repairs_what_is_damaged(
         file.write(b"damage")
     again = job.engines(tmp_path, ["sm_86"])
     assert built[2:] == ["decoder-fp16-sm_86.engine"]
-    assert "decoder-fp16-sm_86.engine is not what was written: its sha256 differs" in caplog.text
+    assert "decoder-fp16-sm_86.engine has changed: its sha256 differs" in caplog.text
     assert again["engines"][0] == first["engines"][0]
 
 

@@ -1,4 +1,4 @@
-"""Builds an ONNX graph node by node; large weights go straight to a file beside it, one at a time."""
+"""Builds an ONNX graph node by node; large weights are written directly to a separate file, one at a time."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from n3d_core.backends.export.precision import FloatName, QuantisedMatrix
 from n3d_core.errors import EngineError
 from n3d_core.network.model import N3DNetwork
 
-_PAGE = 4096  # tensors begin on page borders, so that they can be memory-mapped
+_PAGE = 4096  # tensors are page-aligned, so that they can be memory-mapped
 _PIECE = 1 << 22  # elements
-_TILE = 256  # columns: a tile of a transposed matrix stays in the processor's cache while it is turned
+_TILE = 256  # columns: a tile of a matrix stays in the processor's cache while it is transposed
 
 
 class Weights:
-    """A network's tensors by the released checkpoint's names, one at a time, as fp32 arrays.
+    """A network's tensors as fp32 arrays, one at a time, by the released checkpoint's names.
 
     The network may be memory-mapped (`load_network(folder, dtype=None)`).
     """
@@ -34,7 +34,7 @@ class Weights:
         self._parameters = dict(network.named_parameters())
 
     def tensor(self, name: str) -> NDArray[np.float32]:
-        """One tensor. The head of a tied model is its embedding table."""
+        """A tensor. The head of a tied model is its embedding table."""
         if name == "lm_head.weight" and self.config.text.tie_word_embeddings:
             name = "model.embed_tokens.weight"
         return self._parameters[name].detach().float().cpu().numpy()
@@ -44,7 +44,7 @@ class WeightFile:
     """A file that tensors are appended to.
 
     Args:
-        path: of the file, which is created or emptied.
+        path: the file to create or overwrite.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,7 +53,7 @@ class WeightFile:
         self._hash = hashlib.sha256()
 
     def append(self, tensor: TensorProto, pieces: Iterable[NDArray[Any]]) -> None:
-        """Writes the bytes of C-ordered `pieces`, which together are the tensor, and has the tensor refer to them."""
+        """Writes a tensor's bytes, given as C-ordered `pieces`, and makes the tensor refer to them."""
         self._file.write(b"\0" * (-self._file.tell() % _PAGE))
         offset = self._file.tell()
         for piece in pieces:
@@ -66,7 +66,7 @@ class WeightFile:
             tensor.external_data.add(key=key, value=str(value))
 
     def close(self) -> str:
-        """Flushes to the disk and returns the sha256 of all tensors. May be called twice."""
+        """Flushes to disk and returns the sha256 of all tensors. May be called twice."""
         if not self._file.closed:
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -75,7 +75,7 @@ class WeightFile:
 
 
 def converted(array: NDArray[Any], dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
-    """An array in C order and of another type, some rows at a time; it may itself be a transposed view."""
+    """Yields an array (possibly a transposed view) in C order and another type, some rows at a time."""
     if array.ndim < 2:
         yield np.ascontiguousarray(array, dtype)
         return
@@ -89,7 +89,7 @@ def converted(array: NDArray[Any], dtype: np.dtype[Any]) -> Iterator[NDArray[Any
 
 
 def nibbles(values: NDArray[np.int8]) -> Iterator[NDArray[np.uint8]]:
-    """4-bit integers, an even number of them, two to a byte in C order; the first in the low half."""
+    """Packs an even number of 4-bit integers in C order, two per byte, the first in the low half."""
     pairs = values.reshape(-1, 2).view(np.uint8)
     for start in range(0, len(pairs), _PIECE):
         low, high = pairs[start : start + _PIECE].T
@@ -103,14 +103,14 @@ ELEMENT_TYPES: dict[str, int] = {
     "int64": TensorProto.INT64,
     "bool": TensorProto.BOOL,
 }
-_EMBEDDED = 1024  # bytes: smaller tensors stay in the graph, where shape inference sees them
+_EMBEDDED = 1024  # bytes: smaller tensors stay in the graph for shape inference
 _IR_VERSIONS = {19: 9, 21: 10, 24: 12}
 
 
 class GraphBuilder:
-    """Nodes and weights of one graph. Values are names; `op` returns those of a new node's outputs.
+    """Nodes and weights of one graph. Values are represented by their names; `op` returns a new node's output name.
 
-    Used as a context manager: on an exception the weight file is closed.
+    Use it as a context manager: the weight file is closed on an exception.
     """
 
     def __init__(self, name: str, opset: int, weights: Path) -> None:
@@ -138,7 +138,7 @@ class GraphBuilder:
         return name
 
     def output(self, name: str, dtype: str, shape: Sequence[int | str]) -> None:
-        """Declares the value `name`, which a node has, as an output."""
+        """Declares the value `name` of a node as an output."""
         self._outputs.append(helper.make_tensor_value_info(name, ELEMENT_TYPES[dtype], shape))
 
     def op(self, kind: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
@@ -154,7 +154,7 @@ class GraphBuilder:
         return results
 
     def cast(self, value: str, source: str, target: str) -> str:
-        """A value of type `source` as `target`; no node where the two are the same."""
+        """Casts a value of type `source` to `target`; adds no node if the types are equal."""
         return value if source == target else self.op("Cast", value, to=ELEMENT_TYPES[target])
 
     def constant(self, value: NDArray[Any] | np.generic | Sequence[int] | float, dtype: str | None = None) -> str:
@@ -168,13 +168,13 @@ class GraphBuilder:
         return self._constants[key]
 
     def weight(self, name: str, array: NDArray[Any], dtype: str) -> str:
-        """A named tensor of one axis at least, converted to `dtype`."""
+        """Adds a named tensor with at least one axis, converted to `dtype`."""
         array, target = np.atleast_1d(array), np.dtype(helper.tensor_dtype_to_np_dtype(ELEMENT_TYPES[dtype]))
         pieces, size = converted(array, target), array.size * target.itemsize
         return self._store(name, ELEMENT_TYPES[dtype], array.shape, pieces, size)
 
     def quantised(self, name: str, matrix: QuantisedMatrix, compute: FloatName) -> str:
-        """A matrix of integers with a node that gives its values in the type `compute`, [K, N]."""
+        """Adds an integer matrix [K, N] and a node that dequantises it to the type `compute`."""
         values, rows = matrix.values, len(matrix.values)
         if matrix.bits == 4:
             self._store(name, TensorProto.INT4, values.shape, nibbles(values), values.size // 2)
@@ -190,7 +190,7 @@ class GraphBuilder:
     def _store(
         self, name: str, element_type: int, shape: Sequence[int], pieces: Iterable[NDArray[Any]], size: int
     ) -> str:
-        """Keeps a tensor, whose bytes come in C-ordered pieces: in the graph if they are few, else in the file."""
+        """Stores a tensor given as C-ordered pieces: in the graph if it is small, else in the file."""
         tensor = TensorProto(name=name, data_type=element_type, dims=shape)
         if size > _EMBEDDED:
             self._file.append(tensor, pieces)
@@ -204,7 +204,7 @@ class GraphBuilder:
         return f"{kind.lower()}.{number}"
 
     def save(self, path: Path, metadata: dict[str, str]) -> None:
-        """Writes the graph beside its weights, with their sha256 in its metadata, and has `onnx.checker` read it."""
+        """Writes the graph next to its weights, with their sha256 in its metadata, and runs `onnx.checker` on it."""
         digest = self._file.close()
         graph = helper.make_graph(self._nodes, self._name, self._inputs, self._outputs, self._initializers)
         model = helper.make_model(
@@ -217,9 +217,9 @@ class GraphBuilder:
         path.write_bytes(model.SerializeToString(deterministic=True))
         try:
             onnx.checker.check_model(str(path), full_check=True)
-        except Exception as error:  # onnx raises types of its own, which derive from Exception alone
+        except Exception as error:  # onnx's own exceptions derive directly from Exception
             said = " ".join(str(error).split())[:500]
             raise EngineError(
-                f"{path.name}: onnx {onnx.__version__} refuses the exported graph ({said}); 1.19 or newer is needed: "
+                f"{path.name}: onnx {onnx.__version__} rejects the exported graph ({said}); use onnx 1.19 or newer: "
                 "pip install -U 'n3d-ros[export]'"
             ) from error

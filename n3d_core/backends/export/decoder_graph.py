@@ -1,4 +1,4 @@
-"""The decoder as an ONNX graph with a preallocated KV cache: one graph for a prefill chunk and for a single step."""
+"""The decoder as an ONNX graph with a preallocated KV cache; one graph serves prefill chunks and single steps."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class DecoderGraph:
     """Writes the decoder's nodes. Sizes: T tokens of a chunk, S slots of the cache, R rows of logits.
 
     Inputs: `embeddings` [1, T, hidden], `cos` and `sin` [1, T, d/2] (M-RoPE tables) fp32; `mask` [1, 1, T, S] bool,
-    True where a token may look; `write_indices` [1] int64, the number of cached tokens; `rows` [R] int64, the chunk's
+    True where a token may attend; `write_indices` [1] int64, the number of cached tokens; `rows` [R] int64, the chunk's
     tokens that need logits; `past_key.i`, `past_value.i` [1, kv_heads, S, d] of each layer.
-    Outputs: `logits` [R, vocab] fp32; `present_key.i`, `present_value.i`, meant to be the same memory as the past.
+    Outputs: `logits` [R, vocab] fp32; `present_key.i`, `present_value.i`, intended to share memory with the past.
 
-    Embeddings are looked up on the host, where image tokens take their places: the table is read a row at a time and
-    needs no memory on the device. The residual stream, norms and rotation are fp32 in every precision.
+    Embeddings are looked up on the host, which also inserts image tokens, so the table needs no memory on the device.
+    The residual stream, norms and rotation are fp32 in every precision.
 
-    With a `capacity` S is that number (TensorRT updates a cache in place only if its length is static), and attention
-    reads the first N slots, N being the mask's last axis: the buckets are then slices of one buffer.
+    With a `capacity`, S is that number (TensorRT updates a cache in place only if its length is static), and attention
+    reads the first N slots, where N is the mask's last axis: buckets are slices of one buffer.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class DecoderGraph:
     def _layer(self, x: str, index: int) -> str:
         g, name = self.g, f"model.layers.{index}"
         mixed = self._attention(self._norm(x, f"{name}.input_layernorm"), f"{name}.self_attn", index)
-        if index == self.config.num_hidden_layers - 1:  # from here on only the rows that were asked for matter
+        if index == self.config.num_hidden_layers - 1:  # from here on only the requested rows matter
             x, mixed = (g.op("Gather", value, "rows", axis=0) for value in (x, mixed))
         mixed = self._linear(mixed, f"{name}.self_attn.o_proj")
         x = g.op("Add", x, g.cast(mixed, self.compute, "fp32"))
@@ -84,7 +84,7 @@ class DecoderGraph:
         return g.op("Reshape", g.op("Transpose", out, perm=[0, 2, 1, 3]), g.constant([-1, query * size]))
 
     def _cached(self, part: str, chunk: str, index: int) -> str:
-        """What attention reads of the layer's cache, with the chunk written at `write_indices`."""
+        """The slots of the layer's cache that attention reads, with the chunk written at `write_indices`."""
         g = self.g
         past = g.input(f"past_{part}.{index}", self.compute, self._cache_shape())
         shape = (1, self.heads.key_value, self.heads.size)
@@ -99,7 +99,7 @@ class DecoderGraph:
         return self.g.cast(self.dialect.rms_norm(self.g, x, weight, self.config.rms_norm_eps), "fp32", self.compute)
 
     def _joined(self, x: str, name: str, parts: tuple[str, ...]) -> str:
-        """Several projections of the same values as one product, side by side."""
+        """Several projections of the same values as one concatenated product."""
         weight = np.concatenate([self.weights.tensor(f"{name}.{part}.weight") for part in parts])
         bias = np.concatenate([self.weights.tensor(f"{name}.{part}.bias") for part in parts])
         return self._product(x, f"{name}.qkv", weight, bias)

@@ -1,7 +1,7 @@
-"""The compound operations of the network in two spellings: opset 24's own operators, and opset 19's primitives.
+"""The network's compound operations in two forms: opset 24's own operators, and opset 19's primitives.
 
-Both take and return the same values, so that a graph is written once and spelled for the TensorRT that will read it.
-Heads stand before tokens: q, k and v are [batch, heads, tokens, head_size].
+Both take and return the same values, so one graph definition serves every TensorRT version.
+q, k and v are [batch, heads, tokens, head_size].
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from n3d_core.backends.export.precision import FloatName
 
 
 class Heads:
-    """Numbers that attention needs: query heads, key-value heads, size of a head, batch (windows)."""
+    """Sizes for attention: query heads, key-value heads, head size, batch (windows)."""
 
     def __init__(self, query: int, key_value: int, size: int, batch: int = 1) -> None:
         self.query, self.key_value, self.size, self.batch = query, key_value, size, batch
 
 
 def swish(g: GraphBuilder, x: str) -> str:
-    """x * sigmoid(x). Opset 24 has `Swish`; this form is one that ONNX Runtime and TensorRT fuse."""
+    """x * sigmoid(x). Opset 24 has `Swish`, but ONNX Runtime and TensorRT fuse this form."""
     return g.op("Mul", x, g.op("Sigmoid", x))
 
 
 class Dialect:
-    """ONNX's own compound operators, of opset 24.
+    """ONNX's own compound operators in opset 24.
 
     Attributes:
-        opset: of the graph.
-        int8_blocks: whether 8-bit weights may have a scale for each block; else they have one for each column.
+        opset: the graph's opset.
+        int8_blocks: whether 8-bit weights may have one scale per block; otherwise one per column.
     """
 
     opset = 24
@@ -44,29 +44,29 @@ class Dialect:
         return g.op("Gelu", x, approximate="none")
 
     def rotate(self, g: GraphBuilder, x: str, cos: str, sin: str) -> str:
-        """Rotary embedding of [B, H, T, d] by cos, sin [B, T, d/2]; the two halves of d are the planes' coordinates."""
+        """Rotary embedding of [B, H, T, d] by cos, sin [B, T, d/2]; pairs are taken from the two halves of d."""
         return g.op("RotaryEmbedding", x, cos, sin, interleaved=0)
 
     def write_cache(
         self, g: GraphBuilder, cache: str, chunk: str, start: str, name: str, shape: tuple[int, int, int]
     ) -> str:
-        """Cache [1, H, S, d] with a chunk [1, H, T, d] at token `start` [1], as `name`; `shape` is (1, H, d)."""
+        """Writes a chunk [1, H, T, d] to a cache [1, H, S, d] at token `start` [1]; `shape` is (1, H, d)."""
         return g.op("TensorScatter", cache, chunk, start, axis=-2, mode="linear", name=name)
 
     def attention(
         self, g: GraphBuilder, q: str, k: str, v: str, mask: str | None, head: Heads, dtype: FloatName
     ) -> str:
-        """softmax(q kᵀ / √d) v; `mask` [.., T, S] is True where a query may look."""
+        """softmax(q kᵀ / √d) v; `mask` [.., T, S] is True where a query may attend."""
         return g.op("Attention", q, k, v, *([mask] if mask else []), scale=head.size**-0.5, is_causal=0)
 
 
 class Opset19(Dialect):
-    """Primitives that every TensorRT 10 takes: JetPack 6 ships 10.3, whose parser knows none of the above."""
+    """Primitives that every TensorRT 10 supports: JetPack 6 ships 10.3, whose parser lacks the operators above."""
 
     int8_blocks = False
 
     def __init__(self, opset: int = 19) -> None:
-        self.opset = opset  # none of the primitives differs in later ones
+        self.opset = opset  # the primitives are the same in later opsets
 
     def rms_norm(self, g: GraphBuilder, x: str, weight: str, eps: float) -> str:
         mean = g.op("ReduceMean", g.op("Mul", x, x), g.constant([-1]), keepdims=1)
@@ -97,7 +97,7 @@ class Opset19(Dialect):
     def attention(
         self, g: GraphBuilder, q: str, k: str, v: str, mask: str | None, head: Heads, dtype: FloatName
     ) -> str:
-        # The query heads of one key-value head stand together as further rows, so that keys are not repeated.
+        # The query heads of one key-value head are stacked as rows, so that keys are not repeated.
         grouped = g.constant([head.batch, head.key_value, -1, head.size])
         scaled = g.op("Mul", q, g.constant(head.size**-0.5, dtype))
         keys = g.op("Transpose", k, perm=[0, 1, 3, 2])

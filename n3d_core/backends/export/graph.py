@@ -1,4 +1,4 @@
-"""An exported graph on disk, and how it is written: the vision tower for one image size, and the decoder."""
+"""Exports the vision tower (for one image size) and the decoder as graphs on disk."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from n3d_core.network.plan import ImagePlan
 
 log = logging.getLogger("n3d.export")
 
-GRAPH_VERSION = 1  # raised when the exporter writes other graphs
+GRAPH_VERSION = 1  # incremented when the exporter's graphs change
 
 
 @dataclass(frozen=True)
 class Graph:
-    """An exported graph on disk: `path`, and its weights in a `.data` file of the same name beside it."""
+    """An exported graph on disk: `path`, and its weights in a `.data` file of the same name next to it."""
 
     path: Path
 
     @property
     def sha256(self) -> str:
-        """Of the graph file. Its metadata hold the weights' sha256, so equal hashes mean equal graphs and weights."""
+        """sha256 of the graph file. Its metadata contain the weights' sha256, so it covers both graph and weights."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
     @property
@@ -46,7 +46,7 @@ class Graph:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """The exporter's notes in the file."""
+        """The exporter's metadata in the file."""
         return {p.key: p.value for p in onnx.load(str(self.path), load_external_data=False).metadata_props}
 
 
@@ -80,14 +80,14 @@ def _dialect(precision: Precision, lowered: bool, bits: int | None) -> Dialect:
 
 
 class GraphStore:
-    """Graphs of one checkpoint in one precision, exported when they are first asked for and kept in a store.
+    """Graphs of one checkpoint in one precision, exported on first use and kept in a store.
 
     Args:
-        folder: of the checkpoint.
-        precision: of the graphs.
-        lowered: whether they are spelled in opset 19's primitives.
-        capacity: of the decoder's cache; None leaves it symbolic.
-        store: where they are kept; None is the user's cache.
+        folder: the checkpoint folder.
+        precision: the graphs' precision.
+        lowered: whether to use opset 19's primitives.
+        capacity: length of the decoder's cache; None leaves it symbolic.
+        store: where to keep them; None is the user's cache.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class GraphStore:
 
     @cached_property
     def table(self) -> EmbeddingTable:
-        """The embedding table, in the checkpoint's file."""
+        """The embedding table in the checkpoint's file."""
         return EmbeddingTable.of_checkpoint(self.folder)
 
     @cached_property

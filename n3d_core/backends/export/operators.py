@@ -1,7 +1,7 @@
-"""What TensorRT 10.3 (JetPack 6) takes of ONNX, as far as the lowered graphs need it, and a check against it.
+"""The ONNX operators of TensorRT 10.3 (JetPack 6) that the lowered graphs need, and a check against them.
 
 Source: docs/operators.md of the onnx-tensorrt parser for TensorRT 10 (opsets 9 to 20; INT4 weights with the block-wise
-`DequantizeLinear` of opset 21), restricted to what the exporter may write.
+`DequantizeLinear` of opset 21), restricted to what the exporter writes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ FLOATS = frozenset({"FLOAT", "FLOAT16", "BFLOAT16"})
 NUMBERS = FLOATS | {"INT32", "INT64"}
 ANY = NUMBERS | {"BOOL"}
 
-# Operator -> types of its values. Operators with an axis or shape input want it as a constant where CONSTANT says so.
+# Operator -> types of its values. CONSTANT lists the axis and shape inputs that must be constants.
 OPERATORS: dict[str, frozenset[str]] = {
     "Add": NUMBERS,
     "Cast": ANY,
@@ -52,7 +52,7 @@ _INT4_OPSET = 21
 
 
 def refusals(path: Path) -> list[str]:
-    """Why TensorRT 10.3 would not take a graph, one line for each kind of node; empty if it takes it."""
+    """Why TensorRT 10.3 would reject a graph, one line per kind of node; empty if it accepts it."""
     model = onnx.shape_inference.infer_shapes(onnx.load(str(path), load_external_data=False))
     graph = model.graph
     types = {v.name: v.type.tensor_type.elem_type for v in [*graph.input, *graph.output, *graph.value_info]}
@@ -61,23 +61,23 @@ def refusals(path: Path) -> list[str]:
     found = set(_opset_refusals(model, set(constants.values())))
     for node in graph.node:
         if node.op_type not in OPERATORS:
-            found.add(f"operator {node.op_type} is not known")
+            found.add(f"operator {node.op_type} is not supported")
             continue
         names = {TensorProto.DataType.Name(types[v]) for v in [*node.input, *node.output] if types.get(v)}
         for name in sorted(names - OPERATORS[node.op_type]):
-            found.add(f"operator {node.op_type} is not known for {name}")
+            found.add(f"operator {node.op_type} is not supported for {name}")
         untyped = [v for v in [*node.input, *node.output] if v and not types.get(v)]
-        found.update(f"operator {node.op_type}: the type of {v} is not known" for v in untyped)
+        found.update(f"operator {node.op_type}: the type of {v} is unknown" for v in untyped)
         place = CONSTANT.get(node.op_type)
         if place is not None and len(node.input) > place and node.input[place] not in constants:
-            found.add(f"operator {node.op_type} wants constant axes")
+            found.add(f"operator {node.op_type} needs constant axes")
     return sorted(found)
 
 
 def _opset_refusals(model: onnx.ModelProto, types: set[int]) -> list[str]:
     last = _INT4_OPSET if TensorProto.INT4 in types else _LAST_OPSET
     return [
-        f"opset {o.version} of domain {o.domain or 'ai.onnx'!r} is not known: at most {last} of ai.onnx"
+        f"opset {o.version} of domain {o.domain or 'ai.onnx'!r} is not supported: use at most {last} of ai.onnx"
         for o in model.opset_import
         if o.domain not in ("", "ai.onnx") or o.version > last
     ]

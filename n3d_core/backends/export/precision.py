@@ -1,4 +1,4 @@
-"""How the numbers of an exported graph are stored and computed."""
+"""Precisions of exported graphs, and weight quantisation."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from n3d_core.errors import CheckpointError, ConfigError
 
 FloatName = Literal["fp32", "fp16", "bf16"]
-BLOCK = 64  # weights that share a scale; divides every width of the 3B, the 7B and n3d-tiny
+BLOCK = 64  # weights per scale; divides all widths of the 3B, the 7B and n3d-tiny
 
 
 @dataclass(frozen=True)
 class Precision:
-    """Types of one exported model.
+    """The types in an exported model.
 
     Attributes:
         name: as a user writes it: `fp32`, `fp16`, `bf16`, `int8`, `int4`.
-        compute: type of matrix products, of the KV cache and of weights that are not quantised.
-        weight_bits: 8 or 4 where the decoder's matrices (head included) are integers with one scale a block; else None.
+        compute: type of matrix products, the KV cache and weights that are not quantised.
+        weight_bits: 8 or 4 if the decoder's matrices (with the head) are integers with one scale per block, else None.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Precision:
 
     @classmethod
     def named(cls, name: str, integer_compute: FloatName = "fp32") -> Precision:
-        """The precision of a name; integer weights are computed with in `integer_compute` (fp16 on a GPU).
+        """The precision of a name; models with integer weights compute in `integer_compute` (fp16 on a GPU).
 
         Raises:
             ConfigError: if the name is unknown.
@@ -47,7 +47,7 @@ class Precision:
         return known[name]
 
 
-_COLUMNS = 256  # rounded at a time: what is in between stays in the processor's cache
+_COLUMNS = 256  # rounded at a time, so that intermediate results stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class QuantisedMatrix:
     """A matrix [K, N] that multiplies activations [T, K] from the right.
 
     Attributes:
-        values: int8 [K, N]; 4-bit values lie in -8..7.
+        values: int8 [K, N]; 4-bit values are in -8..7.
         scales: float32 [K / block, N]; weight = value * scale.
         bits: 4 or 8.
     """
@@ -65,24 +65,22 @@ class QuantisedMatrix:
     bits: Literal[4, 8]
 
     def dequantised(self) -> NDArray[np.float32]:
-        """float32 [K, N], what the integers stand for."""
+        """The dequantised weights, float32 [K, N]."""
         block = self.values.shape[0] // self.scales.shape[0]
         return self.values.astype(np.float32) * np.repeat(self.scales, block, axis=0)
 
 
 def quantise(matrix: NDArray[np.float32], bits: Literal[4, 8], block: int) -> QuantisedMatrix:
-    """Rounds a matrix [K, N] to integers, symmetric around zero, with positive scales (as TensorRT wants it).
+    """Rounds a matrix [K, N] to integers, symmetric around zero, with positive scales (as TensorRT requires).
 
-    The range has one step more below zero than above, and a block whose extreme is negative uses it.
+    The range has one more step below zero than above; a block whose extreme is negative uses it.
 
     Raises:
         CheckpointError: if K is not a multiple of `block`.
     """
     rows, columns = matrix.shape
     if rows % block:
-        raise CheckpointError(
-            f"a weight has {rows} inputs, but integer weights need a multiple of {block}: export fp16 instead"
-        )
+        raise CheckpointError(f"integer weights need a multiple of {block} inputs; got {rows}: export fp16 instead")
     values = np.empty((rows, columns), np.int8)
     scales = np.empty((rows // block, columns), np.float32)
     for start in range(0, columns, _COLUMNS):

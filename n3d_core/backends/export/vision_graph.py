@@ -1,4 +1,4 @@
-"""The vision tower as an ONNX graph for images of one size: window order, rotary tables and masks are constants."""
+"""The vision tower as an ONNX graph for one image size, with window order, rotary tables and masks as constants."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _EPS = 1e-6  # of the tower's norms
 class VisionGraph:
     """Writes the tower's nodes: `patches` [1, P, values] and `coordinates` [1, P, 3] -> `tokens` [1, P/4, hidden].
 
-    Inputs and outputs are fp32, as are the residual stream and the norms in every precision. So is the last block's MLP
-    from the gate on, whose products pass fp16's 65,504. Matrix products otherwise run in the type `compute`.
+    Inputs, outputs, the residual stream and the norms are fp32 in every precision, as is the last block's MLP from the
+    gate on, whose products exceed fp16's 65,504. Other matrix products run in the type `compute`.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class VisionGraph:
         turned = self.dialect.rotate(g, g.cast(turning, self.compute, "fp32"), cos, sin)
         queries, keys = g.split_op("Split", g.cast(turned, "fp32", self.compute), outputs=2, axis=1, num_outputs=2)
         mask = None
-        if windowed and not plan.window_mask.all():  # the operator wants a row of the mask for each query
+        if windowed and not plan.window_mask.all():  # the operator needs a mask row per query
             mask = g.constant(np.repeat(plan.window_mask[:, None, None, :], length, axis=2))
         out = self.dialect.attention(g, queries, keys, values, mask, Heads(heads, heads, size, batch), self.compute)
         out = g.op("Reshape", g.op("Transpose", out, perm=[0, 2, 1, 3]), g.constant([batch * length, heads * size]))
@@ -116,7 +116,7 @@ class VisionGraph:
         return self.g.op("Add", self.g.op("MatMul", x, weight), bias)
 
     def _rows(self, x: str, index: NDArray[np.int64], rows: int | None = None) -> str:
-        """Some of the `rows` (P) rows of [rows, ...] in another order or repeated; no node where nothing changes."""
+        """Gathers from the `rows` (P) rows of [rows, ...]; adds no node if the order does not change."""
         if np.array_equal(index, np.arange(self.plan.patches if rows is None else rows)):
             return x
         return self.g.op("Gather", x, self.g.constant(index), axis=0)

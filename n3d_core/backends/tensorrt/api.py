@@ -1,4 +1,4 @@
-"""TensorRT's Python modules, `tensorrt` (10.3 to 11) and `tensorrt_rtx`, and everything that differs between them."""
+"""TensorRT's Python modules, `tensorrt` (10.3 to 11) and `tensorrt_rtx`, and the differences between them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TensorRT:
         """The installed module; `tensorrt` before `tensorrt_rtx`.
 
         Raises:
-            MissingDependencyError: if none can be used.
+            MissingDependencyError: if none is usable.
         """
         return cls.all_installed()[0]
 
@@ -55,7 +55,7 @@ class TensorRT:
             try:
                 made = cls(importlib.import_module(name), name)
             except ModuleNotFoundError as error:
-                if error.name not in (name, None):  # else it is simply not installed
+                if error.name not in (name, None):  # otherwise it is not installed
                     refused.append(f"{name} cannot be imported ({error})")
             except (ImportError, OSError) as error:  # its libraries are missing, or another driver's
                 refused.append(f"{name} cannot be imported ({error})")
@@ -73,10 +73,10 @@ class TensorRT:
 
     @classmethod
     def that_builds(cls, targets: Sequence[str], local: str | None) -> TensorRT:
-        """The first module that builds for all of some architectures; see `check_target`.
+        """The first module that can build for all the given architectures; see `check_target`.
 
         Raises:
-            MissingDependencyError, EngineError: of the last module, if none does.
+            MissingDependencyError, EngineError: the last module's error, if none can.
         """
         refused: list[EngineError] = []
         for made in cls.all_installed():
@@ -87,7 +87,7 @@ class TensorRT:
                 refused.append(error)
                 continue
             if refused:
-                log.warning("%s %s builds: %s", made.name, made.version, refused[0])
+                log.warning("building with %s %s: %s", made.name, made.version, refused[0])
             return made
         raise refused[-1]
 
@@ -103,19 +103,19 @@ class TensorRT:
 
     @property
     def is_rtx(self) -> bool:
-        """Builds for RTX GPUs other than the local one, but for no data-centre GPU or Jetson."""
+        """Whether it builds for RTX GPUs other than the local one, but not for data-centre GPUs or Jetsons."""
         return self.name == "tensorrt_rtx"
 
     def needs_lowering(self, precision: Precision) -> str | None:
-        """Why the graph must be lowered to opset 19's primitives; None if the canonical one works."""
+        """Why the graph must be lowered to opset 19's primitives; None if the canonical graph works."""
         if not hasattr(self.module, "IKVCacheUpdateLayer") or (not self.is_rtx and self.release < _ROTARY_PARSED):
-            return f"{self.name} {self.version} does not know RotaryEmbedding, TensorScatter and Attention"
+            return f"{self.name} {self.version} does not support RotaryEmbedding, TensorScatter and Attention"
         if precision.compute == "fp32":
             return f"{self.name} has no fused attention in fp32"
         return None
 
     def network_flags(self) -> int:
-        """For `create_network`: strongly typed, which is all that TensorRT 11 knows, so it dropped the flag."""
+        """Flags for `create_network`: strongly typed, the only mode of TensorRT 11, which dropped the flag."""
         flag = getattr(self.module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
         return 0 if flag is None else 1 << int(flag)
 
@@ -135,10 +135,10 @@ class TensorRT:
             return
         there = _BUILT_THERE.get(target, "build it on a machine with that GPU and the `tensorrt` package")
         able = ", ".join(self.targets(local)) or "nothing without a GPU"
-        raise EngineError(f"target {target}: {self.name} {self.version} builds {able} here; {there}")
+        raise EngineError(f"target {target}: {self.name} {self.version} on this machine builds {able}; {there}")
 
     def targets(self, local: str | None) -> list[str]:
-        """Architectures that this module builds for on this machine."""
+        """Architectures that this module can build for on this machine."""
         if not self.is_rtx:
             return [local] if local else []
         names = [n for n in dir(self.module.ComputeCapability) if re.fullmatch(r"SM\d+", n)]
@@ -149,12 +149,12 @@ class TensorRT:
         if self.is_rtx:
             config.num_compute_capabilities = 1
             if config.set_compute_capability(getattr(self.module.ComputeCapability, f"SM{target[3:]}"), 0) is False:
-                raise EngineError(f"{self.name} {self.version} refuses the target {target}")
+                raise EngineError(f"{self.name} {self.version} rejects the target {target}")
 
     def logger(self) -> Any:
         """A TensorRT logger that writes to Python's logging and keeps errors in `.errors`."""
         trt = self.module
-        errors = (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR)  # warnings are hints, many for every build
+        errors = (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR)  # warnings are hints, and every build has many
 
         class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
             def __init__(self) -> None:
@@ -165,12 +165,12 @@ class TensorRT:
                 level = logging.ERROR if severity in errors else logging.DEBUG
                 if level >= logging.ERROR:
                     self.errors.append(" ".join(message.split()))
-                # A machine without a GPU has no driver: no error where engines are built for others.
+                # A machine without a GPU has no driver, which is fine for building engines for other machines.
                 harmless = level < logging.ERROR or _NO_DRIVER in message
                 log.log(logging.DEBUG if harmless else logging.ERROR, message)
 
             def reason(self) -> str:
-                """The last errors, for a message."""
+                """The last errors, for use in a message."""
                 told = [error for error in self.errors if _NO_DRIVER not in error] or self.errors
                 return "; ".join(dict.fromkeys(told[-3:])) or "no reason given"
 
@@ -178,7 +178,7 @@ class TensorRT:
 
 
 def local_architecture(device: str = "") -> str | None:
-    """`sm_89` or the like of a GPU of this machine (see `base.gpu`); None without one that torch can use."""
+    """Architecture such as `sm_89` of a local GPU (see `base.gpu`); None if torch has no usable GPU."""
     import torch
 
     from n3d_core.backends.base import gpu

@@ -23,7 +23,7 @@ log = logging.getLogger("n3d.tensorrt")
 MAX_CHUNK = 1024  # tokens in one pass
 USUAL_CHUNK = 512
 MAX_ROWS = 64  # rows of logits in one pass
-CAPACITY = 2048  # tokens of a cache, unless asked otherwise
+CAPACITY = 2048  # default number of tokens in a cache
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def decoder_profiles(capacity: int) -> tuple[Profile, Profile]:
 
 @dataclass(frozen=True)
 class BuiltEngine:
-    """What a build produced, for the manifest."""
+    """The result of a build, for the manifest."""
 
     bytes: int
     layers: int
@@ -56,7 +56,7 @@ class BuiltEngine:
     profiles: list[dict[str, Any]]
 
     def to_json(self) -> dict[str, Any]:
-        """For a manifest."""
+        """As JSON, for a manifest."""
         return asdict(self)
 
 
@@ -69,17 +69,17 @@ def build_engine(
     workspace: int | None = None,
     timing_cache: Path | None = None,
 ) -> BuiltEngine:
-    """Writes an engine.
+    """Builds an engine and writes it to a file.
 
     Args:
-        output: the file.
+        output: the engine file.
         target: architecture, checked by the caller.
-        profiles: of the graph's symbolic sizes; none where all are fixed.
+        profiles: for the graph's symbolic sizes; empty if all are fixed.
         workspace: bytes that the engine may use besides weights and activations; None keeps TensorRT's limit.
-        timing_cache: a file that classic TensorRT's measurements are kept in.
+        timing_cache: a file for classic TensorRT's timings.
 
     Raises:
-        EngineError: if the graph cannot be parsed or the engine cannot be built; it quotes TensorRT.
+        EngineError: if the graph cannot be parsed or the engine cannot be built; the message quotes TensorRT.
     """
     started, logger = time.monotonic(), api.logger()
     builder = api.module.Builder(logger)
@@ -87,7 +87,7 @@ def build_engine(
     config = _builder_config(api, builder, target, workspace, output.name)
     for profile in profiles:
         if config.add_optimization_profile(_trt_profile(builder, graph, profile)) == -1:
-            raise EngineError(f"{output.name}: TensorRT refuses the profile {profile.name}: {logger.reason()}")
+            raise EngineError(f"{output.name}: TensorRT rejects the profile {profile.name}: {logger.reason()}")
     timings = _attach_timing_cache(config, timing_cache)
     serialized = builder.build_serialized_network(network, config)
     if serialized is None:
@@ -109,19 +109,19 @@ def build_engine(
 
 
 def _parsed(api: TensorRT, builder: Any, graph: Graph, logger: Any) -> tuple[Any, Any]:
-    """A network, and the parser, which owns the weights that the network refers to."""
+    """Returns a network and its parser, which owns the network's weights."""
     network = builder.create_network(api.network_flags())
     if network is None:
-        raise EngineError(f"{api.name} {api.version} makes no network: {logger.reason()}")
+        raise EngineError(f"{api.name} {api.version} could not create a network: {logger.reason()}")
     parser = api.module.OnnxParser(network, logger)
     if not parser.parse_from_file(str(graph.path)):
         said = _parser_errors(parser) or logger.reason()
-        raise EngineError(f"{api.name} {api.version} does not take {graph.path.name}: {said}")
+        raise EngineError(f"{api.name} {api.version} could not parse {graph.path.name}: {said}")
     return network, parser
 
 
 def _builder_config(api: TensorRT, builder: Any, target: str, workspace: int | None, name: str) -> Any:
-    """A builder's config for an architecture that bounds memory and logs progress under `name`."""
+    """A builder config for an architecture, with a memory limit and progress logged under `name`."""
     config = builder.create_builder_config()
     api.set_target(config, target)
     if workspace is not None:
@@ -133,7 +133,7 @@ def _builder_config(api: TensorRT, builder: Any, target: str, workspace: int | N
 
 
 def shapes_of(graph: Graph, profile: Profile) -> dict[str, list[list[int]]]:
-    """Input -> its smallest, usual and largest shape under a profile, without inputs of fixed size."""
+    """Input -> its smallest, usual and largest shape in a profile; fixed-size inputs are omitted."""
     shapes = {}
     for value in onnx.load(str(graph.path), load_external_data=False).graph.input:
         dims = value.type.tensor_type.shape.dim
@@ -145,7 +145,7 @@ def shapes_of(graph: Graph, profile: Profile) -> dict[str, list[list[int]]]:
 
 
 def profile_entries(graph: Graph, profiles: tuple[Profile, ...]) -> list[dict[str, Any]]:
-    """Profiles for a manifest."""
+    """The profiles as JSON, for a manifest."""
     return [{"name": p.name, "shapes": shapes_of(graph, p)} for p in profiles]
 
 
@@ -166,12 +166,12 @@ def _parser_errors(parser: Any) -> str:
 
 
 def _attach_timing_cache(config: Any, path: Path | None) -> Any:
-    """A config's timing cache, filled from a file; None if none is kept."""
+    """A config's timing cache, loaded from a file; None without one."""
     if path is None or not hasattr(config, "create_timing_cache"):
         return None
     cache = config.create_timing_cache(path.read_bytes() if path.exists() else b"")
     if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
-        cache = config.create_timing_cache(b"")  # of another TensorRT or GPU, or damaged
+        cache = config.create_timing_cache(b"")  # from another TensorRT or GPU, or damaged
         config.set_timing_cache(cache, ignore_mismatch=False)
     return cache
 
@@ -181,12 +181,12 @@ def _keep_timings(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as part:
             part.write_bytes(data)
-    except OSError as error:  # the engine is built; the next build takes longer
-        log.warning("%s: cannot keep timings for the next build (%s)", path, error.strerror)
+    except OSError as error:  # not fatal: only the next build takes longer
+        log.warning("%s: cannot save timings for the next build (%s)", path, error.strerror)
 
 
 def _progress_monitor(trt: Any, name: str) -> Any:
-    """Logs at most one line a second; None if TensorRT has no such hook."""
+    """Logs progress at most once per second; None if TensorRT has no such hook."""
     if not hasattr(trt, "IProgressMonitor"):
         return None
 

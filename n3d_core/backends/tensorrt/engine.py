@@ -1,4 +1,4 @@
-"""A TensorRT engine in memory, and contexts that run it on tensors of fixed addresses."""
+"""A loaded TensorRT engine, and contexts that run it on tensors at fixed addresses."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from n3d_core.errors import EngineError
 
 log = logging.getLogger("n3d.tensorrt")
 
-_PIECE = 64 << 20  # bytes of an engine file that are in memory at once while it is loaded
+_PIECE = 64 << 20  # bytes of an engine file read at a time
 
 
 class Engine:
-    """A deserialised engine. Its methods are called with its device current (`base.use_device`).
+    """A deserialised engine. Call its methods with its device current (`base.use_device`).
 
     Args:
-        path: of the engine file.
-        runtime_cache: a file that TensorRT for RTX keeps its just-in-time kernels in; unused by classic TensorRT.
+        path: the engine file.
+        runtime_cache: a file for TensorRT for RTX's just-in-time kernels; classic TensorRT does not use it.
 
     Attributes:
-        bytes: of the file.
+        bytes: size of the file.
 
     Raises:
         EngineError: if this TensorRT or GPU cannot load the engine.
@@ -42,37 +42,37 @@ class Engine:
         self.engine = self._loaded()
         if self.engine is None:
             raise EngineError(
-                f"{path.name}: {api.name} {api.version} cannot load it on this GPU: {self._logger.reason()}; compile "
-                "it again"
+                f"{path.name}: {api.name} {api.version} cannot load this engine on this GPU: {self._logger.reason()}; "
+                "compile it again"
             )
-        # Classic TensorRT has runtime configs too, from 10.14 on; but its kernels are in the engine, and no cache is.
+        # Classic TensorRT has runtime configs too, from 10.14 on, but no kernel cache: its kernels are in the engine.
         self._cache_file = runtime_cache if api.is_rtx else None
         self._config, self._kernels = self._runtime_config()
         self._saved = b""
 
     def context(self, profile: int) -> Any:
-        """An execution context for an optimisation profile.
+        """Creates an execution context for an optimisation profile.
 
         Raises:
-            EngineError: if there is not enough memory on the GPU, or TensorRT refuses the profile.
+            EngineError: if the GPU does not have enough memory, or TensorRT rejects the profile.
         """
         made = self.engine.create_execution_context(*([self._config] if self._config is not None else []))
         if made is None:
-            raise self.failure("no execution context, most likely for want of GPU memory")
+            raise self.failure("cannot create an execution context, probably for lack of GPU memory")
         if profile:
             stream = torch.cuda.current_stream() if torch.cuda.is_available() else None
             if not made.set_optimization_profile_async(profile, stream.cuda_stream if stream else 0):
-                raise self.failure(f"optimisation profile {profile} is refused")
+                raise self.failure(f"optimisation profile {profile} was rejected")
             if stream:
                 stream.synchronize()
         return made
 
     def failure(self, what: str) -> EngineError:
-        """An error that repeats what TensorRT said."""
+        """An error that quotes TensorRT."""
         return EngineError(f"{self.path.name}: {what}: {self._logger.reason()}")
 
     def save_kernels(self) -> None:
-        """Keeps the kernels that were compiled so far for the next start, where there is room for them."""
+        """Saves the kernels compiled so far for the next start, if there is a cache file."""
         if self._cache_file is None or self._kernels is None:
             return
         data = bytes(self._kernels.serialize())
@@ -82,16 +82,16 @@ class Engine:
             self._cache_file.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(self._cache_file) as part:
                 part.write_bytes(data)
-        except OSError as error:  # an answer is worth more than a quicker start
-            log.warning("%s: kernels are not kept for the next start (%s)", self._cache_file, error.strerror)
+        except OSError as error:  # not fatal: only the next start is slower
+            log.warning("%s: cannot save kernels for the next start (%s)", self._cache_file, error.strerror)
             self._cache_file = None
         self._saved = data
 
     def _loaded(self) -> Any:
-        """The engine, read from its file in pieces where this TensorRT can: whole it would be in memory twice."""
+        """Loads the engine, streaming its file if TensorRT can; otherwise the file would be in memory twice."""
         reader = _stream_reader(self.api.module)
         if reader is not None:
-            with self.path.open("rb") as file, suppress(TypeError):  # of a version whose runtime takes bytes alone
+            with self.path.open("rb") as file, suppress(TypeError):  # some versions' runtimes accept only bytes
                 engine = self._runtime.deserialize_cuda_engine(reader(file))
                 if engine is not None or "memory" in self._logger.reason().lower():
                     return engine
@@ -102,29 +102,29 @@ class Engine:
             return None, None
         config = self.engine.create_runtime_config()
         kernels = config.create_runtime_cache()
-        with suppress(OSError):  # not there yet, or not readable: filled anew
-            kernels.deserialize(self._cache_file.read_bytes())  # of another version: refused, and filled anew
+        with suppress(OSError):  # missing or unreadable: start empty
+            kernels.deserialize(self._cache_file.read_bytes())  # rejected if from another version: start empty
         if config.set_runtime_cache(kernels) is False:
-            log.warning("%s: TensorRT does not take a kernel cache; each start compiles kernels anew", self.path.name)
+            log.warning("%s: TensorRT rejected the kernel cache; every start will recompile kernels", self.path.name)
             return config, None
         return config, kernels
 
 
 class BoundContext:
-    """An execution context with inputs and outputs at fixed addresses; runs again and again, or as a CUDA graph.
+    """An execution context with inputs and outputs at fixed addresses, for repeated runs or a CUDA graph.
 
     Args:
-        context: of `Engine.context`; used by one thread at a time.
+        context: from `Engine.context`; use it from one thread at a time.
         tensors: all inputs and outputs.
-        capture: whether runs are captured as a CUDA graph.
+        capture: whether to capture runs as a CUDA graph.
 
     Raises:
-        EngineError: if TensorRT refuses a shape or an address.
+        EngineError: if TensorRT rejects a shape or an address.
     """
 
     def __init__(self, engine: Engine, context: Any, tensors: Mapping[str, Tensor], capture: bool = False) -> None:
         self._context = context
-        self._engine, self._tensors = engine, dict(tensors)  # kept alive: TensorRT holds bare addresses
+        self._engine, self._tensors = engine, dict(tensors)  # kept alive: TensorRT holds raw addresses
         self._capture, self._runs = capture, 0
         self._graph: Any = None
         trt = engine.api.module
@@ -132,9 +132,9 @@ class BoundContext:
             shape = tuple(tensor.shape)
             is_input = engine.engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
             if is_input and not self._context.set_input_shape(name, shape):
-                raise engine.failure(f"input {name} cannot have the shape {list(shape)}")
+                raise engine.failure(f"input {name} does not accept the shape {list(shape)}")
             if not self._context.set_tensor_address(name, tensor.data_ptr()):
-                raise engine.failure(f"TensorRT does not take the address of {name}")
+                raise engine.failure(f"TensorRT rejected the address of {name}")
 
     def run(self) -> None:
         """Runs on torch's current stream.
@@ -151,14 +151,14 @@ class BoundContext:
             self._graph = self._captured()
 
     def _captured(self) -> Any:
-        """The run as a CUDA graph; None where it cannot be captured. A capture itself computes nothing."""
+        """Captures the run as a CUDA graph; None if that fails. A capture itself computes nothing."""
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self._execute()
         except (RuntimeError, EngineError) as error:
-            log.warning("single steps run without a CUDA graph, which is slower: %s", str(error).splitlines()[0])
+            log.warning("cannot capture a CUDA graph, single steps will be slower: %s", str(error).splitlines()[0])
             return None
         return graph
 
@@ -169,7 +169,7 @@ class BoundContext:
 
 
 def _stream_reader(trt: Any) -> Any:
-    """A class whose instances hand a file to TensorRT piece by piece; None where this TensorRT has no such interface.
+    """A class whose instances stream a file to TensorRT; None if this TensorRT has no such interface.
 
     TensorRT 10.3 to 10.x has `IStreamReader`; later ones, and TensorRT for RTX, `IStreamReaderV2`, which also seeks.
     """

@@ -1,4 +1,4 @@
-"""TensorRT: runs the exported graphs as engines compiled for the local GPU."""
+"""The TensorRT backend: runs the exported graphs as engines compiled for the local GPU."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from n3d_core.errors import BackendError
 from n3d_core.network.plan import ImagePlan
 from n3d_core.network.preprocess import VisionInput
 
-CHUNK, STEP = 0, 1  # optimisation profiles, as `decoder_profiles` orders them
+CHUNK, STEP = 0, 1  # indices of the optimisation profiles in `decoder_profiles`
 
 
 class TensorRTBackend:
     """Runs a checkpoint's engines.
 
     Args:
-        engines: of the checkpoint.
-        device: that engines and buffers are on; a GPU, except in tests with a stand-in for TensorRT.
+        engines: the checkpoint's engines.
+        device: device of engines and buffers; a GPU, except in tests with a fake TensorRT.
 
-    Whatever touches a context or an engine holds the device's lock (`use_device`): TensorRT's objects are for one
-    thread at a time, and a tower has one context and one set of buffers. Nothing is lost: all threads share one stream.
+    All uses of a context or an engine hold the device's lock (`use_device`): TensorRT objects must be used from one
+    thread at a time, and a tower has one context and one set of buffers. This costs nothing: threads share one stream.
 
     Raises:
         EngineError: if an engine cannot be built or loaded.
@@ -44,7 +44,7 @@ class TensorRTBackend:
             f"tensorrt ({engines.api.name} {engines.api.version}, {engines.target}, {engines.graphs.precision.name})"
         )
         with current_device(self.device), enough_memory(self.name):
-            engines.decoder()  # a build takes minutes, in which other models run
+            engines.decoder()  # not under the lock: a build takes minutes, and other models can run meanwhile
             with use_device(self.device):
                 self.decoder = engines.open_decoder()
         self.cache_dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[
@@ -59,7 +59,7 @@ class TensorRTBackend:
         return self.decoder.bytes + self._towers.bytes
 
     def step_bytes(self, context: int) -> int:
-        """See `base.Backend.step_bytes`; an engine's file is its weights and some kernels."""
+        """See `base.Backend.step_bytes`; an engine file is mostly weights."""
         return self.decoder.bytes + cached_numbers(self.config.text, context) * self.cache_dtype.itemsize
 
     def encode(self, image: VisionInput) -> NDArray[np.float32]:
@@ -70,7 +70,7 @@ class TensorRTBackend:
                 return tower.run(image)
 
     def start(self) -> CachedSequence:
-        """An empty sequence, which reuses memory and contexts of a finished one if there is one."""
+        """An empty sequence; reuses the memory and contexts of a finished one if possible."""
         limit = min(self.engines.capacity, self.config.text.max_position_embeddings)
         longest = min(MAX_CHUNK, self.engines.capacity)
         try:
@@ -118,19 +118,19 @@ class _Tower:
 class TensorRTCache:
     """Keys and values of one sequence.
 
-    The canonical graph updates one buffer of fixed length in place, and a bucket is the part of it that attention
-    reads. The lowered graph cannot write in place: past and present are two buffers of the bucket's length, swapped
-    after every pass.
+    The canonical graph updates one fixed-length buffer in place, and a bucket is the part of it that attention reads.
+    The lowered graph cannot write in place: past and present are two buffers of the bucket's length, swapped after
+    every pass.
     """
 
     def __init__(self, backend: TensorRTBackend) -> None:
-        self.backend: TensorRTBackend | None = backend  # None while nobody uses it: a backend would keep itself alive
+        self.backend: TensorRTBackend | None = backend  # None while unused, or the backend would keep itself alive
         self.in_place = backend.engines.graphs.capacity is not None
         text = backend.config.text
         self._names = [f"{part}.{index}" for index in range(text.num_hidden_layers) for part in ("key", "value")]
         self._past: dict[str, Tensor] = {}
         self._present: dict[str, Tensor] = {}
-        self._steps: dict[tuple[int, int], _Pass] = {}  # by bucket and by which buffer is the past
+        self._steps: dict[tuple[int, int], _Pass] = {}  # by bucket and by the buffer that is the past
         self._turn = 0
         self._chunk_context: Any = None
 
@@ -147,7 +147,7 @@ class TensorRTCache:
     def _reserve(self, bucket: int, used: int) -> None:
         old, length = self._past, self._backend.engines.graphs.capacity or bucket
         if old and next(iter(old.values())).shape[2] == length:
-            return  # a buffer that is updated in place has its full length from the start
+            return  # a buffer updated in place has its full length from the start
         self._past = self._allocated(length)
         for name, values in old.items():
             self._past[name][:, :, :used] = values[:, :, :used]
@@ -158,7 +158,7 @@ class TensorRTCache:
         """See `DecoderCache.run`."""
         if len(chunk.rows) > MAX_ROWS:
             raise BackendError(
-                f"logits of {len(chunk.rows)} tokens were requested in one pass: the engine gives {MAX_ROWS}"
+                f"the engine returns logits of at most {MAX_ROWS} tokens per pass; got {len(chunk.rows)}"
             )
         with use_device(self._backend.device), enough_memory(self._backend.name):
             return self._run(chunk, bucket)
@@ -176,7 +176,7 @@ class TensorRTCache:
         try:
             require_finite(logits, self._backend.name, self._backend.engines.graphs.precision.compute)
         except BackendError:
-            for values in self._past.values():  # masked, yet a NaN there would spoil whatever comes later
+            for values in self._past.values():  # masked, but a NaN there would spoil later passes
                 values[:, :, chunk.start : chunk.end] = 0
             raise
         if not self.in_place:
@@ -185,7 +185,7 @@ class TensorRTCache:
         return logits
 
     def bound(self) -> dict[str, Tensor]:
-        """Cache tensors by the names that the graph gives them."""
+        """Cache tensors by their names in the graph."""
         past = {f"past_{name}": self._past[name] for name in self._names}
         return past | {f"present_{name}": self._present[name] for name in self._names}
 
@@ -201,7 +201,7 @@ def _give_back(free: list[TensorRTCache], cache: TensorRTCache) -> None:
 
 
 class _Pass:
-    """Buffers and context for chunks of one length in one bucket."""
+    """Buffers and a context for chunks of one length in one bucket."""
 
     def __init__(self, cache: TensorRTCache, context: Any, length: int, rows: int, bucket: int) -> None:
         backend = cache.backend

@@ -1,4 +1,4 @@
-"""Where engines come from: a folder that `n3d compile` wrote if one there fits, else the user's cache, else a build."""
+"""Finds engines: in a folder written by `n3d compile`, else in the user's cache, else by building them."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from n3d_core.network.plan import ImagePlan
 
 log = logging.getLogger("n3d.tensorrt")
 
-_SAME = ("graph", "precision", "target")  # what an engine must have in common with the one wanted to be worth a word
+_SAME = ("graph", "precision", "target")  # fields that must match before other differences are reported
 
 
 class EngineStore:
     """Engines of one checkpoint for one GPU architecture.
 
     Args:
-        folder: of the checkpoint.
-        api: TensorRT.
+        folder: the checkpoint folder.
+        api: the TensorRT module.
         target: architecture of the GPU, such as `sm_89`.
-        precision: of the engines.
-        ahead: a folder that `n3d compile` wrote; None looks in `engines` of the checkpoint folder.
+        precision: the engines' precision.
+        ahead: a folder written by `n3d compile`; None is `engines` in the checkpoint folder.
         build: whether a missing engine may be built.
-        workspace: bytes a build may use; see `build_engine`.
-        capacity: tokens that the decoder's cache holds; None takes those of an engine that was built ahead and fits
-            otherwise (`n3d compile --cache`), `CAPACITY` without one.
-        lower: whether to lower the graph even where this TensorRT takes the canonical one.
-        store: where engines are built; None is the user's cache.
+        workspace: bytes that a build may use; see `build_engine`.
+        capacity: tokens in the decoder's cache; None takes the value of a matching prebuilt engine (`n3d compile
+            --cache`), or `CAPACITY` without one.
+        lower: whether to lower the graph even if this TensorRT supports the canonical one.
+        store: where to build engines; None is the user's cache.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class EngineStore:
         self.api, self.target = api, target
         reason = "asked for" if lower else api.needs_lowering(precision)
         if reason:
-            log.info("the graph is lowered to opset 19: %s", reason)
+            log.info("lowering the graph to opset 19: %s", reason)
         self.graphs = GraphStore(folder, precision, reason is not None)
         self.store = store or Store()
         self._ahead = Store(ahead or folder / "engines", setting="--output")
@@ -67,7 +67,7 @@ class EngineStore:
         """The decoder's engine file.
 
         Raises:
-            EngineError: if there is none that fits, and it cannot or may not be built.
+            EngineError: if none matches and it cannot or may not be built.
         """
         return self._ahead_or("decoder", self.decoder_key(), self._decoder_here)
 
@@ -80,32 +80,32 @@ class EngineStore:
         return self._opened(self.decoder(), self._decoder_here)
 
     def open_vision(self, plan: ImagePlan) -> Engine:
-        """The vision tower's engine, loaded. One that TensorRT cannot load is built again; one line says why.
+        """The vision tower's engine, loaded. If TensorRT cannot load it, it is rebuilt, and the reason is logged.
 
         Raises:
-            EngineError: if that one cannot be loaded either, there is no memory for it, or it may not be built.
+            EngineError: if the rebuilt engine cannot be loaded either, memory is too small, or it may not be built.
         """
         return self._opened(self.vision(plan), lambda: self._vision_here(plan))
 
     def decoder_key(self) -> dict[str, Any]:
-        """Everything that the decoder's engine depends on, its workspace aside."""
+        """Everything that the decoder's engine depends on, except its workspace."""
         return self._engine_key(self.graphs.decoder_key(self.capacity))
 
     def vision_key(self, plan: ImagePlan) -> dict[str, Any]:
-        """Everything that the tower's engine depends on, its workspace aside."""
+        """Everything that the tower's engine depends on, except its workspace."""
         return self._engine_key(self.graphs.vision_key(plan) | {"precision": self.graphs.precision.name})
 
     def kernel_cache(self, engine: Path) -> Path:
-        """Where an engine's just-in-time kernels are kept."""
+        """The file for an engine's just-in-time kernels."""
         place = hashlib.sha256(str(engine.resolve()).encode()).hexdigest()[:12]
         return Store().root / "kernels" / f"{place}-{engine.stem}.kernels"
 
     def decoder_artifact(self) -> Artifact:
-        """The decoder's engine in the store, built if need be."""
+        """The decoder's engine in the store, built if necessary."""
         return self._built(self.decoder_key(), self.graphs.decoder, decoder_profiles(self.capacity))
 
     def vision_artifact(self, plan: ImagePlan, size: str | None = None) -> Artifact:
-        """The tower's engine in the store, built if need be; `size` is the camera's, for people."""
+        """The tower's engine in the store, built if necessary; `size` is the camera's, for display."""
         return self._built(self.vision_key(plan), lambda: self.graphs.vision(plan), (), {"size": size} if size else {})
 
     def _built(
@@ -118,7 +118,7 @@ class EngineStore:
         name = f"{key['graph']}-{key['precision']}-{key['target']}"
 
         def build(folder: Path) -> dict[str, Any]:
-            log.info("building %s.engine; this happens once and takes minutes for a large model", name)
+            log.info("building %s.engine; this is done once and takes minutes for a large model", name)
             timings = None if self.api.is_rtx else cache_root() / f"{self.target}.timings"
             source = graph()
             made = build_engine(
@@ -129,7 +129,7 @@ class EngineStore:
 
         there = self.store.find(key)
         if there is not None and self._workspace is not None and there.notes.get("workspace") != self._workspace:
-            log.info("building %s.engine again: its workspace was %s bytes", name, there.notes.get("workspace"))
+            log.info("rebuilding %s.engine: its workspace was %s bytes", name, there.notes.get("workspace"))
             self.store.discard(there.folder)
         return self.store.get(name, key, build)
 
@@ -146,7 +146,9 @@ class EngineStore:
 
     def _require_building(self, graph: str) -> None:
         if not self._may_build:
-            raise EngineError(f"no {graph} engine for {self.target} in {self._ahead.root}: `n3d compile` writes one")
+            raise EngineError(
+                f"no {graph} engine for {self.target} in {self._ahead.root}: build one with `n3d compile`"
+            )
 
     def _opened(self, file: Path, build: Callable[[], Path]) -> Engine:
         try:
@@ -154,26 +156,26 @@ class EngineStore:
         except EngineError as error:
             if not self._may_build or "memory" in str(error).lower():
                 raise
-            log.warning("%s is built again: %s", file, error)
+            log.warning("rebuilding %s: %s", file, error)
         if file.parent.parent == self.store.root:
             self.store.discard(file.parent)
         again = build()
         return Engine(self.api, again, self.kernel_cache(again))
 
     def _ahead_or(self, graph: str, key: dict[str, Any], here: Callable[[], Path]) -> Path:
-        """The engine of the `ahead` folder if there is one that fits; one line says why not."""
+        """The matching engine in the `ahead` folder, if any; logs why there is none."""
         found = self._ahead.find(key)
         if found is not None:
             return engine_file(found)
         listed = self._ahead.artifacts()
         if any("target" in artifact.key for artifact in listed):
             why = misfit(key, listed)
-            log.warning("%s: the %s engine there is not used: %s", self._ahead.root, graph, why)
+            log.warning("%s: not using the %s engine: %s", self._ahead.root, graph, why)
         return here()
 
     def _capacity_ahead(self) -> int | None:
-        """Tokens that the cache of the latest decoder built ahead holds, where it fits in all else."""
-        for artifact in self._ahead.artifacts():  # without any, the weights need not be hashed
+        """Cache length of the latest prebuilt decoder that matches otherwise; None if there is none."""
+        for artifact in self._ahead.artifacts():  # if there are none, the weights need not be hashed
             wanted = self._engine_key(self.graphs.decoder_key(artifact.key.get("capacity")))
             if artifact.key == wanted:
                 return int(artifact.key["capacity"])
@@ -186,7 +188,7 @@ def engine_file(artifact: Artifact) -> Path:
 
 
 def misfit(wanted: dict[str, Any], listed: list[Artifact]) -> str:
-    """Why none of the engines listed is the one wanted: what sets the nearest one apart, in one line."""
+    """Why none of the listed engines matches: how the closest one differs, in one line."""
     alike = [a for a in listed if all(a.key.get(field) == wanted[field] for field in _SAME)]
     if not alike:
         return f"none for {wanted['target']} in {wanted['precision']}"
@@ -202,16 +204,16 @@ def _difference(field: str, found: Artifact, wanted: Any, tensorrt: str) -> str:
     if field == "lowered":
         forms, option = {True: "lowered to opset 19", False: "canonical"}, "with" if wanted else "without"
         return (
-            f"its graph is {forms[bool(has)]}, and {tensorrt} runs the {forms[bool(wanted)]} one: "
+            f"its graph is {forms[bool(has)]}, but {tensorrt} needs the {forms[bool(wanted)]} one: "
             f"compile it again {option} --lower"
         )
     if field == "patch_grid" and isinstance(has, list) and len(has) == 2:
         size = found.notes.get("size", "another size")
-        return f"it was compiled for {size} ({has[1]}x{has[0]} patches), and the image gives {wanted[1]}x{wanted[0]}"
+        return f"it was compiled for {size} ({has[1]}x{has[0]} patches), but the image has {wanted[1]}x{wanted[0]}"
     return {
         "weights": "it was compiled from other weights",
-        "built_by": f"it was built by {has}, and {wanted} is installed",
-        "capacity": f"its cache holds {has} tokens, and {wanted} are needed",
-        "graph_version": f"it was compiled from graphs of version {has}, and this package writes version {wanted}: "
+        "built_by": f"it was built by {has}, but {wanted} is installed",
+        "capacity": f"its cache holds {has} tokens, but {wanted} are needed",
+        "graph_version": f"it was compiled from graphs of version {has}, but this package writes version {wanted}: "
         "compile it again",
-    }.get(field, f"its {field} is {has}, and {wanted} is needed")
+    }.get(field, f"its {field} is {has}, but {wanted} is needed")
