@@ -1,9 +1,9 @@
-"""The command `n3d`: everything that needs no ROS, from a shell.
+"""The command `n3d`: everything that works without ROS.
 
-Each subcommand is a module with `add_parser(subparsers)` and `run(args) -> int`; only the one that is called is
-imported, so that `n3d --help` is quick. Results go to stdout, progress and errors to stderr.
+Each subcommand is a module with `add_parser(subparsers)` and `run(args) -> int`; only the one in use is
+imported, so that `n3d --help` is fast. Results go to stdout, progress and errors to stderr.
 
-Exit codes: 0 done; 1 an error that has a message; 2 wrong usage; 130 interrupted.
+Exit codes: 0 success; 1 error with a message; 2 wrong usage; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from n3d_core.errors import N3DError
 
 # name: (module, one line of help)
 COMMANDS = {
-    "ground": ("n3d_core.cli.ground", "find what a text names, as 3D boxes in metres"),
-    "ask": ("n3d_core.cli.ask", "answer a spatial question, with the answer checked against geometry"),
-    "import": ("n3d_core.cli.import_", "make a frame folder, or a tour, of a public recording or a bag"),
-    "doctor": ("n3d_core.cli.doctor", "say what this machine can run, and what to do about what is missing"),
-    "download": ("n3d_core.cli.download", "fetch a published checkpoint and check it"),
+    "ground": ("n3d_core.cli.ground", "find objects by description, as 3D boxes in metres"),
+    "ask": ("n3d_core.cli.ask", "answer a spatial question and check the answer against geometry"),
+    "import": ("n3d_core.cli.import_", "convert a public recording or a bag to a frame folder or a tour"),
+    "doctor": ("n3d_core.cli.doctor", "check what this machine can run, and how to fix what is missing"),
+    "download": ("n3d_core.cli.download", "download a published checkpoint and verify it"),
     "compile": ("n3d_core.cli.compile", "build engines ahead of time"),
     "bench": ("n3d_core.cli.bench", "measure this machine"),
 }
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if sys.stdout is None:
-        print("n3d: standard output is closed; results have nowhere to go", file=sys.stderr)
+        print("n3d: standard output is closed, so results cannot be written", file=sys.stderr)
         return 1
     try:
         code = _run(arguments)
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("n3d: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of stdout has gone; nobody is left to be told
+    except BrokenPipeError:  # the reader of stdout is gone
         _discard_output()
         return 1
     except OSError as error:
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _discard_output() -> None:
-    """Keeps Python from failing again when it flushes what is left at its exit."""
+    """Keeps Python from failing again when it flushes stdout at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -83,4 +83,4 @@ def _run(arguments: list[str]) -> int:
     return int(module.run(args))
 
 
-_DESCRIPTION = "Words grounded to 3D boxes, and audited spatial answers, from RGB-D. `n3d COMMAND --help` tells more."
+_DESCRIPTION = "3D grounding and audited spatial answers from RGB-D. See `n3d COMMAND --help` for a command's options."

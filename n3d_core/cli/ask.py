@@ -18,25 +18,25 @@ from n3d_core.cli.query import (
 from n3d_core.cli.tables import box_record, box_table, json_line, value_record
 
 _DESCRIPTION = """\
-Answers a spatial question about an RGB-D image: grounds what the question names, reasons over the boxes, and audits the
-answer against geometry. With --about the boxes are found first, and the question may name them as 0_mug, 1_mug ..."""
+Answers a spatial question about an RGB-D image: grounds the objects in the question, reasons over their boxes, and
+audits the answer against geometry. With --about, boxes are found first; the question can name them 0_mug, 1_mug ..."""
 
 
 def add_parser(subparsers: Any) -> None:
     """Adds `n3d ask`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "ask",
-        help="answer a spatial question, with the answer checked against geometry",
+        help="answer a spatial question and check the answer against geometry",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_query_arguments(parser, "QUESTION", "what to answer")
-    parser.add_argument("--about", metavar="TEXT", help="ground this text first, and ask about its boxes by number")
+    add_query_arguments(parser, "QUESTION", "the question")
+    parser.add_argument("--about", metavar="TEXT", help="ground this text first; ask about its boxes by number")
     parser.add_argument(
         "--answer-from",
         choices=("model", "geometry", "audited"),
         default="audited",
-        help="the model's own answer, what the boxes give, or what to act on by the audit (audited)",
+        help="the model's own answer, the one computed from the boxes, or the audited one (audited)",
     )
 
 
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _lines(result: Any) -> list[str]:
-    """The answer first, then how far it can be trusted, and what it comes from."""
+    """The answer first, then its verdict, then what it is based on."""
     verdict = f"{result.verdict}: {result.verdict_reason}" if result.verdict_reason else result.verdict
     lines = [f"answer:    {result.answer or 'none'}", f"verdict:   {verdict}"]
     if result.said and result.said != result.answer:

@@ -1,4 +1,4 @@
-"""`n3d bench`: how fast this machine answers, and how close its single steps come to what its memory allows."""
+"""`n3d bench`: measures query times, and how close single steps come to the memory bandwidth limit."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from n3d_core.backends.base import Backend
     from n3d_core.geometry.frame import Frame
 
-LONG_ENOUGH = 30.0  # seconds: of runs that take longer together, no more are made
-_BYTES = 256 << 20  # more than any cache holds
+LONG_ENOUGH = 30.0  # seconds: no further runs once the total exceeds this
+_BYTES = 256 << 20  # larger than any cache
 _COLUMNS = 8192
 _PASSES = 5
 
@@ -39,21 +39,21 @@ def add_parser(subparsers: Any) -> None:
         "--repeat",
         type=int,
         default=3,
-        help="report the median of so many runs, fewer if slow (default: %(default)s)",
+        help="number of runs, of which the median is reported; fewer if slow (default: %(default)s)",
     )
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
     parser.add_argument(
-        "--decode", default="", metavar="BACKENDS", help="also measure single steps of these, as onnx:fp32,onnx:int4"
+        "--decode", default="", metavar="BACKENDS", help="also measure single steps, as in onnx:fp32,onnx:int4"
     )
     parser.add_argument("--json", action="store_true", help="print only the JSON line")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command; prints tables and, last, one line of JSON.
+    """Runs the command; prints tables, then one line of JSON.
 
     Raises:
-        N3DError: see its messages.
+        N3DError: if a step fails; see its message.
     """
     if args.repeat < 1 or (args.threads is not None and args.threads < 1):
         raise ConfigError("--repeat and --threads must be at least 1")
@@ -109,13 +109,13 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Machine:
-    """One device, measured.
+    """A device's measured bandwidth.
 
     Attributes:
         device: `cpu` or the GPU's name.
         threads: CPU threads used.
-        read_gb_s: bytes read a second by a sum or by a matrix-vector product, whichever is faster.
-        copy_gb_s: bytes read and written a second by a copy. Both are of the best pass.
+        read_gb_s: bytes read per second by a sum or a matrix-vector product, whichever is faster.
+        copy_gb_s: bytes read and written per second by a copy. Both are the best of several passes.
     """
 
     device: str
@@ -125,14 +125,14 @@ class Machine:
 
 
 def default_device() -> str:
-    """`cuda` where torch can use a GPU, else `cpu`."""
+    """`cuda` if torch can use a GPU, else `cpu`."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def use_threads(threads: int | None) -> int:
-    """Sets torch's CPU threads; None takes all cores. Returns their number."""
+    """Sets torch's number of CPU threads (None: all cores) and returns it."""
     import torch
 
     chosen = threads or os.cpu_count() or 1
@@ -160,7 +160,7 @@ def measure_machine(device: str = "cpu", threads: int | None = None) -> Machine:
 
 
 def machine_figures(machine: Machine) -> dict[str, Any]:
-    """`machine` and the peak memory of this process so far; of a GPU only what torch allocated there."""
+    """`machine` and this process's peak memory so far; on a GPU, only torch's allocations."""
     import torch
 
     figures: dict[str, Any] = {"machine": asdict(machine)}
@@ -172,12 +172,12 @@ def machine_figures(machine: Machine) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class DecodeSpeed:
-    """Single steps of one backend behind a context of `context` tokens.
+    """Single-step measurements of one backend with a context of `context` tokens.
 
     Attributes:
-        step_ms: median of a step.
-        bytes_per_step: weights of the decoder with its head, and keys and values of the context.
-        ceiling_share: the least time that reading them takes, over the time of a step. Above 1 the model lies in the
+        step_ms: median time of a step.
+        bytes_per_step: weights of decoder and head, and the context's keys and values.
+        ceiling_share: the minimum time to read them, divided by the step time. Above 1, the model fits in the
             processor's caches.
     """
 
@@ -190,7 +190,7 @@ class DecodeSpeed:
 
 
 def measure_decode(backend: Backend, machine: Machine, context: int = 400, steps: int = 12) -> DecodeSpeed:
-    """Feeds `context` random tokens, then `steps` single ones; the median leaves out the first two of these."""
+    """Feeds `context` random tokens, then `steps` single ones; the median excludes the first two steps."""
     from n3d_core.network.plan import text_positions
 
     rng = np.random.default_rng(0)
@@ -210,10 +210,10 @@ def measure_decode(backend: Backend, machine: Machine, context: int = 400, steps
 
 
 def read_frame(path: Path | None) -> tuple[float, Frame, tuple[str, str]]:
-    """Milliseconds to read the first frame of a folder, the frame, and two questions about it.
+    """Reads a folder's first frame; returns the milliseconds that took, the frame, and two questions about it.
 
     Raises:
-        ConfigError: if there is no such folder.
+        ConfigError: if the folder does not exist.
     """
     from n3d_core.geometry.frame_folder import FrameFolder
 
@@ -231,7 +231,7 @@ def read_frame(path: Path | None) -> tuple[float, Frame, tuple[str, str]]:
 
 
 def repeated(work: Callable[[], Result], repeat: int) -> list[Result]:
-    """Results of up to `repeat` runs, of fewer once they have taken `LONG_ENOUGH` together."""
+    """Results of up to `repeat` runs, or fewer once they have taken `LONG_ENOUGH` in total."""
     results: list[Result] = []
     begun = time.perf_counter()
     while len(results) < repeat and (not results or time.perf_counter() - begun < LONG_ENOUGH):
@@ -240,7 +240,7 @@ def repeated(work: Callable[[], Result], repeat: int) -> list[Result]:
 
 
 def median_of(values: Iterable[float]) -> float:
-    """To two decimals."""
+    """Rounds to two decimals."""
     return round(float(statistics.median(values)), 2)
 
 

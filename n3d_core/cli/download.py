@@ -14,18 +14,18 @@ def add_parser(subparsers: Any) -> None:
     """Adds `n3d download`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "download",
-        help="fetch a published checkpoint and check it",
-        description="Fetches a published checkpoint and verifies every file. An interrupted download is resumed.",
+        help="download a published checkpoint and verify it",
+        description="Downloads a published checkpoint and verifies every file. Interrupted downloads are resumed.",
         epilog=_known(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", nargs="?", help="one of the names below, or owner/repository; without it, lists them")
+    parser.add_argument("name", nargs="?", help="a published name, or owner/repository; without it, lists the names")
     parser.add_argument("--to", type=Path, metavar="DIR", help="folder (default: where --model finds it by name)")
     parser.add_argument("--revision", default="main", help="branch, tag or commit (main)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fetches one checkpoint, or lists what is published."""
+    """Downloads one checkpoint, or lists the published ones."""
     if args.name is None:
         print(_known())
         return 0
@@ -37,6 +37,6 @@ def run(args: argparse.Namespace) -> int:
 def _known() -> str:
     lines = ["published checkpoints:"]
     for name, one in PUBLISHED.items():
-        here = "  [on this machine]" if local_folder(name).is_dir() else ""
+        here = "  [downloaded]" if local_folder(name).is_dir() else ""
         lines.append(f"  {name}{here}\n      {one.what}\n      {one.repository}; licence: {one.licence}")
     return "\n".join(lines)

@@ -17,8 +17,8 @@ from n3d_core.cli.query import (
 from n3d_core.cli.tables import box_record, box_table, json_line
 
 _DESCRIPTION = """\
-Finds what a text names in an RGB-D image and prints 3D boxes in metres, in the camera's optical frame
-(x right, y down, z forward). TEXT is noun phrases: 'red mug', 'all the mugs and the box on the left',
+Finds objects in an RGB-D image by description and prints 3D boxes in metres, in the camera's optical frame
+(x right, y down, z forward). TEXT is one or more noun phrases: 'red mug', 'all the mugs and the box on the left',
 'anything yellow', 'all objects'."""
 
 
@@ -26,7 +26,7 @@ def add_parser(subparsers: Any) -> None:
     """Adds `n3d ground`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "ground",
-        help="find what a text names, as 3D boxes in metres",
+        help="find objects by description, as 3D boxes in metres",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -35,7 +35,7 @@ def add_parser(subparsers: Any) -> None:
         "--min-score",
         type=float,
         metavar="SHARE",
-        help="leave out boxes that score below this, 0 to 1 (default: the model's)",
+        help="minimum score of boxes, 0 to 1 (default: the model's)",
     )
 
 

@@ -1,4 +1,4 @@
-"""`n3d import SOURCE DIR`: public recordings and bags become frame folders, and tours where they have poses."""
+"""`n3d import SOURCE DIR`: converts public recordings and bags to frame folders, or to tours if they have poses."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from n3d_core.geometry.transforms import CameraPose
 from n3d_core.recordings import KINDS, ReadAs, is_same_camera, read_recording, tour_of, upright
 
 _DESCRIPTION = """\
-Makes a frame folder of a recording: TUM, 7-Scenes (and tsdf-fusion's), BOP, YCB-Video, record3d, Open3D, or a bag.
-Where the recording has poses it becomes a tour: each frame has its pose, in a map whose z is up."""
+Converts a recording to a frame folder: TUM, 7-Scenes (and tsdf-fusion's), BOP, YCB-Video, record3d, Open3D, or a bag.
+A recording with poses becomes a tour: each frame has its pose, in a map whose z is up."""
 
 
 def add_parser(subparsers: Any) -> None:
     """Adds `n3d import`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "import",
-        help="make a frame folder, or a tour, of a public recording or a bag",
+        help="convert a public recording or a bag to a frame folder or a tour",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of the recording, or bag")
-    parser.add_argument("folder", type=Path, metavar="DIR", help="where the frames go; new or empty")
-    parser.add_argument("--kind", choices=list(KINDS), default="", help="by default found by the files of SOURCE")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="output folder; new or empty")
+    parser.add_argument("--kind", choices=list(KINDS), default="", help="default: detected from SOURCE's files")
     parser.add_argument(
-        "--camera", default="", metavar="FILE|FX,FY,CX,CY", help="intrinsics, in place of the recording's"
+        "--camera", default="", metavar="FILE|FX,FY,CX,CY", help="intrinsics, overriding the recording's"
     )
     parser.add_argument("--depth-unit", default="", metavar="UNIT", help="mm, m, tum, sun, 10000 … (the kind's)")
-    parser.add_argument("--map-frame", default="", metavar="FRAME", help="of a bag's poses (map, world or odom)")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth frame (1)")
+    parser.add_argument("--map-frame", default="", metavar="FRAME", help="map frame of a bag (map, world or odom)")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="use every Nth frame (1)")
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="at most N frames (all)")
-    parser.add_argument("--keep-world", action="store_true", help="do not turn the world z up")
+    parser.add_argument("--keep-world", action="store_true", help="do not rotate the world to z up")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     if args.every < 1 or args.limit < 0:
         raise ConfigError(f"--every must be at least 1 and --limit at least 0; got {args.every} and {args.limit}")
     if args.folder.exists() and (not args.folder.is_dir() or any(args.folder.iterdir())):
-        raise ConfigError(f"{args.folder} is not empty: name a new folder")
+        raise ConfigError(f"{args.folder} is not empty: give a new or empty folder")
     shots = read_recording(args.source, args.kind, ReadAs(args.camera, args.depth_unit, args.map_frame))[:: args.every]
     is_tour = tour_of(shots)
     posed = [shot for shot in shots if shot.camera_to_world is not None] if is_tour else shots
@@ -52,19 +52,19 @@ def run(args: argparse.Namespace) -> int:
     posed = posed[: args.limit or None]
     turn = upright(posed) if is_tour and not args.keep_world else None
     if turn is not None:
-        print("n3d: the recording's world is not z up: turned by the floors and tables in view", file=sys.stderr)
+        print("n3d: the recording's world is not z up: rotated to level the floors and tables in view", file=sys.stderr)
     camera, written = None, 0
     for shot in posed:
         try:
             frame = replace(shot.load(), stamp_ns=shot.stamp_ns)
             camera = camera or frame.camera
             if not is_same_camera(frame.camera, camera):
-                raise CameraError(f"a frame of another camera than the first: {frame.camera}")
+                raise CameraError(f"a frame has a different camera from the first: {frame.camera}")
         except (ImageError, DepthError, CameraError) as error:
             if not written:
                 raise
             left_out += 1
-            print(f"n3d: left out: {error}", file=sys.stderr)
+            print(f"n3d: skipped: {error}", file=sys.stderr)
             continue
         pose = None
         if shot.camera_to_world is not None:
@@ -73,5 +73,5 @@ def run(args: argparse.Namespace) -> int:
         write_frame(args.folder, written, frame, pose=pose)
         written += 1
     what = f"{written} frames" + (" with poses (a tour)" if is_tour else "")
-    print(f"{args.folder}: {what}" + (f"; {left_out} left out" if left_out else ""))
+    print(f"{args.folder}: {what}" + (f"; {left_out} skipped" if left_out else ""))
     return 0

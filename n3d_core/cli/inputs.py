@@ -1,4 +1,4 @@
-"""From a command line's files to one checked frame."""
+"""Reads a command line's input files to one validated frame."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from n3d_core.geometry.registration import register_depth
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_FARTHEST = 1000.0  # metres; for sources that say themselves what they do not see
+_FARTHEST = 1000.0  # metres; for sources that mark invalid depth themselves
 _ONLY_FILES = ("depth", "depth_unit", "camera", "fov", "depth_camera", "depth_to_color", "mono", "distortion")
 _POSE = "--depth-to-color"
 
 
 @dataclass(frozen=True)
 class CommandInput:
-    """A frame, what is known of it, and which depth counts.
+    """A frame, its ground truth, and its depth limits.
 
     Attributes:
-        truth: of a frame folder's frame, where there is one.
-        limits: of depth.
-        source: where depth came from, for people.
+        truth: ground truth from a frame folder, if any.
+        limits: depth limits.
+        source: origin of the depth, for display.
     """
 
     frame: Frame
@@ -49,14 +49,14 @@ class CommandInput:
 
 
 def add_frame_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that `read_input` reads; the same for every command."""
+    """Adds the arguments for `read_input`; the same for every command."""
     parser.add_argument("image", type=Path, metavar="IMAGE", help="colour image (PNG, JPEG …), frame folder or bag")
     group = parser.add_argument_group("depth and camera of an image")
     group.add_argument("--depth", type=Path, metavar="FILE", help="PNG, TIFF, NPY, NPZ, EXR, or a reference point map")
     group.add_argument(
         "--depth-unit",
         metavar="UNIT",
-        help="mm, m, tum, sun, raw values a metre (10000), or both (sun:10000); by default what the camera file says, "
+        help="mm, m, tum, sun, raw values per metre (10000), or both (sun:10000); default: the camera file's, "
         "else 16-bit files are mm and floats m",
     )
     group.add_argument(
@@ -66,28 +66,28 @@ def add_frame_arguments(parser: argparse.ArgumentParser) -> None:
         "record3d, BOP or RealSense, a .mat, or four numbers in pixels",
     )
     group.add_argument(
-        "--fov", type=float, metavar="DEG", help="horizontal field of view, where no intrinsics are known"
+        "--fov", type=float, metavar="DEG", help="horizontal field of view, if the intrinsics are unknown"
     )
     group.add_argument(
         "--distortion",
         choices=DISTORTION_POLICIES,
-        help="of an image whose camera file has distortion: rectify it (default); it is rectified already (P is used); "
-        "refuse it",
+        help="if the camera file has distortion: rectify the image (default), treat it as already rectified (uses P), "
+        "or refuse it",
     )
     group.add_argument(
-        "--depth-camera", metavar="FILE|FX,FY,CX,CY", help="intrinsics of depth, where it is not registered to colour"
+        "--depth-camera", metavar="FILE|FX,FY,CX,CY", help="intrinsics of depth, if it is not registered to colour"
     )
     group.add_argument(
         _POSE,
         metavar="X Y Z QX QY QZ QW|FILE",
         help="pose of the depth camera in the colour camera's optical frame (metres, quaternion), or a file with the "
-        "4x4 matrix that takes depth's points to colour's",
+        "4x4 matrix from depth to colour",
     )
     group.add_argument(
         "--mono", metavar="MODEL", help="estimate depth: indoor, outdoor, moge, or the folder of a depth model"
     )
-    group.add_argument("--min-depth", type=float, metavar="M", help="nearest depth that counts (0.05)")
-    group.add_argument("--max-depth", type=float, metavar="M", help="farthest depth that counts (sensors: 20)")
+    group.add_argument("--min-depth", type=float, metavar="M", help="minimum depth (0.05)")
+    group.add_argument("--max-depth", type=float, metavar="M", help="maximum depth (sensors: 20)")
     parser.add_argument("--frame", type=int, default=0, metavar="N", help="which frame of a folder or bag, from 0")
 
     parse = parser.parse_known_args
@@ -99,7 +99,7 @@ def add_frame_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _join_pose(arguments: Sequence[str]) -> list[str]:
-    """Makes one argument of the seven numbers after --depth-to-color: argparse takes seven or one, but not either."""
+    """Joins the seven numbers after --depth-to-color: argparse cannot accept either seven arguments or one."""
     if _POSE not in arguments:
         return list(arguments)
     at = list(arguments).index(_POSE)
@@ -110,10 +110,10 @@ def _join_pose(arguments: Sequence[str]) -> list[str]:
 
 
 def read_input(args: argparse.Namespace) -> CommandInput:
-    """Reads the frame that a command line names.
+    """Reads a command line's frame.
 
     Raises:
-        N3DError: naming the file or option that does not fit, and what to do.
+        N3DError: if an input is invalid; the message names the file or option, and what to do.
     """
     from n3d_core.bag import is_bag
 
@@ -131,11 +131,11 @@ def read_input(args: argparse.Namespace) -> CommandInput:
         return _monocular(args, color, camera)
     if is_point_map(args.depth):
         depth, depth_camera = read_point_map(args.depth)
-        camera = camera or depth_camera.resized(width, height)  # point maps are made at a reduced size
+        camera = camera or depth_camera.resized(width, height)  # point maps have a reduced size
         depth = register_depth(depth, depth_camera, camera)
         return CommandInput(Frame(color, depth, camera), None, _limits(args, _FARTHEST), f"{args.depth} (point map)")
     if lens is None:
-        raise CameraError(f"no camera is given, {EXAMPLE}, or --fov DEGREES")
+        raise CameraError(f"no camera given: give one, {EXAMPLE}, or --fov DEGREES")
     unit = args.depth_unit
     if unit is None and given is not None and given.units_per_metre and not str(args.depth).endswith((".npy", ".npz")):
         unit = f"{given.units_per_metre:g}"
@@ -179,13 +179,13 @@ def _refuse_files(args: argparse.Namespace, what: str, but: Sequence[str] = ()) 
         f"--{name.replace('_', '-')}" for name in _ONLY_FILES if name not in but and getattr(args, name) is not None
     ]
     if given:
-        raise ConfigError(f"{args.image} is {what}, which has its own depth and camera: leave out {', '.join(given)}")
+        raise ConfigError(f"{args.image} is {what}, which has its own depth and camera: remove {', '.join(given)}")
 
 
 def _monocular(args: argparse.Namespace, color: NDArray[np.uint8], camera: Camera | None) -> CommandInput:
     if args.mono is None:
         raise DepthError(
-            "no depth is given, as in --depth depth.png, or --mono indoor (outdoor, moge, a folder) to estimate it"
+            "no depth given: use --depth FILE, as in --depth depth.png, or --mono indoor (outdoor, moge, a folder)"
         )
     model = load_monocular(args.mono)
     seen = model.estimate(color, camera)
@@ -195,7 +195,7 @@ def _monocular(args: argparse.Namespace, color: NDArray[np.uint8], camera: Camer
 
 def _lens(args: argparse.Namespace, width: int, height: int) -> tuple[CameraFile | None, Lens | None]:
     if args.camera is not None and args.fov is not None:
-        raise ConfigError("--camera and --fov both give the intrinsics: leave one out")
+        raise ConfigError("--camera and --fov both set the intrinsics: remove one")
     if args.fov is not None:
         return None, Lens(Camera.from_fov(args.fov, width, height))
     if args.camera is None:
@@ -204,23 +204,23 @@ def _lens(args: argparse.Namespace, width: int, height: int) -> tuple[CameraFile
     camera = given.camera
     if (camera.width, camera.height) != (width, height):
         raise CameraError(
-            f"{args.camera} is for {camera.width}x{camera.height} and {args.image} is {width}x{height}: "
+            f"{args.camera} is for {camera.width}x{camera.height} but {args.image} is {width}x{height}: "
             "give the intrinsics of this image"
         )
     return given, given.lens(args.distortion or "rectify")
 
 
 def _registered(args: argparse.Namespace, depth: NDArray[np.float32], lens: Lens) -> NDArray[np.float32]:
-    """Depth as the rectified colour camera would have measured it."""
+    """Depth registered to the rectified colour camera."""
     camera, (height, width) = lens.camera, depth.shape
     if args.depth_camera is None:
         if args.depth_to_color is not None:
-            raise ConfigError("--depth-to-color is given without --depth-camera: registration needs both cameras")
+            raise ConfigError("--depth-to-color without --depth-camera: registration needs both cameras")
         if (width, height) == (camera.width, camera.height):
             return lens.rectify(depth, nearest=True)
         if abs(width * camera.height - height * camera.width) > 0.01 * width * camera.height or lens.model:
             raise DepthError(
-                f"{args.depth} is {width}x{height} and the colour camera {camera.width}x{camera.height}: give depth's "
+                f"{args.depth} is {width}x{height} but the colour camera {camera.width}x{camera.height}: give depth's "
                 "own intrinsics, as in --depth-camera depth.yaml, so that it can be registered"
             )
         _say(
@@ -238,7 +238,7 @@ def _registered(args: argparse.Namespace, depth: NDArray[np.float32], lens: Lens
 
 
 def _pose(text: str) -> NDArray[np.float64]:
-    """The 4x4 matrix of seven numbers, or of a file."""
+    """The 4x4 matrix from seven numbers or a file."""
     numbers = text.replace(",", " ").split()
     if len(numbers) != 7 or not all(map(_is_number, numbers)):
         if not Path(text).is_file():
@@ -250,7 +250,7 @@ def _pose(text: str) -> NDArray[np.float64]:
     x, y, z, *turn = map(float, numbers)
     length = float(np.linalg.norm(turn))
     if not abs(length - 1) < 0.01:
-        raise ConfigError(f"{_POSE}: the quaternion {turn} has length {length:.3f}; it must be 1")
+        raise ConfigError(f"{_POSE}: the quaternion must have length 1; got {turn} with length {length:.3f}")
     qx, qy, qz, qw = (v / length for v in turn)
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = rotation_of((qx, qy, qz, qw)), (x, y, z)

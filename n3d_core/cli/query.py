@@ -1,4 +1,4 @@
-"""What `n3d ground` and `n3d ask` have in common: the model, progress, and what is written besides the answer."""
+"""Code shared by `n3d ground` and `n3d ask`: the model, progress, and output files."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from n3d_core.geometry.boxes import Box3D, pairwise_iou_3d
 from n3d_core.geometry.frame_folder import Truth
 from n3d_core.results import BoxDecoded, Event, StageStarted
 
-_PICTURE_SIDE = 960  # pixels; smaller images are enlarged, so that their labels can be read
+_PICTURE_SIDE = 960  # pixels; smaller images are enlarged to keep labels readable
 
 
 def add_query_arguments(parser: argparse.ArgumentParser, words: str, help_text: str) -> None:
-    """The image, the words that are asked about it, the model and the outputs."""
+    """Adds arguments for the image, the text, the model and the outputs."""
     add_frame_arguments(parser)
     parser.add_argument("text", metavar=words, help=help_text)
     group = parser.add_argument_group("model")
@@ -34,12 +34,12 @@ def add_query_arguments(parser: argparse.ArgumentParser, words: str, help_text: 
     group.add_argument("--backend", default="auto", help="auto, torch, onnx or tensorrt (auto)")
     group.add_argument("--device", default="", help="cpu, cuda or cuda:1 (the first GPU; the CPU if there is none)")
     group.add_argument("--sampling", default="checkpoint", help="checkpoint, greedy or released (checkpoint)")
-    group.add_argument("--seed", type=int, default=0, help="of the sampling (0)")
-    group.add_argument("--image-size", metavar="WxH", help="size of images that the model is compiled for")
+    group.add_argument("--seed", type=int, default=0, help="random seed for sampling (0)")
+    group.add_argument("--image-size", metavar="WxH", help="image size to compile the model for")
     group.add_argument(
-        "--on-other-size", default="recompile", help="what to do with another size: recompile, resize or error"
+        "--on-other-size", default="recompile", help="for images of another size: recompile, resize or error"
     )
-    group.add_argument("--timeout", type=float, metavar="S", help="give up after so many seconds")
+    group.add_argument("--timeout", type=float, metavar="S", help="give up after this many seconds")
     group = parser.add_argument_group("output")
     group.add_argument("--json", action="store_true", help="print one line of JSON instead of tables")
     group.add_argument("--output", type=Path, metavar="PICTURE", help="write the annotated picture (.png, .jpg)")
@@ -49,7 +49,7 @@ def add_query_arguments(parser: argparse.ArgumentParser, words: str, help_text: 
 
 @dataclass(frozen=True)
 class Asked:
-    """A model that looks at a frame, ready for a query."""
+    """A model with an encoded frame, ready for a query."""
 
     args: argparse.Namespace
     input: CommandInput
@@ -58,11 +58,11 @@ class Asked:
 
     @cached_property
     def deadline(self) -> float | None:
-        """When the query must end: counted from its start, not from loading a model or building its engines."""
+        """When the query must end, counted from its start without loading the model or building engines."""
         return None if self.args.timeout is None else time.monotonic() + self.args.timeout
 
     def listen(self, event: Event) -> None:
-        """Tells on stderr what the running query has found."""
+        """Reports the running query's progress on stderr."""
         if isinstance(event, StageStarted):
             tell(self.args, f"{event.stage} …")
         elif isinstance(event, BoxDecoded):
@@ -70,7 +70,7 @@ class Asked:
             tell(self.args, f"  {event.box.label} at ({x:.2f}, {y:.2f}, {z:.2f}) m")
 
     def record(self) -> dict[str, Any]:
-        """What is known before the query, for the line of JSON."""
+        """Fields of the JSON line that are known before the query."""
         return {
             "image": str(self.args.image),
             "depth": self.input.source,
@@ -80,7 +80,7 @@ class Asked:
 
 
 def prepare(args: argparse.Namespace) -> Asked:
-    """Checks the outputs, reads the frame, loads the model and lets it look.
+    """Checks the outputs, reads the frame, loads the model and encodes the frame.
 
     Raises:
         N3DError: if one of them fails.
@@ -88,7 +88,7 @@ def prepare(args: argparse.Namespace) -> Asked:
     _check_outputs(args)
     found = read_input(args)
     tell(args, f"depth from {found.source}")
-    from n3d_core.n3d import N3D  # torch takes seconds; wrong input should not have to wait for it
+    from n3d_core.n3d import N3D  # torch takes seconds to import; report wrong input before that
     from n3d_core.preparation import ImageSize
 
     start = time.monotonic()
@@ -104,13 +104,13 @@ def prepare(args: argparse.Namespace) -> Asked:
 
 
 def tell(args: argparse.Namespace, line: str) -> None:
-    """A line of progress on stderr."""
+    """Prints a line of progress to stderr."""
     if not args.quiet:
         print(line, file=sys.stderr, flush=True)
 
 
 def true_boxes(truth: Truth | None, text: str) -> list[Box3D] | None:
-    """The true boxes that a text or question is about; all of them where that is not known, None without truth."""
+    """The true boxes for a text or question; all of them if unknown, None without truth."""
     if truth is None:
         return None
     boxes, words = [thing.box for thing in truth.objects], text.lower()
@@ -125,23 +125,23 @@ def true_boxes(truth: Truth | None, text: str) -> list[Box3D] | None:
 
 
 def true_overlaps(boxes: Sequence[Box3D], truth: Sequence[Box3D] | None) -> list[float] | None:
-    """3D IoU of each box with the best true one; None where the truth is not known or nothing was found."""
+    """3D IoU of each box with the best true one; None without truth or boxes."""
     if truth is None or not boxes:
         return None
     return [float(row.max(initial=0.0)) for row in pairwise_iou_3d(list(boxes), list(truth))]
 
 
 def outputs(args: argparse.Namespace) -> dict[str, str]:
-    """Paths of the picture and the recording that were asked for, by name."""
+    """Paths of the requested image and recording, by name."""
     wanted = {"picture": args.output, "recording": args.rrd}
     return {name: str(path) for name, path in wanted.items() if path is not None}
 
 
 def write_outputs(asked: Asked, boxes: Sequence[Box3D], truth: Sequence[Box3D] | None, lines: Sequence[str]) -> None:
-    """Writes the picture and the recording that were asked for; last, so that a failure does not cost the answer.
+    """Writes the requested image and recording; called last, so that a failure does not lose the answer.
 
     Args:
-        truth: true boxes, where they are known.
+        truth: true boxes, if known.
         lines: text for the recording.
     """
     sys.stdout.flush()
@@ -156,7 +156,7 @@ def write_outputs(asked: Asked, boxes: Sequence[Box3D], truth: Sequence[Box3D] |
 
 
 def print_notes(result: Any, written: dict[str, str]) -> None:
-    """What follows a table: the share of valid depth, times, files and warnings."""
+    """Prints the lines below a table: share of valid depth, times, files and warnings."""
     print(f"\ndepth valid {result.depth_valid:.0%}   {times_line(result.times)}")
     for name, path in written.items():
         print(f"{name}: {path}")
@@ -165,19 +165,19 @@ def print_notes(result: Any, written: dict[str, str]) -> None:
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
-    """Finds out before the model runs whether its results can be kept."""
+    """Checks before the model runs that its results can be written."""
     for option, path in (("--output", args.output), ("--rrd", args.rrd)):
         if path is None:
             continue
         folder = path.absolute().parent
         if not folder.is_dir():
-            raise ConfigError(f"{option} {path}: there is no folder {folder}")
+            raise ConfigError(f"{option} {path}: the folder {folder} does not exist")
         if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
-            raise ConfigError(f"{option} {path}: cannot be written; name a file in a folder that you may write to")
+            raise ConfigError(f"{option} {path}: not writable; give a file in a writable folder")
     if args.output is not None and not cv2.haveImageWriter(str(args.output)):
-        raise ConfigError(f"--output {args.output}: not an image format that can be written; use .png or .jpg")
+        raise ConfigError(f"--output {args.output}: unsupported image format; use .png or .jpg")
     if args.timeout is not None and not args.timeout > 0:
-        raise ConfigError(f"--timeout {args.timeout}: must be more than 0 seconds")
+        raise ConfigError(f"--timeout must be more than 0 seconds; got {args.timeout}")
     if args.rrd is not None:
         from n3d_core.display.recording import import_rerun
 

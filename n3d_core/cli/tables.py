@@ -1,4 +1,4 @@
-"""Plain tables and the last line of JSON."""
+"""Plain-text tables, and the final line of JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from n3d_core.reasoning.value import Value
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """Columns as wide as they need to be; the first `left` of them flush left, the others right."""
+    """Rows as aligned columns; the first `left` of them flush left, the others right."""
     lines = [list(header), *(list(row) for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     return "\n".join(
@@ -25,7 +25,7 @@ def box_table(boxes: Sequence[Box3D], overlaps: Sequence[float] | None = None) -
     """Boxes as a table: centre and size in metres, in the camera's optical frame.
 
     Args:
-        overlaps: 3D IoU of each with the true boxes, where these are known.
+        overlaps: 3D IoU of each box with the true boxes, if known.
     """
     if not boxes:
         return "no object found"
@@ -38,7 +38,7 @@ def box_table(boxes: Sequence[Box3D], overlaps: Sequence[float] | None = None) -
 
 
 def box_record(box: Box3D) -> dict[str, Any]:
-    """A box as JSON: metres, optical frame; numbers to the tenth of a millimetre."""
+    """A box as JSON: metres in the optical frame, rounded to a tenth of a millimetre."""
     return {
         "label": box.label,
         "center": [round(v, 4) for v in box.center],
@@ -50,7 +50,7 @@ def box_record(box: Box3D) -> dict[str, Any]:
 
 
 def value_record(value: Value) -> dict[str, Any] | None:
-    """A typed value as JSON: its kind and the field that holds it, in SI units; None where there is no value."""
+    """A typed value as JSON: its kind and the field that holds it, in SI units; None without a value."""
     held: dict[str, Any] = {
         "truth": value.truth,
         "length": value.number,
@@ -70,12 +70,12 @@ def value_record(value: Value) -> dict[str, Any] | None:
 
 
 def times_line(times: dict[str, float]) -> str:
-    """Stages and their milliseconds, in the order in which they ran."""
+    """Stages and their milliseconds, in the order of running."""
     return "  ".join(f"{stage} {ms:.0f} ms" for stage, ms in times.items())
 
 
 def figure_table(figures: dict[str, Any]) -> str:
-    """Nested figures as a table, one a row by its path; lists of dictionaries are rows by their place."""
+    """Nested values as a table with one row per path; items of lists of dictionaries are named by index."""
     return table(("figure", "value"), list(_figure_rows(figures, "")))
 
 
@@ -93,7 +93,7 @@ def _is_records(value: Any) -> bool:
 
 
 def json_line(record: dict[str, Any]) -> str:
-    """One line of strict JSON: what is not finite becomes null."""
+    """One line of strict JSON: non-finite numbers become null."""
     return json.dumps(_finite(record), ensure_ascii=False, allow_nan=False)
 
 

@@ -229,10 +229,10 @@ DEPTH = ["color.png", "--fov", "60", "--depth", "depth.png"]
 SMALL = ["color.png", "--fov", "60", "--depth", "small.npy"]
 ERRORS = {
     "no image": (["nowhere.png", "--fov", "60", "--depth", "depth.png"], "nowhere.png: cannot be read as an image"),
-    "no depth": (["color.png", "--fov", "60"], "no depth is given"),
-    "no camera": (["color.png", "--depth", "depth.png"], "no camera is given"),
-    "two cameras": ([*DEPTH, "--camera", "camera.yaml"], "leave one out"),
-    "wrong camera": (["color.png", "--depth", "depth.png", "--camera", "small.yaml"], "and color.png is 640x480"),
+    "no depth": (["color.png", "--fov", "60"], "no depth given"),
+    "no camera": (["color.png", "--depth", "depth.png"], "no camera given"),
+    "two cameras": ([*DEPTH, "--camera", "camera.yaml"], "both set the intrinsics: remove one"),
+    "wrong camera": (["color.png", "--depth", "depth.png", "--camera", "small.yaml"], "but color.png is 640x480"),
     "other size": (["color.png", "--fov", "60", "--depth", "wide.npy"], "--depth-camera depth.yaml"),
     "unit": ([*DEPTH, "--depth-unit", "feet"], "got 'feet'"),
     "field of view": (["color.png", "--fov", "200", "--depth", "depth.png"], "must be 1 to 179 degrees; got 200"),
@@ -240,7 +240,7 @@ ERRORS = {
     "transform": ([*DEPTH, "--depth-to-color", *"0000001"], "without --depth-camera"),
     "quaternion": (
         [*SMALL, "--depth-camera", "small.yaml", "--depth-to-color", *"0000002"],
-        "length 2.000; it must be 1",
+        "must have length 1; got [0.0, 0.0, 0.0, 2.0]",
     ),
 }
 
@@ -260,7 +260,7 @@ def test_input_that_does_not_fit_is_exit_code_1_and_says_what_to_do(
 
 def test_a_folder_takes_no_files_and_its_frames_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ground", str(FRAMES), "mug", "--depth", "a.png"]) == 1
-    assert "leave out --depth" in capsys.readouterr().err
+    assert "remove --depth" in capsys.readouterr().err
     assert main(["ground", str(FRAMES), "mug", "--frame", "99"]) == 1
     assert "--frame must be one of 0..2; got 99" in capsys.readouterr().err
 
@@ -268,7 +268,7 @@ def test_a_folder_takes_no_files_and_its_frames_are_counted(capsys: pytest.Captu
 def test_results_that_cannot_be_kept_are_found_before_the_model_runs(capsys: pytest.CaptureFixture[str]) -> None:
     start = time.monotonic()
     assert main(["ground", str(FRAMES), "mug", "--output", "/nowhere/a.png"]) == 1
-    assert "there is no folder /nowhere" in capsys.readouterr().err
+    assert "the folder /nowhere does not exist" in capsys.readouterr().err
     assert main(["ground", str(FRAMES), "mug", "--timeout", "0"]) == 1
     assert "more than 0 seconds" in capsys.readouterr().err
     assert time.monotonic() - start < 5
