@@ -67,7 +67,7 @@ def _ask(view: View, entry: dict[str, Any]) -> dict[str, Any]:
     except N3DError as error:
         return entry | {"said": "", "error": str(error)}
     return entry | {
-        "said": said.said,
+        "said": said.said or said.answer,  # what grounding answered by itself has no words of the model's own
         "reasoning": said.reasoning,
         "verdict": said.verdict,
         "corrected": said.corrected,
