@@ -74,7 +74,7 @@ def test_a_resized_camera_sees_the_same_fractions(camera: Camera, width: int, he
     assert camera.resized(width, height).fractions == pytest.approx(camera.fractions, rel=1e-9, abs=1e-12)
 
 
-@given(CAMERAS)
+@given(CAMERAS.filter(lambda camera: max(camera.fields_of_view) < 110))  # files of wider ones are questioned
 @settings(max_examples=20)
 def test_a_camera_survives_its_yaml(tmp_path_factory: pytest.TempPathFactory, camera: Camera) -> None:
     path: Path = tmp_path_factory.mktemp("camera") / "camera.yaml"
