@@ -35,5 +35,5 @@ def test_a_block_of_zeros_stays_zero() -> None:
 
 
 def test_a_width_that_blocks_do_not_divide_is_named() -> None:
-    with pytest.raises(CheckpointError, match="has 100 inputs, but integer weights need a multiple of 64"):
+    with pytest.raises(CheckpointError, match="integer weights need a multiple of 64 inputs; got 100"):
         quantise(np.zeros((100, 3), dtype=np.float32), 4, 64)

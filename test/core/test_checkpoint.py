@@ -214,9 +214,9 @@ def test_the_tokenizer_must_be_that_of_the_weights(tmp_path: Path) -> None:
     wide = small_config(**ids)
     wide = N3DConfig.from_json(wide.to_json() | {"vocab_size": tokenizer.size})
     assert load_tokenizer(file.parent, wide).size == tokenizer.size
-    with pytest.raises(CheckpointError, match=f"{tokenizer.size} tokens, and the embedding table has 300"):
+    with pytest.raises(CheckpointError, match=f"{tokenizer.size} tokens, but the embedding table has 300"):
         load_tokenizer(file.parent, small_config(**ids))
-    with pytest.raises(CheckpointError, match=r"<\|image_pad\|> is token .* and config.json says 7"):
+    with pytest.raises(CheckpointError, match=r"<\|image_pad\|> has id .*, but config.json says 7"):
         load_tokenizer(file.parent, N3DConfig.from_json(wide.to_json() | {"image_token_id": 7}))
 
 

@@ -168,7 +168,7 @@ def test_a_truncated_sequence_goes_on_as_if_nothing_had_been_there(backend: Torc
 def test_a_sequence_longer_than_the_model_takes_is_refused(backend: TorchBackend) -> None:
     limit = CONFIG.text.max_position_embeddings
     sequence = backend.start()
-    with pytest.raises(TextTooLongError, match=f"{limit + 1} tokens: the model takes {limit}"):
+    with pytest.raises(TextTooLongError, match=f"{limit + 1} tokens; the model's limit is {limit}"):
         sequence.extend([1] * (limit + 1), np.zeros((3, limit + 1), dtype=np.int64))
 
 

@@ -290,7 +290,9 @@ def test_transforms_between_stamps_are_interpolated_and_beyond_them_refused() ->
     np.testing.assert_allclose(back[0] @ translation + back[1], 0, atol=1e-9)
     with pytest.raises(TransformError, match=r"at 9\.000 s, only from 1\.000 to 3\.000 s"):
         tree.look_up("map", "optical", 9 * 10**9)
-    with pytest.raises(TransformError, match="no transform from 'optical' to 'base'; frames are camera, map, optical"):
+    with pytest.raises(
+        TransformError, match="no transform from 'optical' to 'base'; known frames: camera, map, optical"
+    ):
         tree.look_up("base", "optical", 0)
 
 

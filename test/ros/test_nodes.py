@@ -247,7 +247,7 @@ def test_diagnostics_tell_model_inputs_and_queries(active):
 
     def of_inputs():
         statuses = {s.name: s for m in heard[-1:] for s in m.status}
-        return statuses if "coming" in getattr(statuses.get("/grounding: inputs"), "message", "") else None
+        return statuses if "arriving" in getattr(statuses.get("/grounding: inputs"), "message", "") else None
 
     statuses = active.until(of_inputs, 60)
     values = {v.key: v.value for s in statuses.values() for v in s.values}

@@ -171,7 +171,7 @@ def test_the_order_of_the_encoding_is_the_configs_and_the_exports(
 def test_a_tokenizer_of_another_model_is_named(short: Short, tmp_path: Path) -> None:
     folder = write_released(tmp_path / "init")
     qwen_tokenizer(300).save(str(folder / "tokenizer.json"))
-    with pytest.raises(N3DError, match=r"tokenizer.json: <\|image_pad\|> is token .*this is another model's tokenizer"):
+    with pytest.raises(N3DError, match=r"tokenizer.json: <\|image_pad\|> has id .*this is another model's tokenizer"):
         Trainer(TrainConfig.from_yaml(CONFIGS / "3b_lora.yaml", short(folder, tmp_path / "out")), CPU)
 
 
