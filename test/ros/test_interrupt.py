@@ -97,14 +97,17 @@ def test_a_node_that_has_ended_is_gone_from_the_graph(client, name):
         found += [e for t in topics for e in client.node.get_subscriptions_info_by_topic(t)]
         return [end for end in found if end.node_name != "client"]
 
+    def services():
+        known = [service for service, _ in client.node.get_service_names_and_types()]
+        return [service for service in known if not service.startswith("/client/")]
+
     with NodeProcess(f"n3d_ros.{name}", settings) as node:
         client.until(lambda: present() == names, 120.0)
         client.until(endpoints)
         assert node.interrupt() == 0
-        client.until(lambda: not present(), 2.0)  # a DDS lease, after which it would be gone anyway, lasts 20 s
-        client.until(lambda: not endpoints(), 2.0)
-        services = {service for service, _ in client.node.get_service_names_and_types()}
-        assert not [service for service in services if not service.startswith("/client/")]
+        client.until(lambda: not present(), 6.0)  # a DDS lease, after which it would be gone anyway, lasts 20 s
+        client.until(lambda: not endpoints(), 6.0)
+        client.until(lambda: not services(), 6.0)
 
 
 HALF_MADE = """
