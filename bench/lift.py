@@ -1,7 +1,7 @@
 """Speed and accuracy of the data engine: `python -m bench.lift --json`.
 
 Times are CPU seconds of one process, to reduce the influence of other load; comparisons alternate within one run.
-Without Open3D `speedup_over_open3d` is null. The simulation of docs/data-engine.md reads `stage_ms`.
+Without Open3D `speedup_over_open3d` is null. The estimate in docs/data-engine.md uses `stage_ms`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reads a question, or noun phrases: text in, typed question out.
 
 One grammar (`questions.grammar`) covers whole sentences. What it does not consume whole, and what it reads in two ways
-that mean different things, is `NotUnderstood`; nothing is guessed. Several sentences may lead up to one question.
+that mean different things, is `NotUnderstood`. Several sentences may lead up to one question.
 """
 
 from __future__ import annotations
