@@ -105,9 +105,9 @@ def test_a_node_that_has_ended_is_gone_from_the_graph(client, name):
         client.until(lambda: present() == names, 120.0)
         client.until(endpoints)
         assert node.interrupt() == 0
-        client.until(lambda: not present(), 6.0)  # a DDS lease, after which it would be gone anyway, lasts 20 s
-        client.until(lambda: not endpoints(), 6.0)
-        client.until(lambda: not services(), 6.0)
+        client.until(lambda: not present(), 5.0)  # a DDS lease, after which it would be gone anyway, lasts 20 s
+        client.until(lambda: not endpoints(), 2.0)
+        assert not services()
 
 
 HALF_MADE = """
