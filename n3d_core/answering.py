@@ -6,7 +6,7 @@ ends it there; geometry solves it and drafts the model's thought; the audit comp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from n3d_core.decoding.drafts import Lookup
@@ -16,15 +16,14 @@ from n3d_core.geometry.boxes import Box3D
 from n3d_core.language.answer_grammar import split_reply
 from n3d_core.language.conditions import condition_names, first_sentence, numbered_names, scene_condition
 from n3d_core.querying import Query
-from n3d_core.reasoning.asking import plain_question
 from n3d_core.reasoning.audit import CONTRADICTED, NOT_SEEN, UNVERIFIABLE, VERIFIED, audit
 from n3d_core.reasoning.outcome import evaluate, sought
 from n3d_core.reasoning.parse import read_question
-from n3d_core.reasoning.question import CAMERA_PHRASE, NotUnderstood, Phrase, Question
+from n3d_core.reasoning.question import CAMERA_PHRASE, NOTHING, NotUnderstood, Phrase, Question
+from n3d_core.reasoning.replies import plain_question
 from n3d_core.reasoning.resolve import AmbiguousError, MissingError, Scene, matching, missing_sentence
 from n3d_core.reasoning.solve import Solution, solve_scene
 from n3d_core.reasoning.thoughts import Style
-from n3d_core.reasoning.value import NOTHING
 from n3d_core.results import Answer, AnswerFrom, TextDecoded
 
 _SEEN_TOO = 0.25  # 3D IoU
@@ -98,14 +97,14 @@ class Asker:
         vocabulary = self._runtime.vocabulary
         if vocabulary is None:
             return ""
-        return next((word for phrase in phrases_of(question) if (word := vocabulary.unknown(phrase))), "")
+        return next((word for phrase in _things(question) if (word := vocabulary.unknown(phrase))), "")
 
     def _see(self, question: Question, query: Query) -> Sightings:
         """The objects that a question is about, as far as they are in view."""
         seen, least = Sightings(), self._runtime.calibration.threshold
-        for phrase in sorted(phrases_of(question), key=lambda p: p.is_anything):
+        for phrase in sorted(_things(question), key=lambda p: p.is_anything):
             found = self._finder.find(phrase, query).found
-            single = not (phrase.plural or phrase.where or phrase.pick or phrase.is_anything)
+            single = phrase.is_plain and not phrase.plural
             seen.add(phrase, kept(found, least, single))
         among = question.among
         if among is not None and not among.is_anything and question.type in _RANGING and len(seen.meant[among]) > 1:
@@ -119,7 +118,7 @@ class Asker:
             named: whether the caller named the boxes; they get names of their own otherwise.
         """
         outcome = evaluate(question, scene)
-        referred = [i for p in phrases_of(question) for i in scene.known.get(p, []) if not p.is_anything]
+        referred = [i for p in _things(question) for i in scene.known.get(p, []) if not p.is_anything]
         roles = [i for i in outcome.roles.indices if i is not None]
         order = list(dict.fromkeys([*roles, *outcome.found, *referred]))
         boxes, place = [scene.boxes[i] for i in order], {index: new for new, index in enumerate(order)}
@@ -154,7 +153,7 @@ class Asker:
         if question.type not in ("count", "exists") or not seen.meant:
             return ""
         phrase, least = sought(question), self._runtime.calibration.threshold
-        if phrase.is_anything or phrase.where or phrase.pick:
+        if not phrase.is_plain:
             return ""
         everything = [one.box.label for one in self._finder.everything(query).found if one.box.score >= least]
         counted, among_all = len(_meant(seen, phrase)), len(matching(bare(phrase), everything))
@@ -218,8 +217,7 @@ def _is_about_grounding(question: Question, seen: Sightings) -> bool:
     if question.type not in ("exists", "count") or question.limit is not None:
         return False
     phrase = sought(question)
-    plain = not (phrase.is_anything or phrase.where or phrase.pick)
-    return plain and (question.type == "exists" or not _meant(seen, phrase))
+    return phrase.is_plain and (question.type == "exists" or not _meant(seen, phrase))
 
 
 def _meant(seen: Sightings, phrase: Phrase) -> list[int]:
@@ -231,20 +229,9 @@ def _scene_of(seen: Sightings) -> Scene:
     return Scene(tuple(seen.boxes), tuple(numbered_names(seen.boxes)), dict(seen.meant))
 
 
-def phrases_of(question: Question) -> list[Phrase]:
-    """Every noun phrase of a question, those of its clauses too, once each; the camera is none."""
-    named = [*question.objects, *([question.among] if question.among is not None else [])]
-    return list(dict.fromkeys(p for phrase in named for p in with_references(phrase)))
-
-
-def with_references(phrase: Phrase) -> Iterator[Phrase]:
-    """A phrase and those that its clauses refer to; the camera is none."""
-    if phrase == CAMERA_PHRASE:
-        return
-    yield phrase
-    for where in phrase.where:
-        for reference in where.references:
-            yield from with_references(reference)
+def _things(question: Question) -> list[Phrase]:
+    """The noun phrases of a question; the camera is none."""
+    return [phrase for phrase in question.phrases if phrase != CAMERA_PHRASE]
 
 
 def _asked_in(text: str, question: Question, names: Sequence[str]) -> str:

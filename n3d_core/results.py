@@ -9,7 +9,7 @@ from typing import Literal
 from n3d_core.evidence import Evidence
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning.audit import Verdict
-from n3d_core.reasoning.value import NOTHING, Value
+from n3d_core.reasoning.question import NOTHING, Value
 
 AnswerFrom = Literal["model", "geometry", "audited"]
 

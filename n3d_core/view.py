@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import get_args
 
-from n3d_core.answering import Asker, with_references
+from n3d_core.answering import Asker
 from n3d_core.decoding.kept_prefix import KeptPrefix
 from n3d_core.decoding.loop import Limits
 from n3d_core.depth import DepthLimits
@@ -21,7 +21,7 @@ from n3d_core.language.structured import serialise
 from n3d_core.preparation import prepare
 from n3d_core.querying import Query
 from n3d_core.reasoning.parse import read_phrases
-from n3d_core.reasoning.question import NotUnderstood, Phrase
+from n3d_core.reasoning.question import CAMERA_PHRASE, NotUnderstood, Phrase
 from n3d_core.reasoning.resolve import Scene
 from n3d_core.results import Answer, AnswerFrom, BoxDecoded, Grounding, Listener
 from n3d_core.runtime import Runtime
@@ -156,7 +156,7 @@ class View:
             query.warn(f"{self.runtime.name} does not know {unknown!r}")
             return []
         plain = not (phrase.where or phrase.pick)
-        for part in with_references(phrase):
+        for part in (p for p in phrase.parts if p != CAMERA_PHRASE):
             with query.quiet(not plain):
                 reply = self._finder.find(part, query)
             replies[bare(part).label] = reply

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from n3d_core.geometry.boxes import Box3D
-from n3d_core.reasoning.value import Value
+from n3d_core.reasoning.question import Value
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:

@@ -152,8 +152,6 @@ class _Check:
             pairs = [(a, b)] if a is not None and b is not None else []
             if len(left) == len(right) == 1:
                 yield from self._bare([*left, *right])
-            if len(left) == len(right) == 1:
-                yield from self._bare([*left, *right])
         scalars = [(a, b) for a, b in pairs if not isinstance(a, tuple) and not isinstance(b, tuple)]
         if scalars and not any(_compares(sign, a, b) for a, b in scalars):
             a, b = scalars[0]

@@ -9,7 +9,7 @@ from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning import relations
 from n3d_core.reasoning.claims import Claim, find_claims, release
 from n3d_core.reasoning.facts import AXES, MEASURE_WORDS, Facts, Slip, shown
-from n3d_core.reasoning.nouns import normal, singulars, strip_article
+from n3d_core.reasoning.lexicon import normal, singulars, strip_article
 from n3d_core.reasoning.outcome import clause_of
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES
 from n3d_core.reasoning.relations import MEASURES, PREDICATES, as_stated, stated_numbers

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from n3d_core.reasoning.expressions import QUANTITY
-from n3d_core.reasoning.nouns import ORDINALS, normal, strip_article
+from n3d_core.reasoning.lexicon import ORDINALS, normal, strip_article
 from n3d_core.reasoning.units import NUMBER_PATTERN, UNIT_PATTERN, Length, find_lengths
 
 THAN = r"(?:than|compared (?:to|with)|relative to|as compared to|when compared to)"

@@ -10,9 +10,9 @@ from functools import cached_property
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning import relations
 from n3d_core.reasoning.expressions import Value
-from n3d_core.reasoning.nouns import normal, singulars, without_id
+from n3d_core.reasoning.lexicon import normal, singulars, without_id
 from n3d_core.reasoning.outcome import Outcome, sought
-from n3d_core.reasoning.question import Question, Where
+from n3d_core.reasoning.question import Question
 from n3d_core.reasoning.relations import MEASURES, PLACES, as_stated, place_terms, stated_numbers
 from n3d_core.reasoning.replies import kind_words
 from n3d_core.reasoning.resolve import LETTERS, Roles, Scene
@@ -153,7 +153,8 @@ class Facts:
             values |= self._pair(boxes[i], boxes[j], f"{self.roles.letter(i)}{self.roles.letter(j)}", flat)
         if len(boxes) == 2:
             values |= {k.removesuffix("_AB"): v for k, v in values.items() if k.endswith("_AB")}
-        if len(boxes) > 2 and "between" in (self.question.predicate, *(w.relation for w in self._clauses())):
+        clauses = [where.relation for phrase in self.question.phrases for where in phrase.where]
+        if len(boxes) > 2 and "between" in (self.question.predicate, *clauses):
             values |= self._triples(boxes)
         if self.question.type in ("direction", "position"):
             degrees = relations.direction_degrees(boxes[0], boxes[1])
@@ -161,10 +162,6 @@ class Facts:
         if self.question.limit is not None:
             values["limit"] = self.question.limit * (1000.0 if self.question.type == "volume" else 1.0)
         return values
-
-    def _clauses(self) -> list[Where]:
-        phrases = [*self.question.objects, *([self.question.among] if self.question.among else [])]
-        return [where for phrase in phrases for where in phrase.where]
 
     @staticmethod
     def _pairs(count: int) -> Iterator[tuple[int, int]]:

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from n3d_core.reasoning.grammar import NoReadingError
-from n3d_core.reasoning.lexicon import LISTS, TERMINALS, is_compound
-from n3d_core.reasoning.nouns import singulars, strip_article
-from n3d_core.reasoning.question import CAMERA_PHRASE, DISTANCES, Phrase, Pick, Question, Where
+from n3d_core.reasoning.lexicon import LISTS, TERMINALS, is_compound, singulars, strip_article
+from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, DISTANCES, Phrase, Pick, Question, Where
 from n3d_core.reasoning.relations import PREDICATES
 from n3d_core.reasoning.units import to_metres
 
@@ -24,7 +23,6 @@ THEM = Phrase("them", "\0them", plural=True)
 """Pronouns, until the phrase that they stand for is known."""
 WHICH = Phrase("", "\0which", plural=True)
 """What "which" chooses from: what was told of, else everything."""
-ANYTHING = Phrase("object", "object", plural=True)
 
 
 class _Table(dict[str, str]):

@@ -9,13 +9,10 @@ from dataclasses import dataclass, replace
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning import relations
-from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Phrase, Question, Where
+from n3d_core.reasoning.question import ANYTHING, COMPARISONS, DISTANCES, NOTHING, SIZES, Phrase, Question, Value, Where
 from n3d_core.reasoning.relations import PLACES, PREDICATES, largest_wins
 from n3d_core.reasoning.resolve import LETTERS, AmbiguousError, MissingError, Roles, Scene, listed
 from n3d_core.reasoning.units import UNITS, from_metres
-from n3d_core.reasoning.value import NOTHING, Value
-
-ANYTHING = Phrase("object", "object", plural=True)
 
 
 @dataclass(frozen=True)

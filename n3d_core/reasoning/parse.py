@@ -16,7 +16,7 @@ from n3d_core.reasoning.grammar import Grammar, NoReadingError, TooManyReadingsE
 from n3d_core.reasoning.lexicon import LISTS, Word, hold_names, is_foreign, normal_text, words_of
 from n3d_core.reasoning.meaning import IT, ONE, SIMPLE, THEM, Context, Meaning, Unit, in_unit
 from n3d_core.reasoning.question import CAMERA_PHRASE, NotUnderstood, Phrase, Question
-from n3d_core.reasoning.references import mentioned, resolved_phrases, resolved_question, wanted_by, within
+from n3d_core.reasoning.references import resolved_phrases, resolved_question, wanted_by
 
 _T = TypeVar("_T")
 MAX_CHARACTERS = 600
@@ -70,7 +70,7 @@ def _read(sentence: Sentence) -> _Read | NotUnderstood:
 def _one_question(read: list[_Read]) -> Question | NotUnderstood:
     """The question of a text: the sentence that can only ask, or the last one that can."""
     asking = [r for r in read if r.asks and r.certain] or [r for r in read if r.asks][-1:]
-    if len(asking) > 1 and any(p in (IT, THEM, ONE) for q in asking[-1].asks for p in mentioned(q)):
+    if len(asking) > 1 and any(p in (IT, THEM, ONE) for q in asking[-1].asks for p in q.phrases):
         # "Do you see the mug? How tall is it?"
         asking, shown = (
             asking[-1:],
@@ -90,7 +90,7 @@ def _one_question(read: list[_Read]) -> Question | NotUnderstood:
         return NotUnderstood("wording", "There is no question in the text.")
     if len(meant) > 1:
         return NotUnderstood("several", "There are several questions in the text: ask them one by one.")
-    return _without_contradiction(meant[0], mentioned(meant[0]))
+    return _without_contradiction(meant[0], meant[0].phrases)
 
 
 def _resolved(read: _Read, told: Sequence[Any]) -> tuple[list[Question], str]:
@@ -224,7 +224,7 @@ class Sentence:
             if self.words[at].meanings.keys() & {"the", "a", "an", "this", "that", "my", "your", "NAME"}:
                 for end in range(min(len(self.words), at + 12), at, -1):
                     read = _readings(self.words[at:end], self.text, "phrase")
-                    if read and not any(p.noun.startswith("\0") for p in within(read[0])):
+                    if read and not any(p.noun.startswith("\0") for p in read[0].parts):
                         found.append(read[0])
                         length = end - at
                         break

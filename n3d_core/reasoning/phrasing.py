@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from n3d_core.reasoning import relations
 from n3d_core.reasoning.doubt import Doubt
-from n3d_core.reasoning.nouns import ORDINALS, normal, without_id
+from n3d_core.reasoning.lexicon import ORDINALS, normal, without_id
 from n3d_core.reasoning.outcome import Outcome, fitting_side, gain_of, measured, sought
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Phrase, Question
 from n3d_core.reasoning.relations import PREDICATES

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from n3d_core.geometry.boxes import Vector
+
 QuestionType = Literal[
     # comparisons of two objects; what decides is in `predicate`
     "left_right",
@@ -128,9 +130,21 @@ class Phrase:
         """Whether every object is meant, whatever its class and colour."""
         return self.noun == "object" and not (self.colors or self.attributes)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether a label says it all: no clauses, no superlative, and not just any object."""
+        return not (self.where or self.pick or self.is_anything)
+
+    @property
+    def parts(self) -> tuple[Phrase, ...]:
+        """This phrase and those that its clauses refer to, the camera too."""
+        return (self, *(part for where in self.where for reference in where.references for part in reference.parts))
+
 
 CAMERA_PHRASE = Phrase("camera", "camera")
 """The camera (the robot, the asker: "me", "you", "us", "here") as a place."""
+ANYTHING = Phrase("object", "object", plural=True)
+"""Every object."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +181,12 @@ class Question:
     limit: float | None = None
     negated: bool = False
 
+    @property
+    def phrases(self) -> tuple[Phrase, ...]:
+        """Every noun phrase, those of relative clauses too, once each."""
+        named = (*self.objects, *([self.among] if self.among is not None else []))
+        return tuple(dict.fromkeys(part for phrase in named for part in phrase.parts))
+
 
 @dataclass(frozen=True)
 class NotUnderstood:
@@ -182,3 +202,30 @@ class NotUnderstood:
     why: Literal["language", "wording", "not_geometry", "too_long", "several", "contradictory"]
     reason: str
     phrases: tuple[Phrase, ...] = field(default=())
+
+
+Kind = Literal["none", "truth", "length", "count", "objects", "direction", "position"]
+
+
+@dataclass(frozen=True)
+class Value:
+    """What an answer says, in SI units; the fields of `msg/Value.msg`. Zero means nothing.
+
+    Attributes:
+        kind: which of the other fields holds the value.
+        truth: for `truth`.
+        number: for `length` metres, for `count` a number, for `direction` radians about the up axis, counter-clockwise
+            from ahead.
+        objects: for `objects` indices into the boxes of the answer, in its order.
+        point: for `position` metres, in the frame of the boxes.
+    """
+
+    kind: Kind = "none"
+    truth: bool = False
+    number: float = 0.0
+    objects: tuple[int, ...] = ()
+    point: Vector = (0.0, 0.0, 0.0)
+
+
+NOTHING = Value()
+"""No value: the question was not answered, or nothing decides."""

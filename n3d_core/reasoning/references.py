@@ -8,20 +8,9 @@ from typing import Any
 
 from n3d_core.reasoning.grammar import NoReadingError
 from n3d_core.reasoning.lexicon import TERMINALS
-from n3d_core.reasoning.meaning import ANYTHING, IT, ONE, THEM, WHICH, Context, Gripper, Standing
-from n3d_core.reasoning.question import CAMERA_PHRASE, Phrase, Pick, Question, Where
+from n3d_core.reasoning.meaning import IT, ONE, THEM, WHICH, Context, Gripper, Standing
+from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, Phrase, Pick, Question, Where
 from n3d_core.reasoning.relations import PREDICATES
-
-
-def within(phrase: Phrase) -> tuple[Phrase, ...]:
-    """A phrase and those of its relative clauses."""
-    return (phrase, *(p for where in phrase.where for reference in where.references for p in within(reference)))
-
-
-def mentioned(question: Question) -> tuple[Phrase, ...]:
-    """All phrases of a question, those of relative clauses too."""
-    among = (question.among,) if question.among else ()
-    return tuple(p for phrase in (*question.objects, *among) for p in within(phrase))
 
 
 def wanted_by(question: Question) -> tuple[Phrase, ...]:
@@ -55,7 +44,7 @@ def resolved_question(question: Question, told: Sequence[Any]) -> Question:
         question = replace(question, objects=(question.objects[1], CAMERA_PHRASE))  # "how far is it to the door"
     several = tuple(dict.fromkeys(spoken_of))
     question = _with_them(question, several)
-    named = [p for p in mentioned(question) if not p.noun.startswith("\0") and p not in (CAMERA_PHRASE, ANYTHING)]
+    named = [p for p in question.phrases if not p.noun.startswith("\0") and p not in (CAMERA_PHRASE, ANYTHING)]
     last = [*contexts[-1].phrases, *contexts[-1].places] if contexts else []
     free = tuple(p for p in dict.fromkeys(last) if p not in named)
     kinds = spoken_of or [p for p in question.objects if p in named]

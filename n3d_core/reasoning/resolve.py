@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
-from n3d_core.reasoning.nouns import normal, plural, singulars, without_id
+from n3d_core.reasoning.lexicon import normal, plural, singulars, without_id
 from n3d_core.reasoning.question import CAMERA_PHRASE, Phrase, Where
 from n3d_core.reasoning.relations import CAMERA, MEASURES, PREDICATES, distance, largest_wins, stands
 

@@ -16,7 +16,7 @@ from n3d_core.reasoning.claims import (
     release,
 )
 from n3d_core.reasoning.facts import named
-from n3d_core.reasoning.nouns import normal
+from n3d_core.reasoning.lexicon import normal
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question
 from n3d_core.reasoning.relations import PREDICATES, largest_wins
 from n3d_core.reasoning.units import NUMBER_PATTERN, Length, decimals_of, find_lengths, parse_number

@@ -10,12 +10,11 @@ from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning.doubt import Doubt, doubt_of
 from n3d_core.reasoning.outcome import Outcome, evaluate, plain
 from n3d_core.reasoning.phrasing import doubt_sentence, sentence
-from n3d_core.reasoning.question import DISTANCES, SIZES, Question
+from n3d_core.reasoning.question import DISTANCES, SIZES, Question, Value
 from n3d_core.reasoning.replies import possible_answers
 from n3d_core.reasoning.resolve import Roles, Scene
 from n3d_core.reasoning.thoughts import Style, chain_of_thought
 from n3d_core.reasoning.units import UNITS
-from n3d_core.reasoning.value import Value
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithPose
 
 from n3d_core.geometry.boxes import OrientedBox
-from n3d_core.reasoning.value import NOTHING
-from n3d_core.reasoning.value import Value as CoreValue
+from n3d_core.reasoning.question import NOTHING
+from n3d_core.reasoning.question import Value as CoreValue
 from n3d_core.results import Answer as CoreAnswer
 from n3d_ros.errors import status_of
 from n3d_ros.node.stamps import stamp_of

@@ -10,7 +10,7 @@ from std_msgs.msg import Header
 from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.frame import Frame
 from n3d_core.messages.assembly import RgbdMessages
-from n3d_core.reasoning.value import NOTHING, Value
+from n3d_core.reasoning.question import NOTHING, Value
 from n3d_core.results import Answer
 
 GROUND, ASK = 0, 1  # as in Query.action

@@ -15,7 +15,7 @@ from n3d_core.depth.cleaning import DepthLimits
 from n3d_core.errors import EmptyTextError
 from n3d_core.geometry.boxes import Box3D, OrientedBox
 from n3d_core.geometry.frame import Frame
-from n3d_core.reasoning.value import NOTHING
+from n3d_core.reasoning.question import NOTHING
 from n3d_core.results import Answer, BoxDecoded, Event, Grounding, StageStarted, TextDecoded
 from n3d_ros.errors import ReplacedError
 from n3d_ros.frames.placement import Placement, Refinement

@@ -32,7 +32,7 @@ from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder
 from n3d_core.language.structured import parse, serialise
-from n3d_core.reasoning.value import NOTHING, Value
+from n3d_core.reasoning.question import NOTHING, Value
 from n3d_core.results import AnswerFrom, BoxDecoded, Event, StageStarted, TextDecoded
 
 FRAMES = Path(__file__).parents[2] / "demo" / "frames"

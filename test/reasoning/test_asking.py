@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from n3d_core.geometry.boxes import Box3D
-from n3d_core.reasoning.asking import plain_question
 from n3d_core.reasoning.parse import read_question
 from n3d_core.reasoning.question import Question
+from n3d_core.reasoning.replies import plain_question
 from n3d_core.reasoning.solve import solve
 
 NAMES = ("red mug", "blue lamp", "green box", "white lamp")

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from n3d_core.reasoning.grammar import Grammar
-from n3d_core.reasoning.lexicon import TERMINALS
+from n3d_core.reasoning.lexicon import TERMINALS, plural
 from n3d_core.reasoning.meaning import SIMPLE, Meaning
-from n3d_core.reasoning.nouns import plural
 from n3d_core.reasoning.parse import MAX_CHARACTERS, read_phrases, read_question
 from n3d_core.reasoning.question import CAMERA_PHRASE, NotUnderstood, Phrase, Pick, Question, Where
 

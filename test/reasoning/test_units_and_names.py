@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from n3d_core.reasoning.facts import named
-from n3d_core.reasoning.nouns import plural, singulars
+from n3d_core.reasoning.lexicon import plural, singulars
 from n3d_core.reasoning.units import UNITS, find_lengths, from_metres, length_text, to_metres, unit_symbol
 
 

@@ -16,8 +16,8 @@ from n3d_core.display.draw import class_color, draw_boxes
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.reasoning.audit import Verdict
-from n3d_core.reasoning.value import Kind
-from n3d_core.reasoning.value import Value as CoreValue
+from n3d_core.reasoning.question import Kind
+from n3d_core.reasoning.question import Value as CoreValue
 from n3d_core.results import Answer as CoreAnswer
 from n3d_ros.errors import NoImageError
 from n3d_ros.outputs.markers import BODY_UP, marker_array, object_clouds

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from n3d_core.geometry.boxes import Box3D, pairwise_iou_3d
-from n3d_core.reasoning.nouns import singulars, strip_article
+from n3d_core.reasoning.lexicon import singulars, strip_article
 
 _OTHER_CLASS = 1e6
 

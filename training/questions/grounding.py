@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame_folder import TrueObject
 from n3d_core.language.prompts import ALL_OBJECTS
-from n3d_core.reasoning.nouns import plural
+from n3d_core.reasoning.lexicon import plural
 from n3d_core.reasoning.question import Question
 from n3d_core.reasoning.relations import PREDICATES, extreme
 from training.questions.margins import DEFAULT_MARGINS, Margins, is_decided

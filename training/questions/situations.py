@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from n3d_core.reasoning import relations
-from n3d_core.reasoning.nouns import plural
+from n3d_core.reasoning.lexicon import plural
 from n3d_core.reasoning.outcome import fitting_side, measured
 from n3d_core.reasoning.question import (
     CAMERA_PHRASE,

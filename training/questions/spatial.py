@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from n3d_core.reasoning.nouns import plural
+from n3d_core.reasoning.lexicon import plural
 from n3d_core.reasoning.question import COMPARISONS, Form, Phrase, Question, QuestionType
 from n3d_core.reasoning.relations import PREDICATES
 from n3d_core.reasoning.thoughts import Style
