@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,8 @@ from n3d_core.errors import BackendError, ConfigError
 from n3d_core.network.checkpoint import Shards
 from n3d_core.network.config import N3DConfig, TextConfig
 from n3d_core.network.preprocess import VisionInput
+
+log = logging.getLogger("n3d.backends")
 
 
 class Sequence(Protocol):
@@ -104,6 +107,30 @@ def use_device(device: torch.device) -> Iterator[None]:
         lock = _device_locks[f"{device.type}:{index}"]
     with lock, current_device(device):
         yield
+
+
+def capture_graph(work: Callable[[], None]) -> Any:
+    """Captures `work` as a CUDA graph, which computes nothing yet; None if that fails. Call it under `use_device`.
+
+    Other threads, for example one that loads a model, do not make it fail (`thread_local`).
+
+    Raises:
+        torch.OutOfMemoryError: if there is not enough memory.
+    """
+    graph = torch.cuda.CUDAGraph()
+    try:
+        # a capture that fails to end leaves its own stream current: the outer context takes it back
+        with (
+            torch.cuda.stream(torch.cuda.current_stream()),
+            torch.cuda.graph(graph, capture_error_mode="thread_local"),
+        ):
+            work()
+        return graph
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, BackendError) as error:
+        log.warning("cannot capture a CUDA graph, single steps will be slower: %s", str(error).splitlines()[0])
+        return None
 
 
 def gpu(device: str = "") -> torch.device | None:

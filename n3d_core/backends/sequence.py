@@ -128,7 +128,8 @@ class CachedSequence:
         Raises:
             TextTooLongError: if the tokens do not fit in the cache.
         """
-        self._reserve(self._length + len(ids))
+        start = self._length
+        self._reserve(start + len(ids))
         embeddings = self._table.embed(ids, image)
         half = self._config.head_size // 2
         cos, sin = (table[:, :half] for table in mrope_tables(self._config, positions))
@@ -139,11 +140,11 @@ class CachedSequence:
             size = len(ids[part])
             wanted = np.arange(max(first - begin, 0), size)
             asked = wanted if wanted.size else np.array([size - 1])  # a graph returns at least one row
-            chunk = Chunk(embeddings[part], cos[part], sin[part], self._length, asked)
+            chunk = Chunk(embeddings[part], cos[part], sin[part], start + begin, asked)
             found = self._cache.run(chunk, self._bucket)
-            self._length += size
             if wanted.size:
                 logits.append(found)
+        self._length = start + len(ids)  # after the last pass: if one fails, nothing is added
         return logits[0] if len(logits) == 1 else np.concatenate(logits)
 
     def truncate(self, length: int) -> None:

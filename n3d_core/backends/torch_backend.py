@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import weakref
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from n3d_core.backends.base import cached_numbers, enough_memory, require_finite, use_device
+from n3d_core.backends.base import cached_numbers, capture_graph, enough_memory, require_finite, use_device
 from n3d_core.backends.sequence import require_pads
 from n3d_core.backends.store import RecentlyUsed
 from n3d_core.errors import BackendError, TextTooLongError
@@ -23,8 +22,6 @@ from n3d_core.network.model import N3DNetwork
 from n3d_core.network.plan import ImagePlan
 from n3d_core.network.preprocess import VisionInput
 from n3d_core.network.vision import PlanTensors
-
-log = logging.getLogger("n3d.torch")
 
 _PLANS = 8  # image sizes whose index tensors are cached
 _WARM_UP = 3  # runs before a capture, to let libraries choose kernels and allocate
@@ -66,40 +63,30 @@ class StaticStep:
         if self._capture and self._graph is None:
             self._graph = self._captured()
         if self._graph is None:
-            self._logits = self._run()
+            self._run()
         else:
             self._graph.replay()
         logits: NDArray[np.float32] = self._logits.float().cpu().numpy()
         return logits
 
-    def _run(self) -> Tensor:
-        result: Tensor = self._forward(self._network, self._token, self._cos, self._sin, self._mask, self._cache)
-        return result
+    def _run(self) -> None:
+        self._logits = self._forward(self._network, self._token, self._cos, self._sin, self._mask, self._cache)
 
     def _captured(self) -> Any:
         """Captures the step as a CUDA graph; None if that fails, and then its operations run one by one.
 
         The runs before a capture write to the slot of the next token, so the sequence's contents stay intact whether
-        they succeed or not.
+        the capture succeeds or not.
         """
-        try:
-            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):
-                for _ in range(_WARM_UP):
-                    self._run()
-            torch.cuda.current_stream().wait_stream(side)
-            graph = torch.cuda.CUDAGraph()
-            # thread_local: other threads, for example one loading a model, do not make this capture fail
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                self._logits = self._run()
-            return graph
-        except (torch.OutOfMemoryError, MemoryError):
-            raise
-        except RuntimeError as error:
-            self._capture = False
-            log.warning("cannot capture a CUDA graph, single steps will be slower: %s", str(error).splitlines()[0])
-            return None
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(_WARM_UP):
+                self._run()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = capture_graph(self._run)
+        self._capture = graph is not None
+        return graph
 
 
 def _step(network: N3DNetwork, token: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, cache: KVCache) -> Tensor:

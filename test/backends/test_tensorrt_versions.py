@@ -734,6 +734,51 @@ def test_what_tensorrt_refuses_is_an_error_with_its_own_words(
     assert sequence.extend([1], np.zeros((3, 1), np.int64)).shape == (1, 512)
 
 
+def test_a_pass_that_fails_halfway_adds_nothing(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from .stand_in_tensorrt import Context
+
+    made, run, passes = backend(checkpoint, api("tensorrt", "10.16.1")), Context.execute_async_v3, []
+    sequence, prompt = made.start(), np.tile(np.arange(3), (3, 1))
+    sequence.extend([5, 6, 7], prompt)
+    kept = made.start()
+    kept.extend([5, 6, 7], prompt)
+    ids, positions = list(range(40)), np.tile(np.arange(3, 43), (3, 1))
+    expected = kept.extend(ids, positions)
+
+    def failing(self: Context, stream: int) -> bool:
+        passes.append(1)
+        return len(passes) == 1 and run(self, stream)
+
+    monkeypatch.setattr(sequence, "_max_chunk", 16)
+    with monkeypatch.context() as patch:
+        patch.setattr(Context, "execute_async_v3", failing)
+        with pytest.raises(EngineError, match="the run failed"):
+            sequence.extend(ids, positions)
+    assert (sequence.length, len(passes)) == (3, 2)
+    np.testing.assert_allclose(sequence.extend(ids, positions), expected, atol=2e-2)
+
+
+@pytest.mark.parametrize("refused", [1, 2])
+def test_timings_that_tensorrt_rejects_are_measured_anew(
+    checkpoint: Path, tmp_path: Path, refused: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from .stand_in_tensorrt import Config
+
+    answers = [False] * refused + [True]
+    monkeypatch.setattr(Config, "set_timing_cache", lambda self, cache, ignore_mismatch: answers.pop(0))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    timings = tmp_path / "n3d" / "sm_89.timings"
+    timings.parent.mkdir()
+    timings.write_bytes(b"of another TensorRT")
+    assert EngineStore(checkpoint, api("tensorrt", "10.16.1"), TARGET, Precision.named("fp16")).decoder().exists()
+    assert timings.read_bytes() == (b"timings" if refused == 1 else b"of another TensorRT")
+    said = [r.getMessage() for r in caplog.records if "timing cache" in r.getMessage()]
+    assert said == ([] if refused == 1 else [f"TensorRT rejected the timing cache {timings}: " + _SLOW])
+
+
+_SLOW = "the next build will take as long as this one"
+
+
 def test_why_a_build_failed_reaches_the_user(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

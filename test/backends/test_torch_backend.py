@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from n3d_core.backends.base import use_device
+from n3d_core.backends.base import capture_graph, use_device
 from n3d_core.backends.torch_backend import FIRST_CAPACITY, StaticStep, TorchBackend
 from n3d_core.errors import BackendError
 from n3d_core.network.checkpoint import load_network
@@ -121,6 +122,35 @@ def test_a_capture_that_fails_leaves_the_sequence_whole_and_steps_go_on_without_
     assert [record.getMessage() for record in caplog.records] == [
         "cannot capture a CUDA graph, single steps will be slower: operation not permitted when stream is capturing"
     ]
+
+
+def test_a_capture_that_cannot_end_gives_the_stream_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    current = ["main"]
+
+    @contextmanager
+    def stream(of: str) -> Iterator[None]:
+        before, current[0] = current[0], of
+        try:
+            yield
+        finally:
+            current[0] = before
+
+    class Graph:  # as torch's: if `capture_end` fails, it does not leave its stream
+        def __init__(self, graph: object, capture_error_mode: str) -> None:
+            pass
+
+        def __enter__(self) -> None:
+            current[0] = "capture"
+
+        def __exit__(self, *_: object) -> None:
+            raise RuntimeError("stream capture was invalidated")
+
+    monkeypatch.setattr(torch.cuda, "stream", stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: current[0])
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", SimpleNamespace)
+    monkeypatch.setattr(torch.cuda, "graph", Graph)
+    assert capture_graph(lambda: None) is None
+    assert current == ["main"]
 
 
 def test_memory_that_runs_out_in_a_capture_is_an_error_and_leaves_the_sequence_whole(

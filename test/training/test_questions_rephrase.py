@@ -33,6 +33,15 @@ def sample(kind: str, text: str):
     return replace(next(s for s in found if s.text == text), text=text)
 
 
+@pytest.fixture(autouse=True)
+def _proxy_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine behind a proxy, which must not be asked for what is on loopback."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def distance():
     return sample("distance", "How far is the red mug from the blue can in cm?")

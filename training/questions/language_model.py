@@ -13,12 +13,14 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from n3d_core.errors import BackendError, CheckpointError, MissingDependencyError
 
 LOOPBACK = "http://127.0.0.1:8000/v1"
 MAX_REPLY = 1_000_000
 """Bytes of an endpoint's reply that are read."""
+_LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never use a proxy for loopback
 
 
 class LanguageModel(Protocol):
@@ -58,8 +60,10 @@ class Endpoint:
         if not address.startswith(("http://", "https://")):
             raise BackendError(f"the endpoint {self.url!r} is no http(s) address, such as http://127.0.0.1:8000/v1")
         request = urllib.request.Request(address, json.dumps(body).encode(), headers)
+        local = urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1")
+        opening = _LOCAL.open if local else urllib.request.urlopen
         try:
-            with urllib.request.urlopen(request, timeout=self.timeout) as answer:
+            with opening(request, timeout=self.timeout) as answer:
                 data = json.loads(answer.read(MAX_REPLY))
             return str(data["choices"][0]["message"]["content"]).strip()
         except urllib.error.HTTPError as error:

@@ -169,11 +169,12 @@ def _attach_timing_cache(config: Any, path: Path | None) -> Any:
     """A config's timing cache, loaded from a file; None without one."""
     if path is None or not hasattr(config, "create_timing_cache"):
         return None
-    cache = config.create_timing_cache(path.read_bytes() if path.exists() else b"")
-    if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
-        cache = config.create_timing_cache(b"")  # from another TensorRT or GPU, or damaged
-        config.set_timing_cache(cache, ignore_mismatch=False)
-    return cache
+    for data in (path.read_bytes() if path.exists() else b"", b""):  # empty: those are of another TensorRT, or damaged
+        cache = config.create_timing_cache(data)
+        if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+            return cache
+    log.warning("TensorRT rejected the timing cache %s: the next build will take as long as this one", path)
+    return None
 
 
 def _keep_timings(path: Path, data: bytes) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from n3d_core.atomic_write import atomic_write
+from n3d_core.backends.base import capture_graph
 from n3d_core.backends.tensorrt.api import TensorRT
 from n3d_core.errors import EngineError
 
@@ -148,19 +149,7 @@ class BoundContext:
         self._execute()
         self._runs += 1
         if self._capture and self._runs == 2:  # the first may compile kernels and allocate, which a capture must not
-            self._graph = self._captured()
-
-    def _captured(self) -> Any:
-        """Captures the run as a CUDA graph; None if that fails. A capture itself computes nothing."""
-        torch.cuda.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                self._execute()
-        except (RuntimeError, EngineError) as error:
-            log.warning("cannot capture a CUDA graph, single steps will be slower: %s", str(error).splitlines()[0])
-            return None
-        return graph
+            self._graph = capture_graph(self._execute)
 
     def _execute(self) -> None:
         stream = torch.cuda.current_stream().cuda_stream if torch.cuda.is_available() else 0
