@@ -22,8 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n3d_core.geometry.boxes import OrientedBox, quaternion_of
-from n3d_core.geometry.gravity import gravity_from_points
-from n3d_core.geometry.upright_box import upright_box
+from n3d_core.geometry.upright_box import gravity_from_points, upright_box
 from training.scenes.layout import PlacedObject
 from training.scenes.scene import is_groundable, layout_of, render, viewpoint_of
 from training.scenes.scene_config import SceneConfig

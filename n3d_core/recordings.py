@@ -22,9 +22,9 @@ from n3d_core.geometry.boxes import rotation_of
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.camera_file import read_camera, read_mat, read_pose
 from n3d_core.geometry.frame import Frame
-from n3d_core.geometry.gravity import gravity_from_points
 from n3d_core.geometry.image_file import read_color
 from n3d_core.geometry.registration import register_depth
+from n3d_core.geometry.upright_box import gravity_from_points
 from n3d_core.messages.assembly import Door
 
 PAIR_S = 0.02  # furthest apart that stamps of colour, depth and pose are, as in TUM's associate.py

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from n3d_core.backends.select import SPELLINGS
 from n3d_core.depth.cleaning import DepthLimits
 from n3d_core.errors import ConfigError
-from n3d_core.geometry.lens import DISTORTION_POLICIES
+from n3d_core.geometry.camera import DISTORTION_POLICIES
 from n3d_core.messages.assembly import REGISTRATION_POLICIES
 from n3d_core.preparation import ImageSize
 from n3d_ros.node.parameters import AT_START, ON_ACTIVATE, ON_CONFIGURE, CheckedParameters, parameter

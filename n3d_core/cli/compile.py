@@ -93,8 +93,8 @@ class Compilation:
 
     def graphs(self, output: Path) -> dict[str, Any]:
         """Writes the graphs and the manifest, which still lists existing engines."""
+        from n3d_core.backends.export.dialect import refusals
         from n3d_core.backends.export.graph import GraphStore
-        from n3d_core.backends.export.operators import refusals
         from n3d_core.backends.store import Store
 
         store = Store(output, setting="--output")

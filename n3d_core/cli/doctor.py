@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from n3d_core.errors import CheckpointError, N3DError
-from n3d_core.hub import downloads
+from n3d_core.models import downloads
 
 OK, ABSENT, BROKEN = "ok", "absent", "broken"
 _MARKS = {OK: "ok", ABSENT: "-", BROKEN: "!!"}

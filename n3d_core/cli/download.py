@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from n3d_core.hub import PUBLISHED, download, local_folder
+from n3d_core.models import PUBLISHED, download, local_folder
 
 
 def add_parser(subparsers: Any) -> None:

@@ -16,12 +16,11 @@ from n3d_core.depth.files import is_point_map, read_depth, read_point_map
 from n3d_core.depth.monocular import load_monocular
 from n3d_core.errors import CameraError, ConfigError, DepthError
 from n3d_core.geometry.boxes import rotation_of
-from n3d_core.geometry.camera import Camera
+from n3d_core.geometry.camera import DISTORTION_POLICIES, Camera, Lens
 from n3d_core.geometry.camera_file import EXAMPLE, CameraFile, read_camera, read_pose
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder, Truth
 from n3d_core.geometry.image_file import read_color
-from n3d_core.geometry.lens import DISTORTION_POLICIES, Lens
 from n3d_core.geometry.registration import register_depth
 
 if TYPE_CHECKING:

@@ -1,14 +1,65 @@
-"""Metric depth from one colour image, for cameras without a depth sensor."""
+"""Metric depth from one colour image, for cameras without a depth sensor: Depth Anything V2 and MoGe-2.
+
+Depth Anything V2 (through transformers) was trained at one field of view per domain and takes no intrinsics: with
+another lens its metres are off by roughly the ratio of the focal lengths. `max_depth` in its config (20 indoors, 80
+outdoors) is the end of its range.
+
+MoGe-2, which made the reference's demo point maps, also estimates the field of view. The package is Microsoft's
+(`pip install git+https://github.com/microsoft/MoGe.git`), and so is the checkpoint form (`model.pt`); it is opened by
+`torch.load(weights_only=True)`, which builds tensors and runs no code from the file.
+"""
 
 from __future__ import annotations
 
+import importlib
+import json
+import math
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
-from n3d_core.depth.estimate import MonocularDepth
-from n3d_core.errors import CheckpointError
+import numpy as np
+from numpy.typing import NDArray
+
+from n3d_core.errors import CameraError, CheckpointError, MissingDependencyError
+from n3d_core.geometry.camera import Camera
 
 # short names of published models; `n3d download` fetches them
 PUBLISHED = {"indoor": "depth-anything-v2-indoor", "outdoor": "depth-anything-v2-outdoor", "moge": "moge-2"}
+
+_SATURATED = 0.995  # of max_depth: the end of the sigmoid, which means sky and not a distance
+
+
+@dataclass(frozen=True)
+class DepthEstimate:
+    """The result of a monocular depth model.
+
+    Attributes:
+        depth: float32 [H, W], metres along z, NaN where the model gives no depth (sky, masked).
+        camera: intrinsics that match the depth: those given, or the model's own estimate.
+    """
+
+    depth: NDArray[np.float32]
+    camera: Camera
+
+
+class MonocularDepth(Protocol):
+    """A loaded monocular depth model.
+
+    Attributes:
+        name: for display.
+        far: end of its range in metres.
+    """
+
+    name: str
+    far: float
+
+    def estimate(self, color: NDArray[np.uint8], camera: Camera | None) -> DepthEstimate:
+        """Depth of an RGB image [H, W, 3]; with `camera` None the model also estimates the intrinsics.
+
+        Raises:
+            CameraError: if the model needs a camera and none is given.
+        """
 
 
 def load_monocular(source: str, device: str = "auto") -> MonocularDepth:
@@ -24,12 +75,8 @@ def load_monocular(source: str, device: str = "auto") -> MonocularDepth:
     """
     folder = _folder(source)
     if (folder / "model.pt").is_file() or folder.suffix == ".pt":
-        from n3d_core.depth.moge import MoGe
-
         return MoGe.load(folder, device)
     if (folder / "config.json").is_file():
-        from n3d_core.depth.depth_anything import DepthAnything
-
         return DepthAnything.load(folder, device)
     raise CheckpointError(
         f"{folder}: no monocular depth model; the folder must hold config.json with model.safetensors (Depth Anything "
@@ -43,7 +90,7 @@ def _folder(source: str) -> Path:
             known = ", ".join(PUBLISHED)
             raise CheckpointError(f"{source}: no such folder; expected {known} or the folder of a monocular model")
         return Path(source)
-    from n3d_core.hub import local_folder
+    from n3d_core.models import local_folder
 
     folder = local_folder(PUBLISHED[source])
     if not folder.is_dir():
@@ -51,3 +98,158 @@ def _folder(source: str) -> Path:
             f"the monocular model {source!r} is not downloaded ({folder}): run `n3d download {PUBLISHED[source]}`"
         )
     return folder
+
+
+def _device_named(name: str) -> str:
+    import torch
+
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+class DepthAnything:
+    """A loaded `DepthAnythingForDepthEstimation` with a metric head.
+
+    Attributes:
+        name: for display.
+        far: end of its range in metres.
+    """
+
+    def __init__(self, network: Any, processor: Any, device: str, name: str) -> None:
+        self._network = network
+        self._processor = processor
+        self._device = device
+        self.name = name
+        self.far = float(network.config.max_depth)
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str = "auto") -> DepthAnything:
+        """Loads a folder as published on the hub (config.json, preprocessor_config.json, model.safetensors).
+
+        Raises:
+            CheckpointError: if a file is missing or damaged, or the model's depth is relative, not metric.
+            MissingDependencyError: if transformers is not installed.
+        """
+        folder = Path(folder)
+        try:
+            import torch
+
+            transformers: Any = importlib.import_module("transformers")
+        except ImportError as missing:
+            raise MissingDependencyError(
+                f"Depth Anything V2 needs transformers, which cannot be imported ({missing}): "
+                "pip install 'n3d-ros[mono]'"
+            ) from missing
+        _check(folder)
+        try:
+            # the PIL processor gives the same pixels with and without torchvision
+            processor = transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
+            network, loading = transformers.DepthAnythingForDepthEstimation.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            )
+        except Exception as error:  # transformers and safetensors raise all kinds of exceptions
+            raise CheckpointError(f"{folder}: cannot be loaded as Depth Anything V2: {error}") from error
+        wrong = sorted(loading["missing_keys"]) + sorted(str(k) for k in loading["mismatched_keys"])
+        if wrong:
+            raise CheckpointError(f"{folder}: {len(wrong)} tensors are missing or misshapen, first {wrong[0]}")
+        chosen = _device_named(device)
+        return cls(network.eval().to(chosen), processor, chosen, f"Depth Anything V2 metric ({folder.name}, {chosen})")
+
+    def estimate(self, color: NDArray[np.uint8], camera: Camera | None) -> DepthEstimate:
+        """Depth [H, W] of an RGB image [H, W, 3]; the sky (the end of the range) is NaN.
+
+        The checkpoint's processor scales the image as little as possible so that one side is 518 and both are multiples
+        of 14. The result is resized bilinearly: a cubic kernel would overshoot at depth edges.
+
+        Raises:
+            CameraError: if no camera is given; this model does not estimate intrinsics.
+        """
+        import torch
+
+        if camera is None:
+            raise CameraError("Depth Anything V2 does not estimate intrinsics: give a camera (--camera or --fov)")
+        pixels = self._processor(images=color, return_tensors="pt")["pixel_values"].to(self._device)
+        with torch.inference_mode():
+            predicted = self._network(pixel_values=pixels).predicted_depth
+            depth = torch.nn.functional.interpolate(
+                predicted[:, None], size=color.shape[:2], mode="bilinear", align_corners=False
+            )[0, 0]
+        metres = depth.float().cpu().numpy()
+        metres[~(metres > 0) | (metres >= _SATURATED * self.far)] = np.nan
+        return DepthEstimate(metres, camera)
+
+
+def _check(folder: Path) -> None:
+    for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder}: {name} is missing; expected a Depth Anything V2 folder as on the hub")
+    try:
+        config = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder / 'config.json'}: cannot be read: {error}") from error
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if kind != "depth_anything":
+        raise CheckpointError(f"{folder}: model_type must be 'depth_anything'; got {kind!r}")
+    if config.get("depth_estimation_type") != "metric":
+        raise CheckpointError(
+            f"{folder}: depth_estimation_type is {config.get('depth_estimation_type')!r}: its depth is not in metres; "
+            "use a Depth-Anything-V2-Metric-* checkpoint"
+        )
+
+
+class MoGe:
+    """A loaded MoGe-2 model.
+
+    Attributes:
+        name: for display.
+        far: infinity, as its range has no end; masked pixels (the sky) are NaN.
+    """
+
+    far = math.inf
+
+    def __init__(self, network: Any, device: str, name: str) -> None:
+        self._network = network
+        self._device = device
+        self.name = name
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "auto") -> MoGe:
+        """Loads `model.pt`, or the folder that holds it.
+
+        Raises:
+            CheckpointError: if the file is missing or damaged.
+            MissingDependencyError: if the package `moge` is not installed.
+        """
+        file = Path(path) / "model.pt" if Path(path).is_dir() else Path(path)
+        try:
+            moge: Any = importlib.import_module("moge.model.v2")
+        except ImportError as missing:
+            raise MissingDependencyError(
+                f"MoGe-2 needs the package moge, which cannot be imported ({missing}): "
+                "pip install git+https://github.com/microsoft/MoGe.git"
+            ) from missing
+        if not file.is_file():
+            raise CheckpointError(f"{file}: no such file; expected MoGe-2's model.pt")
+        chosen = _device_named(device)
+        try:
+            network = moge.MoGeModel.from_pretrained(str(file)).eval().to(chosen)
+        except Exception as error:  # torch's unpickler and MoGe raise all kinds of exceptions
+            raise CheckpointError(f"{file}: cannot be loaded as MoGe-2: {error}") from error
+        return cls(network, chosen, f"MoGe-2 ({file.parent.name}, {chosen})")
+
+    def estimate(self, color: NDArray[np.uint8], camera: Camera | None) -> DepthEstimate:
+        """Depth [H, W] of an RGB image [H, W, 3], with the true field of view if a camera is given.
+
+        MoGe supports only a central principal point and square pixels. For other cameras it estimates the depth of the
+        nearest such camera, which is then back-projected with the true one.
+        """
+        import torch
+
+        height, width = color.shape[:2]
+        image = torch.from_numpy(np.ascontiguousarray(color)).to(self._device).permute(2, 0, 1).float() / 255
+        fov = None if camera is None else math.degrees(2 * math.atan(width / 2 / camera.fx))
+        out = self._network.infer(image, fov_x=fov, use_fp16=self._device != "cpu")
+        depth = out["depth"].float().cpu().numpy()
+        depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
+        if camera is None:
+            camera = Camera.from_fractions(out["intrinsics"].float().cpu().numpy(), width, height)
+        return DepthEstimate(depth, camera)

@@ -18,8 +18,7 @@ import yaml
 from numpy.typing import NDArray
 
 from n3d_core.errors import CameraError, MissingDependencyError
-from n3d_core.geometry.camera import Camera
-from n3d_core.geometry.lens import Lens
+from n3d_core.geometry.camera import Camera, Lens
 from n3d_core.geometry.transforms import CameraPose
 
 EXAMPLE = "as in --camera camera.yaml (ROS camera info) or --camera 615.3,615.3,319.5,239.5 (fx,fy,cx,cy in pixels)"
@@ -34,7 +33,7 @@ class CameraFile:
 
     Attributes:
         camera: intrinsics, for the size in the file or else that of the image.
-        model, coefficients: distortion of a lens that is not a pinhole (see `n3d_core.geometry.lens`).
+        model, coefficients: distortion of a lens that is not a pinhole (see `Lens.of`).
         units_per_metre: unit of the matching depth (BOP's `depth_scale`, GraspNet's `factor_depth`); 0 if not given.
         rectified: camera of the rectified image, if the file has one (ROS's projection matrix).
     """

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.frame import Frame
-from n3d_core.geometry.gravity import gravity_from_points
-from n3d_core.geometry.upright_box import upright_box
+from n3d_core.geometry.upright_box import gravity_from_points, upright_box
 
 # Frames that have z up by REP 105 and REP 120, with or without a prefix ("robot1/odom"). All others may be tilted with
 # the camera or the arm that they belong to.

@@ -17,8 +17,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.depth.estimate import DepthEstimate, MonocularDepth
-from n3d_core.depth.monocular import load_monocular
+from n3d_core.depth.monocular import DepthEstimate, MonocularDepth, load_monocular
 from n3d_core.errors import MissingDependencyError, QueryCancelledError, QueryTimeoutError
 from n3d_core.geometry.camera import Camera
 from n3d_core.preparation import ImageSize

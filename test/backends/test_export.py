@@ -10,8 +10,8 @@ import onnx
 import onnxruntime
 import pytest
 
+from n3d_core.backends.export.dialect import refusals
 from n3d_core.backends.export.graph import GRAPH_VERSION, Graph, Weights, export_decoder, export_vision
-from n3d_core.backends.export.operators import refusals
 from n3d_core.backends.export.precision import Precision
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.network.preprocess import VisionInput

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from n3d_core.geometry.boxes import OrientedBox
-from n3d_core.geometry.gravity import gravity_from_points
-from n3d_core.geometry.upright_box import upright_box
+from n3d_core.geometry.upright_box import gravity_from_points, upright_box
 
 SIZE = (0.30, 0.20, 0.12)  # along the box's own x, down, z
 

@@ -7,8 +7,7 @@ from sensor_msgs.msg import CameraInfo, RegionOfInterest
 
 from n3d_core.errors import CameraError
 from n3d_core.geometry.camera import Camera
-from n3d_core.messages.assembly import is_rectified
-from n3d_core.messages.camera_info import read_camera_info
+from n3d_core.messages.assembly import is_rectified, read_camera_info
 from n3d_ros.frames.images import camera_info_message
 
 CAMERA = Camera(64, 48, 55.0, 56.0, 31.0, 24.5)

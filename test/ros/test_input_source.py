@@ -13,7 +13,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 
-from n3d_core.depth.estimate import DepthEstimate
+from n3d_core.depth.monocular import DepthEstimate
 from n3d_core.errors import ConfigError, DepthError, MissingDependencyError
 from n3d_core.messages.assembly import Door, RgbdMessages, assemble_frame
 from n3d_ros.demo.node_process import NodeProcess

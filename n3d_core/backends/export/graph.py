@@ -13,8 +13,7 @@ import onnx
 
 from n3d_core.backends.export.builder import GraphBuilder, Weights
 from n3d_core.backends.export.decoder_graph import DecoderGraph
-from n3d_core.backends.export.dialect import Dialect, Opset19
-from n3d_core.backends.export.operators import refusals
+from n3d_core.backends.export.dialect import Dialect, Opset19, refusals
 from n3d_core.backends.export.precision import Precision
 from n3d_core.backends.export.vision_graph import VisionGraph
 from n3d_core.backends.sequence import EmbeddingTable

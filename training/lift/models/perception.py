@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from n3d_core.depth.estimate import MonocularDepth
-from n3d_core.depth.monocular import load_monocular
+from n3d_core.depth.monocular import MonocularDepth, load_monocular
 from n3d_core.errors import CameraError, DepthError
 from training.lift.boxes import overlap_2d
 from training.lift.lift_config import ModelsConfig

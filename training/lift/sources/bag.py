@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from n3d_core.bag import Bag, RgbdTopicNames
 from n3d_core.errors import BagError, CameraError, DepthError, ImageError, TransformError
 from n3d_core.geometry import Camera
-from n3d_core.messages.assembly import Door, is_rectified
-from n3d_core.messages.camera_info import read_camera_info
+from n3d_core.messages.assembly import Door, is_rectified, read_camera_info
 from training.lift.lift_config import SourceConfig
 from training.lift.problems import ImageProblem, SourceError
 from training.lift.record import DepthSource, Problems, Record, safe_key
