@@ -75,3 +75,7 @@ class EngineError(BackendError):
 
 class ObjectMapError(N3DError):
     """A map of remembered objects cannot be opened, read or written, or a look does not fit it."""
+
+
+class ApproachError(N3DError):
+    """There is no place from which a robot can approach an object, or what it was asked with is not usable."""

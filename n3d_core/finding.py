@@ -79,6 +79,11 @@ class Finder:
         """All objects of the scene, if they were grounded before."""
         return self._known[""][0].found if "" in self._known else ()
 
+    @property
+    def known_boxes(self) -> list[Box3D]:
+        """Every box that was found so far; an object may have several."""
+        return [one.box for reply, _ in self._known.values() for one in reply.found]
+
     def _swept(self, query: Query) -> Reply:
         """All objects, each class of a small model asked for by itself too: it misses fewer of them that way."""
         everything, vocabulary = self.everything(query), self.runtime.vocabulary

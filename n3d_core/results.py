@@ -8,6 +8,7 @@ from typing import Literal
 
 from n3d_core.evidence import Evidence
 from n3d_core.geometry.boxes import Box3D
+from n3d_core.memory.objects import RememberedObject
 from n3d_core.reasoning.audit import Verdict
 from n3d_core.reasoning.question import NOTHING, Value
 
@@ -86,6 +87,8 @@ class Answer:
         steps, tokens, forced, drafted: of all replies, as in `Grounding`.
         replies: how many replies were decoded: one for each phrase that was not known yet, and the reasoning.
         reason_steps, reason_tokens: of the second reply alone.
+        remembered: where the answer comes from memory, the object of the map behind each box; else empty.
+        age: seconds since the least recently seen of them was seen.
     """
 
     question: str
@@ -107,6 +110,8 @@ class Answer:
     replies: int = 0
     reason_steps: int = 0
     reason_tokens: int = 0
+    remembered: list[RememberedObject] = field(default_factory=list)
+    age: float = 0.0
 
     @property
     def corrected(self) -> str:

@@ -18,15 +18,19 @@ from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame import Frame
 from n3d_core.language import prompts
 from n3d_core.language.structured import serialise
+from n3d_core.memory.recollection import in_the_present
 from n3d_core.preparation import prepare
 from n3d_core.querying import Query
-from n3d_core.reasoning.parse import read_phrases
+from n3d_core.reasoning.audit import NOT_SEEN
+from n3d_core.reasoning.parse import read_phrases, read_question
 from n3d_core.reasoning.question import CAMERA_PHRASE, NotUnderstood, Phrase
 from n3d_core.reasoning.resolve import Scene
 from n3d_core.results import Answer, AnswerFrom, BoxDecoded, Grounding, Listener
 from n3d_core.runtime import Runtime
 
 Cancel = Callable[[], bool]
+Recall = Callable[[str, Sequence[Box3D]], Answer]
+"""Answers a question from memory, given what was found in view (optical frame)."""
 
 
 class View:
@@ -104,6 +108,7 @@ class View:
         *,
         about: Sequence[Box3D] | None = None,
         answer_from: AnswerFrom = "audited",
+        recall: Recall | None = None,
         on_event: Listener | None = None,
         cancel: Cancel | None = None,
         deadline: float | None = None,
@@ -114,6 +119,8 @@ class View:
             about: boxes found before, which the question may name as `{index}_{label}` or by label; None grounds first.
             answer_from: `model`: the model's own answer; `geometry`: what the boxes give; `audited`: what to act on,
                 which is what the boxes give wherever they can tell.
+            recall: answers from memory where something the question names is not in view; see
+                `memory.recollection.answer_from_memory`. Its answer is taken if it rests on a remembered object.
             on_event, cancel, deadline: as in `ground`.
 
         Raises:
@@ -122,9 +129,13 @@ class View:
         if answer_from not in get_args(AnswerFrom):
             raise ConfigError(f"answer_from must be one of {', '.join(get_args(AnswerFrom))}; got {answer_from!r}")
         text = prompts.checked_text(question)
+        text = text if recall is None else in_the_present(text)
         query = Query(Limits(cancel=cancel, deadline=deadline), on_event)
         with self._lock:
             answer = Asker(self._finder).ask(text, about, answer_from, query)
+            if recall is not None and about is None and _is_out_of_view(answer):
+                remembered = replace(recall(text, self._finder.known_boxes), question=answer.question)
+                answer = remembered if remembered.remembered else answer
         return replace(
             answer,
             times=self.times | query.times,
@@ -174,3 +185,11 @@ class View:
 
     def _warnings(self, boxes: Sequence[Box3D], query: Query) -> list[str]:
         return [*self.depth_report.warnings, *box_warnings(self.frame, boxes), *query.warnings]
+
+
+def _is_out_of_view(answer: Answer) -> bool:
+    """Whether something that a question names was not found in view."""
+    if answer.verdict == NOT_SEEN:
+        return True
+    question = read_question(answer.question)
+    return not isinstance(question, NotUnderstood) and question.type == "exists" and not answer.boxes

@@ -148,6 +148,20 @@ class ObjectStore:
         """Sets log-odds and the time of the last look of objects: (log_odds, stamp, id). Inside of a transaction."""
         self._db.executemany("UPDATE objects SET log_odds = ?, last_looked = max(last_looked, ?) WHERE id = ?", changes)
 
+    def rewind(self, now: float) -> float:
+        """Shifts all stamps of the map by as much as the latest is ahead of `now`; returns the seconds."""
+        with self.transaction():
+            newest = "SELECT max(max(last_seen, last_looked)) FROM objects WHERE map = ?"
+            latest = self._db.execute(newest, (self._map,)).fetchone()[0]
+            shift = 0.0 if latest is None else max(float(latest) - now, 0.0)
+            if shift > 0:
+                self._db.execute(
+                    "UPDATE objects SET first_seen = first_seen - ?, last_seen = last_seen - ?, "
+                    "last_looked = last_looked - ? WHERE map = ?",
+                    (shift, shift, shift, self._map),
+                )
+        return shift
+
     def forget(self, identities: Iterable[int]) -> int:
         """Removes objects; returns how many there were."""
         rows = [(i,) for i in identities]

@@ -127,19 +127,29 @@ class ObjectMap:
         return self._store.get(identity)
 
     def forget(self, identities: Sequence[int]) -> int:
-        """Removes objects; returns how many there were."""
+        """Removes objects; returns how many there were. `recollection.forget_named` removes them by name."""
         return self._store.forget(identities)
 
     def clear(self) -> int:
-        """Removes all objects of this map."""
+        """Removes all objects of this map; returns how many there were."""
         return self._store.forget([one.id for one in self._store.every()])
 
     def transform(self, new_from_old: Array) -> None:
-        """Moves everything: the map's frame was redefined (a relocalisation), and [4, 4] says how."""
+        """Moves everything with the map's frame, for instance after a relocalisation.
+
+        Args:
+            new_from_old: [4, 4], a rotation about z and a translation in metres.
+
+        Raises:
+            ObjectMapError: if it is no such transform; then nothing is changed.
+        """
         matrix = np.asarray(new_from_old, np.float64)
+        level = matrix.shape == (4, 4) and np.isfinite(matrix).all() and np.allclose(matrix[2, :3], (0, 0, 1), atol=0.1)
+        if not level or not np.allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-3):
+            raise ObjectMapError(
+                f"new_from_old must be a 4x4 rigid transform about the map's z axis; got {np.round(matrix, 3).tolist()}"
+            )
         turn, shift = matrix[:3, :3], matrix[:3, 3]
-        if matrix.shape != (4, 4) or abs(turn[2, 2] - 1) > 1e-2:
-            raise ObjectMapError("new_from_old must be a 4x4 rigid transform about the map's z axis")
         yaw = math.atan2(turn[1, 0], turn[0, 0])
 
         def change(one: RememberedObject) -> RememberedObject:
@@ -149,8 +159,19 @@ class ObjectMap:
         self._change_all(change)
 
     def doubt(self, sigma_m: float) -> None:
-        """Makes every place less sure: the map has moved by an unknown amount of about `sigma_m` metres."""
+        """Makes every place less sure, after the map has moved by an unknown amount of about `sigma_m` metres."""
+        if not (math.isfinite(sigma_m) and sigma_m >= 0):
+            raise ObjectMapError(f"sigma_m must be a finite number of metres, 0 or more; got {sigma_m}")
         self._change_all(lambda one: doubted(one, sigma_m))
+
+    def rewind(self, now: float) -> float:
+        """Shifts all stamps so that none is later than `now`, after a clock has jumped back (a bag that loops).
+
+        Times between looks stay as they were. Returns the seconds of the shift, 0 if there was none.
+        """
+        if not math.isfinite(now):
+            raise ObjectMapError(f"now must be a finite number of seconds; got {now}")
+        return self._store.rewind(now)
 
     def export(self, path: str | Path) -> int:
         """Writes the map as JSON lines; returns how many objects."""

@@ -242,6 +242,20 @@ def test_a_relocalisation_moves_everything_and_doubt_widens_it(memory):
         memory.transform(np.diag([1.0, -1.0, -1.0, 1.0]))
 
 
+def test_a_clock_that_jumps_back_shifts_all_stamps_and_keeps_the_time_between(memory):
+    look(memory, 100, [("mug", (1.5, 0.3, 0.9))])
+    look(memory, 160, [("lamp", (1.5, -0.3, 0.9))])
+    assert memory.rewind(200.0) == 0
+    assert memory.rewind(10.0) == 150
+    assert {one.label: one.last_seen for one in memory.recall()} == {"mug": -50.0, "lamp": 10.0}
+    with pytest.raises(ObjectMapError, match="now must be a finite number"):
+        memory.rewind(math.nan)
+    with pytest.raises(ObjectMapError, match="sigma_m must be a finite number"):
+        memory.doubt(math.nan)
+    with pytest.raises(ObjectMapError, match="about the map's z axis"):
+        memory.transform(np.full((4, 4), math.nan))
+
+
 def test_boxes_that_are_not_finite_are_left_out_and_bad_covariances_replaced(memory):
     bad = OrientedBox("mug", (math.nan, 0, 1), (0.1, 0.1, 0.1))
     odd = OrientedBox("lamp", (0, 0, 2), (0.1, 0.1, 0.1), 0.9, tuple([math.nan] * 9))
