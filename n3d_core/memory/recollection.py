@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from n3d_core.answering import phrases_of
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D, OrientedBox, Vector
 from n3d_core.memory.association import assign
@@ -21,13 +20,12 @@ from n3d_core.memory.object_map import ObjectMap
 from n3d_core.memory.objects import PRESENT_LOG_ODDS, RememberedObject, first_seen
 from n3d_core.memory.observations import Array, Pose, level_axes, observed
 from n3d_core.reasoning.audit import NOT_SEEN, UNVERIFIABLE, VERIFIED, Verdict
-from n3d_core.reasoning.nouns import plural
+from n3d_core.reasoning.lexicon import plural
 from n3d_core.reasoning.outcome import sought
 from n3d_core.reasoning.parse import read_phrases, read_question
-from n3d_core.reasoning.question import NotUnderstood, Phrase
+from n3d_core.reasoning.question import CAMERA_PHRASE, NOTHING, NotUnderstood, Phrase, Value
 from n3d_core.reasoning.resolve import AmbiguousError, MissingError, Scene, listed, matching
 from n3d_core.reasoning.solve import Solution, solve_scene
-from n3d_core.reasoning.value import NOTHING, Value
 from n3d_core.results import Answer
 
 HALF_LIFE_S = 12 * 3600.0
@@ -125,7 +123,7 @@ def answer_from_memory(
     read = read_question(in_the_present(question))
     if isinstance(read, NotUnderstood):
         return Answer(question, f"I cannot tell. {read.reason}", "", "", UNVERIFIABLE, read.reason)
-    phrases = phrases_of(read)
+    phrases = [phrase for phrase in read.phrases if phrase != CAMERA_PHRASE]
     objects, known = _candidates(memory, phrases, viewpoint, in_view)
     there = [one for one in objects if one.state != "gone"]
     try:
