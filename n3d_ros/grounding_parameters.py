@@ -150,7 +150,7 @@ class GroundingParameters(CheckedParameters):
     gravity_frame: str = parameter(
         "",
         "Frame whose z axis points up, such as odom, for refine:=depth; empty: target_frame if that is map, odom, "
-        "base_link or base_footprint, else the largest level plane in view. Needs tf2_ros.",
+        "base_link or base_footprint, else the largest level plane in view.",
     )
     score_threshold: float = parameter(
         -1.0,
@@ -161,11 +161,11 @@ class GroundingParameters(CheckedParameters):
     memory: str = parameter(
         "",
         "File in which objects are remembered, created if it does not exist; nodes that name the same file share it; "
-        "empty: remember nothing. Needs tf2_ros.",
+        "empty: remember nothing.",
         when=ON_CONFIGURE,
     )
     memory_frame: str = parameter("map", "Fixed frame (z up) in which objects are remembered.", when=ON_CONFIGURE)
-    target_frame: str = parameter("", "Frame of the output; empty: the image's optical frame. Needs tf2_ros.")
+    target_frame: str = parameter("", "Frame of the output; empty: the image's optical frame.")
     transform_timeout: float = parameter(
         0.2, "How long to wait for a transform at the image's stamp, in seconds.", low=0.0, high=10.0
     )

@@ -2,12 +2,13 @@
 
 A folder holds `camera.yaml` (ROS camera-info YAML, with `units_per_metre` if depth is not in millimetres) and per frame
 `NNNNNN.color.png` (or `.jpg`), `NNNNNN.depth.png` (16 bits, 0 invalid) and optionally `NNNNNN.truth.json` and
-`NNNNNN.pose.json`.
+`NNNNNN.pose.json`. A folder with poses is a tour; `map.truth.json` may hold the true objects of its map.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,9 @@ from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.image_file import decode_image, read_bytes, read_color
 from n3d_core.geometry.transforms import CameraPose
 
+_SMALLEST_PNG, _SMALL_JPEG = (cv2.IMWRITE_PNG_COMPRESSION, 9), (cv2.IMWRITE_JPEG_QUALITY, 85)
 _PICTURES = (".color.png", ".color.jpg", ".color.jpeg")
+MAP_TRUTH = "map.truth.json"
 MAX_NUMBER = 1e9  # in truth files; no length, pixel or count is larger
 
 
@@ -84,6 +87,51 @@ class Truth:
         return cls(objects, **asked)
 
 
+@dataclass(frozen=True)
+class MapObject:
+    """An object of a tour, for as long as it stood in one place.
+
+    Attributes:
+        id: stays with an object that is moved.
+        center: in the map (z up, metres).
+        size: full extents (length, width, height) along its own level axes and up.
+        yaw: radians about z, of the length axis.
+        since, until: seconds, by the stamps of the poses.
+    """
+
+    id: str
+    label: str
+    center: tuple[float, float, float]
+    size: tuple[float, float, float]
+    yaw: float
+    since: float
+    until: float
+
+    def to_json(self) -> dict[str, Any]:
+        """An entry of `map.truth.json`."""
+        entry = {"id": self.id, "label": self.label, "center": self.center, "size": self.size, "yaw": self.yaw}
+        return {**entry, "from": self.since, "to": self.until}
+
+    @classmethod
+    def from_json(cls, entry: Any) -> MapObject:
+        """Reads an entry of `map.truth.json`.
+
+        Raises:
+            ValueError: if it has another form; the message names what is wrong.
+        """
+        _check(isinstance(entry, dict), "objects", entry, "a list of objects")
+        _check_text(entry.get("label"), "label")
+        for key in ("center", "size"):
+            value = entry.get(key)
+            right = isinstance(value, list) and len(value) == 3 and all(map(_is_number, value))
+            _check(right, key, value, "three finite numbers in metres")
+        for key in ("yaw", "from", "to"):
+            _check(_is_number(entry.get(key)), key, entry.get(key), "a finite number")
+        (x, y, z), (length, width, height) = entry["center"], entry["size"]
+        name, label = str(entry.get("id", "")), entry["label"]
+        return cls(name, label, (x, y, z), (length, width, height), entry["yaw"], entry["from"], entry["to"])
+
+
 class FrameFolder:
     """Reads a frame folder; frames are numbered in the order of their file names.
 
@@ -134,6 +182,14 @@ class FrameFolder:
                 'expected {"stamp": seconds, "camera_to_map": [[4x4]]}'
             ) from error
 
+    def map_objects(self) -> list[MapObject]:
+        """The true objects of a tour's map; empty if there is no `map.truth.json`."""
+        path = self.path / MAP_TRUTH
+        try:
+            return [MapObject.from_json(o) for o in json.loads(path.read_text())["objects"]] if path.exists() else []
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            raise ImageError(f"{path}: not the truth of a map ({error}); see docs/frame-folder.md") from error
+
     def truth(self, index: int) -> Truth | None:
         """The truth of the frame at `index`; None if there is no truth file."""
         path = self.path / f"{self.names[index]}.truth.json"
@@ -145,23 +201,41 @@ class FrameFolder:
             raise ImageError(f"{path}: not a truth file ({error}); see docs/frame-folder.md") from error
 
 
+def write_map_objects(folder: str | Path, objects: Sequence[MapObject]) -> None:
+    """Writes the true objects of a tour's map."""
+    text = json.dumps({"objects": [one.to_json() for one in objects]}, indent=1)
+    _write_whole(Path(folder) / MAP_TRUTH, text.encode())
+
+
 def write_frame(
-    folder: str | Path, index: int, frame: Frame, truth: Truth | None = None, pose: CameraPose | None = None
+    folder: str | Path,
+    index: int,
+    frame: Frame,
+    truth: Truth | None = None,
+    pose: CameraPose | None = None,
+    compact: bool = False,
 ) -> None:
-    """Writes one frame (and `camera.yaml` if it is missing) to a frame folder; each file whole or not at all."""
+    """Writes one frame (and `camera.yaml` if it is missing) to a frame folder; each file whole or not at all.
+
+    `compact` writes colour as JPEG and compresses depth as far as PNG can.
+    """
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
     if not (root / "camera.yaml").exists():
         frame.camera.to_yaml(root / "camera.yaml")
     millimetres = np.clip(np.nan_to_num(frame.depth * 1000, nan=0.0), 0, 65535).round().astype(np.uint16)
-    _write_png(root / f"{index:06d}.depth.png", millimetres)
+    _write_image(root / f"{index:06d}.depth.png", millimetres, *(_SMALLEST_PNG if compact else ()))
     if truth is not None:
         text = json.dumps(truth.to_json(), indent=1)
         _write_whole(root / f"{index:06d}.truth.json", text.encode())
     if pose is not None:
         record = {"stamp": pose.stamp_ns / 1e9, "camera_to_map": pose.camera_to_map.tolist()}
         _write_whole(root / f"{index:06d}.pose.json", json.dumps(record).encode())
-    _write_png(root / f"{index:06d}.color.png", cv2.cvtColor(frame.color, cv2.COLOR_RGB2BGR))
+    color, name = cv2.cvtColor(frame.color, cv2.COLOR_RGB2BGR), f"{index:06d}.color"
+    if compact:
+        _write_image(root / f"{name}.jpg", color, *_SMALL_JPEG)
+    else:
+        _write_image(root / f"{name}.png", color)
 
 
 def _units_per_metre(path: Path) -> float | None:
@@ -242,10 +316,10 @@ def _check(right: bool, where: str, value: Any, wanted: str) -> None:
         raise ValueError(f"{where} is {json.dumps(value)[:80]}: expected {wanted}")
 
 
-def _write_png(path: Path, image: NDArray[Any]) -> None:
-    ok, data = cv2.imencode(".png", image)
+def _write_image(path: Path, image: NDArray[Any], *options: int) -> None:
+    ok, data = cv2.imencode(path.suffix, image, options)
     if not ok:
-        raise ImageError(f"{path}: an image of {image.dtype} {list(image.shape)} cannot be written as PNG")
+        raise ImageError(f"{path}: an image of {image.dtype} {list(image.shape)} cannot be written as {path.suffix}")
     _write_whole(path, data.tobytes())
 
 

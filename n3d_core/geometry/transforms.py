@@ -1,4 +1,4 @@
-"""Transforms between named frames over time, like tf2's buffer, for reading bags without ROS."""
+"""Transforms between named frames over time, like tf2's buffer, for bags and for a ROS 2 without tf2_ros."""
 
 from __future__ import annotations
 
@@ -40,11 +40,15 @@ class TransformTree:
 
     Args:
         source: name of their source, for errors.
+        keep_ns: how long transforms are kept, for a stream that does not end; a stamp outside of them is then refused.
+            None: all are kept, as in a bag, and a stamp a little outside of them takes the nearest.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, keep_ns: int | None = None) -> None:
         self._source = source
+        self._keep_ns = keep_ns
         self._edges: dict[tuple[str, str], list[tuple[int, tuple[float, ...]]]] = {}
+        self._static: set[tuple[str, str]] = set()
         self._neighbours: dict[str, dict[str, tuple[str, str]]] = {}
 
     @property
@@ -58,11 +62,32 @@ class TransformTree:
         edge = parent.lstrip("/"), child.lstrip("/")  # ROS 1's tf wrote names with a leading slash
         values = (float(t.x), float(t.y), float(t.z), float(q.x), float(q.y), float(q.z), float(q.w))
         if stamp_ns is None:
+            self._static.add(edge)
             self._edges[edge] = [(0, values)]
         else:
-            insort(self._edges.setdefault(edge, []), (stamp_ns, values))
+            known = self._edges.setdefault(edge, [])
+            insort(known, (stamp_ns, values))
+            self._forget_old(known, stamp_ns)
+        self._connect(edge)
+
+    def clear(self) -> None:
+        """Drops all but static transforms."""
+        self._edges = {edge: known for edge, known in self._edges.items() if edge in self._static}
+        self._neighbours = {}
+        for edge in self._edges:
+            self._connect(edge)
+
+    def _connect(self, edge: tuple[str, str]) -> None:
         for one, other in (edge, edge[::-1]):
             self._neighbours.setdefault(one, {})[other] = edge
+
+    def _forget_old(self, known: list[tuple[int, tuple[float, ...]]], stamp_ns: int) -> None:
+        """Drops what is older than `keep_ns`; all of it if time has jumped back by more than that."""
+        if self._keep_ns is None:
+            return
+        if known[-1][0] - stamp_ns > self._keep_ns:
+            known[:] = [one for one in known if one[0] == stamp_ns]
+        del known[: bisect_left(known, (known[-1][0] - self._keep_ns,))]
 
     def look_up(self, target: str, source: str, stamp_ns: int) -> tuple[Pose, Pose]:
         """Rotation [3, 3] and translation [3] that transform points from `source` to `target` at a stamp.
@@ -95,9 +120,13 @@ class TransformTree:
 
     def _at(self, edge: tuple[str, str], stamp_ns: int) -> tuple[Pose, Pose]:
         known = self._edges[edge]
+        if stamp_ns == 0:  # as in tf2: the newest
+            stamp_ns = known[-1][0]
+        beyond = _BEYOND_NS if self._keep_ns is None else 0
+        fixed = edge in self._static or (len(known) == 1 and self._keep_ns is None)
         index = bisect_left(known, (stamp_ns,))
         before, after = known[max(index - 1, 0)], known[min(index, len(known) - 1)]
-        if len(known) > 1 and not known[0][0] - _BEYOND_NS <= stamp_ns <= known[-1][0] + _BEYOND_NS:
+        if not fixed and not known[0][0] - beyond <= stamp_ns <= known[-1][0] + beyond:
             raise TransformError(
                 f"{self._source}: no transform from {edge[1]!r} to {edge[0]!r} at {stamp_ns / 1e9:.3f} s, "
                 f"only from {known[0][0] / 1e9:.3f} to {known[-1][0] / 1e9:.3f} s"

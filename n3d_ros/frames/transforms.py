@@ -1,10 +1,11 @@
-"""Transforms between frames from tf2, at an image's stamp. tf2_ros is imported on first use."""
+"""Transforms between frames at an image's stamp, from tf2_ros where it is installed, imported on first use."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ class Transforms:
         self._node = node
         self._lock = threading.Lock()
         self._buffer: Any = None
-        self._listener: Any = None
+        self._topics: Any = None
 
     def listen(self) -> None:
         """Subscribes to /tf and /tf_static. Call it early: earlier transforms are not received.
@@ -35,26 +36,26 @@ class Transforms:
             TransformError: if tf2_ros is not installed.
         """
         with self._lock:
-            if self._listener is None:
-                self._listener = self._subscribe()
+            if self._topics is None:
+                self._topics = self._subscribe()
 
     def _subscribe(self) -> Any:
         try:
-            from tf2_ros import Buffer, TransformListener
+            from n3d_ros.frames.tf_topics import TransformTopics
         except ImportError as missing:
             raise TransformError(
-                "tf2_ros is not installed and a transform is needed (target_frame, gravity_frame, or depth that is not "
-                "registered): apt install ros-$ROS_DISTRO-tf2-ros-py, or leave them empty and use aligned depth"
+                "tf2_msgs is not installed and a transform is needed (memory, target_frame, gravity_frame, or depth that is "
+                "not registered): apt install ros-$ROS_DISTRO-tf2-ros-py, or leave them empty and use aligned depth"
             ) from missing
-        self._buffer = self._buffer or Buffer(node=self._node)  # created once: each would leave a service behind
-        return TransformListener(self._buffer, self._node, spin_thread=False)
+        self._buffer = self._buffer or _tf2().Buffer(node=self._node)  # created once: each would leave a service behind
+        return TransformTopics(self._node, self._buffer)
 
     def close(self) -> None:
         """Ends the subscriptions and drops all transforms except static ones, which do not age."""
         with self._lock:
-            if self._listener is not None:
-                self._listener.unregister()
-                self._listener = None
+            if self._topics is not None:
+                self._topics.close()
+                self._topics = None
                 self._buffer.clear()
 
     def look_up(
@@ -76,18 +77,31 @@ class Transforms:
             QueryCancelledError: once `cancelled` returns True.
         """
         self.listen()
-        from tf2_ros import TransformException
-
         at, deadline = Time(nanoseconds=stamp_ns), time.monotonic() + timeout_s
-        while not self._buffer.can_transform(target, source, at) and time.monotonic() < deadline:
+        while not self._is_known(target, source, at) and time.monotonic() < deadline:
             if cancelled is not None and cancelled():
                 raise QueryCancelledError(f"cancelled while waiting for a transform from {source!r} to {target!r}")
             time.sleep(_POLL_S)
         try:
             found = self._buffer.lookup_transform(target, source, at).transform
-        except TransformException as problem:
+        except _tf2().TransformException as problem:
             raise TransformError(
                 f"no transform from {source!r} to {target!r} at the image's stamp within {timeout_s} s: {problem}"
             ) from problem
         r, t = found.rotation, found.translation
         return rotation_of((r.x, r.y, r.z, r.w)), np.array([t.x, t.y, t.z])
+
+    def _is_known(self, target: str, source: str, at: Time) -> bool:
+        """Whether the buffer has a transform, once it has what the topics hold."""
+        topics = self._topics
+        if topics is not None:
+            topics.drain()
+        return bool(self._buffer.can_transform(target, source, at))
+
+
+def _tf2() -> Any:
+    """tf2_ros, or what stands in for it."""
+    try:
+        return import_module("tf2_ros")
+    except ImportError:
+        return import_module("n3d_ros.frames.tf_topics")

@@ -327,7 +327,7 @@ class NewestTopic:
                 return []
             batch = []
             for _ in range(4 * (self.arrivals.maxlen or KEPT)):  # a publisher faster than this loop must not block it
-                taken = _take(self._subscription)
+                taken = take(self._subscription)
                 if taken is None:
                     break
                 batch.append(taken)
@@ -357,7 +357,8 @@ class NewestTopic:
             self.arrivals.append(Arrival(message, stamp_ns, received_ns))
 
 
-def _take(subscription: Subscription) -> tuple[Any, dict[str, Any]] | None:
+def take(subscription: Subscription) -> tuple[Any, dict[str, Any]] | None:
+    """The oldest message that waits in the middleware, with its info; None if there is none."""
     with subscription.handle:
         taken: tuple[Any, dict[str, Any]] | None = subscription.handle.take_message(subscription.msg_type, False)
     return taken

@@ -100,7 +100,8 @@ def test_a_stamp_that_rclpy_cannot_hold_is_named(frame, stamp):
 
 
 def test_a_transform_without_tf2_has_a_status_of_its_own(client, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tf2_ros", None)
+    for name in ("tf2_ros", "n3d_ros.frames.tf_topics"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(TransformError, match="apt install ros-") as raised:
         Transforms(client.node).look_up("map", "optical", 0, 0.1)
     assert status_of(raised.value) == Result.NO_TRANSFORM

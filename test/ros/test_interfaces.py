@@ -39,6 +39,15 @@ def test_vision_msgs_has_the_official_type_hash_on_the_wire(node, name):
     assert str(endpoint.topic_type_hash) == f"RIHS01_{OFFICIAL[name]}"
 
 
+def test_tf2_msgs_has_the_official_type_hash_on_the_wire(node):
+    from tf2_msgs.msg import TFMessage
+
+    publisher = node.create_publisher(TFMessage, "/type_hash/tf", 1)
+    (endpoint,) = node.get_publishers_info_by_topic(publisher.topic_name)
+    node.destroy_publisher(publisher)
+    assert str(endpoint.topic_type_hash) == "RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087"
+
+
 def test_result_status_codes():
     from n3d_ros.msg import Result
 
@@ -74,7 +83,7 @@ def test_an_empty_message_is_no_success():
 def test_fields_are_those_of_the_contract():
     from n3d_ros.action import Query
     from n3d_ros.msg import Answer, RememberedObject, Result, StageTime, Value
-    from n3d_ros.srv import Ask, Ground, Recall
+    from n3d_ros.srv import Ask, Forget, Ground, Recall
 
     fields = {kind: kind.get_fields_and_field_types() for kind in (Result, StageTime, Value, Answer)}
     assert fields[StageTime] == {"stage": "string", "seconds": "float"}
@@ -120,6 +129,8 @@ def test_fields_are_those_of_the_contract():
         "result": "n3d_ros/Result",
         "objects": "sequence<n3d_ros/RememberedObject>",
     }
+    assert Forget.Request.get_fields_and_field_types() == {"text": "string", "ids": "sequence<string>"}
+    assert Forget.Response.get_fields_and_field_types() == Recall.Response.get_fields_and_field_types()
     assert Ground.Request.get_fields_and_field_types() == {"text": "string"}
     assert Ground.Response.get_fields_and_field_types() == {"result": "n3d_ros/Result"}
     assert Ask.Request.get_fields_and_field_types() == {"question": "string"}

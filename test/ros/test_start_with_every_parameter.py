@@ -56,11 +56,9 @@ class Buffer:
         return False
     def lookup_transform(self, *_arguments):
         raise TransformException("nobody publishes it")
-
-class TransformListener:
-    def __init__(self, buffer, node, spin_thread=False):
+    def set_transform(self, *_arguments):
         pass
-    def unregister(self):
+    def set_transform_static(self, *_arguments):
         pass
 """,
     "message_filters": """

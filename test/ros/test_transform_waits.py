@@ -15,6 +15,7 @@ class Silent(Transforms):
 
     def __init__(self):
         self.asked = 0
+        self._topics = None
         self._buffer = SimpleNamespace(can_transform=self.ask)
 
     def ask(self, *_frames):

@@ -1,7 +1,8 @@
-"""Transforms from a real tf2_ros: where boxes and unregistered depth go, and what is subscribed for it, and when."""
+"""Transforms by TF: where boxes and unregistered depth go, and what is subscribed for it, and when."""
 
 import threading
 from contextlib import suppress
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,11 +15,12 @@ from n3d_ros.errors import TransformError
 from n3d_ros.frames.transforms import Transforms
 from n3d_ros.grounding_node import GroundingNode
 from n3d_ros.grounding_parameters import GroundingParameters
+from n3d_ros.node.stamps import stamp_of
 from n3d_ros.playback.camera_node import frame_messages
 from n3d_ros.queries.latest_frame import LatestFrame
 from n3d_ros.queries.models import ModelPool
 
-pytest.importorskip("tf2_ros", reason="tf2_ros is not installed (it is no package of PyPI)")
+pytest.importorskip("tf2_msgs.msg", reason="the interfaces are not built (make test builds them)")
 
 from geometry_msgs.msg import TransformStamped
 from tf2_msgs.msg import TFMessage
@@ -70,7 +72,8 @@ def test_a_transform_is_heard_until_it_is_closed_and_again_after_that(client):
         assert heard(client.node) == OF_TF
         transforms.close()
         assert heard(client.node) == set()
-    assert [service.srv_name for service in client.node.services].count("tf2_frames") == 1
+    served = [service.srv_name for service in client.node.services].count("tf2_frames")
+    assert served == (find_spec("tf2_ros") is not None)  # by tf2_ros's buffer, once
 
 
 def test_the_time_that_unregistered_depth_waits_for_its_transform_is_the_parameter_at_that_moment(client, frame):
@@ -113,3 +116,42 @@ def test_a_node_that_cannot_be_activated_hears_none(node, monkeypatch):
     assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
     assert node.trigger_activate() == TransitionCallbackReturn.FAILURE
     assert heard(node) == set()
+
+
+def moving(client, stamped):
+    """Publishes the pose of `camera` in `odom` at each of (seconds, x)."""
+    publisher = client.node.create_publisher(TFMessage, "/tf", 100)
+    client.until(lambda: publisher.get_subscription_count())
+    for seconds, x in stamped:
+        transform = TransformStamped(child_frame_id="camera")
+        transform.header.frame_id, transform.header.stamp = "odom", stamp_of(round(seconds * 1e9))
+        transform.transform.translation.x, transform.transform.rotation.w = x, 1.0
+        publisher.publish(TFMessage(transforms=[transform]))
+
+
+def test_a_moving_frame_is_looked_up_at_the_stamp_between_its_transforms_and_never_outside_of_them(client):
+    transforms = Transforms(client.node)
+    transforms.listen()
+    place(client, "map", "odom", 1.0)
+    moving(client, [(50.0, 0.0), (50.5, 1.0), (51.0, 3.0)])
+
+    def shift(seconds, timeout_s=0.2):
+        return from_a_thread(client, lambda: transforms.look_up("map", "camera", round(seconds * 1e9), timeout_s))[1][0]
+
+    assert shift(50.25, 10.0) == pytest.approx(1.5)
+    assert shift(50.75) == pytest.approx(3.0)
+    for outside in (49.9, 51.2):  # a stamp that TF does not reach yet, or no longer
+        with pytest.raises(TransformError, match="no transform from 'camera' to 'map'"):
+            shift(outside)
+    transforms.close()
+
+
+def test_messages_wait_in_the_middleware_and_wake_no_executor(client):
+    transforms = Transforms(client.node)
+    transforms.listen()
+    moving(client, [(10.0 + i / 100, float(i)) for i in range(300)])
+    groups = [one.callback_group for one in client.node.subscriptions if one.topic_name in OF_TF]
+    assert [group.can_execute(None) for group in groups] == [False, False]
+    found = from_a_thread(client, lambda: transforms.look_up("odom", "camera", round(12.495e9), 10.0))
+    assert found[1][0] == pytest.approx(249.5)
+    transforms.close()

@@ -88,12 +88,13 @@ def test_a_recorded_ros_is_kept_where_nothing_is_sourced_and_dropped_when_it_is_
     assert tools.ros_source.choose(record, {}).kind == "wheels"
 
 
-def test_vision_msgs_is_built_only_where_none_is_found(tools, tmp_path):
+@pytest.mark.parametrize("name", ["vision_msgs", "tf2_msgs"])
+def test_a_copy_of_a_package_is_built_only_where_none_is_found(tools, tmp_path, name):
     source = tools.ros_source.RosSource("sourced", "jazzy", sys.executable, "3.12.3", (str(tmp_path),))
-    assert not source.provides("vision_msgs")
-    (tmp_path / "share" / "vision_msgs").mkdir(parents=True)
-    (tmp_path / "share" / "vision_msgs" / "package.xml").write_text("<package/>")
-    assert source.provides("vision_msgs")
+    assert not source.provides(name)
+    (tmp_path / "share" / name).mkdir(parents=True)
+    (tmp_path / "share" / name / "package.xml").write_text("<package/>")
+    assert source.provides(name)
 
 
 def test_the_hook_puts_what_is_recorded_behind_what_is_sourced(tools):

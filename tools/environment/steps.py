@@ -8,9 +8,17 @@ from pathlib import Path
 
 from ledger import Step
 from ros_source import RosSource
-from venv_work import VenvWork
+from venv_work import OWN_COPIES, VenvWork
 
-BUILT = ("package.xml", "CMakeLists.txt", "msg", "srv", "action", "tools/vision_msgs", "tools/node.sh.in")
+BUILT = (
+    "package.xml",
+    "CMakeLists.txt",
+    "msg",
+    "srv",
+    "action",
+    *map("tools/{}".format, OWN_COPIES),
+    "tools/node.sh.in",
+)
 LINKED = ("config", "demo", "launch", "models", "rviz", "sros2")  # installed as links: only the names matter
 
 

@@ -19,6 +19,7 @@ HOOK = Path(__file__).with_name("activation.py")
 # Where a distribution lacks its own; the first is the last release that runs on NumPy 1.
 OPENCV_FOR_NUMPY_1 = "opencv-python-headless==4.11.0.86"
 OPENCV = "opencv-python-headless>=4.11,<5"
+OWN_COPIES = ("vision_msgs", "tf2_msgs")  # interface packages in tools/, for a ROS 2 without them (PyPI)
 # Variables of the caller's environment that would leak into the builds.
 DROPPED = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", MARK)
 
@@ -95,11 +96,10 @@ class VenvWork:
         self._pip("torch", progress, self.torch)
 
     def build_interfaces(self) -> None:
-        """Build n3d_ros, and vision_msgs where this ROS 2 has none, into `.venv/ros`."""
+        """Build n3d_ros, and those of `OWN_COPIES` that this ROS 2 has not, into `.venv/ros`."""
         shutil.rmtree(self.overlay, ignore_errors=True)
-        folders = [str(self.root)]
-        if not self.source.provides("vision_msgs"):
-            folders.append(str(self.root / "tools" / "vision_msgs"))
+        missing = [name for name in OWN_COPIES if not self.source.provides(name)]
+        folders = [str(self.root), *(str(self.root / "tools" / name) for name in missing)]
         command = [str(self.venv / "bin" / "colcon"), "--log-base", str(self.venv / "log" / "colcon"), "build"]
         command += ["--paths", *folders, "--symlink-install", "--merge-install"]
         command += ["--build-base", str(self.venv / "build"), "--install-base", str(self.overlay)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,7 @@ from training.scenes.scene_config import SceneConfig
 
 _TABLE_HEIGHT = 0.74
 _GAP = 0.012  # metres between footprints
+_AISLE = 0.9  # metres along the walls of a room without objects
 _TRIES = 40
 
 
@@ -73,19 +74,49 @@ def sample_layout(rng: np.random.Generator, config: SceneConfig) -> Layout:
     place: Place = "table" if rng.random() < config.table_share else "floor"
     count = int(rng.integers(config.objects[0], config.objects[1] + 1))
     half = _half_sizes(rng, place)
-    support = _TABLE_HEIGHT if place == "table" else 0.0
+    support = _support(place)
     crowd = np.sqrt(count)
     radius = rng.uniform(0.10, 0.17) * crowd if place == "table" else rng.uniform(0.42, 0.70) * crowd
+    return Layout(place, support, half, _fill(rng, config, place, count, half, radius))
+
+
+def sample_room(rng: np.random.Generator, config: SceneConfig) -> Layout:
+    """Draws a room with objects all over its floor, and a free aisle of 0.9 m along its walls."""
+    half = (float(rng.uniform(3.0, 4.0)), float(rng.uniform(3.0, 4.0)))
+    count = int(rng.integers(config.objects[0], config.objects[1] + 1))
+    return Layout("floor", 0.0, half, _fill(rng, config, "floor", count, half, min(half) - _AISLE))
+
+
+def moved_elsewhere(rng: np.random.Generator, layout: Layout, index: int) -> PlacedObject | None:
+    """One of a room's objects at another free spot, at least a metre away; None if none was found."""
+    item = layout.objects[index]
+    taken = [footprint(other) for number, other in enumerate(layout.objects) if number != index]
+    shape = replace(item, position=np.zeros(3))
+    for _ in range(_TRIES):
+        found = _find_room(rng, shape, layout.support, layout.half, min(layout.half) - _AISLE, taken)
+        if found is not None and np.linalg.norm(found[0].position - item.position) > 1.0:
+            return found[0]
+    return None
+
+
+def _fill(
+    rng: np.random.Generator, config: SceneConfig, place: Place, count: int, half: tuple[float, float], radius: float
+) -> tuple[PlacedObject, ...]:
+    """Up to `count` objects within `radius` of the middle."""
     placed: list[PlacedObject] = []
     footprints: list[Array] = []
     for name in _choose_classes(rng, config, place, count):
         color = str(rng.choice(config.colors))
         shape = _posed(rng, config, name, color, place)
-        found = _find_room(rng, shape, support, half, radius, footprints)
+        found = _find_room(rng, shape, _support(place), half, radius, footprints)
         if found is not None:
             placed.append(found[0])
             footprints.append(found[1])
-    return Layout(place, support, half, tuple(placed))
+    return tuple(placed)
+
+
+def _support(place: Place) -> float:
+    return _TABLE_HEIGHT if place == "table" else 0.0
 
 
 def _half_sizes(rng: np.random.Generator, place: Place) -> tuple[float, float]:

@@ -65,7 +65,9 @@ def render_views(seed: int, config: SceneConfig, views: int) -> list[Scene]:
     layout = layout_of(seed, config)
     world = build_world(np.random.default_rng((seed, _LAYOUT, 1)), config, layout)
     with WorldRenderer(world) as renderer:
-        return [_one_view(seed, config, layout, renderer, i) for i in range(views)]
+        return [
+            view_scene(seed, config, layout, renderer, i, viewpoint_of(seed, config, layout, i)) for i in range(views)
+        ]
 
 
 def layout_of(seed: int, config: SceneConfig) -> Layout:
@@ -86,8 +88,10 @@ def is_groundable(item: TrueObject, camera: Camera) -> bool:
     return bool(inside and item.visible >= GROUNDABLE_VISIBLE)
 
 
-def _one_view(seed: int, config: SceneConfig, layout: Layout, renderer: WorldRenderer, number: int) -> Scene:
-    view = viewpoint_of(seed, config, layout, number)
+def view_scene(
+    seed: int, config: SceneConfig, layout: Layout, renderer: WorldRenderer, number: int, view: Viewpoint
+) -> Scene:
+    """One view of a compiled scene; `number` chooses the sensor's noise."""
     color, depth, owners = renderer.render(view)
     instances, truth = _truth(layout.objects, view, owners)
     measured = depth
@@ -125,4 +129,4 @@ def _true_box(item: PlacedObject, view: Viewpoint) -> Box3D:
     return Box3D(f"{item.color} {item.cls}", (x, y, z), (width, height, length))
 
 
-__all__ = ["Scene", "Truth", "is_groundable", "layout_of", "render", "render_views", "viewpoint_of"]
+__all__ = ["Scene", "Truth", "is_groundable", "layout_of", "render", "render_views", "view_scene", "viewpoint_of"]

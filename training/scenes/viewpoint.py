@@ -86,10 +86,11 @@ def _look(
         position[:2] = np.clip(position[:2], -np.array(layout.half) + 0.15, np.array(layout.half) - 0.15)
         back = position - target
         back /= np.linalg.norm(back)
-    return Viewpoint(camera, position, _orientation(-back, np.radians(rng.uniform(-config.roll, config.roll))))
+    return Viewpoint(camera, position, looking_along(-back, np.radians(rng.uniform(-config.roll, config.roll))))
 
 
-def _orientation(forward: Array, roll: float) -> Array:
+def looking_along(forward: Array, roll: float = 0.0) -> Array:
+    """The rotation of a camera that looks along a unit vector of the world, rolled by `roll` radians."""
     right = np.cross(forward, [0, 0, 1.0])
     right /= np.linalg.norm(right)
     down = np.cross(forward, right)

@@ -1,0 +1,122 @@
+"""The topics of TF, read when a transform is looked up, and a buffer for a ROS 2 without tf2_ros (PyPI has none).
+
+tf2_ros's own listener wakes for every message, which at the usual 100 Hz costs several percent of a core in Python. Here
+no executor waits: messages stay in the middleware, as images do (see `inputs.newest_topic`). Importing this needs tf2_msgs.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from geometry_msgs.msg import Quaternion, TransformStamped, Vector3
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.subscription import Subscription
+from rclpy.time import Time
+from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
+
+from n3d_core.errors import TransformError as TransformException
+from n3d_core.geometry.boxes import quaternion_of
+from n3d_core.geometry.transforms import TransformTree
+from n3d_ros.inputs.newest_topic import UnwaitedGroup, take
+from n3d_ros.node.stamps import nanoseconds_of
+
+_KEPT_S = 10.0  # as tf2 does
+_MANY = 1000  # messages: ten seconds at 100 Hz
+
+__all__ = ["Buffer", "TransformException", "TransformTopics"]
+
+
+class Buffer:
+    """The transforms of the last ten seconds, and all static ones: what the nodes use of `tf2_ros.Buffer`."""
+
+    def __init__(self, node: Node | None = None) -> None:
+        self._lock = threading.Lock()  # the executor adds, a worker looks up
+        self._tree = TransformTree("/tf", round(_KEPT_S * 1e9))
+
+    def set_transform(self, one: TransformStamped, _authority: str) -> None:
+        """Adds a transform at its stamp."""
+        with self._lock:
+            stamp_ns = nanoseconds_of(one.header.stamp)
+            self._tree.add(one.header.frame_id, one.child_frame_id, one.transform, stamp_ns)
+
+    def set_transform_static(self, one: TransformStamped, _authority: str) -> None:
+        """Adds a transform that does not change."""
+        with self._lock:
+            self._tree.add(one.header.frame_id, one.child_frame_id, one.transform)
+
+    def clear(self) -> None:
+        """Drops all but static transforms."""
+        with self._lock:
+            self._tree.clear()
+
+    def can_transform(self, target: str, source: str, at: Time) -> bool:
+        """Whether `lookup_transform` would succeed."""
+        try:
+            self.lookup_transform(target, source, at)
+        except TransformException:
+            return False
+        return True
+
+    def lookup_transform(self, target: str, source: str, at: Time) -> TransformStamped:
+        """The transform that takes points of `source` to `target`.
+
+        Raises:
+            TransformException: if it is not known at that time.
+        """
+        with self._lock:
+            rotation, (x, y, z) = self._tree.look_up(target, source, at.nanoseconds)
+        out = TransformStamped(header=Header(stamp=at.to_msg(), frame_id=target), child_frame_id=source)
+        out.transform.translation = Vector3(x=float(x), y=float(y), z=float(z))
+        qx, qy, qz, qw = quaternion_of(rotation)
+        out.transform.rotation = Quaternion(x=qx, y=qy, z=qz, w=qw)
+        return out
+
+
+class TransformTopics:
+    """/tf and /tf_static, whose messages go to a buffer (tf2_ros's or the one above) on `drain`."""
+
+    def __init__(self, node: Node, buffer: Any) -> None:
+        self._node = node
+        self._buffer = buffer
+        self._lock = threading.Lock()  # workers of several queries may drain
+        latched = QoSProfile(depth=_MANY, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._static, self._moving = (
+            self._subscribe("/tf_static", latched),
+            self._subscribe("/tf", QoSProfile(depth=_MANY)),
+        )
+
+    def _subscribe(self, topic: str, qos: QoSProfile) -> Subscription:
+        static = topic == "/tf_static"
+        return self._node.create_subscription(
+            TFMessage,
+            topic,
+            lambda message: self._add(message, static),  # of an executor that knows no callback groups
+            qos,
+            callback_group=UnwaitedGroup(),
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+        )
+
+    def drain(self) -> None:
+        """Takes what has arrived."""
+        with self._lock:
+            for subscription, static in ((self._static, True), (self._moving, False)):
+                for _ in range(2 * _MANY):  # a publisher faster than this loop must not block it
+                    taken = take(subscription)
+                    if taken is None:
+                        break
+                    self._add(taken[0], static)
+
+    def close(self) -> None:
+        """Ends the subscriptions."""
+        with self._lock:
+            for subscription in (self._static, self._moving):
+                self._node.destroy_subscription(subscription)
+
+    def _add(self, message: TFMessage, static: bool) -> None:
+        put = self._buffer.set_transform_static if static else self._buffer.set_transform
+        for one in message.transforms:
+            put(one, "/tf_static" if static else "/tf")
