@@ -1,7 +1,8 @@
 """The topics of TF, read when a transform is looked up, and a buffer for a ROS 2 without tf2_ros (PyPI has none).
 
-tf2_ros's own listener wakes for every message, which at the usual 100 Hz costs several percent of a core in Python. Here
-no executor waits: messages stay in the middleware, as images do (see `inputs.newest_topic`). Importing this needs tf2_msgs.
+tf2_ros's own listener wakes for every message, which at the usual 100 Hz costs several percent of a core in Python.
+Here no executor waits: messages stay in the middleware, as images do (see `inputs.newest_topic`). Importing this needs
+tf2_msgs.
 """
 
 from __future__ import annotations
