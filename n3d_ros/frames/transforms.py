@@ -44,8 +44,9 @@ class Transforms:
             from n3d_ros.frames.tf_topics import TransformTopics
         except ImportError as missing:
             raise TransformError(
-                "tf2_msgs is not installed and a transform is needed (memory, target_frame, gravity_frame, or depth that "
-                "is not registered): apt install ros-$ROS_DISTRO-tf2-ros-py, or leave them empty and use aligned depth"
+                "a transform is needed (memory, target_frame, gravity_frame, or depth that is not registered), and "
+                "tf2_msgs is not installed: apt install ros-$ROS_DISTRO-tf2-ros-py, or leave them empty and use aligned "
+                "depth"
             ) from missing
         self._buffer = self._buffer or _tf2().Buffer(node=self._node)  # created once: each would leave a service behind
         return TransformTopics(self._node, self._buffer)
