@@ -45,8 +45,8 @@ class Transforms:
         except ImportError as missing:
             raise TransformError(
                 "a transform is needed (memory, target_frame, gravity_frame, or depth that is not registered), and "
-                "tf2_msgs is not installed: apt install ros-$ROS_DISTRO-tf2-ros-py, or leave them empty and use aligned "
-                "depth"
+                "tf2_msgs is not installed: apt install ros-$ROS_DISTRO-tf2-ros-py, or leave them empty and use "
+                "aligned depth"
             ) from missing
         self._buffer = self._buffer or _tf2().Buffer(node=self._node)  # created once: each would leave a service behind
         return TransformTopics(self._node, self._buffer)
