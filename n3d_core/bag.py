@@ -23,6 +23,7 @@ from n3d_core.messages.assembly import Door, RgbdMessages, assemble_frame, is_re
 DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
 IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO, TRANSFORMS = "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage"
+_UNKNOWN_HASH = "RIHS01_" + 64 * "0"  # of a type that the bag does not define
 PAIR_NS = 100_000_000  # furthest apart that colour and depth of one frame are
 
 
@@ -194,6 +195,37 @@ class Bag:
         """
         for connection, log_ns, raw in self._stored(self._connections(topics)):
             yield Packet(connection.topic, log_ns, bytes(raw))
+
+    @property
+    def storage(self) -> str:
+        """How a ROS 2 bag is stored: `.mcap` or `.db3`."""
+        names = [self.path.name] if self.path.is_file() else [one.name for one in self.path.iterdir()]
+        return ".mcap" if any(".mcap" in name for name in names) else ".db3"
+
+    def copy_connections(self, writer: Any) -> dict[Any, Any]:
+        """Declares the topics of a ROS 2 bag in a rosbags `Writer`. Returns its connection for each `stored` key."""
+        made: dict[Any, Any] = {}
+        for one in self._reader.connections:
+            key = (one.topic, one.msgtype)
+            if key not in made:
+                store, kind = self._reader.typestore, one.msgtype
+                known = kind in store.fielddefs
+                made[key] = writer.add_connection(
+                    *key,
+                    msgdef=one.msgdef.data or (store.generate_msgdef(kind, ros_version=2)[0] if known else ""),
+                    rihs01=one.digest or (store.hash_rihs01(kind) if known else _UNKNOWN_HASH),
+                    offered_qos_profiles=getattr(one.ext, "offered_qos_profiles", ()),
+                )
+        return made
+
+    def stored(self) -> Iterator[tuple[int, Any, bytes]]:
+        """All messages in the order of their recording: nanoseconds, key of the connection, serialised message.
+
+        Raises:
+            BagError: if the bag is damaged.
+        """
+        for connection, log_ns, raw in self._stored([]):
+            yield log_ns, (connection.topic, connection.msgtype), raw
 
     def stamps(self, topic: str) -> list[int]:
         """When the messages of a topic were recorded, in nanoseconds."""

@@ -29,6 +29,16 @@ def add_query_arguments(parser: argparse.ArgumentParser, words: str, help_text: 
     """Adds arguments for the image, the text, the model and the outputs."""
     add_frame_arguments(parser)
     parser.add_argument("text", metavar=words, help=help_text)
+    add_model_arguments(parser)
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help="print one line of JSON instead of tables")
+    group.add_argument("--output", type=Path, metavar="PICTURE", help="write the annotated picture (.png, .jpg)")
+    group.add_argument("--rrd", type=Path, metavar="FILE", help="write a Rerun recording: image, cloud, boxes, text")
+    group.add_argument("--quiet", action="store_true", help="no progress on stderr")
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments for `load_model`, and the time limit of a query."""
     group = parser.add_argument_group("model")
     group.add_argument("--model", default="n3d-tiny", help="a shipped or downloaded model, or a folder (n3d-tiny)")
     group.add_argument("--backend", default="auto", help="auto, torch, onnx or tensorrt (auto)")
@@ -40,11 +50,6 @@ def add_query_arguments(parser: argparse.ArgumentParser, words: str, help_text: 
         "--on-other-size", default="recompile", help="for images of another size: recompile, resize or error"
     )
     group.add_argument("--timeout", type=float, metavar="S", help="give up after this many seconds")
-    group = parser.add_argument_group("output")
-    group.add_argument("--json", action="store_true", help="print one line of JSON instead of tables")
-    group.add_argument("--output", type=Path, metavar="PICTURE", help="write the annotated picture (.png, .jpg)")
-    group.add_argument("--rrd", type=Path, metavar="FILE", help="write a Rerun recording: image, cloud, boxes, text")
-    group.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,16 @@ def prepare(args: argparse.Namespace) -> Asked:
     _check_outputs(args)
     found = read_input(args)
     tell(args, f"depth from {found.source}")
+    model = load_model(args)
+    return Asked(args, found, model, model.look(found.frame, found.limits))
+
+
+def load_model(args: argparse.Namespace) -> Any:
+    """The `N3D` that the arguments name.
+
+    Raises:
+        N3DError: if it cannot be loaded.
+    """
     from n3d_core.n3d import N3D  # torch takes seconds to import; report wrong input before that
     from n3d_core.preparation import ImageSize
 
@@ -100,7 +115,13 @@ def prepare(args: argparse.Namespace) -> Asked:
         f"{model.name} on {backend.name} ({backend.reason}), {model.memory_bytes / 1e6:.0f} MB, "
         f"loaded in {time.monotonic() - start:.1f} s",
     )
-    return Asked(args, found, model, model.look(found.frame, found.limits))
+    return model
+
+
+def check_timeout(args: argparse.Namespace) -> None:
+    """Checks `--timeout`."""
+    if args.timeout is not None and not args.timeout > 0:
+        raise ConfigError(f"--timeout must be more than 0 seconds; got {args.timeout}")
 
 
 def tell(args: argparse.Namespace, line: str) -> None:
@@ -176,8 +197,7 @@ def _check_outputs(args: argparse.Namespace) -> None:
             raise ConfigError(f"{option} {path}: not writable; give a file in a writable folder")
     if args.output is not None and not cv2.haveImageWriter(str(args.output)):
         raise ConfigError(f"--output {args.output}: unsupported image format; use .png or .jpg")
-    if args.timeout is not None and not args.timeout > 0:
-        raise ConfigError(f"--timeout must be more than 0 seconds; got {args.timeout}")
+    check_timeout(args)
     if args.rrd is not None:
         from n3d_core.display.recording import import_rerun
 
