@@ -26,7 +26,7 @@ from n3d_core.errors import BagError, ConfigError
 from n3d_core.geometry.boxes import CORNERS, Box3D
 from n3d_core.geometry.frame import Frame
 from n3d_core.reasoning.audit import Verdict
-from n3d_core.reasoning.value import Kind
+from n3d_core.reasoning.question import Kind
 from n3d_core.results import Answer, Grounding
 
 DETECTIONS, MARKERS, ANSWER = (

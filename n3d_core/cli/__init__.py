@@ -25,6 +25,7 @@ COMMANDS = {
     "ask": ("n3d_core.cli.ask", "answer a spatial question and check the answer against geometry"),
     "import": ("n3d_core.cli.import_", "convert a public recording or a bag to a frame folder or a tour"),
     "annotate": ("n3d_core.cli.annotate", "write detections, markers and answers into a copy of a bag"),
+    "mcp": ("n3d_core.cli.mcp", "serve an agent: look, find, ask, where_is and more (Model Context Protocol)"),
     "doctor": ("n3d_core.cli.doctor", "check what this machine can run, and how to fix what is missing"),
     "download": ("n3d_core.cli.download", "download a published checkpoint and verify it"),
     "compile": ("n3d_core.cli.compile", "build engines ahead of time"),

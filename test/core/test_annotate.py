@@ -25,7 +25,7 @@ from n3d_core.errors import ConfigError, QueryTimeoutError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
-from n3d_core.reasoning.value import Value
+from n3d_core.reasoning.question import Value
 from n3d_core.results import Answer, Grounding
 
 ROOT = Path(__file__).parents[2]

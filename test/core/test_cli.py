@@ -70,7 +70,7 @@ def test_help_is_quick_and_imports_no_numpy() -> None:
         assert summary.split()[0] in done.stdout
 
 
-@pytest.mark.parametrize("command", ["ground", "ask", "annotate", "doctor", "download", "compile", "bench"])
+@pytest.mark.parametrize("command", ["ground", "ask", "annotate", "mcp", "doctor", "download", "compile", "bench"])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])
