@@ -178,12 +178,9 @@ def _outcomes(solution: Solution) -> list[Outcome]:
 
 
 def _agrees(question: Question, said: Said, outcome: Outcome, text: str) -> bool:
-    if isinstance(said, Length):
-        return abs(said.metres - outcome.value.number) <= _slack(said, text)
-    if isinstance(said, Amount):
-        number = number_of(question, outcome) or 0.0
-        apart = _turned(said.value, number) if question.type == "direction" else abs(said.value - number)
-        return apart <= _amount_slack(question, said)
+    off = _off(question, said, outcome)
+    if off is not None:
+        return off <= _slack(question.type, said, text)
     if isinstance(said, Whereabouts):
         return _is_there(said, outcome, text)
     truth = plain(question, outcome)
@@ -194,24 +191,31 @@ def _agrees(question: Question, said: Said, outcome: Outcome, text: str) -> bool
     return said == truth and type(said) is type(truth)
 
 
-def _slack(said: Length, text: str) -> float:
-    slack = said.resolution + (FROM_FOUR_DECIMALS if said.unit == "m" else FROM_TWO_DECIMALS)
-    return max(slack, _HEDGED * said.metres) if _HEDGE.search(text) else slack
+def _off(question: Question, said: Said, outcome: Outcome) -> float | None:
+    """How far a number is from what the boxes give: metres, litres or degrees; None if the answer is no number."""
+    number = number_of(question, outcome) or 0.0
+    if isinstance(said, Length):
+        return abs(said.metres - number)
+    if isinstance(said, Amount):
+        return _turned(said.value, number) if question.type == "direction" else abs(said.value - number)
+    return None
 
 
-def _amount_slack(question: Question, said: Amount) -> float:
-    """The rounding of what the amount was computed from: metres with 2 decimals, or an angle between such."""
-    if question.type == "direction":
+def _slack(kind: str, said: Length | Amount, text: str) -> float:
+    """The rounding of a number, and of what it was computed from: metres with 2 or 4 decimals, or angles of such."""
+    if isinstance(said, Length):
+        slack = said.resolution + (FROM_FOUR_DECIMALS if said.unit == "m" else FROM_TWO_DECIMALS)
+        return max(slack, _HEDGED * said.metres) if _HEDGE.search(text) else slack
+    if kind == "direction":
         return said.resolution + 0.1
-    litres = question.type in ("volume", "big_small")
-    return said.resolution + FROM_TWO_DECIMALS * (2 if litres else 1)
+    return said.resolution + FROM_TWO_DECIMALS * (2 if kind in ("volume", "big_small") else 1)
 
 
 def _is_there(said: Whereabouts, outcome: Outcome, text: str) -> bool:
     """Whether an object is where an answer says, as far as it says it: its distance (or depth), hour and side."""
     camera, box = outcome.roles.boxes
     lengths = (relations.distance(camera, box), box.center[2])
-    if said.away is not None and all(abs(said.away.metres - v) > _slack(said.away, text) for v in lengths):
+    if said.away is not None and all(abs(said.away.metres - v) > _slack("position", said.away, text) for v in lengths):
         return False
     if said.hour is not None and said.hour != relations.clock_direction(camera, box):
         return False
@@ -223,12 +227,10 @@ def _is_near(solution: Solution, said: Said) -> bool:
     question, outcome = solution.question, solution.outcome
     sure = spread(question, solution.scene, outcome)
     number = number_of(question, outcome) or 0.0
-    if isinstance(said, Length):
-        return abs(said.metres - number) <= max(sure, _NEAR * abs(number), 3.001 * said.resolution)
-    if isinstance(said, Amount) and question.type == "direction":
-        return _turned(said.value, number) <= max(sure, _NEAR_DEGREES)
-    if isinstance(said, Amount):
-        return abs(said.value - number) <= max(sure, _NEAR * abs(number), 3.001 * said.resolution)
+    off = _off(question, said, outcome)
+    if off is not None and isinstance(said, Length | Amount):
+        turned = question.type == "direction"
+        return off <= max(sure, _NEAR_DEGREES if turned else max(_NEAR * abs(number), 3.001 * said.resolution))
     if isinstance(said, Whereabouts):
         away = relations.distance(*outcome.roles.boxes)
         near = said.away is None or abs(said.away.metres - away) <= max(_NEAR * away, 3.001 * said.away.resolution)

@@ -125,13 +125,19 @@ def _named(question: Question, scene: Scene, count: int | None = None) -> list[i
     return chosen
 
 
-def _competing(question: Question, scene: Scene, named: Sequence[int | None] = ()) -> list[int]:
-    """The boxes of `among` that the question does not name itself."""
-    among = question.among
-    if among is None:
-        return []
-    found = scene.means(replace(among, plural=True, pick=None), question.opposite)
-    return [i for i in found if i not in named]
+def _rivals(question: Question, scene: Scene, least: int) -> Roles:
+    """The boxes of a question's objects, and those of `among` that it does not name itself.
+
+    Raises:
+        MissingError: if there are fewer than `least`.
+    """
+    named, found = _named(question, scene), list[int]()
+    if question.among is not None:
+        found = scene.means(replace(question.among, plural=True, pick=None), question.opposite)
+    roles = scene.roles([*named, *(i for i in found if i not in named)])
+    if len(roles) < least:
+        raise MissingError(question.among or ANYTHING, scene.names)
+    return roles
 
 
 def _comparison(question: Question, scene: Scene) -> Outcome:
@@ -170,10 +176,7 @@ def _length(question: Question, scene: Scene) -> Outcome:
 
 
 def _relative_distance(question: Question, scene: Scene) -> Outcome:
-    named = _named(question, scene)
-    roles = scene.roles([*named, *_competing(question, scene, named)])
-    if len(roles) < 2 or (len(roles) < 3 and question.form in ("yes_no", "difference")):
-        raise MissingError(question.among or ANYTHING, scene.names)
+    roles = _rivals(question, scene, least=3 if question.form in ("yes_no", "difference") else 2)
     if question.form == "difference":
         return Outcome(roles, Value("length", number=gain_of(question, roles.boxes)))
     anchor, *rest = roles.boxes
@@ -192,27 +195,22 @@ def ordered(question: Question, boxes: Sequence[Box3D]) -> list[int]:
 
 
 def _order(question: Question, scene: Scene) -> Outcome:
-    named = _named(question, scene)
-    roles = scene.roles([*named, *_competing(question, scene, named)])
-    if len(roles) < 2:
-        raise MissingError(question.among or ANYTHING, scene.names)
+    roles = _rivals(question, scene, least=2)
     return Outcome(roles, _chosen(roles, ordered(question, roles.boxes)))
 
 
+def rank_of(question: Question) -> int:
+    """1 for the most of something, 2 for the second ..."""
+    return question.among.pick.rank if question.among and question.among.pick else 1
+
+
 def _extreme(question: Question, scene: Scene) -> Outcome:
-    named = _named(question, scene)
-    roles = scene.roles([*named, *_competing(question, scene, named)])
-    if not len(roles):
-        raise MissingError(question.among or ANYTHING, scene.names)
+    rank = rank_of(question)
+    roles = _rivals(question, scene, least=1 if question.form == "yes_no" else rank)
     best = relations.extreme(question.predicate, list(roles.boxes), question.opposite)
     if question.form == "yes_no":
         return Outcome(roles, Value("truth", truth=best == 0))
-    rank = question.among.pick.rank if question.among and question.among.pick else 1
-    if rank == 1:
-        return Outcome(roles, _chosen(roles, [best]))
-    if rank > len(roles):
-        raise MissingError(question.among or ANYTHING, scene.names)
-    return Outcome(roles, _chosen(roles, [ordered(question, roles.boxes)[rank - 1]]))
+    return Outcome(roles, _chosen(roles, [best if rank == 1 else ordered(question, roles.boxes)[rank - 1]]))
 
 
 def _direction(question: Question, scene: Scene) -> Outcome:

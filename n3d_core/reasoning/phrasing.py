@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from n3d_core.reasoning import relations
+from n3d_core.reasoning import relations, replies
 from n3d_core.reasoning.doubt import Doubt
 from n3d_core.reasoning.lexicon import ORDINALS, normal, without_id
-from n3d_core.reasoning.outcome import Outcome, fitting_side, gain_of, measured, sought
+from n3d_core.reasoning.outcome import Outcome, fitting_side, gain_of, measured, rank_of, sought
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Phrase, Question
 from n3d_core.reasoning.relations import PREDICATES
-from n3d_core.reasoning.replies import kind_words, relation_words
 from n3d_core.reasoning.resolve import Roles, article, listed
 from n3d_core.reasoning.units import UNITS, number_text
 
@@ -29,26 +28,7 @@ def sentence(question: Question, outcome: Outcome) -> str:
     """The answer to a question in one sentence."""
     if outcome.value.kind == "none" and question.form in ("choice", "free"):
         return _ended(f"{listed(_called(outcome.roles))} are equal in {_measure(question)}")
-    if question.type in COMPARISONS:
-        text = _comparison(question, outcome)
-    elif question.type in (*SIZES, *DISTANCES):
-        text = _length(question, outcome)
-    elif question.type in ("count", "exists"):
-        text = _count(question, outcome)
-    else:
-        text = {
-            "relative_distance": _relative_distance,
-            "depth_order": _order,
-            "order": _order,
-            "extreme": _extreme,
-            "direction": _direction,
-            "position": _position,
-            "dimensions": _dimensions,
-            "related": _related,
-            "place": _place,
-            "fit": _fit,
-        }[question.type](question, outcome)
-    return _ended(text)
+    return _ended(_SENTENCES[question.type](question, outcome))
 
 
 def doubt_sentence(question: Question, outcome: Outcome, doubt: Doubt | None) -> str:
@@ -114,30 +94,24 @@ def _measure(question: Question) -> str:
 
 
 def _comparison(question: Question, outcome: Outcome) -> str:
-    a, b = _called(outcome.roles)
-    gain = gain_of(question, outcome.roles.boxes)
-    converse = PREDICATES[question.predicate].converse
+    names, gain = _called(outcome.roles), gain_of(question, outcome.roles.boxes)
     if question.form == "yes_no":
         holds = outcome.value.truth
-        return f"{_yes(holds)}, {a} is {'' if holds else 'not '}{_than(question.predicate)} {b}"
-    held = question.predicate if gain > 0 else converse
+        return f"{_yes(holds)}, {replies.relation_answer(question.predicate, *names, holds)}"
+    held = question.predicate if gain > 0 else PREDICATES[question.predicate].converse
     if question.form == "difference":
         volume = PREDICATES[held].measure == "V"
         amount = f"{abs(gain):.2f} liters" if volume else length_words(abs(gain), question.unit)
-        return f"{a} is {amount} {_than(held)} {b}"
+        return replies.difference_answer(held, names, amount)
     if question.form == "free":
-        return f"{a} is {_than(held)} {b}"
-    winner, loser = (a, b) if gain > 0 else (b, a)
+        return replies.relation_answer(held, *names)
+    winner, loser = names if gain > 0 else names[::-1]
     nearer = {"front": "closer to the camera than", "behind": "farther from the camera than"}
-    return f"{winner} is {nearer.get(question.predicate) or _than(question.predicate)} {loser}"
+    return f"{winner} is {nearer.get(question.predicate) or PREDICATES[question.predicate].phrase} {loser}"
 
 
 def _yes(holds: bool) -> str:
     return "yes" if holds else "no"
-
-
-def _than(predicate: str) -> str:
-    return PREDICATES[predicate].phrase
 
 
 def _length(question: Question, outcome: Outcome) -> str:
@@ -161,22 +135,21 @@ def _length(question: Question, outcome: Outcome) -> str:
 
 
 def _relative_distance(question: Question, outcome: Outcome) -> str:
-    anchor, *rest = _called(outcome.roles)
-    word, to = ("farther", "from") if question.predicate == "farther" else ("closer", "to")
+    anchor, *rest = names = _called(outcome.roles)
+    farther = question.predicate == "farther"
     if question.form == "difference":
         gain = gain_of(question, outcome.roles.boxes)
-        if gain < 0:
-            word, to = ("closer", "to") if word == "farther" else ("farther", "from")
-        return f"{anchor} is {length_words(abs(gain), question.unit)} {word} {to} {rest[0]} than {to} {rest[1]}"
-    most = "farthest from" if word == "farther" else "closest to"
-    if question.form == "yes_no":
-        holds = outcome.value.truth
-        start = f"{_yes(holds)}, "
-        negation = "" if holds else "not "
-        if question.among is not None:
-            return f"{start}{rest[0]} is {negation}the {most} {anchor}"
-        return f"{start}{anchor} is {negation}{word} {to} {rest[0]} than {to} {rest[1]}"
-    return f"{listed(_chosen(outcome, outcome.value.objects))} is {most} {anchor}"
+        amount = length_words(abs(gain), question.unit)
+        return replies.closeness_answer(names, amount, farther != (gain < 0))
+    most = "farthest from" if farther else "closest to"
+    if question.form != "yes_no":
+        return f"{listed(_chosen(outcome, outcome.value.objects))} is {most} {anchor}"
+    holds = outcome.value.truth
+    negation = "" if holds else "not "
+    if question.among is not None:
+        return f"{_yes(holds)}, {rest[0]} is {negation}the {most} {anchor}"
+    word, to = ("farther", "from") if farther else ("closer", "to")
+    return f"{_yes(holds)}, {anchor} is {negation}{word} {to} {rest[0]} than {to} {rest[1]}"
 
 
 def _superlative(predicate: str) -> str:
@@ -196,7 +169,7 @@ def _extreme(question: Question, outcome: Outcome) -> str:
     if question.form == "yes_no":
         holds = outcome.value.truth
         return f"{_yes(holds)}, {_called(outcome.roles)[0]} is {'' if holds else 'not '}the {most}"
-    rank = question.among.pick.rank if question.among and question.among.pick else 1
+    rank = rank_of(question)
     order = f"{ORDINALS[rank - 1]} " if 1 < rank <= len(ORDINALS) else ""
     return f"{listed(_chosen(outcome, outcome.value.objects))} is the {order}{most}"
 
@@ -242,7 +215,7 @@ def _position_from(question: Question, outcome: Outcome) -> str:
     (anchor, box), (there, name) = outcome.roles.boxes, _called(outcome.roles)
     away = relations.distance(anchor, box)
     held = [(relations.gain(p, box, anchor), p) for p in ("left", "right", "front", "behind", "above", "below")]
-    words = [relation_words(p) for gain, p in sorted(held, reverse=True) if gain > _STANDS_OUT * away]
+    words = [replies.relation_words(p) for gain, p in sorted(held, reverse=True) if gain > _STANDS_OUT * away]
     hour = relations.clock_direction(anchor, box)
     return f"{name} is {listed(words)} {there}, at {hour} o'clock from it, {length_words(away, question.unit)} away"
 
@@ -267,9 +240,9 @@ def _counted(kind: Phrase, count: int) -> str:
 
 def _kind(kind: Phrase, several: bool) -> str:
     """`mugs to the left of the laptop`."""
-    words = [kind_words(Phrase(kind.label, kind.noun, kind.colors, kind.attributes), several)]
+    words = [replies.kind_words(Phrase(kind.label, kind.noun, kind.colors, kind.attributes), several)]
     for where in kind.where:
-        words += [relation_words(where.relation), " and ".join(f"the {r.label}" for r in where.references)]
+        words += [replies.relation_words(where.relation), " and ".join(f"the {r.label}" for r in where.references)]
     return " ".join(words)
 
 
@@ -277,15 +250,14 @@ def _related(question: Question, outcome: Outcome) -> str:
     if not question.predicate:
         return _listed(question, outcome)
     references = " and ".join(_called(outcome.roles)[: outcome.references])
-    relation = f"{relation_words(question.predicate)} {references}"
+    relation = f"{replies.relation_words(question.predicate)} {references}"
     found = _chosen(outcome, outcome.found)
     kind = question.among
     if question.form == "number":
         return f"{_counted(sought(question), len(found)).removesuffix(' in view')} {relation}"
     start = f"{_yes(bool(found))}, " if question.form == "yes_no" else ""
     if not found:
-        nothing = f"no {_kind(kind, False)}" if kind is not None and not kind.is_anything else "nothing"
-        return f"{start}{nothing} is {relation}"
+        found = [f"no {_kind(kind, False)}" if kind is not None and not kind.is_anything else "nothing"]
     return f"{start}{listed(found)} {'are' if len(found) > 1 else 'is'} {relation}"
 
 
@@ -300,8 +272,7 @@ def _listed(question: Question, outcome: Outcome) -> str:
 def _place(question: Question, outcome: Outcome) -> str:
     subject, *references = _called(outcome.roles)
     holds = outcome.value.truth
-    negation = "" if holds else "not "
-    return f"{_yes(holds)}, {subject} is {negation}{relation_words(question.predicate)} {' and '.join(references)}"
+    return f"{_yes(holds)}, {replies.related_answer(question.predicate, [subject], references, holds)}"
 
 
 def _fit(question: Question, outcome: Outcome) -> str:
@@ -313,3 +284,19 @@ def _fit(question: Question, outcome: Outcome) -> str:
     how = {"grip": "which fits a grip of", "under": "which fits under"}.get(question.predicate, "which fits through")
     compared = f"{how if holds else 'more than'} {length_words(question.limit)}"
     return f"{_yes(holds)}, {called[0]} is {side} {across}, {compared}"
+
+
+_SENTENCES: dict[str, Callable[[Question, Outcome], str]] = {
+    **dict.fromkeys(COMPARISONS, _comparison),
+    **dict.fromkeys((*SIZES, *DISTANCES), _length),
+    **dict.fromkeys(("count", "exists"), _count),
+    **dict.fromkeys(("order", "depth_order"), _order),
+    "relative_distance": _relative_distance,
+    "extreme": _extreme,
+    "direction": _direction,
+    "position": _position,
+    "dimensions": _dimensions,
+    "related": _related,
+    "place": _place,
+    "fit": _fit,
+}

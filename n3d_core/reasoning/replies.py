@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import permutations, product
 
 from n3d_core.reasoning.lexicon import ORDINALS, plural, singulars, without_id
-from n3d_core.reasoning.outcome import sought
+from n3d_core.reasoning.outcome import rank_of, sought
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Phrase, Question
 from n3d_core.reasoning.relations import PLACES, PREDICATES, largest_wins
 from n3d_core.reasoning.resolve import Roles, article, listed
@@ -233,9 +233,8 @@ def _choices(question: Question, names: Sequence[str]) -> Iterator[str]:
         for first, second in permutations(names):
             yield relation_answer(question.predicate, first, second)
     else:
-        rank = question.among.pick.rank if question.among and question.among.pick else 1
         for name in names:
-            yield extreme_answer(question.predicate, name, rank)
+            yield extreme_answer(question.predicate, name, rank_of(question))
     for name in names[1:] if question.type == "relative_distance" else names:
         yield f"{name}."
 

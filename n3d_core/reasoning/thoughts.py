@@ -8,214 +8,313 @@ Questions of types that the released model does not know have one style.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Literal
 
-from n3d_core.reasoning import relations
-from n3d_core.reasoning.outcome import Outcome, compares, fitting_side
+from n3d_core.reasoning import relations, replies
+from n3d_core.reasoning.outcome import Outcome, clause_of, gain_of, ordered, rank_of, sought
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question
-from n3d_core.reasoning.relations import as_stated, stated_numbers
-from n3d_core.reasoning.replies import (
-    bearing_answer,
-    dimensions_answer,
-    direction_answer,
-    distance_answer,
-    position_answer,
-    size_answer,
-    truth_answer,
+from n3d_core.reasoning.relations import (
+    FLIPPED_BY_VIEW,
+    MEASURES,
+    PLACES,
+    PREDICATES,
+    as_stated,
+    largest_wins,
+    place_terms,
 )
-from n3d_core.reasoning.resolve import Roles
-from n3d_core.reasoning.thought_parts import (
-    Style,
+from n3d_core.reasoning.resolve import LETTERS, Roles
+from n3d_core.reasoning.thought_numbers import (
+    COMPARED,
+    EXTENTS,
+    ascending,
     bboxes,
+    best,
     centers,
+    compared,
     difference,
+    dimensions_chain,
+    direction_chain,
+    fit_chain,
+    in_order,
+    length_chain,
     length_of,
+    listed_measures,
     measures,
+    position_chain,
     root_text,
     sign,
     subtractions,
-    vector_text,
     volumes,
-)
-from n3d_core.reasoning.thought_relations import (
-    comparison_chain,
-    count_chain,
-    order_chain,
-    place_chain,
-    relative_distance_chain,
 )
 from n3d_core.reasoning.units import length_text, number_text
 
-__all__ = ["Style", "chain_of_thought"]
+Style = Literal["published", "compact"]
 
-_GROUND_PLANE = (0, 2)  # x and z
-_AXES = {"distance": (0, 1, 2), "horizontal_distance": _GROUND_PLANE, "vertical_distance": (1,)}
-_SIZE_ORDER = ("width", "height", "length")
+_OPPOSITE_VIEW = "and we are considering the opposite view, "
 
 
 def chain_of_thought(question: Question, outcome: Outcome, style: Style = "compact") -> tuple[list[str], str]:
     """The steps of the reasoning, and the answer's text."""
     published, roles = style == "published", outcome.roles
     if question.type in COMPARISONS:
-        return comparison_chain(question, roles, published)
+        return _comparison_chain(question, roles, published)
     if question.type in (*SIZES, *DISTANCES):
-        return _length_chain(question, roles, published)
+        return length_chain(question, roles, published)
     if question.type == "relative_distance":
-        return relative_distance_chain(question, roles, published)
+        return _relative_distance_chain(question, roles, published)
     if question.type == "direction":
-        return _direction_chain(question, roles, published)
+        return direction_chain(question, roles, published)
     if question.type == "position":
-        return _position_chain(question, roles)
+        return position_chain(question, roles)
     if question.type == "dimensions":
-        return _dimensions_chain(question, roles)
+        return dimensions_chain(question, roles)
     if question.type in ("count", "exists", "related"):
-        return count_chain(question, outcome)
+        return _count_chain(question, outcome)
     if question.type == "place":
-        return place_chain(question, roles, outcome.value.truth)
+        return _place_chain(question, roles, outcome.value.truth)
     if question.type == "fit":
-        return _fit_chain(question, roles, outcome.value.truth)
-    return order_chain(question, roles, published)
+        return fit_chain(question, roles, outcome.value.truth)
+    return _order_chain(question, roles, published)
 
 
-def _length_chain(question: Question, roles: Roles, published: bool) -> tuple[list[str], str]:
-    """A length, and for yes or no how it compares with the limit."""
-    if question.type == "gap":
-        steps, variable, value, text = _gap_chain(question, roles)
-    elif question.type in DISTANCES:
-        steps, variable, value, text = _distance_chain(question, roles, published)
-    elif question.type == "volume":
-        value = float(measures("V", roles.boxes)[0])
-        steps, variable = [bboxes(roles), volumes(roles)], "V_A"
-        text = size_answer("volume", roles.names[0], f"{number_text(value)} liters")
-    else:
-        steps, variable, value, text = _size_chain(question, roles)
-    if question.form != "yes_no":
-        return steps, text
-    limit = (question.limit or 0.0) * (1000.0 if question.type == "volume" else 1.0)
-    holds = compares(value, question.predicate, limit)
-    steps.append(f"Since {variable} = {number_text(value, 4)} {_sign_of(value, limit)} limit = {limit:g}, {holds}.")
-    return steps, truth_answer(holds)
-
-
-def _sign_of(value: float, limit: float) -> str:
-    return sign(number_text(value, 4), f"{limit:g}")
-
-
-def _size_chain(question: Question, roles: Roles) -> tuple[list[str], str, float, str]:
-    """State the box, read the size off it, convert it."""
-    sizes = stated_numbers(roles.boxes[0])[3:]
-    metres = min(sizes) if question.type == "thickness" else sizes[_SIZE_ORDER.index(question.type)]
-    name = roles.names[0]
-    steps = [bboxes(roles), f"So the {question.type} of {name} is {length_text(metres)}{_converted(metres, question)}."]
-    text = size_answer(question.type, name, length_text(metres, question.unit))
-    return steps, f"{question.type[0].upper()}_A", metres, text
-
-
-def _converted(metres: float, question: Question) -> str:
-    return "" if question.unit == "m" else f" = {length_text(metres, question.unit)}"
-
-
-def _gap_chain(question: Question, roles: Roles) -> tuple[list[str], str, float, str]:
-    """State the boxes, their gaps along each axis, and the length of those."""
-    parts = [round(g, 3) + 0.0 for g in relations.gaps(*(as_stated(b) for b in roles.boxes))]
-    metres = round(math.hypot(*parts), 2)
-    text = distance_answer("gap", roles.names, length_text(metres, question.unit))
-    result = f"gap_AB = {length_of(parts)} = {metres} meters{_converted(metres, question)}."
-    return [bboxes(roles), f"gaps_AB = {vector_text(parts)}.", result], "gap_AB", metres, text
-
-
-def _distance_chain(question: Question, roles: Roles, published: bool) -> tuple[list[str], str, float, str]:
-    """State the centres, take their difference, its length, convert it."""
-    a, b = roles.boxes
-    axes = _AXES[question.type]
-    parts = [difference(a, b)[i] for i in axes]
-    metres = math.hypot(*parts) if published else round(math.hypot(*parts), 2)
-    text = distance_answer(question.type, roles.names, length_text(metres, question.unit))
+def _comparison_chain(question: Question, roles: Roles, published: bool) -> tuple[list[str], str]:
+    """State the boxes, compare one measure, conclude."""
+    p = PREDICATES[question.predicate]
+    a, b = measures(p.measure, roles.boxes)
+    view = _OPPOSITE_VIEW if question.opposite and p.measure in FLIPPED_BY_VIEW else ""
+    claim, text = _comparison_claim(question, roles)
+    steps = [_stating(question, roles, published)]
     if published:
-        first, formula = _published_rule(question, roles, parts)
+        first, second = p.phrase.removesuffix(" than"), PREDICATES[p.converse].phrase
+        steps.append(f"Step 2: Determine if {roles.names[0]} is {first} or {second} {roles.names[1]}.")
+    steps.append(f"Since {_compared(question, a, b, published)}, {view}{claim}.")
+    if question.form != "difference":
+        return steps, text
+    return _difference(question, roles, steps, (f"{p.measure}_A", f"{p.measure}_B"), (a, b))
+
+
+def _difference(
+    question: Question, roles: Roles, steps: list[str], variables: tuple[str, str], texts: tuple[str, str]
+) -> tuple[list[str], str]:
+    """The larger of two measures less the smaller one, and by how much which relation holds."""
+    order = (0, 1) if float(texts[0]) >= float(texts[1]) else (1, 0)
+    (more, less), (high, low) = ([values[i] for i in order] for values in (variables, texts))
+    amount = round(float(high) - float(low), 4)
+    words = f"{amount} liters" if variables[0].startswith("V") else length_text(amount, "m")
+    shown = words if variables[0].startswith("V") else length_text(amount, question.unit)
+    steps.append(f"{more} - {less} = {high} - {low} = {words}{'' if shown == words else f' = {shown}'}.")
+    gain = gain_of(question, roles.boxes)
+    if question.type == "relative_distance":
+        nearer = (gain > 0) == (question.predicate == "closer")
+        return steps, replies.closeness_answer(roles.names, shown, farther=not nearer)
+    predicate = question.predicate if gain > 0 else PREDICATES[question.predicate].converse
+    return steps, replies.difference_answer(predicate, roles.names, shown)
+
+
+def _compared(question: Question, a: str, b: str, published: bool) -> str:
+    """Both measures; in `compact`, where one object is to be chosen, also which measure decides for it."""
+    p = PREDICATES[question.predicate]
+    if published or question.form != "choice":
+        return f"{p.measure}_A = {a} {sign(a, b)} {p.measure}_B = {b}"
+    return best([f"{p.measure}_A", f"{p.measure}_B"], [a, b], largest_wins(question.predicate, question.opposite))
+
+
+def _comparison_claim(question: Question, roles: Roles) -> tuple[str, str]:
+    """What the reasoning concludes, and the answer."""
+    p = PREDICATES[question.predicate]
+    (a, b), (name_a, name_b) = roles.boxes, roles.names
+    gain = relations.gain(question.predicate, a, b, question.opposite)
+    if gain == 0:
+        tie = f"{name_a} and {name_b} are equal in this."
+        return f"{name_a} is not {p.phrase} {name_b}", replies.truth_answer(False) if question.form == "yes_no" else tie
+    if question.form == "choice":
+        winner, loser = (name_a, name_b) if gain > 0 else (name_b, name_a)
+        answer = replies.relation_answer(question.predicate, winner, loser)
     else:
-        first, formula = subtractions(a, b, axes, "AB"), length_of(parts)
-    result = f"{question.type}_AB = {formula} = {round(metres, 4)} meters{_converted(metres, question)}."
+        answer = replies.relation_answer(question.predicate if gain > 0 else p.converse, name_a, name_b)
+    return answer.removesuffix("."), replies.truth_answer(gain > 0) if question.form == "yes_no" else answer
+
+
+def _stating(question: Question, roles: Roles, published: bool) -> str:
+    """The boxes or centres, and for volumes and in the published style the measures."""
+    measure = PREDICATES[question.predicate].measure
+    stated = bboxes(roles) if measure in EXTENTS else centers(roles, published)
     if not published:
-        return [centers(roles, published), first, result], f"{question.type}_AB", metres, text
-    kind = question.type.replace("_", " ")
-    steps = [
-        f"1. {centers(roles, published)} 2. We can calculate the {kind} as follows:",
-        f"Step 1: {first}",
-        f"Step 2: Calculate the {kind}: {result}",
-    ]
-    return steps, f"{question.type}_AB", metres, text
+        return f"{stated} {volumes(roles)}" if measure == "V" else stated
+    return (
+        f"1. {stated} 2. We can determine the {question.type.replace('_', '-')} relationship as follows: "
+        f"Step 1: Compare the {COMPARED[measure]}. {listed_measures(measure, roles)}"
+    )
 
 
-def _published_rule(question: Question, roles: Roles, parts: list[float]) -> tuple[str, str]:
-    """The rule with its numbers, and the formula."""
-    if question.type == "vertical_distance":
-        y_a, y_b = (stated_numbers(box)[1] + 0.0 for box in roles.boxes)
-        return f"Compare the Y coordinates of the centers. Y_A = {y_a}, Y_B = {y_b}.", "|Y_A - Y_B|"
-    plane = " in the ground plane (x and z)" if question.type == "horizontal_distance" else ""
-    rule = f"Calculate the vector from A to B{plane}: vector_AB = B_pos - A_pos = {vector_text(parts)}."
-    return rule, root_text(parts)
+def _relative_distance_chain(question: Question, roles: Roles, published: bool) -> tuple[list[str], str]:
+    """State the centres, compute each distance from A, compare, conclude."""
+    anchor, *rest = roles.boxes
+    farther = question.predicate == "farther"
+    lines, texts = _distances(roles, published)
+    order = sorted(range(len(rest)), key=lambda i: (float(texts[i]), relations.distance(anchor, rest[i])))
+    variables = [f"distance_A{roles.letter(i + 1)}" for i in range(len(rest))]
+    compared = ascending(variables, texts, order) if published else best(variables, texts, farther)
+    answer = _distance_claim(roles, order, farther)
+    steps = [centers(roles, published), *lines, f"Since {compared}, {answer}"]
+    if published:
+        rule = "2. We can determine the relative distance as follows: Step 1: Calculate the distances of the centers."
+        steps[0] = f"1. {steps[0]} {rule}"
+        steps[-1] = f"Step 2: Compare the distances. {steps[-1]}"
+    if question.form == "difference":
+        return _difference(question, roles, steps, (variables[0], variables[1]), (texts[0], texts[1]))
+    if question.form != "yes_no":
+        return steps, answer
+    first, *others = (float(t) for t in texts)
+    return steps, replies.truth_answer(all(first > o if farther else first < o for o in others))
 
 
-def _direction_chain(question: Question, roles: Roles, published: bool) -> tuple[list[str], str]:
-    """State the centres, the vector in the ground plane, its angle, the hour."""
-    a, b = roles.boxes
-    dx, _, dz = difference(a, b)
-    radians = math.atan2(dx, dz)
-    degrees = math.degrees(radians)
-    normalized = round(degrees % 360.0, 2) % 360.0
-    clock = relations.clock_hour(normalized)
-    text = direction_answer(roles.names, clock)
-    vector = vector_text([dx, dz])
-    if not published or question.unit == "deg":
-        steps = [
-            centers(roles, False),
-            subtractions(a, b, _GROUND_PLANE, "AB"),
-            f"angle_deg = degrees(atan2{vector}) % 360 = {normalized}.",
-        ]
-        if question.unit == "deg":
-            return steps, bearing_answer(roles.names, normalized)
-        return [*steps, f"clock_position = 12 - ({normalized} // 30) = {clock}."], text
-    return [
-        f"1. {bboxes(roles)} 2. {centers(roles, published)} 3. We can calculate the direction as follows:",
-        f"Step 1: Calculate the vector from A to B: vector_AB = B_pos - A_pos = {vector}.",
-        "Step 2: Calculate the angle between the vector and the positive z-axis (towards x, left): "
-        f"angle_rad = atan2(vector_AB[0], vector_AB[1]) = atan2{vector} = {number_text(radians, 4)} (radians).",
-        f"angle_deg = degrees(angle_rad) = {number_text(degrees)} (degrees).",
-        "Step 3: Normalize the angle into [0, 360) degrees: "
-        f"normalized_angle = (angle_deg + 360) % 360 = {normalized}.",
-        "Step 4: Convert the normalized angle to clock position (1 to 12), where each hour corresponds to 30 degrees: "
-        f"clock_position = 12 - (normalized_angle // 30) = {float(clock)}. "
-        "(If clock_position <= 0, wrap around to get clock_position = 12 + clock_position)",
-    ], text
+def _distance_claim(roles: Roles, order: list[int], farther: bool) -> str:
+    name, near, far = roles.names[0], roles.names[1 + order[0]], roles.names[1 + order[-1]]
+    chosen, other = (far, near) if farther else (near, far)
+    return replies.closest_answer(name, chosen, other if len(order) == 2 else None, farther)
 
 
-def _position_chain(question: Question, roles: Roles) -> tuple[list[str], str]:
-    """The direction from the camera and the distance to it."""
-    camera, box = roles.boxes
-    steps, _ = _direction_chain(question, roles, published=False)
-    parts = difference(camera, box)
-    metres = round(math.hypot(*parts), 2)
-    steps.append(f"distance_AB = {length_of(parts)} = {metres} meters{_converted(metres, question)}.")
-    hour = relations.clock_hour(round(relations.direction_degrees(as_stated(camera), as_stated(box)), 2))
-    return steps, position_answer(roles.names, length_text(metres, question.unit), hour)
+def _distances(roles: Roles, published: bool) -> tuple[list[str], list[str]]:
+    """The line that computes each distance from A, and the distances' texts (more decimals where they are equal)."""
+    anchor, *rest = roles.boxes
+    differences = [difference(anchor, box) for box in rest]
+    decimals = 4 if published else 2
+    if len({round(math.hypot(*d), decimals) for d in differences}) < len(differences):
+        decimals = 4
+    texts = [number_text(math.hypot(*d), decimals) for d in differences]
+    lines = []
+    for i, (box, d, text) in enumerate(zip(rest, differences, texts, strict=True)):
+        pair = f"A{roles.letter(i + 1)}"
+        if published:
+            lines.append(f"distance_{pair} = {root_text(d)} = {text}.")
+        else:
+            lines.append(f"{subtractions(anchor, box, (0, 1, 2), pair)} distance_{pair} = {length_of(d)} = {text}.")
+    return lines, texts
 
 
-def _dimensions_chain(question: Question, roles: Roles) -> tuple[list[str], str]:
-    """The three extents."""
-    sizes = stated_numbers(roles.boxes[0])[3:]
-    name = roles.names[0]
-    pairs = zip(_SIZE_ORDER, sizes, strict=True)
-    steps = [f"The {kind} of {name} is {length_text(metres)}{_converted(metres, question)}." for kind, metres in pairs]
-    return [bboxes(roles), *steps], dimensions_answer(name, [length_text(metres, question.unit) for metres in sizes])
+def _order_chain(question: Question, roles: Roles, published: bool) -> tuple[list[str], str]:
+    """Orders and the extreme of several: state one measure of each, sort, conclude."""
+    measure = PREDICATES[question.predicate].measure
+    texts = measures(measure, roles.boxes)
+    variables = [f"{measure}_{roles.letter(i)}" for i in range(len(roles))]
+    order = ordered(question, roles.boxes)
+    if published:
+        upwards = sorted(range(len(roles)), key=lambda i: MEASURES[measure](roles.boxes[i]))
+        ranking = ascending(variables, texts, upwards)
+    elif question.type != "extreme" or rank_of(question) > 1:
+        ranking = in_order(variables, texts, order)
+    else:
+        ranking = best(variables, texts, largest_wins(question.predicate, question.opposite))
+    claim, text = _order_claim(question, roles, order)
+    since = f"Since {ranking}, {claim}." if len(roles) > 1 else f"So {claim}."
+    if published:
+        stated = bboxes(roles) if measure in EXTENTS else centers(roles, published)
+        rule = f"2. We can determine the order as follows: Step 1: Compare the {COMPARED[measure]}."
+        return [
+            f"1. {stated} {rule} {listed_measures(measure, roles)}",
+            f"Step 2: Sort from small to large. {since}",
+        ], text
+    if measure == "V":
+        return [f"{bboxes(roles)} {volumes(roles)}", since], text
+    return [_measures_of(measure, texts, roles), since], text
 
 
-def _fit_chain(question: Question, roles: Roles, holds: bool) -> tuple[list[str], str]:
-    """The extents that decide, sorted where either object may be turned."""
-    if question.limit is not None:
-        side = fitting_side(question, as_stated(roles.boxes[0]))
-        formula = {"grip": "min(W_A, H_A, L_A)", "under": "H_A"}.get(question.predicate, "min(W_A, L_A)")
-        compared = f"{formula} = {side} {_sign_of(side, question.limit)} limit = {question.limit:g}"
-        return [bboxes(roles), f"Since {compared}, {holds}."], truth_answer(holds)
-    inner, outer = (sorted(stated_numbers(b)[3:]) for b in roles.boxes)
-    pairs = ", ".join(f"{i} {sign(str(i), str(o))} {o}" for i, o in zip(inner, outer, strict=True))
-    return [bboxes(roles), f"Since {pairs}, {holds}."], truth_answer(holds)
+def _measures_of(measure: str, texts: Sequence[str], roles: Roles) -> str:
+    pairs = enumerate(zip(texts, roles.names, strict=True))
+    return ", ".join(f"{measure}_{roles.letter(i)} = {t} for {name}" for i, (t, name) in pairs) + "."
+
+
+def _order_claim(question: Question, roles: Roles, order: list[int]) -> tuple[str, str]:
+    """What the reasoning concludes, and the answer."""
+    flipped = question.opposite and PREDICATES[question.predicate].measure in FLIPPED_BY_VIEW
+    view = _OPPOSITE_VIEW if flipped else ""
+    if question.type != "extreme":
+        claim = replies.order_answer(question.predicate, [roles.names[i] for i in order], question.opposite)
+        return f"{view}{claim}", claim
+    winner = relations.extreme(question.predicate, list(roles.boxes), question.opposite)
+    rank = rank_of(question)
+    chosen = winner if rank == 1 else order[rank - 1]
+    answer = replies.extreme_answer(question.predicate, roles.names[chosen], rank)
+    claim = f"{view}{answer.removesuffix('.')}"
+    return claim, replies.truth_answer(winner == 0) if question.form == "yes_no" else answer
+
+
+def _place_chain(question: Question, roles: Roles, holds: bool) -> tuple[list[str], str]:
+    """State the boxes, compute what the relation asks of them, conclude."""
+    if question.predicate not in PLACES:
+        claim = replies.relation_answer(question.predicate, roles.names[0], roles.names[1], holds)
+        a, b = measures(PREDICATES[question.predicate].measure, roles.boxes)
+        return [centers(roles, False), f"Since {_compared(question, a, b, True)}, {claim}"], replies.truth_answer(holds)
+    terms = _terms(question.predicate, roles, 0, range(1, len(roles)))
+    claim = replies.related_answer(question.predicate, roles.names[:1], roles.names[1:], holds)
+    return [bboxes(roles), f"Since {', '.join(terms)}, {claim}"], replies.truth_answer(holds)
+
+
+def _terms(place: str, roles: Roles, subject: int, references: Sequence[int]) -> list[str]:
+    """`gap_AB = 0.05 <= reach_AB = 0.16`: what decides whether an object is at a place, from the stated boxes."""
+    boxes = [as_stated(roles.boxes[i]) for i in (subject, *references)]
+    letters = "".join(roles.letter(i) for i in (subject, *references))
+    texts = []
+    for term in place_terms(place, boxes[0], boxes[1:]):
+        value = number_text(term.value)
+        text = f"{term.symbol}_{letters} = {value}"
+        if term.bound:
+            high = number_text(term.high)
+            if high == value:
+                text, high = f"{term.symbol}_{letters} = {number_text(term.value, 4)}", number_text(term.high, 4)
+            text += f" {'<=' if term.value <= term.high else '>'} {term.bound}_{letters} = {high}"
+        texts.append(text)
+    return texts
+
+
+def _count_chain(question: Question, outcome: Outcome) -> tuple[list[str], str]:
+    """Number the boxes; the last number is the count. Where a relation decides which ones, spell it out first."""
+    steps, found = _standing(question, outcome), outcome.roles.only(outcome.found)
+    references = outcome.roles.names[: outcome.references]
+    claim = replies.related_answer(question.predicate, found.names, references) if question.type == "related" else ""
+    if claim and question.form == "objects" and question.predicate:
+        return steps or [centers(outcome.roles, False)], claim
+    numbered = ", ".join(f"{name} ({i + 1})" for i, name in enumerate(found.names))
+    listed = f"The boxes are {numbered}." if numbered else "There are no boxes."
+    if claim and question.form == "objects":
+        return [listed], claim
+    words = replies.kind_words(sought(question), True)
+    if question.type == "related" and question.predicate:
+        words += f" {replies.relation_words(question.predicate)} {' and '.join(references)}"
+    steps += [listed, f"So the number of {words} is {len(found)}."]
+    if question.form == "yes_no":
+        return steps, replies.truth_answer(outcome.value.truth)
+    return steps, replies.count_answer(sought(question), len(found))
+
+
+def _standing(question: Question, outcome: Outcome) -> list[str]:
+    """Which of the objects stand in the relation that a count or `related` question asks for."""
+    clause, roles = clause_of(question), outcome.roles
+    count = outcome.references
+    rivals = range(count, len(roles))
+    if clause is None or not rivals or len(roles) > len(LETTERS) or _only_found(outcome, count):
+        return []
+    names = [roles.names[roles.indices.index(i)] for i in outcome.found]
+    answer = replies.related_answer(clause.relation, names, roles.names[:count])
+    claim = answer if names else answer[:1].lower() + answer[1:]
+    if clause.relation in PLACES:
+        terms = [t for i in rivals for t in _terms(clause.relation, roles, i, range(count))]
+        return [bboxes(roles), f"Since {', '.join(terms)}, {claim}"]
+    if clause.relation in ("nearest", "farthest"):
+        lines, texts = _distances(roles, False)
+        variables = [f"distance_A{roles.letter(i)}" for i in rivals]
+        chosen = best(variables, texts, clause.relation == "farthest")
+        return [centers(roles, False), *lines, f"Since {chosen}, {claim}" if chosen else f"So {claim}"]
+    measure = PREDICATES[clause.relation].measure
+    texts = measures(measure, roles.boxes)
+    variables = [f"{measure}_{roles.letter(i)}" for i in range(len(roles))]
+    pairs = ", ".join(compared(variables, texts, i, 0) for i in rivals)
+    view = _OPPOSITE_VIEW if question.opposite and measure in FLIPPED_BY_VIEW else ""
+    return [_measures_of(measure, texts, roles), f"Since {pairs}, {view}{claim}"]
+
+
+def _only_found(outcome: Outcome, count: int) -> bool:
+    """Whether the roles are the counted boxes alone, because there are too many others to have letters."""
+    return outcome.roles.indices == outcome.found or any(i is None for i in outcome.roles.indices[count:])

@@ -6,6 +6,8 @@ import math
 import re
 from dataclasses import dataclass
 
+from n3d_core.reasoning.lexicon import TERMINALS
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -25,16 +27,8 @@ UNITS = {
     "in": Unit("in", "inches", 0.0254, 2),
 }
 
-_SYMBOLS = {
-    "m": "m|meters?|metres?",
-    "cm": "cms?|centimeters?|centimetres?",
-    "mm": "mms?|millimeters?|millimetres?",
-    "ft": "ft|feet|foot",
-    "in": "in|inch|inches",
-}
-UNIT_PATTERN = (
-    r"(?:millimet(?:er|re)s?|centimet(?:er|re)s?|met(?:er|re)s?|mms?|cms?|m|ft|feet|foot|inch(?:es)?|in|'|\")"
-)
+_SYMBOLS = TERMINALS["UNIT"] | {"in": "in", "'": "ft", '"': "in"}
+UNIT_PATTERN = f"(?:{'|'.join(sorted(_SYMBOLS, key=len, reverse=True))})"
 NUMBER_PATTERN = r"[-+\u2212]?(?:\d+(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?"
 _LENGTH = re.compile(rf"({NUMBER_PATTERN})\s*-?({UNIT_PATTERN})(?![\w'\"])", re.IGNORECASE)
 _FEET_AND_INCHES = re.compile(
@@ -45,10 +39,7 @@ _FEET_AND_INCHES = re.compile(
 
 def unit_symbol(word: str) -> str | None:
     """`m`, `cm`, `mm`, `ft` or `in` for a unit's word or symbol in any spelling, None for another word."""
-    word = word.strip().lower().rstrip(".")
-    if word in ("'", '"'):
-        return "ft" if word == "'" else "in"
-    return next((symbol for symbol, words in _SYMBOLS.items() if re.fullmatch(words, word)), None)
+    return _SYMBOLS.get(word.strip().lower().rstrip("."))
 
 
 def to_metres(value: float, unit: str) -> float:
