@@ -104,7 +104,7 @@ class Asker:
         seen, least = Sightings(), self._runtime.calibration.threshold
         for phrase in sorted(_things(question), key=lambda p: p.is_anything):
             found = self._finder.find(phrase, query).found
-            single = phrase.is_plain and not phrase.plural
+            single = phrase.is_plain and not (phrase.plural or phrase.is_anything)
             seen.add(phrase, kept(found, least, single))
         among = question.among
         if among is not None and not among.is_anything and question.type in _RANGING and len(seen.meant[among]) > 1:
@@ -150,10 +150,11 @@ class Asker:
                 return f"It is doubtful that a {one.box.label} is there: grounding all objects does not find it."
         if question.type == "extreme" and len(used) < 2:
             return "Only one object was found that competes; another may have been missed."
-        if question.type not in ("count", "exists") or not seen.meant:
+        if question.type not in ("count", "exists", "all") or not seen.meant:
             return ""
-        phrase, least = sought(question), self._runtime.calibration.threshold
-        if not phrase.is_plain:
+        among = question.among if question.type == "all" else None
+        phrase, least = replace(among or sought(question), plural=True), self._runtime.calibration.threshold
+        if phrase.is_anything or not phrase.is_plain:
             return ""
         everything = [one.box.label for one in self._finder.everything(query).found if one.box.score >= least]
         counted, among_all = len(_meant(seen, phrase)), len(matching(bare(phrase), everything))
@@ -217,7 +218,7 @@ def _is_about_grounding(question: Question, seen: Sightings) -> bool:
     if question.type not in ("exists", "count") or question.limit is not None:
         return False
     phrase = sought(question)
-    return phrase.is_plain and (question.type == "exists" or not _meant(seen, phrase))
+    return phrase.is_plain and not phrase.is_anything and (question.type == "exists" or not _meant(seen, phrase))
 
 
 def _meant(seen: Sightings, phrase: Phrase) -> list[int]:

@@ -216,7 +216,7 @@ class Sightings:
 def bare(phrase: Phrase) -> Phrase:
     """A phrase without what geometry resolves: clauses, superlatives and adjectives of size."""
     attributes = tuple(a for a in phrase.attributes if a not in SIZE_ADJECTIVES)
-    plain = replace(phrase, attributes=attributes, where=(), pick=None, number=None)
+    plain = replace(phrase, attributes=attributes, where=(), pick=None, number=None, without=())
     return plain if phrase.named else replace(plain, text=plain.label)
 
 

@@ -166,7 +166,7 @@ class View:
         if unknown:
             query.warn(f"{self.runtime.name} does not know {unknown!r}")
             return []
-        plain = not (phrase.where or phrase.pick)
+        plain = phrase.is_plain
         for part in (p for p in phrase.parts if p != CAMERA_PHRASE):
             with query.quiet(not plain):
                 reply = self._finder.find(part, query)

@@ -179,7 +179,7 @@ def _outcomes(solution: Solution) -> list[Outcome]:
 
 def _agrees(question: Question, said: Said, outcome: Outcome, text: str) -> bool:
     off = _off(question, said, outcome)
-    if off is not None:
+    if off is not None and isinstance(said, Length | Amount):
         return off <= _slack(question.type, said, text)
     if isinstance(said, Whereabouts):
         return _is_there(said, outcome, text)

@@ -181,9 +181,10 @@ class _Checker:
             return self._count()
         if claim.kind == "nothing":
             return self._nothing()
-        located = self.facts.question.type in ("place", "related", "count", "exists")
-        if claim.kind == "place" and not located and not all(map(self.facts.boxes_called, claim.names)):
-            return ""  # "on the table", of which there need be no box
+        located = self.facts.question.type in ("place", "related", "count", "exists", "all")
+        known = all(map(self.facts.boxes_called, claim.names))
+        if not known and (self.facts.question.type == "all" or (claim.kind == "place" and not located)):
+            return ""  # "all mugs"; "on the table", of which there need be no box
         for name in claim.names:
             if not self.facts.boxes_called(name):
                 return f"{name} is none of the objects in view"

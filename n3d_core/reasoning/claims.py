@@ -237,9 +237,9 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("away", rf"{{a}} is {_LENS} away(?: (?:around|at) the (?P<hour>\d+) o'?clock(?: direction)?)?"),
     ("direction", r"{b} is (?:around|at|in|towards?) (?:the )?(?P<hour>\d+(?:\.0)?) ?o'?clock(?: direction| "
     r"position)? (?:of|from|relative to) {a}"),
-    ("count", r"there (?:is|are) (?:only |exactly )?(?P<count>\w+) (?P<kind>[^,.;:]+?)"
+    ("count", r"there (?:is|are) (?:only |exactly )?(?P<count>\w+) (?P<kind>(?:[^,.;:]|\.\d)+?)"
     r"(?: in view| in (?:the|this) (?:scene|image|picture))?"),
-    ("count", r"the number of (?P<kind>[^,.;:]+?) is (?P<count>\w+)"),
+    ("count", r"the number of (?P<kind>(?:[^,.;:]|\.\d)+?) is (?P<count>\w+)"),
     ("extreme", rf"{{a}} {_BE} (?P<not>not )?the (?P<sup>{any_of(SUPERLATIVE_ADJECTIVES)}"
     rf"|{any_of(ATTRIBUTE_PHRASES)}){_END}"),
     ("attribute", rf"{{a}} {_BE} (?P<not>not )?(?P<sup>{any_of(ATTRIBUTE_PHRASES)})"),

@@ -110,7 +110,7 @@ def _noise(count: int) -> NDArray[np.float64]:
 
 def _same(question: Question, a: Outcome, b: Outcome) -> bool:
     """Whether two outcomes are one answer; a number is one with an uncertainty, and no tie."""
-    counted = question.type in ("count", "exists", "related")
+    counted = question.type in ("count", "exists", "related", "all")
     if a.roles.indices != b.roles.indices and not counted and a.value.kind != "objects":
         return False
     if a.value.kind in ("length", "direction", "position", "none"):

@@ -17,7 +17,7 @@ from n3d_core.reasoning.relations import MEASURES, PLACES, as_stated, place_term
 from n3d_core.reasoning.replies import kind_words
 from n3d_core.reasoning.resolve import LETTERS, Roles, Scene
 
-_CONSTANTS = (0.0, 1.0, 2.0, 12.0, 30.0, 100.0, 180.0, 360.0, 1000.0)
+_CONSTANTS = (0.0, 1.0, 2.0, 10.0, 12.0, 30.0, 100.0, 180.0, 360.0, 1000.0)
 _MAX_PAIRED = 8  # with more objects only the distances from and to the first have names
 AXES = ("x", "y", "z", "width", "height", "length")
 """What the six numbers of a stated box are."""

@@ -36,7 +36,7 @@ _MEASURED = {"wider": "width", "taller": "height", "longer": "length", "thicker"
 _OF_MEASURE = _Table({measure: predicate for predicate, measure in _MEASURED.items()} | {"dimensions": "bigger"})
 _OPPOSITES = _Table({name: p.converse for name, p in PREDICATES.items()})
 _PLACES = ("on", "under", "inside", "next_to", "between")
-_RELATIONS = (*_PLACES, "left", "right", "front", "behind", "above", "below")
+_RELATIONS = (*_PLACES, *PREDICATES)
 _SCENES = TERMINALS["_SCENE"]
 _LIMITS: dict[str, tuple[Any, str]] = {
     **{more: (size, "more") for more, size in _MEASURED.items() if size != "volume"},
@@ -44,6 +44,7 @@ _LIMITS: dict[str, tuple[Any, str]] = {
     "front": ("distance", "less"),
     "behind": ("distance", "more"),
 }
+_BOUNDS = ("more", "less", "at_least", "at_most")
 """Predicate → the length that it limits, and how."""
 
 
@@ -117,6 +118,9 @@ class Draft:
     pick: Pick | None = None
     where: tuple[Where, ...] = ()
     end: str = ""
+    without: tuple[Phrase, ...] = ()
+    negated: Question | None = None
+    several: bool = False
 
     def with_part(self, part: Any) -> Draft:
         """This draft and one more piece."""
@@ -141,6 +145,10 @@ class Draft:
                 return self
             relation: Any = "nearest" if self.pick == Pick("front") else "farthest"
             return replace(self, pick=None, where=(*self.where, Where(relation, (part.value,))))
+        if (
+            part.kind == "than"
+        ):  # "mugs taller than the box"; "the lamp left of the box taller than ..." is about the lamp
+            return replace(self, where=(*self.where, part.value), several=True)
         if part.kind == "from":  # "the second mug from the left"
             if self.pick is None or self.pick.predicate:
                 raise NoReadingError
@@ -154,7 +162,11 @@ class Draft:
         if self.determiner == "both":
             if not head.plural:
                 raise NoReadingError  # "both the mug and the bowl"
-            return replace(self, determiner="", number=self.number or 2).phrase(head, said)
+            return replace(self, determiner="all", number=self.number or 2).phrase(head, said)
+        if (self.several and self.determiner == "the") or (
+            (self.several or self.without) and not (plural or pick or self.determiner in ("a", "any"))
+        ):
+            raise NoReadingError
         if self.end and plural and pick is None and self.end != "middle":
             where = (*where, _where(self.end, CAMERA_PHRASE))
         elif self.end:
@@ -167,8 +179,11 @@ class Draft:
             raise NoReadingError  # "front door" is a noun
         if head.noun in TERMINALS["_CAMERA"] and self in (Draft(), Draft("the")):
             raise NoReadingError  # it is the camera itself
-        return replace(head, text=text, colors=self.colors, attributes=self.attributes, plural=plural,
-                       number=self.number, where=where, pick=pick)  # fmt: skip
+        without = tuple(replace(p, noun=head.noun) if p.noun == ONE.noun else p for p in self.without)
+        every = plural and (self.determiner in ("all", "the") or text.lower().startswith("every"))
+        whole = replace(head, every=every, text=text, colors=self.colors, attributes=self.attributes, plural=plural,
+                        number=self.number, where=where, pick=pick, without=without)  # fmt: skip
+        return whole if self.negated is None else _restricted(whole, self.negated, negated=True)
 
 
 @dataclass
@@ -183,6 +198,7 @@ class _Parts:
     bound: str = ""
     unit: str = ""
     metres: float | None = None
+    without: tuple[Phrase, ...] = ()
 
     def __init__(self, children: Sequence[Any]) -> None:
         self.words, self.degree = [], Degree("")
@@ -203,6 +219,8 @@ class _Parts:
                 self.unit = child.symbol
             elif isinstance(child, float):
                 self.metres = child
+            elif isinstance(child, Part) and child.kind == "without":
+                self.without = child.value
 
     @property
     def negated(self) -> bool:
@@ -340,6 +358,31 @@ class Meaning:
             raise NoReadingError
         return self.say("volume", "more" if degree.predicate == "bigger" else "less", litres / 1000)
 
+    def where_compared(self, degree: Degree, reference: Phrase) -> Where:
+        """Taller than the box."""
+        return _clause(self.compared(degree, reference))
+
+    def where_limited(self, degree: Degree, metres: float) -> Where:
+        """Taller than 20 cm."""
+        return _clause(self.limited(degree, metres))
+
+    def where_within(self, metres: float, reference: Phrase) -> Where:
+        return Where("within", (reference,), metres)
+
+    def same(self, *children: Any) -> Question:
+        """As tall as the box; of the same size as the box."""
+        parts = _Parts(children)
+        kind = next(word for word in parts.words if word in _OF_MEASURE)
+        if kind == "volume" or CAMERA_PHRASE in parts.phrases:
+            raise NoReadingError
+        return Question("same", "yes_no", (SUBJECT, *parts.phrases), kind)
+
+    def same_pair(self, *children: Any) -> Question:
+        """Are the box and the can of the same height."""
+        parts = _Parts(children)
+        question = self.same(*parts.words)
+        return replace(question, objects=parts.phrases, negated=parts.negated)
+
     def owner_side(self, reference: Phrase, side: str) -> Question:
         return self.related_to(side, reference)
 
@@ -401,7 +444,10 @@ class Meaning:
     def polar(self, *children: Any) -> Question:
         parts = _Parts(children)
         assert parts.question
-        return replace(_about(parts.phrases[0], parts.question), negated=parts.negated)
+        question = _about(parts.phrases[0], parts.question)
+        if children[0] != "not" and parts.negated and question.type != parts.question.type:
+            raise NoReadingError  # "is anything not on the table", "are the mugs not red"
+        return replace(question, negated=parts.negated)
 
     def polar_more(self, subject: Phrase, degree: Degree, reference: Phrase) -> Question:
         return _about(subject, self.compared(degree, reference))
@@ -431,10 +477,12 @@ class Meaning:
     def count(self, *children: Any) -> Question:
         """How many, of a phrase and perhaps of those of them of which something holds."""
         parts = _Parts(children)
-        among = replace(parts.phrases[0], plural=True)
+        among = replace(parts.phrases[0], plural=True, without=(*parts.phrases[0].without, *parts.without))
         if parts.phrases[0] in (CAMERA_PHRASE, IT, THEM) or among.pick is not None or among.number is not None:
             raise NoReadingError
-        return Question("count", "number", among=_restricted(among, parts.question) if parts.question else among)
+        if parts.question:
+            among = _restricted(among, parts.question, parts.negated)
+        return Question("count", "number", among=among)
 
     # ------------------------------------------------------------------------------------------------ which of them
     def kind(self, phrase: Phrase) -> Phrase:
@@ -476,23 +524,26 @@ class Meaning:
         _check_kind([kind])
         return self.extreme(among, replace(degree, superlative=True))
 
-    def related(self, kind: Phrase, said: Question | None = None) -> Question:
-        """What is left of the mug; what do you see."""
+    def related(self, *children: Any) -> Question:
+        """What is left of the mug; what do you see; which mugs are not red."""
+        parts = _Parts(children)
+        (kind,), said = parts.phrases, parts.question
+        kind = replace(kind, without=(*kind.without, *parts.without))
         if said is None:
             return Question("related", "objects", among=_among(kind))
-        if said.form != "yes_no" or said.limit is not None or said.type in ("relative_distance", "extreme"):
+        if said.type == "exists" and not said.objects[0].colors:
             raise NoReadingError
-        if said.type == "exists":
-            if not said.objects[0].colors:
-                raise NoReadingError
-            return Question("related", "objects", among=_among(_restricted(kind, said)))
+        if said.type == "exists" or said.limit is not None or parts.negated:
+            return Question("related", "objects", among=_among(_restricted(kind, said, parts.negated)))
+        _clause(said)  # only what a clause can say
         return Question("related", "objects", said.objects[1:], said.predicate, among=_among(kind))
 
     def what_is(self, kind: Phrase, phrase: Phrase) -> Question:
         """What is the tallest mug."""
         if kind not in (ANYTHING, WHICH):
             raise NoReadingError
-        if phrase.is_anything and phrase.pick is None and [w.relation in _RELATIONS for w in phrase.where] == [True]:
+        clauses = [w.relation in _RELATIONS and w.limit is None for w in phrase.where]
+        if phrase.is_anything and phrase.pick is None and clauses == [True]:
             return _listing(phrase)  # "what are the things on the table"
         return self.bare(phrase)
 
@@ -591,6 +642,9 @@ class Meaning:
         parts = _Parts(children)
         return self.offset(*reversed(parts.phrases), *parts.words, Unit(parts.unit))
 
+    def room_between(self, pair: tuple[Phrase, ...], phrase: Phrase) -> Question:
+        return self.ask("fit", "yes_no", "between", phrase, pair)
+
     # -------------------------------------------------------------------------------------- directions, whole texts
     def which_way(self, first: str, second: str, phrase: Phrase) -> Question:
         return _about(phrase, self.either(first, second))
@@ -649,6 +703,13 @@ def _color_noun(color: str) -> Phrase:
     return Phrase(color, color)
 
 
+def _listed(*items: Phrase | tuple[Phrase, ...]) -> tuple[Phrase, ...]:
+    phrases = tuple(p for item in items for p in (item if isinstance(item, tuple) else (item,)))
+    if any(p.without for p in phrases[:-1]):
+        raise NoReadingError  # "everything except the mug and the ball" leaves out both
+    return phrases
+
+
 SIMPLE: dict[str, Callable[..., Any]] = {
     "it": lambda: IT,
     "them": lambda: THEM,
@@ -685,7 +746,8 @@ SIMPLE: dict[str, Callable[..., Any]] = {
     "pair": lambda *phrases: phrases,
     "two": _two,
     "alternatives": lambda *phrases: Alternatives(phrases),
-    "listed": lambda *items: tuple(p for item in items for p in (item if isinstance(item, tuple) else (item,))),
+    "listed": _listed,
+    "negated": lambda *said: Part("negated", said[-1]),
     "unit": Unit,
     "subject": lambda phrase, _: Context((phrase,)),
     "standing": Standing,
@@ -714,8 +776,9 @@ def _among(kind: Phrase) -> Phrase:
 
 def _listing(phrase: Phrase) -> Question:
     """All objects that a phrase means; one relative clause is what is asked."""
-    if len(phrase.where) == 1 and phrase.where[0].relation in _RELATIONS and phrase.pick is None:
-        where = phrase.where[0]
+    where = phrase.where[0] if len(phrase.where) == 1 else None
+    plain = phrase.pick is None and not phrase.without
+    if where is not None and where.relation in _RELATIONS and where.limit is None and plain:
         among = _among(replace(phrase, where=()))
         return Question("related", "objects", where.references, where.relation, among=among)
     return Question("related", "objects", among=phrase)
@@ -758,14 +821,21 @@ def in_unit(question: Question, symbol: str) -> Question:
 
 
 def _about(subject: Phrase, question: Question) -> Question:
-    """The question with its subject in place. "Is anything left of the mug?" asks whether something exists."""
+    """The question with its subject in place.
+
+    "Is anything left of the mug?" asks whether something exists, "are the mugs red?" whether all of them are.
+    """
     if subject == CAMERA_PHRASE:
         raise NoReadingError
-    if (subject.is_anything or subject.text.startswith("any ")) and question.predicate in _RELATIONS:
-        return Question("exists", "yes_no", (_restricted(subject, question),))
-    everything = subject.plural and question.type == "exists" and bool(question.objects[0].colors)
-    if everything or (subject.is_anything and question.type != "exists"):
-        raise NoReadingError  # "are all the mugs red?", "is anything within 50 cm of the camera?"
+    if (subject.plural or subject.text.startswith("any ")) and _is_clause(question):
+        some = _restricted(subject, question)
+        if subject.every or subject == THEM:
+            return Question("all", "yes_no", (some,), among=subject)
+        if subject.number is not None and subject.number > 1:
+            return Question("count", "yes_no", among=replace(some, number=None), count=subject.number)
+        return Question("exists", "yes_no", (some,))
+    if subject.is_anything and question.type != "exists":
+        raise NoReadingError  # "is anything closer to the mug than to the box"
     objects = []
     for phrase in question.objects:
         if phrase.noun == SUBJECT.noun:
@@ -775,13 +845,39 @@ def _about(subject: Phrase, question: Question) -> Question:
     return replace(question, objects=tuple(objects))
 
 
-def _restricted(among: Phrase, said: Question) -> Phrase:
-    """Of `among` those of which a predicate holds."""
+def _is_clause(said: Question) -> bool:
+    try:
+        _restricted(SUBJECT, said)
+    except NoReadingError:
+        return False
+    return True
+
+
+def _restricted(among: Phrase, said: Question, negated: bool = False) -> Phrase:
+    """Of `among` those of which a predicate holds, or does not."""
+    if negated:
+        return replace(among, without=(*among.without, replace(_restricted(among, said), plural=True)))
     if said.type == "exists":
+        if not said.objects[0].colors:
+            raise NoReadingError
         return replace(among, colors=(*among.colors, *said.objects[0].colors))
-    if said.predicate not in _RELATIONS or said.type in ("relative_distance", "extreme"):
+    return replace(among, where=(*among.where, _clause(said)))
+
+
+def _clause(said: Question) -> Where:
+    """What a yes/no question says of its subject, as a relative clause."""
+    relation: Any = said.predicate
+    if said.negated or said.form != "yes_no" or said.type in ("relative_distance", "extreme", "volume"):
         raise NoReadingError
-    return replace(among, where=(*among.where, _where(said.predicate, *said.objects[1:])))
+    if said.limit is not None and said.predicate in _BOUNDS:
+        more = said.predicate in ("more", "at_least")
+        if said.type == "distance":
+            return Where("beyond" if more else "within", said.objects[1:], said.limit)
+        relation = _OF_MEASURE[said.type] if more else _OPPOSITES[_OF_MEASURE[said.type]]
+        return Where(relation, (), said.limit)
+    if said.limit is not None or relation not in _RELATIONS:
+        raise NoReadingError
+    return _where(relation, *said.objects[1:])
 
 
 def _joined(first: Pick | None, second: Pick) -> Pick:

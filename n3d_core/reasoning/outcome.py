@@ -42,7 +42,7 @@ def evaluate(question: Question, scene: Scene) -> Outcome:
     """
     _check(question)
     outcome = _EVALUATE[question.type](question, scene)
-    if len(outcome.roles) > len(LETTERS) and question.type not in ("count", "exists", "related"):
+    if len(outcome.roles) > len(LETTERS) and question.type not in ("count", "exists", "related", "all"):
         raise QueryError(f"the question is about {len(outcome.roles)} objects; at most {len(LETTERS)} can be compared")
     return outcome
 
@@ -55,7 +55,7 @@ _FORMS: dict[str, tuple[str, ...]] = {
     "extreme": ("choice", "yes_no"),
     "position": ("position",),
     "related": ("objects", "yes_no", "number"),
-    **dict.fromkeys(("exists", "place", "fit"), ("yes_no",)),
+    **dict.fromkeys(("exists", "place", "fit", "same", "all"), ("yes_no",)),
 }
 """The forms of each type; a number or yes/no for the others."""
 
@@ -65,7 +65,8 @@ def _check(question: Question) -> None:
     forms = _FORMS.get(question.type, ("number", "yes_no"))
     if question.form not in forms:
         raise QueryError(f"a question of type {question.type!r} has form {' or '.join(forms)}, not {question.form}")
-    known = {"relative_distance": {"closer", "farther"}, "place": {*PREDICATES, *PLACES}}
+    known: dict[str, set[str]] = {"relative_distance": {"closer", "farther"}, "place": {*PREDICATES, *PLACES}}
+    known["same"] = {*relations.SIZE, "dimensions"}
     known["related"] = {*known["place"], "nearest", "farthest", ""}
     known |= {kind: set(PREDICATES) for kind in ("extreme", "order", "depth_order")}
     known |= {kind: {n for n, p in PREDICATES.items() if p.type == kind} for kind in COMPARISONS}
@@ -234,6 +235,8 @@ def sought(question: Question) -> Phrase:
     """What is counted, related, or asked for the existence of: any number of it."""
     if question.type == "related":
         return replace(question.among or ANYTHING, plural=True)
+    if question.type == "all" and question.objects:
+        return replace(question.objects[0], plural=True)
     return replace(question.among or (question.objects[0] if question.objects else ANYTHING), plural=True)
 
 
@@ -257,6 +260,26 @@ def _count(question: Question, scene: Scene) -> Outcome:
         if len(rivals) + len(references) <= len(LETTERS):
             roles = scene.roles([*references, *rivals])
     return Outcome(roles, _number(question, len(found)), tuple(found), len(references))
+
+
+def all_of(outcome: Outcome) -> int:
+    """Of a question of type `all`: how many there are."""
+    return len(outcome.roles) - outcome.references
+
+
+def _all(question: Question, scene: Scene) -> Outcome:
+    """Whether all of a kind belong to what the question says of them; both must be there to be told."""
+    among = question.among or ANYTHING
+    outcome = _count(question, scene)
+    references = outcome.roles.indices[: outcome.references]
+    everyone = [i for i in scene.means(replace(among, plural=True), question.opposite) if i not in references]
+    if len(everyone) < (among.number or 1):
+        raise MissingError(among, scene.names)
+    if among.number is not None and len(everyone) > among.number:
+        raise AmbiguousError(among, everyone, scene.names)
+    found = tuple(i for i in outcome.found if i in everyone)
+    roles = scene.roles([*references, *everyone])
+    return Outcome(roles, Value("truth", truth=len(found) == len(everyone)), found, outcome.references)
 
 
 def _number(question: Question, count: int) -> Value:
@@ -301,9 +324,17 @@ def _fit(question: Question, scene: Scene) -> Outcome:
     if question.limit is not None:
         roles = scene.roles(_named(question, scene, 1))
         return Outcome(roles, Value("truth", truth=fitting_side(question, roles.boxes[0]) <= question.limit))
-    roles = scene.roles(_named(question, scene, 2))
+    roles = scene.roles(_named(question, scene, 3 if question.predicate == "between" else 2))
+    if question.predicate == "between":
+        side = fitting_side(question, roles.boxes[0])
+        return Outcome(roles, Value("truth", truth=side <= relations.gap(*roles.boxes[1:])))
     inner, outer = (sorted(b.size) for b in roles.boxes)
     return Outcome(roles, Value("truth", truth=all(i < o for i, o in zip(inner, outer, strict=True))))
+
+
+def _same(question: Question, scene: Scene) -> Outcome:
+    roles = scene.roles(_named(question, scene, 2))
+    return Outcome(roles, Value("truth", truth=relations.alike(question.predicate, *roles.boxes)))
 
 
 _EVALUATE: dict[str, Callable[[Question, Scene], Outcome]] = {
@@ -322,6 +353,8 @@ _EVALUATE: dict[str, Callable[[Question, Scene], Outcome]] = {
     "related": _related,
     "place": _place,
     "fit": _fit,
+    "same": _same,
+    "all": _all,
 }
 
 

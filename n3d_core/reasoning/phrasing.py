@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from n3d_core.reasoning import relations, replies
 from n3d_core.reasoning.doubt import Doubt
 from n3d_core.reasoning.lexicon import ORDINALS, normal, without_id
-from n3d_core.reasoning.outcome import Outcome, fitting_side, gain_of, measured, rank_of, sought
-from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Phrase, Question
+from n3d_core.reasoning.outcome import Outcome, all_of, fitting_side, gain_of, measured, rank_of, sought
+from n3d_core.reasoning.question import ANYTHING, COMPARISONS, DISTANCES, SIZES, Phrase, Question, Where
 from n3d_core.reasoning.relations import PREDICATES
 from n3d_core.reasoning.resolve import Roles, article, listed
 from n3d_core.reasoning.units import UNITS, number_text
@@ -94,18 +94,19 @@ def _measure(question: Question) -> str:
 
 
 def _comparison(question: Question, outcome: Outcome) -> str:
-    names, gain = _called(outcome.roles), gain_of(question, outcome.roles.boxes)
+    a, b = names = _called(outcome.roles)
+    gain = gain_of(question, outcome.roles.boxes)
     if question.form == "yes_no":
         holds = outcome.value.truth
-        return f"{_yes(holds)}, {replies.relation_answer(question.predicate, *names, holds)}"
+        return f"{_yes(holds)}, {replies.relation_answer(question.predicate, a, b, holds)}"
     held = question.predicate if gain > 0 else PREDICATES[question.predicate].converse
     if question.form == "difference":
         volume = PREDICATES[held].measure == "V"
         amount = f"{abs(gain):.2f} liters" if volume else length_words(abs(gain), question.unit)
         return replies.difference_answer(held, names, amount)
     if question.form == "free":
-        return replies.relation_answer(held, *names)
-    winner, loser = names if gain > 0 else names[::-1]
+        return replies.relation_answer(held, a, b)
+    winner, loser = (a, b) if gain > 0 else (b, a)
     nearer = {"front": "closer to the camera than", "behind": "farther from the camera than"}
     return f"{winner} is {nearer.get(question.predicate) or PREDICATES[question.predicate].phrase} {loser}"
 
@@ -241,9 +242,13 @@ def _counted(kind: Phrase, count: int) -> str:
 def _kind(kind: Phrase, several: bool) -> str:
     """`mugs to the left of the laptop`."""
     words = [replies.kind_words(Phrase(kind.label, kind.noun, kind.colors, kind.attributes), several)]
-    for where in kind.where:
-        words += [replies.relation_words(where.relation), " and ".join(f"the {r.label}" for r in where.references)]
+    words += [_clause(where) for where in kind.where]
+    words += [replies.exception_words(kind, other, several, "the ") for other in kind.without]
     return " ".join(words)
+
+
+def _clause(where: Where) -> str:
+    return replies.clause_words(where, [f"the {r.label}" for r in where.references])
 
 
 def _related(question: Question, outcome: Outcome) -> str:
@@ -277,6 +282,11 @@ def _place(question: Question, outcome: Outcome) -> str:
 
 def _fit(question: Question, outcome: Outcome) -> str:
     holds, called = outcome.value.truth, _called(outcome.roles)
+    if question.predicate == "between" and question.limit is None:
+        wide, gap = fitting_side(question, outcome.roles.boxes[0]), relations.gap(*outcome.roles.boxes[1:])
+        fits = "fits" if holds else "does not fit"
+        compared = f"it is {length_words(wide)} across and the gap is {length_words(gap)}"
+        return f"{_yes(holds)}, {called[0]} {fits} between {called[1]} and {called[2]}: {compared}"
     if question.limit is None:
         return f"{_yes(holds)}, {called[0]} {'fits' if holds else 'does not fit'} into {called[1]}"
     side = length_words(fitting_side(question, outcome.roles.boxes[0]))
@@ -284,6 +294,25 @@ def _fit(question: Question, outcome: Outcome) -> str:
     how = {"grip": "which fits a grip of", "under": "which fits under"}.get(question.predicate, "which fits through")
     compared = f"{how if holds else 'more than'} {length_words(question.limit)}"
     return f"{_yes(holds)}, {called[0]} is {side} {across}, {compared}"
+
+
+def _all(question: Question, outcome: Outcome) -> str:
+    kind, total, found = question.among or ANYTHING, all_of(outcome), len(outcome.found)
+    more = sought(question)
+    said = " ".join(more.colors[len(kind.colors) :]) or " and ".join(map(_clause, more.where[len(kind.where) :]))
+    share = f"all {total}" if found == total else f"only {found} of {total}" if found else f"none of {total}"
+    return f"{_yes(found == total)}, {share} {_kind(kind, True)} {'is' if found == 1 < total else 'are'} {said}"
+
+
+def _same(question: Question, outcome: Outcome) -> str:
+    names, boxes = _called(outcome.roles), outcome.roles.boxes
+    if question.predicate == "dimensions":
+        sizes = [" x ".join(f"{v:.2f}" for v in box.size) + " m" for box in boxes]
+        how = "the size"
+    else:
+        sizes = [length_words(relations.SIZE[question.predicate](box)) for box in boxes]
+        how = f"the {question.predicate}"
+    return f"{_yes(outcome.value.truth)}, {how} of {names[0]} is {sizes[0]} and that of {names[1]} is {sizes[1]}"
 
 
 _SENTENCES: dict[str, Callable[[Question, Outcome], str]] = {
@@ -299,4 +328,6 @@ _SENTENCES: dict[str, Callable[[Question, Outcome], str]] = {
     "related": _related,
     "place": _place,
     "fit": _fit,
+    "same": _same,
+    "all": _all,
 }

@@ -47,14 +47,17 @@ QuestionType = Literal[
     "exists",  # is there an objects[0]
     "extreme",  # which of `among` is the most of something
     "related",  # what stands in relation `predicate` to objects
-    "fit",  # does objects[0] fit into `limit` metres, or into objects[1]
+    "fit",  # does objects[0] fit into `limit` metres, into objects[1], or between objects[1] and objects[2]
+    "same",  # are two alike in `predicate`, one of SIZES or "dimensions" (all three); yes/no only
+    "all",  # does all of `among` belong to objects[0]; yes/no only
 ]
 
 Form = Literal["yes_no", "choice", "free", "number", "difference", "order", "objects", "position"]
 
 Relation = Literal[
-    "left", "right", "front", "behind", "above", "below", "on", "under", "inside", "next_to", "between", "nearest",
-    "farthest",
+    "left", "right", "front", "behind", "above", "below", "wider", "thinner", "taller", "shorter", "bigger", "smaller",
+    "longer", "less_long", "thicker", "less_thick", "on", "under", "inside", "next_to", "between", "nearest",
+    "farthest", "within", "beyond",
 ]  # fmt: skip
 
 
@@ -86,10 +89,12 @@ class Where:
 
     "the lamp next to the green car" has relation `next_to`, references (green car,). "the mug closest to the lamp" has
     relation `nearest`: of several candidates it keeps one. `between` has two references. A reference may be CAMERA.
+    "Wider than 20 cm" has a limit in metres and no reference, "within 50 cm of the camera" (or "beyond") has both.
     """
 
     relation: Relation
     references: tuple[Phrase, ...]
+    limit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -106,8 +111,11 @@ class Phrase:
         plural: whether several may be meant ("the mugs", "all mugs").
         number: how many are named ("the two mugs"), None where none is.
         where: relative clauses, each of which must hold.
+        without: what is left out ("everything except the ball", "mugs that are not red").
         pick: superlative or ordinal, applied after `where`.
         named: the phrase is one of the names that the caller supplied; it is matched whole.
+        every: whether all of several are meant ("all mugs", "the mugs", "everything"), not just some. It does not count
+            when phrases are compared.
     """
 
     text: str = field(compare=False)
@@ -119,6 +127,8 @@ class Phrase:
     where: tuple[Where, ...] = ()
     pick: Pick | None = None
     named: bool = False
+    without: tuple[Phrase, ...] = ()
+    every: bool = field(default=False, compare=False)
 
     @property
     def label(self) -> str:
@@ -132,13 +142,14 @@ class Phrase:
 
     @property
     def is_plain(self) -> bool:
-        """Whether a label says it all: no clauses, no superlative, and not just any object."""
-        return not (self.where or self.pick or self.is_anything)
+        """Whether a label says it all, so that nothing is left for geometry."""
+        return not (self.where or self.pick or self.without)
 
     @property
     def parts(self) -> tuple[Phrase, ...]:
-        """This phrase and those that its clauses refer to, the camera too."""
-        return (self, *(part for where in self.where for reference in where.references for part in reference.parts))
+        """This phrase and those that its clauses and exceptions refer to, the camera too."""
+        inner = [*(reference for where in self.where for reference in where.references), *self.without]
+        return (self, *(part for phrase in inner for part in phrase.parts))
 
 
 CAMERA_PHRASE = Phrase("camera", "camera")
@@ -160,7 +171,8 @@ class Question:
             ones.
         predicate: what is asked for: a key of `relations.PREDICATES`; a `Relation`; `closer` or `farther` for
             `relative_distance`; how a length or count is compared (`more`, `less`, `at_least`, `at_most`, `equal` or
-            empty) in yes/no questions; `grip`, `gap` (or empty) or `under` for `fit`; empty where the type says all.
+            empty) in yes/no questions; `grip`, `gap` (or empty), `under`, `inside` or `between` for `fit`; empty where
+            the type says all.
         unit: symbol of the unit that is wanted: m, cm, mm, ft, in; "deg" for directions in degrees; "l" for litres.
         opposite: whether the view from the side opposite the camera is meant.
         among: the phrase whose objects compete or are counted ("mugs left of the laptop").

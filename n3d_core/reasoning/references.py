@@ -68,6 +68,8 @@ def _resolved(phrase: Phrase, free: tuple[Phrase, ...], nouns: tuple[str, ...]) 
     if phrase.where:
         where = [replace(w, references=tuple(_resolved(r, free, nouns) for r in w.references)) for w in phrase.where]
         phrase = replace(phrase, where=tuple(w for w in where if not _is_in_picture(w.relation, w.references)))
+    if phrase.without:
+        phrase = replace(phrase, without=tuple(_resolved(p, free, nouns) for p in phrase.without))
     if phrase == IT:
         if len(free) != 1 or free[0].plural:
             raise NoReadingError("does not say what 'it' is")
@@ -85,9 +87,15 @@ def _resolved(phrase: Phrase, free: tuple[Phrase, ...], nouns: tuple[str, ...]) 
     return phrase
 
 
+def _also(phrase: Phrase, said: Phrase) -> Phrase:
+    """A phrase of which something more is said."""
+    colors, where = (*phrase.colors, *said.colors), (*phrase.where, *said.where)
+    return replace(phrase, colors=colors, where=where, without=(*phrase.without, *said.without))
+
+
 def _is_in_picture(relation: str, references: Sequence[Phrase]) -> bool:
     """ "Look at this picture. How many mugs are in it?" """
-    return relation in ("inside", "on") and references[0].noun in TERMINALS["_SCENE"]
+    return relation in ("inside", "on") and bool(references) and references[0].noun in TERMINALS["_SCENE"]
 
 
 def _from_where(question: Question, told: Sequence[Any]) -> Question:
@@ -110,10 +118,12 @@ def _from_where(question: Question, told: Sequence[Any]) -> Question:
 def _with_them(question: Question, several: tuple[Phrase, ...]) -> Question:
     """ "Them", and "which", where a question takes several objects: those that were told of."""
     if question.among is not None and question.among.noun in (THEM.noun, WHICH.noun):
-        if question.among == WHICH and len(several) < 2 and not any(p.plural for p in several):
-            return replace(question, among=ANYTHING)
+        free = question.among.noun == WHICH.noun and question.among.number is None
+        if free and len(several) < 2 and not any(p.plural for p in several):
+            return replace(question, among=replace(question.among, noun=ANYTHING.noun, text=ANYTHING.text))
         if len(several) == 1 and several[0].plural:
-            return replace(question, among=several[0])
+            objects = tuple(_also(several[0], p) if p.noun == THEM.noun else p for p in question.objects)
+            return replace(question, among=several[0], objects=objects)
         if len(several) < 2 or question.type not in ("extreme", "order", "depth_order", "relative_distance"):
             raise NoReadingError("does not say which objects are meant")
         two = question.type == "extreme" and len(several) == 2

@@ -225,6 +225,16 @@ def leeway(a: Box3D, b: Box3D, c: Box3D) -> float:
     return distance(b, c) / 4 + max(a.size) / 2
 
 
+def alike(kind: str, a: Box3D, b: Box3D) -> bool:
+    """Whether an extent (a key of `SIZE`) of two boxes differs by a tenth of the larger one at most.
+
+    For `dimensions` all three do, from the smallest to the largest.
+    """
+    extents = (sorted(box.size) if kind == "dimensions" else [SIZE[kind](box)] for box in (a, b))
+    return all(abs(p - q) <= max(p, q) * ALIKE for p, q in zip(*extents, strict=True))
+
+
+ALIKE = 0.1
 _LEAST_REACH = 0.1  # metres
 _TOUCHING = 0.05  # metres: what stands on something is no farther above or below its top
 _LEAST_OVERLAP = 0.25  # of the footprints of what stands on or under something
@@ -272,11 +282,21 @@ def place_terms(place: str, a: Box3D, references: Sequence[Box3D]) -> tuple[Term
     return Term("clearance", rise(b, a), -_TOUCHING, math.inf), above
 
 
-def stands(relation: str, a: Box3D, references: Sequence[Box3D], opposite: bool = False) -> bool:
+def stands(
+    relation: str, a: Box3D, references: Sequence[Box3D], opposite: bool = False, limit: float | None = None
+) -> bool:
     """Whether a stands in a relation (a key of `PREDICATES` or of `PLACES`) to its reference, or references.
 
     In front of the camera is what lies on the side that it faces.
+
+    Args:
+        limit: metres, in place of a reference for the extents (`wider`), besides it for `within` and `beyond`.
     """
+    if limit is not None:
+        if relation in ("within", "beyond"):
+            return (distance(a, references[0]) <= limit) == (relation == "within")
+        more = MEASURES[PREDICATES[relation].measure](a) - limit
+        return more * PREDICATES[relation].sign > 0
     if relation in PLACES:
         return all(term.holds for term in place_terms(relation, a, references))
     return gain(relation, a, references[0], opposite) > 0

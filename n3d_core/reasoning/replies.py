@@ -7,10 +7,10 @@ from itertools import permutations, product
 
 from n3d_core.reasoning.lexicon import ORDINALS, plural, singulars, without_id
 from n3d_core.reasoning.outcome import rank_of, sought
-from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Phrase, Question
+from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Phrase, Question, Where
 from n3d_core.reasoning.relations import PLACES, PREDICATES, largest_wins
 from n3d_core.reasoning.resolve import Roles, article, listed
-from n3d_core.reasoning.units import UNITS
+from n3d_core.reasoning.units import UNITS, length_text
 
 DIGIT = "\ue000"
 """Stands for any one digit in what `possible_answers` gives."""
@@ -115,9 +115,28 @@ def kind_words(phrase: Phrase, several: bool) -> str:
     """What is counted, with its clauses: "mugs to the left of laptop"."""
     noun = singulars(phrase.label)[0]
     words = [plural(noun) if several else noun]
-    for where in phrase.where:
-        words += [relation_words(where.relation), " and ".join(r.label for r in where.references)]
+    words += [clause_words(where, [r.label for r in where.references]) for where in phrase.where]
+    words += [exception_words(phrase, other, several) for other in phrase.without]
     return " ".join(words)
+
+
+def exception_words(kind: Phrase, other: Phrase, several: bool, the: str = "") -> str:
+    """What is left out of a kind: "that are not red", "except ball"."""
+    colors = [c for c in other.colors if c not in kind.colors]
+    clauses = [w for w in other.where if w not in kind.where]
+    if other.noun != kind.noun or not (colors or clauses):
+        return f"except {the}{other.label}"
+    said = " ".join(colors) or clause_words(clauses[0], [f"{the}{r.label}" for r in clauses[0].references])
+    return f"that {'are' if several else 'is'} not {said}"
+
+
+def clause_words(where: Where, references: Sequence[str]) -> str:
+    """A relative clause without its verb: "to the left of laptop", "wider than 0.2 meters"."""
+    if where.limit is None:
+        return f"{relation_words(where.relation)} {' and '.join(references)}"
+    if where.relation in PREDICATES:
+        return f"{PREDICATES[where.relation].phrase} {length_text(where.limit)}"
+    return f"{'within' if where.relation == 'within' else 'more than'} {length_text(where.limit)} from {references[0]}"
 
 
 def count_answer(among: Phrase, count: int | str) -> str:
@@ -252,7 +271,8 @@ def plain_question(question: Question, roles: Roles) -> str:
     A small model is asked so: clauses, pronouns, politeness and whatever else its second pass was not taught are
     resolved by then.
     """
-    if question.opposite or question.limit is not None or question.negated:
+    limited = question.limit is not None or any(phrase.without for phrase in question.phrases)
+    if question.opposite or limited or question.negated:
         return ""
     names = [name if name == "camera" else _the(name) for name in roles.names]
     if question.type in COMPARISONS:

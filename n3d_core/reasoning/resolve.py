@@ -144,7 +144,8 @@ class Scene:
         Raises:
             MissingError, AmbiguousError: for an object that one of its clauses refers to.
         """
-        found = self._called(phrase)
+        left_out = [i for other in phrase.without for i in self._left_out(other, opposite)]
+        found = [i for i in self._called(phrase) if i not in left_out]
         for where in phrase.where:
             found = self._standing(found, where, phrase.plural, opposite)
         if len(found) > 1 and not phrase.plural and phrase.pick is None:
@@ -156,6 +157,13 @@ class Scene:
             ranked = self._ranked(found, phrase.pick.predicate, opposite)
             start = phrase.pick.rank - 1
             found = ranked[start : start + ((phrase.number or 1) if phrase.plural else 1)]
+        return found
+
+    def _left_out(self, phrase: Phrase, opposite: bool) -> list[int]:
+        """What "except the ball" leaves out: nothing where there is no ball."""
+        found = self.means(phrase, opposite)
+        if len(found) > 1 and not phrase.plural:
+            raise AmbiguousError(phrase, found, self.names)
         return found
 
     def _called(self, phrase: Phrase) -> list[int]:
@@ -172,7 +180,7 @@ class Scene:
         if where.relation in ("nearest", "farthest"):
             ranked = sorted(found, key=lambda i: distance(self.boxes[i], others[0]))
             return ranked[:1] if where.relation == "nearest" else ranked[-1:]
-        standing = [i for i in found if stands(where.relation, self.boxes[i], others, opposite)]
+        standing = [i for i in found if stands(where.relation, self.boxes[i], others, opposite, where.limit)]
         if where.relation == "next_to" and not plural and len(standing) != 1:
             # "the lamp next to the car" is the nearer one where both or neither are next to it
             return sorted(standing or found, key=lambda i: distance(self.boxes[i], others[0]))[:1]
@@ -263,9 +271,9 @@ def listed(items: Sequence[str], word: str = "and") -> str:
 def missing_sentence(phrase: Phrase, names: Sequence[str]) -> str:
     """That a phrase means nothing in view, and what is there of the same class, or else colour."""
     text = _with_where(phrase)
-    sentence = f"No {plural(text) if phrase.plural and not phrase.where else text} {_be(phrase.plural)} in view"
+    sentence = f"No {plural(text) if phrase.plural and phrase.is_plain else text} {_be(phrase.plural)} in view"
     bare = list(dict.fromkeys(normal(without_id(n)) for n in names))
-    if phrase.noun == "object" or phrase.where or phrase.pick:
+    if phrase.noun == "object" or not phrase.is_plain:
         alike = []
     else:
         alike = [n for n in bare if any(_ends_in(form, phrase.noun) for form in _forms(n)) and n != phrase.label]
@@ -288,7 +296,7 @@ def ambiguous_sentence(phrase: Phrase, names: Sequence[str]) -> str:
 
 def _with_where(phrase: Phrase) -> str:
     """A phrase's own words where it has clauses, else its label in the singular."""
-    return normal(phrase.text) if phrase.where or phrase.pick else phrase.label
+    return phrase.label if phrase.is_plain else normal(phrase.text)
 
 
 def _be(several: bool) -> str:

@@ -10,7 +10,7 @@ from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning import relations, replies
 from n3d_core.reasoning.outcome import compares, fitting_side
 from n3d_core.reasoning.question import DISTANCES, Question
-from n3d_core.reasoning.relations import MEASURES, as_stated, stated_numbers
+from n3d_core.reasoning.relations import ALIKE, MEASURES, as_stated, stated_numbers
 from n3d_core.reasoning.resolve import Roles
 from n3d_core.reasoning.units import length_text, number_text
 
@@ -176,8 +176,7 @@ def _sign_of(value: float, limit: float) -> str:
 
 def _size_chain(question: Question, roles: Roles) -> tuple[list[str], str, float, str]:
     """State the box, read the size off it, convert it."""
-    sizes = stated_numbers(roles.boxes[0])[3:]
-    metres = min(sizes) if question.type == "thickness" else sizes[_SIZE_ORDER.index(question.type)]
+    metres = _extent(question.type, stated_numbers(roles.boxes[0])[3:])
     name = roles.names[0]
     steps = [bboxes(roles), f"So the {question.type} of {name} is {length_text(metres)}{_converted(metres, question)}."]
     text = replies.size_answer(question.type, name, length_text(metres, question.unit))
@@ -291,6 +290,34 @@ def fit_chain(question: Question, roles: Roles, holds: bool) -> tuple[list[str],
         formula = {"grip": "min(W_A, H_A, L_A)", "under": "H_A"}.get(question.predicate, "min(W_A, L_A)")
         compared = f"{formula} = {side} {_sign_of(side, question.limit)} limit = {question.limit:g}"
         return [bboxes(roles), f"Since {compared}, {holds}."], replies.truth_answer(holds)
+    if question.predicate == "between":
+        return _fit_between(question, roles, holds), replies.truth_answer(holds)
     inner, outer = (sorted(stated_numbers(b)[3:]) for b in roles.boxes)
     pairs = ", ".join(f"{i} {sign(str(i), str(o))} {o}" for i, o in zip(inner, outer, strict=True))
     return [bboxes(roles), f"Since {pairs}, {holds}."], replies.truth_answer(holds)
+
+
+def _fit_between(question: Question, roles: Roles, holds: bool) -> list[str]:
+    a, b, c = (as_stated(box) for box in roles.boxes)
+    side, parts = fitting_side(question, a), [round(g, 3) + 0.0 for g in relations.gaps(b, c)]
+    gap = round(math.hypot(*parts), 2)
+    found = [f"gaps_BC = {vector_text(parts)}.", f"gap_BC = {length_of(parts)} = {gap}."]
+    return [bboxes(roles), *found, f"Since min(W_A, L_A) = {side} {sign(str(side), str(gap))} gap_BC, {holds}."]
+
+
+def same_chain(question: Question, roles: Roles, holds: bool) -> tuple[list[str], str]:
+    """By how much extents differ, and a tenth of the larger ones."""
+    first, second = (stated_numbers(b)[3:] for b in roles.boxes)
+    if question.predicate == "dimensions":
+        pairs = list(zip(sorted(first), sorted(second), strict=True))
+    else:
+        pairs = [(_extent(question.predicate, first), _extent(question.predicate, second))]
+    compared = [
+        f"|{a} - {b}| = {round(abs(a - b), 2)} {'<=' if abs(a - b) <= ALIKE * max(a, b) else '>'} max({a}, {b}) / 10"
+        for a, b in pairs
+    ]
+    return [bboxes(roles), f"Since {', '.join(compared)}, {holds}."], replies.truth_answer(holds)
+
+
+def _extent(kind: str, sizes: Sequence[float]) -> float:
+    return min(sizes) if kind == "thickness" else sizes[_SIZE_ORDER.index(kind)]

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from n3d_core.reasoning import relations, replies
-from n3d_core.reasoning.outcome import Outcome, clause_of, gain_of, ordered, rank_of, sought
-from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question
+from n3d_core.reasoning.outcome import Outcome, all_of, clause_of, gain_of, ordered, rank_of, sought
+from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question, Where
 from n3d_core.reasoning.relations import (
     FLIPPED_BY_VIEW,
     MEASURES,
@@ -43,6 +43,7 @@ from n3d_core.reasoning.thought_numbers import (
     measures,
     position_chain,
     root_text,
+    same_chain,
     sign,
     subtractions,
     volumes,
@@ -75,6 +76,10 @@ def chain_of_thought(question: Question, outcome: Outcome, style: Style = "compa
         return _place_chain(question, roles, outcome.value.truth)
     if question.type == "fit":
         return fit_chain(question, roles, outcome.value.truth)
+    if question.type == "same":
+        return same_chain(question, roles, outcome.value.truth)
+    if question.type == "all":
+        return _all_chain(question, outcome)
     return _order_chain(question, roles, published)
 
 
@@ -289,6 +294,15 @@ def _count_chain(question: Question, outcome: Outcome) -> tuple[list[str], str]:
     return steps, replies.count_answer(sought(question), len(found))
 
 
+def _all_chain(question: Question, outcome: Outcome) -> tuple[list[str], str]:
+    """Which of them stand where the question says, or what they are called; and whether these are all."""
+    steps, holds = _standing(question, outcome), outcome.value.truth
+    if not steps:
+        numbered = ", ".join(f"{name} ({i + 1})" for i, name in enumerate(outcome.roles.names[outcome.references :]))
+        steps = [f"The boxes are {numbered}."]
+    return [*steps, f"That holds for {len(outcome.found)} of {all_of(outcome)}, {holds}."], replies.truth_answer(holds)
+
+
 def _standing(question: Question, outcome: Outcome) -> list[str]:
     """Which of the objects stand in the relation that a count or `related` question asks for."""
     clause, roles = clause_of(question), outcome.roles
@@ -296,6 +310,8 @@ def _standing(question: Question, outcome: Outcome) -> list[str]:
     rivals = range(count, len(roles))
     if clause is None or not rivals or len(roles) > len(LETTERS) or _only_found(outcome, count):
         return []
+    if clause.limit is not None:
+        return _limited(clause, clause.limit, roles, count)
     names = [roles.names[roles.indices.index(i)] for i in outcome.found]
     answer = replies.related_answer(clause.relation, names, roles.names[:count])
     claim = answer if names else answer[:1].lower() + answer[1:]
@@ -313,6 +329,22 @@ def _standing(question: Question, outcome: Outcome) -> list[str]:
     pairs = ", ".join(compared(variables, texts, i, 0) for i in rivals)
     view = _OPPOSITE_VIEW if question.opposite and measure in FLIPPED_BY_VIEW else ""
     return [_measures_of(measure, texts, roles), f"Since {pairs}, {view}{claim}"]
+
+
+def _limited(clause: Where, limit: float, roles: Roles, count: int) -> list[str]:
+    """How a measure, or the distance from the reference, compares with a limit."""
+    if count:
+        lines, texts = _distances(roles, False)
+        variables = [f"distance_A{roles.letter(i)}" for i in range(1, len(roles))]
+        stated = [centers(roles, False), *lines]
+    else:
+        measure = PREDICATES[clause.relation].measure
+        texts = measures(measure, roles.boxes)
+        variables = [f"{measure}_{roles.letter(i)}" for i in range(len(roles))]
+        stated = [_measures_of(measure, texts, roles)]
+    pairs = zip(variables, texts, strict=True)
+    compared = ", ".join(f"{variable} = {text} {sign(text, f'{limit:g}')} {limit:g}" for variable, text in pairs)
+    return [*stated, f"Compared with the limit: {compared}."]
 
 
 def _only_found(outcome: Outcome, count: int) -> bool:

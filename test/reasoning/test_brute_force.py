@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning.question import CAMERA_PHRASE, Phrase, Pick, Question, Where
-from n3d_core.reasoning.resolve import means
+from n3d_core.reasoning.resolve import MissingError, means
 from n3d_core.reasoning.solve import solve
 
 NAMES = ("red mug", "blue mug", "green mug", "red box", "blue can")
@@ -140,3 +140,41 @@ def test_thoughts_of_random_scenes_state_what_the_boxes_give(numbers):
         assert solution.steps
         assert solution.text.endswith(".")
         assert "nan" not in solution.reply
+
+
+@settings(max_examples=60, deadline=None)
+@given(numbers=scenes)
+def test_alike_all_limits_exceptions_and_gaps_that_fit(numbers):
+    sizes = numbers[:, 3:]
+    for i, kind in enumerate(("width", "height", "length")):
+        alike = abs(sizes[0, i] - sizes[1, i]) <= 0.1 * sizes[:2, i].max()
+        assert value(Question("same", "yes_no", (A, B), kind), numbers).truth == alike
+    ordered = np.sort(sizes[:2], axis=1)
+    alike = (np.abs(ordered[0] - ordered[1]) <= 0.1 * ordered.max(axis=0)).all()
+    assert value(Question("same", "yes_no", (A, B), "dimensions"), numbers).truth == alike
+    limit, away = float(sizes[3, 1]), np.linalg.norm(numbers[:, :3] - numbers[3, :3], axis=1)
+    clauses = {
+        Where("taller", (), limit): sizes[:, 1] > limit,
+        Where("shorter", (D,)): sizes[:, 1] < limit,
+        Where("within", (D,), 1.5): away <= 1.5,
+        Where("beyond", (D,), 1.5): away > 1.5,
+    }
+    for clause, holds in clauses.items():
+        said = Phrase("mugs", "mug", plural=True, where=(clause,))
+        assert value(Question("count", "number", among=said), numbers).number == holds[:3].sum()
+        assert value(Question("all", "yes_no", (said,), among=MUGS), numbers).truth == holds[:3].all()
+        rest = Phrase("mugs", "mug", plural=True, without=(said,))
+        assert means_or_none(rest, numbers) == np.flatnonzero(~holds[:3]).tolist()
+    others = Phrase("objects", "object", plural=True, without=(A, MUGS))
+    assert means(others, boxes_of(numbers)) == [3, 4]
+    low, high = numbers[3:, :3] - sizes[3:] / 2, numbers[3:, :3] + sizes[3:] / 2
+    gap = np.linalg.norm(np.maximum(np.maximum(low[0] - high[1], low[1] - high[0]), 0))
+    question = Question("fit", "yes_no", (A, D, E), "between")
+    assert value(question, numbers).truth == (min(sizes[0, 0], sizes[0, 2]) <= gap)
+
+
+def means_or_none(phrase, numbers):
+    try:
+        return means(phrase, boxes_of(numbers))
+    except MissingError:
+        return []

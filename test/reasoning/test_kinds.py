@@ -169,6 +169,30 @@ CASES = [
     ("How tall is the mug on the right?", "The black mug is 0.16 m tall.", "length", 0.16),
     ("How tall is the mug behind the blue box?", "The black mug is 0.16 m tall.", "length", 0.16),
     (
+        "Does the yellow ball fit between the red mug and the blue box?",
+        "Yes, the yellow ball fits between the red mug and the blue box: it is 0.10 m across and the gap is 0.34 m.",
+        "truth",
+        True,
+    ),
+    (
+        "Is the blue box as tall as the red mug?",
+        "No, the height of the blue box is 0.20 m and that of the red mug is 0.12 m.",
+        "truth",
+        False,
+    ),
+    (
+        "Is the green can the same size as the red mug?",
+        "No, the size of the green can is 0.07 x 0.11 x 0.07 m and that of the red mug is 0.08 x 0.12 x 0.09 m.",
+        "truth",
+        False,
+    ),
+    ("Are all the mugs red?", "No, only 1 of 2 mugs is red.", "truth", False),
+    ("Are the mugs left of the white bowl?", "Yes, all 2 mugs are to the left of the white bowl.", "truth", True),
+    ("Are all the mugs taller than 5 cm?", "Yes, all 2 mugs are taller than 0.05 meters.", "truth", True),
+    ("How many mugs are taller than the green can?", "There are 2 mugs taller than the green can.", "count", 2),
+    ("How many objects are wider than 20 cm?", "There are 2 objects wider than 0.2 meters.", "count", 2),
+    ("How many objects are there except the ball?", "There are 5 objects except the ball.", "count", 5),
+    (
         "Is the red mug to the left of the blue box from the opposite view?",
         "No, the red mug is not to the left of the blue box.",
         "truth",
@@ -216,6 +240,13 @@ def test_the_answer_is_among_those_that_the_grammar_of_the_reply_allows(text):
     assert any(re.fullmatch(re.escape(a).replace(DIGIT, r"\d"), solution.text) for a in solution.answers)
     for answer in solution.answers:
         assert read_answer(solution.question, solution.roles.names, answer.replace(DIGIT, "7")) is not None, answer
+
+
+def test_what_is_left_out_is_said():
+    solution = asked("Which mugs are not red?", SCENE)
+    assert (solution.value.objects, solution.sentence) == ((5,), "There is 1 mug that is not red: the black mug.")
+    sentence = asked("How many objects are not on the blue box?", SCENE).sentence
+    assert sentence == "There are 5 objects that are not on the blue box."
 
 
 def test_all_types_and_forms_are_walked():

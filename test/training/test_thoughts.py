@@ -59,7 +59,7 @@ def test_a_drill_asks_for_what_follows_from_the_boxes_that_its_beginning_states(
         assert "The 3D" not in drill.reply
         assert drill.reply.startswith(" ")
         assert drill.reply.count("</think>") == 1
-    assert set(drilled) >= set(TYPES) - {"count", "exists", "dimensions"}
+    assert set(drilled) >= set(TYPES) - {"count", "exists", "dimensions", "same", "all"}
 
 
 def test_a_drill_computes_from_the_numbers_that_it_states() -> None:
