@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
@@ -22,7 +21,7 @@ from n3d_ros.inputs.rgbd_topics import RgbdTopics
 from n3d_ros.inputs.synchronized_topics import subscribe_inputs
 from n3d_ros.node.lifecycle import ResponsiveLifecycleNode, reported
 from n3d_ros.node.parameters import ON_ACTIVATE, ON_CONFIGURE, ParameterSet, refuse_frozen
-from n3d_ros.node.running import camera_namespaces, leave, run_nodes
+from n3d_ros.node.running import leave, run_nodes, start_ros
 from n3d_ros.outputs.diagnostics import DiagnosticsTopic, input_status, model_status, query_status
 from n3d_ros.outputs.publishers import Outputs
 from n3d_ros.queries.continuous import ContinuousQuery
@@ -211,8 +210,7 @@ class GroundingNode(ResponsiveLifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """Runs one node, or with `--cameras front,rear` one per namespace, sharing one model."""
-    rclpy.init(args=args)
-    cameras, models = camera_namespaces("grounding_node", args), ModelPool()
+    cameras, models = start_ros("grounding_node", args), ModelPool()
     return run_nodes([partial(GroundingNode, models, namespace=camera) for camera in cameras])
 
 

@@ -74,8 +74,9 @@ class GroundingParameters(CheckedParameters):
     )
     depth_transport: str = parameter(
         "raw",
-        "Transport of the depth images: raw (depth/image_raw) or compressedDepth (depth/image_raw/compressedDepth).",
-        choices=("raw", "compressedDepth"),
+        "Transport of the depth images: raw (depth/image_raw), compressedDepth (depth/image_raw/compressedDepth), or "
+        "compressed (depth/image_raw/compressed, 16-bit PNG).",
+        choices=("raw", "compressedDepth", "compressed"),
         when=ON_ACTIVATE,
     )
     depth_registration: str = parameter(
@@ -176,6 +177,8 @@ class GroundingParameters(CheckedParameters):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in ("target_frame", "gravity_frame", "memory_frame"):
+            object.__setattr__(self, name, getattr(self, name).lstrip("/"))  # as ROS 1 wrote them
         if self.image_size:
             ImageSize.parse(self.image_size)
         if not self.min_depth < self.max_depth:

@@ -1,6 +1,7 @@
 """Pinhole intrinsics of a rectified image, and distorted lenses whose images are rectified.
 
-Supported distortion: `plumb_bob` and `rational_polynomial` (OpenCV's polynomial), `equidistant` (OpenCV's fisheye).
+Supported distortion: `plumb_bob` and `rational_polynomial` (OpenCV's polynomial of any length), `equidistant` (OpenCV's
+fisheye, also under that name).
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from numpy.typing import NDArray
 from n3d_core.errors import CameraError
 
 DISTORTION_POLICIES = ("rectify", "rectified", "refuse")
-_POLYNOMIAL = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14)}
-_FISHEYE = {"equidistant": (4,)}
+_FISHEYE = ("equidistant", "fisheye")
+_LENGTHS = dict.fromkeys(("plumb_bob", "rational_polynomial"), (4, 5, 8, 12, 14)) | dict.fromkeys(_FISHEYE, (4,))
 _USUAL = (5.0, 160.0)  # degrees: usual fields of view of robot cameras
 _WIDEST = (172.0, 110.0)  # degrees: limits for any pinhole image
 
@@ -262,16 +263,16 @@ class Lens:
         values = tuple(float(d) for d in coefficients)
         if policy == "rectified" or not any(values):
             return cls(camera)
-        lengths = _POLYNOMIAL.get(model) or _FISHEYE.get(model)
+        lengths = _LENGTHS.get(model)
         if lengths is None or policy == "refuse":
             raise CameraError(
                 f"the camera has the distortion model {model!r} with non-zero coefficients: "
                 + ("distortion is 'refuse'; " if policy == "refuse" else "")
-                + f"{', '.join([*_POLYNOMIAL, *_FISHEYE])} can be rectified here (distortion 'rectify'); rectify "
+                + f"{', '.join(_LENGTHS)} can be rectified here (distortion 'rectify'); rectify "
                 "others with image_proc and use the rectified images with distortion 'rectified'"
             )
         if len(values) not in lengths or not np.isfinite(values).all():
-            wanted = " or ".join(map(str, lengths))
+            wanted = " or ".join(filter(None, (", ".join(map(str, lengths[:-1])), str(lengths[-1]))))
             raise CameraError(f"distortion model {model} needs {wanted} finite coefficients; got {list(values)}")
         return cls(camera, model, values)
 

@@ -38,11 +38,11 @@ class RgbdMessages:
 
 
 def is_rectified(topic: str) -> bool:
-    """Whether a topic's name says that its images are rectified: image_proc's `image_rect…`, ZED's `rect/image`.
+    """Whether a topic's name says that its images are rectified: `image_rect`, `image_color_rect`, `rect/image`, ….
 
     Their camera info still holds the raw image's D and K; P is the matrix of the published image.
     """
-    return any(part.startswith("image_rect") or part == "rect" for part in topic.split("/"))
+    return not {"rect", "rectified", "undistorted"}.isdisjoint(topic.replace("/", "_").split("_"))
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def assemble_color(messages: RgbdMessages, door: Door) -> ColorImage:
             f"colour image is stamped {header.stamp.sec} s and {header.stamp.nanosec} ns: seconds must not be "
             "negative, and nanoseconds must be below 1e9; the driver's stamps are broken"
         )
-    return ColorImage(lens.rectify(color), lens, nanoseconds_of(header.stamp), header.frame_id)
+    return ColorImage(lens.rectify(color), lens, nanoseconds_of(header.stamp), frame_of(messages.color))
 
 
 def assemble_frame(messages: RgbdMessages, door: Door, look_up: TransformLookup) -> Frame:
@@ -184,7 +184,7 @@ def transform_of_depth(messages: RgbdMessages, registration: str) -> tuple[str, 
     """
     if messages.depth is None or messages.depth_info is None or registration == "aligned":
         return None
-    source, target = messages.depth.header.frame_id, messages.color.header.frame_id
+    source, target = frame_of(messages.depth), frame_of(messages.color)
     return None if source in ("", target) else (target, source)
 
 
@@ -222,8 +222,13 @@ def nanoseconds_of(stamp: Any) -> int:
     return int(stamp.sec) * _SECOND + int(stamp.nanosec)
 
 
+def frame_of(message: Any) -> str:
+    """The message's frame; ROS 1 wrote names with a leading slash, which tf2 and RViz refuse."""
+    return str(message.header.frame_id).lstrip("/")
+
+
 def _same_frame(color: Any, depth: Any) -> bool:
-    return depth.header.frame_id in ("", color.header.frame_id)
+    return frame_of(depth) in ("", frame_of(color))
 
 
 def _is_registered(
@@ -243,7 +248,7 @@ def _is_registered(
     if same_size and _same_frame(messages.color, image) and door.registration == "auto":
         return messages.depth_info is None or _same_lens(messages)
     if messages.depth_info is None:
-        frames = f"depth is in frame {image.header.frame_id!r} but colour is in {messages.color.header.frame_id!r}"
+        frames = f"depth is in frame {frame_of(image)!r} but colour is in {frame_of(messages.color)!r}"
         raise DepthError(
             f"{sizes if not same_size else frames}: use the driver's aligned depth, or publish depth/camera_info so "
             "that depth can be registered"
@@ -269,7 +274,7 @@ def _register(
             f"{camera.width}x{camera.height}: both must come from one camera"
         )
     depth = depth_lens.rectify(depth, nearest=True)
-    source, target = image.header.frame_id, messages.color.header.frame_id
+    source, target = frame_of(image), frame_of(messages.color)
     if source in ("", target):
         return register_depth(depth, camera, lens.camera)
     rotation, translation = look_up(target, source, nanoseconds_of(messages.color.header.stamp))

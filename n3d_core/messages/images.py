@@ -28,17 +28,17 @@ _YUV = {
     "yuyv": cv2.COLOR_YUV2RGB_YUY2,
     "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUY2,
 }
-_BAYER = {  # OpenCV names a Bayer pattern by its second row and column
+_PATTERNS = {  # OpenCV names a Bayer pattern by its second row and column
     "bayer_rggb": cv2.COLOR_BayerBG2RGB,
     "bayer_bggr": cv2.COLOR_BayerRG2RGB,
     "bayer_gbrg": cv2.COLOR_BayerGR2RGB,
     "bayer_grbg": cv2.COLOR_BayerGB2RGB,
 }
+_BAYER = {f"{name}{bits}": code for name, code in _PATTERNS.items() for bits in (8, 16)}
 _DEPTH = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
+_VIDEO = ("h264", "h265", "hevc", "theora", "vp8", "vp9", "av1")
 _CONFIG = struct.Struct("<iff")  # compressed_depth_image_transport's ConfigHeader: format, depthParam[2]
-_READABLE = ", ".join(
-    [*(name for name in _COLOR if name != "mono16"), *_YUV, "nv12, nv21", *(f"{name}8" for name in _BAYER)]
-)
+_READABLE = ", ".join([*(name for name in _COLOR if name != "mono16"), *_YUV, "nv12, nv21", *_BAYER])
 
 
 def is_compressed(message: Any) -> bool:
@@ -67,7 +67,7 @@ def color_array(message: Any) -> NDArray[np.uint8]:
         if message.height % 2 or message.width % 2:
             raise ImageError(f"{what}: width and height must be even; got {message.width}x{message.height}")
         return _converted(_pixels(message, "u1", 1, ImageError, rows=1.5), code, what)
-    if encoding.rstrip("0123456789") in _BAYER:
+    if encoding in _BAYER:
         kind = "u2" if encoding.endswith("16") else "u1"
         pixels = _pixels(message, kind, 1, ImageError)[:, :, 0]
         return _demosaiced(pixels.astype(pixels.dtype.newbyteorder("="), copy=False), encoding)
@@ -94,7 +94,14 @@ def depth_array(message: Any, depth_unit: str = "") -> NDArray[np.float32]:
             "the driver's settings and the topic remappings"
         )
     raw = _pixels(message, _DEPTH[message.encoding], 1, DepthError)[:, :, 0]
+    if message.is_bigendian and raw.dtype.itemsize == 2 and _roughness(raw.view("<u2")) < _roughness(raw):
+        raw = raw.view("<u2")  # some drivers set the flag on data that they have not swapped
     return (unit or DepthUnit.of(raw)).to_metres(raw.astype(raw.dtype.newbyteorder("="), copy=False))
+
+
+def _roughness(depth: NDArray[Any]) -> float:
+    """Mean step between neighbours in a row: in the wrong byte order, smooth surfaces jump by thousands."""
+    return float(np.abs(np.diff(depth.astype(np.int32), axis=1)).mean()) if depth.shape[1] > 1 else 0.0
 
 
 def _pixels(message: Any, dtype: str, channels: int, error: Refusal, rows: float = 1) -> NDArray[Any]:
@@ -137,7 +144,7 @@ def _memory(message: Any, error: Refusal) -> memoryview:
 def _demosaiced(mosaic: NDArray[Any], encoding: str) -> NDArray[np.uint8]:
     if min(mosaic.shape) < 2:
         raise ImageError(f"{encoding} image {mosaic.shape[1]}x{mosaic.shape[0]}: Bayer needs at least 2x2 pixels")
-    return rgb_of(_converted(mosaic, _BAYER[encoding.rstrip("0123456789")]), f"{encoding} image", "rgb")
+    return rgb_of(_converted(mosaic, _BAYER[encoding]), f"{encoding} image", "rgb")
 
 
 def _converted(pixels: NDArray[Any], code: int, what: str = "image") -> NDArray[Any]:
@@ -155,8 +162,10 @@ def decode_color(data: bytes, form: str) -> NDArray[np.uint8]:
     encoding, _, rest = (part.strip().lower() for part in form.partition(";"))
     if "compresseddepth" in form.lower() or encoding in {name.lower() for name in _DEPTH}:
         raise ImageError(f"{what}: this is a depth image; check the topic remappings")
+    if any(name in form.lower() for name in _VIDEO):
+        raise ImageError(f"{what}: video is not supported: set the driver to raw images, JPEG or PNG")
     image = decode_image(data, what)
-    if image.ndim == 2 and encoding.rstrip("0123456789") in _BAYER:
+    if image.ndim == 2 and encoding in _BAYER:
         return _demosaiced(image, encoding)
     return rgb_of(image, what, "rgb" if "compressed rgb" in rest else "bgr")
 
@@ -173,7 +182,8 @@ def decode_depth(data: bytes, form: str, unit: DepthUnit | None = None) -> NDArr
         )
     if packed and encoding not in ("16UC1", "mono16", "32FC1"):
         raise DepthError(f"{what}: the encoding must be 16UC1 or 32FC1; got {encoding!r}")
-    body = data[_CONFIG.size :] if packed else data
+    bare = data.startswith(b"\x89PNG") and encoding != "32FC1"  # some publishers leave the header out
+    body = data[_CONFIG.size :] if packed and not bare else data
     image = _decoded_rvl(body, what) if "rvl" in rest.lower() else _decoded_png(body, what, packed)
     if encoding != "32FC1" or not packed:
         return (unit or DepthUnit.of(image)).to_metres(image)

@@ -77,11 +77,14 @@ class Transforms:
             TransformError: naming both frames, if the transform is not known at that time within `timeout_s`.
             QueryCancelledError: once `cancelled` returns True.
         """
-        self.listen()
         at, deadline = Time(nanoseconds=stamp_ns), time.monotonic() + timeout_s
-        while not self._is_known(target, source, at) and time.monotonic() < deadline:
+        target, source = target.lstrip("/"), source.lstrip("/")  # tf2 refuses ROS 1's leading slash
+        while True:
             if cancelled is not None and cancelled():
                 raise QueryCancelledError(f"cancelled while waiting for a transform from {source!r} to {target!r}")
+            self.listen()
+            if self._is_known(target, source, at) or time.monotonic() >= deadline:
+                break
             time.sleep(_POLL_S)
         try:
             found = self._buffer.lookup_transform(target, source, at).transform

@@ -6,11 +6,13 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from n3d_core.messages.assembly import frame_of
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.inputs.newest_topic import LOSS_SHARE, NewestTopic
 from n3d_ros.inputs.rgbd_topics import RgbdTopics, crowd_of, explain_loss, explain_silence
 
 SILENT_S = 3.0
+_OPTICAL_LINKS = ("rgb_camera_link", "depth_camera_link")
 LOOK_EVERY_S = 2.0  # checking takes the newest images from the middleware, which costs as much as a query's read
 
 
@@ -79,9 +81,15 @@ def _silences_and_losses(topics: RgbdTopics, arrivals: dict[NewestTopic, list[An
 
 
 def _body_frame(color: list[Any]) -> list[str]:
-    """REP 103: images are in an optical frame. Simulators often name the camera's link, whose x axis points forward."""
-    frame_id = color[-1].message.header.frame_id if color else ""
-    if not frame_id.rpartition("/")[2].endswith("link"):
+    """REP 103: images are in an optical frame. Simulators often name the camera's link, whose x axis points forward.
+
+    Gazebo's default is the sensor's scoped name, `model/link/sensor`. Azure Kinect's links are optical frames.
+    """
+    frame_id = frame_of(color[-1].message) if color else ""
+    name = frame_id.rpartition("/")[2]
+    is_scoped = frame_id.count("/") > 1 or "::" in frame_id
+    is_link = name.endswith(("link", "camera_frame", "rgb_frame")) and not name.endswith(_OPTICAL_LINKS)
+    if "optical" in frame_id or not (is_scoped or is_link):
         return []
     return [
         f"images are in frame {frame_id!r}, whose name suggests x forward; boxes have z forward, so TF would "
@@ -110,9 +118,9 @@ def _mismatches(topics: RgbdTopics, arrivals: dict[NewestTopic, list[Any]], tole
             f"depth is {depth_size[0]}x{depth_size[1]} and colour {size[0]}x{size[1]}, and "
             f"{topics.depth_info.name} is silent: depth cannot be registered"
         )
-    if depth.header.frame_id not in ("", color.header.frame_id) and not registered:
+    if frame_of(depth) not in ("", frame_of(color)) and not registered:
         found.append(
-            f"depth is in frame {depth.header.frame_id!r} and colour in {color.header.frame_id!r}, and "
+            f"depth is in frame {frame_of(depth)!r} and colour in {frame_of(color)!r}, and "
             f"{topics.depth_info.name} is silent"
         )
     return found

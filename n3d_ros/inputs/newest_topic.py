@@ -30,7 +30,6 @@ from rclpy.qos import (
 )
 from rclpy.qos_overriding_options import InvalidQosOverridesError, QosCallbackResult, QoSOverridingOptions
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from n3d_core.errors import ConfigError
@@ -168,8 +167,8 @@ class NewestTopic:
 
     Subscribes only after `open`. Like rosbag2, it requests what the publishers offer: reliable (or latched) if all of
     them are. It subscribes again when other publishers appear, unless the `qos_overrides` parameters fix the QoS.
-    Images under the shipped shared-memory profile stay best effort until some are lost: there is nothing to resend, and
-    acknowledgements cost a third of the idle node's CPU.
+    Under the shipped shared-memory profile it stays best effort until messages are lost, unless they are latched: there
+    is nothing to resend, and acknowledgements cost a third of the idle node's CPU.
     """
 
     def __init__(self, node: Node, message_type: type, name: str) -> None:
@@ -184,7 +183,7 @@ class NewestTopic:
         self._subscription: Subscription | None = None
         self._asked: tuple[ReliabilityPolicy, DurabilityPolicy] | None = None  # None: nothing more to adapt
         self._adapted = 0.0
-        self._is_spared = message_type is not CameraInfo and uses_dds_profile()
+        self._is_spared = uses_dds_profile()
 
     def open(self) -> None:
         """Subscribes, unless it already has.
@@ -251,12 +250,9 @@ class NewestTopic:
     def _offered(self) -> tuple[ReliabilityPolicy, DurabilityPolicy]:
         offers = [endpoint.qos_profile for endpoint in self._node.get_publishers_info_by_topic(self.name)]
         self._is_spared = self._is_spared and self.statistics.received_share() >= LOSS_SHARE
-        reliable = (
-            bool(offers)
-            and not self._is_spared
-            and all(offer.reliability == ReliabilityPolicy.RELIABLE for offer in offers)
-        )
         latched = bool(offers) and all(offer.durability == DurabilityPolicy.TRANSIENT_LOCAL for offer in offers)
+        reliable = bool(offers) and all(offer.reliability == ReliabilityPolicy.RELIABLE for offer in offers)
+        reliable = reliable and (latched or not self._is_spared)  # best effort would miss what was latched before
         return (
             ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
             DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,

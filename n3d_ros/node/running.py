@@ -75,8 +75,11 @@ def leave_graph(node: Node) -> None:
             waitable.destroy()
 
 
-def camera_namespaces(program: str, args: Sequence[str] | None) -> list[str]:
-    """The namespaces in the argument `--cameras`; without it, only that of the process ("").
+def start_ros(program: str, args: Sequence[str] | None) -> list[str]:
+    """Initialises ROS; returns the namespaces in the argument `--cameras`, without it that of the process ("").
+
+    ROS would put all nodes of the process into a namespace that it is given (`__ns`, as launch's PushRosNamespace sets
+    it), under one name. With `--cameras` it is put in front of relative namespaces instead.
 
     Exits with a message on any other argument except ROS's own.
     """
@@ -88,14 +91,16 @@ def camera_namespaces(program: str, args: Sequence[str] | None) -> list[str]:
         metavar="front,rear",
         help="namespaces of several cameras, separated by commas: one node in each, all in this process",
     )
-    given = sys.argv if args is None else args
-    found: list[str] = parser.parse_args(remove_ros_args(given)[1:]).cameras
-    outer = [word.partition(":=")[2] for word in given if word.startswith("__ns:=")]
-    if outer and found != [""]:
-        # ROS would put all nodes of the process into that namespace, under the same name.
-        whole = ",".join(f"{outer[-1].rstrip('/')}/{name.lstrip('/')}" for name in found)
-        parser.error(f"__ns:={outer[-1]} and --cameras cannot be combined: write --cameras {whole}")
-    return found
+    given = list(sys.argv if args is None else args)
+    cameras: list[str] = parser.parse_args(remove_ros_args(given)[1:]).cameras
+    places = [at for at, word in enumerate(given) if word.startswith("__ns:=")]
+    if places and cameras != [""]:
+        outer = given[places[0]].partition(":=")[2].rstrip("/")  # ROS applies the first
+        cameras = [name if name.startswith("/") else f"{outer}/{name}" for name in cameras]
+        for at in reversed(places):
+            del given[at - 1 : at + 1]  # with its -r
+    rclpy.init(args=given)
+    return cameras
 
 
 def _namespaces(text: str) -> list[str]:

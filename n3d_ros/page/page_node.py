@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any, Literal
 
 import cv2
-import rclpy
 from rclpy.node import Node
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection3D, Detection3DArray
@@ -29,7 +28,7 @@ from n3d_core.messages.assembly import ColorImage
 from n3d_ros.errors import STATUS_NAMES, UnavailableError
 from n3d_ros.frames.transforms import Transforms
 from n3d_ros.node.parameters import AT_START, CheckedParameters, ParameterSet, parameter
-from n3d_ros.node.running import camera_namespaces, leave, run_nodes
+from n3d_ros.node.running import leave, run_nodes, start_ros
 from n3d_ros.node.stamps import nanoseconds_of
 from n3d_ros.outputs.messages import VERDICTS
 from n3d_ros.page.client import TRANSFORM_S, PageInput, PageQuery
@@ -253,8 +252,7 @@ def _told(box: OrientedBox) -> dict[str, Any]:
 
 def main(args: list[str] | None = None) -> int:
     """Serves until Ctrl-C; with `--cameras front,rear` one page for the cameras in these namespaces."""
-    rclpy.init(args=args)
-    cameras, server = camera_namespaces("page_node", args), PageServer()
+    cameras, server = start_ros("page_node", args), PageServer()
     return run_nodes([partial(PageNode, server, namespace=camera) for camera in cameras])
 
 

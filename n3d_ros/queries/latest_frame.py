@@ -20,6 +20,7 @@ from n3d_core.messages.assembly import (
     RgbdMessages,
     assemble_color,
     assemble_frame,
+    frame_of,
     transform_of_depth,
 )
 from n3d_ros.errors import NoImageError, StaleImageError, TransformError
@@ -29,6 +30,7 @@ from n3d_ros.node.stamps import is_sound, nanoseconds_of
 
 RENEW_S = 0.25  # how often a waiting query's image is replaced by a newer one
 _POLL_S = 0.004
+_DAY_S = 86_400.0  # an older stamp is from another clock or from a bag
 _FUTURE_S = 0.5  # a stamp further ahead than this is from another clock
 
 
@@ -215,9 +217,19 @@ class LatestFrame:
                 f"the newest image is {-age_s:.1f} s ahead of the node's clock: camera and node use different clocks "
                 "(use_sim_time on only one of them?)"
             )
+        if age_s > _DAY_S:
+            stamped, present = (
+                time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(moment_ns // 1_000_000_000))
+                for moment_ns in (nanoseconds_of(messages.color.header.stamp), self.clock.now().nanoseconds)
+            )
+            return StaleImageError(
+                f"the newest image is stamped {stamped} and the node's clock is at {present}: the driver stamps by the "
+                "camera's own clock (set it to system time), or a bag is played without its clock (use --clock and "
+                "use_sim_time); or set max_image_age to 0"
+            )
         return StaleImageError(
             f"the newest image is {age_s:.1f} s old and max_image_age is {limit_s} s: the camera has stopped or is "
-            "slow; play a bag with --clock and set use_sim_time, or set max_image_age to 0"
+            "slow, or a bag is played without its clock (use --clock and use_sim_time); or set max_image_age to 0"
         )
 
 
@@ -228,13 +240,13 @@ def at_once(parameters: GroundingParameters) -> GroundingParameters:
 
 def _transforms_for(messages: RgbdMessages, parameters: GroundingParameters) -> list[tuple[str, str]]:
     """Target and source of the transforms that these messages need."""
-    header = messages.color.header
-    if not is_sound(header.stamp):
+    if not is_sound(messages.color.header.stamp):
         return []  # the frame will be rejected for its stamp
+    camera = frame_of(messages.color)
     registration = transform_of_depth(messages, parameters.depth_registration)
     wanted = [] if registration is None else [registration]
-    if parameters.target_frame not in ("", header.frame_id):
-        wanted.append((parameters.target_frame, header.frame_id))
+    if parameters.target_frame not in ("", camera):
+        wanted.append((parameters.target_frame, camera))
     if parameters.refines and parameters.gravity_frame:
-        wanted.append((parameters.gravity_frame, header.frame_id))
+        wanted.append((parameters.gravity_frame, camera))
     return wanted

@@ -12,11 +12,13 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
 from n3d_core.errors import CameraError, DepthError, ImageError
-from n3d_core.messages.assembly import Door, RgbdMessages, assemble_frame
+from n3d_core.messages.assembly import Door, RgbdMessages, assemble_frame, transform_of_depth
 from n3d_ros.errors import TransformError, status_of
 from n3d_ros.frames.images import image_message
 from n3d_ros.frames.transforms import Transforms
+from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.playback.camera_node import frame_messages
+from n3d_ros.queries.latest_frame import _transforms_for
 
 
 def no_transform(target, source, stamp_ns):
@@ -113,6 +115,23 @@ def test_good_messages_become_the_frame_they_were_made_of(frame):
         assert (back.stamp_ns, back.frame_id, back.camera) == (frame.stamp_ns, "optical", frame.camera)
         np.testing.assert_array_equal(back.color, frame.color)
         np.testing.assert_allclose(back.depth, frame.depth, atol=6e-4)
+
+
+def test_frames_with_the_leading_slash_of_ros_1_are_those_without(frame):
+    messages = frame_messages(frame, "/optical")
+    messages.depth.header.frame_id = "optical"
+    back = assemble_frame(messages, Door(), no_transform)
+    assert back.frame_id == "optical"
+    np.testing.assert_allclose(back.depth, frame.depth, atol=6e-4)
+    assert transform_of_depth(messages, "register") is None
+    messages.depth.header.frame_id = "/depth_optical"
+    assert transform_of_depth(messages, "auto") == ("optical", "depth_optical")
+    parameters = GroundingParameters(target_frame="/map", refine="depth", gravity_frame="/odom")
+    assert _transforms_for(messages, parameters) == [
+        ("optical", "depth_optical"),
+        ("map", "optical"),
+        ("odom", "optical"),
+    ]
 
 
 def test_unregistered_depth_is_registered_with_its_own_intrinsics_and_the_transform(frame):

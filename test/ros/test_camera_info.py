@@ -41,7 +41,8 @@ def test_binning_and_region_of_interest_are_applied_to_k():
         ({"k": [float("nan"), 0, 1, 0, 1, 1, 0, 0, 1]}, "finite"),
         ({"width": 0}, "at least 1"),
         ({"distortion_model": "thin_prism", "d": [0.1] * 5}, r"thin_prism.*plumb_bob"),
-        ({"d": [0.1, 0.2]}, r"4 or 5 finite coefficients; got \[0.1, 0.2\]"),
+        ({"d": [0.1, 0.2]}, r"plumb_bob needs 4, 5, 8, 12 or 14 finite coefficients; got \[0.1, 0.2\]"),
+        ({"d": [0.1] * 5, "distortion_model": "fisheye"}, "fisheye needs 4 finite coefficients"),
         ({"d": [float("nan")] * 5}, "finite"),
     ],
 )
@@ -64,13 +65,16 @@ def test_refuse_refuses_distortion_and_rectified_reads_p():
     [
         ("plumb_bob", [-0.3, 0.1, 0.001, -0.002, 0.0]),
         ("rational_polynomial", [-0.3, 0.1, 0.001, -0.002, 0.0, 0.01, 0.0, 0.0]),
+        ("plumb_bob", [-0.3, 0.1, 0.001, -0.002, 0.0, 0.01, 0.0, 0.0]),  # of eight, as some drivers name them
+        ("rational_polynomial", [-0.3, 0.1, 0.001, -0.002, 0.0]),
         ("equidistant", [-0.05, 0.01, 0.0, 0.0]),
+        ("fisheye", [-0.05, 0.01, 0.0, 0.0]),
     ],
 )
 def test_rectification_moves_a_distorted_point_to_where_the_pinhole_sees_it(model, coefficients):
     lens = read_camera_info(info(distortion_model=model, d=coefficients))
     point = np.array([[[0.35, -0.25, 1.0]]])
-    project = cv2.fisheye.projectPoints if model == "equidistant" else cv2.projectPoints
+    project = cv2.fisheye.projectPoints if model in ("equidistant", "fisheye") else cv2.projectPoints
     seen, _ = project(point, np.zeros(3), np.zeros(3), CAMERA.matrix, np.asarray(coefficients))
     image = np.zeros((48, 64), np.float32)
     u, v = seen.reshape(2)
@@ -127,5 +131,20 @@ def test_a_camera_info_with_p_alone_is_enough_for_rectified_images_and_their_top
     for policy in ("rectify", "refuse"):  # an image_rect topic is what its name says
         lens = read_camera_info(moved, policy, rectified=True)
         assert (lens.model, lens.camera.fx) == ("", 50.0)
-    assert is_rectified("/cam/image_rect_color/compressed")
-    assert not is_rectified("/cam/color/image_raw")
+
+
+@pytest.mark.parametrize(
+    ("topic", "expected"),
+    [
+        ("/cam/image_rect_color/compressed", True),
+        ("/kinect2/qhd/image_color_rect", True),
+        ("/zed/zed_node/rgb/color/rect/image", True),
+        ("/cam/color/image_rect_raw", True),
+        ("/cam/image_rectified", True),
+        ("/cam/rgb/image_undistorted", True),
+        ("/cam/color/image_raw", False),
+        ("/direct/rectangle/image_raw", False),
+    ],
+)
+def test_the_name_of_a_topic_tells_whether_its_images_are_rectified(topic, expected):
+    assert is_rectified(topic) is expected

@@ -74,6 +74,15 @@ def test_float_depth_is_metres_and_everything_but_finite_positive_is_nan(big_end
     np.testing.assert_array_equal(depth, np.array([[np.nan, np.nan, np.nan, np.nan, np.nan, 2.5]], np.float32))
 
 
+def test_depth_whose_flag_names_the_wrong_byte_order_is_read_in_that_of_smooth_surfaces():
+    rows, columns = np.mgrid[:12, :16]
+    raw = (1200 + 3 * columns + 7 * rows).astype(np.uint16)
+    flagged = message(raw, "mono16")
+    flagged.is_bigendian = 1
+    for one in (flagged, message(raw, "mono16", 3, big_endian=True)):
+        np.testing.assert_allclose(depth_array(one), raw / 1000, rtol=1e-6)
+
+
 def test_written_images_read_back(frame):
     out = image_message(frame.color, "rgb8", Time(sec=3), "optical")
     assert (out.width, out.height, out.step, out.header.stamp.sec, out.header.frame_id) == (64, 48, 192, 3, "optical")
@@ -85,6 +94,7 @@ def test_written_images_read_back(frame):
     ("change", "words"),
     [
         ({"step": 20}, "step must be at least 21"),
+        ({"encoding": "bayer_rggb12"}, "'bayer_rggb12' is not supported: .*bayer_rggb16"),  # half of it would be read
         ({"step": 2**32 - 1}, "header and data disagree"),
         ({"height": 0}, "must have 1 to"),
         ({"width": 2**31, "height": 2**31}, "must have 1 to"),
@@ -133,9 +143,26 @@ def test_compressed_depth_follows_compressed_depth_image_transport():
 
 
 @pytest.mark.parametrize(
+    ("form", "header"),
+    [
+        ("16UC1; compressedDepth", bytes(12)),  # of bags from before RVL
+        ("16UC1;compressedDepth png", bytes(12)),
+        ("16UC1; compressedDepth png", b""),
+        ("16UC1; png compressed ", b""),  # compressed_image_transport's, on depth/image_raw/compressed
+        ("png", b""),
+    ],
+)
+def test_every_form_of_a_16_bit_png_is_depth(form, header):
+    raw = np.array([[0, 1500], [800, 65534]], np.uint16)
+    packed = CompressedImage(format=form, data=header + cv2.imencode(".png", raw)[1].tobytes())
+    np.testing.assert_allclose(depth_array(packed), [[np.nan, 1.5], [0.8, 65.534]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
     ("form", "data", "words"),
     [
         ("16UC1; compressedDepth rvl", b"\0" * 40, "RVL"),
+        ("32FC1; compressedDepth png", cv2.imencode(".png", np.ones((2, 2), np.uint16))[1].tobytes(), "no 16-bit PNG"),
         ("jpeg", b"\xff\xd8", "lossy"),
         ("16UC1; compressedDepth png", b"\0" * 4, "no 16-bit PNG"),
         ("64FC1; compressedDepth png", compressed_depth(np.ones((2, 2), np.uint16), "").data.tobytes(), "64FC1"),
@@ -250,6 +277,12 @@ def test_16_bit_colour_is_scaled_and_12_bit_colour_is_refused():
     np.testing.assert_array_equal(color_array(message(wide[..., ::-1], "bgr16")), SMOOTH)
     with pytest.raises(ImageError, match="12-bit"):
         color_array(message(wide // 16, "rgb16"))
+
+
+@pytest.mark.parametrize("form", ["h264", "rgb8; theora", "rgb8; H265"])
+def test_video_is_named_as_such(form):
+    with pytest.raises(ImageError, match=f"format '{form}': video is not supported: set the driver to raw"):
+        color_array(CompressedImage(format=form, data=b"\0\0\0\1\x67"))
 
 
 def test_a_depth_image_as_colour_is_refused_however_it_comes():

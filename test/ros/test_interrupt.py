@@ -148,8 +148,33 @@ def test_an_unknown_node_is_refused_with_the_names_of_all():
     assert "grounding_node" in ran.stderr
 
 
-def test_one_namespace_for_several_cameras_is_refused_with_what_to_write():
-    command = [sys.executable, "-m", "n3d_ros", "grounding_node", "--cameras", "front,rear"]
-    ran = subprocess.run([*command, "--ros-args", "-r", "__ns:=/robot"], capture_output=True, text=True)
+NAMED = """
+import sys
+import rclpy
+from n3d_ros.node.running import start_ros
+from rclpy.node import Node
+
+print([Node("grounding", namespace=camera).get_fully_qualified_name() for camera in start_ros("nodes", sys.argv)])
+rclpy.shutdown()
+"""
+
+
+@pytest.mark.parametrize(
+    ("cameras", "names"),
+    [
+        (["--cameras", "front,/rear"], ["/robot/front/grounding", "/rear/grounding"]),
+        ([], ["/robot/grounding"]),
+    ],
+)
+def test_a_namespace_of_the_process_stands_before_those_of_its_cameras(cameras, names):
+    """As launch's PushRosNamespace gives it."""
+    options = ["--ros-args", "-p", "x:=1", "-r", "__ns:=/robot", "--log-level", "warn"]
+    ran = subprocess.run([sys.executable, "-c", NAMED, *cameras, *options], capture_output=True, text=True)
+    assert ran.stdout == f"{names}\n", ran.stderr
+
+
+def test_a_mistyped_argument_is_refused_before_ros_starts():
+    command = [sys.executable, "-m", "n3d_ros", "grounding_node", "--camera", "front,front"]
+    ran = subprocess.run(command, capture_output=True, text=True)
     assert ran.returncode == 2
-    assert "__ns:=/robot and --cameras cannot be combined: write --cameras /robot/front,/robot/rear" in ran.stderr
+    assert "'front,front' names a camera twice" in ran.stderr

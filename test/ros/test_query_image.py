@@ -108,6 +108,18 @@ def test_the_transforms_of_an_image_are_those_that_its_frame_will_need():
     assert camera.asked == []
 
 
+def test_a_stamp_of_another_clock_is_told_as_that_and_not_as_a_camera_that_stopped():
+    camera = Camera()
+    camera.second = 1_233  # seconds since the camera was switched on
+    camera.age_s = 1_796_000_000.0
+    with pytest.raises(
+        StaleImageError, match=r"stamped 1970-01-01 00:20 UTC and .* is at 2026-11-30 01:13 UTC"
+    ) as raised:
+        Query(camera).take()
+    assert "camera's own clock" in str(raised.value)
+    assert "stopped" not in str(raised.value)
+
+
 def test_an_image_that_waits_for_its_turn_is_renewed_now_and_then_if_that_needs_no_image_to_be_waited_for(monkeypatch):
     camera = Camera()
     image = Query(camera)

@@ -229,18 +229,22 @@ def test_the_inputs_ask_for_what_the_publishers_offer_also_of_those_that_come_la
 
 
 @pytest.mark.ros
-def test_under_the_shipped_profile_images_are_best_effort_until_some_are_lost(client, monkeypatch):
+def test_under_the_shipped_profile_the_inputs_are_best_effort_until_messages_are_lost_or_latched(client, monkeypatch):
     monkeypatch.setattr(newest_topic, "uses_dds_profile", lambda: True)
     topics = RgbdTopics(client.node)
-    for name, kind in (("color/image_raw", Image), ("color/camera_info", CameraInfo)):
-        client.node.create_publisher(kind, name, RELIABLE)
-    client.until(lambda: topics.info.drain() is not None and topics.info.is_reliable)
-    client.until(lambda: topics.color.publishers)
+    both = (topics.color, topics.info)
+    client.node.create_publisher(Image, "color/image_raw", RELIABLE)
+    info = client.node.create_publisher(CameraInfo, "color/camera_info", RELIABLE)
+    client.until(lambda: all(topic.publishers for topic in both))
     time.sleep(2 * newest_topic.ADAPT_EVERY_S)
-    topics.color.drain()
-    assert not topics.color.is_reliable
+    assert [topic.drain() or topic.is_reliable for topic in both] == [False, False]
     topics.color.statistics.record([(1, 1), (2, 30)], overflow=True)
     client.until(lambda: topics.color.drain() is not None and topics.color.is_reliable)
+    assert not topics.info.is_reliable
+    client.node.destroy_publisher(info)
+    client.node.create_publisher(CameraInfo, "color/camera_info", LATCHED).publish(CameraInfo())
+    client.until(topics.info.drain)  # which only a reliable subscription hears
+    assert asked(topics.info) == (ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
     topics.close()
 
 
@@ -361,10 +365,20 @@ def test_the_cure_of_loss_is_that_of_the_middleware_and_says_whether_qos_loses(
 
 
 @pytest.mark.parametrize(
-    ("frame_id", "warned"), [("camera_link", True), ("r1/camera_optical_frame", False), ("", False)]
+    ("frame_id", "warned"),
+    [
+        ("/camera_link", True),
+        ("diff_drive/chassis/front_camera", True),  # Gazebo's default: the sensor's scoped name
+        ("robot::link::rgbd", True),
+        ("camera_rgb_frame", True),
+        ("r1/camera_optical_frame", False),
+        ("model/link/color_optical", False),
+        ("k4a_rgb_camera_link", False),  # Azure Kinect: z forward
+        ("", False),
+    ],
 )
 def test_images_in_a_body_frame_are_named(frame_id, warned):
     message = SimpleNamespace(header=SimpleNamespace(frame_id=frame_id))
     told = _body_frame([SimpleNamespace(message=message)])
     assert bool(told) == warned
-    assert all("optical_frame_id" in words and frame_id in words for words in told)
+    assert all("optical_frame_id" in words and frame_id.lstrip("/") in words for words in told)

@@ -14,7 +14,7 @@ class Silent(Transforms):
     """A buffer that never hears the transform."""
 
     def __init__(self):
-        self.asked = 0
+        self.asked = self.heard = 0
         self._topics = None
         self._buffer = SimpleNamespace(can_transform=self.ask)
 
@@ -24,6 +24,7 @@ class Silent(Transforms):
 
     def listen(self):
         """Nothing is subscribed."""
+        self.heard += 1
 
 
 def test_a_wait_for_a_transform_ends_when_its_query_is_cancelled(monkeypatch):
@@ -33,3 +34,10 @@ def test_a_wait_for_a_transform_ends_when_its_query_is_cancelled(monkeypatch):
     with pytest.raises(QueryCancelledError, match="from 'optical' to 'map'"):
         transforms.look_up("map", "optical", 1, timeout_s=10.0, cancelled=lambda: transforms.asked >= 3)
     assert time.monotonic() - began < 5.0
+
+
+def test_a_query_that_was_cancelled_before_does_not_subscribe_transforms():
+    transforms = Silent()
+    with pytest.raises(QueryCancelledError, match="from 'optical' to 'map'"):
+        transforms.look_up("/map", "/optical", 1, timeout_s=10.0, cancelled=lambda: True)
+    assert (transforms.asked, transforms.heard) == (0, 0)
