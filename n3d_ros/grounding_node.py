@@ -106,7 +106,7 @@ class GroundingNode(ResponsiveLifecycleNode):
         assert self._shared is not None  # only a configured node is activated
         self._failure, self._desk.closed_because = "", NOT_ACTIVE
         try:
-            self._refuse_events_executor(now)
+            self._refuse_events_executor()
             if now.needs_transforms:
                 self._transforms.listen()
             if self._source is None:
@@ -170,13 +170,13 @@ class GroundingNode(ResponsiveLifecycleNode):
             give_back()
             self.get_logger().info("cleaned up: the model is unloaded")
 
-    def _refuse_events_executor(self, parameters: GroundingParameters) -> None:
-        """EventsExecutor takes every message itself and would leave none for queries."""
+    def _refuse_events_executor(self) -> None:
+        """EventsExecutor takes every message itself, and hangs when another thread subscribes (rclpy 7.1)."""
         name = type(self.executor).__name__
-        if name == "EventsExecutor" and self._source is None and parameters.synchronizer == "newest":
+        if name == "EventsExecutor" and self._source is None:
             raise ConfigError(
                 f"the node spins in an {name}, which leaves no images for queries: use SingleThreadedExecutor or "
-                "MultiThreadedExecutor, or set synchronizer to message_filters"
+                "MultiThreadedExecutor"
             )
 
     def _check_parameters(self, now: GroundingParameters, wanted: GroundingParameters) -> None:

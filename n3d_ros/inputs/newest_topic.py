@@ -220,7 +220,7 @@ class NewestTopic:
         return UnwaitedGroup()
 
     def _on_message(self, message: Any, info: dict[str, Any]) -> None:
-        """Called by executors that know no callback groups (rclpy's EventsExecutor): they take every message."""
+        """Called by executors that know no callback groups: they take every message."""
         with self._lock:
             if self._subscription is not None:
                 self._keep([(message, info)], 1)

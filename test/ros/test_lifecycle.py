@@ -160,8 +160,9 @@ def test_an_events_executor_is_refused_by_name_where_it_would_take_the_images(cl
         assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
         assert node.trigger_activate() == TransitionCallbackReturn.FAILURE
         message = node._desk.ask("mug", 0).result().result.message
-        assert "EventsExecutor" in message
-        assert "synchronizer" in message
+        assert "the node spins in an EventsExecutor" in message
+        assert "use SingleThreadedExecutor or MultiThreadedExecutor" in message
+        assert node._topics is None
     finally:
         executor.remove_node(node)
         node.trigger_shutdown()

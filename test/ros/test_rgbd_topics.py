@@ -312,6 +312,30 @@ def test_two_publishers_on_one_topic_are_named_and_give_no_rate(client, frame):
     topics.close()
 
 
+def run_groupless(subscription):
+    """As an executor does that knows no callback groups, and so takes every message; whether there was one."""
+    with subscription.handle:
+        taken = subscription.handle.take_message(subscription.msg_type, False)
+    if taken is not None:
+        subscription.callback(*taken)
+    return taken is not None
+
+
+@pytest.mark.ros
+def test_messages_that_an_executor_has_taken_are_there_for_queries_and_it_is_told_once(client, frame, capfd):
+    topics = RgbdTopics(client.node)
+    driver = client.node.create_publisher(Image, "color/image_raw", BEST_EFFORT)
+    client.until(driver.get_subscription_count)
+    for second in range(1, 6):
+        driver.publish(stamped(frame_messages(frame, "optical"), rclpy.time.Time(seconds=second)).color)
+        client.until(lambda: run_groupless(topics.color._subscription))
+    assert [arrival.stamp_ns // 10**9 for arrival in topics.color.drain()] == [3, 4, 5]
+    assert topics.newest_header.stamp.sec == 5
+    assert topics.color.statistics.received_share(5) == 1.0
+    assert capfd.readouterr().err.count("takes every image of /color/image_raw") == 1
+    topics.close()
+
+
 @pytest.mark.ros
 def test_inputs_that_were_closed_never_subscribe_again(client, frame):
     topics = RgbdTopics(client.node)
