@@ -3,7 +3,8 @@
 A camera's paths start with its namespace, such as `/front/status`, or `/status` without one.
 
 It listens on loopback only and accepts only its own page's requests. Other web sites open in the same browser, even
-ones whose domain resolves to 127.0.0.1, are rejected by the headers `Host` and `Origin`, which they cannot forge.
+ones whose domain resolves to 127.0.0.1, are rejected by the headers `Host`, `Origin` and `Sec-Fetch-Site`, which they
+cannot forge.
 """
 
 from __future__ import annotations
@@ -199,6 +200,9 @@ class _Handler(BaseHTTPRequestHandler):
             raise _RefusedError(
                 HTTPStatus.FORBIDDEN, f"requests from {origin!r} are rejected; only the page's own are accepted"
             )
+        site, wanted = self.headers.get("Sec-Fetch-Site", "none"), self.headers.get("Sec-Fetch-Dest")
+        if site not in ("none", "same-origin") and wanted != "document":  # a link to the page is no harm
+            raise _RefusedError(HTTPStatus.FORBIDDEN, f"a {wanted} in a page of another site is rejected")
 
     def _get(self, path: str) -> None:
         camera, _, name = path.rpartition("/")
@@ -279,6 +283,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Security-Policy", policy)
+        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Referrer-Policy", "no-referrer")
         self.send_header("Cache-Control", "no-store")

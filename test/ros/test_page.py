@@ -34,7 +34,7 @@ def test_the_page_is_text_that_reaches_nothing_but_its_own_server(page):
     status, headers, body = page.request("GET", "/")
     assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert headers["Content-Security-Policy"].startswith("default-src 'self'; frame-ancestors 'none'")
-    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert (headers["X-Content-Type-Options"], headers["Cross-Origin-Resource-Policy"]) == ("nosniff", "same-origin")
     assert b"//" not in body.split(b"<body>")[1], "nothing is loaded from elsewhere"
     script = page.request("GET", "/page.js")[2]
     assert b"innerHTML" not in script
@@ -125,6 +125,8 @@ def test_the_image_is_taken_while_the_page_is_open_and_shows_the_boxes(page):
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
         {"Origin": "http://127.0.0.1:1"},  # another program of this machine
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"},  # <img> in another site's page
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Dest": "iframe"},  # of another port of localhost
     ],
 )
 def test_what_another_site_sends_is_refused(page, headers):
@@ -140,6 +142,9 @@ def test_what_another_site_sends_is_refused(page, headers):
 def test_its_own_page_is_served_under_both_names_and_through_a_tunnel(page):
     for host in (f"127.0.0.1:{page.port}", "localhost:9000", "[::1]:9000"):
         assert page.request("GET", "/", headers={"Host": host, "Origin": f"http://{host}"})[0] == 200
+    for site, wanted in (("cross-site", "document"), ("none", "document"), ("same-origin", "script")):  # a link to it
+        fetched = {"Sec-Fetch-Site": site, "Sec-Fetch-Dest": wanted}
+        assert page.request("GET", "/page.js", headers=fetched)[0] == 200
 
 
 @pytest.mark.parametrize(
