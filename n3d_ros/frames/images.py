@@ -1,4 +1,7 @@
-"""Writes image and camera info messages; `n3d_core.messages` reads them, for topics and for bags."""
+"""Writes image and camera info messages, which `n3d_core.messages` reads for topics and bags; and converts stamps.
+
+A stamp is nanoseconds since 1970 everywhere outside of messages.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image
 
 from n3d_core.geometry.camera import Camera
+
+_SECOND = 1_000_000_000
 
 
 def image_message(pixels: NDArray[Any], encoding: str, stamp: Time, frame_id: str) -> Image:
@@ -35,3 +40,19 @@ def camera_info_message(camera: Camera) -> CameraInfo:
     info.r = np.eye(3).reshape(-1)
     info.p = np.hstack([k, np.zeros((3, 1))]).reshape(-1)
     return info
+
+
+def nanoseconds_of(stamp: Time) -> int:
+    """A stamp in nanoseconds; negative if it is invalid (see `is_sound`)."""
+    return int(stamp.sec) * _SECOND + int(stamp.nanosec)
+
+
+def is_sound(stamp: Time) -> bool:
+    """Whether rclpy and tf2 accept the stamp: not before 1970, and nanosec below 1e9."""
+    return stamp.sec >= 0 and stamp.nanosec < _SECOND
+
+
+def stamp_of(nanoseconds: int) -> Time:
+    """The inverse of `nanoseconds_of`."""
+    seconds, rest = divmod(nanoseconds, _SECOND)
+    return Time(sec=seconds, nanosec=rest)

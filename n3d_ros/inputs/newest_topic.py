@@ -33,8 +33,8 @@ from rclpy.subscription import Subscription
 from std_msgs.msg import Header
 
 from n3d_core.errors import ConfigError
+from n3d_ros.frames.images import nanoseconds_of
 from n3d_ros.node.shipped import uses_dds_profile
-from n3d_ros.node.stamps import nanoseconds_of
 
 WINDOW_S = 10.0
 EVIDENCE = 10  # messages; fewer prove nothing (discovery loses the first ones)

@@ -14,10 +14,10 @@ from rclpy.node import Node
 from n3d_core.errors import MissingDependencyError
 from n3d_core.messages.assembly import RgbdMessages
 from n3d_ros.errors import NoImageError
+from n3d_ros.frames.images import is_sound, nanoseconds_of
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.inputs.newest_topic import Arrival, NewestTopic
 from n3d_ros.inputs.rgbd_topics import DEAD_NS, RgbdTopics
-from n3d_ros.node.stamps import is_sound, nanoseconds_of
 
 QUEUE = 10  # messages of each topic that wait for a match
 

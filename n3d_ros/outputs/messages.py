@@ -17,7 +17,7 @@ from n3d_core.reasoning.question import NOTHING
 from n3d_core.reasoning.question import Value as CoreValue
 from n3d_core.results import Answer as CoreAnswer
 from n3d_ros.errors import status_of
-from n3d_ros.node.stamps import stamp_of
+from n3d_ros.frames.images import stamp_of
 
 VERDICTS = {
     "verified": Answer.VERIFIED,

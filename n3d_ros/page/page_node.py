@@ -26,10 +26,10 @@ from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.frame import Frame
 from n3d_core.messages.assembly import ColorImage
 from n3d_ros.errors import STATUS_NAMES, UnavailableError
+from n3d_ros.frames.images import nanoseconds_of
 from n3d_ros.frames.transforms import Transforms
 from n3d_ros.node.parameters import AT_START, CheckedParameters, ParameterSet, parameter
 from n3d_ros.node.running import leave, run_nodes, start_ros
-from n3d_ros.node.stamps import nanoseconds_of
 from n3d_ros.outputs.messages import VERDICTS
 from n3d_ros.page.client import TRANSFORM_S, PageInput, PageQuery
 from n3d_ros.page.scene import LiveScene

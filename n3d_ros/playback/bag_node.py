@@ -23,10 +23,10 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from n3d_core.bag import IMAGE, TRANSFORMS, Bag, Packet, RgbdTopicNames
 from n3d_core.errors import BagError
+from n3d_ros.frames.images import nanoseconds_of, stamp_of
 from n3d_ros.node.parameters import AT_START, CheckedParameters, ParameterSet, parameter
 from n3d_ros.node.running import leave, run_nodes
 from n3d_ros.node.shipped import shipped
-from n3d_ros.node.stamps import nanoseconds_of, stamp_of
 
 _DRIVER = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 _LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)

@@ -27,11 +27,10 @@ from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder
 from n3d_core.messages.assembly import RgbdMessages
 from n3d_ros.errors import NoImageError
-from n3d_ros.frames.images import camera_info_message, image_message
+from n3d_ros.frames.images import camera_info_message, image_message, stamp_of
 from n3d_ros.node.parameters import AT_START, CheckedParameters, ParameterSet, parameter
 from n3d_ros.node.running import leave, run_nodes
 from n3d_ros.node.shipped import demo_frames
-from n3d_ros.node.stamps import stamp_of
 
 _DRIVER = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

@@ -24,9 +24,9 @@ from n3d_core.messages.assembly import (
     transform_of_depth,
 )
 from n3d_ros.errors import NoImageError, StaleImageError, TransformError
+from n3d_ros.frames.images import is_sound, nanoseconds_of
 from n3d_ros.frames.transforms import Transforms
 from n3d_ros.grounding_parameters import GroundingParameters
-from n3d_ros.node.stamps import is_sound, nanoseconds_of
 
 RENEW_S = 0.25  # how often a waiting query's image is replaced by a newer one
 _POLL_S = 0.004

@@ -24,9 +24,9 @@ from n3d_core.memory.observations import Look, Pose
 from n3d_core.reasoning.parse import read_phrases
 from n3d_core.reasoning.question import NotUnderstood, Phrase
 from n3d_ros.errors import NotActiveError
+from n3d_ros.frames.images import stamp_of
 from n3d_ros.frames.transforms import Transforms
 from n3d_ros.grounding_parameters import GroundingParameters
-from n3d_ros.node.stamps import stamp_of
 from n3d_ros.outputs.diagnostics import BackOff
 from n3d_ros.outputs.messages import detection_message, failure_message, result_message
 from n3d_ros.queries.outcome import GROUND, Outcome

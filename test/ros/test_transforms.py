@@ -12,10 +12,10 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from n3d_ros.errors import TransformError
+from n3d_ros.frames.images import stamp_of
 from n3d_ros.frames.transforms import Transforms
 from n3d_ros.grounding_node import GroundingNode
 from n3d_ros.grounding_parameters import GroundingParameters
-from n3d_ros.node.stamps import stamp_of
 from n3d_ros.playback.camera_node import frame_messages
 from n3d_ros.queries.latest_frame import LatestFrame
 from n3d_ros.queries.models import ModelPool
