@@ -88,7 +88,7 @@ def _body_frame(color: list[Any]) -> list[str]:
     frame_id = frame_of(color[-1].message) if color else ""
     name = frame_id.rpartition("/")[2]
     is_scoped = frame_id.count("/") > 1 or "::" in frame_id
-    is_link = name.endswith(("link", "camera_frame", "rgb_frame")) and not name.endswith(_OPTICAL_LINKS)
+    is_link = name.endswith(("link", "_frame")) and not name.endswith(_OPTICAL_LINKS)
     if "optical" in frame_id or not (is_scoped or is_link):
         return []
     return [

@@ -394,7 +394,7 @@ def test_the_cure_of_loss_is_that_of_the_middleware_and_says_whether_qos_loses(
         ("/camera_link", True),
         ("diff_drive/chassis/front_camera", True),  # Gazebo's default: the sensor's scoped name
         ("robot::link::rgbd", True),
-        ("camera_rgb_frame", True),
+        ("zed_left_camera_frame", True),
         ("r1/camera_optical_frame", False),
         ("model/link/color_optical", False),
         ("k4a_rgb_camera_link", False),  # Azure Kinect: z forward
