@@ -8,6 +8,7 @@ since launch would leave it running.
 """
 
 import os
+import shutil
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_directory
 from launch import LaunchContext, LaunchDescription
@@ -157,6 +158,9 @@ def checked(context: LaunchContext) -> dict:
     values = {each.name: LaunchConfiguration(each.name).perform(context).strip() for each in ARGUMENTS}
     for name in ("demo", "page", "rviz", "autostart", "use_sim_time"):
         values[name] = switch(name, values[name])
+    values["cameras"] = [name.strip() for name in values["cameras"].split(",") if name.strip()]
+    if len(set(values["cameras"])) < len(values["cameras"]):
+        raise ValueError(f"cameras must be different namespaces; got {', '.join(values['cameras'])}")
     for name in ("params_file", "rviz_config"):
         if values[name] and not os.path.isfile(values[name]):
             raise ValueError(f"{name} must be an existing file; got {values[name]}")
@@ -165,7 +169,7 @@ def checked(context: LaunchContext) -> dict:
         raise ValueError(f"dds_profile must be shm, none or a file; got {profile!r}")
     if values["log_level"] and values["log_level"].lower() not in LOG_LEVELS:
         raise ValueError(f"log_level must be one of {', '.join(LOG_LEVELS)}; got {values['log_level']!r}")
-    if values["python"] and not os.access(values["python"], os.X_OK):
+    if values["python"] and not shutil.which(values["python"]):
         raise ValueError(f"python must be an executable interpreter; got {values['python']!r}")
     if values["rviz"]:
         try:
@@ -197,8 +201,7 @@ def nodes(context: LaunchContext) -> list:
         "depth/camera_info": values["depth_info"],
     }
     outer = f"{values['namespace'].rstrip('/')}/" if values["namespace"] else ""
-    names = [name.strip() for name in values["cameras"].split(",") if name.strip()]
-    cameras = [name if name.startswith("/") else outer + name for name in names]
+    cameras = [name if name.startswith("/") else outer + name for name in values["cameras"]]
     namespaces = cameras or [values["namespace"]]
     clock = {} if values["use_sim_time"] is None else {"use_sim_time": values["use_sim_time"]}
 

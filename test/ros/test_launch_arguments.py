@@ -109,6 +109,8 @@ def test_the_demo_asks_for_all_objects_unless_somebody_says_otherwise(tmp_path):
         ({"rviz_config": "/no/file"}, "rviz_config must be an existing file; got /no/file"),
         ({"log_level": "loud"}, "log_level must be one of debug, info, warn, error, fatal; got 'loud'"),
         ({"python": "/no/python"}, "python must be an executable interpreter; got '/no/python'"),
+        ({"python": "/usr"}, "python must be an executable interpreter; got '/usr'"),
+        ({"cameras": "front, front"}, "cameras must be different namespaces; got front, front"),
     ],
 )
 def test_a_wrong_argument_is_refused_by_name_before_anything_is_started(arguments, words):
