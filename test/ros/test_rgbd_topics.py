@@ -157,8 +157,8 @@ def test_where_the_middleware_tells_neither_time_nor_number_messages_count_as_re
         taken = newest_topic_take(subscription)
         return taken and (taken[0], {"received_timestamp": 0, "publication_sequence_number": None})
 
-    newest_topic_take = newest_topic._take
-    monkeypatch.setattr(newest_topic, "_take", take)
+    newest_topic_take = newest_topic.take
+    monkeypatch.setattr(newest_topic, "take", take)
     topics = RgbdTopics(client.node)
     published = {name: client.node.create_publisher(INPUTS[name], NAMES[i], 10) for i, name in enumerate(INPUTS)}
     client.until(lambda: all(published[name].get_subscription_count() for name in ("color", "depth", "info")))
