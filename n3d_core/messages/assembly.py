@@ -199,7 +199,7 @@ def _measured(
     """The depth image [H, W] as the rectified colour camera would have measured it."""
     depth = depth_array(image, door.depth_unit)
     if _is_registered(messages, image, color_size, depth.shape, door):
-        return lens.rectify(depth, nearest=True)
+        return depth if messages.depth_rectified else lens.rectify(depth, nearest=True)
     return _register(messages, image, depth, lens, door, look_up)
 
 

@@ -2,6 +2,7 @@
 
 import array
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
 from n3d_core.errors import CameraError, DepthError, ImageError
-from n3d_core.messages.assembly import Door, RgbdMessages, assemble_frame, transform_of_depth
+from n3d_core.messages.assembly import Door, RgbdMessages, assemble_frame, read_camera_info, transform_of_depth
 from n3d_ros.errors import TransformError, status_of
 from n3d_ros.frames.images import image_message
 from n3d_ros.frames.transforms import Transforms
@@ -158,6 +159,19 @@ def test_depth_of_another_size_in_the_same_frame_needs_only_its_own_camera_info(
         RgbdMessages(messages.color, depth, messages.info, camera_info_message(small)), Door(), no_transform
     )
     np.testing.assert_allclose(back.depth, 1.5)
+
+
+def test_aligned_depth_is_rectified_with_colour_unless_its_topic_is_rectified_already(frame):
+    """As kinect2's `image_depth_rect` beside `image_color`."""
+    messages = frame_messages(frame, "optical", "32FC1")
+    messages.info.d = [-0.3, 0.1, 0.0, 0.0, 0.0]
+    lens = read_camera_info(messages.info)
+    plain = assemble_frame(messages, Door(), no_transform)
+    np.testing.assert_array_equal(plain.depth, lens.rectify(frame.depth, nearest=True))
+    assert not np.array_equal(plain.depth, frame.depth, equal_nan=True)
+    rectified = assemble_frame(replace(messages, depth_rectified=True), Door(), no_transform)
+    np.testing.assert_array_equal(rectified.depth, frame.depth)
+    np.testing.assert_array_equal(rectified.color, lens.rectify(frame.color))
 
 
 def test_aligned_believes_the_driver_whatever_the_frame_names(frame):
