@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from n3d_core.decoding.drafts import Lookup
+from n3d_core.decoding.drafts import LONG_PREPARED, Lookup
 from n3d_core.errors import EmptyTextError, QueryError, TextTooLongError
 from n3d_core.finding import Finder, Sightings, bare, kept
 from n3d_core.geometry.boxes import Box3D
@@ -169,7 +169,9 @@ class Asker:
         boxes = [solution.scene.boxes[i] for i in indices]
         names = [solution.scene.names[i] for i in indices]
         text = asked + scene_condition(boxes, self._finder.frame.camera, names)
-        return self._reply(text, answers, Lookup(tokenizer.encode_plain(solution.reply)), query)
+        draft = tokenizer.encode_plain(solution.reply)
+        trust = len(draft) if self._runtime.vocabulary is not None else LONG_PREPARED  # a small model was taught it
+        return self._reply(text, answers, Lookup(draft, trust), query)
 
     def _reply(self, text: str, answers: Sequence[str], drafter: Lookup, query: Query) -> Said:
         prompt = self._finder.prefix.prompt(text, self._runtime.least_reply(answers))

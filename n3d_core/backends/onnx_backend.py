@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -59,6 +60,7 @@ class OnnxBackend:
         self.decoder = self._session(decoder, threads or (1 if decoder.weight_bytes < _SMALL else 0))
         self._decoder_bytes = decoder.weight_bytes
         self._towers: RecentlyUsed[Any] = RecentlyUsed(MOST_TOWERS, TOWER_BYTES)
+        self._free: list[OnnxCache] = []
 
     @property
     def memory_bytes(self) -> int:
@@ -92,11 +94,18 @@ class OnnxBackend:
             ) from error
 
     def start(self) -> CachedSequence:
-        """An empty sequence."""
+        """An empty sequence; reuses the memory and bindings of a finished one if possible."""
         text = self.config.text
-        return CachedSequence(
-            text, self.graphs.table, OnnxCache(self), text.max_position_embeddings, max_chunk=_NO_LIMIT
+        try:
+            cache = self._free.pop()
+            cache.backend = self
+        except IndexError:
+            cache = OnnxCache(self)
+        sequence = CachedSequence(
+            text, self.graphs.table, cache, text.max_position_embeddings, _NO_LIMIT, _NO_LIMIT, fine=True
         )
+        weakref.finalize(sequence, _give_back, self._free, cache)
+        return sequence
 
     def _tower(self, plan: ImagePlan) -> Any:
         def load() -> tuple[Any, int]:
@@ -124,37 +133,54 @@ class OnnxBackend:
             raise BackendError(f"{path}: ONNX Runtime {ort.__version__} cannot run this graph: {error}") from error
 
 
+def _give_back(free: list[OnnxCache], cache: OnnxCache) -> None:
+    cache.backend = None
+    free.append(cache)
+
+
 class OnnxCache:
-    """Keys and values of one sequence. Past and present share memory, so nothing is copied."""
+    """Keys and values of one sequence. Past and present share memory, so nothing is copied.
+
+    The memory of each bucket is kept, so the next sequence allocates and binds nothing.
+    """
 
     def __init__(self, backend: OnnxBackend) -> None:
-        self.backend = backend
+        self.backend: OnnxBackend | None = backend  # None while unused, or the backend would keep itself alive
         self._layers: list[tuple[str, NDArray[Any]]] = []
         self._bindings: dict[tuple[int, int], _Binding] = {}  # reused: a pass costs the graph and a few small copies
+        self._buckets: dict[int, tuple[list[tuple[str, NDArray[Any]]], dict[tuple[int, int], _Binding]]] = {}
+
+    @property
+    def _backend(self) -> OnnxBackend:
+        assert self.backend is not None
+        return self.backend
 
     def reserve(self, bucket: int, used: int) -> None:
         """See `DecoderCache.reserve`."""
-        text, old = self.backend.config.text, self._layers
+        old = self._layers
+        if bucket not in self._buckets:
+            self._buckets[bucket] = self._allocated(bucket), {}
+        self._layers, self._bindings = self._buckets[bucket]
+        for (_, new), (_, values) in zip(self._layers, old if used else (), strict=False):
+            new[:, :, :used] = values[:, :, :used]
+
+    def _allocated(self, bucket: int) -> list[tuple[str, NDArray[Any]]]:
+        text = self._backend.config.text
         shape = (1, text.num_key_value_heads, bucket, text.head_size)
         names = [f"{part}.{index}" for index in range(text.num_hidden_layers) for part in ("key", "value")]
-        with enough_memory(self.backend.name):
-            self._layers = [(name, np.zeros(shape, self.backend.cache_type)) for name in names]
-        for (_, new), (_, values) in zip(self._layers, old, strict=False):
-            new[:, :, :used] = values[:, :, :used]
-        self._bindings.clear()
+        with enough_memory(self._backend.name):
+            return [(name, np.zeros(shape, self._backend.cache_type)) for name in names]
 
     def run(self, chunk: Chunk, bucket: int) -> NDArray[np.float32]:
         """See `DecoderCache.run`."""
-        shape = (chunk.length, len(chunk.rows))
-        binding = self._bindings.get(shape)
-        if binding is None:
-            with self.backend.running("decoder"):
-                binding = _Binding(self, *shape, bucket)
-        if chunk.length <= _KEPT:
-            self._bindings[shape] = binding
-        logits = binding.run(chunk)
+        backend, shape = self._backend, (chunk.length, len(chunk.rows))
+        with backend.running("decoder"):
+            binding = self._bindings.get(shape) or _Binding(self, backend, *shape, bucket)
+            if chunk.length <= _KEPT:
+                self._bindings[shape] = binding
+            logits = binding.run(backend.decoder, chunk)
         try:
-            require_finite(logits, self.backend.name, self.backend.graphs.precision.compute)
+            require_finite(logits, backend.name, backend.graphs.precision.compute)
         except BackendError:
             for _, values in self._layers:  # masked, but a NaN there would spoil later passes
                 values[:, :, chunk.start : chunk.end] = 0
@@ -172,9 +198,8 @@ class OnnxCache:
 class _Binding:
     """Inputs and outputs for chunks of one length, bound once and run many times."""
 
-    def __init__(self, cache: OnnxCache, length: int, rows: int, bucket: int) -> None:
-        text, half = cache.backend.config.text, cache.backend.config.text.head_size // 2
-        self._session, self._running = cache.backend.decoder, cache.backend.running
+    def __init__(self, cache: OnnxCache, backend: OnnxBackend, length: int, rows: int, bucket: int) -> None:
+        text, half = backend.config.text, backend.config.text.head_size // 2
         self.inputs: dict[str, NDArray[Any]] = {
             "embeddings": np.empty((1, length, text.hidden_size), np.float32),
             "cos": np.empty((1, length, half), np.float32),
@@ -184,18 +209,17 @@ class _Binding:
             "rows": np.zeros(rows, np.int64),
         }
         self._logits = np.empty((rows, text.vocab_size), np.float32)
-        self._binding = self._session.io_binding()
+        self._binding = backend.decoder.io_binding()
         for name, values in self.inputs.items():
             self._binding.bind_input(name, "cpu", 0, values.dtype, values.shape, values.ctypes.data)
         self._binding.bind_output("logits", "cpu", 0, np.float32, self._logits.shape, self._logits.ctypes.data)
         cache.bind(self._binding)
 
-    def run(self, chunk: Chunk) -> NDArray[np.float32]:
+    def run(self, session: Any, chunk: Chunk) -> NDArray[np.float32]:
         """Logits [R, vocab], a new array."""
         inputs = self.inputs
         inputs["embeddings"][0], inputs["cos"][0], inputs["sin"][0] = chunk.embeddings, chunk.cos, chunk.sin
         inputs["mask"][0, 0] = chunk.mask(inputs["mask"].shape[-1])
         inputs["write_indices"][0], inputs["rows"][:] = chunk.start, chunk.rows
-        with self._running("decoder"):
-            self._session.run_with_iobinding(self._binding)
+        session.run_with_iobinding(self._binding)
         return self._logits.copy()

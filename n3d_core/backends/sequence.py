@@ -59,7 +59,7 @@ def require_pads(pads: int, tokens: int) -> None:
         raise BackendError(f"the chunk must have {tokens} image pads, as many as the image has tokens; got {pads}")
 
 
-FIRST_BUCKET = 256  # tokens; attention reads the whole bucket, so bucket sizes double
+FIRST_BUCKET = 256  # tokens; attention reads the whole bucket
 
 
 @dataclass(frozen=True)
@@ -105,13 +105,25 @@ class DecoderCache(Protocol):
 
 
 class CachedSequence:
-    """See `base.Sequence`; `limit` tokens fit. Chunks longer than `max_chunk` need several passes."""
+    """See `base.Sequence`; `limit` tokens fit.
+
+    Args:
+        max_chunk, max_rows: tokens and rows of logits of one pass; a longer chunk takes several.
+        fine: whether there is another bucket between each and its double.
+    """
 
     def __init__(
-        self, config: TextConfig, table: EmbeddingTable, cache: DecoderCache, limit: int, max_chunk: int
+        self,
+        config: TextConfig,
+        table: EmbeddingTable,
+        cache: DecoderCache,
+        limit: int,
+        max_chunk: int,
+        max_rows: int,
+        fine: bool = False,
     ) -> None:
         self._config, self._table, self._cache = config, table, cache
-        self.limit, self._max_chunk = limit, max_chunk
+        self.limit, self._max_chunk, self._max_rows, self._fine = limit, max_chunk, max_rows, fine
         self._length = 0
         self._bucket = 0
 
@@ -135,9 +147,10 @@ class CachedSequence:
         cos, sin = (table[:, :half] for table in mrope_tables(self._config, positions))
         first = len(ids) - rows  # first token that needs logits
         logits = []
-        for begin in range(0, len(ids), self._max_chunk):
-            part = slice(begin, begin + self._max_chunk)
-            size = len(ids[part])
+        end = 0
+        while end < len(ids):
+            begin, end = end, min(end + self._max_chunk, max(end, first) + self._max_rows, len(ids))
+            part, size = slice(begin, end), end - begin
             wanted = np.arange(max(first - begin, 0), size)
             asked = wanted if wanted.size else np.array([size - 1])  # a graph returns at least one row
             chunk = Chunk(embeddings[part], cos[part], sin[part], start + begin, asked)
@@ -161,7 +174,8 @@ class CachedSequence:
             )
         bucket = max(self._bucket, FIRST_BUCKET)
         while bucket < length:
-            bucket *= 2
+            between = self._fine and bucket & (bucket - 1) == 0
+            bucket = bucket * 3 // 2 if between else 1 << bucket.bit_length()
         bucket = min(bucket, self.limit)
         if bucket != self._bucket:
             self._cache.reserve(bucket, self._length)

@@ -44,13 +44,14 @@ class Lookup:
 
     Args:
         prepared: ids of the whole expected reply; empty if unknown.
+        trust: tokens of the first draft from the prepared reply.
     """
 
-    def __init__(self, prepared: Sequence[int] = ()) -> None:
+    def __init__(self, prepared: Sequence[int] = (), trust: int = LONG_PREPARED) -> None:
         self._prepared = np.array(prepared, np.int64)
         self._place = 0  # index of the next id in the prepared reply
         self._seen = -1  # number of known ids at the last call
-        self.length = LONG_PREPARED if len(self._prepared) else SHORT_DRAFT
+        self.length = trust if len(self._prepared) else SHORT_DRAFT
 
     def propose(self, known: Ids, grammar: Grammar, most: int) -> list[int]:
         """See `Drafter.propose`. Of several equally long matches in the context, the last one is used."""
@@ -64,8 +65,10 @@ class Lookup:
         return [int(i) for i in known[place : place + most]] if shared else []
 
     def judge(self, right: bool) -> None:
-        """See `Drafter.judge`: a prepared reply is still trusted after a mistake."""
-        if not len(self._prepared):
+        """See `Drafter.judge`: a prepared reply is still used after a mistake."""
+        if len(self._prepared):
+            self.length = self.length if right else LONG_PREPARED
+        else:
             self.length = min(2 * self.length, LONG_DRAFT) if right else SHORT_DRAFT
 
     def _follow(self, known: Ids) -> None:

@@ -83,8 +83,5 @@ class KeptPrefix:
             QueryCancelledError, QueryTimeoutError: by `limits`, between steps.
         """
         self.sequence.truncate(len(self.ids))
-        positions = text_positions(self._position, len(prompt.ids))
-        logits = self.sequence.extend(prompt.ids, positions)[0]
         limits = replace(limits, tokens=min(limits.tokens, prompt.room))
-        position = self._position + len(prompt.ids)
-        return decoder.reply(self.sequence, logits, position, grammar, self.ids + prompt.ids, limits, work)
+        return decoder.reply(self.sequence, prompt.ids, self._position, grammar, self.ids, limits, work)

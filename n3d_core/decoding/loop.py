@@ -68,11 +68,11 @@ class Work:
     """Cost of replies: forward passes, and tokens that needed no pass of their own.
 
     Attributes:
-        steps: forward passes, not counting the prompts' own.
+        steps: forward passes that wrote tokens: all but those of prompts that checked no draft.
         free, forced: tokens that the model chose, and that the grammar forced.
         drafted: how many of them a draft guessed right.
         cut: replies ended by their token budget.
-        replies: number of replies; the first token of each comes from the prompt's own pass.
+        replies: number of replies; the prompt's own pass decides the first token of each.
     """
 
     steps: int = 0
@@ -105,50 +105,64 @@ class Decoder:
     def reply(
         self,
         sequence: Sequence,
-        logits: NDArray[np.float32],
+        prompt: Ids[int],
         position: int,
         grammar: Grammar,
         context: Ids[int] = (),
         limits: Limits = Limits(),
         work: Work | None = None,
     ) -> Iterator[Token]:
-        """Yields the tokens of a reply as they are decoded, including the end of the turn.
+        """Feeds a prompt and yields the tokens of its reply as they are decoded, including the end of the turn.
 
         Args:
-            sequence: holds the prompt.
-            logits: [vocab] logits behind the prompt's last token.
-            position: M-RoPE position of the reply's first token.
+            sequence: holds the context.
+            prompt: ids that are not in the sequence yet; a draft of the reply's first tokens shares their pass.
+            position: M-RoPE position of the prompt's first token.
             grammar: the allowed tokens.
-            context: ids of the prompt, for the repetition penalty and drafts.
+            context: ids in the sequence, for the repetition penalty and drafts.
             limits: when to stop early; a reply that reaches `tokens` ends without an error.
             work: updated with the cost.
         """
         work = work or Work()
         work.replies += 1
-        run = _Run(self, sequence, position, list(context), limits, work)
-        return run.tokens(np.asarray(logits, dtype=np.float32), grammar)
+        return _Run(self, sequence, position, context, prompt, limits, work).tokens(grammar)
 
 
 class _Run:
     """One reply.
 
-    Tokens are decided one by one. `pending` ids are decided but not yet in the sequence; `ahead` ids are in the
-    sequence but not yet decided (a draft); `rows` are the available logits, the first of which predicts the next token.
+    Tokens are decided one by one. `pending` ids are decided but not yet in the sequence, at first the prompt; `ahead`
+    ids are in the sequence but not yet decided (a draft); `rows` are the available logits, the first of which predicts
+    the next token.
     """
 
     def __init__(
-        self, decoder: Decoder, sequence: Sequence, position: int, known: list[int], limits: Limits, work: Work
+        self,
+        decoder: Decoder,
+        sequence: Sequence,
+        position: int,
+        context: Ids[int],
+        prompt: Ids[int],
+        limits: Limits,
+        work: Work,
     ) -> None:
         self.decoder, self.sequence, self.position = decoder, sequence, position
-        self.known, self.limits, self.work = np.array(known, np.int64), limits, work
-        self.pending: list[int] = []
+        self.limits, self.work = limits, work
+        self.count = len(context) + len(prompt)
+        self.ids = np.empty(self.count + limits.tokens, np.int64)
+        self.ids[: self.count] = [*context, *prompt]
+        self.pending: list[int] = list(prompt)
         self.ahead: list[int] = []
-        self.rows: list[NDArray[np.float32]] = []
+        self.rows: Ids[NDArray[np.float32]] = ()
         self.random = np.random.default_rng(decoder.sampling.seed)
 
-    def tokens(self, logits: NDArray[np.float32], grammar: Grammar) -> Iterator[Token]:
+    @property
+    def known(self) -> NDArray[np.int64]:
+        """All ids up to the last decided one."""
+        return self.ids[: self.count]
+
+    def tokens(self, grammar: Grammar) -> Iterator[Token]:
         """See `Decoder.reply`. However it ends, no draft is left in the sequence."""
-        self.rows = [logits]
         try:
             yield from self._tokens(grammar)
         finally:
@@ -159,7 +173,7 @@ class _Run:
             self.limits.check(written)
             forced = grammar.forced
             if not self.rows and not (forced and self.decoder.jump):
-                self._extend(grammar, self.limits.tokens - written - 1)
+                self._extend(grammar, self.limits.tokens - written - 1, of_prompt=written == 0)
             token = self._forced(forced[0]) if forced else self._choose(grammar)
             yield token
             grammar = grammar.advance(token.id)
@@ -170,7 +184,8 @@ class _Run:
 
     def _settle(self, token: int) -> None:
         """Updates the sequence for a decided token: keeps a draft that guessed it, drops any other."""
-        self.known = np.append(self.known, token)
+        self.ids[self.count] = token
+        self.count += 1
         self.rows = self.rows[1:]
         if self.ahead and self.ahead[0] == token:
             self.ahead.pop(0)
@@ -186,13 +201,13 @@ class _Run:
             self._judge(right=False)
             self.sequence.truncate(self.sequence.length - len(self.ahead))
             self.position -= len(self.ahead)
-            self.ahead, self.rows = [], []
+            self.ahead, self.rows = [], ()
 
     def _judge(self, right: bool) -> None:
         if self.decoder.drafter is not None:
             self.decoder.drafter.judge(right)
 
-    def _extend(self, grammar: Grammar, most: int) -> None:
+    def _extend(self, grammar: Grammar, most: int, of_prompt: bool) -> None:
         """Feeds the decided tokens and a draft of at most `most` tokens in one pass."""
         drafter = self.decoder.drafter
         draft = drafter.propose(self.known, grammar, most) if drafter is not None else []
@@ -201,7 +216,7 @@ class _Run:
         logits = self.sequence.extend(chunk, positions, rows=len(draft) + 1)
         self.rows, self.ahead, self.pending = list(logits), draft, []  # after the pass: a failed pass feeds nothing
         self.position += len(chunk)
-        self.work.steps += 1
+        self.work.steps += 0 if of_prompt and not draft else 1
 
     def _forced(self, token: int) -> Token:
         self.work.forced += 1
@@ -209,9 +224,12 @@ class _Run:
 
     def _choose(self, grammar: Grammar) -> Token:
         self.work.free += 1
-        kind, sampling = grammar.kind, self.decoder.sampling
+        kind, sampling, mask = grammar.kind, self.decoder.sampling, grammar.mask()
         scores = sampling.penalised(self.rows[0], self.known)
-        mask = grammar.mask()
+        if kind is Kind.TEXT and sampling.temperature == 0:
+            best = int(scores.argmax())
+            if mask is None or mask[best]:
+                return Token(best, kind)
         if mask is not None:
             scores = np.where(mask, scores, -np.inf)
         if kind is Kind.TEXT:

@@ -58,6 +58,16 @@ _FORMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("exists", "place", "fit", "same", "all"), ("yes_no",)),
 }
 """The forms of each type; a number or yes/no for the others."""
+_PLACED = frozenset({*PREDICATES, *PLACES})
+_PREDICATES_OF: dict[str, frozenset[str]] = {
+    "relative_distance": frozenset({"closer", "farther"}),
+    "place": _PLACED,
+    "related": _PLACED | {"nearest", "farthest", ""},
+    "same": frozenset({*relations.SIZE, "dimensions"}),
+    **dict.fromkeys(("extreme", "order", "depth_order"), frozenset(PREDICATES)),
+    **{kind: frozenset(n for n, p in PREDICATES.items() if p.type == kind) for kind in COMPARISONS},
+}
+"""The relations of each type; any for the others."""
 
 
 def _check(question: Question) -> None:
@@ -65,12 +75,7 @@ def _check(question: Question) -> None:
     forms = _FORMS.get(question.type, ("number", "yes_no"))
     if question.form not in forms:
         raise QueryError(f"a question of type {question.type!r} has form {' or '.join(forms)}, not {question.form}")
-    known: dict[str, set[str]] = {"relative_distance": {"closer", "farther"}, "place": {*PREDICATES, *PLACES}}
-    known["same"] = {*relations.SIZE, "dimensions"}
-    known["related"] = {*known["place"], "nearest", "farthest", ""}
-    known |= {kind: set(PREDICATES) for kind in ("extreme", "order", "depth_order")}
-    known |= {kind: {n for n, p in PREDICATES.items() if p.type == kind} for kind in COMPARISONS}
-    if question.predicate not in known.get(question.type, {question.predicate}):
+    if question.predicate not in _PREDICATES_OF.get(question.type, {question.predicate}):
         raise QueryError(f"a question of type {question.type!r} cannot ask for {question.predicate!r}")
 
 

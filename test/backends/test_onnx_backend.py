@@ -16,7 +16,7 @@ from n3d_core.backends.export import graph as graph_module
 from n3d_core.backends.export.graph import GraphStore
 from n3d_core.backends.export.precision import Precision
 from n3d_core.backends.onnx_backend import OnnxBackend, OnnxCache
-from n3d_core.backends.sequence import FIRST_BUCKET, Chunk
+from n3d_core.backends.sequence import FIRST_BUCKET, CachedSequence, Chunk
 from n3d_core.backends.store import MOST_TOWERS
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.errors import BackendError, TextTooLongError
@@ -100,6 +100,35 @@ def test_sequences_do_not_share_a_cache(onnx_backend: OnnxBackend) -> None:
     alone = onnx_backend.start()
     alone.extend(list(range(20)), positions)
     np.testing.assert_array_equal(one.extend([5], step), alone.extend([5], step))
+
+
+def test_a_sequence_in_the_memory_of_a_finished_one_gives_what_the_first_gave(
+    checkpoint: Path, image: VisionInput
+) -> None:
+    backend = OnnxBackend(GraphStore(checkpoint, Precision.named("fp32")), threads=1)
+    first = replies(backend, image)
+    (cache,) = backend._free
+    assert cache.backend is None
+    memory = {bucket: layers[0][1].ctypes.data for bucket, (layers, _) in cache._buckets.items()}
+    assert sorted(memory) == [FIRST_BUCKET, FIRST_BUCKET * 3 // 2]
+    for _, values in (layer for layers, _ in cache._buckets.values() for layer in layers):
+        values[...] = 1e3  # whatever another view left
+    np.testing.assert_array_equal(replies(backend, image), first)
+    assert backend._free == [cache]
+    assert memory == {bucket: layers[0][1].ctypes.data for bucket, (layers, _) in cache._buckets.items()}
+
+
+@pytest.mark.parametrize(("most_tokens", "most_rows"), [(1 << 20, 64), (7, 64), (1 << 20, 5), (16, 3)])
+def test_a_chunk_that_takes_several_passes_gives_the_logits_of_one(
+    onnx_backend: OnnxBackend, most_tokens: int, most_rows: int
+) -> None:
+    ids, positions = list(range(30, 70)), np.tile(np.arange(40), (3, 1))
+    whole = onnx_backend.start().extend(ids, positions, rows=12)
+    parts = CachedSequence(
+        onnx_backend.config.text, onnx_backend.graphs.table, OnnxCache(onnx_backend), 4096, most_tokens, most_rows
+    )
+    np.testing.assert_allclose(parts.extend(ids, positions, rows=12), whole, atol=1e-4)
+    assert parts.length == 40
 
 
 def test_past_and_present_are_the_same_memory_and_no_step_copies_it(

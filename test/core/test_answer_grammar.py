@@ -69,9 +69,8 @@ def decode(
     tokenizer, work = spelling.words.tokenizer, Work()
     sequence = HashSequence(spelling.words.size, tokenizer.id_of("<|im_end|>"), loop=0)
     prompt = [seed, 2, 3, 4, 5]
-    logits = sequence.extend(prompt, np.broadcast_to(np.arange(5), (3, 5)))[0]
     grammar = ThoughtThenAnswer.answering(spelling, answers, thought)
-    tokens = decoder.reply(sequence, logits, 5, grammar, prompt, Limits(400), work)
+    tokens = decoder.reply(sequence, prompt, 0, grammar, (), Limits(400), work)
     ids = [t.id for t in tokens]
     assert ids[-1] == tokenizer.id_of("<|im_end|>")
     return tokenizer.decode(ids), ids, work

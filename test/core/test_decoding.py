@@ -84,8 +84,7 @@ def decode(
 ) -> tuple[list[int], HashSequence, Work]:
     sequence, work = HashSequence(tokenizer.size, tokenizer.id_of("<|im_end|>"), loop), Work()
     prompt = [1, 2, 3, 4, 5]
-    logits = sequence.extend(prompt, np.broadcast_to(np.arange(5), (3, 5)))[0]
-    reply = decoder.reply(sequence, logits, 5, grammar, prompt, Limits(tokens), work)
+    reply = decoder.reply(sequence, prompt, 0, grammar, (), Limits(tokens), work)
     return [t.id for t in reply], sequence, work
 
 
@@ -154,6 +153,20 @@ def test_a_prepared_reply_is_drafted_from_its_start_and_again_behind_what_differ
     assert proposed(drafter, [*known, 26, 27, 28, 9], tokenizer)[:3] == [20, 21, 99]  # behind its end, from the context
 
 
+@pytest.mark.parametrize("wrong", [None, 0, 7, 39])
+def test_a_prepared_reply_shares_the_prompts_pass_and_changes_no_token(tokenizer: Tokenizer, wrong: int | None) -> None:
+    plain, _, _ = decode(Decoder(), text(tokenizer), tokenizer, tokens=40)
+    guess = list(plain)
+    if wrong is not None:
+        guess[wrong] = (guess[wrong] + 1) % 50
+    drafted, sequence, work = decode(
+        Decoder(drafter=Lookup(guess, trust=len(guess))), text(tokenizer), tokenizer, tokens=40
+    )
+    assert drafted == plain
+    assert sequence.ids[5:] == plain[: len(sequence.ids) - 5]
+    assert (sequence.calls, work.steps) == ((1, 1) if wrong in (None, 39) else (2, 2))
+
+
 @pytest.mark.parametrize(
     "sampling",
     [Sampling(), Sampling(box_numbers="median"), Sampling.released(seed=2), Sampling(repetition_penalty=1.3)],
@@ -200,21 +213,22 @@ class Failing(HashSequence):
         return super().extend(ids, positions, image, rows)
 
 
-def test_a_pass_that_fails_with_a_draft_leaves_the_sequence_as_it_was(tokenizer: Tokenizer) -> None:
+@pytest.mark.parametrize("again", [[3], [10]])
+def test_a_pass_that_fails_with_a_draft_leaves_the_sequence_as_it_was(tokenizer: Tokenizer, again: list[int]) -> None:
     sequence = Failing(tokenizer.size, tokenizer.id_of("<|im_end|>"), loop=12)
-    prompt = list(range(1, 6)) * 2
-    logits = sequence.extend(prompt, np.broadcast_to(np.arange(10), (3, 10)))[0]
+    known, prompt = list(range(1, 10)), again
+    sequence.extend(known, np.broadcast_to(np.arange(9), (3, 9)))
     said: list[int] = []
     with pytest.raises(BackendError):
-        said.extend(t.id for t in Decoder(drafter=Lookup()).reply(sequence, logits, 10, text(tokenizer), prompt))
-    assert sequence.ids == [*prompt, *said[: sequence.length - 10]]
-    assert sequence.length >= 10
+        said.extend(t.id for t in Decoder(drafter=Lookup()).reply(sequence, prompt, 9, text(tokenizer), known))
+    assert sequence.ids == [*known, *prompt, *said][: sequence.length]
+    assert (sequence.length == 9) == (prompt == [3])  # a draft behind the prompt fails with it
 
 
 def test_a_reply_that_its_budget_ends_is_counted_as_cut(tokenizer: Tokenizer) -> None:
     assert decode(Decoder(), text(tokenizer), tokenizer, tokens=9)[2].cut == 1
     sequence, work = Shares(tokenizer.size, {tokenizer.id_of("<|im_end|>"): 1.0}), Work()
-    list(Decoder().reply(sequence, sequence.row, 1, text(tokenizer), limits=Limits(9), work=work))
+    list(Decoder().reply(sequence, [1], 0, text(tokenizer), limits=Limits(9), work=work))
     assert work.cut == 0
 
 
@@ -240,8 +254,7 @@ def test_a_wrong_draft_leaves_the_sequence_as_if_it_had_not_been(tokenizer: Toke
 
 def test_forced_tokens_carry_no_probability_and_free_ones_do(tokenizer: Tokenizer) -> None:
     sequence = HashSequence(tokenizer.size, tokenizer.id_of("<|im_end|>"))
-    logits = sequence.extend([1], np.zeros((3, 1), dtype=np.int64))[0]
-    tokens = list(Decoder().reply(sequence, logits, 1, boxes(tokenizer), limits=Limits(60)))
+    tokens = list(Decoder().reply(sequence, [1], 0, boxes(tokenizer), limits=Limits(60)))
     assert all(t.probability == 1.0 for t in tokens if t.kind is None)
     chosen = [t.probability for t in tokens if t.kind is not None]
     assert 0 < min(chosen) < 0.5
@@ -281,7 +294,7 @@ def test_a_number_of_a_box_is_the_likeliest_one_or_the_median_where_that_is_aske
     of = {tokenizer.encode(text)[0]: share for text, share in shares.items()}
     words = (tokenizer.encode(text)[0] for text in ("bbox_0", "red"))  # one box, of a class that never ends by itself
     sequence = Shares(tokenizer.size, of | dict.fromkeys(words, 1e-3))
-    reply = Decoder(sampling).reply(sequence, sequence.row, 1, boxes(tokenizer), limits=Limits(60))
+    reply = Decoder(sampling).reply(sequence, [1], 0, boxes(tokenizer), limits=Limits(60))
     numbers = [t for t in reply if t.kind is Kind.NUMBER]
     assert {tokenizer.decode([t.id]) for t in numbers} == {expected}
     assert numbers[0].probability == pytest.approx(shares[expected], rel=1e-2)
@@ -296,7 +309,6 @@ def test_numbers_that_are_spelled_by_digits_have_no_median(tmp_path: Path) -> No
 
 def test_cancelling_ends_the_reply_between_two_steps(tokenizer: Tokenizer) -> None:
     sequence = HashSequence(tokenizer.size, tokenizer.id_of("<|im_end|>"))
-    logits = sequence.extend([1], np.zeros((3, 1), dtype=np.int64))[0]
     asked: list[int] = []
 
     def cancel() -> bool:
@@ -305,15 +317,14 @@ def test_cancelling_ends_the_reply_between_two_steps(tokenizer: Tokenizer) -> No
 
     seen = []
     with pytest.raises(QueryCancelledError, match="after 7 tokens"):
-        seen.extend(t.id for t in Decoder().reply(sequence, logits, 1, text(tokenizer), limits=Limits(50, cancel)))
+        seen.extend(t.id for t in Decoder().reply(sequence, [1], 0, text(tokenizer), limits=Limits(50, cancel)))
     assert sequence.calls <= 8
 
 
 def test_a_deadline_that_has_passed_ends_the_reply(tokenizer: Tokenizer) -> None:
     sequence = HashSequence(tokenizer.size, tokenizer.id_of("<|im_end|>"))
-    logits = sequence.extend([1], np.zeros((3, 1), dtype=np.int64))[0]
     with pytest.raises(QueryTimeoutError, match="timed out after 0 tokens"):
-        list(Decoder().reply(sequence, logits, 1, text(tokenizer), limits=Limits(50, deadline=time.monotonic() - 1)))
+        list(Decoder().reply(sequence, [1], 0, text(tokenizer), limits=Limits(50, deadline=time.monotonic() - 1)))
 
 
 def test_the_token_budget_ends_the_reply(tokenizer: Tokenizer) -> None:

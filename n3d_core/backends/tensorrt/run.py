@@ -78,7 +78,7 @@ class TensorRTBackend:
             cache.backend = self
         except IndexError:
             cache = TensorRTCache(self)
-        sequence = CachedSequence(self.config.text, self.engines.graphs.table, cache, limit, longest)
+        sequence = CachedSequence(self.config.text, self.engines.graphs.table, cache, limit, longest, MAX_ROWS)
         weakref.finalize(sequence, _give_back, self._free, cache)
         return sequence
 
