@@ -26,11 +26,12 @@ import torch
 from n3d_core.backends.export.precision import Precision
 from n3d_core.backends.store import MOST_TOWERS, Store
 from n3d_core.backends.tensorrt.api import TensorRT
+from n3d_core.backends.tensorrt.build import MAX_ROWS
 from n3d_core.backends.tensorrt.run import TensorRTBackend
 from n3d_core.backends.tensorrt.supply import EngineStore
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.cli.bench import Machine, measure_decode
-from n3d_core.errors import BackendError, EngineError, MissingDependencyError, TextTooLongError
+from n3d_core.errors import EngineError, MissingDependencyError, TextTooLongError
 from n3d_core.network.checkpoint import load_network
 from n3d_core.network.preprocess import VisionInput
 
@@ -97,8 +98,13 @@ def test_limits_of_an_engine_are_said(checkpoint: Path) -> None:
     made = backend(checkpoint, api("tensorrt", "10.16.1"), capacity=512)
     with pytest.raises(TextTooLongError, match="would have 513 tokens; the limit is 512"):
         made.start().extend([1] * 513, np.zeros((3, 513), np.int64))
-    with pytest.raises(BackendError, match="returns logits of at most 64 tokens per pass; got 65"):
-        made.start().extend([1] * 65, np.zeros((3, 65), np.int64), rows=65)
+    rows, places = MAX_ROWS + 6, np.tile(np.arange(MAX_ROWS + 6), (3, 1))
+    logits = made.start().extend(list(range(rows)), places, rows=rows)  # more rows than a pass returns
+    assert len(logits) == rows
+    for wanted in (MAX_ROWS, 1):
+        np.testing.assert_allclose(
+            made.start().extend(list(range(rows)), places, rows=wanted), logits[-wanted:], atol=1e-2
+        )
 
 
 def test_workspace_and_target_reach_the_builder(checkpoint: Path) -> None:

@@ -156,10 +156,6 @@ class TensorRTCache:
 
     def run(self, chunk: Chunk, bucket: int) -> NDArray[np.float32]:
         """See `DecoderCache.run`."""
-        if len(chunk.rows) > MAX_ROWS:
-            raise BackendError(
-                f"the engine returns logits of at most {MAX_ROWS} tokens per pass; got {len(chunk.rows)}"
-            )
         with use_device(self._backend.device), enough_memory(self._backend.name):
             return self._run(chunk, bucket)
 
