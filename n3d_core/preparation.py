@@ -130,7 +130,7 @@ def prepare(frame: Frame, limits: DepthLimits, config: N3DConfig, size: ImageSiz
     seen, depth = boxed, boxed.depth
     points = seen.camera.back_project(depth, stride=-(-max(depth.shape) // _LONGEST_POINT_MAP))
     valid = np.isfinite(points[..., 2])
-    cloud, normalisation = normalise(to_model_frame(points), valid)
+    cloud, normalisation = normalise(to_model_frame(points, own=True), valid, own=True)
     return PreparedFrame(vision_input(seen.color, cloud, valid, config), BoxCodec(normalisation, seen.camera), report)
 
 

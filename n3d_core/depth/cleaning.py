@@ -118,10 +118,14 @@ def flying_pixels(depth: NDArray[np.float32], kept: NDArray[np.bool_], limits: D
     three such pixels are an edge; longer runs are a surface seen at a grazing angle and stay.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        level = np.where(kept, np.round(np.log(depth) / _LOG_STEP), np.float32(np.nan))
+        level = np.log(depth)
+        level /= _LOG_STEP
+        np.round(level, out=level)
+    np.copyto(level, np.nan, where=~kept)
     jump = math.log1p(limits.jump) / _LOG_STEP
     smeared = _between_jumps(level, jump, axis=0) | _between_jumps(level, jump, axis=1)
-    solid = np.where(kept & ~smeared, level - math.floor(math.log(limits.near) / _LOG_STEP), -1).astype(np.int16)
+    level -= math.floor(math.log(limits.near) / _LOG_STEP)
+    solid = np.where(kept & ~smeared, level, -1).astype(np.int16)
     before = solid >= 0
     cv2.filterSpeckles(solid, -1, max(int(limits.speck * depth.size), _LEAST_SPECK), jump)  # in place
     return smeared | (before & (solid < 0))
@@ -155,7 +159,7 @@ def _warnings(
             f"{_share(far):.0%} of the depth pixels are farther than {limits.far:g} m and were dropped: raise the "
             "limit if the scene really is that large"
         )
-    suspicion = suspect_unit(depth[kept | far], limits.unit_is_given)
+    suspicion = suspect_unit(depth, limits.unit_is_given, kept | far)
     if suspicion is not None:
         out.append(suspicion.message)
     return out

@@ -47,7 +47,9 @@ class UnitSuspicion:
     message: str
 
 
-def suspect_unit(depth: NDArray[np.float32], is_given: bool = False) -> UnitSuspicion | None:
+def suspect_unit(
+    depth: NDArray[np.float32], is_given: bool = False, measured: NDArray[np.bool_] | None = None
+) -> UnitSuspicion | None:
     """Checks depth in metres of any shape (NaN invalid); returns None if it is plausible.
 
     There are two signs: a median that no sensor would measure, and whole millimetres that are nearly all multiples of
@@ -55,18 +57,20 @@ def suspect_unit(depth: NDArray[np.float32], is_given: bool = False) -> UnitSusp
 
     Args:
         is_given: whether the user gave the unit; then only impossible medians are suspicious.
+        measured: mask of the pixels to check, in the depth's shape; None checks all finite and positive ones.
     """
-    measured = depth[np.isfinite(depth) & (depth > 0)]
-    if len(measured) == 0:
+    places = np.flatnonzero(np.isfinite(depth) & (depth > 0) if measured is None else measured)
+    if len(places) == 0:
         return None
-    values = measured[:: 1 + len(measured) // _MOST_VALUES].astype(np.float64)
+    values = depth.reshape(-1).take(places[:: 1 + len(places) // _MOST_VALUES]).astype(np.float64)
     median = float(np.median(values))
     if not _ALWAYS_WRONG[0] <= median <= _ALWAYS_WRONG[1]:
         return _suspicion(median, "", {1 / n: (median / n, words) for n, words in _SCALES.items() if n != 2})
     millimetres = np.round(values * 1000)
-    whole = np.abs(values * 1000 - millimetres).max() <= 0.02 and len(np.unique(millimetres)) >= _MANY_VALUES
+    whole = np.abs(values * 1000 - millimetres).max() <= 0.02 and _has_many(millimetres)
     if is_given or not whole:  # not from integers, as sensors give them
         return None
+    millimetres = millimetres.astype(np.int64)  # whose remainders take a third of the time
     if median > 1.0 and (rotated := _rotated(millimetres)) is not None:
         fits = {1 / 8 / n: (rotated / n, words) for n, words in _ROTATED.items()}
         fits |= {1 / 8: (median / 8, f"{_ROTATED[1]} or {_SCALES[8]}")} if _are_multiples(millimetres, 8) else {}
@@ -94,19 +98,23 @@ def _suspicion(median: float, sign: str, fits: dict[float, tuple[float, str]]) -
     )
 
 
-def _rotated(millimetres: NDArray[np.float64]) -> float | None:
+def _has_many(values: NDArray[np.float64]) -> bool:
+    """Whether at least `_MANY_VALUES` are distinct; mostly the first thousand show it."""
+    return len(np.unique(values[:1000])) >= _MANY_VALUES or len(np.unique(values)) >= _MANY_VALUES
+
+
+def _rotated(raw: NDArray[np.int64]) -> float | None:
     """The median in metres of 16-bit values whose bits were rotated left by 3; None if they do not look rotated.
 
     Their lowest bits are the highest bits of the true value: one value, or two neighbouring ones, all over the image.
     """
-    raw = millimetres.astype(np.int64)
     shares = np.bincount(raw % 8, minlength=8) / len(raw)
     if raw.max() >= 1 << 16 or (shares[:4] + shares[1:5]).max() < _NEARLY_ALL:
         return None
     return float(np.median((raw >> 3) | ((raw & 7) << 13))) / 1000
 
 
-def _are_multiples(values: NDArray[np.float64], of: int) -> bool:
+def _are_multiples(values: NDArray[np.int64], of: int) -> bool:
     return float((values % of == 0).mean()) > _NEARLY_ALL
 
 

@@ -31,13 +31,22 @@ class Normalisation:
         return self.shift[2]
 
 
-def to_model_frame(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Optical-frame points (x right, y down) [..., 3] -> the model's frame (x left, y up), and back."""
-    return points * np.array([-1, -1, 1], dtype=np.float32)
+def to_model_frame(points: NDArray[np.float32], own: bool = False) -> NDArray[np.float32]:
+    """Optical-frame points (x right, y down) [..., 3] -> the model's frame (x left, y up), and back.
+
+    Args:
+        own: whether the points may be overwritten.
+    """
+    return np.multiply(points, np.array([-1, -1, 1], dtype=np.float32), out=points if own else None)
 
 
-def normalise(points: NDArray[np.float32], valid: NDArray[np.bool_]) -> tuple[NDArray[np.float32], Normalisation]:
+def normalise(
+    points: NDArray[np.float32], valid: NDArray[np.bool_], own: bool = False
+) -> tuple[NDArray[np.float32], Normalisation]:
     """Normalises model-frame points [H, W, 3]; only valid pixels [H, W] count.
+
+    Args:
+        own: whether the points may be overwritten, which saves the time to allocate others.
 
     Returns:
         The normalised points [H, W, 3] float32 (invalid ones included), and the normalisation.
@@ -51,10 +60,11 @@ def normalise(points: NDArray[np.float32], valid: NDArray[np.bool_]) -> tuple[ND
     counted = valid.view(np.uint8)
     x, y, z = (cv2.minMaxLoc(plane, counted)[0] for plane in planes)
     with np.errstate(invalid="ignore", over="ignore"):  # invalid pixels may be NaN or infinite
-        centred = planes - np.array([x, y, z], dtype=np.float32)[:, None, None]
-        squares = centred * centred
-        distances = np.sqrt(squares[0] + squares[1] + squares[2])
-        mean = _mean(distances[valid])
+        centred = np.subtract(planes, np.array([x, y, z], dtype=np.float32)[:, None, None], out=planes if own else None)
+        distances, square = centred[0] * centred[0], centred[1] * centred[1]
+        distances += square
+        distances += np.multiply(centred[2], centred[2], out=square)
+        mean = _mean(np.sqrt(distances, out=distances)[valid])
         if not mean > 0:
             raise DepthError("all valid points coincide: check the sensor and the depth unit")
         scale = 1.0 / mean

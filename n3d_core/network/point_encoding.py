@@ -10,7 +10,7 @@ that image coordinates can be read off for any aspect ratio and principal point.
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -74,17 +74,12 @@ def surface_coordinates(
     """
     if not valid.any():
         raise DepthError("no valid point to encode: the depth image holds no measurement")
-    rows, columns = (
-        ((np.arange(count * SAMPLES) + 0.5) * (side / (count * SAMPLES))).astype(np.intp)
-        for count, side in zip((grid_h, grid_w), valid.shape, strict=True)
-    )
-    window = np.ix_(rows, columns)
-    counted = _patches(valid[window], grid_h, grid_w)
-    x, y, z = (
-        np.where(counted, _patches(points[..., axis][window], grid_h, grid_w), np.float32(np.inf)) for axis in range(3)
-    )
-    if not all(np.isfinite(axis[counted]).all() for axis in (x, y, z)):
+    samples = _samples(*valid.shape, grid_h, grid_w)
+    counted = valid.reshape(-1).take(samples)
+    x, y, z = (np.ascontiguousarray(points[..., axis]).reshape(-1).take(samples) for axis in range(3))
+    if not all((np.isfinite(axis) | ~counted).all() for axis in (x, y, z)):
         raise DepthError("a valid point is not finite: mark pixels without a measurement as invalid")
+    np.copyto(z, np.inf, where=~counted)
     count = counted.sum(axis=1)
     depth = np.sort(z, axis=1)[np.arange(len(z)), np.maximum(count - 1, 0) // 4]
     before = counted & (z <= depth[:, None])
@@ -94,9 +89,14 @@ def surface_coordinates(
     return np.round((surface - CENTRE) / UNIT).astype(np.float32)
 
 
-def _patches(values: NDArray[Any], grid_h: int, grid_w: int) -> NDArray[Any]:
-    """[grid_h * S, grid_w * S] -> [grid_h * grid_w, S * S]."""
-    tiles = values.reshape(grid_h, SAMPLES, grid_w, SAMPLES).swapaxes(1, 2)
+@lru_cache(maxsize=4)
+def _samples(height: int, width: int, grid_h: int, grid_w: int) -> NDArray[np.int32]:
+    """Index [grid_h * grid_w, S * S] into a flattened point map of each patch's samples."""
+    rows, columns = (
+        ((np.arange(count * SAMPLES) + 0.5) * (side / (count * SAMPLES))).astype(np.int32)
+        for count, side in ((grid_h, height), (grid_w, width))
+    )
+    tiles = (rows[:, None] * width + columns).reshape(grid_h, SAMPLES, grid_w, SAMPLES).swapaxes(1, 2)
     return tiles.reshape(grid_h * grid_w, SAMPLES * SAMPLES)
 
 

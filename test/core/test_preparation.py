@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from n3d_core.depth import DepthLimits
+from n3d_core.depth import DepthLimits, suspect_unit
 from n3d_core.depth.cleaning import flying_pixels
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.points import normalise, to_model_frame
-from n3d_core.network.point_encoding import coordinates_before_rounding
+from n3d_core.network.point_encoding import coordinates_before_rounding, surface_coordinates
 from n3d_core.network.preprocess import DEVIATION, MEAN, merge_group_tiles, patchify
 from n3d_core.preparation import letterboxed, prepare
 from test.core.checkpoints import small_config
@@ -65,6 +65,11 @@ def test_a_cloud_is_normalised_as_the_formula_says(size: tuple[int, int], holes:
     np.testing.assert_array_equal(found, (points - shift) * np.float32(scale))
     assert normalisation.shift == tuple(float(v) for v in shift)
     assert normalisation.scale == scale
+    before, again = points.copy(), normalise(points, valid, own=True)
+    assert np.shares_memory(again[0], points)
+    assert again[1] == normalisation
+    np.testing.assert_array_equal(again[0], found)
+    np.testing.assert_array_equal(to_model_frame(before.copy(), own=True), to_model_frame(before))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -82,6 +87,42 @@ def test_points_are_pooled_in_the_order_of_the_reference(
     expected = np.asarray((pooled - pooled.double().mean().float()) / 0.001)
     given = points if axis_by_axis else np.ascontiguousarray(points)
     np.testing.assert_array_equal(coordinates_before_rounding(given, valid, 6, 8), expected)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("holes", [0.0, 0.02, 0.4])
+@pytest.mark.parametrize("axis_by_axis", [True, False])
+def test_surfaces_are_those_of_each_patch_by_itself(size: tuple[int, int], holes: float, axis_by_axis: bool) -> None:
+    depth = scene(*size, holes, seed=6)
+    depth[: size[1] // 2, : size[0] // 2] = np.nan  # whole patches
+    points = Camera.from_fov(64.0, *size).back_project(depth)
+    valid = np.isfinite(points[..., 2])
+    rows, columns = (
+        ((np.arange(n * 16) + 0.5) * (side / (n * 16))).astype(int) for n, side in ((6, size[1]), (8, size[0]))
+    )
+    expected = []
+    for row in range(6):
+        for column in range(8):
+            window = np.ix_(rows[16 * row : 16 * row + 16], columns[16 * column : 16 * column + 16])
+            x, y, z = points[window][valid[window]].T
+            if not len(z):
+                expected.append([0, 0, 0])
+                continue
+            surface = np.sort(z)[(len(z) - 1) // 4]
+            before = z <= surface
+            expected.append([x[before].mean(dtype=float), y[before].mean(dtype=float), surface])
+    given = points if axis_by_axis else np.ascontiguousarray(points)
+    found = surface_coordinates(given, valid, 6, 8)
+    np.testing.assert_array_equal(found, np.round((np.array(expected) - 0.5) / 0.001))
+
+
+def test_the_unit_is_judged_by_the_pixels_of_a_mask_as_by_those_alone() -> None:
+    depth = (np.round(scene(320, 240, holes=0.1, seed=7) * 1000) * 5 / 1000).astype(np.float32)
+    kept = np.isfinite(depth) & (depth > 2.0) & (depth < 20.0)
+    alone, masked = suspect_unit(depth[kept]), suspect_unit(depth, measured=kept)
+    assert masked == alone
+    assert masked is not None
+    assert "multiples of 5 mm" in masked.message
 
 
 def test_patches_are_every_pixel_normalised_in_fp32() -> None:
