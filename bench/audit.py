@@ -13,14 +13,16 @@ and answers; every second one is corrupted in one place. A corruption changes th
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from bench.command import bench_parser, run_bench
+from n3d_core.errors import ConfigError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame_folder import TrueObject
 from n3d_core.reasoning.audit import CONTRADICTED, UNVERIFIABLE, VERIFIED, Finding, audit
@@ -118,29 +120,30 @@ def measure(count: int, seed: int) -> tuple[dict[str, float], dict[str, tuple[in
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the table and, last, the figures as one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = bench_parser(__doc__)
     parser.add_argument("--n", type=int, default=500, help="answers, half of them corrupted")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="print nothing but the JSON line on stdout")
     parser.add_argument(
         "--show", type=int, default=0, metavar="K", help="print the first K cases that the audit got wrong"
     )
-    options = parser.parse_args(arguments)
-    if options.n < 1:
-        parser.error(f"--n must be at least 1; got {options.n}")
-    figures, kinds, erred = measure(options.n, options.seed)
-    log = sys.stderr if options.json else sys.stdout
-    for kind, (found, total) in kinds.items():
-        print(f"{kind:>12}: {found} of {total} found", file=log)
-    for case, finding in erred[: options.show]:
-        what = (
-            f"{case.corruption.kind}: {case.corruption.before!r} -> {case.corruption.after!r}"
-            if case.corruption
-            else "right"
-        )
-        print(f"--- {what}\n{case.sample.text}\n{case.reasoning}\n=> {case.answer}\n{finding}", file=log)
-    print(json.dumps({"n": options.n, "seed": options.seed, **{k: round(v, 4) for k, v in figures.items()}}))
-    return 0
+
+    def figures(options: argparse.Namespace) -> dict[str, Any]:
+        if options.n < 1:
+            raise ConfigError(f"--n must be at least 1; got {options.n}")
+        shares, kinds, erred = measure(options.n, options.seed)
+        for kind, (found, total) in kinds.items():
+            print(f"{kind:>12}: {found} of {total} found", file=sys.stderr)
+        for case, finding in erred[: options.show]:
+            print(_shown(case, finding), file=sys.stderr)
+        return {"n": options.n, "seed": options.seed, **{name: round(share, 4) for name, share in shares.items()}}
+
+    return run_bench(figures, parser, arguments)
+
+
+def _shown(case: Case, finding: Finding) -> str:
+    wrong = case.corruption
+    what = f"{wrong.kind}: {wrong.before!r} -> {wrong.after!r}" if wrong else "right"
+    return f"--- {what}\n{case.sample.text}\n{case.reasoning}\n=> {case.answer}\n{finding}"
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bench.command import bench_parser, run_bench
 from bench.random_model import cache_at, random_checkpoint
 from n3d_core.backends.select import load_backend
 from n3d_core.cli.bench import (
@@ -29,8 +30,7 @@ from n3d_core.cli.bench import (
     measure_machine,
     use_threads,
 )
-from n3d_core.cli.tables import figure_table, json_line
-from n3d_core.errors import ConfigError, N3DError
+from n3d_core.errors import ConfigError
 from n3d_core.models import find_model
 
 log = logging.getLogger("n3d.bench")
@@ -66,7 +66,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints tables and, last, the figures as one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = bench_parser(__doc__)
     parser.add_argument("model", nargs="?", default="n3d-tiny", help="a shipped model's name or a checkpoint folder")
     parser.add_argument("--backends", default="auto", help="one or several, such as onnx:fp32,onnx:int4")
     parser.add_argument("--random-weights", metavar="SIZE", help="3b or 7b: the released sizes without a checkpoint")
@@ -74,18 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--context", type=int, default=400, help="tokens before the steps (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=10, help="number of steps; reports the median")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
-    parser.add_argument("--json", action="store_true", help="print only the JSON line on stdout")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
-    try:
-        figures = measure(options)
-    except N3DError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    if not options.json:
-        print(figure_table(figures))
-    print(json_line(figures))
-    return 0
+    return run_bench(measure, parser, arguments)
 
 
 if __name__ == "__main__":

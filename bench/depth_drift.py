@@ -13,7 +13,6 @@ network also answers on the damaged frames, and the table has the share of objec
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,9 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.command import bench_parser, run_bench
 from n3d_core.cli.tables import table
 from n3d_core.depth import clean_depth
-from n3d_core.errors import ConfigError, N3DError
+from n3d_core.errors import ConfigError
 from n3d_core.geometry import Box3D, Frame, iou_3d
 from n3d_core.geometry.frame_folder import FrameFolder, Truth
 from n3d_core.geometry.points import normalise, to_model_frame
@@ -145,22 +145,19 @@ def as_table(rows: Sequence[Row]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the table and, last, the figures as one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = bench_parser(__doc__)
     parser.add_argument("--frames", type=Path, default=DEMO, help="a frame folder with truth (demo/frames)")
     parser.add_argument("--scenes", type=int, default=0, metavar="N", help="render N scenes instead")
     parser.add_argument("--seed", type=int, default=700_000, help="seed of the damage, and of the first scene")
     parser.add_argument("--model", help="also ask this model on the damaged frames")
-    parser.add_argument("--json", action="store_true", help="print nothing but the JSON line on stdout")
-    options = parser.parse_args(arguments)
-    try:
+    rows: list[Row] = []
+
+    def figures(options: argparse.Namespace) -> dict[str, Any]:
         frames = list(_rendered(options) if options.scenes else _stored(options.frames))
-        rows = list(measure(frames, options.seed, _loaded(options.model)))
-    except N3DError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(as_table(rows), file=sys.stderr if options.json else sys.stdout)
-    print(json.dumps({"frames": len(frames), "boxes": len(rows[0].raw), "rows": [row.to_json() for row in rows]}))
-    return 0
+        rows.extend(measure(frames, options.seed, _loaded(options.model)))
+        return {"frames": len(frames), "boxes": len(rows[0].raw), "rows": [row.to_json() for row in rows]}
+
+    return run_bench(figures, parser, arguments, table=lambda _: as_table(rows))
 
 
 def _codec(frame: Frame, depth: NDArray[np.float32]) -> BoxCodec:

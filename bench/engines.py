@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
-import logging
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from bench.command import bench_parser, run_bench
 from n3d_core.backends.base import Backend
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.cli.compile import plan_of_size
-from n3d_core.errors import BackendError, N3DError
+from n3d_core.errors import BackendError
 from n3d_core.models import find_model
 from n3d_core.network.checkpoint import load_network
 from n3d_core.network.plan import ImagePlan, text_positions
@@ -76,26 +75,20 @@ def _error(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: 0 if all errors are within the precision's limit, else 1."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = bench_parser(__doc__)
     parser.add_argument("model", help="a shipped model's name or a checkpoint folder")
     parser.add_argument("--size", default="640x480")
     parser.add_argument("--precision", default="fp16")
     parser.add_argument("--engines", type=Path, help="a folder written by `n3d compile`")
-    parser.add_argument("--json", action="store_true", help="print only the JSON line on stdout")
-    args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
-    try:
-        errors = check(find_model(args.model), args.size, args.precision, args.engines)
-    except N3DError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    limit = LIMITS[args.precision]
-    if not args.json:
-        print("\n".join(f"{part:8} relative error {error:.2e}, limit {limit:g}" for part, error in errors.items()))
-    print(json.dumps({"errors": errors, "limit": limit, "ok": max(errors.values()) < limit}))
-    return 0 if max(errors.values()) < limit else 1
+
+    def figures(options: argparse.Namespace) -> dict[str, Any]:
+        errors = check(find_model(options.model), options.size, options.precision, options.engines)
+        limit = LIMITS[options.precision]
+        return {"errors": errors, "limit": limit, "ok": max(errors.values()) < limit}
+
+    return run_bench(figures, parser, arguments, status=lambda found: 0 if found["ok"] else 1)
 
 
 if __name__ == "__main__":

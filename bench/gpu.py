@@ -38,13 +38,13 @@ import torch
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from bench.command import bench_parser, run_bench
 from bench.engines import LIMITS, compare
 from bench.random_model import released_config
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.cli.bench import Machine, measure_decode, measure_machine
 from n3d_core.cli.compile import plan_of_size
-from n3d_core.cli.tables import figure_table, json_line
-from n3d_core.errors import N3DError
+from n3d_core.errors import ConfigError, N3DError
 from n3d_core.models import find_model
 from n3d_core.network.checkpoint import load_network
 from n3d_core.network.config import N3DConfig
@@ -406,23 +406,21 @@ def _left_out(figures: dict[str, Any], path: str) -> dict[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints a table and, last, the figures as one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = bench_parser(__doc__)
     parser.add_argument("--parts", default=",".join(PARTS), help="parts to run, in this order (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=LONGEST, help="time for all of them (default: %(default)s)")
     parser.add_argument("--part", choices=tuple(PARTS), help=argparse.SUPPRESS)
-    parser.add_argument("--json", action="store_true", help="print only the JSON line on stdout")
-    options = parser.parse_args(arguments)
-    if options.part is not None:
-        print(json_line(run_part(options.part)))
-        return 0
-    parts = [name for name in options.parts.split(",") if name]
-    if unknown := [name for name in parts if name not in PARTS]:
-        parser.error(f"--parts: unknown {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    figures = measure(parts, options.minutes)
-    if not options.json:
-        print(figure_table(figures))
-    print(json_line(figures))
-    return 0 if figures["passed"] else 1
+
+    def figures(options: argparse.Namespace) -> dict[str, Any]:
+        if options.part is not None:
+            return run_part(options.part)
+        parts = [name for name in options.parts.split(",") if name]
+        if unknown := [name for name in parts if name not in PARTS]:
+            raise ConfigError(f"--parts: unknown {', '.join(unknown)}; there are {', '.join(PARTS)}")
+        return measure(parts, options.minutes)
+
+    one = parser.parse_args(arguments).part is not None
+    return run_bench(figures, parser, arguments, status=lambda found: 0 if one or found["passed"] else 1)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ Without Open3D `speedup_over_open3d` is null. The estimate in docs/data-engine.m
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import statistics
@@ -24,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import lift_truth as truth
+from bench.command import bench_parser, run_bench
 from bench.open3d_baseline import lift_with_open3d, load_open3d
 from bench.primitives import render_primitives, sensor_noise
 from n3d_core.geometry import Box3D, Camera
@@ -201,18 +201,15 @@ def _two_workers(images: int, passes: int = 8) -> tuple[float, float, float]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints a table and, last, the figures as one JSON line."""
-    parser = argparse.ArgumentParser(prog="python -m bench.lift", description=__doc__.split("\n")[0])
+    parser = bench_parser(__doc__)
     parser.add_argument("--images", type=int, default=12)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", action="store_true", help="print only the JSON line on stdout")
-    options = parser.parse_args(arguments)
-    result = measure(options.images, options.repeats)
-    result["cpus"], result["load"] = os.cpu_count(), round(os.getloadavg()[0], 1)
-    for key, value in result.items():
-        if not isinstance(value, dict):
-            print(f"{key:26s} {value}", file=sys.stderr if options.json else sys.stdout)
-    print(json.dumps(result))
-    return 0
+
+    def figures(options: argparse.Namespace) -> dict[str, Any]:
+        machine = {"cpus": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
+        return measure(options.images, options.repeats) | machine
+
+    return run_bench(figures, parser, arguments)
 
 
 if __name__ == "__main__":

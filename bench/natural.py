@@ -27,7 +27,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.natural_cases import LEAST_VISIBLE, Scene, count_beside, make_phrase, make_question
+from bench.command import bench_parser, run_bench
+from bench.natural_cases import LEAST_VISIBLE, Scene, make_phrase, make_question
 from n3d_core.errors import N3DError
 from n3d_core.geometry.boxes import Box3D, iou_3d
 from n3d_core.geometry.frame_folder import FrameFolder, TrueObject
@@ -114,9 +115,6 @@ def measure(folder: FrameFolder, model: N3D, vocabulary: Vocabulary, seed: int, 
             if question is None:
                 continue
             text = rng.choice(wordings["ask"][kind]).format(**question.fill)
-            judge = question.judge
-            if kind == "count_relation":
-                judge = count_beside(text, scene, question.fill["a"])
             row = {"kind": kind, "wants": question.wants, "text": text}
             try:
                 answer = view.ask(text)
@@ -124,7 +122,9 @@ def measure(folder: FrameFolder, model: N3D, vocabulary: Vocabulary, seed: int, 
                 tally.asked.append({**row, "right": False, "verdict": "error", "answer": str(error)})
                 continue
             tally.tokens, tally.passes = tally.tokens + answer.tokens, tally.passes + answer.steps
-            tally.asked.append({**row, "right": judge(answer), "verdict": answer.verdict, "answer": answer.answer})
+            tally.asked.append(
+                {**row, "right": question.judge(answer), "verdict": answer.verdict, "answer": answer.answer}
+            )
         if any(o.visible < LEAST_VISIBLE for o in truth.objects):
             continue  # what a phrase means must be in sight
         for _ in range(per_frame[1]):
@@ -141,7 +141,7 @@ def measure(folder: FrameFolder, model: N3D, vocabulary: Vocabulary, seed: int, 
     return tally
 
 
-def _print_table(tally: Tally) -> None:
+def _print_kinds(tally: Tally) -> None:
     for rows, what in ((tally.asked, "ask"), (tally.found, "find")):
         for kind in dict.fromkeys(row["kind"] for row in rows):
             own = [row for row in rows if row["kind"] == kind]
@@ -152,7 +152,7 @@ def _print_table(tally: Tally) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = bench_parser(__doc__)
     parser.add_argument("--model", default="n3d-tiny", help="name of a shipped model, or a checkpoint folder")
     parser.add_argument("--scenes", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0, help="other seeds give other scenes and questions")
@@ -160,30 +160,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--questions", type=int, default=10, help="a frame")
     parser.add_argument("--phrases", type=int, default=6, help="a frame")
     parser.add_argument("--show", action="store_true", help="print the wrong answers")
-    parser.add_argument("--json", action="store_true", help="print only the JSON line")
-    args = parser.parse_args(arguments)
-    try:
-        vocabulary = Vocabulary.of_model(find_model(args.model))
-        with tempfile.TemporaryDirectory() as rendered:
-            folder = args.folder or Path(rendered)
-            if args.folder is None:
-                first = 1_500_000 + 1000 * args.seed  # test seeds, which no training sees
-                options = ["--seed", str(first), "--count", str(args.scenes), "--output", str(folder)]
-                with redirect_stdout(sys.stderr):
-                    render_scenes([*options, "--model", str(find_model(args.model))])
-            per_frame = (args.questions, args.phrases)
-            tally = measure(FrameFolder(folder), N3D.load(args.model), vocabulary, args.seed, per_frame)
-    except N3DError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    if not args.json:
-        _print_table(tally)
-    for row in [*tally.asked, *tally.found] if args.show else []:
+    return run_bench(_figures, parser, arguments)
+
+
+def _figures(options: argparse.Namespace) -> dict[str, Any]:
+    model = find_model(options.model)
+    with tempfile.TemporaryDirectory() as rendered:
+        folder = options.folder or Path(rendered)
+        if options.folder is None:
+            first = 1_500_000 + 1000 * options.seed  # test seeds, which no training sees
+            scenes = ["--seed", str(first), "--count", str(options.scenes), "--output", str(folder)]
+            with redirect_stdout(sys.stderr):
+                render_scenes([*scenes, "--model", str(model)])
+        per_frame = (options.questions, options.phrases)
+        vocabulary = Vocabulary.of_model(model)
+        tally = measure(FrameFolder(folder), N3D.load(options.model), vocabulary, options.seed, per_frame)
+    _print_kinds(tally)
+    for row in [*tally.asked, *tally.found] if options.show else []:
         if not row["right"]:
             said = f"{row.get('answer', '')!r} {row.get('verdict', '')}"
             print(f"  {row['kind']}: {row['text']!r} -> {said}", file=sys.stderr)
-    print(json.dumps(tally.report()))
-    return 0
+    return tally.report()
 
 
 if __name__ == "__main__":

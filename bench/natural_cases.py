@@ -161,7 +161,8 @@ def _one_object(kind: str, s: Scene) -> Question | None:
         gaps = [_centre(p)[0] - _centre(o)[0] for p in others]
         if not s.all_unique or not others or any(abs(g) < 0.1 for g in gaps):
             return None
-        return Question(names, lambda answer: answer.value.kind == "count")  # completed by the wording's side
+        side = s.random.choice(("left", "right"))
+        return Question({**names, "side": side}, _count(sum((g < 0) == (side == "left") for g in gaps)))
     if kind == "what_right":
         right = {p.box.label for p in s.objects if _centre(p)[0] > _centre(o)[0]}
         unclear = any(abs(_centre(p)[0] - _centre(o)[0]) < 0.08 for p in s.objects if p is not o)
@@ -274,13 +275,6 @@ def make_question(kind: str, s: Scene) -> Question | None:
         return _clause(s)
     two = ("distance", "pronoun", "horizontal", "left", "behind", "taller", "taller_by", "which_taller", "which_nearer")
     return _two_objects(kind, s) if kind in two else _one_object(kind, s)
-
-
-def count_beside(text: str, s: Scene, label: str) -> Judge:
-    """Of `count_relation`: how many objects stand on the side that the wording names."""
-    (anchor,) = (o for o in s.objects if o.box.label == label)
-    sign = -1 if "left" in text else 1
-    return _count(sum(sign * (_centre(o)[0] - _centre(anchor)[0]) > 0 for o in s.objects if o is not anchor))
 
 
 def make_phrase(kind: str, s: Scene) -> tuple[dict[str, str], list[TrueObject]] | None:

@@ -14,13 +14,16 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bench.client import BenchClient, cpu_seconds
+from bench.command import bench_parser, run_bench
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import write_frame
@@ -50,24 +53,20 @@ class Figures:
         return self.received_share < LEAST_RECEIVED
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, prints a table and a JSON line; exit code 1 if a target is missed, 2 if too many images were lost."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = bench_parser(__doc__)
     parser.add_argument("--sizes", default="640x480,1280x720")
     parser.add_argument("--seconds", type=float, default=20.0, help="of the idle comparison, each size")
     parser.add_argument("--queries", type=int, default=50)
     parser.add_argument("--model", default="n3d-tiny")
-    parser.add_argument("--json", action="store_true", help="only the JSON line")
-    options = parser.parse_args()
-    all_figures = [measure(size, options) for size in options.sizes.split(",")]
-    if not options.json:
-        for figures in all_figures:
-            print("  ".join(f"{name} {value}" for name, value in asdict(figures).items()))
-    first = all_figures[0]
-    missed = [name for name, target in TARGETS.items() if getattr(first, name) > target]
-    report = {**asdict(first), "void": first.void, "missed": missed, "sizes": [asdict(f) for f in all_figures]}
-    print(json.dumps(report))
-    return 2 if first.void else int(bool(missed))
+
+    def figures(options: argparse.Namespace) -> dict[str, Any]:
+        sizes = [measure(size, options) for size in options.sizes.split(",")]
+        missed = [name for name, target in TARGETS.items() if getattr(sizes[0], name) > target]
+        return {**asdict(sizes[0]), "void": sizes[0].void, "missed": missed, "sizes": [asdict(f) for f in sizes]}
+
+    return run_bench(figures, parser, arguments, status=lambda f: 2 if f["void"] else int(bool(f["missed"])))
 
 
 def measure(size: str, options: argparse.Namespace) -> Figures:

@@ -10,14 +10,14 @@ minus the row's own. An interrupted run resumes (`--work`).
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from n3d_core.errors import ConfigError, N3DError
+from bench.command import bench_parser, run_bench
+from n3d_core.errors import ConfigError
 from n3d_core.models import find_model
 from training.evaluate import report_of, work_file
 from training.evaluation.headline import headline, markdown
@@ -58,7 +58,7 @@ def _less(first: float | None, other: float | None) -> float | None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = bench_parser(__doc__)
     parser.add_argument("model", nargs="?", default="n3d-tiny", help="folder or name of a shipped model")
     parser.add_argument(
         "--backends", default="torch,onnx:fp16,onnx:int8,onnx:int4", help="the first one is the reference"
@@ -69,17 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--questions", type=int, default=4, help="spatial questions a frame")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--work", type=Path, default=Path("~/.cache/n3d/evaluate"), help="folder of finished frames")
-    parser.add_argument("--json", action="store_true", help="print only the JSON line on stdout")
-    args = parser.parse_args(arguments)
-    try:
-        rows = measure(args)
-    except N3DError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    if not args.json:
-        print(markdown("backend", rows))
-    print(json.dumps(rows))
-    return 0
+    return run_bench(measure, parser, arguments, table=lambda rows: markdown("backend", rows))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 
+from bench.command import bench_parser, run_bench
 from bench.observed import ObservedBackend
 from bench.random_model import QUESTION, TRUSTING, cache_at, phrase_replies, prescribed_replies, random_checkpoint
 from bench.reference import ReferenceModel
@@ -39,8 +40,7 @@ from n3d_core.cli.bench import (
     repeated,
     use_threads,
 )
-from n3d_core.cli.tables import figure_table, json_line
-from n3d_core.errors import BackendError, ConfigError, MissingDependencyError, N3DError
+from n3d_core.errors import BackendError, ConfigError, MissingDependencyError
 from n3d_core.geometry.frame import Frame
 from n3d_core.language import prompts
 from n3d_core.language.codec import BoxCodec
@@ -325,7 +325,7 @@ def _ms(since: float) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints tables and, last, the figures as one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = bench_parser(__doc__)
     parser.add_argument("model", nargs="?", default="n3d-tiny", help="a shipped model's name or a checkpoint folder")
     parser.add_argument("--frames", type=Path, help="a frame folder with questions (default: the demo's)")
     parser.add_argument("--backend", default="auto", help="as for `n3d ground` (default: %(default)s)")
@@ -336,18 +336,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--no-reference", dest="reference", action="store_false", help="skip the comparison with the released scripts"
     )
-    parser.add_argument("--json", action="store_true", help="print only the JSON line on stdout")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
-    try:
-        figures = measure(options)
-    except N3DError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    if not options.json:
-        print(figure_table(figures))
-    print(json_line(figures))
-    return 0
+    return run_bench(measure, parser, arguments)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.command import bench_parser, run_bench
 from n3d_core.geometry.boxes import OrientedBox, quaternion_of
 from n3d_core.geometry.upright_box import gravity_from_points, upright_box
 from training.scenes.layout import PlacedObject
@@ -153,24 +155,22 @@ def _gravity(case: Case, source: str, figures: dict[str, list[float]]) -> Array:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints a table and, last, the figures as one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = bench_parser(__doc__)
     parser.add_argument("--scenes", type=int, default=60, help="test scenes; 0 for none")
     parser.add_argument("--real", type=Path, help="folder with annotation.json and points_xyzrgb.f32")
     parser.add_argument("--gravity", choices=("points", "true"), default="points")
     parser.add_argument("--seed", type=int, default=0, help="of the boxes' errors")
-    parser.add_argument("--json", action="store_true", help="print nothing but the JSON line on stdout")
-    options = parser.parse_args(arguments)
+    return run_bench(_figures, parser, arguments)
+
+
+def _figures(options: argparse.Namespace) -> dict[str, Any]:
     report = {}
     if options.scenes:
         cases = list(synthetic_cases(options.scenes, SceneConfig(width=640, height=480)))
         report["synthetic"] = measure(cases, options.gravity, options.seed)
     if options.real is not None:
         report["real"] = measure(list(real_cases(options.real)), options.gravity, options.seed)
-    if not options.json:
-        for name, figures in report.items():
-            print(name, *(f"  {key}: {value}" for key, value in figures.items()), sep="\n")
-    print(json.dumps(report))
-    return 0
+    return report
 
 
 if __name__ == "__main__":

@@ -15,21 +15,26 @@ latency must not drift, and a status other than the one expected for a text is `
 from __future__ import annotations
 
 import argparse
-import json
+import logging
 import random
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from n3d_ros.msg import Result
 
 from bench.client import BenchClient, resident_bytes
+from bench.command import bench_parser, run_bench
 from bench.node import write_scene
 from n3d_ros.demo.node_process import NodeProcess
 
 TARGETS = {"rss_growth": 0.02, "p95_ratio": 1.1}
+log = logging.getLogger("n3d.bench")
+
 TEXTS = {
     "mug": Result.OK,
     "red mug; blue can": Result.OK,
@@ -40,14 +45,17 @@ TEXTS = {
 }
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs and prints one JSON line; exit code 1 if a target is missed."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = bench_parser(__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--model", default="n3d-tiny")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="only the JSON line")
-    options = parser.parse_args()
+    return run_bench(measure, parser, arguments, status=lambda f: int(bool(f["missed"]) or f["unexplained"] > 0))
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """The figures of a node that answers queries for some minutes."""
     with tempfile.TemporaryDirectory() as scratch:
         write_scene(Path(scratch), "640x480")
         with (
@@ -58,13 +66,11 @@ def main() -> int:
             client.wait_until_answered()
             for text in TEXTS:
                 client.call(text)
-            report = soak(client, node.pid, 60 * options.minutes, random.Random(options.seed), not options.json)
-    report["missed"] = [name for name, target in TARGETS.items() if report[name] > target]
-    print(json.dumps(report))
-    return int(bool(report["missed"]) or report["unexplained"] > 0)
+            report = soak(client, node.pid, 60 * options.minutes, random.Random(options.seed))
+    return report | {"missed": [name for name, target in TARGETS.items() if report[name] > target]}
 
 
-def soak(client: BenchClient, pid: int, seconds: float, chance: random.Random, tell: bool) -> dict:
+def soak(client: BenchClient, pid: int, seconds: float, chance: random.Random) -> dict[str, Any]:
     """Sends queries for `seconds`, and returns the figures."""
     began = time.monotonic()
     latencies: list[tuple[float, float]] = []
@@ -79,8 +85,8 @@ def soak(client: BenchClient, pid: int, seconds: float, chance: random.Random, t
             latencies.append((now, answer.latency_ms))
         if not memory or now - memory[-1][0] >= 1.0:
             memory.append((now, resident_bytes(pid)))
-            if tell and len(memory) % 60 == 0:
-                print(f"{now:.0f} s: {queries} queries, {memory[-1][1] / 1e6:.0f} MB", file=sys.stderr)
+            if len(memory) % 60 == 0:
+                log.info("%.0f s: %d queries, %.0f MB", now, queries, memory[-1][1] / 1e6)
     early = np.median(_between(memory, 0.1 * seconds, 0.2 * seconds))
     late = np.median(_between(memory, 0.9 * seconds, seconds))
     first, last = (
