@@ -70,13 +70,13 @@ def suspect_unit(
     whole = np.abs(values * 1000 - millimetres).max() <= 0.02 and _has_many(millimetres)
     if is_given or not whole:  # not from integers, as sensors give them
         return None
-    millimetres = millimetres.astype(np.int64)  # whose remainders take a third of the time
-    if median > 1.0 and (rotated := _rotated(millimetres)) is not None:
+    counts = millimetres.astype(np.int64)  # whose remainders take a third of the time
+    if median > 1.0 and (rotated := _rotated(counts)) is not None:
         fits = {1 / 8 / n: (rotated / n, words) for n, words in _ROTATED.items()}
-        fits |= {1 / 8: (median / 8, f"{_ROTATED[1]} or {_SCALES[8]}")} if _are_multiples(millimetres, 8) else {}
+        fits |= {1 / 8: (median / 8, f"{_ROTATED[1]} or {_SCALES[8]}")} if _are_multiples(counts, 8) else {}
         return _suspicion(median, " and the lowest 3 bits of the values hardly vary", fits)
-    steps = [n for n in (4, 5, 8, 10) if _are_multiples(millimetres, n)]
-    steps = steps or [n for n in (2,) if _are_multiples(millimetres, n)]
+    steps = [n for n in (4, 5, 8, 10) if _are_multiples(counts, n)]
+    steps = steps or [n for n in (2,) if _are_multiples(counts, n)]
     if median > 1.0 and steps:
         fits = {1 / n: (median / n, _SCALES[n]) for n in steps}
         fits[1.0] = median, "whole centimetres, unit correct" if max(steps) == 10 else "unit correct, in such steps"
