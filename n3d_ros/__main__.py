@@ -18,6 +18,7 @@ NODES = {
     "camera_node": ("n3d_ros.playback.camera_node", "main"),
     "composed_node": ("n3d_ros.playback.camera_node", "run_composed"),
     "grounding_node": ("n3d_ros.grounding_node", "main"),
+    "mcp_node": ("n3d_ros.mcp_node", "main"),
     "page_node": ("n3d_ros.page.page_node", "main"),
 }
 

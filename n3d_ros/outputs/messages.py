@@ -25,7 +25,7 @@ VERDICTS = {
     "unverifiable": Answer.UNVERIFIABLE,
     "not_seen": Answer.NOT_SEEN,
 }
-_VALUE_KINDS = {
+VALUE_KINDS = {
     name.lower(): getattr(Value, name)
     for name in ("NONE", "TRUTH", "LENGTH", "COUNT", "OBJECTS", "DIRECTION", "POSITION")
 }
@@ -50,6 +50,23 @@ def detection_message(box: OrientedBox, header: Header, identity: str = "") -> D
     hypothesis.pose.covariance = _covariance(box.covariance)
     out.results = [hypothesis]
     return out
+
+
+def detection_box(detection: Detection3D) -> OrientedBox:
+    """The box of a detection, with its likeliest label; the inverse of `detection_message`."""
+    pose, size = detection.bbox.center, detection.bbox.size
+    best = max(detection.results, key=lambda each: each.hypothesis.score, default=None)
+    covariance = None
+    if best is not None:
+        covariance = tuple(np.reshape(best.pose.covariance, (6, 6))[:3, :3].reshape(-1).tolist())
+    return OrientedBox(
+        best.hypothesis.class_id if best else "",
+        (pose.position.x, pose.position.y, pose.position.z),
+        (size.x, size.y, size.z),
+        best.hypothesis.score if best else 0.0,
+        covariance,
+        (pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w),
+    )
 
 
 def detections_message(
@@ -96,7 +113,7 @@ def answer_message(
 
 def value_message(value: CoreValue) -> Value:
     """A value as a message."""
-    out = Value(kind=_VALUE_KINDS[value.kind], truth=value.truth, number=float(value.number))
+    out = Value(kind=VALUE_KINDS[value.kind], truth=value.truth, number=float(value.number))
     out.objects = [int(index) for index in value.objects]
     out.point = _point(value.point)
     return out

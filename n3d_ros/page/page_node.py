@@ -18,7 +18,7 @@ from typing import Any, Literal
 import cv2
 from rclpy.node import Node
 from std_msgs.msg import Header
-from vision_msgs.msg import Detection3D, Detection3DArray
+from vision_msgs.msg import Detection3DArray
 
 from n3d_core.display.draw import draw_boxes
 from n3d_core.errors import MissingDependencyError, N3DError
@@ -30,7 +30,7 @@ from n3d_ros.frames.images import nanoseconds_of
 from n3d_ros.frames.transforms import Transforms
 from n3d_ros.node.parameters import AT_START, CheckedParameters, ParameterSet, parameter
 from n3d_ros.node.running import leave, run_nodes, start_ros
-from n3d_ros.outputs.messages import VERDICTS
+from n3d_ros.outputs.messages import VERDICTS, detection_box
 from n3d_ros.page.client import TRANSFORM_S, PageInput, PageQuery
 from n3d_ros.page.scene import LiveScene
 from n3d_ros.page.server import CameraContent, PageServer
@@ -146,7 +146,7 @@ class PageNode(Node):
             self._scene.show_frame(frame)
 
     def _on_detections(self, message: Detection3DArray) -> None:
-        self._boxes = [_box(detection) for detection in message.detections]
+        self._boxes = [detection_box(detection) for detection in message.detections]
         self._unplaced = (message.header, self._boxes, time.monotonic() + _PLACE_S)
         self._news.set()
 
@@ -202,7 +202,7 @@ class PageNode(Node):
             "message": result.message,
             "warnings": list(result.warnings),
             "milliseconds": 1000 * (time.monotonic() - began),
-            "boxes": [_told(_box(detection)) for detection in result.detections.detections],
+            "boxes": [_told(detection_box(detection)) for detection in result.detections.detections],
             "answer": reply.answer,
             "said": reply.said,
             "reasoning": reply.reasoning,
@@ -215,7 +215,7 @@ class PageNode(Node):
         progress = self._query.progress
         if progress is None:
             return None
-        boxes = [_told(_box(detection)) for detection in progress.detections]
+        boxes = [_told(detection_box(detection)) for detection in progress.detections]
         return {"stage": progress.stage, "text": progress.text, "boxes": boxes}
 
 
@@ -231,18 +231,6 @@ def _scene() -> LiveScene | None:
         return LiveScene()
     except MissingDependencyError:
         return None  # the viewer's files are missing too, and report it
-
-
-def _box(detection: Detection3D) -> OrientedBox:
-    pose, size = detection.bbox.center, detection.bbox.size
-    best = max((each.hypothesis for each in detection.results), key=lambda each: each.score, default=None)
-    return OrientedBox(
-        best.class_id if best else "",
-        (pose.position.x, pose.position.y, pose.position.z),
-        (size.x, size.y, size.z),
-        best.score if best else 0.0,
-        quaternion=(pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w),
-    )
 
 
 def _told(box: OrientedBox) -> dict[str, Any]:
