@@ -164,8 +164,6 @@ class Look:
 class Scene(Protocol):
     """Where the tools look. Methods may be called from several threads, and raise `N3DError` with what to do."""
 
-    name: str
-
     def look(self, text: str, frame: int | None) -> Look:
         """The picture with the boxes of what a text names; `frame` moves to another frame of a recording."""
 

@@ -29,7 +29,7 @@ from n3d_core.mcp_server import (
     answer_value,
     object_fields,
 )
-from n3d_core.memory.object_map import ObjectMap
+from n3d_core.memory.object_map import MOST_OBJECTS, ObjectMap
 from n3d_core.memory.observations import Look as MemoryLook
 from n3d_core.memory.observations import Pose
 from n3d_core.memory.recollection import Viewpoint, answer_from_memory, find_remembered, where_sentence
@@ -188,7 +188,7 @@ class RecordedScene:
     def _skip_known(self) -> None:
         """Leaves out the frames that an earlier run took into the map."""
         assert self._map is not None
-        known = max((one.last_looked for one in self._map.recall()), default=-math.inf)
+        known = max((one.last_looked for one in self._map.recall(limit=MOST_OBJECTS)), default=-math.inf)
         while self._taken < len(self._shots) and self._shots[self._taken].stamp_ns / 1e9 <= known:
             self._taken += 1
 

@@ -39,6 +39,9 @@ _ROS = {
 _OPTIONAL = {
     "transformers": "depth from one image (--mono): pip install 'n3d-ros[mono]'",
     "rerun": "recordings (--rrd): pip install 'n3d-ros[rerun]'",
+    "rosbags": "bags, and n3d annotate: pip install 'n3d-ros[bags]'",
+    "scipy": "remembered objects: pip install 'n3d-ros[memory]'",
+    "mcp": "n3d mcp: pip install 'n3d-ros[mcp]'",
     "huggingface_hub": "n3d download: pip install 'n3d-ros[download]'",
 }
 # Imports run in a separate process: a module built for another NumPy may crash rather than raise.
