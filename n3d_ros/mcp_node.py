@@ -30,10 +30,10 @@ from n3d_core.errors import N3DError
 from n3d_core.messages.images import color_array
 from n3d_core.reasoning.question import Value
 from n3d_ros.errors import STATUS_NAMES, UnavailableError
+from n3d_ros.frames.images import nanoseconds_of
 from n3d_ros.msg import Answer, RememberedObject, Result
 from n3d_ros.node.parameters import AT_START, CheckedParameters, ParameterSet, parameter
 from n3d_ros.node.running import leave, leave_graph
-from n3d_ros.frames.images import nanoseconds_of
 from n3d_ros.outputs.messages import VALUE_KINDS, VERDICTS, detection_box
 from n3d_ros.page.client import PageQuery
 from n3d_ros.srv import Recall

@@ -29,7 +29,7 @@ from n3d_core.errors import ConfigError, QueryTimeoutError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
-from n3d_core.geometry.frame_folder import write_frame
+from n3d_core.geometry.frame_folder import FrameFolder, write_frame
 from n3d_core.geometry.transforms import CameraPose
 from n3d_core.mcp_server import make_server
 from n3d_core.reasoning.question import Value
@@ -302,11 +302,14 @@ def test_over_stdio_the_shipped_model_looks_finds_and_answers() -> None:
     server = StdioServerParameters(
         command=sys.executable, args=program("--quiet"), cwd=ROOT, env={"PYTHONPATH": str(ROOT)}
     )
+    truth = FrameFolder(FRAMES).truth(0)
+    assert truth is not None
+    first, second, *_ = truth.objects
     look, found, answer = talk(
         server,
         ("look", {}),
         ("find", {"text": "all objects"}),
-        ("ask", {"question": "How far is the red car from the yellow lamp?"}),
+        ("ask", {"question": f"How far is the {first.box.label} from the {second.box.label}?"}),
     )
     assert look.content[0].type == "image"
     assert len(look.structured_content["objects"]) >= 2

@@ -27,9 +27,9 @@ from std_msgs.msg import Header
 
 from n3d_core.errors import N3DError
 from n3d_core.geometry.boxes import OrientedBox
+from n3d_ros.frames.images import stamp_of
 from n3d_ros.frames.transforms import Transforms
 from n3d_ros.node.shipped import shipped
-from n3d_ros.frames.images import stamp_of
 from n3d_ros.outputs.messages import detection_box, detection_message
 
 pytestmark = pytest.mark.ros
