@@ -1,8 +1,8 @@
-"""RGB-D bags as files: ROS 2 bags (MCAP, SQLite) and ROS 1 bags, read by `rosbags`. No ROS is needed.
+"""RGB-D bags: ROS 2 (MCAP, SQLite) and ROS 1, read by `rosbags` without ROS.
 
-Topics are found by what is in them, where they are not named: colour and depth by the encoding of their first image,
-camera infos by the name they have in common with an image topic. Images are read by the code that reads the node's
-(`n3d_core.messages`): registration with the bag's transforms, distortion, regions of interest, compression.
+Topics that are not named are detected: colour and depth by the encoding of their first image, camera infos by the
+longest name in common with an image topic. Images are read by the code that the node uses (`n3d_core.messages`), which
+handles registration (with the bag's transforms), distortion, regions of interest and compression.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
 IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO, TRANSFORMS = "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage"
 _UNKNOWN_HASH = "RIHS01_" + 64 * "0"  # of a type that the bag does not define
-PAIR_NS = 100_000_000  # furthest apart that colour and depth of one frame are
+PAIR_NS = 100_000_000  # largest difference between the times of colour and depth in one frame
 
 
 @dataclass(frozen=True)
 class RgbdTopicNames:
-    """The topics of one RGB-D camera; both infos may be the same topic."""
+    """The topics of an RGB-D camera; both infos may be the same topic."""
 
     color: str
     depth: str
@@ -38,13 +38,13 @@ class RgbdTopicNames:
 
     @property
     def all(self) -> tuple[str, ...]:
-        """Each of them once."""
+        """All topics, without duplicates."""
         return tuple(dict.fromkeys((self.color, self.depth, self.color_info, self.depth_info)))
 
 
 @dataclass(frozen=True)
 class Packet:
-    """One message as it is stored: `cdr` is its serialised form, `log_ns` when it was recorded."""
+    """A stored message: `cdr` is its serialised form, `log_ns` the time of recording."""
 
     topic: str
     log_ns: int
@@ -55,10 +55,10 @@ class Bag:
     """An open bag.
 
     Args:
-        path: the bag's folder, or a bare `.mcap`, `.db3` or `.bag` file.
+        path: the bag's folder, or a `.mcap`, `.db3` or `.bag` file.
 
     Raises:
-        BagError: if there is no bag, or it cannot be read.
+        BagError: if it does not exist or cannot be read.
         MissingDependencyError: if rosbags is not installed.
     """
 
@@ -80,24 +80,19 @@ class Bag:
 
     @property
     def types(self) -> dict[str, str]:
-        """Topic -> message type, of the topics with messages."""
+        """Topic -> message type, for topics that have messages."""
         return {one.topic: str(one.msgtype) for one in self._reader.connections if one.msgcount}
 
     @property
     def is_ros2(self) -> bool:
-        """Whether the messages are stored in ROS 2's serialisation (CDR)."""
+        """Whether messages are serialised as in ROS 2 (CDR)."""
         return bool(self._reader.is2)
 
-    @property
-    def duration_ns(self) -> int:
-        """From the first message to the last."""
-        return int(self._reader.end_time - self._reader.start_time)  # rosbags' end is one after the last
-
     def rgbd_topics(self, color: str = "", depth: str = "", color_info: str = "") -> RgbdTopicNames:
-        """The camera's topics; those that are not named are looked for.
+        """The camera's topics; detects those that are not named.
 
         Raises:
-            BagError: naming what is not in the bag, and the image topics that are.
+            BagError: if there are none; the message lists the image topics of the bag.
         """
         encodings = {topic: _encoding(self.message(topic)) for topic in self._of_type(IMAGE, COMPRESSED_IMAGE)}
         raw_first = sorted(encodings, key=lambda topic: self.types[topic] != IMAGE)
@@ -111,7 +106,7 @@ class Bag:
         return RgbdTopicNames(color, depth, color_info or self.info_beside(color), self.info_beside(depth))
 
     def frame_times(self, names: RgbdTopicNames) -> list[tuple[int, int | None]]:
-        """When each colour image was recorded, and the depth image that belongs to it (nearest in time; None: none)."""
+        """Recording times of each colour image and its depth image: the nearest in time, None if none is near."""
         depths = sorted(self._times(names.depth))
         stamps = [stamp for stamp, _ in depths]
         found: list[tuple[int, int | None]] = []
@@ -123,14 +118,14 @@ class Bag:
         return found
 
     def frame(self, names: RgbdTopicNames, color_ns: int, depth_ns: int, door: Door | None = None) -> Frame:
-        """The frame of a colour and a depth image (see `frame_times`), read as the node reads it.
+        """The frame of a colour and a depth image (see `frame_times`), read as the node would.
 
         Raises:
-            BagError, ImageError, DepthError, CameraError, TransformError: as `assemble_frame` does.
+            BagError, ImageError, DepthError, CameraError, TransformError: see `assemble_frame`.
         """
         color, depth = self.message(names.color, color_ns), self.message(names.depth, depth_ns)
         for message, topic in ((color, names.color), (depth, names.depth)):
-            if _stream(topic) in self.transforms.frames:  # librealsense calls the frames of all its streams 0
+            if _stream(topic) in self.transforms.frames:  # librealsense names the frame of every stream 0
                 message.header.frame_id = _stream(topic)
         messages = RgbdMessages(
             color,
@@ -144,7 +139,7 @@ class Bag:
 
     @cached_property
     def transforms(self) -> TransformTree:
-        """All transforms of the bag: of its TF topics, and of librealsense's extrinsics."""
+        """All transforms of the bag: from TF topics, and librealsense's extrinsics."""
         tree = TransformTree(str(self.path))
         tf = self._of_type(TRANSFORMS, "tf/msg/tfMessage")
         for connection, _, raw in self._stored(self._connections(tuple(tf))) if tf else ():
@@ -157,23 +152,23 @@ class Bag:
         return tree
 
     def _times(self, topic: str) -> list[tuple[int, int]]:
-        """Of each message, its stamp (or when it was recorded, where its driver leaves that 0) and its recording."""
+        """Stamp and recording time of each message; drivers that leave the stamp 0 get the recording time."""
         return [(self._stamp(raw) or log_ns, log_ns) for _, log_ns, raw in self._stored(self._connections((topic,)))]
 
     def _stamp(self, raw: bytes) -> int:
-        """Of a stored message that begins with a header: after CDR's own, or ROS 1's sequence number."""
+        """Stamp of a serialised message with a header; it follows CDR's own header or ROS 1's sequence number."""
         order = "little" if not self.is_ros2 or raw[1] else "big"
         seconds, rest = (int.from_bytes(raw[at : at + 4], order) for at in (4, 8))  # type: ignore[arg-type]
         return seconds * 1_000_000_000 + rest
 
     def _nearest(self, topic: str, log_ns: int) -> Any:
-        """The message that was recorded nearest to a time."""
+        """The message recorded nearest to a time."""
         if topic not in self._recorded:
             self._recorded[topic] = self.stamps(topic)
         return self.message(topic, min(self._recorded[topic], key=lambda at: abs(at - log_ns)))
 
     def info_beside(self, topic: str) -> str:
-        """The camera info topic with the longest beginning in common with an image topic.
+        """The camera info topic that shares the longest prefix with an image topic.
 
         Raises:
             BagError: if there is no camera info.
@@ -188,10 +183,10 @@ class Bag:
         return max(infos, key=in_common)
 
     def packets(self, topics: tuple[str, ...]) -> Iterator[Packet]:
-        """The messages of some topics, as they are stored, in the order of their recording.
+        """The serialised messages of some topics in the order of recording.
 
         Raises:
-            BagError: if a topic is not in the bag, or the bag is damaged.
+            BagError: if a topic is missing, or the bag is damaged.
         """
         for connection, log_ns, raw in self._stored(self._connections(topics)):
             yield Packet(connection.topic, log_ns, bytes(raw))
@@ -228,14 +223,14 @@ class Bag:
             yield log_ns, (connection.topic, connection.msgtype), raw
 
     def stamps(self, topic: str) -> list[int]:
-        """When the messages of a topic were recorded, in nanoseconds."""
+        """Recording times of a topic's messages, in nanoseconds."""
         return [log_ns for _, log_ns, _ in self._stored(self._connections((topic,)))]
 
     def message(self, topic: str, log_ns: int | None = None) -> Any:
-        """A message, decoded: the one recorded at `log_ns`, or the first.
+        """The decoded message recorded at `log_ns`, or a topic's first.
 
         Raises:
-            BagError: if there is none.
+            BagError: if there is no such message.
         """
         span = (None, None) if log_ns is None else (log_ns, log_ns + 1)
         for connection, _, raw in self._stored(self._connections((topic,)), *span):
@@ -265,7 +260,7 @@ class Bag:
 
 
 def is_bag(path: Path) -> bool:
-    """Whether a path looks like a bag: a file of its kinds, or a folder with its metadata or such a file."""
+    """Whether a path looks like a bag: a file with a bag's suffix, or a folder with such a file."""
     kinds = (".mcap", ".db3", ".bag")
     return path.suffix in kinds or (path.is_dir() and any(p.suffix in kinds for p in path.iterdir()))
 
@@ -275,5 +270,5 @@ def _encoding(message: Any) -> str:
 
 
 def _stream(topic: str) -> str:
-    """Of a librealsense topic, its stream: `/device_0/sensor_1/Color_0/image/data` and `…/tf/0` have the same."""
+    """The stream of a librealsense topic: `/device_0/sensor_1/Color_0` of its `image/data` and `tf/0`."""
     return topic.rsplit("/", 2)[0]

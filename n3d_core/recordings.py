@@ -1,6 +1,6 @@
-"""Public RGB-D recordings as their owners publish them, frame by frame: what `n3d import` makes frame folders of.
+"""Reads public RGB-D recordings in their published formats, frame by frame, for `n3d import`.
 
-A pose is `camera_to_world` [4, 4]; which way up the world is differs from recording to recording (see `upright`).
+A pose is `camera_to_world` [4, 4]. Which axis of the world is up depends on the recording (see `upright`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,26 +25,27 @@ from n3d_core.geometry.camera_file import read_camera, read_mat, read_pose
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.image_file import read_color
 from n3d_core.geometry.registration import register_depth
+from n3d_core.geometry.transforms import rigid
 from n3d_core.geometry.upright_box import gravity_from_points
 from n3d_core.messages.assembly import Door
 
-PAIR_S = 0.02  # furthest apart that stamps of colour, depth and pose are, as in TUM's associate.py
+PAIR_S = 0.02  # largest difference between the stamps of colour, depth and pose, as in TUM's associate.py
 MAP_FRAMES = ("map", "world", "odom")
 _PICTURES = (".png", ".jpg", ".jpeg")
-_TILT = 10.0  # degrees; a world whose floor leans more is not z up
-_LOOKED_AT = 12  # frames, to find which way is up
+_TILT = 10.0  # degrees; if the floor is tilted further, the world is not z up
+_GRAVITY_FRAMES = 12  # number of frames that gravity is estimated from
 
 Pose = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Shot:
-    """One frame that is not read yet.
+    """A frame that has not been read yet.
 
     Attributes:
-        load: reads it.
-        stamp_ns: when it was taken; 0 where nobody tells.
-        camera_to_world: where the camera was [4, 4]; None where nobody tells.
+        load: reads the frame.
+        stamp_ns: time of the frame; 0 if unknown.
+        camera_to_world: pose of the camera [4, 4]; None if unknown.
     """
 
     load: Callable[[], Frame]
@@ -53,12 +55,12 @@ class Shot:
 
 @dataclass(frozen=True)
 class ReadAs:
-    """What is said of a recording in place of what it says itself.
+    """Settings that override the recording's own; empty ones do not.
 
     Attributes:
-        camera: intrinsics, as `read_camera` takes them; empty: the recording's own.
-        depth_unit: as `DepthUnit.parse` takes it; empty: the recording's own.
-        map_frame: of a bag's poses; empty: the first of `MAP_FRAMES` that it has.
+        camera: intrinsics, as for `read_camera`.
+        depth_unit: as for `DepthUnit.parse`.
+        map_frame: frame of a bag's poses; empty takes the first of `MAP_FRAMES` that exists.
     """
 
     camera: str = ""
@@ -67,20 +69,20 @@ class ReadAs:
 
 
 def read_recording(path: Path, kind: str, how: ReadAs) -> list[Shot]:
-    """The shots of a recording, in the order of their time.
+    """The frames of a recording in order of time.
 
     Args:
-        kind: one of `KINDS`; empty: found by what lies in the folder.
+        kind: one of `KINDS`; empty detects it from the files.
 
     Raises:
-        N3DError: naming what is missing.
+        N3DError: if something is missing; the message names it.
     """
     kind = kind or next((name for name, (looks, _) in KINDS.items() if looks(path)), "")
     if kind not in KINDS:
         raise ConfigError(
-            f"{path}: not a recording that is known: a bag, or a folder of TUM (rgb.txt), 7-Scenes (frame-000000.color"
-            ".png), BOP (scene_camera.json), YCB-Video (000001-color.png), record3d (metadata.json) or Open3D (color/ "
-            f"and depth/) is wanted; --kind can be one of {', '.join(KINDS)}"
+            f"{path}: unknown kind of recording; expected a bag, or a folder of TUM (rgb.txt), 7-Scenes (frame-000000."
+            "color.png), BOP (scene_camera.json), YCB-Video (000001-color.png), record3d (metadata.json) or Open3D "
+            f"(color/ and depth/); --kind can be one of {', '.join(KINDS)}"
         )
     shots = list(KINDS[kind][1](path, how))
     if not shots:
@@ -89,10 +91,12 @@ def read_recording(path: Path, kind: str, how: ReadAs) -> list[Shot]:
 
 
 def upright(shots: list[Shot]) -> Pose | None:
-    """The rotation [4, 4] that turns the world z up, by the floors and tables in view; None where it is already, or
-    where no level plane or no pose tells."""
+    """The rotation [4, 4] that makes the world z up, judging by the floors and tables in view.
+
+    None if the world is z up already, or if there are no poses or no level planes.
+    """
     downs = []
-    for shot in shots[:: max(1, len(shots) // _LOOKED_AT)]:
+    for shot in shots[:: max(1, len(shots) // _GRAVITY_FRAMES)]:
         frame = shot.load()
         down = gravity_from_points(frame.points[frame.valid])
         if shot.camera_to_world is not None and down is not None:
@@ -106,18 +110,16 @@ def upright(shots: list[Shot]) -> Pose | None:
         return None
     ahead = np.cross([1.0, 0, 0] if abs(down[0]) < 0.9 else [0, 1.0, 0], -down)
     ahead /= np.linalg.norm(ahead)
-    turn = np.eye(4)
-    turn[:3, :3] = np.stack([np.cross(ahead, -down), ahead, -down])
-    return turn
+    return rigid(np.stack([np.cross(ahead, -down), ahead, -down]), 0.0)
 
 
 def _frame(color: Path, depth: Path, camera: str | Path | Camera, unit: str, index: int = 0) -> Frame:
-    """A picture with its depth; depth of the same ratio is brought to the picture's size."""
+    """Reads a frame; depth of the same aspect ratio is resized to the colour image."""
     picture = read_color(color)
     height, width = picture.shape[:2]
     seen = camera if isinstance(camera, Camera) else read_camera(camera, width, height, index).camera
     if (seen.width, seen.height) != (width, height):
-        raise CameraError(f"{camera} is for {seen.width}x{seen.height} and {color} is {width}x{height}")
+        raise CameraError(f"{camera} is for {seen.width}x{seen.height}, but {color} is {width}x{height}")
     metres = read_depth(depth, unit or None)
     if metres.shape != (height, width):
         metres = register_depth(metres, seen.resized(metres.shape[1], metres.shape[0]), seen)
@@ -128,17 +130,21 @@ def _shot(color: Path, depth: Path, camera: str | Path | Camera, unit: str, inde
     return Shot(lambda: _frame(color, depth, camera, unit, index), **when)  # type: ignore[arg-type]
 
 
+def _pictures(folder: Path, pattern: str = "*") -> list[Path]:
+    return sorted(path for path in folder.glob(pattern) if path.suffix in _PICTURES)
+
+
 def _camera_beside(folder: Path, how: ReadAs, *names: str) -> str | Path:
     found = next((folder / name for name in names if (folder / name).is_file()), None)
     if how.camera or found:
         return how.camera or found  # type: ignore[return-value]
-    raise CameraError(f"{folder}: none of {', '.join(names)} is there; give --camera FILE or FX,FY,CX,CY")
+    raise CameraError(f"{folder}: {', '.join(names)} not found; give --camera FILE or FX,FY,CX,CY")
 
 
 def _read_tum(root: Path, how: ReadAs) -> Iterator[Shot]:
     colors, depths = _tum_list(root / "rgb.txt"), _tum_list(root / "depth.txt")
     poses = _tum_list(root / "groundtruth.txt") if (root / "groundtruth.txt").is_file() else []
-    camera: str | Path = how.camera or "525.0,525.0,319.5,239.5"  # what TUM says of its registered depth
+    camera: str | Path = how.camera or "525.0,525.0,319.5,239.5"  # TUM's values for registered depth
     for stamp, (name, *_) in colors:
         depth, pose = _nearest(depths, stamp), _nearest(poses, stamp)
         if depth is None:
@@ -146,8 +152,7 @@ def _read_tum(root: Path, how: ReadAs) -> Iterator[Shot]:
         where = None
         if pose is not None:
             x, y, z, qx, qy, qz, qw = map(float, pose[:7])
-            where = np.eye(4)
-            where[:3, :3], where[:3, 3] = rotation_of((qx, qy, qz, qw)), (x, y, z)
+            where = rigid(rotation_of((qx, qy, qz, qw)), (x, y, z))
         unit = how.depth_unit or "tum"
         yield _shot(root / name, root / depth[0], camera, unit, stamp_ns=round(stamp * 1e9), camera_to_world=where)
 
@@ -157,7 +162,7 @@ def _tum_list(path: Path) -> list[tuple[float, list[str]]]:
         lines = [line.split() for line in path.read_text().splitlines()]
         return sorted((float(words[0]), words[1:]) for words in lines if len(words) > 1 and words[0][0] != "#")
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: TUM's list of stamps is wanted ({error})") from error
+        raise ConfigError(f"{path}: cannot be read as a list of stamps of TUM ({error})") from error
 
 
 def _nearest(entries: list[tuple[float, list[str]]], stamp: float) -> list[str] | None:
@@ -169,8 +174,8 @@ def _nearest(entries: list[tuple[float, list[str]]], stamp: float) -> list[str] 
 def _read_7scenes(root: Path, how: ReadAs) -> Iterator[Shot]:
     camera: str | Path = how.camera or root / "camera-intrinsics.txt"
     if not how.camera and not Path(camera).is_file():
-        camera = "585,585,320,240"  # what 7-Scenes says of its depth camera
-    for color in (p for p in sorted(root.glob("frame-*.color.*")) if p.suffix in _PICTURES):
+        camera = "585,585,320,240"  # 7-Scenes' values for its depth camera
+    for color in _pictures(root, "frame-*.color.*"):
         name = color.name.partition(".")[0]
         pose = root / f"{name}.pose.txt"
         depth = root / f"{name}.depth.png"
@@ -181,7 +186,7 @@ def _read_7scenes(root: Path, how: ReadAs) -> Iterator[Shot]:
 
 
 def _at_30_hz(index: int) -> int:
-    """A stamp for recordings that have none: poses need an order in time."""
+    """A stamp for recordings without any: poses need an order in time."""
     return round((index + 1) * 1e9 / 30)
 
 
@@ -202,19 +207,17 @@ def _read_bop(root: Path, how: ReadAs) -> Iterator[Shot]:
 
 
 def _inverse(rotation: NDArray[np.float64], translation: NDArray[np.float64]) -> Pose:
-    out = np.eye(4)
-    out[:3, :3], out[:3, 3] = rotation.T, -rotation.T @ translation
-    return out
+    return rigid(rotation.T, -rotation.T @ translation)
 
 
 def _read_ycb(root: Path, how: ReadAs) -> Iterator[Shot]:
-    for index, color in enumerate(p for p in sorted(root.glob("*-color.*")) if p.suffix in _PICTURES):
+    for index, color in enumerate(_pictures(root, "*-color.*")):
         stem = color.name.partition("-")[0]
         depth, meta = root / f"{stem}-depth.png", root / f"{stem}-meta.mat"
         if not depth.is_file():
             continue
         camera: str | Path = how.camera or meta
-        where, unit = None, how.depth_unit or "10000"  # YCB-Video's
+        where, unit = None, how.depth_unit or "10000"  # YCB-Video's default
         if meta.is_file():
             held = read_mat(meta)
             unit = how.depth_unit or f"{float(np.asarray(held.get('factor_depth', 10000)).reshape(-1)[0]):g}"
@@ -222,8 +225,11 @@ def _read_ycb(root: Path, how: ReadAs) -> Iterator[Shot]:
                 matrix = np.asarray(held["rotation_translation_matrix"], dtype=np.float64).reshape(3, 4)
                 where = _inverse(matrix[:, :3], matrix[:, 3])
         elif not how.camera:
-            raise CameraError(f"{meta} is not there: give --camera FX,FY,CX,CY")
+            raise CameraError(f"{meta} not found: give --camera FX,FY,CX,CY")
         yield _shot(color, depth, camera, unit, stamp_ns=_at_30_hz(index), camera_to_world=where)
+
+
+_Z_UP = rigid(np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]), 0.0)  # from y up
 
 
 def _read_record3d(root: Path, how: ReadAs) -> Iterator[Shot]:
@@ -232,18 +238,14 @@ def _read_record3d(root: Path, how: ReadAs) -> Iterator[Shot]:
     poses, fps = data.get("poses") or [], float(data.get("fps") or 60)
     folder = next((root / name for name in ("rgb", "EXR_RGBD/rgb", "rgbd") if (root / name).is_dir()), root)
     deep = folder.parent / "depth" if (folder.parent / "depth").is_dir() else folder
-    pictures = sorted((p for p in folder.glob("*") if p.suffix in _PICTURES), key=lambda p: (len(p.stem), p.stem))
-    for index, color in enumerate(pictures):
+    for index, color in enumerate(sorted(_pictures(folder), key=lambda p: (len(p.stem), p.stem))):
         depth = next((p for p in deep.glob(f"{color.stem}.*") if p.suffix in (".exr", ".npy", ".png", ".tiff")), None)
         if depth is None or depth == color:
             continue
         where = None
         if index < len(poses):
             qx, qy, qz, qw, x, y, z = map(float, poses[index])
-            where = np.eye(4)
-            where[:3, :3], where[:3, 3] = rotation_of((qx, qy, qz, qw)), (x, y, z)
-            where = np.array([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]]) @ where
-            where = where @ np.diag([1.0, -1, -1, 1])
+            where = _Z_UP @ rigid(rotation_of((qx, qy, qz, qw)), (x, y, z)) @ np.diag([1.0, -1, -1, 1])
         camera: str | Path = how.camera or root / "metadata.json"
         stamp_ns = round((index + 1) * 1e9 / fps)
         yield _shot(color, depth, camera, how.depth_unit, stamp_ns=stamp_ns, camera_to_world=where)
@@ -254,7 +256,7 @@ def _read_open3d(root: Path, how: ReadAs) -> Iterator[Shot]:
     camera = _camera_beside(root, how, *names)
     folder = next(root / name for name in ("color", "image", "rgb") if (root / name).is_dir())
     poses = _trajectory(root / "trajectory.log")
-    for index, color in enumerate(p for p in sorted(folder.glob("*")) if p.suffix in _PICTURES):
+    for index, color in enumerate(_pictures(folder)):
         depth = root / "depth" / f"{color.stem}.png"
         if depth.is_file():
             where = poses[index] if index < len(poses) else None
@@ -262,12 +264,12 @@ def _read_open3d(root: Path, how: ReadAs) -> Iterator[Shot]:
 
 
 def _trajectory(path: Path) -> list[Pose]:
-    """The poses of a `.log` of Redwood and Open3D: a line of numbers, then four rows."""
+    """The poses of a `.log` file of Redwood or Open3D: a line of numbers, then four rows, for each."""
     rows = [line.split() for line in path.read_text().splitlines() if line.strip()] if path.is_file() else []
     try:
         return [np.array(rows[i + 1 : i + 5], dtype=np.float64).reshape(4, 4) for i in range(0, len(rows) - 4, 5)]
     except ValueError as error:
-        raise ConfigError(f"{path}: a trajectory of Open3D is wanted ({error})") from error
+        raise ConfigError(f"{path}: cannot be read as a trajectory of Open3D ({error})") from error
 
 
 def _read_bag(path: Path, how: ReadAs) -> Iterator[Shot]:
@@ -283,13 +285,8 @@ def _read_bag(path: Path, how: ReadAs) -> Iterator[Shot]:
         if world and optical in known:
             stamp = bag.message(names.color, color_ns).header.stamp
             stamp_ns = int(stamp.sec) * 10**9 + int(stamp.nanosec) or color_ns
-            try:
-                rotation, translation = bag.transforms.look_up(world, optical, stamp_ns)
-            except TransformError:
-                pass  # this frame has no pose
-            else:
-                where = np.eye(4)
-                where[:3, :3], where[:3, 3] = rotation, translation
+            with suppress(TransformError):  # this frame has no pose
+                where = rigid(*bag.transforms.look_up(world, optical, stamp_ns))
         yield Shot(
             lambda c=color_ns, d=depth_ns: bag.frame(names, c, d, Door(depth_unit=how.depth_unit)),  # type: ignore[misc]
             color_ns,
@@ -306,14 +303,3 @@ KINDS: dict[str, tuple[Callable[[Path], bool], Callable[[Path, ReadAs], Iterator
     "ycb": (lambda root: any(root.glob("*-color.*")), _read_ycb),
     "open3d": (lambda root: (root / "depth").is_dir(), _read_open3d),
 }
-
-
-def tour_of(shots: list[Shot]) -> bool:
-    """Whether the recording has poses."""
-    return any(shot.camera_to_world is not None for shot in shots)
-
-
-def is_same_camera(a: Camera, b: Camera) -> bool:
-    """Whether two cameras differ by no more than rounding: a frame folder has one."""
-    sizes = (a.width, a.height) == (b.width, b.height)
-    return sizes and bool(np.allclose((a.fx, a.fy, a.cx, a.cy), (b.fx, b.fy, b.cx, b.cy), rtol=1e-3, atol=0.2))

@@ -135,7 +135,7 @@ class Compilation:
                 engines.vision_artifact(self.plan, self.size)
                 engines.decoder_artifact()
                 if not missing:
-                    log.info("the engines for %s are kept: nothing that they depend on has changed", target)
+                    log.info("the engines for %s are up to date", target)
                 keys += wanted
                 # Written after each target, so that an interrupted run keeps the finished ones.
                 manifest = self._write_manifest(store, engines.graphs.weights_sha256, engines.graphs.lowered, keys, api)
@@ -152,11 +152,11 @@ class Compilation:
         for artifact in sorted(store.artifacts(), key=lambda a: first.index(a.key) if a.key in first else len(first)):
             why = damage(artifact.folder, artifact.key)
             if why is not None:
-                log.warning("%s is no longer listed: %s", artifact.folder.name, why)
+                log.warning("dropping %s from the manifest: %s", artifact.folder.name, why)
             elif artifact.key.get("weights") == weights:
                 listed["engines" if "target" in artifact.key else "graphs"].append(_entry(artifact))
             else:
-                log.warning("%s is of other weights and is not listed", artifact.folder.name)
+                log.warning("not listing %s in the manifest: it was built from other weights", artifact.folder.name)
         manifest = {
             "model": self.folder.name,
             "weights_sha256": weights,

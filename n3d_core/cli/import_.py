@@ -8,10 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from n3d_core.errors import CameraError, ConfigError, DepthError, ImageError
+from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame_folder import write_frame
 from n3d_core.geometry.transforms import CameraPose
-from n3d_core.recordings import KINDS, ReadAs, is_same_camera, read_recording, tour_of, upright
+from n3d_core.recordings import KINDS, ReadAs, read_recording, upright
 
 _DESCRIPTION = """\
 Converts a recording to a frame folder: TUM, 7-Scenes (and tsdf-fusion's), BOP, YCB-Video, record3d, Open3D, or a bag.
@@ -46,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     if args.folder.exists() and (not args.folder.is_dir() or any(args.folder.iterdir())):
         raise ConfigError(f"{args.folder} is not empty: give a new or empty folder")
     shots = read_recording(args.source, args.kind, ReadAs(args.camera, args.depth_unit, args.map_frame))[:: args.every]
-    is_tour = tour_of(shots)
+    is_tour = any(shot.camera_to_world is not None for shot in shots)
     posed = [shot for shot in shots if shot.camera_to_world is not None] if is_tour else shots
     left_out = len(shots) - len(posed)
     posed = posed[: args.limit or None]
@@ -58,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             frame = replace(shot.load(), stamp_ns=shot.stamp_ns)
             camera = camera or frame.camera
-            if not is_same_camera(frame.camera, camera):
+            if not _is_same(frame.camera, camera):
                 raise CameraError(f"a frame has a different camera from the first: {frame.camera}")
         except (ImageError, DepthError, CameraError) as error:
             if not written:
@@ -75,3 +78,9 @@ def run(args: argparse.Namespace) -> int:
     what = f"{written} frames" + (" with poses (a tour)" if is_tour else "")
     print(f"{args.folder}: {what}" + (f"; {left_out} skipped" if left_out else ""))
     return 0
+
+
+def _is_same(a: Camera, b: Camera) -> bool:
+    """Whether two cameras differ by no more than rounding: a frame folder has only one."""
+    sizes = (a.width, a.height) == (b.width, b.height)
+    return sizes and bool(np.allclose((a.fx, a.fy, a.cx, a.cy), (b.fx, b.fy, b.cx, b.cy), rtol=1e-3, atol=0.2))

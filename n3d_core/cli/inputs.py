@@ -22,6 +22,7 @@ from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder, Truth
 from n3d_core.geometry.image_file import read_color
 from n3d_core.geometry.registration import register_depth
+from n3d_core.geometry.transforms import rigid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -251,9 +252,7 @@ def _pose(text: str) -> NDArray[np.float64]:
     if not abs(length - 1) < 0.01:
         raise ConfigError(f"{_POSE}: the quaternion must have length 1; got {turn} with length {length:.3f}")
     qx, qy, qz, qw = (v / length for v in turn)
-    matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = rotation_of((qx, qy, qz, qw)), (x, y, z)
-    return matrix
+    return rigid(rotation_of((qx, qy, qz, qw)), (x, y, z))
 
 
 def _is_number(text: str) -> bool:

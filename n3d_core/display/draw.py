@@ -36,7 +36,7 @@ _LONGEST_LABEL = 32  # characters
 
 @dataclass(frozen=True)
 class _Style:
-    """Sizes in pixels that suit an image."""
+    """Line width and text size in pixels for an image."""
 
     line: int
     text: int
@@ -48,7 +48,7 @@ class _Style:
 
 
 def class_color(label: str) -> tuple[float, float, float]:
-    """R, G, B in 0..1, the same for a label in every process and picture."""
+    """The colour of a label, R, G, B in 0..1; the same in every process."""
     code = zlib.crc32(label.encode())
     return colorsys.hsv_to_rgb(code % 360 / 360, (0.95, 0.6)[code >> 16 & 1], (1.0, 0.8)[code >> 17 & 1])
 
@@ -76,7 +76,7 @@ def draw_boxes(
     far_first = sorted(boxes, key=lambda one: -one.center[2])
     for box in far_first:
         _draw_edges(canvas, camera, box, style)
-    for box in reversed(far_first):  # the nearest box has the first choice of a place
+    for box in reversed(far_first):  # labels of near boxes are placed first
         _draw_label(canvas, camera, box, style, placed)
     return canvas
 
@@ -105,7 +105,7 @@ def _draw_dashed(canvas: NDArray[np.uint8], camera: Camera, box: AnyBox, style: 
 
 
 def _segments(box: AnyBox, camera: Camera) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
-    """Pixel segments [2, 2] of the box's edges: those that face the camera, and those behind its volume."""
+    """Pixel segments [2, 2] of a box's edges: the visible ones, and those hidden by the box itself."""
     corners = box.corners()
     seen = _faces_seen(corners)
     front: list[NDArray[Any]] = []
@@ -119,7 +119,7 @@ def _segments(box: AnyBox, camera: Camera) -> tuple[list[NDArray[Any]], list[NDA
 
 
 def _faces_seen(corners: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which faces [axis, side] face the camera at the origin; all of them if it is inside the box."""
+    """Which faces [axis, side] are turned to the camera at the origin; all if the camera is inside the box."""
     seen = np.zeros((3, 2), np.bool_)
     for axis in range(3):
         step = 4 >> axis
@@ -142,7 +142,7 @@ def _in_front(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.floa
 
 
 def _inside(canvas: NDArray[np.uint8], ends: NDArray[Any]) -> tuple[bool, Any, Any]:
-    """Whether a segment crosses the image, and its ends there."""
+    """Whether a segment crosses the image, and the ends of the part inside."""
     (u0, v0), (u1, v1) = np.clip(ends, -1e6, 1e6).round().astype(int).tolist()
     return cv2.clipLine((0, 0, canvas.shape[1], canvas.shape[0]), (u0, v0), (u1, v1))
 
@@ -160,7 +160,7 @@ def _draw_label(
     style: _Style,
     placed: list[tuple[int, int, int, int]],
 ) -> None:
-    """Writes label and size on a plate in the box's colour, where it covers as little of other labels as possible."""
+    """Writes label and size on a plate in the box's colour, where it overlaps other labels least."""
     front, back = _segments(box, camera)
     if not front and not back:
         return
@@ -181,7 +181,7 @@ def _draw_label(
 
 
 def _plate(title: str, detail: str, size: int, paint: Paint) -> NDArray[np.uint8]:
-    """Two lines of text on a plate of colour, [h, w, 3]."""
+    """Two lines of text on a coloured plate, [h, w, 3]."""
     large, small = _font(size), _font(max(9, round(size * 0.8)))
     pad = max(2, size // 5)
     boxes = [font.getbbox(text) for font, text in ((large, title), (small, detail))]
@@ -231,15 +231,15 @@ def enlarged(color: NDArray[np.uint8], camera: Camera, longest: int) -> tuple[ND
 
 
 def save_picture(path: Path, image: NDArray[np.uint8]) -> None:
-    """Writes RGB [H, W, 3] in the format of the file's ending; the file appears whole or not at all.
+    """Writes an RGB image [H, W, 3] atomically, in the format of the file's suffix.
 
     Raises:
-        ImageError: if the ending is no image format, or the file cannot be written.
+        ImageError: if the suffix is not an image format, or the file cannot be written.
     """
     try:
         ok, data = cv2.imencode(path.suffix or "?", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     except cv2.error as error:
-        raise ImageError(f"{path}: {path.suffix or 'no ending'} is not an image format; use .png or .jpg") from error
+        raise ImageError(f"{path}: {path.suffix or 'no suffix'} is not an image format; use .png or .jpg") from error
     if not ok:
         raise ImageError(f"{path}: an image of {image.shape[1]}x{image.shape[0]} cannot be written as {path.suffix}")
     try:

@@ -1,6 +1,6 @@
-"""A result as a Rerun recording (`.rrd`): image, coloured point cloud, boxes and text, to be turned in 3D.
+"""Results as Rerun recordings (`.rrd`), as the reference shows them: image, coloured point cloud, boxes and text.
 
-Open it with `rerun FILE`. It is the form in which the reference shows its results.
+Open one with `rerun FILE`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def import_rerun() -> Any:
 def write_recording(
     path: Path, frame: Frame, boxes: Sequence[Box3D], text: str, *, truth: Sequence[Box3D] | None = None
 ) -> None:
-    """Writes one recording; the file appears whole or not at all.
+    """Writes a recording atomically.
 
     Entities: `camera` (pinhole, with `camera/color`), `cloud`, `boxes`, `truth` and `text`, all in the optical frame.
 
@@ -68,7 +68,7 @@ def write_recording(
 
 
 def _blueprint() -> Any:
-    """What the viewer shows first: the scene at the left, image and text at the right."""
+    """The viewer's layout: the scene on the left, image and text on the right."""
     rrb = importlib.import_module("rerun.blueprint")
     right = rrb.Vertical(
         rrb.Spatial2DView(origin="camera", contents=["camera/**", "boxes"], name="image"),
@@ -80,7 +80,7 @@ def _blueprint() -> Any:
 
 
 def log_frame(rr: Any, recording: Any, frame: Frame, most_points: int = _MOST_POINTS) -> None:
-    """Logs `camera`, `camera/color` and `cloud` (about `most_points`) in the place of those logged before."""
+    """Logs `camera`, `camera/color` and `cloud` (about `most_points`), replacing earlier ones."""
     log_image(rr, recording, frame.color, frame.camera)
     stride = max(1, int(np.ceil(np.sqrt(frame.valid.sum() / most_points))))
     kept = frame.valid[::stride, ::stride]
@@ -89,7 +89,7 @@ def log_frame(rr: Any, recording: Any, frame: Frame, most_points: int = _MOST_PO
 
 
 def log_image(rr: Any, recording: Any, color: NDArray[np.uint8], camera: Camera) -> None:
-    """Logs `camera` and `camera/color`, an RGB image [H, W, 3], in the place of those logged before."""
+    """Logs `camera` and `camera/color`, an RGB image [H, W, 3], replacing earlier ones."""
     recording.log("/", rr.ViewCoordinates.RDF, static=True)
     pinhole = rr.Pinhole(
         image_from_camera=camera.matrix,
@@ -104,7 +104,7 @@ def log_image(rr: Any, recording: Any, color: NDArray[np.uint8], camera: Camera)
 def log_boxes(
     rr: Any, recording: Any, name: str, boxes: Sequence[AnyBox], colors: Sequence[tuple[float, float, float]]
 ) -> None:
-    """Logs boxes of the optical frame as the entity `name`; they take the place of those logged before."""
+    """Logs boxes in the optical frame as the entity `name`, replacing earlier ones."""
     shown = rr.Boxes3D(
         centers=[box.center for box in boxes],
         sizes=[box.size for box in boxes],

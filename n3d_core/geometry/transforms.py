@@ -35,11 +35,18 @@ class CameraPose:
             raise CameraError(f"camera pose must be a rotation and translation [4, 4]; got {np.round(m, 3).tolist()}")
 
 
+def rigid(rotation: NDArray[Any], translation: Any) -> Pose:
+    """The transform [4, 4] of a rotation [3, 3] and a translation [3]."""
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = rotation, translation
+    return matrix
+
+
 class TransformTree:
     """Transforms between frames, looked up at a stamp.
 
     Args:
-        source: name of their source, for errors.
+        source: where they come from, for errors.
         keep_ns: how long transforms are kept, for a stream that does not end; a stamp outside of them is then refused.
             None: all are kept, as in a bag, and a stamp a little outside of them takes the nearest.
     """

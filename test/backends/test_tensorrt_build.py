@@ -63,7 +63,7 @@ def test_a_second_compilation_keeps_what_fits_and_repairs_what_is_damaged(
     first = job.engines(tmp_path, ["sm_86"])
     with caplog.at_level("INFO", "n3d.compile"):
         assert job.engines(tmp_path, ["sm_86"]) == first
-    assert "the engines for sm_86 are kept: nothing that they depend on has changed" in caplog.text
+    assert "the engines for sm_86 are up to date" in caplog.text
     assert len(built) == 2
     with next(tmp_path.glob("*/decoder-fp16-sm_86.engine")).open("r+b") as file:
         file.seek(5000)

@@ -179,7 +179,11 @@ def test_a_world_that_is_not_z_up_is_turned_and_kept_on_request(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [([], "not a recording that is known"), (["--kind", "tum"], "list of stamps"), (["--every", "0"], "at least 1")],
+    [
+        ([], "unknown kind of recording; expected a bag"),
+        (["--kind", "tum"], "cannot be read as a list of stamps"),
+        (["--every", "0"], "at least 1"),
+    ],
 )
 def test_what_is_no_recording_is_told(
     tmp_path: Path, options: list[str], words: str, capsys: pytest.CaptureFixture[str]

@@ -17,14 +17,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the check.
 
     Returns:
-        0 if every stage is within its tolerance, 1 if not, 2 if the folder is none of golden vectors.
+        0 if every stage is within its tolerance, 1 if not, 2 if the folder holds no golden vectors.
     """
     parser = argparse.ArgumentParser(prog="python -m test.parity", description=__doc__)
-    parser.add_argument("folder", help="golden vectors: */case.json and what they name")
-    parser.add_argument("--threads", type=int, default=1, help="of torch (1: sums are added in one order)")
+    parser.add_argument("folder", help="golden vectors: */case.json and the files they name")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="torch threads (default 1, so that sums do not depend on the machine)"
+    )
     options = parser.parse_args(arguments)
     if options.threads < 1:
-        parser.error(f"--threads {options.threads}: at least 1 is wanted")
+        parser.error(f"--threads must be at least 1; got {options.threads}")
     torch.set_num_threads(options.threads)
     try:
         report = check_folder(options.folder, log=lambda line: print(line, file=sys.stderr, flush=True))

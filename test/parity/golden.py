@@ -59,7 +59,7 @@ def case_folders(root: Path) -> list[Path]:
     """
     folders = sorted(path.parent for path in root.glob("*/case.json"))
     if not folders:
-        raise ConfigError(f"{root}: no */case.json: a folder of golden vectors is wanted")
+        raise ConfigError(f"{root}: no */case.json; expected a folder of golden vectors")
     return folders
 
 

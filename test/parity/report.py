@@ -53,7 +53,7 @@ class Report:
         """Compares numbers of one shape; NaN equals NaN only."""
         a, b = np.asarray(ours), np.asarray(golden)
         if a.shape != b.shape:
-            return self.fail(stage, what, f"shape {list(a.shape)}, {list(b.shape)} wanted")
+            return self.fail(stage, what, f"shape must be {list(b.shape)}; got {list(a.shape)}")
         error = _largest_difference(a, b)
         tolerance = TOLERANCES.get(stage, 0.0)
         self._add(stage, error, None if error <= tolerance else f"{what}: off by {error:.3g}, {tolerance:g} allowed")
@@ -62,7 +62,9 @@ class Report:
     def same(self, stage: str, what: str, ours: Any, golden: Any) -> None:
         """Compares anything else: equal or not."""
         equal = bool(ours == golden)
-        self._add(stage, 0.0 if equal else 1.0, None if equal else f"{what}: {_short(ours)}, {_short(golden)} wanted")
+        self._add(
+            stage, 0.0 if equal else 1.0, None if equal else f"{what}: expected {_short(golden)}; got {_short(ours)}"
+        )
 
     def fail(self, stage: str, what: str, why: str) -> None:
         """Records something that could not even be compared."""
