@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +26,9 @@ from scipy.optimize import minimize
 
 from n3d_core.atomic_write import atomic_write
 from n3d_core.decoding.calibration import CALIBRATION, STAGES
-from n3d_core.errors import ConfigError, N3DError
+from n3d_core.errors import ConfigError
 from n3d_core.models import find_model
+from training.entry.command import described, run_command
 from training.evaluation.grounding_metrics import NAMED, f1_with_absent, replies_of
 from training.evaluation.running import run_suite
 from training.evaluation.score_metrics import calibration_error, ranking, standardised_errors
@@ -220,25 +220,24 @@ def validation_suite(folder: str | Path, scenes: int, seed: int) -> SceneSuite:
     return SceneSuite(scenes, seed, amount=Amount(6, 0, 0), held_out="validation", vocabulary=taught)
 
 
+def write_calibration(args: argparse.Namespace) -> dict[str, Any]:
+    """Fits `calibration.json` of a checkpoint folder, writes and returns it."""
+    folder = find_model(args.checkpoint)
+    suite = validation_suite(folder, args.scenes, args.seed)
+    fitted = calibrate(run_suite(folder, suite, args.workers, changes=("evidence",)))
+    with atomic_write(folder / CALIBRATION) as part:
+        part.write_text(json.dumps(fitted, indent=1) + "\n")
+    return fitted
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = described(__doc__)
     parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--scenes", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    args = parser.parse_args(arguments)
-    try:
-        folder = find_model(args.checkpoint)
-        suite = validation_suite(folder, args.scenes, args.seed)
-        fitted = calibrate(run_suite(folder, suite, args.workers, changes=("evidence",)))
-        with atomic_write(folder / CALIBRATION) as part:
-            part.write_text(json.dumps(fitted, indent=1) + "\n")
-    except (N3DError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(json.dumps(fitted))
-    return 0
+    return run_command(write_calibration, parser, arguments)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Makes the folder that ships from a training's export: `python -m training.release RUN/model models/n3d-tiny`.
+"""Makes the shipped model folder from a training's export: `python -m training.release RUN/model models/n3d-tiny`.
 
-Weights are stored in fp16 (the network computes in the type it is loaded with, fp32 by default); tokenizer,
-vocabulary and calibration come along. The model card is written by hand.
+Weights are stored in fp16, whatever type the network is later loaded in; tokenizer, vocabulary and calibration are
+copied. The model card is written by hand.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from training.learn.checkpoints import COMPANIONS, bring_along
 
 
 def release(source: Path, target: Path) -> dict[str, float]:
-    """Writes the shipped form of a checkpoint folder; returns its size and the largest rounding of a weight.
+    """Writes the shipped form of a checkpoint folder; returns its size and the largest rounding error of a weight.
 
     Raises:
         CheckpointError: if the source cannot be loaded, or a weight does not fit fp16.
     """
     if source.resolve() == target.resolve():
-        raise CheckpointError(f"{source}: the shipped form of a checkpoint is written into another folder")
+        raise CheckpointError(f"{source}: release it into another folder")
     network = load_network(source)
     state = network.state_dict()
     half = {name: value.half() for name, value in state.items()}

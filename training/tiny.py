@@ -1,9 +1,10 @@
-"""Writes what a training of n3d-tiny starts from: config, tokenizer, vocabulary and way of decoding.
+"""Writes the folder that a training of n3d-tiny starts from: config, tokenizer, vocabulary and generation config.
 
-python -m training.tiny OUTPUT
-python -m training.tiny OUTPUT --weights models/n3d-tiny
+    python -m training.tiny OUTPUT
+    python -m training.tiny OUTPUT --weights models/n3d-tiny
 
-With `--weights` it starts from a checkpoint of those sizes, whatever its image size and its way of encoding points.
+With `--weights`, it also holds the weights of a checkpoint of the same sizes; its image size and encoding of points may
+differ.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 from n3d_core.network.checkpoint import load_network
 from n3d_core.network.config import N3DConfig, TextConfig, VisionConfig
 from n3d_core.network.plan import image_plan
+from training.entry.command import described, run_command
 from training.learn.checkpoints import Piece, export
 from training.scenes.catalogue import CLASSES
 from training.scenes.colors import COLORS
@@ -31,9 +33,9 @@ TAUGHT = Vocabulary(
     ("mug", "bottle", "bowl", "laptop", "car", "duck", "box", "ball", "cone", "lamp", "chair", "stool", "bucket"),
     ("red", "yellow", "green", "blue", "purple", "pink", "white", "black"),
 )
-"""Objects that its scenes are made of; the tokenizer knows the words of all, so that a training can go on to more."""
+"""Objects in the training scenes. The tokenizer knows the words of all classes, so later trainings can add some."""
 
-# Words of the spatial questions and their reasoning (facts of the released model's samples), so that each is a token.
+# Words of spatial questions and their reasoning, as in the released model's samples: each becomes a token.
 _WORDS = """
 Identify the 3D boxes for all the in this scene. Detect boxes. First locate the bbox of the aforementioned object(s).
 The 3D bbox of is and The 2D bbox of So the height of is meters. is meters in height. width length wide long high tall
@@ -58,7 +60,7 @@ clock o'clock hour facing front back behind
 
 
 def tiny_config(vocabulary: int) -> N3DConfig:
-    """Sizes of n3d-tiny: everything that N3D-VLM has (windows, full blocks, merger, M-RoPE, grouped queries), small."""
+    """The config of n3d-tiny: N3D-VLM's architecture (windows, full blocks, merger, M-RoPE, grouped queries), small."""
     return N3DConfig(
         vision=VisionConfig(
             depth=6,
@@ -77,8 +79,8 @@ def tiny_config(vocabulary: int) -> N3DConfig:
             num_hidden_layers=4,
             num_attention_heads=6,
             num_key_value_heads=2,
-            # A head has 16 pairs, fast ones first. An image is 12 tokens wide: one column must turn some pair of the
-            # last section by enough to be seen, yet others must hardly turn over a whole question, to look things up.
+            # A head has 16 pairs, fast ones first. An image is 12 tokens wide: one column must rotate some pair of the
+            # last section noticeably, yet others must hardly rotate over a whole question, for lookups.
             rope_theta=2000.0,
             mrope_section=(1, 4, 11),
             max_position_embeddings=4096,
@@ -92,9 +94,9 @@ def tiny_config(vocabulary: int) -> N3DConfig:
 
 
 def write_warm(checkpoint: Path, output: Path) -> None:
-    """Writes a checkpoint's weights, tokenizer and vocabulary for n3d-tiny's image size and way of encoding points.
+    """Writes a checkpoint's weights, tokenizer and vocabulary for n3d-tiny's image size and encoding of points.
 
-    The channels that say a patch's place in the image are new to it: they start without effect.
+    If the checkpoint lacks the channels with a patch's position in the image, they start without effect.
 
     Raises:
         CheckpointError: if the checkpoint cannot be loaded.
@@ -113,7 +115,7 @@ def write_warm(checkpoint: Path, output: Path) -> None:
 
 
 def corpus() -> Iterator[str]:
-    """Texts that the tokenizer is built from."""
+    """The training texts of the tokenizer."""
     for _ in range(40):
         for color, cls in itertools.product(COLORS, CLASSES):
             yield f"Where is the {color} {cls}? ({color} {cls},"
@@ -123,7 +125,7 @@ def corpus() -> Iterator[str]:
 
 
 def write_fresh(output: Path) -> None:
-    """Writes config, tokenizer, vocabulary and way of decoding, without weights."""
+    """Writes config, tokenizer, vocabulary and generation config, without weights."""
     output.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer(corpus(), VOCABULARY)
     save_tokenizer(tokenizer, output)
@@ -137,23 +139,26 @@ def write_fresh(output: Path) -> None:
     ):
         config[key] = tokenizer.token_to_id(token)
     (output / "config.json").write_text(json.dumps(config, indent=1) + "\n")
-    # Its numbers are taught that near is nearly right, so each is best said by the median of its distribution.
+    # Numbers are trained with softened targets, so the median of a number's distribution is its best estimate.
     generation = {"eos_token_id": config["eos_token_id"], "box_numbers": "median"}
     (output / "generation_config.json").write_text(json.dumps(generation, indent=1) + "\n")
 
 
-def main() -> int:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--weights", type=Path, help="checkpoint to start from; without it, a training starts anew")
-    args = parser.parse_args()
+def write_start(args: argparse.Namespace) -> dict[str, str]:
+    """Writes the folder to start a training from."""
     if args.weights:
         write_warm(args.weights, args.output)
     else:
         write_fresh(args.output)
-    print(json.dumps({"output": str(args.output)}))
-    return 0
+    return {"output": str(args.output)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line."""
+    parser = described(__doc__)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--weights", type=Path, help="checkpoint to start from (default: random weights)")
+    return run_command(write_start, parser, arguments)
 
 
 if __name__ == "__main__":

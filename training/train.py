@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import torch
 
 from training.entry.command import described, run_command
+from training.learn.checkpoints import TrainingError
 from training.learn.config import TrainConfig
-from training.learn.errors import TrainingError
 from training.learn.loop import Trainer
 from training.learn.parallel import Processes
 

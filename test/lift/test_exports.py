@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import CocoFolder
 
+from n3d_core.depth.files import read_point_map
 from n3d_core.geometry import Box3D, Camera
 from training.lift.export.__main__ import main
 from training.lift.export.omni3d import export_omni3d, import_omni3d, read_omni3d
@@ -17,7 +18,6 @@ from training.lift.export.sharegpt import (
     export_sharegpt,
     import_sharegpt,
     parse_boxes,
-    read_points,
     read_sharegpt,
 )
 from training.lift.problems import ShardError
@@ -71,7 +71,7 @@ def test_sharegpt_json_alone_holds_boxes_questions_depth_and_camera(data: Lifted
     assert [(o.question_type, o.turns[2], o.turns[3]) for o in spatial] == [
         (q["type"], q["text"], q["reply"]) for q in asked
     ]
-    camera, depth = read_points(tmp_path / read[0].points)
+    depth, camera = read_point_map(tmp_path / read[0].points)
     np.testing.assert_array_equal(depth, by_image[read[0].image].depth_metres())
     assert camera.fx == pytest.approx(by_image[read[0].image].camera.fx, rel=1e-12)
 
@@ -93,7 +93,7 @@ def test_the_references_own_demo_file_is_read() -> None:
     if not DEMO.exists():
         pytest.skip("the reference's demo data are not here")
     entries = json.loads((DEMO / "questions.json").read_text())
-    camera, depth = read_points(DEMO / "demo2.npz")
+    depth, camera = read_point_map(DEMO / "demo2.npz")
     boxes = parse_boxes(entries[1]["messages"][1]["content"], camera)
     assert [b.label for b in boxes] == ["Person", "Orange/Tangerine"]
     assert boxes[0].center[2] == pytest.approx(2.8857421875)

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from n3d_core.depth.files import read_depth
+from n3d_core.depth.files import read_depth, read_point_map
 from n3d_core.geometry import Box3D, Camera, iou_3d
 from training.lift.boxes import box_between
 from training.lift.completion import CompletionConfig
-from training.lift.export.sharegpt import parse_boxes, read_points
+from training.lift.export.sharegpt import parse_boxes
 from training.lift.lift_config import LiftConfig, ModelsConfig, OutputConfig, SourceConfig
 from training.lift.lifting import Candidate, lift
 from training.lift.masks import from_depth
@@ -78,7 +78,7 @@ def test_sunrgbd_boxes_lifted_from_their_2d_boxes_reach_the_true_ones() -> None:
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_the_published_boxes_projections_lift_near_the_published_boxes(number: int) -> None:
-    camera, depth = read_points(DATA / f"n3d_demo/demo{number}.npz")
+    depth, camera = read_point_map(DATA / f"n3d_demo/demo{number}.npz")
     text = json.loads((DATA / f"n3d_demo/published_output_{number}.json").read_text())[0]["Native 3D Grounding"]
     published = parse_boxes(re.sub(r"[ ]+", " ", text), camera)
     candidates = []

@@ -70,7 +70,7 @@ def test_coco_polygons_and_both_kinds_of_run_lengths_give_the_same_mask(tmp_path
 
 def test_a_mask_of_another_size_is_a_problem_that_names_both() -> None:
     rle = masks.encode(ObjectMask(0, 0, np.ones((5, 5), bool)), 30, 40)
-    with pytest.raises(ImageProblem, match=r"\[30, 40\] and the image \[60, 80\]"):
+    with pytest.raises(ImageProblem, match=r"\[30, 40\] but the image \[60, 80\]"):
         masks.decode(rle, 60, 80)
 
 
@@ -165,7 +165,7 @@ def test_a_prepared_pickle_runs_nothing(tmp_path: Path) -> None:
 
     coco_json(tmp_path / "instances.json", [entry(1)])
     (tmp_path / "refs.p").write_bytes(pickle.dumps([Trap()]))
-    with pytest.raises(SourceError, match="plain lists and dictionaries"):
+    with pytest.raises(SourceError, match="only lists, dictionaries, texts and numbers"):
         read(kind="refcoco", images="x", annotations=str(tmp_path / "refs.p"))
     assert not (tmp_path / "ran").exists()
 

@@ -19,8 +19,8 @@ from n3d_core.network.checkpoint import load_network
 from n3d_core.network.config import N3DConfig
 from test.training.released_form import qwen_tokenizer, write_released
 from training.evaluate import main as evaluate
+from training.learn.checkpoints import TrainingError
 from training.learn.config import TrainConfig
-from training.learn.errors import TrainingError
 from training.learn.parallel import Processes
 from training.train import Trainer
 

@@ -14,9 +14,9 @@ from n3d_core.network.layers import rotate
 from training.data.packing import IGNORE
 from training.learn import attention
 from training.learn.attention import PackedAttention, packed_mask
+from training.learn.checkpoints import TrainingError
 from training.learn.config import TrainConfig
 from training.learn.dense import MOST_MEASURED, measured_patches
-from training.learn.errors import TrainingError
 from training.learn.model import GUIDED_HEADS, Batch, collate
 from training.learn.parallel import Processes
 from training.train import Trainer

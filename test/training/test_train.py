@@ -23,8 +23,8 @@ from n3d_core.n3d import N3D
 from n3d_core.network.checkpoint import load_network
 from training.data.sequences import from_cache
 from training.data.stream import Numbers, SceneSamples
+from training.learn.checkpoints import TrainingError
 from training.learn.config import TrainConfig
-from training.learn.errors import TrainingError
 from training.learn.model import TrainingModel, collate
 from training.learn.muon import Float32Muon
 from training.learn.parallel import Processes

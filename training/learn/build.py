@@ -22,8 +22,8 @@ from n3d_core.network.config import N3DConfig
 from n3d_core.network.model import N3DNetwork
 from training.data.sequences import SampleMaker
 from training.learn.attention import fastest_kernel
+from training.learn.checkpoints import TrainingError
 from training.learn.config import TrainConfig
-from training.learn.errors import TrainingError
 from training.learn.lora import add_adapters, fresh_adapters, released_name
 from training.learn.model import TrainingModel
 from training.learn.optim import fresh_weights

@@ -1,8 +1,7 @@
 """Writes a training's checkpoints: the state to resume from, and the model in released form.
 
-Files are written atomically.
-
-Tensors go into a file one by one: the process that writes holds one whole tensor at a time, the others their shards.
+Files are written atomically, tensor by tensor: the writing process holds one whole tensor at a time, the others their
+shards.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from torch import Tensor
 
 from n3d_core.atomic_write import atomic_write
 from n3d_core.decoding.calibration import CALIBRATION
+from n3d_core.errors import N3DError
 from n3d_core.network.checkpoint import WEIGHTS
 from n3d_core.network.config import N3DConfig
-from training.learn.errors import TrainingError
 from training.learn.parallel import Processes, whole
 from training.scenes.vocabulary import VOCABULARY
 
@@ -34,6 +33,10 @@ COMPANIONS = ("tokenizer.json", "tokenizer_config.json", "generation_config.json
 ALONE = Processes(0, 1, torch.device("cpu"))
 _TYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.float64: "F64",
           torch.int64: "I64", torch.int32: "I32", torch.bool: "BOOL"}  # fmt: skip
+
+
+class TrainingError(N3DError):
+    """A training cannot continue: its loss is not finite, a loader was killed, or a file cannot be written or read."""
 
 
 @dataclass(frozen=True)

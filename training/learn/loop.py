@@ -16,9 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 from n3d_core.language.tokenizer import load_tokenizer
 from training.data.stream import Numbers, SceneSamples, batches
 from training.learn.build import build_model, model_config
-from training.learn.checkpoints import RESUME, Piece, ResumeFile, export, write_pieces
+from training.learn.checkpoints import RESUME, Piece, ResumeFile, TrainingError, export, write_pieces
 from training.learn.config import TrainConfig
-from training.learn.errors import TrainingError
 from training.learn.model import Batch, step_totals
 from training.learn.optim import MovingAverage, Optimiser
 from training.learn.parallel import Processes, fastest_precision, fill

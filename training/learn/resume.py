@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from training.learn.checkpoints import ResumeFile
+from training.learn.checkpoints import ResumeFile, TrainingError
 from training.learn.config import TrainConfig
-from training.learn.errors import TrainingError
 
 _MUST_STAY = (
     *("seed", "train", "pe_order", "points", "lora.rank", "lora.alpha", "lora.targets", "lora.full", "optim.name"),

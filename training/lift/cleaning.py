@@ -1,6 +1,6 @@
 """Cleans the points of all objects of an image: voxels, statistical outliers, the largest cluster (`cloud.py`).
 
-Cleaning selects voxels and returns the *points* in them, so that coarse voxels cost no precision.
+Voxels are selected but their *points* are returned, so that coarse voxels cost no precision.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class CleanConfig(Strict):
-    """How points are cleaned. A voxel is the object's apparent size over `voxels_across`, but not finer than the noise.
+    """Settings of cleaning. A voxel is the object's apparent size over `voxels_across`, at least as large as the noise.
 
     Attributes:
-        erode_pixels: width of the rim of a mask that is checked for hanging pixels.
-        edge_jump: how much nearer and further the neighbours of a hanging rim pixel must be, as a share of the size.
-        voxels_across: voxels along the diagonal of the object as it appears.
-        noise: depth noise at 1 m in metres; it grows with the square of the distance.
-        smooth_from: noise, as a share of the size, from which depth is averaged over 3x3 pixels of the object.
-        outlier_neighbours, outlier_ratio: of the statistical outlier removal.
-        outlier_fill: a voxel with more than this share of the mean number of points is no outlier (thin parts).
-        cluster_radius: of DBSCAN, in voxels.
-        cluster_points: least neighbours of a core point, itself among them.
-        fragment_share: clusters besides the largest are kept from this share of the points on, at its depth; 1 keeps
-            the largest alone.
+        erode_pixels: width of the mask's rim that is searched for floating pixels.
+        edge_jump: depth difference of a floating pixel to both neighbours, as a share of the object's size.
+        voxels_across: voxels along the diagonal of the visible object.
+        noise: depth noise at 1 m in metres; grows with the square of the distance.
+        smooth_from: noise, as a share of the size, above which depth is averaged over 3x3 pixels of the object.
+        outlier_neighbours, outlier_ratio: settings of the statistical outlier removal.
+        outlier_fill: voxels with more than this share of the mean number of points are never outliers (thin parts).
+        cluster_radius: radius of DBSCAN, in voxels.
+        cluster_points: minimum number of neighbours of a core point, including itself.
+        fragment_share: other clusters are kept if they hold this share of the points, at the largest one's depth; 1
+            keeps only the largest.
     """
 
     erode_pixels: int = 2
@@ -57,17 +57,17 @@ class CleanConfig(Strict):
 
 
 def clean_clouds(clouds: list[Floats], edge: Floats, config: CleanConfig) -> list[Floats]:
-    """The points [3, m] of each object that are its own, in their order.
+    """The cleaned points [3, m] of each object, in their order.
 
     Args:
         clouds: points [3, n] of each object in metres, n at least 1.
         edge: voxel edge of each object in metres.
-        config: limits.
+        config: settings.
     """
     sizes = np.array([c.shape[1] for c in clouds])
     points = np.concatenate(clouds, axis=1)
     voxels = voxelise(points, sizes, edge)
-    reach = config.voxels_across * 4.0  # no object is so many voxels long
+    reach = config.voxels_across * 4.0  # no object has that many voxels
     apart = separate(voxels, gap=reach)
     tree = cKDTree(apart, balanced_tree=False)
     inlier = statistical_inliers(tree, voxels.owner, config.outlier_neighbours, config.outlier_ratio, reach)
@@ -84,6 +84,6 @@ def clean_clouds(clouds: list[Floats], edge: Floats, config: CleanConfig) -> lis
     )
     keep = np.zeros(len(inlier), bool)
     keep[np.flatnonzero(inlier)[best]] = True
-    chosen = np.sort(voxels.point_values(keep))  # in the order of the pixels, whatever else is in the image
+    chosen = np.sort(voxels.point_values(keep))  # in pixel order, whatever else is in the image
     left = np.bincount(voxels.owner[keep], voxels.counts[keep], minlength=len(sizes)).astype(np.int64)
     return np.split(points[:, chosen], np.cumsum(left)[:-1], axis=1)

@@ -1,8 +1,8 @@
-"""Cleaning the point clouds of all objects of an image in one go: voxels, statistical outliers, DBSCAN.
+"""Cleans the point clouds of all objects of an image at once: voxels, statistical outliers, DBSCAN.
 
-Every object is measured in its own voxels, so that one neighbourhood radius suits a mug and a house, and the objects
-are laid out on a line, so far apart that no neighbourhood spans two: one k-d tree then serves the whole image. The
-three steps are the textbook ones; tests hold them equal to Open3D's and scikit-learn's.
+Each object is measured in its own voxels, so that one radius fits a mug and a house, and objects are placed in a row,
+too far apart for a neighbourhood to span two. One k-d tree then serves the whole image. Tests compare the three steps
+with Open3D and scikit-learn.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class Voxels:
     """Occupied voxels of several objects.
 
     Attributes:
-        centroids: mean of the points of each voxel in the object's voxels, from its lowest corner [M, 3].
+        centroids: mean of the points of each voxel, in voxel units from the object's lowest corner [M, 3].
         owner: index of the object of each voxel [M], ascending.
-        counts: points in each voxel [M].
-        order: permutation [N] of the points that puts those of one voxel side by side, in the order of the voxels.
+        counts: number of points in each voxel [M].
+        order: permutation [N] that sorts the points by voxel.
     """
 
     centroids: Floats
@@ -37,7 +37,7 @@ class Voxels:
     order: Ints
 
     def point_values(self, of_voxel: NDArray[np.bool_]) -> Ints:
-        """Indices of the points that lie in the chosen voxels [M], in the order of the voxels."""
+        """Indices of the points in the chosen voxels (mask [M]), in the order of the voxels."""
         return self.order[np.repeat(of_voxel, self.counts)]
 
 
@@ -45,8 +45,8 @@ def voxelise(points: Floats, sizes: Ints, edge: Floats) -> Voxels:
     """Groups points by cubic voxels, as Open3D's `voxel_down_sample` does (origin half a voxel below each object).
 
     Args:
-        points: rows x, y, z [3, N] in metres, those of one object side by side.
-        sizes: number of points of each object [K], all at least 1, adding up to N.
+        points: rows x, y, z [3, N] in metres, grouped by object.
+        sizes: number of points of each object [K], at least 1, summing to N.
         edge: voxel edge of each object in metres [K].
     """
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
@@ -65,7 +65,7 @@ def voxelise(points: Floats, sizes: Ints, edge: Floats) -> Voxels:
 
 
 def separate(voxels: Voxels, gap: float) -> Floats:
-    """Voxel centroids [M, 3] with the objects moved apart along x by more than `gap` voxels."""
+    """Voxel centroids [M, 3] with objects moved apart along x by more than `gap` voxels."""
     pitch = float(voxels.centroids[:, 0].max()) + gap + 1.0
     apart = voxels.centroids.copy()
     apart[:, 0] += voxels.owner * pitch
@@ -81,9 +81,9 @@ def statistical_inliers(tree: cKDTree, owner: Ints, neighbours: int, ratio: floa
     Args:
         tree: over the separated points [M, 3].
         owner: object of each point [M], ascending from 0 without gaps.
-        neighbours: how many neighbours, the point itself among them.
-        ratio: how many deviations are tolerated.
-        reach: no neighbour is further; keeps small objects from counting another object's points.
+        neighbours: number of neighbours, including the point itself.
+        ratio: number of standard deviations tolerated.
+        reach: maximum distance of a neighbour, so that other objects' points do not count.
     """
     k = min(neighbours, len(owner))
     distance = np.asarray(tree.query(tree.data, k=k, distance_upper_bound=reach)[0]).reshape(len(owner), k)
@@ -98,8 +98,8 @@ def statistical_inliers(tree: cKDTree, owner: Ints, neighbours: int, ratio: floa
 def dbscan(points: Floats, eps: float, min_points: int) -> Ints:
     """Labels [M] of density clusters, -1 for noise: the same labels as scikit-learn's `DBSCAN(eps, min_samples)`.
 
-    The neighbour pairs come from one k-d tree, the clusters are the connected components of the core points, and a
-    border point joins the first cluster that reaches it, the one with the lowest label.
+    Neighbour pairs come from a k-d tree, clusters are the connected components of core points, and a border point joins
+    the cluster with the lowest label that reaches it.
     """
     n = len(points)
     pairs = cKDTree(points, balanced_tree=False).query_pairs(eps, output_type="ndarray")
@@ -124,11 +124,11 @@ def dbscan(points: Floats, eps: float, min_points: int) -> Ints:
 def largest_clusters(
     labels: Ints, owner: Ints, weights: Ints, z: Floats, fragment: float = 1.0, reach: float = 0.0
 ) -> NDArray[np.bool_]:
-    """Mask [M] of the points in each object's heaviest cluster (the lowest label where two weigh the same).
+    """Mask [M] of the points in each object's heaviest cluster (the lowest label in a tie).
 
-    A thin part that the sensor missed leaves an object in pieces (a lamp's shade and its foot). With `fragment` below
-    1, further clusters are kept if they hold at least that share of the object's weight and their depths overlap those
-    of the heaviest within `reach`; what leaks into a mask from behind does not.
+    If the sensor misses a thin part, an object is in pieces (a lamp's shade and foot). With `fragment` below 1, other
+    clusters are kept too if they hold at least that share of the object's weight and their depth overlaps the heaviest
+    one's within `reach`, which background that leaks into the mask does not.
 
     Args:
         labels, owner, weights, z: cluster, object, weight and depth of each point [M].

@@ -1,17 +1,17 @@
-"""The rule that turns the seen surface of an object into the whole object: it stands on a plane and is symmetric.
+"""Completes the visible surface of an object to the whole object, which stands on a plane and is symmetric.
 
-One view shows the near side only. The rule has three steps, each with a check against what the camera measured:
+One view shows only the near side. There are three steps, each checked against the measured depth:
 
-1. **Support.** The plane that the object stands on is fitted by RANSAC to the pixels around it. It gives the vertical
+1. **Support.** The plane that the object stands on is fitted by RANSAC to the pixels around it, and gives the vertical
    direction and the height of the bottom. Without one, the vertical is the given gravity or the image's, and the bottom
-   is the lowest seen point.
-2. **Symmetry.** Household objects look the same after half a turn about their vertical axis. The axis stands on the
-   line of sight through the middle of the object; it is the nearest one for which the turned points are not in free
-   space, that is, not in front of what the camera measured at their pixels.
-3. **Box.** The hull of the seen points, the turned ones, and the seen points mirrored through the centre of the solid
-   (this gives the underside). Points in free space or under the support are left out.
+   is the lowest visible point.
+2. **Symmetry.** Household objects look the same after half a turn about a vertical axis. The axis is on the line of
+   sight through the middle of the object; it is the nearest one for which the rotated points are not in free space,
+   that is, in front of the measured depth at their pixels.
+3. **Box.** The hull of the visible points, the rotated ones, and the visible points mirrored through the centre (for
+   the underside), without points in free space or below the support.
 
-A side that no symmetry speaks for (a front seen squarely, nothing of its depth) keeps the depth that was seen.
+If symmetry gives no depth (a front seen head-on), the box keeps the visible depth.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ IMAGE_UP = np.array([0.0, -1.0, 0.0])
 
 @dataclass(frozen=True)
 class CompletionConfig(Strict):
-    """How the whole object is inferred.
+    """Settings of the completion.
 
     Attributes:
         ring: width of the surroundings searched for the support, as a share of the object's size in the image.
-        plane_tolerance: largest distance of a point from a plane it belongs to, as a share of the object's size.
-        max_tilt_degrees: largest angle between a support's normal and the vertical (a wall is no support).
-        sample: points of an object used to find its axis.
-        steps: positions of the axis that are tried.
-        free_space: how far in front of the measured surface a point may lie, as a share of the object's size.
-        max_contradicted: share of turned points that may lie in free space for the axis to be believed.
+        plane_tolerance: maximum distance of a plane's points from it, as a share of the object's size.
+        max_tilt_degrees: maximum angle between a support's normal and the vertical, which excludes walls.
+        sample: number of an object's points used to find its axis.
+        steps: number of axis positions to try.
+        free_space: maximum distance of a point in front of the measured surface, as a share of the object's size.
+        max_contradicted: maximum share of rotated points in free space for an accepted axis.
     """
 
     ring: float = 0.35
@@ -76,7 +76,7 @@ def find_support(
         points: a sample of the cleaned points of the object.
         mask: its pixels.
         depth: metres [H, W], NaN for invalid.
-        taken: pixels [H, W] that belong to any object; they are no support.
+        taken: pixels [H, W] of any object, which cannot be support.
         camera: intrinsics of `depth`.
         down: unit vector [3] of gravity in the optical frame, or the image's own down.
     """
@@ -102,12 +102,12 @@ def complete(
     """Lowest and highest corner [3], [3] of the whole object in the optical frame.
 
     Args:
-        some: a sample of its seen points [n, 3].
-        low, high: corners [3] of the box of all its seen points.
-        support: what it stands on.
+        some: a sample of its visible points [n, 3].
+        low, high: corners [3] of the box of all its visible points.
+        support: the plane it stands on.
         depth: metres [H, W], NaN for invalid.
         camera: intrinsics of `depth`.
-        config: limits.
+        config: settings.
     """
     tolerance = config.free_space * float(np.linalg.norm(high - low))
     up = support.normal
@@ -134,7 +134,7 @@ def _find_axis(
     config: CompletionConfig,
     tolerance: float,
 ) -> Floats | None:
-    """Foot [3] of the nearest vertical axis whose half turn puts no point in free space."""
+    """Foot [3] of the nearest vertical axis for which half a turn puts no point in free space."""
     up = support.normal
     flat = some - height[:, None] * up
     eye = up * support.offset
@@ -163,7 +163,7 @@ def _find_axis(
 
 
 def _allowed(points: Floats, depth: NDArray[np.float32], camera: Camera, tolerance: float) -> NDArray[np.bool_]:
-    """Whether each point [n, 3] may be there: it is not in front of what the camera measured at its pixel."""
+    """Whether each point [n, 3] is possible, that is, not in front of the measured depth at its pixel."""
     z = np.maximum(points[:, 2], 1e-6)
     u = np.rint(points[:, 0] / z * camera.fx + camera.cx).astype(np.int64)
     v = np.rint(points[:, 1] / z * camera.fy + camera.cy).astype(np.int64)
@@ -175,7 +175,7 @@ def _allowed(points: Floats, depth: NDArray[np.float32], camera: Camera, toleran
 def surroundings(
     mask: ObjectMask, depth: NDArray[np.float32], taken: NDArray[np.bool_], camera: Camera, ring: float
 ) -> Floats:
-    """Some 250 points [n, 3] around the object that belong to no object, on a regular grid of pixels."""
+    """About 250 points [n, 3] around the object that belong to no object, on a regular pixel grid."""
     margin = int(np.ceil(ring * max(mask.pixels.shape))) + 4
     left, right = max(mask.left - margin, 0), min(mask.right + margin, camera.width)
     top, bottom = max(mask.top - margin // 2, 0), min(mask.bottom + margin, camera.height)
@@ -190,14 +190,14 @@ def surroundings(
 def ransac_plane(
     around: Floats, tolerance: float, up: Floats = IMAGE_UP, max_tilt: float = 65.0, points: Floats | None = None
 ) -> tuple[Floats, float] | None:
-    """The plane `normal . p = offset` with the most inliers among points [n, 3]; None where no plane has enough.
+    """The plane `normal . p = offset` with the most inliers among points [n, 3]; None if no plane has enough.
 
     Args:
         around: points to fit.
-        tolerance: distance in metres within which a point is an inlier.
-        up: the normal points this way, within `max_tilt` degrees.
+        tolerance: maximum distance of an inlier in metres.
+        up: approximate direction of the normal, within `max_tilt` degrees.
         max_tilt: see `up`.
-        points: where given, points of an object that has to stand on the plane: above it, and near it.
+        points: points of an object that must stand on the plane, if given.
     """
     rng = np.random.default_rng(len(around))
     corner = around[rng.integers(0, len(around), size=(32, 3))]
@@ -220,7 +220,7 @@ def ransac_plane(
 
 
 def _stands_on(points: Floats, normal: Floats, offset: Floats, tolerance: float) -> NDArray[np.bool_]:
-    """For each plane [m, 3], [m]: whether the object's points lie above it and reach down to it."""
+    """For each plane [m, 3], [m]: whether the object's points are above it and reach down to it."""
     above = normal @ points[:: max(1, len(points) // 64)].T - offset[:, None]
     above = np.partition(above, above.shape[1] // 50, axis=1)
     base, top = above[:, above.shape[1] // 50], above.max(1)

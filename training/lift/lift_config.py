@@ -1,4 +1,4 @@
-"""The one YAML file that describes a run of the data engine, as frozen dataclasses; unknown keys are errors."""
+"""Configuration of a data-engine run: one YAML file as frozen dataclasses; unknown keys are errors."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class SourceConfig(Strict):
     Attributes:
         kind: one of `SOURCES`.
         images: folder of the images, or of the RGB-D recording, or the bag.
-        annotations: annotation file (JSON, CSV or pickle of RefCOCO's form), if they are not stored with the images.
+        annotations: annotation file (JSON, CSV or RefCOCO's pickle), if they are not stored with the images.
         classes: OpenImages' class descriptions.
-        masks: OpenImages' folder of mask pictures; `mask_table` is its CSV.
-        name: prefix of the sample keys; the kind where empty.
-        camera: intrinsics of all images that bring none: a file or `fx,fy,cx,cy` (see `n3d_core.geometry.camera_file`).
-        fov: horizontal field of view in degrees of images whose intrinsics are not known; 0 lets the depth model say.
-        depth: folder of depth images with the names of the images (PNG, TIFF, NPY, NPZ).
-        depth_unit: `mm`, `m`, `tum`, `sun` or raw values a metre; empty takes what the kind or the file's type says.
-        color_topic, depth_topic, camera_topic: of a bag; empty takes the first of its kind.
-        limit: read so many images only; 0 reads all.
+        masks: OpenImages' folder of mask images; `mask_table` is its CSV.
+        name: prefix of the sample keys; empty takes the kind.
+        camera: intrinsics of images without any: a file or `fx,fy,cx,cy` (see `n3d_core.geometry.camera_file`).
+        fov: horizontal field of view in degrees of images with unknown intrinsics; 0 lets the depth model estimate it.
+        depth: folder of depth images named like the images (PNG, TIFF, NPY, NPZ).
+        depth_unit: `mm`, `m`, `tum`, `sun` or raw values per metre; empty takes the default of the kind or file type.
+        color_topic, depth_topic, camera_topic: topics of a bag; empty takes the first of each kind.
+        limit: maximum number of images; 0 reads all.
     """
 
     kind: str
@@ -71,19 +71,18 @@ class SourceConfig(Strict):
 
 @dataclass(frozen=True)
 class ModelsConfig(Strict):
-    """Networks that add what the source lacks; each is a local folder in transformers' form, empty for none.
+    """Networks that add what the source lacks; each is a local folder of transformers' form, or empty.
 
     Attributes:
         detector: Grounding DINO, for images with fewer than `detect_below` annotations.
-        detect_below: see above; 0 never detects.
-        classes: what it looks for.
-        detect_score: least score of a detection.
-        segmenter: SAM 2; without it a box is cut out by its depth (documented as weaker).
-        depth: `indoor`, `outdoor`, `moge` or a folder, as `n3d_core.depth.monocular` loads it; used where a source has
-            no depth.
-        device: torch device; `cuda` lets each process take its own GPU.
-        precision: of the networks' products: `fp32`, `fp16`, `bf16`, or `auto`, fp16 on a GPU and fp32 on a CPU.
-        batch: images a forward pass.
+        detect_below: see `detector`; 0 never detects.
+        classes: classes to detect.
+        detect_score: minimum score of a detection.
+        segmenter: SAM 2; without it, objects are segmented by depth, which is less accurate.
+        depth: `indoor`, `outdoor`, `moge` or a folder (see `n3d_core.depth.monocular`), for sources without depth.
+        device: torch device; with `cuda` each process takes a GPU of its own.
+        precision: type of the networks' products: `fp32`, `fp16`, `bf16`, or `auto` (fp16 on a GPU, fp32 on a CPU).
+        batch: images per forward pass.
     """
 
     detector: str = ""
@@ -108,14 +107,14 @@ class ModelsConfig(Strict):
 
     @property
     def chosen_precision(self) -> str:
-        """The torch type of `precision` on the device."""
+        """`precision`, with `auto` resolved for the device."""
         if self.precision != "auto":
             return self.precision
         return "fp16" if self.device.startswith("cuda") else "fp32"
 
     @property
     def any(self) -> bool:
-        """Whether a network is needed at all."""
+        """Whether any network is used."""
         return bool(self.detector or self.segmenter or self.depth)
 
 
@@ -124,14 +123,14 @@ class OutputConfig(Strict):
     """The output.
 
     Attributes:
-    folder: where shards, index, manifest and report go.
-    images_per_shard: images a shard; a shard is the unit of work, of resuming and of loss.
-    max_side: larger images are scaled down to this longest side (and coded again); others keep their bytes.
-    target: which box is the object's `box`: of the `visible` surface or of the `whole` object.
-    alignment: `camera`, or `gravity` to add an upright oriented box as well.
-    masks: whether masks are kept in the samples.
-    groundings, questions: grounding queries and spatial questions an image at most; 0 writes none.
-    pictures: images shown in the report.
+        folder: folder of shards, index, manifest and report.
+        images_per_shard: images per shard, the unit of work and of resuming.
+        max_side: longest side in pixels; larger images are scaled down and re-encoded, others keep their bytes.
+        target: which box is the object's `box`: that of the `visible` surface or of the `whole` object.
+        alignment: `camera`, or `gravity` to add an upright oriented box.
+        masks: whether to store masks.
+        groundings, questions: maximum number of grounding queries and spatial questions per image.
+        pictures: number of images in the report.
     """
 
     folder: str

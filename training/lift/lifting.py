@@ -1,7 +1,8 @@
-"""Masks and depth in, 3D boxes out: the geometry stage, for all objects of one image at once.
+"""Lifts masks and depth to 3D boxes, for all objects of an image at once.
 
-The pixels of each mask become points (`mask_points.py`), all objects' points are cleaned together (`cleaning.py`), the
-box is their extent, and where wanted the whole object's is inferred (`completion.py`). `rules.py` says what is kept.
+The pixels of each mask become points (`mask_points.py`), which are cleaned for all objects together (`cleaning.py`).
+The box is their extent; the box of the whole object is inferred on request (`completion.py`). `rules.py` decides what
+is kept.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n3d_core.geometry import Box3D, Camera
-from training.lift.boxes import box_between, overlap_2d
+from training.lift.boxes import IMAGE_DOWN, box_between, overlap_2d
 from training.lift.cleaning import CleanConfig, clean_clouds
 from training.lift.completion import CompletionConfig, complete, find_support
-from training.lift.gravity import IMAGE_DOWN
 from training.lift.mask_points import MaskPoints, mask_points
 from training.lift.object_mask import Box2D, ObjectMask
 from training.lift.rules import (
@@ -34,13 +34,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Candidate:
-    """One annotated object of an image: what the geometry stage starts from.
+    """An annotated object in 2D.
 
     Attributes:
         label: its class or phrase.
         box: left, top, right, bottom in pixels.
-        mask: its pixels, None where there are none.
-        crowd: whether the annotation stands for a group.
+        mask: its pixels, or None.
+        crowd: whether the annotation is a group of objects.
     """
 
     label: str
@@ -51,17 +51,17 @@ class Candidate:
 
 @dataclass(frozen=True)
 class LiftedObject:
-    """One object in 3D.
+    """An object in 3D.
 
     Attributes:
-        index: which candidate it was.
-        visible: box of the seen surface in the optical frame.
-        whole: box of the whole object by the completion rule; the visible box where that is off.
-        box2d: the annotated 2D box within the image.
-        points: number of points behind the boxes.
-        depth_share: share of the mask with a depth.
-        kept_share: share of those points that survived cleaning.
-        border: share of the 2D box's outline on the image's border.
+        index: index of its candidate.
+        visible: box of the visible surface in the optical frame.
+        whole: box of the whole object by the completion rule; the visible box if that is off.
+        box2d: the annotated 2D box, clipped to the image.
+        points: number of points that the boxes are based on.
+        depth_share: share of the mask's pixels with depth.
+        kept_share: share of points kept by cleaning.
+        border: share of the 2D box's outline on the image border.
         supported: whether the plane it stands on was measured.
         quality: see `rules.quality`.
         cloud: the cleaned points [n, 3], float32.
@@ -82,7 +82,7 @@ class LiftedObject:
 
 @dataclass(frozen=True)
 class Lifted:
-    """Result of one image: its objects, and how many candidates fell to which rule."""
+    """The objects of an image, and the number of candidates rejected by each rule."""
 
     objects: list[LiftedObject]
     rejected: Counter[str]
@@ -90,7 +90,7 @@ class Lifted:
 
 @dataclass(frozen=True)
 class _View:
-    """What the objects of an image share: depth [H, W], camera, pixels of any object [H, W], direction of gravity."""
+    """Shared by the objects of an image: depth [H, W], camera, pixels of any object [H, W], direction of gravity."""
 
     depth: NDArray[np.float32]
     camera: Camera
@@ -100,7 +100,7 @@ class _View:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """A candidate that passed the rules of the image, with its box clipped."""
+    """A candidate that passed the 2D rules, with its box clipped."""
 
     index: int
     label: str
@@ -123,10 +123,10 @@ def lift(
         candidates: annotated objects.
         depth: metres [H, W] along the optical axis, NaN (or not positive) for invalid.
         camera: intrinsics of that image.
-        clean: how points are cleaned.
-        rules: which objects are kept.
-        completion: how the whole object is inferred; None keeps the visible box.
-        down: direction of gravity [3] in the optical frame where known.
+        clean: settings of cleaning.
+        rules: thresholds of the rules.
+        completion: settings of the completion; None keeps the visible box.
+        down: direction of gravity [3] in the optical frame, if known.
     """
     clean, rules = clean or CleanConfig(), rules or RulesConfig()
     view = _View(depth, camera, _taken(candidates, camera), IMAGE_DOWN if down is None else down)
@@ -152,7 +152,7 @@ def lift(
 
 
 def _select(candidates: list[Candidate], camera: Camera, rules: RulesConfig) -> tuple[list[_Chosen], Counter[str]]:
-    """The candidates that pass the rules of the image, and how many did not by which."""
+    """The candidates that pass the 2D rules, and the number rejected by each."""
     chosen: list[_Chosen] = []
     rejected: Counter[str] = Counter()
     for index, candidate in enumerate(candidates):
@@ -179,7 +179,7 @@ def _lifted(
     rules: RulesConfig,
     completion: CompletionConfig | None,
 ) -> LiftedObject | str:
-    """The object of cleaned points [3, n], or the reason why it is none."""
+    """The object of cleaned points [3, n], or the reason for rejecting it."""
     kept_share = points.shape[1] / before.points.shape[1]
     if points.shape[1] < max(rules.min_points, 1):
         return "few_points"

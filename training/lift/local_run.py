@@ -1,4 +1,4 @@
-"""Making shards on one machine: in this process, or in several that may die."""
+"""Makes shards on one machine, in this process or in several worker processes that may die."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class ShardFailure:
-    """A shard that could not be written, and why."""
+    """A shard that could not be written, with the reason."""
 
     shard: int
     error: str
@@ -36,14 +36,14 @@ Outcome = ShardSummary | ShardFailure
 
 
 def run_here(shards: list[int], plan: Plan, config: LiftConfig) -> Iterator[Outcome]:
-    """Makes shards one after the other in this process."""
+    """Makes shards one by one in this process."""
     perception = Perception(config.models)
     for shard in shards:
         yield attempt(shard, plan, config, perception)
 
 
 def attempt(shard: int, plan: Plan, config: LiftConfig, perception: Perception) -> Outcome:
-    """Makes one shard; whatever keeps it from being written becomes a `ShardFailure`, and the run goes on."""
+    """Makes a shard; any error becomes a `ShardFailure`, so that the run continues."""
     try:
         return make_shard(shard, plan, config, perception)
     except Exception as error:
@@ -51,16 +51,16 @@ def attempt(shard: int, plan: Plan, config: LiftConfig, perception: Perception) 
 
 
 def failure(shard: int, error: Exception) -> ShardFailure:
-    """The failure that an error is."""
+    """An error as a `ShardFailure`."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     return ShardFailure(shard, f"{type(error).__name__}: {error}", full)
 
 
 def run_pool(shards: list[int], plan: Plan, config: LiftConfig, workers: int) -> Iterator[Outcome]:
-    """Makes shards in `workers` processes; when one dies, what the pool was at is made again, one shard at a time.
+    """Makes shards in `workers` processes; if one dies, the shards in progress are made again, one at a time.
 
-    Shards are handed out as processes come free, so memory does not grow with the run. A shard that kills its process
-    `MOST_ATTEMPTS` times is given up and reported.
+    Shards are handed out as processes become free, so memory does not grow with the run. A shard that kills its
+    process `MOST_ATTEMPTS` times is reported as failed.
 
     Raises:
         N3DError: if a process cannot load the networks.
@@ -75,13 +75,13 @@ def run_pool(shards: list[int], plan: Plan, config: LiftConfig, workers: int) ->
         deaths.update(died)
         for shard in died:
             if deaths[shard] >= MOST_ATTEMPTS:
-                yield ShardFailure(shard, f"the process that made it died {deaths[shard]} times (out of memory?)")
+                yield ShardFailure(shard, f"its process died {deaths[shard]} times (out of memory?)")
             else:
                 suspects.append(shard)
 
 
 def _drain(queue: deque[int], width: int, plan: Plan, config: LiftConfig, died: list[int]) -> Iterator[Outcome]:
-    """Empties a queue of shards with one pool; if a process of it dies, `died` gets the shards that were under way."""
+    """Makes the queued shards in one pool; if a process dies, adds the shards in progress to `died`."""
     running: dict[Future[Outcome], int] = {}
     context = get_context("spawn")
     started = context.Value("i", 0)
@@ -101,7 +101,7 @@ def _drain(queue: deque[int], width: int, plan: Plan, config: LiftConfig, died: 
 
 @contextlib.contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Processes started within use one thread for linear algebra: their number is the parallelism."""
+    """Limits processes started within to one thread for linear algebra; the parallelism is across processes."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
@@ -129,12 +129,12 @@ def _start(plan: Plan, config: LiftConfig, started: Any) -> None:
     try:
         models = replace(config.models, device=device_of(number, config.models.device)) if config.models.any else None
         _process = plan, config, Perception(models or config.models)
-    except N3DError as error:  # an error here would look like a process that was killed
+    except N3DError as error:  # raised later: an error here would look like a killed process
         _process = error
 
 
 def device_of(number: int, device: str) -> str:
-    """The device of a process's networks: processes take turns at the GPUs that `cuda` leaves open."""
+    """The device of a process's networks: with `cuda`, processes are spread over the GPUs."""
     if device != "cuda":
         return device
     import torch

@@ -1,6 +1,6 @@
-"""`manifest.json` and `index.parquet` of a finished run, made from the shards' summaries.
+"""Writes `manifest.json` and `index.parquet` of a finished run from the shards' summaries.
 
-Neither contains times or machine names: the same run gives the same bytes wherever it was made.
+They contain no times or machine names, so equal runs have equal bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ INDEX = "index.parquet"
 
 
 def totals(plan: Plan, summaries: list[ShardSummary]) -> tuple[Problems, Counter[str]]:
-    """Problems and rejections of the plan and all shards together."""
+    """Problems and rejections of the plan and all shards."""
     problems, rejected = Problems(), Counter[str]()
     problems.merge(dict(plan.problems.counts), plan.problems.examples)
     for summary in summaries:
@@ -33,7 +33,7 @@ def totals(plan: Plan, summaries: list[ShardSummary]) -> tuple[Problems, Counter
 
 
 def write_manifest(plan: Plan, config: LiftConfig, summaries: list[ShardSummary]) -> dict[str, Any]:
-    """Writes index and manifest of a whole run into its folder and returns the manifest.
+    """Writes the index and manifest of a complete run to its folder, and returns the manifest.
 
     Raises:
         OSError: if they cannot be written; no partial files are left.
@@ -96,7 +96,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
 
 
 def _write_index(folder: Path, shards: list[int]) -> None:
-    """Writes `index.parquet`, a row group a shard: the rows of one shard at a time are in memory."""
+    """Writes `index.parquet`, one row group per shard, with one shard's rows in memory at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

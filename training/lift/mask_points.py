@@ -1,4 +1,4 @@
-"""From the pixels of a mask to points in space, without those that hang between two surfaces."""
+"""Converts the pixels of a mask to points, without those that float between two surfaces."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from training.lift.rules import RulesConfig
 
 @dataclass(frozen=True)
 class MaskPoints:
-    """What the pixels of a mask measure.
+    """The points of a mask.
 
     Attributes:
         points: rows x, y, z [3, n] in metres, optical frame.
-        edge: edge of the voxels that suit the object, metres.
-        depth_share: share of the mask with a depth, 0..1.
+        edge: voxel edge that suits the object, in metres.
+        depth_share: share of the mask's pixels with depth, 0..1.
     """
 
     points: NDArray[np.float64]
@@ -32,13 +32,13 @@ class MaskPoints:
 def mask_points(
     mask: ObjectMask, depth: NDArray[np.float32], camera: Camera, clean: CleanConfig, rules: RulesConfig
 ) -> MaskPoints | str:
-    """The points of a mask that is not empty, or why it has too few: a name of `rules.REASONS`.
+    """The points of a non-empty mask, or the rule (in `rules.REASONS`) that rejects it for having too few.
 
     Args:
         mask: pixels of the object.
         depth: metres [H, W], NaN (or not positive) for invalid.
         camera: intrinsics of `depth`.
-        clean, rules: limits.
+        clean, rules: settings.
     """
     rim = clean.erode_pixels
     left, top = max(mask.left - rim, 0), max(mask.top - rim, 0)
@@ -67,7 +67,7 @@ def mask_points(
 
 
 def _hanging(z: NDArray[np.float32], own: NDArray[np.uint8], rim: int, jump: float) -> NDArray[np.bool_]:
-    """Pixels of the mask's rim whose depth lies between a nearer and a further surface: the sensor mixed the two."""
+    """Pixels of the mask's rim with a depth between a near and a far surface, which the sensor mixed."""
     core = cv2.erode(own, np.ones((2 * rim + 1, 2 * rim + 1), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=1)
     known = z > 0
     near = cv2.erode(np.where(known, z, np.float32(np.inf)), np.ones((3, 3), np.uint8))
@@ -76,9 +76,9 @@ def _hanging(z: NDArray[np.float32], own: NDArray[np.uint8], rim: int, jump: flo
 
 
 def _smooth(z: NDArray[np.float32], use: NDArray[np.bool_], least: float) -> NDArray[np.float32]:
-    """Depth averaged over the object's pixels within 3x3, if its noise (a robust deviation) is over `least` metres.
+    """Depth averaged over the object's pixels in 3x3 windows, if its noise (a robust deviation) exceeds `least` metres.
 
-    Pixels that differ from their mean by more than six deviations lie on an edge and stay.
+    Pixels more than six deviations from their mean are on an edge and stay.
     """
     if not use.any():
         return z

@@ -1,4 +1,4 @@
-"""Masks as run lengths and polygons (COCO's forms, through pycocotools) and as pictures."""
+"""Converts masks: run lengths and polygons (COCO's forms, through pycocotools), and images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def to_rle(segmentation: Any, height: int, width: int) -> Rle | None:
     """COCO's `segmentation` (polygons, or run lengths as list or string) as compressed run lengths; None if empty.
 
     Raises:
-        ValueError: if it is of none of these forms.
+        ValueError: if it has another form.
     """
     if not segmentation:
         return None
@@ -49,17 +49,17 @@ def _check_polygons(polygons: list[list[float]], height: int, width: int) -> Non
 
 
 def decode(rle: Rle, height: int, width: int) -> ObjectMask:
-    """Run lengths as a mask of an image of `height` x `width`.
+    """Decodes run lengths to a mask of an image of `height` x `width`.
 
     Raises:
-        ImageProblem: `mask_damaged` if they are of another size or cannot be read.
+        ImageProblem: `mask_damaged` if they have another size or cannot be decoded.
     """
     try:
         if list(rle["size"]) != [height, width]:
-            raise ImageProblem("mask_damaged", f"mask is {rle['size']} and the image [{height}, {width}] (H, W)")
+            raise ImageProblem("mask_damaged", f"mask is {rle['size']} but the image [{height}, {width}] (H, W)")
         whole = coco_mask.decode({"size": rle["size"], "counts": rle["counts"].encode()})
     except (ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
-        raise ImageProblem("mask_damaged", f"run lengths cannot be read: {error}") from error
+        raise ImageProblem("mask_damaged", f"run lengths cannot be decoded: {error}") from error
     return ObjectMask.from_image(whole)
 
 
@@ -70,24 +70,24 @@ def encode(mask: ObjectMask, height: int, width: int) -> Rle:
 
 
 def read_picture(path: str, height: int, width: int) -> ObjectMask:
-    """A mask from a picture (anything but black), scaled to the image by nearest neighbour.
+    """Reads a mask from an image file (any pixel but black), resized to the image by nearest neighbour.
 
     Raises:
         ImageProblem: `mask_damaged` if the file cannot be read.
     """
     image = cv2.imread(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
-        raise ImageProblem("mask_damaged", f"{path}: cannot be read as a picture")
+        raise ImageProblem("mask_damaged", f"{path}: cannot be read as an image")
     if image.shape != (height, width):
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)
     return ObjectMask.from_image(image)
 
 
 def from_depth(box: Box2D, depth: NDArray[np.float32], camera: Camera) -> ObjectMask:
-    """Segments the object in a 2D box by depth alone, as what stands out from the ground.
+    """Segments the object in a 2D box by depth alone.
 
-    The plane of most pixels around the box is removed; of the rest, the connected part (without jumps in depth) that
-    covers most of the middle of the box is the object. Less accurate than a mask; docs/data-engine.md gives the loss.
+    Removes the plane fitted around the box, then takes the connected region (without depth jumps) that covers most of
+    the box's middle. Less accurate than a mask; docs/data-engine.md has the figures.
 
     Args:
         box: left, top, right, bottom in pixels.
@@ -120,7 +120,7 @@ def from_depth(box: Box2D, depth: NDArray[np.float32], camera: Camera) -> Object
 
 
 def _jump(z: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Largest difference of depth within 3x3 pixels; invalid ones do not count."""
+    """Largest difference in depth within 3x3 pixels, ignoring invalid ones."""
     known = z > 0
     high = cv2.dilate(np.where(known, z, np.float32(0)), np.ones((3, 3), np.uint8))
     low = cv2.erode(np.where(known, z, np.float32(1e6)), np.ones((3, 3), np.uint8))
@@ -135,9 +135,9 @@ def _ground(
     near: float,
     width: float,
 ) -> NDArray[np.bool_]:
-    """Pixels of a window that lie on (or under) the plane of what surrounds it; none if that passes the object by.
+    """Pixels of a window on or below the plane around it; none if that plane is not the object's ground.
 
-    The lower edge of an object's box meets its ground at the object's own distance (`near`, give or take its `width`).
+    At the lower edge of the box, the ground must be at the object's own distance (`near`, within its `width`).
     """
     left, top, right, bottom = window
     hole = ObjectMask(left, top, np.ones(z.shape, bool))

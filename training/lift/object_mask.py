@@ -1,4 +1,4 @@
-"""Masks of single objects, kept as a window of the image so that work on them costs what the object is large."""
+"""Masks of single objects, stored as a window of the image, so that their cost depends on the object's size."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Box2D = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class ObjectMask:
-    """Pixels of one object.
+    """The pixels of an object.
 
     Attributes:
         left, top: image column and row of the window's first pixel.
-        pixels: bool [h, w] of the window; its first and last rows and columns hold at least one pixel unless empty.
+        pixels: bool [h, w], a tight window; [0, 0] if empty.
     """
 
     left: int
@@ -26,7 +26,7 @@ class ObjectMask:
 
     @classmethod
     def from_image(cls, mask: NDArray[Any]) -> ObjectMask:
-        """The tight window of a mask [H, W] of the whole image (anything but 0 is the object)."""
+        """The tight window of a mask [H, W] of the whole image (nonzero is the object)."""
         mask = np.asarray(mask, dtype=bool)
         rows = np.flatnonzero(mask.any(1))
         if len(rows) == 0:
@@ -63,7 +63,7 @@ class ObjectMask:
         return out
 
     def share_inside(self, other: ObjectMask) -> float:
-        """Share of this mask's pixels that lie in the other mask, 0..1."""
+        """Share of this mask's pixels that are in another mask, 0..1."""
         left, right = max(self.left, other.left), min(self.right, other.right)
         top, bottom = max(self.top, other.top), min(self.bottom, other.bottom)
         if left >= right or top >= bottom or not self.area:

@@ -1,4 +1,4 @@
-"""The first stage: an image, its depth, camera and masks from disk, checked; or the reason why not."""
+"""The first stage: reads and checks an image with its depth, camera and masks."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ from training.lift.problems import ImageProblem
 from training.lift.record import Annotation, Record
 
 IMAGE_REASONS = {
-    "image_missing": "the picture is not there",
-    "image_corrupt": "the picture cannot be decoded",
-    "size_mismatch": "the picture has not the size, or not the shape, that its annotations are for",
-    "no_annotations": "there is no object, and no detector to find one",
-    "camera_missing": "the depth is measured, and its intrinsics are not known",
+    "image_missing": "the image file does not exist",
+    "image_corrupt": "the image cannot be decoded",
+    "size_mismatch": "the image does not have the size or aspect ratio of its annotations",
+    "no_annotations": "there are no annotated objects, and no detector to find any",
+    "camera_missing": "the depth is measured, but its intrinsics are unknown",
     "depth_missing": "there is no depth, and no model to estimate it",
     "depth_corrupt": "the depth image cannot be decoded, or has no valid pixel",
-    "depth_unit": "the depth is implausible: it was likely read in the wrong unit",
-    "mask_damaged": "a mask cannot be read or has another size (the object goes on without it)",
+    "depth_unit": "the depth is implausible, probably because its unit is wrong",
+    "mask_damaged": "a mask cannot be read or has another size (the object continues without it)",
     "nothing_left": "no object passed the rules",
-    "failed": "an unexpected error; the message says which",
+    "failed": "an unexpected error, given in the message",
 }
 
 
 @dataclass
 class Observation:
-    """One image on its way through the stages.
+    """An image on its way through the stages.
 
     Attributes:
-        record: what the source said.
-        encoded: the picture's bytes as they go into the shard, and `suffix` its file ending.
-        color: RGB uint8 [H, W, 3] of those bytes.
-        scale: its size over that of the source's picture, x and y.
+        record: the source's record.
+        encoded: the image file as stored in the shard, with `suffix`.
+        color: RGB uint8 [H, W, 3], decoded from `encoded`.
+        scale: size relative to the source's image, x and y.
         camera: intrinsics of `color`; None until known.
         camera_origin: `given`, `exif`, `fov` or `predicted`.
-        focal_35mm: the lens's focal length for a 36 x 24 mm frame as the picture's EXIF data say; 0 where they do not.
+        focal_35mm: 35 mm equivalent focal length in the EXIF data; 0 if missing.
         depth: metres [H, W], NaN for invalid; None until known.
         depth_origin: `sensor`, or the name of the model.
         candidates: the annotated objects; masks may still be missing.
-        annotations: what each candidate came from.
-        problems: reasons of what was wrong on the way, with an example each.
+        annotations: the annotation of each candidate.
+        problems: pairs of reason and example.
     """
 
     record: Record
@@ -76,10 +76,10 @@ class Observation:
 
 
 def observe(record: Record, config: LiftConfig) -> Observation:
-    """Reads and checks one image.
+    """Reads and checks an image.
 
     Raises:
-        ImageProblem: with the reason, one of `IMAGE_REASONS`.
+        ImageProblem: if it cannot be used; see `IMAGE_REASONS`.
     """
     if not record.annotations and not config.models.detect_below:
         raise ImageProblem("no_annotations", record.key)
@@ -95,7 +95,7 @@ def observe(record: Record, config: LiftConfig) -> Observation:
 
 
 def check_depth(depth: NDArray[np.float32], key: str, unit_is_given: bool = False) -> None:
-    """Refuses depth [H, W] in metres that has no pixel or is implausible.
+    """Rejects depth [H, W] in metres that has no valid pixel or is implausible.
 
     Raises:
         ImageProblem: `depth_corrupt`, or `depth_unit` with the likely factor in its message.
@@ -118,7 +118,7 @@ def _read(record: Record, max_side: int) -> Observation:
     if record.width and (record.width, record.height) != (width, height):
         raise ImageProblem(
             "size_mismatch",
-            f"{record.image} is {width}x{height}, its annotations are for {record.width}x{record.height}",
+            f"{record.image} is {width}x{height}, but its annotations are for {record.width}x{record.height}",
         )
     record = record.in_pixels(width, height)
     seen = Observation(record, data, "png" if data[:4] == b"\x89PNG" else "jpg", color)
@@ -148,25 +148,25 @@ def _decode(data: bytes, path: str) -> NDArray[np.uint8]:
     except ImageError as error:
         raise ImageProblem("image_corrupt", str(error)) from error
     if min(image.shape[:2]) < 16:
-        raise ImageProblem("image_corrupt", f"{path}: {image.shape[1]}x{image.shape[0]} pixels is no photograph")
+        raise ImageProblem("image_corrupt", f"{path}: {image.shape[1]}x{image.shape[0]} pixels are too few")
     return image
 
 
 def _check_header(data: bytes, path: str) -> None:
-    """Refuses a picture of too many pixels before memory is taken for them."""
+    """Rejects images with too many pixels before memory is allocated for them."""
     try:
         with Image.open(io.BytesIO(data)) as header:
             width, height = header.size
     except Image.DecompressionBombError as error:
         raise ImageProblem("image_corrupt", f"{path}: {error}") from error
     except (OSError, ValueError, SyntaxError):
-        return  # what it is shows when it is decoded
+        return  # decoding will report it
     if width * height > MAX_PIXELS:
-        raise ImageProblem("image_corrupt", f"{path}: {width}x{height} pixels: at most {MAX_PIXELS} are read")
+        raise ImageProblem("image_corrupt", f"{path}: has {width}x{height} pixels; the limit is {MAX_PIXELS}")
 
 
 def _focal_35mm(data: bytes) -> float:
-    """Focal length that a picture's EXIF data say, for a 36 x 24 mm frame; 0 where they say none, or nonsense."""
+    """The 35 mm equivalent focal length in an image's EXIF data; 0 if missing or implausible."""
     try:
         with Image.open(io.BytesIO(data)) as header:
             said = float(header.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.FocalLengthIn35mmFilm, 0))
@@ -189,14 +189,14 @@ def _read_depth(record: Record, height: int, width: int) -> NDArray[np.float32]:
         if abs(depth.shape[0] / depth.shape[1] - height / width) > 0.01:
             raise ImageProblem(
                 "size_mismatch",
-                f"{source.path} is {depth.shape[1]}x{depth.shape[0]}, its colour image {width}x{height}",
+                f"{source.path} is {depth.shape[1]}x{depth.shape[0]}, but its colour image {width}x{height}",
             )
         depth = cv2.resize(depth, (width, height), interpolation=cv2.INTER_NEAREST)
     return depth
 
 
 def _shrink(seen: Observation, max_side: int) -> None:
-    """Scales an observation down to its longest side; it is coded again (JPEG 95)."""
+    """Scales an observation down to its longest side, and re-encodes it as JPEG (quality 95)."""
     height, width = seen.color.shape[:2]
     share = max_side / max(height, width)
     size = max(1, round(width * share)), max(1, round(height * share))
@@ -205,9 +205,9 @@ def _shrink(seen: Observation, max_side: int) -> None:
         seen.depth = cv2.resize(seen.depth, size, interpolation=cv2.INTER_NEAREST)
     ok, data = cv2.imencode(".jpg", seen.color[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
     if not ok:
-        raise ImageProblem("image_corrupt", f"{seen.record.image}: cannot be coded as JPEG")
+        raise ImageProblem("image_corrupt", f"{seen.record.image}: cannot be encoded as JPEG")
     seen.encoded, seen.suffix = data.tobytes(), "jpg"
-    # the shard's pixels are what is trained on: look at those, not at the ones before coding
+    # training sees the encoded pixels, so they are used from here on
     seen.color = _decode(seen.encoded, seen.record.image)
     seen.scale = size[0] / width, size[1] / height
 
@@ -215,7 +215,7 @@ def _shrink(seen: Observation, max_side: int) -> None:
 def _png(color: NDArray[np.uint8]) -> bytes:
     ok, data = cv2.imencode(".png", color[:, :, ::-1])
     if not ok:
-        raise ImageProblem("image_corrupt", f"an image of {color.shape} cannot be coded as PNG")
+        raise ImageProblem("image_corrupt", f"an image of {color.shape} cannot be encoded as PNG")
     return bytes(data.tobytes())
 
 
@@ -227,11 +227,12 @@ def _set_camera(seen: Observation, source: SourceConfig, predicted: bool) -> Non
         if camera is not None:
             if abs(camera.width / camera.height - original[0] / original[1]) > 0.01:
                 raise ImageProblem(
-                    "size_mismatch", f"{seen.record.key}: camera of {camera.width}x{camera.height}, image {original}"
+                    "size_mismatch",
+                    f"{seen.record.key}: the camera is for {camera.width}x{camera.height}, the image is {original}",
                 )
             seen.camera = camera if (camera.width, camera.height) == (width, height) else camera.resized(width, height)
         elif seen.focal_35mm:
-            # of the lens that shows as much on the 43.3 mm diagonal of a 36 x 24 mm frame
+            # equivalent by the diagonal of a 36 x 24 mm frame
             focal = seen.focal_35mm * math.hypot(width, height) / math.hypot(36, 24)
             fov = 2 * math.degrees(math.atan(width / 2 / focal))
             seen.camera, seen.camera_origin = Camera.from_fov(fov, width, height), "exif"
@@ -276,7 +277,7 @@ def _scaled(mask: ObjectMask, original: tuple[int, int], height: int, width: int
 
 
 def with_masks_from_depth(seen: Observation) -> None:
-    """Gives every candidate without a mask the part of its box that its depth separates from the rest."""
+    """Segments candidates without a mask by depth."""
     if seen.depth is None or seen.camera is None:
         return
     for i, candidate in enumerate(seen.candidates):

@@ -1,7 +1,7 @@
-"""The plan of a run: every record of the source, cut into shards, in one Parquet file with a row group a shard.
+"""The plan of a run: all records of the source, divided into shards: a Parquet file with one row group per shard.
 
-It is written once, before any image is read. Workers read the row group of their shard, so that nobody holds all
-annotations, and a run that is taken up again works on the very same shards.
+It is written once, before any image is read. Each worker reads only the row group of its shard, so no process holds all
+annotations, and a resumed run has the same shards.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Plan:
     """A written plan.
 
     Attributes:
-        path: of the Parquet file.
-        fingerprint: of the configuration and all records; shards carry it.
-        shards, images: how many.
-        problems: what the source already left out.
+        path: the Parquet file.
+        fingerprint: hash of the configuration and all records, stored in each shard.
+        shards, images: their numbers.
+        problems: entries that the source left out.
     """
 
     path: Path
@@ -40,7 +40,7 @@ class Plan:
     problems: Problems
 
     def records(self, shard: int) -> list[Record]:
-        """The records of one shard.
+        """The records of a shard.
 
         Raises:
             ShardError: if the plan is damaged.
@@ -56,7 +56,7 @@ class Plan:
 
 
 def make_plan(config: LiftConfig) -> Plan:
-    """The plan of a configuration: the one that lies in the output folder if it is of this one, else a new one.
+    """The plan of a configuration: the existing one in the output folder if it matches, else a new one.
 
     Raises:
         SourceError: if the source cannot be read or is empty.
@@ -69,19 +69,19 @@ def make_plan(config: LiftConfig) -> Plan:
         if found[1] == config.fingerprint:
             return found[0]
         raise ShardError(
-            f"{folder}: it holds a run of another configuration ({found[1]}, this one is {config.fingerprint}): "
-            "take another output.folder, or delete that one"
+            f"{folder}: contains a run of another configuration ({found[1]}, this one is {config.fingerprint}): "
+            "use another output.folder, or delete that run"
         )
     problems = Problems()
     with atomic_write(folder / NAME) as part:
         shards, images, digest = _write(part, read_source(config.source, problems), config, problems)
         if not images:
-            raise SourceError(f"source {config.source.kind}: no image; what was left out: {dict(problems.counts)}")
+            raise SourceError(f"source {config.source.kind}: no usable image; left out: {dict(problems.counts)}")
     return Plan(folder / NAME, f"{config.fingerprint}-{digest}", shards, images, problems)
 
 
 def read_plan(path: Path) -> tuple[Plan, str] | None:
-    """A plan on disk and the fingerprint of its configuration; None where there is none, or it is damaged."""
+    """A plan on disk and the fingerprint of its configuration; None if it is missing or damaged."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -98,7 +98,7 @@ def read_plan(path: Path) -> tuple[Plan, str] | None:
 
 
 def _write(path: Path, records: Iterator[Record], config: LiftConfig, problems: Problems) -> tuple[int, int, str]:
-    """Writes a plan; returns how many shards and images, and a digest of all records."""
+    """Writes a plan; returns the numbers of shards and images, and a digest of all records."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

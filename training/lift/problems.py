@@ -1,4 +1,4 @@
-"""Errors of the data engine: those that stop a run, and those that only cost one image."""
+"""Errors of the data engine: those that stop a run, and those that affect one image."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from n3d_core.errors import N3DError
 
 
 class SourceError(N3DError):
-    """A source's annotation file or folder is missing, or not of the kind it is said to be."""
+    """A source's annotation file or folder is missing or of another kind."""
 
 
 class ShardError(N3DError):
@@ -17,12 +17,12 @@ class ClusterError(N3DError):
     """A Ray cluster cannot be reached or started."""
 
 
-class ImageProblem(N3DError):  # noqa: N818 - it is counted, not raised to the user
+class ImageProblem(N3DError):  # noqa: N818 - counted, not shown to the user
     """One image cannot be used.
 
     Attributes:
         reason: one of `observation.IMAGE_REASONS`.
-        rejected: how many of its objects fell to which rule, where it came so far.
+        rejected: number of its objects rejected by each rule.
     """
 
     def __init__(self, reason: str, detail: str, rejected: dict[str, int] | None = None) -> None:

@@ -1,7 +1,7 @@
-"""Questions about lifted images: the generators of `training.questions`, with the words of real photographs.
+"""Questions about lifted images, by the generators of `training.questions` with the vocabulary of photographs.
 
-Lifted objects have a class and referring phrases but no colour, so the kinds of query that name colours are left out,
-and an object's own phrases become queries of kind `referring`.
+Lifted objects have a class and referring phrases but no colour, so no query names colours, and an object's phrases
+become queries of kind `referring`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from training.questions.spatial import spatial_samples
 
 MIXTURE = {"detect": 1.0, "class": 4.0, "classes": 1.0, "superlative": 1.0, "relation": 0.5, "absent": 2.0}
 
-# What photographs are likely to hold, so that an absent object is a fair question (COCO's more common classes).
+# COCO's more common classes: likely in photographs, so that asking for an absent one is a fair question.
 COMMON = (
     "person", "bicycle", "car", "motorcycle", "bus", "truck", "bench", "bird", "cat", "dog", "horse", "backpack",
     "umbrella", "handbag", "tie", "suitcase", "skateboard", "bottle", "wine glass", "cup", "fork", "knife", "spoon",
@@ -37,16 +37,16 @@ def ask(
     questions: int,
     seed: int,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Grounding queries and spatial questions about one image, in a frame folder's form; questions carry their `reply`.
+    """Grounding queries and spatial questions about an image, in the form of a truth file; questions have a `reply`.
 
     Args:
         objects: the lifted objects.
-        phrases: referring expressions of each.
-        left_out: labels of objects that are in the image and were not lifted: no query may be about their class as a
-            whole, and none may call them absent.
-        camera: intrinsics; an object whose centre is outside of the image is not asked for.
-        groundings, questions: how many of each at most.
-        seed: other seeds ask other things; equal arguments give equal questions.
+        phrases: referring expressions of each object.
+        left_out: labels of objects in the image that were not lifted: no query asks for all of their class, and none
+            for them as absent.
+        camera: intrinsics; objects whose centre is outside the image are not asked for.
+        groundings, questions: maximum number of each.
+        seed: equal arguments give equal questions.
     """
     hidden = [TrueObject(Box3D(label, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)), label, "", 0.0) for label in left_out]
     scene = SceneObjects.of([*objects, *hidden], groundable(objects, camera))
@@ -63,9 +63,9 @@ def ask(
 
 
 def absent_words(labels: Iterable[str]) -> Vocabulary:
-    """What can fairly be called absent from a photograph that shows `labels`: common things of other names, no colours.
+    """Words for absent objects in a photograph that shows `labels`: common classes with other names, no colours.
 
-    Where no word is left it is one of the labels, of which no question about an absent object can be made.
+    If no word is left, it returns the labels, for which no question about an absent object is made.
     """
     here = [label.lower() for label in labels]
     words = tuple(w for w in COMMON if not any(w in label or label in w for label in here))

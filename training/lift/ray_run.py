@@ -1,8 +1,8 @@
-"""Making shards on a Ray cluster.
+"""Makes shards on a Ray cluster.
 
-Only the numbers of shards and what became of them travel through Ray: whoever makes a shard reads its images from the
-shared storage and writes it there. Ray Data hands out shards, and does a task again whose worker died. That is safe: a
-shard appears whole or not at all, and one that is whole is left alone.
+Only shard numbers and outcomes pass through Ray; workers read images from shared storage and write shards there. Ray
+Data distributes the shards and retries a task whose worker died, which is safe because a shard is written atomically
+and complete ones are skipped.
 """
 
 from __future__ import annotations
@@ -22,26 +22,25 @@ from training.lift.plan import Plan
 from training.lift.problems import ClusterError
 from training.lift.stages import ShardWork, lift_stage, perceive_stage, read_stage
 
-AHEAD = 4  # shards that one copy of the networks is handed at once, to read the next while it looks at one
+AHEAD = 4  # shards handed to a copy of the networks at once, so that it can read the next during inference
 
 
 def run_ray(
     shards: list[int], plan: Plan, config: LiftConfig, address: str, workers: int, gpus: int
 ) -> Iterator[Outcome]:
-    """Makes shards on a cluster; yields them as they are done.
+    """Makes shards on a cluster; yields their outcomes as they finish.
 
     Args:
-        shards: which ones.
-        plan: on a file system that all nodes see, like images and output.
-        config: of the run.
-        address: of the cluster (`auto`, `ray://…`), or `local` for one on this machine.
-        workers: most tasks at once; 0 leaves it to Ray.
-        gpus: how many GPUs work; 0 for all of the cluster. Each holds its own copy of the networks.
+        shards: shard numbers.
+        plan: the plan, on a file system shared by all nodes, like images and output.
+        config: configuration of the run.
+        address: address of the cluster (`auto`, `ray://…`), or `local` for one on this machine.
+        workers: maximum number of parallel tasks; 0 leaves it to Ray.
+        gpus: number of GPUs to use, each with its own copy of the networks; 0 for all.
 
     Raises:
         MissingDependencyError: if Ray is not installed.
-        ClusterError: if there is no cluster at the address, or none can be started, it has too few GPUs, or breaks
-            down.
+        ClusterError: if the cluster cannot be reached or started, has too few GPUs, or fails.
     """
     try:
         import ray
@@ -56,7 +55,7 @@ def run_ray(
         for row in _tasks(ray, data, plan, config, workers, gpus).iter_rows():
             yield row["outcome"]
     except ray.exceptions.RayError as error:
-        raise ClusterError(f"Ray gave the run up, whole shards are kept: {str(error)[:500]}") from error
+        raise ClusterError(f"the Ray cluster failed; complete shards are kept: {str(error)[:500]}") from error
     finally:
         if owned:
             ray.shutdown()
@@ -70,12 +69,12 @@ def _connect(ray: Any, address: str, workers: int) -> None:
     else:
         modules = [str(root / "training"), str(root / "n3d_core")]
         settings = {"address": address, "log_to_driver": False, "runtime_env": {"py_modules": modules}}
-    # a busy machine needs longer than Ray's own 10 to 30 s to start a node and its agents
+    # on a busy machine, a node and its agents take longer to start than Ray's default of 10 to 30 s
     os.environ.setdefault("RAY_agent_register_timeout_ms", "120000")
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
     try:
         ray.init(**settings)
-    except Exception as error:  # Ray raises plain exceptions here
+    except Exception as error:  # Ray raises bare exceptions here
         raise ClusterError(
             f"Ray at {address!r} cannot be reached or started ({type(error).__name__}: {str(error)[:200]}); check the "
             "address, or run without a cluster: --workers N"
@@ -85,7 +84,7 @@ def _connect(ray: Any, address: str, workers: int) -> None:
 def _tasks(ray: Any, data: Any, plan: Plan, config: LiftConfig, workers: int, gpus: int) -> Any:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    context.target_max_block_size = None  # a block is one shard, never cut
+    context.target_max_block_size = None  # a block is one shard and must not be split
     if not config.models.any:
 
         def make(row: dict[str, Any]) -> dict[str, Any]:
@@ -99,37 +98,39 @@ def _tasks(ray: Any, data: Any, plan: Plan, config: LiftConfig, workers: int, gp
 
 
 def copies_of_networks(resources: Mapping[str, float], device: str, workers: int, gpus: int) -> tuple[int, int]:
-    """How many copies of the networks work, and how many GPUs each takes.
+    """Number of copies of the networks, and of GPUs per copy.
 
     Args:
-        resources: of the cluster, as Ray names them.
-        device: of the networks.
+        resources: the cluster's resources by Ray's names.
+        device: device of the networks.
 
     Raises:
-        ClusterError: if the cluster has not as many GPUs, or the networks are to use none.
+        ClusterError: if the cluster has too few GPUs, or GPUs are requested for networks on the CPU.
     """
     if not device.startswith("cuda"):
         if gpus:
-            raise ClusterError(f"--gpus {gpus}, and models.device is {device!r}: set it to cuda, or leave --gpus out")
+            raise ClusterError(
+                f"--gpus {gpus} needs models.device cuda; got {device!r}: set it to cuda, or remove --gpus"
+            )
         return max(1, workers // 2), 0
     has = int(resources.get("GPU", 0))
     if not 0 < (gpus or has) <= has:
         raise ClusterError(
-            f"models.device is {device!r}, --gpus asks for {gpus or 'all'}, and the cluster has {has} GPUs: ask for "
-            "fewer, or set models.device to cpu"
+            f"models.device is {device!r} and --gpus is {gpus or 'all'}, but the cluster has {has} GPUs: use fewer, or "
+            "set models.device to cpu"
         )
     return gpus or has, 1
 
 
 class _Pipeline:
-    """One copy of the networks, with threads that read the next shards and lift the last ones meanwhile.
+    """A copy of the networks, with threads that read the next shards and lift the last ones meanwhile.
 
-    One core feeds two GPUs; decoding and lifting run outside of Python's lock for the most part.
+    One core feeds two GPUs; decoding and lifting mostly run without the GIL.
     """
 
     def __init__(self, plan: Plan, config: LiftConfig) -> None:
         self._plan, self._config = plan, config
-        # Ray shows a task its own GPU alone, as the first
+        # Ray makes only the task's own GPU visible, as the first
         device = "cuda" if config.models.device.startswith("cuda") else config.models.device
         self._perception = Perception(replace(config.models, device=device))
         self._readers, self._lifters = ThreadPoolExecutor(1), ThreadPoolExecutor(1)

@@ -1,4 +1,4 @@
-"""Reading shards for training: in order, by number through the index, or shared out over ranks and loader workers."""
+"""Reads shards for training: in order, by index, or divided over ranks and loader workers."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class LiftedDataset:
     """The samples of a finished run.
 
     Args:
-        folder: of the run (`output.folder`).
-        verify: whether the digest of every shard is checked first.
+        folder: folder of the run (`output.folder`).
+        verify: whether to check the digest of every shard first.
 
     Raises:
-        ShardError: if the manifest or a shard is missing or not the one that was written.
+        ShardError: if the manifest or a shard is missing or differs from what was written.
     """
 
     def __init__(self, folder: str | Path, verify: bool = False) -> None:
@@ -36,7 +36,7 @@ class LiftedDataset:
             path = self.folder / shard["file"]
             if not path.is_file() or path.stat().st_size != shard["bytes"]:
                 raise ShardError(
-                    f"{path}: missing or not of {shard['bytes']} bytes; run the engine again to restore it"
+                    f"{path}: missing, or not {shard['bytes']} bytes long; run the engine again to restore it"
                 )
             if verify and hashlib.sha256(path.read_bytes()).hexdigest() != shard["sha256"]:
                 raise ShardError(f"{path}: its digest differs from the manifest's; delete it and run the engine again")
@@ -45,7 +45,7 @@ class LiftedDataset:
         return int(self.manifest["samples"])
 
     def __getitem__(self, index: int) -> Sample:
-        """One sample by its place in the index; reads no more than its bytes."""
+        """A sample by index; reads only its bytes."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"sample {index}: the run has {len(self)}")
         shard, offset, size = (int(column[index % len(self)]) for column in self._places)
@@ -56,7 +56,7 @@ class LiftedDataset:
         return next(unpack(data, f"{path} at {offset}"))
 
     def index(self, *columns: str) -> Any:
-        """The index as a `pyarrow.Table`, a row a sample; all columns where none are named.
+        """The index as a `pyarrow.Table`, one row per sample; all columns if none are named.
 
         Raises:
             ShardError: if it is missing or damaged.
@@ -71,12 +71,12 @@ class LiftedDataset:
 
     @functools.cached_property
     def _places(self) -> list[NDArray[np.int64]]:
-        """Shard, offset and bytes of each sample: 24 bytes a sample."""
+        """Shard, offset and size of each sample (24 bytes per sample)."""
         table = self.index("shard", "offset", "bytes")
         return [column.to_numpy().astype(np.int64) for column in table.columns]
 
     def shard(self, number: int) -> Iterator[Sample]:
-        """The samples of one shard in their order."""
+        """The samples of a shard, in order."""
         path = self.folder / self.manifest["shards"][number]["file"]
         return unpack(path.read_bytes(), str(path))
 
@@ -85,15 +85,15 @@ class LiftedDataset:
             yield from self.shard(number)
 
     def stream(self, rank: int = 0, world: int = 1, seed: int | None = None, buffer: int = 256) -> Iterator[Sample]:
-        """The share of one of `world` readers: whole shards, each in exactly one share.
+        """The samples for one of `world` readers, each of which gets its own whole shards.
 
         Args:
-            rank, world: which reader of how many (processes times loader workers).
+            rank, world: index of the reader, and number of readers (processes times loader workers).
             seed: shuffles shards, and samples within a window of `buffer`; None keeps the order.
-            buffer: see `seed`.
+            buffer: size of the shuffle window.
         """
         if not 0 <= rank < world:
-            raise ShardError(f"rank must be from 0 to {world - 1}, for a world of {world}; got {rank}")
+            raise ShardError(f"rank must be from 0 to {world - 1} with {world} readers; got {rank}")
         numbers = list(range(len(self.manifest["shards"])))
         if seed is None:
             for number in numbers[rank::world]:

@@ -1,4 +1,4 @@
-"""What a source says about one image, before any pixel is read: small, ordered, and the same in every process."""
+"""What a source states about an image, before any pixel is read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from n3d_core.geometry import Camera
 from training.lift.object_mask import Box2D
 
-LONGEST_KEY = 88  # a tar member has room for 100 letters, with the ending
+LONGEST_KEY = 88  # names of tar members have at most 100 characters, including the suffix
 Rle = dict[str, Any]
 
 
@@ -22,11 +22,11 @@ class Annotation:
     Attributes:
         label: its class.
         box: left, top, right, bottom in pixels.
-        mask: COCO's compressed run lengths `{"size": [h, w], "counts": str}`; None where there is none.
-        crowd: whether it stands for a group.
-        id: its name in the source.
+        mask: COCO's compressed run lengths `{"size": [h, w], "counts": str}`, or None.
+        crowd: whether it is a group of objects.
+        id: its id in the source.
         phrases: referring expressions for it.
-        mask_file: a picture that holds its mask, where masks come as files.
+        mask_file: image file with its mask, for sources with mask files.
     """
 
     label: str
@@ -43,8 +43,8 @@ class DepthSource:
     """Where measured depth comes from.
 
     Attributes:
-        path: depth file; empty where it lies with the image in a bag.
-        unit: as `n3d_core.depth.DepthUnit` takes it; empty for what the file's type says.
+        path: depth file; for a bag, its topics and stamp.
+        unit: as for `n3d_core.depth.DepthUnit`; empty for the file type's default.
     """
 
     path: str
@@ -57,14 +57,14 @@ class Record:
 
     Attributes:
         key: unique name of the sample; letters, digits, `_` and `-`.
-        image: path of the picture, or of the bag that holds it.
-        width, height: size that the source claims; 0 where it does not say.
+        image: path of the image, or of its bag.
+        width, height: size stated by the source; 0 if it states none.
         annotations: objects in 2D.
-        camera: intrinsics where known.
-        depth: where measured depth is.
-        down: direction of gravity in the optical frame where known.
-        stamp_ns: which message of a bag; 0 otherwise.
-        shares: whether boxes are shares of the image's width and height, for a source that does not say its size.
+        camera: intrinsics, if known.
+        depth: source of measured depth, if any.
+        down: direction of gravity in the optical frame, if known.
+        stamp_ns: time of the message in a bag; 0 otherwise.
+        shares: whether boxes are fractions of the image's width and height.
     """
 
     key: str
@@ -79,7 +79,7 @@ class Record:
     shares: bool = False
 
     def in_pixels(self, width: int, height: int) -> Record:
-        """The record with its boxes in pixels of an image of that size."""
+        """The record with boxes in pixels of an image of this size."""
         if not self.shares:
             return self
         scale = (width, height, width, height)
@@ -88,7 +88,7 @@ class Record:
         return replace(self, width=width, height=height, annotations=annotations, shares=False)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON form that `from_json` reads."""
+        """The JSON form that `from_json` reads."""
         return asdict(self)
 
     @classmethod
@@ -106,21 +106,21 @@ class Record:
 
 @dataclass
 class Problems:
-    """What went wrong, counted by reason with a few examples each."""
+    """Problems counted by reason, with a few examples each."""
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
     keep: int = 5
 
     def add(self, reason: str, example: str = "") -> None:
-        """Counts one."""
+        """Counts a problem."""
         self.counts[reason] += 1
         kept = self.examples.setdefault(reason, [])
         if example and len(kept) < self.keep:
             kept.append(printable(example))
 
     def merge(self, counts: dict[str, int], examples: dict[str, list[str]]) -> None:
-        """Adds those of a part of the run."""
+        """Adds the problems of a part of the run."""
         self.counts.update(counts)
         for reason, some in examples.items():
             kept = self.examples.setdefault(reason, [])
@@ -128,12 +128,12 @@ class Problems:
 
 
 def printable(text: str) -> str:
-    """A text that can be written as UTF-8: file names may hold bytes, and JSON half characters, that cannot."""
+    """The text with everything escaped that is not valid UTF-8, which file names and JSON may contain."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def safe_key(*parts: object) -> str:
-    """A sample key from names: all but letters, digits, `_` and `-` becomes `_` (WebDataset ends keys at a dot)."""
+    """A sample key of names, with `_` for all but letters, digits, `_` and `-` (WebDataset keys end at a dot)."""
     key = re.sub(r"[^0-9A-Za-z_-]+", "_", "_".join(str(p) for p in parts if str(p) != "")).strip("_") or "sample"
     return (
         key if len(key) <= LONGEST_KEY else f"{key[: LONGEST_KEY - 17]}_{hashlib.sha256(key.encode()).hexdigest()[:16]}"

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file with pictures, counts and histograms, readable without a network."""
+"""The report of a run: a self-contained HTML file with images, counts and histograms."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ svg text{font:11px system-ui,sans-serif;fill:#444}"""
 
 
 def write_report(folder: str | Path, problems: Problems, pictures: int = 24) -> Path:
-    """Writes `report.html` into the folder of a finished run and returns its path."""
+    """Writes `report.html` to the folder of a finished run and returns its path."""
     data = LiftedDataset(folder)
     centers, sizes, quality = (_flat(column) for column in data.index("centers", "sizes", "quality").columns)
     body = [
@@ -100,7 +100,7 @@ def _examples(problems: Problems) -> str:
 
 
 def _flat(column: Any) -> NDArray[np.float64]:
-    """All numbers of a column of lists, or of lists of lists, in their order."""
+    """The numbers of a column of (nested) lists, in order."""
     flat = column.combine_chunks()
     while hasattr(flat, "flatten") and hasattr(flat.type, "value_type"):
         flat = flat.flatten()
@@ -108,7 +108,7 @@ def _flat(column: Any) -> NDArray[np.float64]:
 
 
 def _histogram(title: str, values: NDArray[np.float64], bins: int = 24) -> str:
-    """A bar chart as SVG; the last bar holds all beyond the 99th percentile."""
+    """A bar chart as SVG; the last bar includes everything above the 99th percentile."""
     if not len(values):
         return ""
     top = float(np.percentile(values, 99)) or 1.0

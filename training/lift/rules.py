@@ -1,6 +1,6 @@
-"""The rules that an object must pass to become training data, and the score of those that do.
+"""The rules that an object must pass to become training data, and the quality score of those that do.
 
-Every rejection has one reason, a name of `REASONS`; runs count them.
+Each rejection has one reason in `REASONS`; runs count them.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from training.lift.object_mask import Box2D, ObjectMask
 
 REASONS = {
     "crowd": "the annotation covers a group of objects",
-    "box_outside": "the box lies outside of the image, or has no area",
-    "no_mask": "there is no mask, or it has no pixel",
+    "box_outside": "the box is outside the image, or has no area",
+    "no_mask": "the mask is missing or empty",
     "mask_small": "the mask has fewer than min_mask_pixels pixels",
     "box_small": "the box covers less than min_box_share of the image",
     "box_large": "the box covers more than max_box_share of the image",
-    "truncated": "more than max_border_share of the box's outline lies on the image's border",
-    "contained": "the mask lies within another mask of the same label",
-    "depth_invalid": "fewer than min_depth_share of the mask's pixels have a depth",
-    "few_points": "fewer than min_points points are left after cleaning",
+    "truncated": "more than max_border_share of the box's outline is on the image border",
+    "contained": "the mask is inside another mask of the same label",
+    "depth_invalid": "fewer than min_depth_share of the mask's pixels have depth",
+    "few_points": "fewer than min_points points remain after cleaning",
     "fragmented": "the largest cluster holds less than min_cluster_share of the points",
     "too_small": "the box is smaller than min_size in every direction, or has less than min_volume",
     "too_large": "the box is longer than max_size, or has more than max_volume",
     "aspect": "the longest side is more than max_aspect times the middle one",
-    "too_far": "the box is further away than max_distance",
-    "low_quality": "the quality score is under min_quality",
+    "too_far": "the box is farther away than max_distance",
+    "low_quality": "the quality score is below min_quality",
 }
 
 
 @dataclass(frozen=True)
 class RulesConfig(Strict):
-    """Limits of the filters; lengths in metres, shares 0..1."""
+    """Thresholds of the rules; lengths in metres, shares 0..1."""
 
     min_mask_pixels: int = 150
     min_box_share: float = 0.0006
@@ -54,7 +54,7 @@ class RulesConfig(Strict):
 
 
 def clip_box(box: Box2D, width: int, height: int) -> Box2D | None:
-    """The part of a 2D box within the image, None where nothing (or less than a pixel) of it is."""
+    """The part of a 2D box inside the image; None if that is less than a pixel."""
     if not np.isfinite(box).all():
         return None
     left, right = max(box[0], 0.0), min(box[2], float(width))
@@ -63,7 +63,7 @@ def clip_box(box: Box2D, width: int, height: int) -> Box2D | None:
 
 
 def border_share(box: Box2D, width: int, height: int, margin: float = 1.5) -> float:
-    """Share of a 2D box's outline that lies on the image's border."""
+    """Share of a 2D box's outline that is on the image border."""
     w, h = box[2] - box[0], box[3] - box[1]
     on = (
         h * (box[0] <= margin)
@@ -75,7 +75,7 @@ def border_share(box: Box2D, width: int, height: int, margin: float = 1.5) -> fl
 
 
 def image_reason(mask: ObjectMask | None, box: Box2D, width: int, height: int, rules: RulesConfig) -> str | None:
-    """Why a mask and a clipped 2D box are no material for lifting; None if they are."""
+    """Why a mask and a clipped 2D box cannot be lifted; None if they can."""
     share = (box[2] - box[0]) * (box[3] - box[1]) / (width * height)
     if mask is None or mask.pixels.size == 0:
         return "no_mask"
@@ -91,7 +91,7 @@ def image_reason(mask: ObjectMask | None, box: Box2D, width: int, height: int, r
 
 
 def contained_masks(masks: list[ObjectMask], labels: list[str], share: float) -> set[int]:
-    """Indices of masks of which at least `share` lies within a larger mask (or an equal, earlier one) of its label."""
+    """Indices of masks with at least `share` inside a larger (or equal, earlier) mask of the same label."""
     areas = [m.area for m in masks]
     out: set[int] = set()
     for i, inner in enumerate(masks):
@@ -104,7 +104,7 @@ def contained_masks(masks: list[ObjectMask], labels: list[str], share: float) ->
 
 
 def box_reason(low: np.ndarray, high: np.ndarray, rules: RulesConfig) -> str | None:
-    """Why a 3D box between two corners [3] in metres is not believable; None if it is."""
+    """Why a 3D box between two corners [3] in metres is implausible; None if it is plausible."""
     size = np.sort(high - low)
     volume = float(np.prod(size))
     if size[2] < rules.min_size or volume < rules.min_volume:
@@ -119,14 +119,14 @@ def box_reason(low: np.ndarray, high: np.ndarray, rules: RulesConfig) -> str | N
 
 
 def quality(depth_share: float, kept_share: float, points: int, border: float, overlap: float) -> float:
-    """How far a lifted box can be trusted, 0..1: the product of five shares.
+    """Quality of a lifted box, 0..1: the product of five factors.
 
     Args:
-        depth_share: share of the mask's pixels with a depth.
-        kept_share: share of the points that survived cleaning.
-        points: number of points left; 400 and more count in full.
-        border: share of the 2D box's outline on the image's border.
-        overlap: IoU of the 3D box's projected hull with the annotated 2D box.
+        depth_share: share of the mask's pixels with depth.
+        kept_share: share of points kept by cleaning.
+        points: number of points kept; 400 are enough for full marks.
+        border: share of the 2D box's outline on the image border.
+        overlap: IoU of the 3D box's projected hull and the annotated 2D box.
     """
     enough = min(1.0, points / 400.0) ** 0.5
     return float(min(1.0, depth_share * 1.1) * kept_share * enough * (1.0 - border) * min(1.0, overlap * 1.25))

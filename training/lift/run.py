@@ -11,20 +11,47 @@ import argparse
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from n3d_core.errors import ConfigError, N3DError
 from training.lift.lift_config import LiftConfig
 from training.lift.local_run import Outcome, ShardFailure, run_here, run_pool
 from training.lift.manifest import totals, write_manifest
 from training.lift.plan import Plan, make_plan
-from training.lift.run_progress import Progress
 from training.lift.shards import ShardSummary, finished_shard, shard_path
 
 MOST_FULL = 3  # failed shards after which a full disk stops the run
+
+
+class Progress:
+    """A progress bar on stderr: shards, images, and why things were left out."""
+
+    def __init__(self, shards: int, done: list[ShardSummary]) -> None:
+        self._images = self._samples = 0
+        self._left_out: Counter[str] = Counter()
+        if done:
+            print(f"resuming: {len(done)} of {shards} shards are complete", file=sys.stderr, flush=True)
+        self._bar = tqdm(total=shards, initial=len(done), unit="shard", file=sys.stderr, mininterval=1.0)
+
+    def add(self, summary: ShardSummary) -> None:
+        """Counts a finished shard."""
+        self._images += summary.images
+        self._samples += summary.samples
+        self._left_out.update(summary.rejected)
+        self._left_out.update(summary.problems)
+        worst = ", ".join(f"{reason} {n}" for reason, n in self._left_out.most_common(3))
+        rate = self._images / max(self._bar.format_dict["elapsed"], 1e-9)
+        self._bar.set_postfix_str(
+            f"{self._images} images, {rate:.1f} images/s, {self._samples} samples, left out: {worst or 'none'}",
+            refresh=False,
+        )
+        self._bar.update()
 
 
 def run(
@@ -33,14 +60,14 @@ def run(
     """Makes all incomplete shards, then index, manifest and report.
 
     Args:
-        config: what to do.
-        workers: processes on this machine, or tasks at once on a cluster (0: as many as it has).
-        ray: address of a cluster, `local` for one on this machine, None for no Ray.
-        gpus: how many GPUs of a cluster work; 0 for all that it has.
-        verify: whether the digests of shards that are there are checked.
+        config: configuration of the run.
+        workers: processes on this machine, or parallel tasks on a cluster (0: one per CPU).
+        ray: address of a cluster, `local` for one on this machine; None does not use Ray.
+        gpus: number of GPUs of a cluster to use; 0 for all.
+        verify: whether to check the digests of existing shards.
 
     Returns:
-        What the command prints as its last line.
+        The record that the command prints as its last line.
     """
     start = time.monotonic()
     plan = make_plan(config)
@@ -107,7 +134,7 @@ def _finish(
         except OSError as error:
             print(f"all shards are complete but the index is not: {error}; run again", file=sys.stderr)
             result |= {"complete": False, "failures": [f"{type(error).__name__}: {error}"]}
-        for left in Path(config.output.folder).glob("*.part"):  # by processes that were killed
+        for left in Path(config.output.folder).glob("*.part"):  # of killed processes
             left.unlink(missing_ok=True)
     return result
 
@@ -119,8 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", help="folder to write to, instead of output.folder")
     parser.add_argument("--workers", type=int, default=None, help="processes (default 1; with --ray: as Ray has CPUs)")
     parser.add_argument("--ray", metavar="ADDRESS", help="run on a Ray cluster: its address, `auto`, or `local`")
-    parser.add_argument("--gpus", type=int, default=0, help="how many GPUs of the cluster work (default: all)")
-    parser.add_argument("--verify", action="store_true", help="check the digests of shards that are there")
+    parser.add_argument("--gpus", type=int, default=0, help="number of GPUs of the cluster to use (default: all)")
+    parser.add_argument("--verify", action="store_true", help="check the digests of existing shards")
     options = parser.parse_args(arguments)
     try:
         config = LiftConfig.from_yaml(options.config)

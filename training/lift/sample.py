@@ -1,14 +1,14 @@
-"""The third stage: an observed image becomes a training sample - boxes, questions, and the bytes that hold it all.
+"""The third stage: makes a training sample (boxes, questions and stored bytes) from an observed image.
 
-A sample is three files in a shard: the picture as it was, `KEY.depth.png` (16 bit; `depth.unit` metres a step, 0 for
-invalid) and `KEY.json`. Boxes are in the optical frame, metres; see docs/data-engine.md for every field.
+A sample is three files in a shard: the unchanged image, `KEY.depth.png` (16 bit; steps of `depth.unit` metres, 0
+invalid) and `KEY.json`. Boxes are in metres in the optical frame; docs/data-engine.md describes every field.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import cv2
@@ -20,15 +20,15 @@ from n3d_core.geometry import Box3D, Camera, Frame
 from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.frame_folder import TrueObject, Truth
 from training.lift import masks
-from training.lift.gravity import upright_box
+from training.lift.boxes import upright_box
 from training.lift.lift_config import LiftConfig
 from training.lift.lifting import LiftedObject, lift
 from training.lift.observation import Observation
 from training.lift.problems import ImageProblem, ShardError
 
-STEPS = (1, 2, 5, 10, 20, 50)  # millimetres a step of the depth image
+STEPS = (1, 2, 5, 10, 20, 50)  # millimetres per step of the depth image
 MOST_STEPS = 65534  # 65535 marks overflow in some drivers' images
-DIGITS = 6  # of lengths in metres: a thousandth of a millimetre
+DIGITS = 6  # decimals of lengths in metres
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Sample:
 
     Attributes:
         key: its name.
-        image: bytes of the picture, `suffix` (`jpg` or `png`) its ending.
+        image: bytes of the image file; `suffix` is `jpg` or `png`.
         depth: bytes of the 16-bit PNG.
-        meta: the JSON.
+        meta: contents of the JSON file.
     """
 
     key: str
@@ -49,7 +49,7 @@ class Sample:
     meta: dict[str, Any]
 
     def files(self) -> list[tuple[str, bytes]]:
-        """Names and contents of its members in a tar, in their order."""
+        """Names and contents of its tar members, in order."""
         text = json.dumps(self.meta, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         return [
             (f"{self.key}.{self.suffix}", self.image),
@@ -59,14 +59,14 @@ class Sample:
 
     @classmethod
     def from_files(cls, key: str, files: dict[str, bytes]) -> Sample:
-        """Reads the members of a key, by their endings.
+        """Makes a sample from the tar members of a key, given by suffix.
 
         Raises:
             ShardError: if one is missing or the JSON is damaged.
         """
         suffix = next((s for s in ("jpg", "png") if s in files), "")
         if not suffix or "depth.png" not in files or "json" not in files:
-            raise ShardError(f"sample {key} must have a picture, depth.png and json; got {sorted(files)}")
+            raise ShardError(f"sample {key} must have an image, depth.png and json; got {sorted(files)}")
         try:
             meta = json.loads(files["json"])
         except ValueError as error:
@@ -75,10 +75,10 @@ class Sample:
 
     @property
     def camera(self) -> Camera:
-        """Intrinsics of the picture.
+        """Intrinsics of the image.
 
         Raises:
-            ShardError: if they are missing or not usable.
+            ShardError: if they are missing or invalid.
         """
         try:
             c = self.meta["camera"]
@@ -93,18 +93,18 @@ class Sample:
         """RGB uint8 [H, W, 3].
 
         Raises:
-            ShardError: if the picture's bytes are damaged.
+            ShardError: if the image is damaged.
         """
         image = cv2.imdecode(np.frombuffer(self.image, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if image is None:
-            raise ShardError(f"sample {self.key}: its picture cannot be decoded")
+            raise ShardError(f"sample {self.key}: its image cannot be decoded")
         return np.ascontiguousarray(image[:, :, ::-1], np.uint8)
 
     def depth_metres(self) -> NDArray[np.float32]:
         """Depth [H, W] in metres, NaN for invalid.
 
         Raises:
-            ShardError: if the depth's bytes are damaged.
+            ShardError: if the depth image is damaged.
         """
         raw = cv2.imdecode(np.frombuffer(self.depth, np.uint8), cv2.IMREAD_UNCHANGED)
         if raw is None or raw.dtype != np.uint16:
@@ -113,18 +113,18 @@ class Sample:
         return np.where(raw == 0, np.nan, metres).astype(np.float32)
 
     def frame(self) -> Frame:
-        """The RGB-D frame, as the model takes it."""
+        """The RGB-D frame."""
         return Frame(self.color(), self.depth_metres(), self.camera)
 
     def boxes(self, which: str = "box") -> list[Box3D]:
-        """Boxes of its objects: `box` (the run's target), `visible` or `whole`."""
+        """Boxes of the objects: `box` (the run's target), `visible` or `whole`."""
         return [
             Box3D(o["label"], _vector(o[which]["center"]), _vector(o[which]["size"]), o["quality"])
             for o in self.meta["objects"]
         ]
 
     def truth(self) -> Truth:
-        """The frame's truth, in the form that training and evaluation read."""
+        """The ground truth, in the form that training and evaluation read."""
         objects = [
             TrueObject(box, o["label"], "", 1.0 - o["border"])
             for box, o in zip(self.boxes(), self.meta["objects"], strict=True)
@@ -133,10 +133,10 @@ class Sample:
 
 
 def make_sample(seen: Observation, config: LiftConfig) -> Sample:
-    """Lifts an image and writes its sample.
+    """Lifts an image to a sample.
 
     Raises:
-        ImageProblem: `nothing_left` if no object passed the rules; its `rejected` says how many fell to which.
+        ImageProblem: `nothing_left` if no object passed the rules; `rejected` counts them by rule.
     """
     if seen.camera is None or seen.depth is None:
         raise ImageProblem("depth_missing", f"{seen.record.key}: no depth or no camera")
@@ -147,7 +147,7 @@ def make_sample(seen: Observation, config: LiftConfig) -> Sample:
     meta: dict[str, Any] = {
         "key": seen.record.key,
         "source": {"kind": config.source.kind, "image": seen.record.image.rsplit("/", 1)[-1]},
-        "camera": {**_camera_json(seen.camera), "origin": seen.camera_origin},
+        "camera": {**asdict(seen.camera), "origin": seen.camera_origin},
         "depth": {"unit": unit, "origin": seen.depth_origin, "valid": _round(float(np.mean(depth > 0)), 4)},
         "down": None if seen.record.down is None else [_round(v, DIGITS) for v in seen.record.down],
         "objects": [_object_json(o, seen, config, down) for o in lifted.objects],
@@ -166,9 +166,9 @@ def make_sample(seen: Observation, config: LiftConfig) -> Sample:
 
 
 def encode_depth(depth: NDArray[np.float32], unit: float | None = None) -> tuple[bytes, float, NDArray[np.float32]]:
-    """A 16-bit PNG of depth [H, W] in metres, the metres of one step, and the depth that the PNG holds.
+    """Depth [H, W] in metres as a 16-bit PNG, the size of its step in metres, and the depth as stored.
 
-    Without a `unit`: millimetres up to 65 m; further scenes take the next coarser step of 2, 5, 10, 20 or 50 mm.
+    Without a `unit`, the step is 1 mm up to 65 m, and 2, 5, 10, 20 or 50 mm beyond.
     """
     valid = np.isfinite(depth) & (depth > 0)
     if unit is None:
@@ -177,12 +177,12 @@ def encode_depth(depth: NDArray[np.float32], unit: float | None = None) -> tuple
     steps = np.where(valid, np.clip(np.rint(np.where(valid, depth, 0) / unit), 1, MOST_STEPS), 0).astype(np.uint16)
     ok, data = cv2.imencode(".png", steps, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not ok:
-        raise ImageProblem("depth_corrupt", f"a depth image of {depth.shape} cannot be coded as PNG")
+        raise ImageProblem("depth_corrupt", f"a depth image of {depth.shape} cannot be encoded as PNG")
     return data.tobytes(), unit, np.where(valid, steps * np.float64(unit), np.nan).astype(np.float32)
 
 
 def seed_of(key: str, seed: int) -> int:
-    """A seed that depends only on the sample's name and the run's seed."""
+    """A seed that depends only on the sample's key and the run's seed."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:4], "big")
 
 
@@ -207,12 +207,13 @@ def _object_json(o: LiftedObject, seen: Observation, config: LiftConfig, down: N
     if config.output.masks and candidate.mask is not None:
         out["mask"] = masks.encode(candidate.mask, height, width)
     if config.output.alignment == "gravity":
-        out["upright"] = _oriented_json(upright_box(annotation.label, o.cloud, down))
+        upright = upright_box(annotation.label, o.cloud, down)
+        out["upright"] = _box_json(upright) | {"quaternion": [_round(v, 9) for v in upright.quaternion]}
     return out
 
 
 def _ask(sample: Sample, config: LiftConfig) -> None:
-    """Adds grounding queries and spatial questions; a pure function of the sample and the run's seed."""
+    """Adds grounding queries and spatial questions; depends only on the sample and the run's seed."""
     if not config.output.groundings and not config.output.questions:
         return
     from training.lift.questions import ask
@@ -229,27 +230,8 @@ def _ask(sample: Sample, config: LiftConfig) -> None:
     )
 
 
-def _camera_json(camera: Camera) -> dict[str, Any]:
-    return {
-        "width": camera.width,
-        "height": camera.height,
-        "fx": camera.fx,
-        "fy": camera.fy,
-        "cx": camera.cx,
-        "cy": camera.cy,
-    }
-
-
-def _box_json(box: Box3D) -> dict[str, Any]:
+def _box_json(box: Box3D | OrientedBox) -> dict[str, Any]:
     return {"center": [_round(v, DIGITS) for v in box.center], "size": [_round(v, DIGITS) for v in box.size]}
-
-
-def _oriented_json(box: OrientedBox) -> dict[str, Any]:
-    return {
-        "center": [_round(v, DIGITS) for v in box.center],
-        "size": [_round(v, DIGITS) for v in box.size],
-        "quaternion": [_round(v, 9) for v in box.quaternion],
-    }
 
 
 def _round(value: float, digits: int) -> float:

@@ -1,8 +1,7 @@
-"""Shards on disk: WebDataset tars whose bytes depend on their content alone, and the file that says they are whole.
+"""Shards on disk: WebDataset tars whose bytes depend only on their contents, with a JSON file each.
 
-A shard is written aside, flushed to the disk and renamed; then `shard-NNNNNN.json` (its digest, its rows of the index,
-what was counted) appears the same way. Only a shard with such a file that fits exists: whatever else lies in the folder
-is what a killed worker left, and is written again.
+A shard is written atomically, followed by `shard-NNNNNN.json` with its digest, index rows and counts. A shard without a
+matching JSON file was left by a killed worker, and is written again.
 """
 
 from __future__ import annotations
@@ -28,18 +27,18 @@ FORMAT = 3
 
 @dataclass(frozen=True)
 class ShardSummary:
-    """What is known of a finished shard; small, since a run holds that of every shard.
+    """The summary of a finished shard; small, because a run holds those of all shards.
 
     Attributes:
         shard: its number.
-        fingerprint: of the configuration and the plan that made it.
-        sha256, bytes: of the tar.
-        images: how many records it was made from.
-        samples, objects, groundings, questions: how many it holds.
-        classes: objects by label.
-        problems, rejected: images left out and objects rejected, by reason.
-        examples: a few images a reason.
-        seconds: time of each stage, not part of what makes shards equal.
+        fingerprint: fingerprint of its configuration and plan.
+        sha256, bytes: digest and size of the tar.
+        images: number of records it was made from.
+        samples, objects, groundings, questions: number of each in it.
+        classes: number of objects by label.
+        problems, rejected: numbers of images left out and objects rejected, by reason.
+        examples: a few images for each reason.
+        seconds: time of each stage; ignored when shards are compared.
     """
 
     shard: int
@@ -59,17 +58,17 @@ class ShardSummary:
 
 
 def shard_path(folder: str | Path, shard: int) -> Path:
-    """Where a shard's tar lies."""
+    """The path of a shard's tar."""
     return Path(folder) / f"shard-{shard:06d}.tar"
 
 
 def write_shard(
     folder: str | Path, shard: int, samples: list[Sample], fingerprint: str, counted: ShardCounts
 ) -> ShardSummary:
-    """Writes a shard and its summary; both appear whole or not at all, and equal input gives equal bytes.
+    """Writes a shard and its summary atomically; equal input gives equal bytes.
 
     Raises:
-        OSError: if the disk is full or the folder cannot be written; nothing half-written is left under a final name.
+        OSError: if the disk is full or the folder cannot be written; no partial file is left.
     """
     data, rows = pack(samples)
     path = shard_path(folder, shard)
@@ -100,7 +99,7 @@ def write_shard(
 
 @dataclass
 class ShardCounts:
-    """What was counted while a shard was made."""
+    """Counts made while a shard is produced."""
 
     images: int = 0
     problems: Counter[str] = field(default_factory=Counter)
@@ -109,7 +108,7 @@ class ShardCounts:
     seconds: Counter[str] = field(default_factory=Counter)
 
     def problem(self, reason: str, example: str, keep: int = 5) -> None:
-        """Counts an image or a mask that could not be used."""
+        """Counts an unusable image or mask."""
         self.problems[reason] += 1
         kept = self.examples.setdefault(reason, [])
         if len(kept) < keep:
@@ -117,13 +116,13 @@ class ShardCounts:
 
 
 def finished_shard(folder: str | Path, shard: int, fingerprint: str, verify: bool = False) -> ShardSummary | None:
-    """The summary of a shard that is whole and of this run; None where it has to be made.
+    """The summary of a complete shard of this run; None if the shard must be made.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
         shard: its number.
-        fingerprint: of the configuration and plan.
-        verify: whether the tar's digest is computed, and not its size alone compared.
+        fingerprint: fingerprint of the configuration and plan.
+        verify: whether to check the tar's digest, not only its size.
     """
     path = shard_path(folder, shard)
     try:
@@ -146,7 +145,7 @@ def read_summary(path: str | Path) -> ShardSummary:
 
 
 def read_rows(folder: str | Path, shard: int) -> list[dict[str, Any]]:
-    """The rows of the index of a finished shard: key, offset and bytes in the tar, labels, boxes of each sample.
+    """The index rows of a finished shard: key, offset and size in the tar, labels and boxes of each sample.
 
     Raises:
         ShardError: if its file is missing or damaged.
@@ -155,24 +154,24 @@ def read_rows(folder: str | Path, shard: int) -> list[dict[str, Any]]:
     try:
         return _read(path)[1]
     except FileNotFoundError as error:
-        raise ShardError(f"{path}: missing; run the engine again to make the shard anew") from error
+        raise ShardError(f"{path}: missing; run the engine again to restore the shard") from error
 
 
 def _read(path: str | Path) -> tuple[ShardSummary, list[dict[str, Any]]]:
     try:
         data = json.loads(Path(path).read_text())
         if data.pop("format") != FORMAT:
-            raise ShardError(f"{path}: another format than {FORMAT}")
+            raise ShardError(f"{path}: its format must be {FORMAT}")
         rows = data.pop("rows")
         return ShardSummary(**data), rows
     except FileNotFoundError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ShardError(f"{path}: not a shard's summary ({type(error).__name__}: {error})") from error
+        raise ShardError(f"{path}: not a shard summary ({type(error).__name__}: {error})") from error
 
 
 def pack(samples: list[Sample]) -> tuple[bytes, list[dict[str, Any]]]:
-    """Bytes of a tar of samples (ustar; no time, owner or mode that could differ), and a row of the index for each."""
+    """Bytes of a tar of samples (ustar, without times and owners), and an index row for each sample."""
     buffer = io.BytesIO()
     rows = []
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
@@ -188,10 +187,10 @@ def pack(samples: list[Sample]) -> tuple[bytes, list[dict[str, Any]]]:
 
 
 def unpack(data: bytes, where: str) -> Iterator[Sample]:
-    """Samples of the bytes of a tar (or of the part of one that an index row names).
+    """The samples in the bytes of a tar, or of the part of it that an index row names.
 
     Raises:
-        ShardError: if the tar is cut short or damaged, or a sample is not complete.
+        ShardError: if the tar is truncated or damaged, or a sample is incomplete.
     """
     key, files = "", dict[str, bytes]()
     try:
@@ -205,7 +204,7 @@ def unpack(data: bytes, where: str) -> Iterator[Sample]:
                 stream = tar.extractfile(member)
                 files[suffix] = stream.read() if stream else b""
                 if len(files[suffix]) != member.size:
-                    raise ShardError(f"{where}: {member.name} is cut short")
+                    raise ShardError(f"{where}: {member.name} is truncated")
     except tarfile.TarError as error:
         raise ShardError(f"{where}: damaged after sample {key or '(none)'}: {error}") from error
     if files:
@@ -213,7 +212,7 @@ def unpack(data: bytes, where: str) -> Iterator[Sample]:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file aside, flushes it to the disk and renames it; removes what it wrote if that fails."""
+    """Writes a file atomically and flushes it to disk."""
     with atomic_write(path) as part, part.open("wb") as stream:
         stream.write(data)
         stream.flush()

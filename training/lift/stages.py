@@ -1,7 +1,7 @@
 """The three stages of a shard as plain functions, the same in one process and on a cluster.
 
-`read_stage` (CPU: decode, check) -> `perceive_stage` (GPU where there are networks) -> `lift_stage` (CPU: geometry,
-questions, writing). What passes between them is a `ShardWork`.
+`read_stage` (CPU: decode, check) -> `perceive_stage` (GPU, if there are networks) -> `lift_stage` (CPU: geometry,
+questions, writing), connected by a `ShardWork`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ShardWork:
 
 
 def read_stage(shard: int, plan: Plan, config: LiftConfig) -> ShardWork:
-    """Reads the images of a shard; those that cannot be used are counted. A shard that is whole is left alone."""
+    """Reads a shard's images and counts unusable ones. A shard that is complete already is skipped."""
     done = finished_shard(config.output.folder, shard, plan.fingerprint)
     work = ShardWork(shard, done=done)
     if done is not None:
@@ -41,7 +41,7 @@ def read_stage(shard: int, plan: Plan, config: LiftConfig) -> ShardWork:
             seen = observe(record, config)
         except ImageProblem as problem:
             work.counts.problem(problem.reason, str(problem))
-        except Exception as error:  # whatever it is, it costs this image alone
+        except Exception as error:  # one bad image must not stop the run
             work.counts.problem("failed", f"{record.key}: {type(error).__name__}: {error}")
         else:
             for reason, example in seen.problems:
@@ -52,7 +52,7 @@ def read_stage(shard: int, plan: Plan, config: LiftConfig) -> ShardWork:
 
 
 def perceive_stage(work: ShardWork, perception: Perception) -> ShardWork:
-    """Lets the networks add objects, depth and masks."""
+    """Adds objects, depth and masks from the networks."""
     if work.done is not None:
         return work
     start = time.perf_counter()
@@ -68,7 +68,7 @@ def perceive_stage(work: ShardWork, perception: Perception) -> ShardWork:
 
 
 def lift_stage(work: ShardWork, plan: Plan, config: LiftConfig) -> ShardSummary:
-    """Lifts, asks and writes the shard.
+    """Lifts the images, generates questions and writes the shard.
 
     Raises:
         OSError: if the shard cannot be written.
@@ -83,7 +83,7 @@ def lift_stage(work: ShardWork, plan: Plan, config: LiftConfig) -> ShardSummary:
         except ImageProblem as problem:
             work.counts.problem(problem.reason, str(problem))
             work.counts.rejected.update(problem.rejected)
-        except Exception as error:  # whatever it is, it costs this image alone
+        except Exception as error:  # one bad image must not stop the run
             work.counts.problem("failed", f"{seen.record.key}: {type(error).__name__}: {error}")
         else:
             samples.append(sample)
@@ -93,5 +93,5 @@ def lift_stage(work: ShardWork, plan: Plan, config: LiftConfig) -> ShardSummary:
 
 
 def make_shard(shard: int, plan: Plan, config: LiftConfig, perception: Perception) -> ShardSummary:
-    """All stages of one shard in this process."""
+    """Runs all stages of a shard in this process."""
     return lift_stage(perceive_stage(read_stage(shard, plan, config), perception), plan, config)

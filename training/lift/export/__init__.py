@@ -1,1 +1,1 @@
-"""Finished runs in other people's forms, and back without loss."""
+"""Exports finished runs to public formats, and imports them back without loss."""

@@ -1,4 +1,4 @@
-"""`python -m training.lift.export RUN --format sharegpt|omni3d --output DIR`: a finished run in another form."""
+"""Exports a finished run: `python -m training.lift.export RUN --format sharegpt|omni3d --output DIR`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from training.lift.reader import LiftedDataset
 
 
 def export(args: argparse.Namespace) -> dict[str, Any]:
-    """Writes the run in the other form; how many conversations or objects that were."""
+    """Exports a run; returns the number of conversations or objects written."""
     data = LiftedDataset(args.run)
     write = export_sharegpt if args.format == "sharegpt" else export_omni3d
     return {"format": args.format, "samples": len(data), "written": write(data, args.output)}

@@ -1,8 +1,8 @@
-"""Omni3D's JSON (COCO-like, Brazil et al. 2023): what Cube R-CNN and its successors train and evaluate on.
+"""Exports Omni3D's JSON (COCO-like, Brazil et al. 2023), which Cube R-CNN and its successors use.
 
-Its camera frame is ours. Its `dimensions` are width, height, length with the *length along the box's x* and the width
-along its z; corners follow its drawing (0-3 the near face, clockwise from its upper left, 4-7 the far one). Pictures
-lie in `images/`, depth in `depth/`, and what the form has no place for in `samples.jsonl`.
+The camera frame is the optical frame. `dimensions` are width, height and length, with the *length along the box's x*
+and the width along its z. Corners 0-3 are the near face, clockwise from its upper left, 4-7 the far one. Images are in
+`images/`, depth in `depth/`, and everything that the format cannot hold in `samples.jsonl`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from n3d_core.geometry import Box3D, Camera
-from n3d_core.geometry.boxes import OrientedBox
-from training.lift.export.sharegpt import SIDE_NAME
+from n3d_core.geometry.boxes import OrientedBox, quaternion_of
+from training.lift.export.sharegpt import SIDE_NAME, imported
 from training.lift.problems import ShardError
 from training.lift.reader import LiftedDataset
 from training.lift.sample import Sample
@@ -30,9 +30,9 @@ UNKNOWN = -1
 
 
 def export_omni3d(data: LiftedDataset, folder: str | Path, name: str = "n3d", split: str = "train") -> int:
-    """Writes a run as one Omni3D JSON with its pictures; returns how many objects.
+    """Writes a run as an Omni3D JSON with its images; returns the number of objects.
 
-    An object's upright box is written where the run made them (`output.alignment: gravity`), else its axis-aligned one.
+    Writes upright boxes if the run has them (`output.alignment: gravity`), else axis-aligned ones.
     """
     root = Path(folder)
     for part in ("images", "depth"):
@@ -60,10 +60,10 @@ def export_omni3d(data: LiftedDataset, folder: str | Path, name: str = "n3d", sp
 
 
 def read_omni3d(path: str | Path) -> Iterator[tuple[dict[str, Any], Camera, list[OrientedBox]]]:
-    """Image entry, camera and boxes of each image of an Omni3D JSON; entries without a valid 3D box are left out.
+    """Image entry, camera and boxes of each image in an Omni3D JSON, without entries that lack a valid 3D box.
 
     Raises:
-        ShardError: if the file is missing or not of this form.
+        ShardError: if the file is missing or has another form.
     """
     try:
         data = json.loads(Path(path).read_text())
@@ -79,21 +79,13 @@ def read_omni3d(path: str | Path) -> Iterator[tuple[dict[str, Any], Camera, list
 
 
 def import_omni3d(folder: str | Path) -> Iterator[Sample]:
-    """The samples that `export_omni3d` wrote, equal to the byte.
+    """The samples written by `export_omni3d`, equal to the byte.
 
     Raises:
         ShardError: if a file is missing or damaged.
     """
     root = Path(folder)
-    try:
-        for line in (root / SIDE_NAME).read_text().splitlines():
-            meta = json.loads(line)
-            key = meta["key"]
-            suffix = next(s for s in ("jpg", "png") if (root / "images" / f"{key}.{s}").exists())
-            image = (root / "images" / f"{key}.{suffix}").read_bytes()
-            yield Sample(key, image, suffix, (root / "depth" / f"{key}.png").read_bytes(), meta)
-    except (OSError, ValueError, KeyError, StopIteration) as error:
-        raise ShardError(f"{root}: not an export of this form ({type(error).__name__}: {error})") from error
+    return imported(root, "images", lambda meta: (root / "depth" / f"{meta['key']}.png").read_bytes())
 
 
 def _image(sample: Sample, number: int) -> dict[str, Any]:
@@ -149,8 +141,6 @@ def _annotation(
 
 
 def _box(entry: dict[str, Any]) -> OrientedBox:
-    from n3d_core.geometry.boxes import quaternion_of
-
     width, height, length = (float(v) for v in entry["dimensions"])
     x, y, z = (float(v) for v in entry["center_cam"])
     turn = quaternion_of(np.asarray(entry["R_cam"], np.float64))

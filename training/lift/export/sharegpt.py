@@ -1,24 +1,24 @@
-"""ShareGPT JSON as the reference's demo uses it: `messages`, `images`, `points`, `question_type`.
+"""Exports ShareGPT JSON as in the reference's demo: `messages`, `images`, `points`, `question_type`.
 
-Boxes are written in metres and fractions of the image, `bbox_0=Bbox(label,u,v,z,angle,sx,sy,sz)` a line, with all
-digits. `points` are `.npz` files with `pcd` [H, W, 4] (x left, y up, z forward, valid) and `intr` (intrinsics
-as fractions of the image's edges). The reference stores `pcd` as float16, which loses a centimetre at 20 m; here it is
-float32, so that the stored depth comes back to the step. What the form has no place for lies in `samples.jsonl`.
+Boxes are lines `bbox_0=Bbox(label,u,v,z,angle,sx,sy,sz)` in metres and fractions of the image, with all digits. Points
+are the reference's point maps (`n3d_core.depth.files.read_point_map`), in float32: its float16 loses a centimetre at
+20 m. Everything that the format cannot hold is in `samples.jsonl`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from n3d_core.atomic_write import atomic_write
+from n3d_core.depth.files import read_point_map
+from n3d_core.errors import CameraError, DepthError, N3DError
 from n3d_core.geometry import Box3D, Camera
 from training.lift.problems import ShardError
 from training.lift.reader import LiftedDataset
@@ -38,8 +38,8 @@ class Conversation:
     Attributes:
         image, points: paths relative to the JSON's folder.
         question_type: kind of the query or question.
-        boxes: those of the first reply.
-        turns: the texts of all messages in their order.
+        boxes: boxes of the first reply.
+        turns: texts of all messages, in order.
     """
 
     image: str
@@ -50,7 +50,7 @@ class Conversation:
 
 
 def export_sharegpt(data: LiftedDataset, folder: str | Path) -> int:
-    """Writes a run as ShareGPT JSON with its pictures and points; returns how many conversations."""
+    """Writes a run as ShareGPT JSON with its images and points; returns the number of conversations."""
     root = Path(folder)
     (root / "data").mkdir(parents=True, exist_ok=True)
     count = 0
@@ -75,10 +75,10 @@ def export_sharegpt(data: LiftedDataset, folder: str | Path) -> int:
 
 
 def read_sharegpt(path: str | Path) -> Iterator[Conversation]:
-    """The conversations of a ShareGPT JSON, boxes in metres of the optical frame.
+    """The conversations of a ShareGPT JSON, with boxes in metres in the optical frame.
 
     Raises:
-        ShardError: if the file is damaged or a box line is not readable.
+        ShardError: if the file is damaged or a box line cannot be parsed.
     """
     root = Path(path).parent
     try:
@@ -86,45 +86,50 @@ def read_sharegpt(path: str | Path) -> Iterator[Conversation]:
         for entry in entries:
             turns = [str(m["content"]) for m in entry["messages"]]
             points = str(entry["points"][0])
-            camera, _ = read_points(root / points)
+            _, camera = read_point_map(root / points)
             boxes = parse_boxes(turns[1], camera) if len(turns) > 1 else []
             yield Conversation(str(entry["images"][0]), points, str(entry["question_type"]), boxes, turns)
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+    except (OSError, ValueError, KeyError, IndexError, TypeError, N3DError) as error:
         raise ShardError(f"{path}: not ShareGPT JSON of this form ({type(error).__name__}: {error})") from error
 
 
 def import_sharegpt(folder: str | Path) -> Iterator[Sample]:
-    """The samples that `export_sharegpt` wrote, equal to the byte.
+    """The samples written by `export_sharegpt`, equal to the byte.
 
     Raises:
         ShardError: if a file is missing or damaged.
     """
     root = Path(folder)
+    return imported(root, "data", lambda meta: _depth_of(root / f"data/{meta['key']}.npz", meta["depth"]["unit"]))
+
+
+def _depth_of(points: Path, unit: float) -> bytes:
+    return encode_depth(read_point_map(points)[0], unit)[0]
+
+
+def imported(root: Path, images: str, depth_of: Callable[[dict[str, Any]], bytes]) -> Iterator[Sample]:
+    """The samples of an export, with images in the folder `images` and depth by `depth_of` from a sample's metadata."""
     try:
-        with (root / SIDE_NAME).open() as lines:
-            for line in lines:
-                meta = json.loads(line)
-                key = meta["key"]
-                suffix = next(s for s in ("jpg", "png") if (root / f"data/{key}.{s}").exists())
-                _, depth = read_points(root / f"data/{key}.npz")
-                image = (root / f"data/{key}.{suffix}").read_bytes()
-                yield Sample(key, image, suffix, encode_depth(depth, meta["depth"]["unit"])[0], meta)
-    except (OSError, ValueError, KeyError, StopIteration) as error:
-        raise ShardError(f"{root}: not an export of this form ({type(error).__name__}: {error})") from error
+        for line in (root / SIDE_NAME).read_text().splitlines():
+            meta = json.loads(line)
+            image = next(p for s in ("jpg", "png") if (p := root / images / f"{meta['key']}.{s}").exists())
+            yield Sample(meta["key"], image.read_bytes(), image.suffix[1:], depth_of(meta), meta)
+    except (OSError, ValueError, KeyError, StopIteration, DepthError, CameraError) as error:
+        raise ShardError(f"{root}: not an export of this format ({type(error).__name__}: {error})") from error
 
 
 def box_line(index: int, box: Box3D, camera: Camera) -> str:
-    """A box in metres as a line of text; u, v are fractions of the image, measured from its edges."""
+    """A box in metres as a line of text; u, v are fractions of the image from edge to edge."""
     (u, v), z = camera.project(np.asarray(box.center)), box.center[2]
     at = ((float(u) + 0.5) / camera.width, (float(v) + 0.5) / camera.height, z, 0.0, *box.size)
     return f"bbox_{index}=Bbox({box.label},{','.join(repr(float(value)) for value in at)})"
 
 
 def parse_boxes(text: str, camera: Camera) -> list[Box3D]:
-    """Reads lines of `box_line`; a label may hold commas.
+    """Parses lines of `box_line`; labels may contain commas.
 
     Raises:
-        ValueError: if a line is none.
+        ValueError: if a line is not a box.
     """
     boxes = []
     for line in text.splitlines():
@@ -132,28 +137,12 @@ def parse_boxes(text: str, camera: Camera) -> list[Box3D]:
             continue
         match = _LINE.fullmatch(line.strip())
         if match is None:
-            raise ValueError(f"{line[:80]!r} is no box")
+            raise ValueError(f"{line[:80]!r} is not a box")
         u, v, z, _, *size = (float(g) for g in match.groups()[2:])
         x = (u * camera.width - 0.5 - camera.cx) / camera.fx * z
         y = (v * camera.height - 0.5 - camera.cy) / camera.fy * z
         boxes.append(Box3D(match.group(2), (x, y, z), (size[0], size[1], size[2])))
     return boxes
-
-
-def read_points(path: Path) -> tuple[Camera, NDArray[np.float32]]:
-    """Camera and depth [H, W] (metres, NaN for invalid) of a points file, the reference's demo files too."""
-    with np.load(path, allow_pickle=False) as arrays:
-        pcd, intr = arrays["pcd"].astype(np.float32), arrays["intr"].astype(np.float64)
-    height, width = pcd.shape[:2]
-    camera = Camera(
-        width,
-        height,
-        float(intr[0, 0]) * width,
-        float(intr[1, 1]) * height,
-        float(intr[0, 2]) * width - 0.5,
-        float(intr[1, 2]) * height - 0.5,
-    )
-    return camera, np.where((pcd[..., 3] > 0) & (pcd[..., 2] > 0), pcd[..., 2], np.float32(np.nan))
 
 
 def _write_points(path: Path, sample: Sample) -> None:
@@ -162,19 +151,12 @@ def _write_points(path: Path, sample: Sample) -> None:
     points = camera.back_project(depth)
     pcd = np.concatenate([points * np.array([-1, -1, 1], np.float32), valid[..., None]], axis=-1)
     pcd[~valid] = 0
-    intr = np.array(
-        [
-            [camera.fx / camera.width, 0, (camera.cx + 0.5) / camera.width],
-            [0, camera.fy / camera.height, (camera.cy + 0.5) / camera.height],
-            [0, 0, 1],
-        ]
-    )
     with atomic_write(path) as part, part.open("wb") as stream:
-        np.savez_compressed(stream, pcd=pcd.astype(np.float32), intr=intr)
+        np.savez_compressed(stream, pcd=pcd.astype(np.float32), intr=camera.fractions)
 
 
 def _entries(sample: Sample) -> Iterator[dict[str, Any]]:
-    """Queries as two messages, spatial questions as four: find the boxes, then reason over them."""
+    """Queries have two messages, spatial questions four: find the boxes, then reason over them."""
     boxes, camera = sample.boxes(), sample.camera
     for query in sample.meta["groundings"]:
         text = "Detect boxes." if query["kind"] == "detect" else _identify(query["text"])

@@ -1,1 +1,1 @@
-"""Networks that fill in what a source lacks: objects, masks, depth. All from local folders, none at import."""
+"""Networks that add what a source lacks: objects, masks, depth. Loaded from local folders."""

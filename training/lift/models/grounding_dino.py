@@ -1,4 +1,4 @@
-"""Grounding DINO through transformers: finds named classes in images that are annotated sparsely or not at all."""
+"""Grounding DINO through transformers: detects classes in images with few or no annotations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from training.lift.object_mask import Box2D
 
 @dataclass(frozen=True)
 class Detection:
-    """A found object: its class, its 2D box in pixels, and the detector's score."""
+    """A detected object: its class, 2D box in pixels, and score."""
 
     label: str
     box: Box2D
@@ -28,9 +28,9 @@ class Detector:
     """Open-vocabulary detection.
 
     Args:
-        folder: a Grounding DINO checkpoint in transformers' form (`IDEA-Research/grounding-dino-*`), on disk.
-        classes: names to look for.
-        score: least score of a detection.
+        folder: local folder of a Grounding DINO checkpoint for transformers (`IDEA-Research/grounding-dino-*`).
+        classes: classes to detect.
+        score: minimum score of a detection.
         device: torch device.
     """
 
@@ -48,7 +48,7 @@ class Detector:
         self._prompts = _prompts(classes, tokenizer, int(getattr(self.model.config, "max_text_len", 256)))
 
     def detect(self, images: list[NDArray[np.uint8]], batch: int = 1) -> list[list[Detection]]:
-        """Objects of each image (RGB uint8 [H, W, 3]), highest score first, doubles of one class removed."""
+        """Objects of each image (RGB uint8 [H, W, 3]), highest score first, without duplicates of a class."""
         found: list[list[Detection]] = [[] for _ in images]
         for names in self._prompts:
             for first in range(0, len(images), batch):
@@ -85,12 +85,12 @@ class Detector:
 
 
 def _text(names: list[str]) -> str:
-    """Grounding DINO's way to write classes: lower case, each ended by a full stop."""
+    """The classes as a prompt for Grounding DINO: in lower case, each followed by a full stop."""
     return " ".join(f"{name.lower()}." for name in names)
 
 
 def _prompts(classes: list[str], tokenizer: object, room: int) -> list[list[str]]:
-    """Classes in as few prompts as the text encoder has room for."""
+    """The classes in as few prompts as fit the text encoder."""
     prompts: list[list[str]] = [[]]
     for name in classes:
         longer = [*prompts[-1], name]
@@ -102,7 +102,7 @@ def _prompts(classes: list[str], tokenizer: object, room: int) -> list[list[str]
 
 
 def _named(text: str, names: list[str]) -> str:
-    """The class whose words a detection's text holds; the longest where there are several, empty where none."""
+    """The class whose words are in a detection's text; the longest of several, empty if there is none."""
     words = set(text.lower().split())
     fitting = [n for n in names if n.lower() == text.lower()] or [n for n in names if words & set(n.lower().split())]
     return max(fitting, key=len, default="")

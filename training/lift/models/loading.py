@@ -1,4 +1,4 @@
-"""Loading a transformers model from a local folder: safetensors only, no remote code, no network."""
+"""Loads transformers models from local folders: safetensors only, no remote code, no network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from n3d_core.errors import CheckpointError, MissingDependencyError
 
 
 def load_local(folder: str, class_name: str, device: str) -> tuple[Any, dict[str, Any]]:
-    """A model in evaluation mode on `device`, and its `preprocessor_config.json` (empty where there is none).
+    """A model in evaluation mode on `device`, and its `preprocessor_config.json` (empty if missing).
 
     Raises:
         MissingDependencyError: if transformers is not installed.
@@ -33,7 +33,7 @@ def load_local(folder: str, class_name: str, device: str) -> tuple[Any, dict[str
         raise CheckpointError(f"{folder}: cannot be loaded as {class_name}: {error}") from error
     if info["missing_keys"]:
         raise CheckpointError(
-            f"{folder}: {len(info['missing_keys'])} weights of {class_name} are missing, the first is "
+            f"{folder}: {len(info['missing_keys'])} weights of {class_name} are missing, first "
             f"{sorted(info['missing_keys'])[0]}"
         )
     settings = path / "preprocessor_config.json"

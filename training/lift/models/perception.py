@@ -1,4 +1,4 @@
-"""The second stage: networks add what the source lacks - objects, then depth and intrinsics, then masks."""
+"""The second stage: networks add what the source lacks: objects, then depth and intrinsics, then masks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from training.lift.record import Annotation
 
 
 class Perception:
-    """The loaded networks of a run; without any, boxes are cut out by their depth."""
+    """The networks of a run; without a segmenter, objects are segmented by depth."""
 
     def __init__(self, config: ModelsConfig) -> None:
         self._config = config
@@ -28,7 +28,7 @@ class Perception:
         self._segmenter = Sam2Segmenter(config.segmenter, config.device) if config.segmenter else None
 
     def __call__(self, seen: list[Observation]) -> list[Observation | ImageProblem]:
-        """Completes observations in place; those that cannot be completed become their problem."""
+        """Completes observations in place; returns each, or its problem if it cannot be completed."""
         if not self._config.any:
             return self._complete(seen)
         import torch
@@ -54,7 +54,7 @@ class Perception:
         return out
 
     def _detect(self, seen: list[Observation]) -> None:
-        """Adds what a detector finds to images with few annotations; what is annotated already is not added again."""
+        """Adds detected objects to images with few annotations, except those that are annotated already."""
         few = [one for one in seen if len(one.candidates) < self._config.detect_below]
         if self._detector is None or not few:
             return
@@ -71,7 +71,7 @@ class Perception:
             ImageProblem: `no_annotations`, `depth_missing`, `depth_corrupt`, `depth_unit` or `camera_missing`.
         """
         if not one.candidates:
-            raise ImageProblem("no_annotations", f"{one.record.key}: nothing is annotated, and nothing was found")
+            raise ImageProblem("no_annotations", f"{one.record.key}: nothing is annotated, and nothing was detected")
         if one.depth is not None:
             return
         if self._depth is None:

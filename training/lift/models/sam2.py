@@ -1,4 +1,4 @@
-"""SAM 2 with boxes as prompts, through transformers' `Sam2Model`; its processor would need torchvision, so not used."""
+"""SAM 2 with box prompts, through transformers' `Sam2Model`, but without its processor, which needs torchvision."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Sam2Segmenter:
-    """Cuts objects out of images by their 2D boxes.
+    """Segments the objects in 2D boxes.
 
     Args:
-        folder: a SAM 2 checkpoint in transformers' form (`facebook/sam2.1-hiera-*`), on disk.
+        folder: local folder of a SAM 2 checkpoint for transformers (`facebook/sam2.1-hiera-*`).
         device: torch device.
-        boxes: boxes a decoder pass.
+        boxes: maximum number of boxes per decoder pass.
     """
 
     def __init__(self, folder: str, device: str = "cpu", boxes: int = 32) -> None:
@@ -32,7 +32,7 @@ class Sam2Segmenter:
         self._size = (int(size[0]), int(size[1])) if isinstance(size, (list, tuple)) else (int(size), int(size))
 
     def segment(self, images: list[NDArray[np.uint8]], boxes: list[list[Box2D]]) -> list[list[ObjectMask]]:
-        """Masks of each image's boxes, in their order.
+        """Masks for the boxes of each image, in order.
 
         Args:
             images: RGB uint8 [H, W, 3]; sizes may differ.
@@ -53,7 +53,7 @@ class Sam2Segmenter:
             ]
 
     def _prepare(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """[3, S, S]: squeezed to SAM's square (its own rule: aspect is not kept), normalised."""
+        """Normalised pixels [3, S, S]; SAM resizes images to a square without keeping the aspect ratio."""
         resized = cv2.resize(image, self._size[::-1], interpolation=cv2.INTER_LINEAR).astype(np.float32) / 255.0
         return np.ascontiguousarray(((resized - self._mean) / self._std).transpose(2, 0, 1))
 

@@ -1,4 +1,4 @@
-"""Readers of annotated image collections: each yields `Record`s in an order that does not depend on the machine."""
+"""Readers of annotated image collections; each yields `Record`s in a deterministic order."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _MOST_PIXELS = 1e6
 
 
 def read_source(config: SourceConfig, problems: Problems) -> Iterator[Record]:
-    """The records of a source; unusable entries and double keys are counted in `problems` and left out.
+    """The records of a source, without unusable entries and duplicate keys, which are counted in `problems`.
 
     Raises:
-        SourceError: if the annotation file or folder itself is missing or not of its kind.
+        SourceError: if the annotation file or folder is missing or of another kind.
     """
     seen: set[str] = set()
     for record in islice(_reader(config, problems), config.limit or None):
@@ -29,13 +29,13 @@ def read_source(config: SourceConfig, problems: Problems) -> Iterator[Record]:
         try:
             json.dumps(record.to_json(), ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
-            problems.add("annotation_damaged", f"{record.image}: a text that is no UTF-8 ({error.reason})")
+            problems.add("annotation_damaged", f"{record.image}: a text is not valid UTF-8 ({error.reason})")
             continue
         yield record
 
 
 def _is_sound(annotation: Annotation, record: Record, problems: Problems) -> bool:
-    """Whether a box holds numbers that can be pixels; one that does not would cost its whole shard, at every run."""
+    """Whether a box has plausible pixel coordinates; otherwise its whole shard would fail, in every run."""
     sound = all(abs(value) < _MOST_PIXELS for value in annotation.box)  # not so for NaN
     if not sound:
         problems.add("annotation_damaged", f"{record.key}: box {annotation.box} of {annotation.label!r}")

@@ -1,4 +1,4 @@
-"""RGB-D bags (see `n3d_core.bag`) as records: one a colour image, with the depth image nearest in time."""
+"""RGB-D bags (see `n3d_core.bag`): one record per colour image, with the depth image nearest in time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from training.lift.record import DepthSource, Problems, Record, safe_key
 
 
 def read_bag(config: SourceConfig, problems: Problems) -> Iterator[Record]:
-    """Colour images of a bag in the order of their stamps; annotations come from a detector (`models.detect_below`)."""
+    """Colour images of a bag in order of time; a detector must find the objects (`models.detect_below`)."""
     bag = open_bag(config.images)
     try:
         topics = bag.rgbd_topics(config.color_topic, config.depth_topic, config.camera_topic)
@@ -39,11 +39,10 @@ def read_bag(config: SourceConfig, problems: Problems) -> Iterator[Record]:
 
 
 def read_bag_image(record: Record) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Colour uint8 [H, W, 3] and depth [H, W] in metres of one record, read as the node reads them: rectified, and
-    depth registered to colour where cameras differ.
+    """Colour uint8 [H, W, 3] and depth [H, W] in metres of a record, rectified and registered as in the node.
 
     Raises:
-        ImageProblem: if a message is gone or cannot be used, or the transform between the cameras is not in the bag.
+        ImageProblem: if a message is missing or unusable, or the bag lacks the transform between the cameras.
     """
     if record.depth is None or record.camera is None:
         raise ImageProblem("camera_missing", f"{record.key}: the bag has no depth or no camera info")
@@ -63,10 +62,10 @@ def read_bag_image(record: Record) -> tuple[NDArray[np.uint8], NDArray[np.float3
 
 @functools.lru_cache(maxsize=2)
 def open_bag(path: str) -> Bag:
-    """An open bag, kept for the process.
+    """An open bag, cached in the process.
 
     Raises:
-        SourceError: if there is no bag, or it cannot be read.
+        SourceError: if the bag is missing or cannot be read.
         MissingDependencyError: if rosbags is not installed.
     """
     try:

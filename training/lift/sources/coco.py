@@ -16,7 +16,7 @@ from training.lift.record import Annotation, DepthSource, Problems, Record, safe
 
 
 def read_coco(config: SourceConfig, problems: Problems) -> Iterator[Record]:
-    """Images of a COCO file in its order; images without annotations are kept (a detector may find some)."""
+    """Images of a COCO file, in order; images without annotations are kept for a detector."""
     coco = load_coco(config.annotations, problems)
     depths = DepthFolder(config)
     for image in coco.dataset["images"]:
@@ -32,12 +32,12 @@ def read_coco(config: SourceConfig, problems: Problems) -> Iterator[Record]:
 
 
 def load_coco(path: str, problems: Problems) -> Any:
-    """A `pycocotools.coco.COCO` of an annotation file, without the entries that it could not index.
+    """A `pycocotools.coco.COCO` of an annotation file, without entries that it cannot index.
 
-    Every image has `width` and `height` as whole numbers, 0 where the file does not say.
+    Every image has an integer `width` and `height`, 0 if the file has none.
 
     Raises:
-        SourceError: if the file is missing or not of COCO's form.
+        SourceError: if the file is missing or has another form.
     """
     from pycocotools.coco import COCO
 
@@ -54,7 +54,7 @@ def load_coco(path: str, problems: Problems) -> Any:
         "annotations": _whole(annotations, ("image_id", "category_id"), "annotation", problems),
         "categories": _whole(categories, ("id", "name"), "category", problems),
     }
-    with contextlib.redirect_stdout(io.StringIO()):  # it says that it creates an index
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
         coco.createIndex()
     return coco
 
@@ -75,7 +75,7 @@ def _once_each(images: list[dict[str, Any]], problems: Problems) -> list[dict[st
 
 
 def _whole(entries: list[Any], keys: tuple[str, ...], what: str, problems: Problems) -> list[dict[str, Any]]:
-    """The entries that are mappings in which each of `keys`, and the id, is a number or a text that is not empty."""
+    """The entries that are mappings with an id and all `keys`, each an integer or a non-empty text."""
     whole = []
     for entry in entries:
         keyed = isinstance(entry, dict) and all(_is_name(entry.get(k)) for k in keys)
@@ -96,7 +96,7 @@ def _sized(image: dict[str, Any]) -> dict[str, Any]:
 
 
 def annotations_of(coco: Any, image: dict[str, Any], problems: Problems) -> Iterator[Annotation]:
-    """The objects of one image; entries that cannot be read, and double ids, are counted and left out."""
+    """The objects of an image; counts and leaves out unreadable entries and duplicate ids."""
     seen: set[Any] = set()
     for entry in coco.imgToAnns.get(image["id"], []):
         where = f"annotation {entry['id']} of image {image['id']}"
@@ -127,10 +127,10 @@ def _annotation(entry: dict[str, Any], label: str, height: int, width: int) -> A
 
 
 class DepthFolder:
-    """The depth images of `source.depth`, found by the names of the pictures.
+    """The depth images in `source.depth`, found by image name.
 
     Raises:
-        SourceError: if it is set and no folder.
+        SourceError: if `source.depth` is set but not a folder.
     """
 
     def __init__(self, config: SourceConfig) -> None:
@@ -146,7 +146,7 @@ class DepthFolder:
                 self._by_name.setdefault(_stem(path).name, []).append(path)
 
     def of(self, picture: Path) -> DepthSource | None:
-        """The depth of a picture (its path within its folder): of the same path, else the only one of its name."""
+        """The depth of an image (a relative path): the file at the same path, else the only one of that name."""
         found = self._by_path.get(_stem(picture))
         alike = self._by_name.get(_stem(picture).name, [])
         if found is None and len(alike) == 1:
@@ -155,5 +155,5 @@ class DepthFolder:
 
 
 def _stem(path: Path) -> Path:
-    """Without all that follows the first dot of the name: `a/1.depth.png` and `a/1.jpg` are the same."""
+    """The path up to the first dot of the name, equal for `a/1.depth.png` and `a/1.jpg`."""
     return path.with_name(path.name.split(".")[0] or path.name)

@@ -1,6 +1,6 @@
-"""Objects365: COCO's JSON without masks, too large to hold as objects (25 million boxes in version 2).
+"""Objects365: COCO's JSON without masks, too large to load as Python objects (25 million boxes in version 2).
 
-The file is read as a stream (`ijson`); boxes are kept as flat arrays, 28 bytes each, and grouped by image at the end.
+The file is streamed (`ijson`); boxes are stored in flat arrays, 28 bytes each, and grouped by image at the end.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from training.lift.record import Annotation, Problems, Record, safe_key
 
 
 def read_objects365(config: SourceConfig, problems: Problems) -> Iterator[Record]:
-    """Images of an Objects365 file (`zhiyuan_objv2_train.json`) in its order, boxes in the order of their ids."""
+    """Images of an Objects365 file (`zhiyuan_objv2_train.json`) in order, with boxes in order of id."""
     path = Path(config.annotations)
     if not path.is_file():
         raise SourceError(f"{path}: annotation file not found")
@@ -51,7 +51,7 @@ def _names(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
 
 
 def _find(root: Path, name: str) -> Path:
-    """Where a picture lies: names in the JSON start with `images/v1/` or `v2/`, archives unpack to `patchN/`."""
+    """The path of an image: names in the JSON start with `images/v1/` or `v2/`, but archives unpack to `patchN/`."""
     whole = root / name
     return whole if whole.exists() else root.joinpath(*Path(name).parts[-2:])
 

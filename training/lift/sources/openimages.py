@@ -1,8 +1,8 @@
-"""OpenImages in its published form: CSV of boxes, class descriptions, and mask pictures with their CSV.
+"""OpenImages in its published form: CSV of boxes, class descriptions, and mask images with their CSV.
 
 `annotations`: `*-annotations-bbox.csv`; `classes`: `class-descriptions-boxable.csv`; `mask_table`:
-`*-annotations-object-segmentation.csv` with the pictures in `masks`. Coordinates are shares of the image: they become
-pixels when a worker reads it, so that planning opens no picture.
+`*-annotations-object-segmentation.csv` with the images in `masks`. Coordinates are fractions of the image; a worker
+converts them to pixels when it reads the image, so that planning opens no image.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from training.lift.record import Annotation, Problems, Record, safe_key
 
 COLUMNS = ("ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax", "IsGroupOf", "IsDepiction")
 MASK_COLUMNS = ("MaskPath", "ImageID", "LabelName", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")
-TEXTS = ("ImageID", "LabelName", "MaskPath")  # the others are numbers; an id of digits alone would lose its zeros
+TEXTS = ("ImageID", "LabelName", "MaskPath")  # read as text, as ids may have leading zeros; the others are numbers
 
 
 def read_openimages(config: SourceConfig, problems: Problems) -> Iterator[Record]:
-    """Images in the order of their ids; drawings (`IsDepiction`) are left out, groups are crowds."""
+    """Images in order of id, without drawings (`IsDepiction`); groups become crowds."""
     names = _class_names(config.classes)
     table = _columns(config.annotations, COLUMNS)
     masks = _MaskTable(config) if config.mask_table else None
@@ -65,7 +65,7 @@ def _annotations(
 
 
 class _MaskTable:
-    """Mask pictures by image and label; the one whose box is nearest is the object's (the tables share no id)."""
+    """Mask images by image and label; an object's is the one with the nearest box, as the tables share no ids."""
 
     def __init__(self, config: SourceConfig) -> None:
         table = _columns(config.mask_table, MASK_COLUMNS)

@@ -1,7 +1,7 @@
-"""A plain folder: pictures, each with an optional `NAME.json` of boxes beside it.
+"""A plain folder of images, each with an optional `NAME.json` of boxes.
 
 `{"objects": [{"label": "mug", "box": [left, top, right, bottom], "mask": "mug_0.png", "phrases": []}],
-"camera": {"fx": .., "fy": .., "cx": .., "cy": ..}}` - all but label and box may be left out.
+"camera": {"fx": .., "fy": .., "cx": .., "cy": ..}}` - everything but label and box is optional.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 def read_folder(config: SourceConfig, problems: Problems) -> Iterator[Record]:
-    """Pictures in the order of their names (folders below are searched too)."""
+    """Images in order of name, including those in subfolders."""
     root = Path(config.images)
     if not root.is_dir():
         raise SourceError(f"{root}: no such folder")
@@ -44,7 +44,7 @@ def read_folder(config: SourceConfig, problems: Problems) -> Iterator[Record]:
 
 
 def _mask_pictures(root: Path) -> set[Path]:
-    """The pictures that are some object's mask."""
+    """The image files that are masks of objects."""
     found: set[Path] = set()
     for path in root.rglob("*.json"):
         try:
@@ -73,7 +73,7 @@ def _annotation(entry: dict[str, Any], index: int, folder: Path) -> Annotation:
     left, top, right, bottom = (float(v) for v in entry["box"])
     label = str(entry["label"]).strip()
     if not label:
-        raise ValueError("an object without a label")
+        raise ValueError("an object has no label")
     return Annotation(
         label,
         (left, top, right, bottom),
@@ -86,7 +86,7 @@ def _annotation(entry: dict[str, Any], index: int, folder: Path) -> Annotation:
 
 
 def _camera(k: dict[str, Any], picture: Path) -> Camera:
-    """Intrinsics of a sidecar; the size that it leaves out is the picture's."""
+    """Intrinsics of a sidecar; a missing size is taken from the image."""
     if not (k.get("width") and k.get("height")):
         with Image.open(picture) as image:
             k = {**k, "width": image.width, "height": image.height}

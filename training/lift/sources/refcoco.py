@@ -1,7 +1,7 @@
-"""Referring expressions in RefCOCO's form: `refs(unc).p` (or the same as JSON) beside COCO's `instances.json`.
+"""Referring expressions in RefCOCO's form: `refs(unc).p` (or the same as JSON) next to COCO's `instances.json`.
 
-The published refs are a pickle. It is read by an unpickler that knows lists, dictionaries, texts and numbers only and
-refuses every class and function, so that a prepared file can run nothing.
+The published refs are a pickle. It is read by an unpickler that accepts only lists, dictionaries, texts and numbers and
+rejects every class and function, so that a malicious file cannot run code.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from training.lift.sources.coco import annotations_of, load_coco
 
 
 def read_refcoco(config: SourceConfig, problems: Problems) -> Iterator[Record]:
-    """Images with at least one referring expression, with all of their objects; the referred ones carry phrases.
+    """Images with at least one referring expression, with all their objects, some of which have phrases.
 
-    `annotations` names the refs file; COCO's instances are `instances.json` beside it, or `source.classes`.
+    `annotations` names the refs file; COCO's instances are in `instances.json` next to it, or in `source.classes`.
     """
     path = Path(config.annotations)
     phrases: dict[tuple[Any, Any], list[str]] = {}
@@ -75,15 +75,17 @@ def _load_refs(path: Path) -> list[Any]:
 
 
 def _plain(data: bytes) -> Any:
-    """What a pickle holds; the published ones are from Python 2, whose texts are bytes."""
+    """The contents of a pickle; the published ones are from Python 2, whose texts are bytes."""
     return _PlainUnpickler(io.BytesIO(data), encoding="utf-8", errors="replace").load()
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Builds lists, dictionaries, tuples, texts and numbers; nothing that has to be imported."""
+    """Accepts lists, dictionaries, tuples, texts and numbers, but nothing that must be imported."""
 
     def find_class(self, module: str, name: str) -> Any:
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}; refs hold plain lists and dictionaries only")
+        raise pickle.UnpicklingError(
+            f"it refers to {module}.{name}; refs may contain only lists, dictionaries, texts and numbers"
+        )
 
     def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError("it holds a persistent reference")
+        raise pickle.UnpicklingError("it contains a persistent reference")

@@ -1,12 +1,11 @@
-"""RGB-D recordings as folders: TUM's, Open3D's pairs and this project's frame folders.
+"""RGB-D recordings in folders: TUM, Open3D, and this project's frame folders.
 
-Objects in 2D come from a COCO file (`source.annotations`) whose file names are those of the colour images; without one
-the images have none, and a detector must find them (`models.detect_below`).
+2D annotations come from a COCO file (`source.annotations`) with the names of the colour images; without one, a detector
+must find the objects (`models.detect_below`).
 """
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from n3d_core.errors import CameraError
 from n3d_core.geometry import Camera
+from n3d_core.geometry.camera_file import read_camera
 from training.lift.lift_config import SourceConfig
 from training.lift.problems import SourceError
 from training.lift.record import Annotation, DepthSource, Problems, Record, safe_key
@@ -24,7 +24,7 @@ Pair = tuple[Path, Path]
 
 
 def read_rgbd(config: SourceConfig, problems: Problems) -> Iterator[Record]:
-    """Colour images with their depth in the order of their names or stamps."""
+    """Colour images with depth, in order of name or stamp."""
     root = Path(config.images)
     if not root.is_dir():
         raise SourceError(f"{root}: no such folder")
@@ -91,26 +91,19 @@ def _frame_pairs(root: Path, problems: Problems) -> Iterator[Pair]:
 
 
 def _camera(root: Path, config: SourceConfig) -> Camera:
-    """Intrinsics of the recording: `camera.yaml`, Open3D's `camera_intrinsic.json`, or TUM's default Kinect."""
+    """Intrinsics from `camera.yaml`, Open3D's `camera_intrinsic.json`, or TUM's default Kinect."""
     if (root / "camera.yaml").exists():
         return Camera.from_yaml(root / "camera.yaml")
     for name in ("camera_intrinsic.json", "intrinsic.json", "camera_primesense.json"):
         if (root / name).exists():
-            try:
-                data = json.loads((root / name).read_text())
-                matrix = data["intrinsic_matrix"]  # column-major
-                return Camera(int(data["width"]), int(data["height"]), matrix[0], matrix[4], matrix[6], matrix[7])
-            except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-                raise CameraError(
-                    f"{root / name}: not an Open3D intrinsic file ({type(error).__name__}: {error})"
-                ) from error
+            return read_camera(root / name, 0, 0).camera  # the file has the size
     if config.kind == "tum":
         return Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
     raise CameraError(f"{root}: no camera.yaml and no camera_intrinsic.json; measured depth needs the true intrinsics")
 
 
 class _Boxes:
-    """2D annotations of a COCO file by the name of the picture."""
+    """2D annotations of a COCO file by image name."""
 
     def __init__(self, path: str, problems: Problems) -> None:
         self._coco: Any = load_coco(path, problems) if path else None

@@ -1,7 +1,7 @@
-"""SUN RGB-D as published: one folder a frame with image, depth, intrinsics, gravity and polygons.
+"""SUN RGB-D as published: one folder per frame with image, depth, intrinsics, gravity and polygons.
 
 `image/*.jpg` (or `.png`), `depth_bfx/*.png` (or `depth/`; the bits of each value are rotated left by three),
-`intrinsics.txt`, `extrinsics/*.txt` (3x4, turns the camera so that gravity points down) and
+`intrinsics.txt`, `extrinsics/*.txt` (3x4, rotates the camera so that gravity points down) and
 `annotation2Dfinal/index.json` (LabelMe).
 """
 
@@ -24,7 +24,7 @@ from training.lift.record import Annotation, DepthSource, Problems, Record, safe
 
 
 def read_sunrgbd(config: SourceConfig, problems: Problems) -> Iterator[Record]:
-    """All frame folders below `images`, in the order of their names."""
+    """All frame folders below `images`, in order of name."""
     root = Path(config.images)
     frames = sorted(p.parent for p in root.rglob("intrinsics.txt"))
     if not frames:
@@ -55,11 +55,11 @@ def _only(folder: Path, suffixes: tuple[str, ...], other: Path | None = None) ->
     for place in (folder, other) if other else (folder,):
         if files := sorted(p for p in place.glob("*") if p.suffix.lower() in suffixes):
             return files[0]
-    raise FileNotFoundError(f"{folder}: no picture of the kind {', '.join(suffixes)}")
+    raise FileNotFoundError(f"{folder}: no image with the suffix {', '.join(suffixes)}")
 
 
 def _down(frame: Path) -> tuple[float, float, float] | None:
-    """Gravity in the optical frame, from the newest extrinsics: its matrix turns the camera's axes upright."""
+    """Gravity in the optical frame, from the latest extrinsics, whose matrix rotates the camera upright."""
     files = sorted((frame / "extrinsics").glob("*.txt"))
     if not files:
         return None
@@ -86,7 +86,7 @@ def _annotations(frame: Path, width: int, height: int, problems: Problems) -> It
         try:
             name = names[int(polygon["object"])]
             if not isinstance(name, str) or not name.strip():
-                raise ValueError("an object without a name")
+                raise ValueError("an object has no name")
             x, y = np.atleast_1d(polygon["x"]).astype(float), np.atleast_1d(polygon["y"]).astype(float)
             flat = np.stack([x, y], axis=1).reshape(-1).tolist()
             mask = to_rle([flat], height, width)
