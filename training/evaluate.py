@@ -5,7 +5,7 @@
     python -m training.evaluate --checkpoint models/n3d-tiny --folder DIR --json
     python -m training.evaluate --checkpoint DIR --format cv-bench --annotations test.jsonl --images IMG --depth indoor
 
-The table goes to stderr, one line of JSON to stdout. A run that was stopped goes on where it was (`--work`).
+The table goes to stderr, one line of JSON to stdout. An interrupted run resumes (`--work`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from training.scenes.vocabulary import Vocabulary
 
 
 def report_of(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """All figures of a run's records, fractions 0..1; null where there was nothing to count."""
+    """All figures of a run's records, fractions 0..1; null if there was nothing to count."""
     replies = replies_of(records)
     return {
         "suite": suite_report(records),
@@ -51,7 +51,7 @@ def report_of(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def suite_report(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """How hard the frames are, how much was asked, and how long a query took."""
+    """Statistics of the frames, and query times."""
     objects = [o for r in records for o in r["objects"]]
     ground = [g["ms"] for r in records for g in r["groundings"] if "ms" in g]
     ask = [q["ms"] for r in records for q in r["questions"] if "ms" in q]
@@ -67,7 +67,7 @@ def suite_report(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def evaluate(args: argparse.Namespace) -> dict[str, Any] | None:
-    """Measures what the command line says; the report, if it is to be printed as JSON."""
+    """Runs the evaluation of a command line; returns the report if it is to be printed as JSON."""
     start = time.monotonic()
     suite, judge = _suite(args), chosen(args)
     kept = None if args.fresh else work_file(args.work, args.checkpoint, suite, args.backend, args.sampling)
@@ -93,36 +93,38 @@ def _parser() -> argparse.ArgumentParser:
     parser = described(__doc__)
     parser.add_argument("--checkpoint", default="n3d-tiny", help="folder or name of a shipped model")
     parser.add_argument("--scenes", type=int, default=100)
-    parser.add_argument("--limit", type=int, default=0, help="samples of a published benchmark; 0 for all")
-    parser.add_argument("--seed", type=int, default=0, help="other seeds give other scenes and questions")
-    parser.add_argument(
-        "--shift", action="store_true", help="camera heights and lights outside of the training's range"
-    )
+    parser.add_argument("--limit", type=int, default=0, help="maximum number of samples of a benchmark; 0 for all")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the scenes and questions")
+    parser.add_argument("--shift", action="store_true", help="use camera heights and lights outside the training range")
     parser.add_argument(
         "--ratios",
         default="",
-        help="aspect ratios that the scenes take turns at, such as 4:3,16:9,1:1,3:4, with fields of view from 40 to 95 "
-        "degrees; `grounding.by_ratio` has their figures",
+        help="aspect ratios of the scenes, in turn, such as 4:3,16:9,1:1,3:4, with fields of view from 40 to 95 "
+        "degrees; figures in `grounding.by_ratio`",
     )
-    parser.add_argument("--folder", type=Path, help="judge a frame folder with truth instead")
+    parser.add_argument("--folder", type=Path, help="evaluate on a frame folder with truth instead")
     parser.add_argument("--format", choices=["cv-bench", "spatialrgpt", "n3d-bench", "refcoco", "omni3d"])
-    parser.add_argument("--annotations", type=Path, help="of the published benchmark that --format names")
-    parser.add_argument("--images", type=Path, help="its folder of pictures")
-    parser.add_argument("--depth", default="indoor", help="its folder of depth images, or a monocular model")
-    parser.add_argument("--fov", type=float, default=60.0, help="of pictures whose camera is not known, degrees")
-    parser.add_argument("--validation", action="store_true", help="validation scenes, for choices made during training")
-    parser.add_argument("--groundings", type=int, default=4, help="grounding queries a frame")
-    parser.add_argument("--questions", type=int, default=4, help="spatial questions a frame")
-    parser.add_argument("--marked", type=int, default=1, help="queries about a box drawn on the image, a frame")
+    parser.add_argument("--annotations", type=Path, help="annotation file of the benchmark of --format")
+    parser.add_argument("--images", type=Path, help="image folder of the benchmark")
+    parser.add_argument("--depth", default="indoor", help="depth folder of the benchmark, or a monocular model")
+    parser.add_argument(
+        "--fov", type=float, default=60.0, help="horizontal field of view of images with an unknown camera, degrees"
+    )
+    parser.add_argument(
+        "--validation", action="store_true", help="use validation scenes, for decisions during training"
+    )
+    parser.add_argument("--groundings", type=int, default=4, help="grounding queries per frame")
+    parser.add_argument("--questions", type=int, default=4, help="spatial questions per frame")
+    parser.add_argument("--marked", type=int, default=1, help="queries about a box drawn on the image, per frame")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--backend", default="torch", help="torch, onnx or tensorrt, also as onnx:int4")
     parser.add_argument(
-        "--sampling", default="checkpoint", choices=get_args(SamplingName), help="how it is decoded (checkpoint)"
+        "--sampling", default="checkpoint", choices=get_args(SamplingName), help="how tokens are chosen (checkpoint)"
     )
-    parser.add_argument("--work", type=Path, default=Path("~/.cache/n3d/evaluate"), help="folder of finished frames")
-    parser.add_argument("--fresh", action="store_true", help="neither use nor keep finished frames")
-    add_options(parser, "--judge", "language model that judges the answers too")
-    parser.add_argument("--html", type=Path, help="page with pictures of the best, the worst and random frames")
+    parser.add_argument("--work", type=Path, default=Path("~/.cache/n3d/evaluate"), help="folder for finished frames")
+    parser.add_argument("--fresh", action="store_true", help="neither use nor save finished frames")
+    add_options(parser, "--judge", "language model that also judges the answers")
+    parser.add_argument("--html", type=Path, help="write a page with the best, the worst and random frames")
     parser.add_argument("--json", action="store_true", help="print the report as one line of JSON")
     return parser
 
@@ -143,16 +145,16 @@ def _suite(args: argparse.Namespace) -> Suite:
 
 
 def parse_ratios(text: str) -> tuple[tuple[int, int], ...]:
-    """Reads `4:3,16:9`; no ratio of an empty text.
+    """Parses `4:3,16:9`; an empty text gives no ratios.
 
     Raises:
-        ConfigError: if one is not two positive whole numbers with a colon, or longer than 4:1.
+        ConfigError: if a ratio is not WIDTH:HEIGHT in whole numbers, or not from 1:4 to 4:1.
     """
     ratios = []
     for part in text.split(",") if text else ():
         width, _, height = part.strip().partition(":")
         if not (width.isdecimal() and height.isdecimal() and 0 < int(width) <= 4 * int(height) <= 16 * int(width)):
-            raise ConfigError(f"--ratios: {part!r} is not WIDTH:HEIGHT, such as 16:9, from 1:4 to 4:1")
+            raise ConfigError(f"--ratios must be WIDTH:HEIGHT, such as 16:9, from 1:4 to 4:1; got {part!r}")
         ratios.append((int(width), int(height)))
     return tuple(ratios)
 
@@ -160,7 +162,7 @@ def parse_ratios(text: str) -> tuple[tuple[int, int], ...]:
 def work_file(
     folder: Path, checkpoint: str | Path, suite: Suite, backend: str, sampling: SamplingName = "checkpoint"
 ) -> Path:
-    """The file below `folder` of a checkpoint's finished frames of a suite, as one backend answered in one way."""
+    """The file in `folder` for the finished frames of a checkpoint, suite, backend and sampling."""
     about = json.dumps([fingerprint(checkpoint), suite.describe(), backend, sampling])
     name = hashlib.sha256(about.encode()).hexdigest()[:16]
     return folder.expanduser() / f"{name}.jsonl"

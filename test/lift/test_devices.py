@@ -45,9 +45,9 @@ def test_every_gpu_of_a_cluster_that_is_asked_for_holds_a_copy_of_the_networks(
 @pytest.mark.parametrize(
     ("resources", "device", "gpus", "message"),
     [
-        ({"GPU": 2.0}, "cuda", 4, "--gpus asks for 4, and the cluster has 2 GPUs: ask for fewer"),
-        ({}, "cuda", 0, "--gpus asks for all, and the cluster has 0 GPUs"),
-        ({"GPU": 2.0}, "cpu", 2, "--gpus 2, and models.device is 'cpu': set it to cuda"),
+        ({"GPU": 2.0}, "cuda", 4, "models.device is 'cuda' and --gpus is 4, but the cluster has 2 GPUs: use fewer"),
+        ({}, "cuda", 0, "models.device is 'cuda' and --gpus is all, but the cluster has 0 GPUs"),
+        ({"GPU": 2.0}, "cpu", 2, "--gpus 2 needs models.device cuda; got 'cpu': set it to cuda"),
     ],
 )
 def test_gpus_that_are_not_there_are_said(resources: dict[str, float], device: str, gpus: int, message: str) -> None:

@@ -355,7 +355,7 @@ def test_finished_frames_are_kept_and_a_line_cut_short_is_dropped(tmp_path: Path
     assert again.records == {0: {"name": "a"}, 2: {"name": "c"}}
     again.add(1, {"name": "b"})
     assert sorted(RecordFile(path, {"suite": 1}).records) == [0, 1, 2]
-    with pytest.raises(EvaluationError, match="holds another run"):
+    with pytest.raises(EvaluationError, match="contains another run"):
         RecordFile(path, {"suite": 2})
 
 
@@ -371,7 +371,7 @@ def test_a_record_that_cannot_be_written_is_named_and_those_before_it_stay(tmp_p
     RecordFile(path, {"suite": 1}).add(0, {"name": "a"})
     full = RecordFile(path, {"suite": 1})
     full.path = Path("/dev/full")
-    with pytest.raises(EvaluationError, match=r"/dev/full: cannot be written .*No space left.* make room"):
+    with pytest.raises(EvaluationError, match=r"/dev/full: cannot be written .*No space left.* free some space"):
         full.add(1, {"name": "b"})
     assert RecordFile(path, {"suite": 1}).records == {0: {"name": "a"}}
 

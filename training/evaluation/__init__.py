@@ -1,1 +1,1 @@
-"""Measures a checkpoint: what is asked (`suite`), what is said (`running`), and what of it is right (the others)."""
+"""Measures a checkpoint: queries and questions (`suite`), answers (`running`), and their scores (the other modules)."""

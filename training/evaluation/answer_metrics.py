@@ -1,8 +1,8 @@
-"""Answer figures from records: the model's own answers, and beside them what they are to be compared with.
+"""Answer metrics from records: the model's own answers, and baselines.
 
-`qa` is the model's answer, `qa_audited` the value of the boxes where the audit contradicts it, `qa_own_boxes` geometry
-on the boxes that the model found, `qa_geometry` geometry on the true boxes, `qa_direct` the model's answer without
-grounding, `qa_median` always the most frequent or the median answer of its type.
+`qa` is the model's answer; `qa_audited` is corrected where the audit contradicts it; `qa_own_boxes` is geometry on the
+model's boxes, `qa_geometry` on the true ones; `qa_direct` is the model's answer without grounding; `qa_median` is
+always the most frequent or the median answer of a question's type.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from training.evaluation.interview import box_of
 
 @dataclass(frozen=True)
 class Answered:
-    """A question of a truth file, the frame's objects, and what was said."""
+    """A question of a truth file with its answer, and the frame's objects."""
 
     entry: dict[str, Any]
     objects: list[dict[str, Any]]
 
     @property
     def labels(self) -> list[str]:
-        """Names of the frame's objects; a benchmark without boxes gives its own with each question."""
+        """Labels of the frame's objects."""
         return [o["label"] for o in self.objects]
 
     def right(self, said: str, tolerance: float = 0.25) -> bool:
-        """Whether `said` is the answer."""
+        """Whether `said` is a right answer."""
         return is_right(self.entry, self.labels, said, tolerance)
 
 
@@ -98,9 +98,9 @@ def _groups(right: Sequence[tuple[Answered, bool]]) -> dict[str, Any]:
 
 
 def _median_report(answered: Sequence[Answered]) -> dict[str, Any]:
-    """Always the same answer to a type and form: the median length, the most frequent word, the first object named."""
+    """Scores of a constant answer for each type and form: the median length, or the most frequent other answer."""
     kinds: dict[tuple[str, Any, bool], list[Answered]] = {}
-    for a in answered:  # a file may leave out the form
+    for a in answered:  # the form is optional
         kinds.setdefault((a.entry["type"], a.entry.get("form"), isinstance(a.entry["answer"], bool)), []).append(a)
     return _groups([(a, ok) for group in kinds.values() for a, ok in zip(group, _constant(group), strict=True)])
 
@@ -120,7 +120,7 @@ def _constant(group: list[Answered]) -> list[bool]:
 
 
 def _place(a: Answered) -> Any:
-    """A choice or order as places among the objects that the question names; a relation as itself."""
+    """A choice or order as indices into the objects named in the question; a relation unchanged."""
     names = a.entry.get("names") or [a.labels[i] for i in a.entry["objects"]]
     true = a.entry["answer"]
     listed = true if isinstance(true, list) else [true]

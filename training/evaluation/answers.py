@@ -1,9 +1,8 @@
-"""The rule judge: compares an answer in free words with the true one.
+"""The rule-based judge: compares a free-form answer with the true one.
 
-Answers are read as the audit reads them (`n3d_core.reasoning`), by the meaning of the question's wording. One that
-cannot be read is wrong. Lengths count within a share of the truth, in metres whatever the unit; clock hours and
-counts must be exact. Where a question's wording is not understood (published benchmarks), an answer names the right
-object first.
+Answers are parsed as in the audit (`n3d_core.reasoning`), by the meaning of the question. An answer that cannot be
+parsed is wrong. Lengths must be within a share of the truth, in any unit; clock hours and counts must be exact. If a
+question is not understood (published benchmarks), the answer must name the right object first.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ NUMERICAL = (
     "width", "height", "length", "thickness", "volume", "distance", "vertical_distance", "horizontal_distance", "gap",
     "direction", "count",
 )  # fmt: skip
-"""Types that ask for a number, where their form does not say otherwise."""
+"""Question types that ask for a number, unless their form differs."""
 
 _HOLDER = re.compile(r"\u27e6\d+\u27e7")
-_DEGREES = 15.0  # that a direction in degrees may be off: half an hour of the clock
+_DEGREES = 15.0  # tolerance of a direction in degrees: half an hour on a clock
 _ID = re.compile(r"(?<!\w)\d+_(?=[A-Za-z])")  # of `3_red mug`
 
 
 def is_numerical(entry: dict[str, Any]) -> bool:
-    """Whether a question of a truth file asks for a number."""
+    """Whether the true answer is a number."""
     answer = entry["answer"]
     return isinstance(answer, int | float) and not isinstance(answer, bool)
 
@@ -41,10 +40,10 @@ def is_right(entry: dict[str, Any], labels: Sequence[str], said: str, tolerance:
     """Whether `said` answers a question of a truth file.
 
     Args:
-        entry: of `questions` in the truth file.
-        labels: of all objects of the frame, in their order.
+        entry: an entry of `questions` in the truth file.
+        labels: labels of all objects of the frame, in order.
         said: the answer.
-        tolerance: relative error that a length may have.
+        tolerance: maximum relative error of a length.
     """
     names, said = names_of(entry, labels), _ID.sub("", said)
     question = meaning(entry, names)
@@ -70,21 +69,21 @@ def is_right(entry: dict[str, Any], labels: Sequence[str], said: str, tolerance:
 
 
 def names_of(entry: dict[str, Any], labels: Sequence[str]) -> list[str]:
-    """The objects of a question in the order of their roles, as they are called."""
+    """The names of a question's objects, in the order of their roles."""
     return list(entry.get("names") or [labels[i] for i in entry["objects"]])
 
 
 def meaning(entry: dict[str, Any], names: Sequence[str]) -> Question | None:
-    """What a question of a truth file asks for: by its type where it asks for a number, else by its wording.
+    """The parsed question of a truth file: by its type if it asks for a number, else by its wording.
 
-    None where the wording is not understood, or asks for something else than the entry's type and answer say.
+    None if the wording is not understood, or differs from the entry's type and answer.
     """
     form, unit = entry.get("form") or _form(entry["answer"]), entry.get("unit")
     if form == "number":
         other = "distance" if unit in UNITS else "count"
         kind = entry["type"] if entry["type"] in NUMERICAL else other
         return _asked(kind, form, names, unit if unit in (*UNITS, "deg", "l") else "m")
-    for known in (names, ()):  # a name may be a word that the question needs
+    for known in (names, ()):  # a name may coincide with a word of the question
         read = read_question(entry["text"], known)
         if isinstance(read, Question) and (read.type, read.form) == (entry["type"], form):
             return read
@@ -92,14 +91,14 @@ def meaning(entry: dict[str, Any], names: Sequence[str]) -> Question | None:
 
 
 def _asked(kind: str, form: Form, names: Sequence[str], unit: str = "m", predicate: str = "") -> Question:
-    """A question of a known type about objects that are called so."""
+    """A question of a known type about objects with these names."""
     phrases = tuple(Phrase(name, name, named=True) for name in names)
     known: QuestionType = next((t for t in TYPES if t == kind), "distance")
     return Question(known, form, phrases, predicate, unit)
 
 
 def _called(question: Question, names: list[str]) -> list[str]:
-    """The names of the roles; those that the wording does not know (a benchmark's "anchor") by the wording."""
+    """The names of the roles, taken from the wording if it has other ones (a benchmark's "anchor")."""
     asked = [phrase.label for phrase in question.objects]
     if len(asked) != len(names):
         return names
@@ -123,7 +122,7 @@ def true_number(entry: dict[str, Any]) -> float:
 
 
 def clock_error(entry: dict[str, Any], said: str) -> int | None:
-    """Hours (0..6) between the answer and the true direction; None if it cannot be read or is no clock question."""
+    """Hours (0..6) between the answer and the true direction; None if unreadable or not a clock question."""
     hour = read_answer(_asked("direction", "number", ()), (), said)
     if entry["type"] != "direction" or not isinstance(hour, int):
         return None
@@ -132,9 +131,9 @@ def clock_error(entry: dict[str, Any], said: str) -> int | None:
 
 
 def parse_truth(kind: str, names: Sequence[str], said: str, number: bool) -> Any:
-    """The true answer that a sentence gives: metres, hour or count, True or False, a name or names.
+    """The true answer in a sentence: metres, an hour or a count, True or False, one name or several.
 
-    The sentence itself where nothing can be read out of it; it must then be met word for word.
+    Returns the sentence itself if nothing can be extracted; answers must then match it literally.
     """
     if number:
         value = read_answer(_asked(kind if kind in NUMERICAL else "distance", "number", names), names, said)
@@ -151,7 +150,7 @@ def parse_truth(kind: str, names: Sequence[str], said: str, number: bool) -> Any
 
 
 def _first_named_right(entry: dict[str, Any], names: Sequence[str], said: str) -> bool:
-    """The judgement where the question's wording does not say what its answer means."""
+    """Judges an answer to a question that is not understood."""
     true = entry["answer"]
     if isinstance(true, bool):
         return _yes_or_no(entry["type"], said) is true
@@ -161,18 +160,18 @@ def _first_named_right(entry: dict[str, Any], names: Sequence[str], said: str) -
         question = _asked(entry["type"], "free", names, predicate=true)
         return bool(read_answer(question, names, said) == true)
     wanted = named(true, names)
-    if len(wanted) != 1:  # no object's name: the words themselves
+    if len(wanted) != 1:  # not the name of an object: compare literally
         return re.search(rf"\b{re.escape(true.lower())}\b", said.lower()) is not None
     return _chosen(entry["type"], _mentioned(names, said)) == wanted[0]
 
 
 def _yes_or_no(kind: str, said: str) -> Said | None:
-    """Yes or no in so many words; what a sentence implies depends on the question."""
+    """An explicit yes or no; what else a sentence implies depends on the question."""
     return read_answer(_asked(kind, "yes_no", ()), (), said)
 
 
 def _mentioned(names: Sequence[str], said: str) -> list[int]:
-    """Indices of the names in the order in which `said` first mentions them, or their last words where those differ."""
+    """Indices of names (or of their last words, if unique) in the order of first mention in `said`."""
     heads = [name.split()[-1] for name in names]
     held, table = hold_names(said, [*names, *(h for h in heads if heads.count(h) == 1)])
     found = [named(release(holder, table), names) for holder in _HOLDER.findall(held)]
@@ -180,6 +179,6 @@ def _mentioned(names: Sequence[str], said: str) -> list[int]:
 
 
 def _chosen(kind: str, mentioned: list[int]) -> int | None:
-    """The object that is named first; of a relative distance the first that is not the anchor."""
+    """The object named first; for a relative distance, the first that is not the anchor."""
     rest = mentioned[1:] if kind == "relative_distance" and mentioned[:1] == [0] else mentioned
     return rest[0] if rest else None

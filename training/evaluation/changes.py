@@ -1,4 +1,4 @@
-"""Variants of a model that are used only for measuring: calibration and ablations."""
+"""Model variants used only for measurements: calibration and ablations."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from n3d_core.runtime import Runtime
 from training.learn.codecs import UNMEASURED, CameraXYCodec
 
 _ALL_EVIDENCE = Existence((0.0,) * 6, (0.0,) * 8, threshold=0.0, sure=0.99)
-"""Keeps every box, and always asks for agreement."""
+"""Keeps every box, and always computes the agreement."""
 
 
 class WithoutDepth:
-    """A backend without 3D points: the encoding is the same everywhere."""
+    """A backend without 3D points: the encoding is the same for every patch."""
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
@@ -55,10 +55,10 @@ class _Unmeasured(N3D):
 
 
 def changed(model: N3D, changes: tuple[str, ...]) -> N3D:
-    """The model uncalibrated, for its `evidence`, with `no_depth`, or with `camera_xy` as its language.
+    """The model with changes: `evidence` (uncalibrated), `no_depth`, or `camera_xy` as its language.
 
     Raises:
-        ConfigError: for another change.
+        ConfigError: if a change is unknown.
     """
     for change in changes:
         if change == "evidence":

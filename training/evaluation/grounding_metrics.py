@@ -1,9 +1,9 @@
-"""Grounding figures from records: precision, recall and F1 of boxes, overlaps, offsets, and replies to absent objects.
+"""Grounding metrics from records: precision, recall and F1 of boxes, overlaps, offsets, and replies to absent objects.
 
-A predicted box is right if it is assigned to an object that was meant, of the same class, and their 3D IoU reaches the
-threshold. The headline counts named queries (a class, or colour and class) over all frames at once (micro). Absent
-objects are counted apart: a reply is right if it holds no box. Where a query has neither a true nor a found box its
-image or class does not count in the macro averages; a figure with nothing to count is null.
+A predicted box is right if it is assigned to a target object of the same class with a 3D IoU of at least the threshold.
+The headline figures are micro averages over named queries (a class, or colour and class). Absent objects are counted
+separately: a reply is right if it has no box. Images and classes with neither true nor predicted boxes do not count in
+the macro averages; a metric with nothing to count is null.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from training.evaluation.interview import box_of
 from training.evaluation.matching import Pair, assign, same_class
 
 NAMED = ("class", "label", "classes", "labels", "color")
-"""Kinds that name what they ask for."""
+"""Kinds of queries that name objects."""
 PHRASES = ("superlative", "relation")
-"""Kinds whose words must be compared with the scene, beyond naming an object."""
+"""Kinds of queries whose meaning depends on the scene."""
 
 _SIDES = (40, 60, 80)  # pixels
 _WIDE = ((1, 1), (5, 4), (4, 3), (3, 2), (16, 10), (16, 9), (2, 1))
@@ -32,9 +32,9 @@ _RATIOS = (*_WIDE, *((height, width) for width, height in _WIDE))
 
 @dataclass(frozen=True)
 class Reply:
-    """One query, what it meant and what was found.
+    """A query with its target objects and predicted boxes.
 
-    `ignored` are indices of found boxes that stand for objects nobody asks for.
+    `ignored` are indices of predicted boxes that match objects too hidden to count.
     """
 
     kind: str
@@ -47,11 +47,11 @@ class Reply:
     ignored: tuple[int, ...]
 
     def correct(self, threshold: float) -> list[Pair]:
-        """Pairs that overlap enough."""
+        """Pairs with an IoU of at least `threshold`."""
         return [p for p in self.pairs if p.iou >= threshold]
 
     def counts(self, threshold: float, cls: str | None = None) -> tuple[int, int, int]:
-        """(true positives, boxes found, boxes meant), of one class or of all."""
+        """(true positives, predicted boxes, target boxes), of one class or all."""
         right = sum(cls in (None, self.classes[p.true]) for p in self.correct(threshold))
         found = [
             b for i, b in enumerate(self.found) if i not in self.ignored and (cls is None or same_class(b.label, cls))
@@ -106,7 +106,7 @@ def grounding_report(replies: Sequence[Reply]) -> dict[str, Any]:
 
 
 def ratio_name(camera: Camera) -> str:
-    """The image's aspect ratio, within 2 %, as `16:9`; its size in pixels where that is none of the usual ones."""
+    """The image's aspect ratio, within 2 %, as `16:9`; its size in pixels if the ratio is unusual."""
     for width, height in _RATIOS:
         if abs(camera.width * height / (camera.height * width) - 1) <= 0.02:
             return f"{width}:{height}"
@@ -118,7 +118,7 @@ def _ratio_names(replies: Sequence[Reply]) -> list[str]:
 
 
 def _recall_by_size(replies: Sequence[Reply]) -> dict[str, dict[str, Any]]:
-    """Recall at IoU 0.25 of objects by the shorter side of their projection, in pixels of an image that is 640 long."""
+    """Recall at IoU 0.25 by the shorter side of the objects' projection, in pixels of an image 640 pixels long."""
     found: dict[str, list[bool]] = {}
     for reply in replies:
         right = {p.true for p in reply.correct(0.25)}
@@ -133,18 +133,18 @@ def _recall_by_size(replies: Sequence[Reply]) -> dict[str, dict[str, Any]]:
 
 
 def absent_report(replies: Sequence[Reply]) -> dict[str, Any]:
-    """The `absent` part of the report: how often the reply to an absent object holds no box."""
+    """The `absent` part of the report: how often the reply to an absent object has no box."""
     absent = [r for r in replies if r.kind == "absent"]
     return {"accuracy": _mean([not r.found for r in absent]), "queries": len(absent)}
 
 
 def f1_with_absent(replies: Sequence[Reply]) -> float | None:
-    """F1@0.25 of all that is asked by name, there or not: each box said of an absent object is a wrong one."""
+    """F1@0.25 of all named queries, including absent objects, for which every box is wrong."""
     return _f1([r for r in replies if r.kind in (*NAMED, "absent")], 0.25)
 
 
 def referring_report(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The `referring` part: phrases whose truth is a rectangle of the image, against the surest box's projection."""
+    """The `referring` part: the best box's projection against the true rectangle of a phrase."""
     overlaps, offsets = [], []
     for record in records:
         width, height, *intrinsics = record["camera"]
@@ -197,7 +197,7 @@ def _mean_iou(replies: Sequence[Reply]) -> float | None:
 
 
 def _overlaps(replies: Sequence[Reply]) -> dict[str, Any]:
-    """Overlaps and offsets of assigned pairs: of the right ones (IoU >= 0.25) where it says matched, else of all."""
+    """Overlaps and offsets of all assigned pairs; `mean_iou` is of the right ones (IoU >= 0.25)."""
     pairs = [(r.found[p.found], r.true[p.true], r.camera) for r in replies for p in r.pairs]
     aligned = [(_depth_aligned(a, b), b) for a, b, _ in pairs]
     projected = [_projected(a, b, camera) for a, b, camera in pairs]
@@ -219,7 +219,7 @@ def _offset(a: Box3D, b: Box3D) -> float:
 
 
 def _depth_aligned(box: Box3D, true: Box3D) -> Box3D:
-    """The box with centre and size scaled so that its depth is the true one."""
+    """The box with centre and size scaled to the true depth."""
     factor = true.center[2] / box.center[2] if box.center[2] > 0 else 1.0
     x, y, z = (v * factor for v in box.center)
     w, h, length = (v * factor for v in box.size)

@@ -1,4 +1,4 @@
-"""The few figures of a report that runs are compared by, as columns of a Markdown table."""
+"""The main figures of a report, for comparing runs in a Markdown table."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ COLUMNS = {
 
 
 def headline(report: Mapping[str, Any], answers: str = "qa") -> dict[str, float | None]:
-    """The figures of `COLUMNS`, fractions and metres; None where there was nothing to count.
+    """The figures of `COLUMNS`, fractions and metres; None if there was nothing to count.
 
     Args:
-        report: of `training.evaluate.report_of`.
-        answers: the part of it that its answers are read from.
+        report: from `training.evaluate.report_of`.
+        answers: the part of the report with the answers.
     """
     grounding = report["grounding"]
     return {
@@ -32,11 +32,11 @@ def headline(report: Mapping[str, Any], answers: str = "qa") -> dict[str, float 
 
 
 def markdown(first: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """One row each, by name; columns that no row has a figure for are left out.
+    """A table of rows by name, without columns that are empty in all rows.
 
     Args:
         first: title of the column of names.
-        rows: figures of `headline`, others beside them are not shown.
+        rows: figures of `headline`; others are not shown.
     """
     shown = [key for key in COLUMNS if any(row[key] is not None for row in rows.values())]
     lines = [f"| {first} | " + " | ".join(COLUMNS[key] for key in shown) + " |", "|---" * (len(shown) + 1) + "|"]

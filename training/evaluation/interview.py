@@ -1,4 +1,4 @@
-"""Asks a model everything about one frame and notes what it says, as plain data that a JSON line holds."""
+"""Runs all queries and questions of a frame, and records the answers as JSON data."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from training.questions.samples import Mark
 
 
 def interview(model: N3D, case: Case) -> dict[str, Any]:
-    """The record of one frame: objects, groundings with the boxes found, and questions with the answers given.
+    """The record of a frame: objects, groundings with predicted boxes, and questions with answers.
 
     Raises:
-        N3DError: if the model cannot look at the frame, which the message names.
+        N3DError: if the model cannot encode the frame; the message names it.
     """
     try:
         view = model.look(case.frame)
@@ -52,7 +52,7 @@ def _ground(model: N3D, view: View, frame: Frame, entry: dict[str, Any]) -> dict
 
 
 def _marked(model: N3D, view: View, frame: Frame, marks: list[dict[str, Any]]) -> View:
-    """The view of the frame with boxes drawn on it; the same view where there are none."""
+    """The view of the frame with boxes drawn on it; `view` itself if there are none."""
     if not marks:
         return view
     drawn = draw_marks(frame.color, [Mark(m["color"], tuple(m["rect"])) for m in marks])
@@ -67,7 +67,7 @@ def _ask(view: View, entry: dict[str, Any]) -> dict[str, Any]:
     except N3DError as error:
         return entry | {"said": "", "error": str(error)}
     return entry | {
-        "said": said.said or said.answer,  # what grounding answered by itself has no words of the model's own
+        "said": said.said or said.answer,  # empty if grounding alone gave the answer
         "reasoning": said.reasoning,
         "verdict": said.verdict,
         "corrected": said.corrected,
@@ -89,6 +89,6 @@ def _box(box: Box3D) -> dict[str, Any]:
 
 
 def box_of(data: dict[str, Any]) -> Box3D:
-    """The box of a record."""
+    """A box from its record."""
     covariance = tuple(data["covariance"]) if "covariance" in data else None
     return Box3D(data["label"], tuple(data["center"]), tuple(data["size"]), data.get("score", 1.0), covariance)

@@ -1,6 +1,6 @@
-"""A language model as a second judge of answers, and how often it agrees with the rule judge.
+"""A language model as a second judge of answers, and its agreement with the rule-based judge.
 
-The rule judge (`training.evaluation.answers`) decides; this one shows where its rules are too narrow.
+The rule-based judge (`training.evaluation.answers`) decides; this one shows where its rules are too narrow.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _RIGHT, _WRONG = re.compile(r"\b(?:right|correct|yes)\b", re.I), re.compile(r"\b
 
 
 def model_says_right(model: LanguageModel, entry: dict[str, Any], said: str) -> bool | None:
-    """A language model's opinion of an answer to a question of a truth file, None if its reply is neither word."""
+    """A language model's verdict on an answer; None if its reply is neither right nor wrong."""
     truth = f"{entry['answer']} {entry.get('unit', '')}".strip()
     reply = model.reply(_SYSTEM, f"Question: {entry['text']}\nTrue answer: {truth}\nAnswer to judge: {said}")
     right, wrong = bool(_RIGHT.search(reply)), bool(_WRONG.search(reply))
@@ -29,11 +29,11 @@ def model_says_right(model: LanguageModel, entry: dict[str, Any], said: str) -> 
 
 
 def judge_report(answered: Iterable[Answered], model: LanguageModel) -> dict[str, Any]:
-    """How the two judges compare on the model's own answers.
+    """Compares the two judges on the model's own answers.
 
     Returns:
-        Counts `both_right`, `both_wrong`, `rule_only`, `model_only` (says right) and `unread` (a reply of no use), and
-        `agreement`, the share 0..1 of what was read; None where nothing was.
+        Counts `both_right`, `both_wrong`, `rule_only`, `model_only` (only that judge says right) and `unread` (unusable
+        reply), and `agreement`, a share 0..1 of the usable replies; None if there are none.
 
     Raises:
         BackendError: if the language model cannot be reached.

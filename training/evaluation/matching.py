@@ -1,7 +1,7 @@
-"""Which predicted box stands for which true object.
+"""Assigns predicted boxes to true objects.
 
-Only boxes of the same class can stand for each other. Among those the assignment with the largest total overlap is
-taken; where nothing overlaps, the nearest centres, so that offsets are known for misses too.
+Only boxes of the same class are assigned. The assignment maximises the total overlap; boxes that overlap nothing are
+assigned by the nearest centre, so that offsets include misses.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _OTHER_CLASS = 1e6
 
 @dataclass(frozen=True)
 class Pair:
-    """A predicted box (index), the true one that it stands for (index), and their 3D IoU."""
+    """Indices of a predicted box and its true box, and their 3D IoU."""
 
     found: int
     true: int
@@ -28,18 +28,18 @@ class Pair:
 
 
 def same_class(label: str, cls: str) -> bool:
-    """Whether a reply's label names a class: `mug`, `red mug`, `the mugs` all name `mug`."""
+    """Whether a label names a class: `mug`, `red mug` and `the mugs` all name `mug`."""
     cls = cls.lower()
     return any(name == cls or name.endswith(f" {cls}") for name in singulars(strip_article(label).lower()))
 
 
 def assign(found: Sequence[Box3D], true: Sequence[Box3D], classes: Sequence[str]) -> list[Pair]:
-    """Pairs of the same class, each box in at most one.
+    """Pairs of the same class, with each box in at most one pair.
 
     Args:
         found: predicted boxes.
-        true: boxes of the objects that were meant.
-        classes: their classes.
+        true: boxes of the target objects.
+        classes: classes of the true boxes.
     """
     if not found or not true:
         return []

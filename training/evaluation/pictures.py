@@ -1,4 +1,4 @@
-"""One page with the best, the worst and random frames of a run: what was asked, what was found and what is true."""
+"""An HTML page with the best, the worst and random frames of a run: queries, answers and ground truth."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ img{width:520px;height:auto}li{margin-bottom:.4em}.ok{color:#187a18}.bad{color:#
 
 
 def write_page(path: Path, suite: Suite, records: Sequence[dict[str, Any]]) -> None:
-    """Writes the page; frames are rendered or read again, pictures are part of the file.
+    """Writes the page with embedded images; frames are rendered or read again.
 
-    True boxes are green, found ones blue where they are right and red where they are not.
+    True boxes are green; predicted ones are blue if right, else red.
     """
     scores = [_score(r) for r in records]
     order = sorted(range(len(records)), key=lambda i: scores[i])
@@ -51,7 +51,7 @@ def write_page(path: Path, suite: Suite, records: Sequence[dict[str, Any]]) -> N
 
 
 def _score(record: dict[str, Any]) -> float:
-    """Share of queries and questions of a frame that are answered without fault."""
+    """Share of a frame's queries and questions that are answered fully correctly."""
     flags = [_right(reply) for reply in replies_of([record])]
     flags += [Answered(q, record["objects"]).right(str(q.get("said", ""))) for q in record["questions"]]
     return sum(flags) / len(flags) if flags else 0.0

@@ -1,7 +1,7 @@
-"""Reads published benchmarks: the questions about each image, in the form of a frame's truth file.
+"""Reads published benchmarks: the questions about each image, in the form of a truth file.
 
-The pictures belong to their owners and are not included: users pass the annotation file and the folder of pictures.
-Answers are sentences, from which a number, yes or no, or the object meant is extracted.
+The images belong to their owners and are not included; users pass the annotation file and the image folder. Answers are
+sentences, from which a number, yes or no, or the target object is extracted.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def read_public(kind: str, path: str | Path) -> Iterator[PublicSample]:
         kind: `cv-bench`, `spatialrgpt`, `n3d-bench`, `refcoco` or `omni3d`.
 
     Raises:
-        ConfigError: if the kind is unknown, or the file is not of that kind.
+        ConfigError: if the kind is unknown, or the file is of another kind.
     """
     if kind not in READERS:
         raise ConfigError(f"format must be one of {', '.join(READERS)}; got {kind!r}")
@@ -59,7 +59,7 @@ def read_public(kind: str, path: str | Path) -> Iterator[PublicSample]:
 
 
 def question_type(words: str) -> str:
-    """Our question type for a benchmark's type name; `open` if there is none."""
+    """The question type for a benchmark's type name; `open` if there is none."""
     return next((ours for word, ours in _TYPES.items() if re.search(rf"(?<![a-z]){word}", words.lower())), "open")
 
 
@@ -76,7 +76,7 @@ def _cv_bench(path: Path) -> Iterator[PublicSample]:
 
 
 def _spatialrgpt(path: Path) -> Iterator[PublicSample]:
-    """SpatialRGPT-Bench: regions of the image are drawn as boxes of different colours and named by them."""
+    """SpatialRGPT-Bench: regions are drawn as boxes of different colours and named by colour."""
     colors = list(MARK_COLORS)
     for row in _rows(path):
         marks = [{"color": c, "rect": [float(v) for v in rect]} for c, rect in zip(colors, row["bbox"], strict=False)]
@@ -106,7 +106,7 @@ def _n3d_bench(path: Path) -> Iterator[PublicSample]:
 
 
 def _refcoco(path: Path) -> Iterator[PublicSample]:
-    """Referring expressions with boxes in the image: judged by the projected box."""
+    """Referring expressions with 2D boxes, judged by the projected box."""
     from training.lift.lift_config import SourceConfig
     from training.lift.record import Problems
     from training.lift.sources.refcoco import read_refcoco
@@ -121,7 +121,7 @@ def _refcoco(path: Path) -> Iterator[PublicSample]:
 
 
 def _omni3d(path: Path) -> Iterator[PublicSample]:
-    """Omni3D: all boxes of each class that an image holds; turned boxes count by their axis-aligned hulls."""
+    """Omni3D: all boxes of each class in an image; rotated boxes are replaced by their axis-aligned hulls."""
     from training.lift.export.omni3d import read_omni3d
 
     for image, camera, turned in read_omni3d(path):

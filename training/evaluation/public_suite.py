@@ -1,4 +1,4 @@
-"""A published benchmark as a suite: its pictures, with depth from a folder of images or from a monocular model."""
+"""A published benchmark as a suite: its images, with depth from a folder or a monocular model."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class PublicSuite:
 
     Args:
         kind, annotations: see `read_public`.
-        images: folder of the pictures.
-        depth: folder of depth images named as the pictures, or the name or folder of a monocular model.
-        fov: horizontal field of view in degrees of pictures whose camera is not known; 0 asks the monocular model.
-        limit: samples that are used, the first ones; 0 for all.
+        images: image folder.
+        depth: folder of depth images named like the images, or the name or folder of a monocular model.
+        fov: horizontal field of view in degrees of images with an unknown camera; 0 lets the model estimate it.
+        limit: maximum number of samples; 0 for all.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class PublicSuite:
         self.kind, self.annotations, self.images, self.depth, self.fov = kind, annotations, images, depth, fov
         self.samples: list[PublicSample] = list(read_public(kind, annotations))[: limit or None]
         if not self.samples:
-            raise ConfigError(f"{annotations}: holds no sample")
+            raise ConfigError(f"{annotations}: contains no samples")
 
     def __len__(self) -> int:
         return len(self.samples)

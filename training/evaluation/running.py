@@ -1,4 +1,4 @@
-"""Runs a suite over processes and keeps each frame's record as it is finished, so that a killed run goes on."""
+"""Runs a suite in parallel and saves the record of each finished frame, so that a killed run can resume."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Suite = SceneSuite | FolderSuite | PublicSuite
 
 
 class EvaluationError(N3DError):
-    """An evaluation cannot go on: a worker was killed, or its folder belongs to another run."""
+    """An evaluation cannot continue: a worker was killed, or its folder belongs to another run."""
 
 
 class RecordFile:
-    """The finished records of one run: a JSON-lines file whose first line says what the run is.
+    """The finished records of a run: a JSON-lines file whose first line identifies the run.
 
     Raises:
         EvaluationError: if the file belongs to another checkpoint or suite, or cannot be written.
@@ -37,7 +37,7 @@ class RecordFile:
 
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
         self.path = path
-        about = json.loads(json.dumps(about))  # as a file gives it back: tuples become lists
+        about = json.loads(json.dumps(about))  # as read back from a file: tuples become lists
         self.records: dict[int, dict[str, Any]] = {}
         with _written(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,9 +60,9 @@ class RecordFile:
     def _read(self, lines: list[str], about: dict[str, Any]) -> None:
         if json.loads(lines[0]) != about:
             raise EvaluationError(
-                f"{self.path}: holds another run ({lines[0]}): choose another --work folder or delete it"
+                f"{self.path}: contains another run ({lines[0]}): choose another --work folder or delete it"
             )
-        whole = [line for line in lines[1:-1] if line]  # what follows the last newline was cut short
+        whole = [line for line in lines[1:-1] if line]  # a partial last line is discarded
         for line in whole:
             entry = json.loads(line)
             self.records[entry["index"]] = entry["record"]
@@ -76,8 +76,8 @@ def _written(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise EvaluationError(
-            f"{path}: cannot be written ({error}): make room, or choose another --work folder, and run again; what is "
-            "finished is kept"
+            f"{path}: cannot be written ({error}): free some space or choose another --work folder, and run again; "
+            "finished frames are kept"
         ) from error
 
 
@@ -90,17 +90,17 @@ def run_suite(
     changes: tuple[str, ...] = (),
     sampling: SamplingName = "checkpoint",
 ) -> list[dict[str, Any]]:
-    """The records of all frames of a suite, in their order.
+    """The records of all frames of a suite, in order.
 
     Args:
         checkpoint: folder or name of a model.
-        workers: processes; each renders, and asks with one thread.
-        kept: JSON-lines file of finished records to go on from and add to; None keeps nothing.
-        changes: how the model is measured otherwise than it is used, see `training.evaluation.changes`.
-        sampling: how it is decoded, see `N3D.load`.
+        workers: processes; each renders and queries with one thread.
+        kept: JSON-lines file of finished records to resume from; None saves nothing.
+        changes: changes to the model for this measurement, see `training.evaluation.changes`.
+        sampling: see `N3D.load`.
 
     Raises:
-        EvaluationError: if a worker was killed; what is finished is kept.
+        EvaluationError: if a worker was killed; finished frames are kept.
     """
     file = None if kept is None else RecordFile(kept, {"checkpoint": fingerprint(checkpoint), **suite.describe()})
     done = {i: r for i, r in file.records.items() if i < len(suite)} if file else {}
@@ -114,14 +114,14 @@ def run_suite(
 
 
 def fingerprint(checkpoint: str | Path) -> str:
-    """Tells one state of a checkpoint folder from another: weights, way of decoding and calibration."""
+    """Identifies the state of a checkpoint folder: weights, generation config and calibration."""
     files = sorted(p for p in find_model(checkpoint).iterdir() if p.suffix in (".safetensors", ".json"))
     return ";".join(f"{p.name}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in files)
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What the processes of a run are told."""
+    """The settings of a run, for its processes."""
 
     checkpoint: str | Path
     suite: Suite
@@ -155,11 +155,11 @@ _STATE: dict[str, Any] = {}  # of one worker process
 def _one_thread() -> None:
     import torch
 
-    torch.set_num_threads(1)  # one frame a process is the parallel part
+    torch.set_num_threads(1)  # frames are parallel across processes
 
 
 def _interview(work: _Work, index: int) -> tuple[int, dict[str, Any]]:
-    """The record of one frame; the first one of a process loads the model."""
+    """The record of a frame; the first call in a process loads the model."""
     from n3d_core.n3d import N3D
     from training.evaluation.changes import changed
     from training.evaluation.interview import interview

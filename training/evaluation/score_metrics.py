@@ -1,4 +1,4 @@
-"""Whether scores and covariances mean what they say: calibration, ranking, and how often intervals hold the truth."""
+"""Quality of scores and covariances: calibration, ranking, and coverage of the intervals."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from training.evaluation.grounding_metrics import Reply
 
 _BINS = 10
-_INTERVALS = {"68": 0.9945, "95": 1.95996}  # standard deviations on either side that hold 68 % and 95 % of a Gaussian
+_INTERVALS = {"68": 0.9945, "95": 1.95996}  # standard deviations that contain 68 % and 95 % of a Gaussian
 
 
 def score_report(replies: Sequence[Reply]) -> dict[str, Any]:
     """The `scores` part of the report, over all boxes of all queries.
 
-    `ece`: expected calibration error over ten bins of equally many boxes; `auroc`: probability that a right box has a
-    higher score than a wrong one; `interval_68`, `interval_95`: share of coordinates of matched centres that lie in
-    the interval that the covariance gives.
+    `ece`: expected calibration error over ten bins with equal numbers of boxes; `auroc`: probability that a right box
+    has a higher score than a wrong one; `interval_68`, `interval_95`: share of the coordinates of matched centres
+    inside the interval given by the covariance.
     """
     scores, right = scored(replies)
     inside = standardised_errors(replies)
@@ -32,7 +32,7 @@ def score_report(replies: Sequence[Reply]) -> dict[str, Any]:
 
 
 def scored(replies: Sequence[Reply]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Scores [N] of all boxes that count, and whether each is right (IoU >= 0.25, same class, meant)."""
+    """Scores [N] of all counted boxes, and whether each is right (IoU >= 0.25 with a target of its class)."""
     rows = []
     for reply in replies:
         good = {p.found for p in reply.correct(0.25)}
@@ -41,7 +41,7 @@ def scored(replies: Sequence[Reply]) -> tuple[NDArray[np.float64], NDArray[np.bo
 
 
 def calibration_error(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> float | None:
-    """Mean |score - share of right ones| over bins of equally many boxes, weighted by their number."""
+    """Mean |score - share of right boxes| over bins of equal numbers of boxes, weighted by their number."""
     if len(scores) == 0:
         return None
     groups = np.array_split(np.argsort(scores, kind="stable"), min(_BINS, len(scores)))

@@ -34,8 +34,8 @@ _APART = 10_000  # distance between the first seeds of two suites
 class Case:
     """A frame with its queries and questions: `truth.groundings` and `truth.questions` in the form of the truth file.
 
-    `hidden` are the indices of objects too little visible to ask for: finding one in a query for all objects is neither
-    right nor wrong.
+    `hidden` are the indices of objects that are hardly visible: finding one in a query for all objects is neither right
+    nor wrong.
     """
 
     name: str
@@ -58,13 +58,13 @@ class SceneSuite:
     """The standard suite: 3 to 10 objects, sensor noise on, 640x480.
 
     Attributes:
-        scenes: how many.
-        seed: which; other seeds share no scene (up to 10,000 scenes).
-        shift: camera heights and lights outside of the training's range.
-        ratios: (width, height) of aspect ratios that the scenes take turns at, 640 pixels at the longer side, seen by
-            cameras of 40 to 95 degrees; empty for `width` x `height` at 46 to 76 degrees.
-        vocabulary: names that the model was taught: the scenes are made of them, and what is absent too.
-        held_out: `test` for figures, `validation` for choices that a training makes.
+        scenes: number of scenes.
+        seed: suites of different seeds share no scene (up to 10,000 scenes).
+        shift: whether to use camera heights and lights outside the training range.
+        ratios: (width, height) of aspect ratios to alternate between, with 640 pixels along the longer side and fields
+            of view of 40 to 95 degrees; empty for `width` x `height` at 46 to 76 degrees.
+        vocabulary: names that the model was trained on, for the objects in the scenes and absent ones.
+        held_out: `test` for published figures, `validation` for decisions during training.
     """
 
     scenes: int
@@ -115,7 +115,7 @@ class FolderSuite:
     """A frame folder with truth.
 
     Raises:
-        ImageError, CameraError: if it is not a frame folder, or a truth file is not of its form.
+        ImageError, CameraError: if it is not a frame folder, or a truth file has another form.
         ConfigError: if no frame has a truth file, or a question cannot be judged.
     """
 

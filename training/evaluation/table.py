@@ -27,7 +27,7 @@ GROUNDING_HEAD = (
 
 
 def table(report: dict[str, Any]) -> str:
-    """All figures that a person wants to see first, in percent where they are shares."""
+    """The main figures; shares are in percent."""
     lines = ["Grounding", *_grid(GROUNDING_HEAD, _grounding_rows(report))]
     for title, columns, group in (
         ("Open-ended", OPEN_COLUMNS, "open"),

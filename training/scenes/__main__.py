@@ -1,4 +1,4 @@
-"""Writes scenes as a frame folder (one camera a folder) with truth.
+"""Writes scenes to a frame folder with ground truth; all frames have the same camera.
 
 python -m training.scenes --seed 1000 --count 20 --output DIR [--size 640x480] [--fov 60] [--shift] [--model DIR]
 
@@ -134,7 +134,7 @@ def _config(args: argparse.Namespace) -> SceneConfig:
 
 
 def _check_folder(folder: Path, config: SceneConfig) -> None:
-    """Refuses to add frames of another camera: a folder has one camera."""
+    """Rejects a folder that has another camera."""
     path = folder / "camera.yaml"
     if path.exists() and Camera.from_yaml(path) != camera_of(config.fov[0], config.width, config.height):
         raise ConfigError(f"{path} belongs to another camera: choose another --output, or the same --size and --fov")

@@ -149,7 +149,7 @@ class SceneCache:
 
 
 def write_shard(folder: Path, seeds: range, views: int, config: SceneConfig) -> int:
-    """Renders one shard unless it exists; returns the number of frames rendered (0 if it exists).
+    """Renders a shard unless it exists; returns the number of frames rendered (0 if it exists).
 
     Raises:
         CacheError: if a shard of these seeds with another config exists.
@@ -168,7 +168,7 @@ def write_shard(folder: Path, seeds: range, views: int, config: SceneConfig) -> 
     }
     if sidecar.exists():
         found = json.loads(sidecar.read_text())
-        # older shards have the default of a newer setting
+        # shards written before a setting existed have its default
         same = SceneConfig.from_mapping(found.get("config", {})) == config
         if not same or any(found.get(key) != value for key, value in about.items() if key != "config"):
             raise CacheError(f"{sidecar}: rendered with another config: choose another --output or delete it")
@@ -230,7 +230,7 @@ def _sha256(path: Path) -> str:
 def write_cache(
     folder: Path, seeds: range, views: int, config: SceneConfig, workers: int, progress: Callable[[int], None]
 ) -> int:
-    """Writes all shards of `seeds`; calls `progress` with the frames of each; returns the frames newly rendered."""
+    """Writes the shards of `seeds`, calling `progress` with the frames of each; returns the frames rendered."""
     folder.mkdir(parents=True, exist_ok=True)
     step = max(1, SHARD_FRAMES // views)
     pieces = [range(a, min(a + step, seeds.stop)) for a in range(seeds.start, seeds.stop, step)]
@@ -278,8 +278,8 @@ def check_space(folder: Path, frames: int, config: SceneConfig, agreed: bool) ->
     """The disk space that a cache takes, as a sentence.
 
     Args:
-        frames: those still missing.
-        agreed: whether the user said yes to a large one.
+        frames: number of missing frames.
+        agreed: whether the user agreed to a large cache.
 
     Raises:
         CacheError: if it does not fit on the disk, or is large and not agreed to.
@@ -298,7 +298,7 @@ def check_space(folder: Path, frames: int, config: SceneConfig, agreed: bool) ->
 
 
 def _frames_there(folder: Path, seeds: range) -> int:
-    """Frames of the seeds in whole shards."""
+    """Number of frames of the seeds in complete shards."""
     names = (path.stem.split("-")[1:] for path in folder.glob("shard-*-*.json"))
     found = (json.loads((folder / f"shard-{a}-{b}.json").read_text()) for a, b in names if int(a) in seeds)
     return sum(int(about.get("frames", 0)) for about in found)

@@ -1,4 +1,4 @@
-"""All object classes: their names, where they are found, and how one of them is built."""
+"""All object classes: their names, where they stand, and how they are built."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class ObjectClass:
     """A class of objects.
 
     Attributes:
-        builders: how to build one, for each place where it is found.
-        lying: how often it lies on its side instead of standing (0..1).
+        builders: builder for each place where it is found.
+        lying: probability that it lies on its side.
     """
 
     name: str
@@ -78,5 +78,5 @@ CLASSES: tuple[str, ...] = tuple(CATALOGUE)
 
 
 def classes_at(place: Place) -> tuple[str, ...]:
-    """Names of the classes that are found at `place`."""
+    """Names of the classes found at `place`."""
     return tuple(c.name for c in _ALL if place in c.builders)

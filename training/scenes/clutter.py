@@ -1,6 +1,6 @@
-"""What lies about in real rooms and is no object of any class: papers, cables, pens, pebbles, odd shapes.
+"""Clutter of no class, as in real rooms: papers, cables, pens, pebbles, odd shapes.
 
-Clutter hides and is seen, and has no part in the truth: nobody asks for it.
+It is visible and occludes objects, but is not part of the ground truth.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from training.scenes.scene_config import SceneConfig
 
 _MOST = 8
 _TRIES = 20
-_FLOOR = 2.5  # things on a floor are so much larger than those on a table
+_FLOOR = 2.5  # size of clutter on a floor relative to that on a table
 
 Rng = np.random.Generator
 Builder = Callable[[Rng, float], list[Part]]
 
 
 def sample_clutter(rng: Rng, config: SceneConfig, layout: Layout) -> tuple[PlacedObject, ...]:
-    """The clutter of a scene, none in a share of `1 - config.clutter_share` of all scenes.
+    """The clutter of a scene; a share of `1 - config.clutter_share` of scenes has none.
 
-    It lies among the layout's objects: flat things under them too, others only where nothing else stands.
+    It lies among the layout's objects: flat things may be under them, others need free space.
     """
     if rng.random() >= config.clutter_share or not layout.objects:
         return ()
@@ -46,7 +46,7 @@ def sample_clutter(rng: Rng, config: SceneConfig, layout: Layout) -> tuple[Place
 
 def _new(rng: Rng, build: Builder, scale: float, number: int) -> PlacedObject:
     rgb = np.clip(rng.uniform(0.15, 0.9) * (1 + rng.uniform(-0.35, 0.35, 3)), 0, 1)
-    lift = np.array([0.0, 0.0, 0.0004 * number])  # no two papers have their faces in one plane
+    lift = np.array([0.0, 0.0, 0.0004 * number])  # papers must not have coplanar faces
     rotation = about("z", float(rng.uniform(0, 360)))
     return PlacedObject("clutter", "", rgb, tuple(build(rng, scale)), rotation, lift)
 
@@ -54,7 +54,7 @@ def _new(rng: Rng, build: Builder, scale: float, number: int) -> PlacedObject:
 def _lay(
     rng: Rng, item: PlacedObject, layout: Layout, within: tuple[Array, Array], taken: list[Array]
 ) -> PlacedObject | None:
-    """The item at a free place on the support; None if there is none."""
+    """The item at a free place on the support; None if there is no such place."""
     own = footprint(item)
     reach = np.abs(own).max(axis=0)
     low = np.maximum(within[0], -np.array(layout.half) + reach)
@@ -116,4 +116,4 @@ _KINDS: tuple[tuple[bool, Builder], ...] = (
     (False, _prism),
     (False, _ring),
 )
-"""Whether a kind is flat enough to lie under objects, and how it is built."""
+"""Kinds of clutter: whether it is flat enough to lie under objects, and its builder."""

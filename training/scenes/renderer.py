@@ -27,12 +27,12 @@ _PACKAGES = (
 def choose_backend() -> str:
     """Picks "egl" or "osmesa" for this process and its children, and returns it; MUJOCO_GL takes precedence.
 
-    Scenes are rendered in parallel by processes, so the software rasteriser gets one thread unless LP_NUM_THREADS says
-    otherwise (measured: two threads gain nothing at these image sizes).
+    Processes render scenes in parallel, so the software rasteriser gets one thread unless LP_NUM_THREADS is set (two
+    threads gain nothing at these image sizes).
 
     Raises:
         MissingDependencyError: if MuJoCo or both OpenGL libraries are missing or do not work.
-        ConfigError: if MUJOCO_GL names something else.
+        ConfigError: if MUJOCO_GL has another value.
     """
     os.environ.setdefault("LP_NUM_THREADS", "1")
     asked = os.environ.get("MUJOCO_GL", "").lower()
@@ -71,13 +71,13 @@ def _gl_context() -> Any:
         from mujoco.egl import GLContext
     else:
         from mujoco.osmesa import GLContext
-    context = GLContext(64, 64)  # rendering goes to MuJoCo's own off-screen buffer of the image's size
+    context = GLContext(64, 64)  # its size does not matter: MuJoCo renders to its own off-screen buffer
     context.make_current()
     return context
 
 
 class WorldRenderer:
-    """Renders views of one compiled scene; a context manager that frees the GPU memory."""
+    """Renders views of a compiled scene; a context manager that frees the GPU memory."""
 
     def __init__(self, world: World) -> None:
         import mujoco
@@ -130,7 +130,7 @@ class WorldRenderer:
         return np.ascontiguousarray(pixels[::-1])
 
     def _owners(self, ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Colours of the segmentation pass -> owner of each pixel; colour is the drawn geom's number + 1."""
+        """Owner of each pixel from the segmentation colours, which are the drawn geom's number + 1."""
         drawn = ids[..., 0].astype(np.int32) + ids[..., 1].astype(np.int32) * 256
         table = np.zeros(self._scene.ngeom + 1, np.uint8)
         for geom in self._scene.geoms[: self._scene.ngeom]:

@@ -1,4 +1,4 @@
-"""A rendered scene: the frame that a camera would give, and all that is true of it."""
+"""Renders scenes: a camera's frame, and its ground truth."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from training.scenes.visibility import silhouette_area
 from training.scenes.world import build_world
 
 GROUNDABLE_VISIBLE = 0.15
-"""An object of which less is visible is not asked for."""
+"""Objects with a smaller visible share are not asked for."""
 
 SMALLEST_SHARE = 40 / (640 * 480)
-"""An object that covers a smaller share of the image than this is not part of the truth at all."""
+"""Objects that cover a smaller share of the image are not part of the ground truth."""
 
 _LAYOUT, _VIEW, _SENSOR, _CLUTTER = 0, 1, 2, 3  # random streams of one seed
 
@@ -33,11 +33,11 @@ class Scene:
     """One view of a scene.
 
     Attributes:
-        frame: what the camera gives, with the sensor's noise if the config says so.
+        frame: the camera's frame, with sensor noise if the config enables it.
         clean_depth: float32 [H, W] metres without noise or holes.
         instances: uint8 [H, W], index + 1 into `truth.objects`, 0 elsewhere.
-        truth: objects that cover at least `SMALLEST_SHARE` of the image, each with its amodal box and the share of
-            its whole silhouette (what lies outside of the image included) that is visible.
+        truth: objects that cover at least `SMALLEST_SHARE` of the image, each with its amodal box and the visible share
+            of its whole silhouette, including the part outside the image.
         gravity: unit vector along gravity in the optical frame.
     """
 
@@ -51,12 +51,12 @@ class Scene:
 
 
 def render(seed: int, config: SceneConfig) -> Scene:
-    """The first view of a scene; a pure function of its arguments on one machine."""
+    """The first view of a scene; deterministic on one machine."""
     return render_views(seed, config, 1)[0]
 
 
 def render_views(seed: int, config: SceneConfig, views: int) -> list[Scene]:
-    """The first `views` views of one scene; view i does not depend on how many are rendered.
+    """The first `views` views of a scene; each view is independent of their number.
 
     Raises:
         MissingDependencyError: if MuJoCo or OpenGL is missing or does not work.
@@ -71,7 +71,7 @@ def render_views(seed: int, config: SceneConfig, views: int) -> list[Scene]:
 
 
 def layout_of(seed: int, config: SceneConfig) -> Layout:
-    """The objects and the clutter of a scene and where they stand."""
+    """The objects and the clutter of a scene, with their places."""
     layout = sample_layout(np.random.default_rng((seed, _LAYOUT)), config)
     return replace(layout, clutter=sample_clutter(np.random.default_rng((seed, _CLUTTER)), config, layout))
 
@@ -82,7 +82,7 @@ def viewpoint_of(seed: int, config: SceneConfig, layout: Layout, number: int) ->
 
 
 def is_groundable(item: TrueObject, camera: Camera) -> bool:
-    """Whether an object can fairly be asked for: enough of it is visible, and its centre projects into the image."""
+    """Whether an object may be asked for: enough of it is visible, and its centre is in the image."""
     u, v = camera.project(np.asarray(item.box.center))
     inside = -0.5 <= u <= camera.width - 0.5 and -0.5 <= v <= camera.height - 0.5
     return bool(inside and item.visible >= GROUNDABLE_VISIBLE)
@@ -105,7 +105,7 @@ def view_scene(
 def _truth(
     placed: Iterable[PlacedObject], view: Viewpoint, owners: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], Truth]:
-    """Instances and objects, numbered alike, of those that are seen at all."""
+    """Instance map and ground truth of the visible objects, with the same numbering."""
     pixels = np.bincount(owners.reshape(-1), minlength=256)
     renumber = np.zeros(256, np.uint8)
     objects: list[TrueObject] = []

@@ -16,30 +16,30 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """Ranges that scenes are drawn from; a scene is a pure function of its seed and this.
+    """Ranges that scenes are drawn from; a scene depends only on its seed and these.
 
     Attributes:
         width, height: size of the image in pixels.
         fov: field of view of the longer side in degrees.
-        objects: fewest and most objects of a scene.
+        objects: minimum and maximum number of objects.
         table_share: share of tabletop scenes; the others are rooms seen from standing or robot height.
-        twin_share: share of scenes in which classes repeat, so that "all mugs" and "red mug" differ.
+        twin_share: share of scenes with repeated classes, in which "all mugs" and "red mug" differ.
         table_elevation, floor_elevation: angle of the line of sight below the horizon in degrees.
-        distance: distance to the middle of the objects, in units of the one that just frames them all.
-        roll: largest roll of the camera in degrees.
-        light: strength of the main light; `ambient`: of the light from everywhere.
-        light_tint: largest relative difference of the light's channels.
-        light_elevation: of the main light, degrees above the horizon.
+        distance: distance to the middle of the objects, relative to the one that just frames them all.
+        roll: maximum roll of the camera in degrees.
+        light: strength of the main light; `ambient`: of the ambient light.
+        light_tint: maximum relative difference of the light's channels.
+        light_elevation: elevation of the main light above the horizon, in degrees.
         shadow_share: share of scenes with cast shadows.
         shadow_size: shadow map's width in texels.
         samples: multisampling of the colour image.
-        noise: whether the sensor's colour and depth noise is on.
-        depth_range: metres that the depth sensor measures.
-        disparity_scale: focal length times baseline of the stereo sensor in pixel metres at 640 px width: quantisation
-            grows with the square of range divided by it.
-        classes, colors: names that objects are drawn from.
-        clutter_share: share of scenes in which things of no class lie about.
-        household_share: share of objects that are household meshes, of the classes that have some (extra `household`).
+        noise: whether to simulate the sensor's colour and depth noise.
+        depth_range: range of the depth sensor in metres.
+        disparity_scale: focal length times baseline of the stereo sensor, in pixel metres at 640 px width; quantisation
+            is the square of the distance divided by it.
+        classes, colors: names of objects to draw.
+        clutter_share: share of scenes with clutter of no class.
+        household_share: share of objects that are household meshes, for classes with meshes (extra `household`).
 
     Raises:
         ConfigError: if a value is out of its range.
@@ -96,14 +96,14 @@ class SceneConfig:
 
     @classmethod
     def standard(cls, width: int = 640, height: int = 480) -> SceneConfig:
-        """The standard suite that published figures are measured on: 3 to 10 objects, sensor noise on."""
+        """The standard suite for published figures: 3 to 10 objects, with sensor noise."""
         return cls(width=width, height=height, objects=(3, 10))
 
     def made_of(self, taught: Vocabulary) -> SceneConfig:
         """The same scenes with the objects that a model is trained on.
 
         Raises:
-            ConfigError: if they allow no scene.
+            ConfigError: if no scene is possible with them.
         """
         return replace(self, classes=taught.classes, colors=taught.colors)
 
@@ -121,7 +121,7 @@ class SceneConfig:
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any]) -> SceneConfig:
-        """Reads what a YAML file holds; lists become ranges.
+        """Reads the contents of a YAML file; lists become ranges.
 
         Raises:
             ConfigError: if a key is unknown or a value invalid.

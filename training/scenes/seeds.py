@@ -1,4 +1,4 @@
-"""Which seeds are for training and which are held out, so that no test scene is ever trained on."""
+"""Ranges of seeds for training and for held-out scenes, so that no test scene is trained on."""
 
 from __future__ import annotations
 

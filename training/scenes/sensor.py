@@ -1,4 +1,4 @@
-"""What an RGB-D camera adds to a perfect image: noise, quantisation, holes and a limited range."""
+"""Simulates an RGB-D camera: noise, quantisation, holes and a limited range."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from n3d_core.geometry import Camera
 from training.scenes.scene_config import SceneConfig
 
 _SUBPIXEL = 16  # disparities are measured in sixteenths of a pixel
-_GRAZING = np.tan(np.radians(82.0))  # a surface seen flatter than this returns nothing
+_GRAZING = np.tan(np.radians(82.0))  # at flatter angles, nothing is measured
 
 
 def noisy_depth(
     depth: NDArray[np.float32], camera: Camera, config: SceneConfig, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """A stereo sensor's depth [H, W] in metres, NaN where it measures nothing, from a perfect one.
+    """Simulates a stereo sensor's depth [H, W] in metres (NaN where nothing is measured) from true depth.
 
-    Disparity carries the noise and the quantisation, so both grow with the square of range. Holes come at depth
-    edges, on surfaces seen at a grazing angle, as a few blobs without texture, and outside of the sensor's range.
+    Noise and quantisation apply to the disparity, so both grow with the square of the distance. Holes appear at depth
+    edges, on surfaces at a grazing angle, as a few blobs (missing texture), and outside the sensor's range.
     """
     _height, width = depth.shape
     scale = config.disparity_scale * camera.fx / (0.9 * camera.width)
@@ -37,7 +37,7 @@ def noisy_depth(
 
 
 def noisy_color(color: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Exposure, white balance, gamma and shot noise on a uint8 RGB image [H, W, 3]."""
+    """Adds exposure, white balance, gamma and shot noise to a uint8 RGB image [H, W, 3]."""
     gain = rng.uniform(0.85, 1.12) * (1 + 0.025 * rng.standard_normal(3))
     table = (np.arange(256)[:, None] / 255 * gain).clip(0, 1) ** rng.uniform(0.88, 1.15) * 255
     toned = np.stack([table[:, c].astype(np.float32)[color[..., c]] for c in range(3)], axis=-1)
@@ -47,7 +47,7 @@ def noisy_color(color: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[n
 
 
 def _jitter(depth: NDArray[np.float32], rng: np.random.Generator, pixels: float) -> NDArray[np.float32]:
-    """Depth read at slightly wrong places, which frays edges."""
+    """Depth sampled at slightly wrong pixels, which frays edges."""
     y, x = np.mgrid[0 : depth.shape[0], 0 : depth.shape[1]].astype(np.float32)
     offset = rng.standard_normal((2, *depth.shape), dtype=np.float32) * pixels
     return np.asarray(
@@ -56,7 +56,7 @@ def _jitter(depth: NDArray[np.float32], rng: np.random.Generator, pixels: float)
 
 
 def _jumps(depth: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Pixels beside a jump in depth."""
+    """Pixels next to a jump in depth."""
     reach = max(1, round(depth.shape[1] / 320))
     kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     near, far = cv2.erode(depth, kernel), cv2.dilate(depth, kernel)

@@ -1,4 +1,4 @@
-"""Procedural textures of floors, walls and tables: muted, so that the objects' colours stand out as in a real room."""
+"""Procedural textures for floors, walls and tables, muted so that the objects' colours stand out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PATTERNS = ("plain", "wood", "tiles", "speckle", "stripes", "cloth")
 
 
 def sample_texture(rng: np.random.Generator, bright: tuple[float, float] = (0.35, 0.85)) -> NDArray[np.uint8]:
-    """A random texture, uint8 RGB [SIZE, SIZE, 3], that repeats without a seam."""
+    """A random seamless texture, uint8 RGB [SIZE, SIZE, 3]."""
     pattern = str(rng.choice(_PATTERNS))
     value = rng.uniform(*bright)
     if pattern == "wood":

@@ -1,4 +1,4 @@
-"""Where the camera stands and looks, and what is seen from there."""
+"""Samples the pose of a scene's camera."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Viewpoint:
 
 
 def sample_viewpoint(rng: np.random.Generator, config: SceneConfig, layout: Layout) -> Viewpoint:
-    """Draws a camera that looks at the layout's objects from inside the room."""
+    """Draws a camera inside the room that looks at the layout's objects."""
     camera = camera_of(float(rng.uniform(*config.fov)), config.width, config.height)
     low, high = _bounds(layout)
     best, best_gap = None, -np.inf
@@ -56,7 +56,7 @@ def sample_viewpoint(rng: np.random.Generator, config: SceneConfig, layout: Layo
 
 
 def camera_of(fov: float, width: int, height: int) -> Camera:
-    """The camera of a scene: its longer side sees `fov` degrees."""
+    """The camera of a scene, with a field of view of `fov` degrees along the longer side."""
     if width >= height:
         return Camera.from_fov(fov, width, height)
     lying = Camera.from_fov(fov, height, width)

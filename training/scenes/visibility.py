@@ -1,4 +1,4 @@
-"""How much of each object is visible: pixels of its mask over pixels of its whole silhouette."""
+"""Visible share of an object: pixels of its mask over pixels of its whole silhouette."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from training.scenes.layout import PlacedObject
 from training.scenes.viewpoint import Viewpoint
 
-_FINE = 4  # silhouettes are counted on a grid this much finer than the image
-_LARGEST = 4  # image widths that a silhouette may span before it is drawn more coarsely
+_FINE = 4  # resolution of the grid for silhouettes, relative to the image
+_LARGEST = 4  # image widths; larger silhouettes are drawn more coarsely
 _NEAREST = 0.05  # metres; points nearer than this are not projected
 
 
 def silhouette_area(item: PlacedObject, view: Viewpoint) -> float:
-    """Pixels that the whole object would cover on an unbounded image with nothing before it."""
+    """Pixels that the whole object would cover on an unbounded image, without occlusion."""
     hulls = [view.to_optical(points) for points in item.outline]
     points = np.concatenate(hulls)
     if (points[:, 2] < _NEAREST).any():
@@ -30,7 +30,7 @@ def silhouette_area(item: PlacedObject, view: Viewpoint) -> float:
         outline = cv2.convexHull(drawn[start : start + len(hull)])
         cv2.fillConvexPoly(canvas, outline, 1, shift=4)
         start += len(hull)
-    # filling includes the boundary's pixels: half a fine pixel too much all around
+    # filling includes boundary pixels, which adds half a fine pixel all around
     excess = 0.5 * _perimeter(canvas)
     return max(float(canvas.sum()) - excess, 1.0) / fine**2
 

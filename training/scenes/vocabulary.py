@@ -1,4 +1,4 @@
-"""The names that a model is trained on: `vocabulary.json` in its folder; without it, all names of the scenes."""
+"""The names that a model is trained on: `vocabulary.json` in its folder, or all names of the scenes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A layout as a MuJoCo model: one static geom a part, a room around it, lights and one camera."""
+"""Builds the MuJoCo model of a layout: a static geom per part, a room, lights and a camera."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class World:
     """A compiled scene.
 
     Attributes:
-        model, data: MuJoCo's, with kinematics computed.
-        owner: index + 1 of the object that each geom belongs to, 0 for the surroundings, uint8 [ngeom].
+        model, data: MuJoCo's objects, with kinematics computed.
+        owner: index + 1 of the object of each geom, 0 for the surroundings, uint8 [ngeom].
         shadows: whether shadows are cast.
     """
 
@@ -35,7 +35,7 @@ class World:
 
 
 def build_world(rng: np.random.Generator, config: SceneConfig, layout: Layout) -> World:
-    """Compiles a layout under randomly drawn textures and lights."""
+    """Compiles a layout with random textures and lights."""
     import mujoco
 
     shadows = bool(rng.random() < config.shadow_share)
@@ -100,7 +100,7 @@ def _add_surroundings(
     add(plane, "floor", (*half, 1), np.zeros(3))
     high = 1.6
     for turn, (across, along) in enumerate(((half[0], half[1]), (half[1], half[0])) * 2):
-        heading = about("z", 90.0 * turn)  # a plane shows only its +z side: turned to look inwards
+        heading = about("z", 90.0 * turn)  # only a plane's +z side is visible, so it faces inwards
         add(plane, "wall", (high, along, 1), heading @ np.array([across, 0, high]), heading @ about("y", -90.0))
     if layout.place == "table":
         images["table"] = sample_texture(rng, (0.30, 0.90))
@@ -136,7 +136,7 @@ def _add_lights(spec: Any, rng: np.random.Generator, config: SceneConfig, layout
 
 
 def _add_textured(spec: Any, name: str, repeat: Array) -> None:
-    """A texture and a material of one name; the texture's pixels are filled in after compilation."""
+    """A texture and a material with the same name; the pixels are filled in after compilation."""
     import mujoco
 
     flat, plane = mujoco.mjtBuiltin.mjBUILTIN_FLAT, mujoco.mjtTexture.mjTEXTURE_2D

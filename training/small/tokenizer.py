@@ -1,7 +1,7 @@
 """Builds the tokenizer of n3d-tiny: a byte-level BPE with Qwen2.5-VL's special tokens and whole numbers as tokens.
 
-Any text can be encoded (bytes are the fallback). Boilerplate that carries no information, the system prompt and the
-code template, is one token each, so that a small model does not spend its time on it.
+Any text can be encoded, with bytes as the fallback. The system prompt and the code template, which carry no
+information, are one token each, to save the small model time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 
 from n3d_core.language import prompts
 
-# Qwen2's pattern, but for numbers: up to three digits are one token, so that a bin is one prediction.
+# Qwen2's pattern, except for numbers: up to three digits are one token, so that a bin is one prediction.
 PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -27,7 +27,7 @@ WHOLE = (prompts.SYSTEM, prompts.REFERENCE, "bbox_", "=Bbox(", "<think>", "</thi
 
 
 def build_tokenizer(corpus: Iterable[str], vocab_size: int) -> Tokenizer:
-    """Trains the BPE on `corpus`; every number of one to three digits becomes one token whatever the corpus says."""
+    """Trains the BPE on `corpus`; every number of one to three digits becomes a token in any case."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -49,10 +49,10 @@ def build_tokenizer(corpus: Iterable[str], vocab_size: int) -> Tokenizer:
 
 
 def number_ids(tokenizer: Tokenizer) -> list[int]:
-    """Ids of the tokens "0" … "999".
+    """Ids of the tokens "0" to "999".
 
     Raises:
-        ValueError: if one of them is not a single token.
+        ValueError: if a number is not a single token.
     """
     ids = []
     for value in range(1000):
@@ -64,7 +64,7 @@ def number_ids(tokenizer: Tokenizer) -> list[int]:
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
-    """Writes `tokenizer.json` into a checkpoint folder."""
+    """Writes `tokenizer.json` to a checkpoint folder."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(Path(folder) / "tokenizer.json"))
 
