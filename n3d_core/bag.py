@@ -143,7 +143,7 @@ class Bag:
         tree = TransformTree(str(self.path))
         tf = self._of_type(TRANSFORMS, "tf/msg/tfMessage")
         for connection, _, raw in self._stored(self._connections(tuple(tf))) if tf else ():
-            message: Any = self._reader.deserialize(raw, connection.msgtype)
+            message = self._decoded(connection, raw)
             for one in message.transforms:
                 stamp_ns = None if connection.topic.endswith("static") else nanoseconds_of(one.header.stamp)
                 tree.add(one.header.frame_id, one.child_frame_id, one.transform, stamp_ns)
@@ -234,8 +234,16 @@ class Bag:
         """
         span = (None, None) if log_ns is None else (log_ns, log_ns + 1)
         for connection, _, raw in self._stored(self._connections((topic,)), *span):
-            return self._reader.deserialize(raw, connection.msgtype)
+            return self._decoded(connection, raw)
         raise BagError(f"{self.path}: {topic} has no message at {log_ns} ns")
+
+    def _decoded(self, connection: Any, raw: bytes) -> Any:
+        try:
+            return self._reader.deserialize(raw, connection.msgtype)
+        except Exception as error:  # rosbags, struct and NumPy raise all kinds of exceptions
+            raise BagError(
+                f"{self.path}: a message of {connection.topic} is damaged ({type(error).__name__}: {error})"
+            ) from error
 
     def _stored(
         self, connections: list[Any], start_ns: int | None = None, stop_ns: int | None = None

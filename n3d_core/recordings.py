@@ -84,7 +84,12 @@ def read_recording(path: Path, kind: str, how: ReadAs) -> list[Shot]:
             "color.png), BOP (scene_camera.json), YCB-Video (000001-color.png), record3d (metadata.json) or Open3D "
             f"(color/ and depth/); --kind can be one of {', '.join(KINDS)}"
         )
-    shots = list(KINDS[kind][1](path, how))
+    try:
+        shots = list(KINDS[kind][1](path, how))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise ConfigError(
+            f"{path}: this {kind} recording has a missing or damaged file ({type(error).__name__}: {error})"
+        ) from error
     if not shots:
         raise ConfigError(f"{path}: no frame with colour and depth in this {kind} recording")
     return shots
@@ -180,7 +185,9 @@ def _read_7scenes(root: Path, how: ReadAs) -> Iterator[Shot]:
         pose = root / f"{name}.pose.txt"
         depth = root / f"{name}.depth.png"
         if depth.is_file():
-            where = read_pose(pose) if pose.is_file() else None
+            where = None
+            with suppress(CameraError):  # missing, or infinite where tracking was lost
+                where = read_pose(pose)
             stamp_ns = _at_30_hz(int("0" + re.sub(r"\D", "", name)))
             yield _shot(color, depth, camera, how.depth_unit or "mm", camera_to_world=where, stamp_ns=stamp_ns)
 
@@ -254,7 +261,7 @@ def _read_record3d(root: Path, how: ReadAs) -> Iterator[Shot]:
 def _read_open3d(root: Path, how: ReadAs) -> Iterator[Shot]:
     names = ("camera_intrinsic.json", "intrinsic.json", "camera.yaml", "camera_primesense.json")
     camera = _camera_beside(root, how, *names)
-    folder = next(root / name for name in ("color", "image", "rgb") if (root / name).is_dir())
+    folder = next((root / name for name in ("color", "image", "rgb") if (root / name).is_dir()), root / "color")
     poses = _trajectory(root / "trajectory.log")
     for index, color in enumerate(_pictures(folder)):
         depth = root / "depth" / f"{color.stem}.png"

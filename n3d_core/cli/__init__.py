@@ -57,10 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         _discard_output()
         return 1
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno == errno.ENOSPC:
+            _discard_output()
+            print(f"n3d: cannot write the result: {error.strerror}", file=sys.stderr)
+        elif error.filename is not None:
+            print(f"n3d: {str(error.filename)[:80]}: {error.strerror}", file=sys.stderr)
+        else:
             raise
-        _discard_output()
-        print(f"n3d: cannot write the result: {error.strerror}", file=sys.stderr)
         return 1
 
 

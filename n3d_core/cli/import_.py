@@ -14,7 +14,7 @@ from n3d_core.errors import CameraError, ConfigError, DepthError, ImageError
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame_folder import write_frame
 from n3d_core.geometry.transforms import CameraPose
-from n3d_core.recordings import KINDS, ReadAs, read_recording, upright
+from n3d_core.recordings import KINDS, ReadAs, Shot, read_recording, upright
 
 _DESCRIPTION = """\
 Converts a recording to a frame folder: TUM, 7-Scenes (and tsdf-fusion's), BOP, YCB-Video, record3d, Open3D, or a bag.
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"{args.folder} is not empty: give a new or empty folder")
     shots = read_recording(args.source, args.kind, ReadAs(args.camera, args.depth_unit, args.map_frame))[:: args.every]
     is_tour = any(shot.camera_to_world is not None for shot in shots)
-    posed = [shot for shot in shots if shot.camera_to_world is not None] if is_tour else shots
+    posed = [shot for shot in shots if _has_pose(shot)] if is_tour else shots
     left_out = len(shots) - len(posed)
     posed = posed[: args.limit or None]
     turn = upright(posed) if is_tour and not args.keep_world else None
@@ -63,21 +63,26 @@ def run(args: argparse.Namespace) -> int:
             camera = camera or frame.camera
             if not _is_same(frame.camera, camera):
                 raise CameraError(f"a frame has a different camera from the first: {frame.camera}")
+            pose = None
+            if shot.camera_to_world is not None:
+                where = shot.camera_to_world if turn is None else turn @ shot.camera_to_world
+                pose = CameraPose(shot.stamp_ns, where)
         except (ImageError, DepthError, CameraError) as error:
             if not written:
                 raise
             left_out += 1
             print(f"n3d: skipped: {error}", file=sys.stderr)
             continue
-        pose = None
-        if shot.camera_to_world is not None:
-            where = shot.camera_to_world if turn is None else turn @ shot.camera_to_world
-            pose = CameraPose(shot.stamp_ns, where)
         write_frame(args.folder, written, frame, pose=pose)
         written += 1
     what = f"{written} frames" + (" with poses (a tour)" if is_tour else "")
     print(f"{args.folder}: {what}" + (f"; {left_out} skipped" if left_out else ""))
     return 0
+
+
+def _has_pose(shot: Shot) -> bool:
+    """Whether a frame's pose is known; where tracking was lost, some recordings hold infinity or NaN."""
+    return shot.camera_to_world is not None and bool(np.isfinite(shot.camera_to_world).all())
 
 
 def _is_same(a: Camera, b: Camera) -> bool:

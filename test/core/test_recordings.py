@@ -194,6 +194,54 @@ def test_what_is_no_recording_is_told(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("make", "file", "content", "words"),
+    [
+        (bop, "scene_camera.json", "{", "this bop recording has a missing or damaged file (JSONDecodeError"),
+        (bop, "scene_camera.json", '{"1": {"cam_R_w2c": [1], "cam_t_w2c": [0, 0, 0]}}', "damaged file (ValueError"),
+        (bop, "scene_camera.json", '{"1": {"depth_scale": 0}}', "damaged file (ZeroDivisionError"),
+        (record3d, "metadata.json", "[]", "this record3d recording has a missing or damaged file (AttributeError"),
+        (record3d, "metadata.json", '{"poses": [[1, 2]]}', "damaged file (ValueError"),
+        (tum, "groundtruth.txt", "1.005 1 2", "this tum recording has a missing or damaged file (ValueError"),
+    ],
+)
+def test_a_damaged_recording_is_told(
+    tmp_path: Path, make: Any, file: str, content: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(tmp_path / "x")
+    (tmp_path / "x" / file).write_text(content)
+    assert main(["import", str(tmp_path / "x"), str(tmp_path / "out")]) == 1
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_depth_without_colour_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    open3d(tmp_path / "x")
+    (tmp_path / "x" / "color").rename(tmp_path / "x" / "somewhere")
+    assert main(["import", str(tmp_path / "x"), str(tmp_path / "out")]) == 1
+    assert "no frame with colour and depth in this open3d recording" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lost", ["nan", "inf", "-inf"])
+def test_frames_whose_tracking_was_lost_are_left_out(
+    tmp_path: Path, lost: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "x"
+    root.mkdir()
+    seven_scenes(root)
+    np.savetxt(root / "frame-000001.pose.txt", np.full((4, 4), float(lost)))
+    assert main(["import", str(root), str(tmp_path / "tour"), "--keep-world"]) == 0
+    assert "2 frames with poses (a tour); 1 skipped" in capsys.readouterr().out
+    assert len(FrameFolder(tmp_path / "tour")) == 2
+
+
+def test_a_name_that_is_too_long_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    question = "How far is the red mug from the blue box? " * 10
+    for command in (["ask", question, "demo/frames"], ["import", question, "somewhere"]):
+        assert main(command) == 1
+        assert capsys.readouterr().err.startswith(f"n3d: {question[:80]}: File name too long")
+
+
 def test_a_bag_with_poses_becomes_a_tour(tmp_path: Path) -> None:
     pytest.importorskip("rosbags", reason="rosbags is not installed")
     demo = Path(__file__).parents[2] / "demo/bag"
