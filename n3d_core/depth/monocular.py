@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -61,6 +62,15 @@ class MonocularDepth(Protocol):
             CameraError: if the model needs a camera and none is given.
         """
 
+    def estimate_batch(
+        self, colors: Sequence[NDArray[np.uint8]], cameras: Sequence[Camera | None]
+    ) -> list[DepthEstimate]:
+        """Depth of images of one size in one forward pass; with cameras for all images, or for none.
+
+        Raises:
+            CameraError: as `estimate`.
+        """
+
 
 def load_monocular(source: str, device: str = "auto") -> MonocularDepth:
     """Loads a local depth model; nothing is downloaded.
@@ -73,7 +83,7 @@ def load_monocular(source: str, device: str = "auto") -> MonocularDepth:
         CheckpointError: if the folder does not exist or holds neither model.
         MissingDependencyError: if the package that runs the model is not installed.
     """
-    folder = _folder(source)
+    folder = monocular_folder(source)
     if (folder / "model.pt").is_file() or folder.suffix == ".pt":
         return MoGe.load(folder, device)
     if (folder / "config.json").is_file():
@@ -84,7 +94,12 @@ def load_monocular(source: str, device: str = "auto") -> MonocularDepth:
     )
 
 
-def _folder(source: str) -> Path:
+def monocular_folder(source: str) -> Path:
+    """The folder of a depth model (see `load_monocular`).
+
+    Raises:
+        CheckpointError: if it does not exist.
+    """
     if source not in PUBLISHED:
         if not Path(source).exists():
             known = ", ".join(PUBLISHED)
@@ -163,19 +178,26 @@ class DepthAnything:
         Raises:
             CameraError: if no camera is given; this model does not estimate intrinsics.
         """
+        return self.estimate_batch([color], [camera])[0]
+
+    def estimate_batch(
+        self, colors: Sequence[NDArray[np.uint8]], cameras: Sequence[Camera | None]
+    ) -> list[DepthEstimate]:
+        """See `MonocularDepth.estimate_batch`."""
         import torch
 
-        if camera is None:
+        known = [camera for camera in cameras if camera is not None]
+        if len(known) < len(colors):
             raise CameraError("Depth Anything V2 does not estimate intrinsics: give a camera (--camera or --fov)")
-        pixels = self._processor(images=color, return_tensors="pt")["pixel_values"].to(self._device)
+        pixels = self._processor(images=list(colors), return_tensors="pt")["pixel_values"].to(self._device)
         with torch.inference_mode():
             predicted = self._network(pixel_values=pixels).predicted_depth
             depth = torch.nn.functional.interpolate(
-                predicted[:, None], size=color.shape[:2], mode="bilinear", align_corners=False
-            )[0, 0]
+                predicted[:, None], size=colors[0].shape[:2], mode="bilinear", align_corners=False
+            )[:, 0]
         metres = depth.float().cpu().numpy()
         metres[~(metres > 0) | (metres >= _SATURATED * self.far)] = np.nan
-        return DepthEstimate(metres, camera)
+        return [DepthEstimate(own, camera) for own, camera in zip(metres, known, strict=True)]
 
 
 def _check(folder: Path) -> None:
@@ -242,14 +264,25 @@ class MoGe:
         MoGe supports only a central principal point and square pixels. For other cameras it estimates the depth of the
         nearest such camera, which is then back-projected with the true one.
         """
+        return self.estimate_batch([color], [camera])[0]
+
+    def estimate_batch(
+        self, colors: Sequence[NDArray[np.uint8]], cameras: Sequence[Camera | None]
+    ) -> list[DepthEstimate]:
+        """See `MonocularDepth.estimate_batch`."""
         import torch
 
-        height, width = color.shape[:2]
-        image = torch.from_numpy(np.ascontiguousarray(color)).to(self._device).permute(2, 0, 1).float() / 255
-        fov = None if camera is None else math.degrees(2 * math.atan(width / 2 / camera.fx))
-        out = self._network.infer(image, fov_x=fov, use_fp16=self._device != "cpu")
+        height, width = colors[0].shape[:2]
+        images = torch.from_numpy(np.stack(colors)).to(self._device).permute(0, 3, 1, 2).float() / 255
+        fov = None
+        if all(camera is not None for camera in cameras):
+            angles = [2 * math.atan(width / 2 / camera.fx) for camera in cameras if camera is not None]
+            fov = torch.rad2deg(torch.tensor(angles, device=self._device))
+        out = self._network.infer(images, fov_x=fov, use_fp16=self._device != "cpu")
         depth = out["depth"].float().cpu().numpy()
         depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
-        if camera is None:
-            camera = Camera.from_fractions(out["intrinsics"].float().cpu().numpy(), width, height)
-        return DepthEstimate(depth, camera)
+        intrinsics = out["intrinsics"].float().cpu().numpy()
+        return [
+            DepthEstimate(own, camera or Camera.from_fractions(k, width, height))
+            for own, camera, k in zip(depth, cameras, intrinsics, strict=True)
+        ]

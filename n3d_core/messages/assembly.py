@@ -167,7 +167,7 @@ def assemble_frame(messages: RgbdMessages, door: Door, look_up: TransformLookup)
     """
     image = assemble_color(messages, door)
     if messages.depth is not None:
-        depth = _measured(messages, messages.depth, image.color.shape[:2], image.lens, door, look_up)
+        depth = _measured(messages, image, door, look_up)
         camera = image.camera
     elif door.estimate is not None:
         seen = door.estimate(image.color, image.camera)
@@ -188,19 +188,22 @@ def transform_of_depth(messages: RgbdMessages, registration: str) -> tuple[str, 
     return None if source in ("", target) else (target, source)
 
 
-def _measured(
-    messages: RgbdMessages,
-    image: Any,
-    color_size: tuple[int, ...],
-    lens: Lens,
-    door: Door,
-    look_up: TransformLookup,
-) -> NDArray[np.float32]:
+def _measured(messages: RgbdMessages, image: ColorImage, door: Door, look_up: TransformLookup) -> NDArray[np.float32]:
     """The depth image [H, W] as the rectified colour camera would have measured it."""
-    depth = depth_array(image, door.depth_unit)
-    if _is_registered(messages, image, color_size, depth.shape, door):
-        return depth if messages.depth_rectified else lens.rectify(depth, nearest=True)
-    return _register(messages, image, depth, lens, door, look_up)
+    depth = depth_array(messages.depth, door.depth_unit)
+    if _is_registered(messages, image.color.shape[:2], depth.shape, door.registration):
+        return depth if messages.depth_rectified else image.lens.rectify(depth, nearest=True)
+    lens = read_camera_info(messages.depth_info, door.distortion, messages.depth_rectified)
+    camera = lens.camera
+    if depth.shape != (camera.height, camera.width):
+        raise DepthError(
+            f"depth image is {depth.shape[1]}x{depth.shape[0]} but depth/camera_info is for "
+            f"{camera.width}x{camera.height}: both must come from one camera"
+        )
+    depth = lens.rectify(depth, nearest=True)
+    transform = transform_of_depth(messages, door.registration)
+    placed = () if transform is None else look_up(*transform, image.stamp_ns)
+    return register_depth(depth, camera, image.camera, *placed)
 
 
 def needs_depth_info(color: Any, depth: Any, registration: str) -> bool:
@@ -232,50 +235,22 @@ def _same_frame(color: Any, depth: Any) -> bool:
 
 
 def _is_registered(
-    messages: RgbdMessages,
-    image: Any,
-    color_size: tuple[int, ...],
-    depth_size: tuple[int, ...],
-    door: Door,
+    messages: RgbdMessages, color_size: tuple[int, ...], depth_size: tuple[int, ...], registration: str
 ) -> bool:
     """Whether depth and colour match pixel by pixel; raises if they should but cannot."""
     same_size = color_size == depth_size
     sizes = f"depth image is {depth_size[1]}x{depth_size[0]} but colour is {color_size[1]}x{color_size[0]}"
-    if door.registration == "aligned" and not same_size:
+    if registration == "aligned" and not same_size:
         raise DepthError(f"{sizes}: depth_registration 'aligned' needs equal sizes; set it to auto or register")
-    if door.registration == "aligned":
+    if registration == "aligned":
         return True
-    if same_size and _same_frame(messages.color, image) and door.registration == "auto":
+    if same_size and _same_frame(messages.color, messages.depth) and registration == "auto":
         return messages.depth_info is None or _same_lens(messages)
     if messages.depth_info is None:
-        frames = f"depth is in frame {frame_of(image)!r} but colour is in {frame_of(messages.color)!r}"
+        frames = f"depth is in frame {frame_of(messages.depth)!r} but colour is in {frame_of(messages.color)!r}"
         raise DepthError(
             f"{sizes if not same_size else frames}: use the driver's aligned depth, or publish depth/camera_info so "
             "that depth can be registered"
             + ("; if depth is aligned anyway, set depth_registration:=aligned" if same_size else "")
         )
     return False
-
-
-def _register(
-    messages: RgbdMessages,
-    image: Any,
-    depth: NDArray[np.float32],
-    lens: Lens,
-    door: Door,
-    look_up: TransformLookup,
-) -> NDArray[np.float32]:
-    assert messages.depth_info is not None
-    depth_lens = read_camera_info(messages.depth_info, door.distortion, messages.depth_rectified)
-    camera = depth_lens.camera
-    if depth.shape != (camera.height, camera.width):
-        raise DepthError(
-            f"depth image is {depth.shape[1]}x{depth.shape[0]} but depth/camera_info is for "
-            f"{camera.width}x{camera.height}: both must come from one camera"
-        )
-    depth = depth_lens.rectify(depth, nearest=True)
-    source, target = frame_of(image), frame_of(messages.color)
-    if source in ("", target):
-        return register_depth(depth, camera, lens.camera)
-    rotation, translation = look_up(target, source, nanoseconds_of(messages.color.header.stamp))
-    return register_depth(depth, camera, lens.camera, rotation, translation)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -154,6 +156,61 @@ def test_a_published_name_that_was_not_downloaded_says_how_to(tmp_path: Path, mo
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(CheckpointError, match="n3d download depth-anything-v2-indoor"):
         load_monocular("indoor")
+
+
+def test_a_batch_of_images_is_measured_as_each_alone(tiny: tuple[Path, Any]) -> None:
+    model = load_monocular(str(tiny[0]), device="cpu")
+    pictures, camera = [np.roll(picture(60, 90), 7 * i, axis=1) for i in range(3)], Camera.from_fov(60, 90, 60)
+    together = model.estimate_batch(pictures, [camera] * 3)
+    for one, seen in zip(pictures, together, strict=True):
+        np.testing.assert_allclose(seen.depth, model.estimate(one, camera).depth, rtol=1e-4)
+        assert seen.camera is camera
+    with pytest.raises(CameraError, match="does not estimate intrinsics"):
+        model.estimate_batch(pictures, [camera, None, camera])
+
+
+class FakeMoGe:
+    """The calls of MoGe-2 that are used, with depths and intrinsics that tell which image they are of."""
+
+    fovs: ClassVar[list[Any]] = []
+
+    @classmethod
+    def from_pretrained(cls, path: str) -> FakeMoGe:
+        return cls()
+
+    def eval(self) -> FakeMoGe:
+        return self
+
+    def to(self, device: str) -> FakeMoGe:
+        return self
+
+    def infer(self, images: Any, fov_x: Any, use_fp16: bool) -> dict[str, Any]:
+        self.fovs.append(fov_x)
+        count, _, height, width = images.shape
+        depth = images.mean(dim=(1, 2, 3))[:, None, None].expand(count, height, width).clone()
+        depth[:, 0, 0] = float("inf")  # the sky
+        return {
+            "depth": depth,
+            "intrinsics": torch.tensor([[1.0, 0, 0.5], [0, 1.5, 0.5], [0, 0, 1]]).repeat(count, 1, 1),
+        }
+
+
+def test_moge_measures_a_batch_with_and_without_a_field_of_view(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("moge", "moge.model", "moge.model.v2"):
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(MoGeModel=FakeMoGe))
+    (tmp_path / "model.pt").write_bytes(b"")
+    model = load_monocular(str(tmp_path), device="cpu")
+    pictures = [np.full((20, 30, 3), value, np.uint8) for value in (51, 102)]
+    predicted = model.estimate_batch(pictures, [None, None])
+    assert FakeMoGe.fovs.pop() is None
+    assert [float(np.nanmedian(seen.depth)) for seen in predicted] == pytest.approx([0.2, 0.4])
+    assert all(np.isnan(seen.depth[0, 0]) for seen in predicted)
+    assert predicted[0].camera == Camera(30, 20, 30.0, 30.0, 14.5, 9.5)
+    camera = Camera.from_fov(50, 30, 20)
+    assert model.estimate(pictures[0], camera).camera is camera
+    assert FakeMoGe.fovs.pop().tolist() == pytest.approx([50.0])
 
 
 def test_moge_says_how_to_install_it(tmp_path: Path) -> None:

@@ -15,15 +15,20 @@ from PIL import ExifTags, Image
 pytest.importorskip("transformers", reason="pip install 'n3d-ros[lift-models]'")
 from tiny_models import save_grounding_dino, save_sam2
 
+from n3d_core.depth.monocular import DepthEstimate
+from n3d_core.errors import DepthError
+from n3d_core.geometry.camera import Camera
+from n3d_core.models import local_folder
 from training.lift.lift_config import LiftConfig, ModelsConfig, OutputConfig, SourceConfig
 from training.lift.lifting import Candidate
 from training.lift.local_run import device_of
 from training.lift.models.grounding_dino import Detector
 from training.lift.models.perception import Perception
-from training.lift.observation import Observation, observe
-from training.lift.problems import ClusterError
+from training.lift.observation import Observation, focal_error, observe
+from training.lift.problems import ClusterError, ImageProblem
 from training.lift.ray_run import copies_of_networks
 from training.lift.record import Annotation, Record
+from training.lift.shards import ShardCounts
 
 
 @pytest.mark.parametrize(
@@ -134,3 +139,70 @@ def test_the_field_of_view_is_the_pictures_own_where_it_says_one(
     assert seen.camera_origin == origin
     width_in_front = seen.camera.width / seen.camera.fx
     assert width_in_front == pytest.approx(36 / focal if origin == "exif" else 2 * np.tan(np.radians(31)), rel=1e-3)
+
+
+class FakeDepth:
+    """A depth model that refuses images with a black first pixel, and notes the sizes of its batches."""
+
+    name, far = "fake (here)", 100.0
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def estimate_batch(self, colors: list[np.ndarray], cameras: list[Camera | None]) -> list[DepthEstimate]:
+        self.batches.append(len(colors))
+        if any(not color[0, 0].any() for color in colors):
+            raise DepthError("too dark")
+        return [
+            DepthEstimate(np.full(c.shape[:2], 2.0, np.float32), k or Camera.from_fov(70, c.shape[1], c.shape[0]))
+            for c, k in zip(colors, cameras, strict=True)
+        ]
+
+
+def test_depth_is_estimated_in_batches_of_one_size_and_a_bad_image_costs_no_other() -> None:
+    perception, depth = Perception(ModelsConfig(batch=2)), FakeDepth()
+    perception._depth = depth
+    perception._config = ModelsConfig(depth="fake", batch=2)
+    seen = [replace(_observation(i), depth=None) for i in range(5)]
+    seen[1].color = seen[1].color[:, :40].copy()
+    seen[2].color[0, 0] = 0
+    seen[4].camera = Camera.from_fov(50, 64, 48)
+    out = perception(seen)
+    assert [isinstance(one, ImageProblem) for one in out] == [False, False, True, False, False]
+    assert (out[2].reason, str(out[2])) == ("depth_corrupt", "k2: too dark")
+    assert depth.batches == [2, 1, 1, 1, 1, 1]  # 0 and 2 fail together, so each alone; 3; another size; a given camera
+    assert (seen[0].camera_origin, seen[4].camera_origin) == ("predicted", "given")
+    assert (seen[0].depth_origin, float(seen[1].depth[0, 0])) == ("fake", 2.0)
+
+
+@pytest.mark.parametrize(("depth", "origin"), [("moge", None), ("indoor", 60.0)])
+def test_a_model_that_estimates_the_camera_goes_before_the_assumed_field_of_view(
+    coco_folder: CocoFolder, tmp_path: Path, depth: str, origin: float | None
+) -> None:
+    Image.new("RGB", (360, 240), (90, 120, 60)).save(tmp_path / "a.jpg")
+    base = coco_folder.config(tmp_path)
+    config = replace(base, models=ModelsConfig(depth=depth), source=replace(base.source, fov=60.0, camera=""))
+    seen = observe(Record("a", str(tmp_path / "a.jpg"), annotations=(Annotation("mug", (1, 1, 50, 50)),)), config)
+    assert (None if seen.camera is None else round(seen.camera.fields_of_view[0], 3)) == origin
+
+
+def test_the_error_of_the_assumed_field_of_view_is_counted_where_the_picture_tells_it() -> None:
+    seen = replace(_observation(0), camera=Camera.from_fov(73.74, 64, 48), camera_origin="exif")
+    assert focal_error(seen, 60.0) == pytest.approx(np.tan(np.radians(36.87)) / np.tan(np.radians(30)) - 1, rel=1e-3)
+    assert focal_error(seen, 0.0) is None
+    assert focal_error(replace(seen, camera_origin="fov"), 60.0) is None
+    counts = ShardCounts()
+    counts.camera("exif", 0.25)
+    counts.camera("fov", None)
+    assert (counts.cameras, counts.focal_errors) == ({"exif": 1, "fov": 1}, [0.25])
+
+
+def test_a_named_depth_model_is_known_by_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    before = _config(depth="moge").fingerprint
+    folder = local_folder("moge-2")
+    folder.mkdir(parents=True)
+    (folder / "model.pt").write_bytes(b"weights")
+    after = _config(depth="moge").fingerprint
+    assert len({before, after, _config(depth="indoor").fingerprint}) == 3
+    assert _config(depth=str(folder)).fingerprint == after

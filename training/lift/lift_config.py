@@ -8,9 +8,10 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from n3d_core.backends.store import model_digest
+from n3d_core.backends.store import model_digest, remembered_sha256
 from n3d_core.depth import DepthUnit
-from n3d_core.errors import ConfigError
+from n3d_core.depth.monocular import monocular_folder
+from n3d_core.errors import CheckpointError, ConfigError
 from training.entry.yaml_file import Strict, read_settings
 from training.lift.cleaning import CleanConfig
 from training.lift.completion import CompletionConfig
@@ -34,7 +35,8 @@ class SourceConfig(Strict):
         masks: OpenImages' folder of mask images; `mask_table` is its CSV.
         name: prefix of the sample keys; empty takes the kind.
         camera: intrinsics of images without any: a file or `fx,fy,cx,cy` (see `n3d_core.geometry.camera_file`).
-        fov: horizontal field of view in degrees of images with unknown intrinsics; 0 lets the depth model estimate it.
+        fov: assumed horizontal field of view in degrees of images with unknown intrinsics, unless the depth model
+            estimates it; 0 for none.
         depth: folder of depth images named like the images (PNG, TIFF, NPY, NPZ).
         depth_unit: `mm`, `m`, `tum`, `sun` or raw values per metre; empty takes the default of the kind or file type.
         color_topic, depth_topic, camera_topic: topics of a bag; empty takes the first of each kind.
@@ -113,6 +115,11 @@ class ModelsConfig(Strict):
         return "fp16" if self.device.startswith("cuda") else "fp32"
 
     @property
+    def estimates_camera(self) -> bool:
+        """Whether the depth model estimates intrinsics, as MoGe-2 does."""
+        return self.depth == "moge" or self.depth.endswith(".pt") or (Path(self.depth) / "model.pt").is_file()
+
+    @property
     def any(self) -> bool:
         """Whether any network is used."""
         return bool(self.detector or self.segmenter or self.depth)
@@ -188,10 +195,19 @@ class LiftConfig(Strict):
         if self.models.any:
             data["models"] |= {"device": self.models.device.split(":")[0], "precision": self.models.chosen_precision}
             for key in ("detector", "segmenter", "depth"):
-                folder = Path(data["models"][key])
-                if data["models"][key] and (folder / "config.json").is_file():
-                    data["models"][key] = model_digest(folder)
+                data["models"][key] = _weights(data["models"][key])
         else:
             for key in ("device", "batch", "precision"):
                 del data["models"][key]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _weights(model: str) -> str:
+    """A digest of a network's weights; its name if they are not here."""
+    try:
+        folder = monocular_folder(model) if model else Path()
+        if (folder / "model.pt").is_file():
+            return remembered_sha256(folder / "model.pt")
+        return model_digest(folder) if model and (folder / "config.json").is_file() else model
+    except CheckpointError:
+        return model

@@ -11,6 +11,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from n3d_core.atomic_write import atomic_write
 from training.lift.lift_config import LiftConfig
 from training.lift.plan import Plan
@@ -59,6 +61,8 @@ def write_manifest(plan: Plan, config: LiftConfig, summaries: list[ShardSummary]
         "problems": dict(sorted(problems.counts.items())),
         "rejected": dict(sorted(rejected.items())),
         "classes": dict(sorted(classes.items())),
+        "cameras": dict(sorted(sum((Counter(s.cameras) for s in summaries), Counter[str]()).items())),
+        "focal_prior": _prior(config.source.fov, [e for s in summaries for e in s.focal_errors]),
         "shards": [
             {
                 "file": shard_path(".", s.shard).name,
@@ -73,6 +77,14 @@ def write_manifest(plan: Plan, config: LiftConfig, summaries: list[ShardSummary]
     _write_index(folder, [s.shard for s in summaries])
     write_whole(folder / NAME, (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
     return manifest
+
+
+def _prior(fov: float, errors: list[float]) -> dict[str, Any] | None:
+    """How far the focal length of the assumed field of view is off, on the images whose EXIF data tell it."""
+    if not errors:
+        return None
+    low, middle, high = (round(q, 4) for q in np.quantile(errors, (0.05, 0.5, 0.95)).tolist())
+    return {"fov": fov, "images": len(errors), "error_5": low, "error_50": middle, "error_95": high}
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from n3d_core.geometry.camera_file import read_camera
 from n3d_core.geometry.frame import MAX_PIXELS
 from n3d_core.geometry.image_file import color_of
 from training.lift import masks
-from training.lift.lift_config import LiftConfig, SourceConfig
+from training.lift.lift_config import LiftConfig, ModelsConfig, SourceConfig
 from training.lift.lifting import Candidate
 from training.lift.object_mask import ObjectMask
 from training.lift.problems import ImageProblem
@@ -85,7 +85,7 @@ def observe(record: Record, config: LiftConfig) -> Observation:
         raise ImageProblem("no_annotations", record.key)
     seen = _read(record, config.output.max_side)
     height, width = seen.color.shape[:2]
-    _set_camera(seen, config.source, config.models.depth != "")
+    _set_camera(seen, config.source, config.models)
     _read_masks(seen, seen.record, height, width)
     if seen.depth is not None:
         check_depth(seen.depth, record.key, bool(config.source.depth_unit))
@@ -219,7 +219,14 @@ def _png(color: NDArray[np.uint8]) -> bytes:
     return bytes(data.tobytes())
 
 
-def _set_camera(seen: Observation, source: SourceConfig, predicted: bool) -> None:
+def focal_error(seen: Observation, fov: float) -> float | None:
+    """Relative error of the focal length that `fov` degrees assume; None unless the image's EXIF data tell it."""
+    if not fov or seen.camera_origin != "exif" or seen.camera is None:
+        return None
+    return Camera.from_fov(fov, seen.camera.width, seen.camera.height).fx / seen.camera.fx - 1
+
+
+def _set_camera(seen: Observation, source: SourceConfig, models: ModelsConfig) -> None:
     height, width = seen.color.shape[:2]
     try:
         original = round(width / seen.scale[0]), round(height / seen.scale[1])
@@ -236,9 +243,9 @@ def _set_camera(seen: Observation, source: SourceConfig, predicted: bool) -> Non
             focal = seen.focal_35mm * math.hypot(width, height) / math.hypot(36, 24)
             fov = 2 * math.degrees(math.atan(width / 2 / focal))
             seen.camera, seen.camera_origin = Camera.from_fov(fov, width, height), "exif"
-        elif source.fov:
+        elif source.fov and not models.estimates_camera:
             seen.camera, seen.camera_origin = Camera.from_fov(source.fov, width, height), "fov"
-        elif not predicted or seen.depth is not None:
+        elif not models.depth or seen.depth is not None:
             raise ImageProblem(
                 "camera_missing", f"{seen.record.key}: give source.camera or source.fov, or a model that predicts it"
             )

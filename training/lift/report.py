@@ -42,6 +42,8 @@ def write_report(folder: str | Path, problems: Problems, pictures: int = 24) -> 
         _histogram("quality", quality),
         "</div>",
         _counts("Classes", data.manifest["classes"], {}, 60),
+        _counts("Intrinsics by origin", data.manifest["cameras"], {}),
+        _prior(data.manifest["focal_prior"]),
         _counts("Objects rejected", data.manifest["rejected"], REASONS),
         _counts("Images and entries left out", data.manifest["problems"], IMAGE_REASONS),
         _examples(problems),
@@ -88,6 +90,16 @@ def _counts(title: str, counts: dict[str, int], texts: dict[str, str], most: int
         for name, n in Counter(counts).most_common(most)
     )
     return f"<h2>{title} ({total:,})</h2><table>{rows}</table>"
+
+
+def _prior(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    low, middle, high = (f"{100 * found[f'error_{p}']:+.0f} %" for p in (5, 50, 95))
+    return (
+        f"<p>On {found['images']:,} images whose EXIF data tell the focal length, that of the assumed "
+        f"{found['fov']:g}° is off by {middle} in the median, and by {low} to {high} in nine of ten."
+    )
 
 
 def _examples(problems: Problems) -> str:

@@ -38,6 +38,8 @@ class ShardSummary:
         classes: number of objects by label.
         problems, rejected: numbers of images left out and objects rejected, by reason.
         examples: a few images for each reason.
+        cameras: number of samples by the origin of their intrinsics.
+        focal_errors: relative errors of the focal length of `source.fov`, for images with EXIF data.
         seconds: time of each stage; ignored when shards are compared.
     """
 
@@ -54,6 +56,8 @@ class ShardSummary:
     problems: dict[str, int] = field(default_factory=dict)
     rejected: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
+    cameras: dict[str, int] = field(default_factory=dict)
+    focal_errors: list[float] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -90,6 +94,8 @@ def write_shard(
         problems=dict(sorted(counted.problems.items())),
         rejected=dict(sorted(counted.rejected.items())),
         examples=dict(sorted(counted.examples.items())),
+        cameras=dict(sorted(counted.cameras.items())),
+        focal_errors=counted.focal_errors,
         seconds={k: round(v, 4) for k, v in counted.seconds.items()},
     )
     text = json.dumps({"format": FORMAT, **asdict(summary), "rows": rows}, ensure_ascii=False)
@@ -105,7 +111,15 @@ class ShardCounts:
     problems: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
+    cameras: Counter[str] = field(default_factory=Counter)
+    focal_errors: list[float] = field(default_factory=list)
     seconds: Counter[str] = field(default_factory=Counter)
+
+    def camera(self, origin: str, focal_error: float | None) -> None:
+        """Counts where a sample's intrinsics come from, and the error of the assumed ones if it is known."""
+        self.cameras[origin] += 1
+        if focal_error is not None:
+            self.focal_errors.append(round(focal_error, 4))
 
     def problem(self, reason: str, example: str, keep: int = 5) -> None:
         """Counts an unusable image or mask."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from training.lift.lift_config import LiftConfig
 from training.lift.models.perception import Perception
-from training.lift.observation import Observation, observe
+from training.lift.observation import Observation, focal_error, observe
 from training.lift.plan import Plan
 from training.lift.problems import ImageProblem
 from training.lift.sample import Sample, make_sample
@@ -87,6 +87,7 @@ def lift_stage(work: ShardWork, plan: Plan, config: LiftConfig) -> ShardSummary:
             work.counts.problem("failed", f"{seen.record.key}: {type(error).__name__}: {error}")
         else:
             samples.append(sample)
+            work.counts.camera(seen.camera_origin, focal_error(seen, config.source.fov))
             work.counts.rejected.update(sample.meta["rejected"])
     work.counts.seconds["lift"] += time.process_time() - start
     return write_shard(config.output.folder, work.shard, samples, plan.fingerprint, work.counts)

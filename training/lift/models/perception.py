@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from n3d_core.depth.monocular import MonocularDepth, load_monocular
-from n3d_core.errors import CameraError, DepthError
+from n3d_core.depth.monocular import DepthEstimate, MonocularDepth, load_monocular
+from n3d_core.errors import CameraError, DepthError, N3DError
 from training.lift.boxes import overlap_2d
 from training.lift.lift_config import ModelsConfig
 from training.lift.lifting import Candidate
@@ -39,10 +39,11 @@ class Perception:
 
     def _complete(self, seen: list[Observation]) -> list[Observation | ImageProblem]:
         self._detect(seen)
+        measured = self._measured([one for one in seen if one.candidates and one.depth is None])
         out: list[Observation | ImageProblem] = []
         for one in seen:
             try:
-                self._measure(one)
+                self._set_depth(one, measured.get(id(one)))
                 out.append(one)
             except ImageProblem as problem:
                 out.append(problem)
@@ -64,8 +65,27 @@ class Perception:
                     one.candidates.append(Candidate(d.label, d.box, None))
                     one.annotations.append(Annotation(d.label, d.box, id=f"detected_{i}"))
 
-    def _measure(self, one: Observation) -> None:
-        """Depth and intrinsics.
+    def _measured(self, seen: list[Observation]) -> dict[int, DepthEstimate | N3DError]:
+        """Estimated depth of observations by `id`, in batches of images of one size."""
+        groups: dict[tuple[tuple[int, ...], bool], list[Observation]] = {}
+        for one in seen if self._depth is not None else ():
+            groups.setdefault((one.color.shape, one.camera is None), []).append(one)
+        found: dict[int, DepthEstimate | N3DError] = {}
+        for group in groups.values():
+            for first in range(0, len(group), self._config.batch):
+                batch = group[first : first + self._config.batch]
+                found |= dict(zip(map(id, batch), self._estimates(batch), strict=True))
+        return found
+
+    def _estimates(self, batch: list[Observation]) -> list[DepthEstimate | N3DError]:
+        assert self._depth is not None
+        try:
+            return [*self._depth.estimate_batch([o.color for o in batch], [o.camera for o in batch])]
+        except (CameraError, DepthError) as error:
+            return [error] if len(batch) == 1 else [self._estimates([one])[0] for one in batch]
+
+    def _set_depth(self, one: Observation, estimate: DepthEstimate | N3DError | None) -> None:
+        """Sets depth and intrinsics, if they are not measured.
 
         Raises:
             ImageProblem: `no_annotations`, `depth_missing`, `depth_corrupt`, `depth_unit` or `camera_missing`.
@@ -74,13 +94,11 @@ class Perception:
             raise ImageProblem("no_annotations", f"{one.record.key}: nothing is annotated, and nothing was detected")
         if one.depth is not None:
             return
-        if self._depth is None:
+        if estimate is None or self._depth is None:
             raise ImageProblem("depth_missing", f"{one.record.key}: no depth image, and models.depth is not set")
-        try:
-            estimate = self._depth.estimate(one.color, one.camera)
-        except (CameraError, DepthError) as error:
-            reason = "camera_missing" if isinstance(error, CameraError) else "depth_corrupt"
-            raise ImageProblem(reason, f"{one.record.key}: {error}") from error
+        if isinstance(estimate, N3DError):
+            reason = "camera_missing" if isinstance(estimate, CameraError) else "depth_corrupt"
+            raise ImageProblem(reason, f"{one.record.key}: {estimate}") from estimate
         one.depth, one.depth_origin = estimate.depth, self._depth.name.split(" (")[0]
         if one.camera is None:
             one.camera, one.camera_origin = estimate.camera, "predicted"
