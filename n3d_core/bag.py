@@ -88,6 +88,11 @@ class Bag:
         """Whether messages are serialised as in ROS 2 (CDR)."""
         return bool(self._reader.is2)
 
+    @property
+    def duration_ns(self) -> int:
+        """Time from the first message to the last, in nanoseconds."""
+        return int(self._reader.end_time - self._reader.start_time)  # rosbags' end is one after the last
+
     def rgbd_topics(self, color: str = "", depth: str = "", color_info: str = "") -> RgbdTopicNames:
         """The camera's topics; detects those that are not named.
 

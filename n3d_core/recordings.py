@@ -310,3 +310,8 @@ KINDS: dict[str, tuple[Callable[[Path], bool], Callable[[Path, ReadAs], Iterator
     "ycb": (lambda root: any(root.glob("*-color.*")), _read_ycb),
     "open3d": (lambda root: (root / "depth").is_dir(), _read_open3d),
 }
+
+
+def tour_of(shots: list[Shot]) -> bool:
+    """Whether a recording has poses."""
+    return any(shot.camera_to_world is not None for shot in shots)

@@ -14,7 +14,7 @@ from n3d_core.errors import CameraError, ConfigError, DepthError, ImageError
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame_folder import write_frame
 from n3d_core.geometry.transforms import CameraPose
-from n3d_core.recordings import KINDS, ReadAs, Shot, read_recording, upright
+from n3d_core.recordings import KINDS, ReadAs, Shot, read_recording, tour_of, upright
 
 _DESCRIPTION = """\
 Converts a recording to a frame folder: TUM, 7-Scenes (and tsdf-fusion's), BOP, YCB-Video, record3d, Open3D, or a bag.
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     if args.folder.exists() and (not args.folder.is_dir() or any(args.folder.iterdir())):
         raise ConfigError(f"{args.folder} is not empty: give a new or empty folder")
     shots = read_recording(args.source, args.kind, ReadAs(args.camera, args.depth_unit, args.map_frame))[:: args.every]
-    is_tour = any(shot.camera_to_world is not None for shot in shots)
+    is_tour = tour_of(shots)
     posed = [shot for shot in shots if _has_pose(shot)] if is_tour else shots
     left_out = len(shots) - len(posed)
     posed = posed[: args.limit or None]
