@@ -1,8 +1,8 @@
 """Checkpoints by name: shipped, in a folder, or downloaded; and the download of published ones.
 
 Nothing is downloaded unless asked for, and only weights, configs and tokenizers: never code. Files are fetched one by
-one through `huggingface_hub`'s HTTP client, because its `snapshot_download` starts a large file anew after an
-interruption. A file gets its name once its hash is the one that the hub states.
+one through `huggingface_hub`'s HTTP client, because after an interruption its `snapshot_download` starts large files
+from the beginning. A file gets its name once its hash is the one that the hub states.
 """
 
 from __future__ import annotations

@@ -106,8 +106,7 @@ def _overrides(variant: Variant, args: argparse.Namespace) -> list[str]:
     if variant.answers == "qa_direct":
         if not _asks_questions(shared):
             raise ConfigError(
-                f"{args.config}: asks no spatial question, so there is none to answer directly; use "
-                "training/configs/tiny_reasoning.yaml"
+                f"{args.config}: has no spatial questions to answer directly; use training/configs/tiny_reasoning.yaml"
             )
         weight = sum(shared.data.mixture.get(kind, 0.0) for kind in SPATIAL_PASSES)
         found += [f"data.mixture.{kind}=0.0" for kind in SPATIAL_PASSES if kind != "direct"]

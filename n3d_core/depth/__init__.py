@@ -1,6 +1,6 @@
 """Depth input: units, files, cleaning, checks, and monocular depth for cameras without a depth sensor.
 
-Everything behind it takes depth as float32 [H, W], metres along the optical z axis, NaN where nothing was measured.
+Depth is float32 [H, W] in metres along the optical z axis, NaN where nothing was measured.
 """
 
 from n3d_core.depth.cleaning import DepthLimits, DepthReport, clean_depth

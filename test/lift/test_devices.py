@@ -27,7 +27,7 @@ from training.lift.models.perception import Perception
 from training.lift.observation import Observation, focal_error, observe
 from training.lift.problems import ClusterError, ImageProblem
 from training.lift.ray_run import copies_of_networks
-from training.lift.record import Annotation, Record
+from training.lift.record import Annotation, DepthSource, Record
 from training.lift.shards import ShardCounts
 
 
@@ -175,14 +175,19 @@ def test_depth_is_estimated_in_batches_of_one_size_and_a_bad_image_costs_no_othe
     assert (seen[0].depth_origin, float(seen[1].depth[0, 0])) == ("fake", 2.0)
 
 
-@pytest.mark.parametrize(("depth", "origin"), [("moge", None), ("indoor", 60.0)])
+@pytest.mark.parametrize(
+    ("depth", "measured", "origin"), [("moge", False, None), ("moge", True, 60.0), ("indoor", False, 60.0)]
+)
 def test_a_model_that_estimates_the_camera_goes_before_the_assumed_field_of_view(
-    coco_folder: CocoFolder, tmp_path: Path, depth: str, origin: float | None
+    coco_folder: CocoFolder, tmp_path: Path, depth: str, measured: bool, origin: float | None
 ) -> None:
     Image.new("RGB", (360, 240), (90, 120, 60)).save(tmp_path / "a.jpg")
+    np.save(tmp_path / "a.npy", np.full((240, 360), 2.0, np.float32))
+    source = DepthSource(str(tmp_path / "a.npy")) if measured else None
     base = coco_folder.config(tmp_path)
     config = replace(base, models=ModelsConfig(depth=depth), source=replace(base.source, fov=60.0, camera=""))
-    seen = observe(Record("a", str(tmp_path / "a.jpg"), annotations=(Annotation("mug", (1, 1, 50, 50)),)), config)
+    mug = Annotation("mug", (1, 1, 50, 50))
+    seen = observe(Record("a", str(tmp_path / "a.jpg"), annotations=(mug,), depth=source), config)
     assert (None if seen.camera is None else round(seen.camera.fields_of_view[0], 3)) == origin
 
 

@@ -33,7 +33,7 @@ def judge_report(answered: Iterable[Answered], model: LanguageModel) -> dict[str
 
     Returns:
         Counts `both_right`, `both_wrong`, `rule_only`, `model_only` (only that judge says right) and `unread` (unusable
-        reply), and `agreement`, a share 0..1 of the usable replies; None if there are none.
+        reply), and `agreement`, a share 0..1 of the usable replies; None without any.
 
     Raises:
         BackendError: if the language model cannot be reached.

@@ -243,7 +243,7 @@ def _set_camera(seen: Observation, source: SourceConfig, models: ModelsConfig) -
             focal = seen.focal_35mm * math.hypot(width, height) / math.hypot(36, 24)
             fov = 2 * math.degrees(math.atan(width / 2 / focal))
             seen.camera, seen.camera_origin = Camera.from_fov(fov, width, height), "exif"
-        elif source.fov and not models.estimates_camera:
+        elif source.fov and (seen.depth is not None or not models.estimates_camera):
             seen.camera, seen.camera_origin = Camera.from_fov(source.fov, width, height), "fov"
         elif not models.depth or seen.depth is not None:
             raise ImageProblem(
