@@ -306,7 +306,7 @@ def test_damaged_data_is_named(damaged: Path, lifted_config: MakeConfig) -> None
         samples[0]
     tar = damaged / "shard-000001.tar"
     tar.write_bytes(tar.read_bytes()[:-1000])
-    with pytest.raises(ShardError, match=r"shard-000001.tar: missing or not of \d+ bytes; run the engine again"):
+    with pytest.raises(ShardError, match=r"shard-000001.tar: missing, or not \d+ bytes long; run the engine again"):
         samples_of(lifted_config(override))
     (damaged / INDEX).write_bytes(b"")
     tar.unlink()
