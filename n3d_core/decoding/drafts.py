@@ -65,11 +65,13 @@ class Lookup:
         return [int(i) for i in known[place : place + most]] if shared else []
 
     def judge(self, right: bool) -> None:
-        """See `Drafter.judge`: a prepared reply is still used after a mistake."""
-        if len(self._prepared):
-            self.length = self.length if right else LONG_PREPARED
-        else:
+        """See `Drafter.judge`: a prepared reply is still used after a mistake, in shorter pieces."""
+        if not len(self._prepared):
             self.length = min(2 * self.length, LONG_DRAFT) if right else SHORT_DRAFT
+        elif right:
+            self.length = min(2 * self.length, LONG_PREPARED)
+        else:
+            self.length = max(min(self.length // 2, LONG_PREPARED), SHORT_DRAFT)
 
     def _follow(self, known: Ids) -> None:
         """Advances in the prepared reply by the ids since the last call.

@@ -10,6 +10,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +47,8 @@ class _Lexicon:
             return
         if said and self.texts[place] == said:
             yield from self.tokens[place]
-        heads = {rest[0] for rest in rests if rest}
-        for head in heads | (_DIGITS if DIGIT in heads else set()):
+        heads = _heads(rests)
+        for head in heads | _DIGITS if DIGIT in heads else heads:
             yield from self.fitting(after(rests, head), said + head)
 
 
@@ -64,6 +65,7 @@ class Spelling:
         self._by_shape = _Lexicon((_ANY_DIGIT.sub(DIGIT, text), i) for text, i in spoken)
         self._closing = [i for text, i in spoken if ">" in text]
         self._silent = [i for i, text in enumerate(self.texts) if not text]
+        self._longest = max((len(text) for text, _ in spoken), default=0)
         self._letters = {text for text in self._by_text.texts if len(text) == 1}
 
     def spells(self, texts: Iterable[str]) -> bool:
@@ -72,7 +74,8 @@ class Spelling:
 
     def text_mask(self, rests: frozenset[str], opening: str | None) -> NDArray[np.bool_]:
         """[vocab] tokens that continue (or end) one of the rests, or open a thought that has not been opened yet."""
-        lexicon = self._by_text if any(map(_ANY_DIGIT.search, rests)) else self._by_shape
+        literal = any(_ANY_DIGIT.search(rest, 0, self._longest) for rest in rests)  # within reach of one token
+        lexicon = self._by_text if literal else self._by_shape
         fitting = set(lexicon.fitting(rests))
         if opening is not None:
             fitting |= set(self._by_text.fitting(frozenset({opening}))) | self._opening(opening)
@@ -101,8 +104,19 @@ class Spelling:
 def after(texts: frozenset[str], said: str) -> frozenset[str]:
     """The remainders of those texts that begin with the given text."""
     for c in said:
-        texts = frozenset(t[1:] for t in texts if t and (t[0] == c or (t[0] == DIGIT and c in _DIGITS)))
+        texts = _after(texts, DIGIT if c in _DIGITS and c not in _heads(texts) else c)
     return texts
+
+
+@lru_cache(maxsize=256)  # hundreds of answers and a thousand number tokens share a few dozen steps
+def _after(texts: frozenset[str], c: str) -> frozenset[str]:
+    return frozenset(t[1:] for t in texts if t and (t[0] == c or (t[0] == DIGIT and c in _DIGITS)))
+
+
+@lru_cache(maxsize=256)
+def _heads(texts: frozenset[str]) -> frozenset[str]:
+    """The first letters of some texts."""
+    return frozenset(t[0] for t in texts if t)
 
 
 def split_reply(reply: str) -> tuple[str, str]:

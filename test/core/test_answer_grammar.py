@@ -124,6 +124,19 @@ def walk(grammar: ThoughtThenAnswer, ids: list[int]) -> ThoughtThenAnswer:
     return grammar
 
 
+def test_remainders_of_texts_are_those_found_letter_by_letter() -> None:
+    rng = np.random.default_rng(0)
+    letters = np.array(list("ab1" + "2" + DIGIT))
+    for _ in range(200):
+        texts = frozenset("".join(rng.choice(letters, rng.integers(0, 6))) for _ in range(8))
+        said = "".join(rng.choice(list("ab129"), rng.integers(0, 4)))
+        fits = [t for t in texts if len(t) >= len(said)]
+        fits = [
+            t for t in fits if all(c in (d, DIGIT) if d.isdigit() else c == d for c, d in zip(t, said, strict=False))
+        ]
+        assert after(texts, said) == {t[len(said) :] for t in fits}
+
+
 @pytest.mark.parametrize("lead", ["", " ", "\n", "\n\n"])
 def test_what_a_trained_model_says_passes(spelling: Spelling, lead: str) -> None:
     text, end = "How far is the red mug from the blue can?", next(iter(spelling.words.ends))

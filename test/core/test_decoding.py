@@ -153,6 +153,19 @@ def test_a_prepared_reply_is_drafted_from_its_start_and_again_behind_what_differ
     assert proposed(drafter, [*known, 26, 27, 28, 9], tokenizer)[:3] == [20, 21, 99]  # behind its end, from the context
 
 
+def test_a_prepared_reply_that_is_wrong_is_drafted_in_shorter_pieces(tokenizer: Tokenizer) -> None:
+    plain, _, _ = decode(Decoder(), text(tokenizer), tokenizer, tokens=120)
+    wrong = [(i + 1) % 50 for i in plain]
+    drafted, sequence, _ = decode(Decoder(drafter=Lookup(wrong, trust=120)), text(tokenizer), tokenizer, tokens=120)
+    assert drafted == plain
+    assert sum(sequence.chunks) < 120 + 48 + 120 * 6  # five for the prompt, and its own pass for each token
+    drafter, lengths = Lookup(plain, trust=120), []
+    for right in (False, False, False, False, False, True, True, True, True, True):
+        drafter.judge(right)
+        lengths.append(drafter.length)
+    assert lengths == [48, 24, 12, 6, 3, 6, 12, 24, 48, 48]
+
+
 @pytest.mark.parametrize("wrong", [None, 0, 7, 39])
 def test_a_prepared_reply_shares_the_prompts_pass_and_changes_no_token(tokenizer: Tokenizer, wrong: int | None) -> None:
     plain, _, _ = decode(Decoder(), text(tokenizer), tokenizer, tokens=40)
@@ -164,7 +177,7 @@ def test_a_prepared_reply_shares_the_prompts_pass_and_changes_no_token(tokenizer
     )
     assert drafted == plain
     assert sequence.ids[5:] == plain[: len(sequence.ids) - 5]
-    assert (sequence.calls, work.steps) == ((1, 1) if wrong in (None, 39) else (2, 2))
+    assert (sequence.calls, work.steps) == ((1, 1) if wrong in (None, 39) else (3, 3))
 
 
 @pytest.mark.parametrize(
