@@ -4,9 +4,9 @@ Each tour is a room of boxes that a camera circles for `--looks` looks; some obj
 the tour. Depth is ray-cast; boxes are the true ones with a detector's errors: misses, noise of centre and size, false
 alarms. `--pose-noise` disturbs the poses that the memory is told (2 cm and 1 degree).
 
-* `recall`: share of objects seen in at least three looks that are present at the end where they are (within half their
-  size and 10 cm); `precision`: share of present remembered objects that are a true one; `doubled`: share of true
-  objects with more than one.
+* `recall`: share of objects in view in at least three looks since they came to their place that are present there at
+  the end (within half their size and 10 cm); `precision`: share of present remembered objects that are a true one;
+  `doubled`: share of true objects with more than one.
 * `center_error_m`: median error of the centre; `single_error_m`: that of the boxes of single looks.
 * `gone_found`: share of removed or moved objects recognised as gone within five looks at their place;
   `gone_wrongly`: share of remaining objects believed gone at the end.
@@ -39,7 +39,8 @@ from n3d_core.memory.object_map import ObjectMap
 from n3d_core.memory.objects import RememberedObject
 from n3d_core.memory.observations import Look, Pose
 
-CAMERA = Camera.from_fov(70, 96, 72)
+CAMERA = Camera.from_fov(70, 160, 120)
+LEAST_PIXELS = 33  # of an object that a detector can find
 CLASSES = ("mug", "bottle", "box", "ball", "lamp", "chair", "bowl", "bucket")
 COLORS = ("red", "green", "blue", "yellow", "white", "black")
 SIZES = {"mug": 0.1, "bottle": 0.2, "box": 0.25, "ball": 0.15, "lamp": 0.35, "chair": 0.7, "bowl": 0.18, "bucket": 0.3}
@@ -142,6 +143,9 @@ def tour(memory: ObjectMap, seed: int, looks: int, pose_noise: bool) -> dict[str
     things, out = room(rng, looks), {name: [] for name in _LISTS}
     missing: dict[int, tuple[int, int]] = {}  # thing -> (id, looks of its old place so far)
     for number in range(looks):
+        for thing in things:
+            if number in [start for start, _ in thing.places]:
+                thing.looks = 0
         true = pose_at(number, looks)
         told = disturbed(true, rng) if pose_noise else true
         standing = [(t, place) for t in things if (place := t.place(number)) is not None]
@@ -149,7 +153,7 @@ def tour(memory: ObjectMap, seed: int, looks: int, pose_noise: bool) -> dict[str
         depth, owner = cast(true, boxes)
         seen, whose = [], []
         for index, ((thing, _), box) in enumerate(zip(standing, boxes, strict=True)):
-            if (owner == index).sum() < 12:
+            if (owner == index).sum() < LEAST_PIXELS:
                 continue
             thing.looks += 1
             if rng.random() >= MISS:

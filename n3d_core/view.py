@@ -128,19 +128,20 @@ class View:
         """
         if answer_from not in get_args(AnswerFrom):
             raise ConfigError(f"answer_from must be one of {', '.join(get_args(AnswerFrom))}; got {answer_from!r}")
-        text = prompts.checked_text(question)
-        text = text if recall is None else in_the_present(text)
+        asked = prompts.checked_text(question)
+        text = asked if recall is None else in_the_present(asked)
         query = Query(Limits(cancel=cancel, deadline=deadline), on_event)
         with self._lock:
             answer = Asker(self._finder).ask(text, about, answer_from, query)
             if recall is not None and about is None and _is_out_of_view(answer):
-                remembered = replace(recall(text, self._finder.known_boxes), question=answer.question)
+                remembered = recall(text, self._finder.known_boxes)
                 answer = remembered if remembered.remembered else answer
         return replace(
             answer,
+            question=asked,
             times=self.times | query.times,
             depth_valid=self.depth_report.valid,
-            warnings=self._warnings(answer.boxes, query),
+            warnings=self._warnings([] if answer.remembered else answer.boxes, query),
             steps=query.work.steps,
             tokens=query.work.tokens,
             forced=query.work.forced,

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from n3d_core.errors import ObjectMapError
-from n3d_core.memory.objects import GONE_LOG_ODDS, RememberedObject, noun_of
+from n3d_core.memory.objects import GONE_LOG_ODDS, WELL_KNOWN, RememberedObject, noun_of
 from n3d_core.memory.observations import Array, Pose
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _COLUMNS = (
     "id", "noun", "label", "labels", "x", "y", "z", "covariance", "length", "width", "height", "yaw", "log_odds",
     "first_seen", "last_seen", "last_looked", "observations", "view", "quality",
@@ -40,20 +40,37 @@ _MIGRATIONS: dict[int, str] = {
         CREATE INDEX objects_by_existence ON objects (map, log_odds DESC, last_seen DESC);
         CREATE VIRTUAL TABLE places USING rtree (id, x0, x1, y0, y1, z0, z1, map0, map1);
     """,
+    2: "CREATE INDEX objects_by_label ON objects (map, label, last_seen DESC);",
 }  # to each version from the one before it
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where N objects are: centers [N, 3], sizes [N, 3], yaws [N], log_odds [N], covariances [N, 3, 3] of centres."""
+    """Where N objects are: centers [N, 3], sizes [N, 3], yaws [N], log_odds [N], covariances [N, 3, 3] of centres.
+
+    `labels` are the weights of each object's labels.
+    """
 
     ids: list[int]
-    labels: list[str]
+    labels: list[dict[str, float]]
     centers: Array
     sizes: Array
     yaws: Array
     log_odds: Array
     covariances: Array
+
+    @classmethod
+    def of(cls, objects: Sequence[RememberedObject]) -> Places:
+        """The places of objects."""
+        return cls(
+            [one.id for one in objects],
+            [one.labels for one in objects],
+            np.array([one.center for one in objects]).reshape(-1, 3),
+            np.array([one.size for one in objects]).reshape(-1, 3),
+            np.array([one.yaw for one in objects]),
+            np.array([one.log_odds for one in objects]),
+            np.array([one.covariance for one in objects]).reshape(-1, 3, 3),
+        )
 
 
 class ObjectStore:
@@ -90,16 +107,17 @@ class ObjectStore:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # SQLite may have rolled it back itself, on a full disk
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
     def near(self, low: Array, high: Array) -> Places:
         """Where the objects are whose boxes overlap an axis-aligned region of the map."""
         with self._explained():
             rows = self._db.execute(
-                "SELECT o.id, label, x, y, z, length, width, height, yaw, log_odds, covariance FROM places AS p "
+                "SELECT o.id, labels, x, y, z, length, width, height, yaw, log_odds, covariance FROM places AS p "
                 "JOIN objects AS o ON o.id = p.id WHERE x1 >= ? AND x0 <= ? AND y1 >= ? AND y0 <= ? AND z1 >= ? "
                 "AND z0 <= ? AND map0 <= ? AND map1 >= ?",
                 (low[0], high[0], low[1], high[1], low[2], high[2], self._map, self._map),
@@ -107,7 +125,8 @@ class ObjectStore:
         numbers = np.array([row[2:10] for row in rows], np.float64).reshape(-1, 8)
         covariances = np.frombuffer(b"".join(row[10] for row in rows), np.float64).reshape(-1, 3, 3)
         centers, sizes, yaws, log_odds = numbers[:, :3], numbers[:, 3:6], numbers[:, 6], numbers[:, 7]
-        return Places([row[0] for row in rows], [row[1] for row in rows], centers, sizes, yaws, log_odds, covariances)
+        labels = [json.loads(row[1]) for row in rows]
+        return Places([row[0] for row in rows], labels, centers, sizes, yaws, log_odds, covariances)
 
     def many(self, identities: Sequence[int]) -> dict[int, RememberedObject]:
         """Objects by id."""
@@ -121,10 +140,11 @@ class ObjectStore:
         order = "ORDER BY log_odds DESC, last_seen DESC LIMIT ?"
         return self._select(f"map = ? AND {where} {order}", (self._map, *values, limit))
 
-    def gone(self, noun: str, seen_from: float, limit: int = 20) -> list[RememberedObject]:
-        """Objects with a head noun that are gone, the last seen first."""
-        where = "map = ? AND noun = ? AND log_odds < ? AND last_seen >= ? ORDER BY last_seen DESC LIMIT ?"
-        return self._select(where, (self._map, noun, GONE_LOG_ODDS, seen_from, limit))
+    def missing(self, label: str, seen_from: float, out_of_view: bool, limit: int = 20) -> list[RememberedObject]:
+        """Objects of a label that are gone, the last seen first; with `out_of_view` all that are well known too."""
+        where = "map = ? AND label = ? AND last_seen >= ? AND (log_odds < ? OR (? AND observations >= ?))"
+        values = (self._map, label, seen_from, GONE_LOG_ODDS, out_of_view, WELL_KNOWN)
+        return self._select(f"{where} ORDER BY last_seen DESC LIMIT ?", (*values, limit))
 
     def get(self, identity: int) -> RememberedObject | None:
         """One object."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,15 +20,13 @@ from n3d_core.memory.objects import (
     GONE_LOG_ODDS,
     PRESENT_LOG_ODDS,
     RememberedObject,
-    bounded,
+    after_missing,
     doubted,
-    evidence_against,
     first_seen,
     moved,
-    noun_of,
     seen_again,
 )
-from n3d_core.memory.observations import Array, Look, Observation, visibility
+from n3d_core.memory.observations import CLEAR, Array, Look, Observation, Visibility, visibility
 
 REACH_M = 6.0  # a look says nothing of what is further away
 MOST_OBJECTS = 100_000
@@ -35,6 +34,10 @@ MOST_RECALLED = 200
 _SAME_SIZE = 0.15  # mean squared logarithm: sizes within about 40 %
 _MOVED_WITHIN_S = 3600.0
 _SEEN_EMPTY = 1.0  # log-odds that one look takes away where it sees through a place
+_KEPT_LOOKS, _KEPT_WIDTH = 24, 240  # past looks that can tell that a place was empty, and their columns
+_KEPT_APART_M, _KEPT_APART_RAD = 0.1, math.radians(8)
+_FILLED = 0.2  # share of a place that may be seen through although something is there
+_STILL_FILLED = 0.3  # share of a place that must be seen filled for its object to be there still
 _AS_RECORDED = ("yaw", "log_odds", "first_seen", "last_seen", "last_looked", "observations", "quality")
 
 
@@ -71,6 +74,7 @@ class ObjectMap:
             raise ObjectMapError(f"the map must hold at least 1 object; got {most}")
         self._store, self._most = ObjectStore(path, name), most
         self._room = most - self._store.count()
+        self._past: deque[Look] = deque(maxlen=_KEPT_LOOKS)
 
     def close(self) -> None:
         """Closes the database."""
@@ -83,30 +87,35 @@ class ObjectMap:
         """Takes one look in, as one transaction: all of it is kept, or nothing.
 
         Raises:
-            ObjectMapError: if the stamp is not finite, or the database cannot be written.
+            ObjectMapError: if the database cannot be written.
         """
-        if not math.isfinite(look.stamp):
-            raise ObjectMapError(f"the look's stamp is {look.stamp}; seconds are needed")
         seen = look.observations()
         with self._store.transaction():
             near = self._store.near(*_region(look, seen))
-            pairs = assign(near.labels, near.centers, near.covariances, near.sizes, seen, look.pose)
-            lost = _disproved(look, near, set(pairs.values()))
+            pairs = assign(near, seen, look.pose)
+            views = visibility(look, near.centers, near.sizes, near.yaws)
             known = self._store.many([near.ids[i] for i in pairs.values()])
-            elsewhere = self._elsewhere(look, near, lost, [one for n, one in enumerate(seen) if n not in pairs])
-            fresh: list[RememberedObject] = []
+            lost = _disproved(look, near, views, set(pairs.values()))
+            through = _seen_through(look, seen)
+            unknown = {n: one for n, one in enumerate(seen) if n not in pairs}
+            arrived = self._arrived({n: one for n, one in unknown.items() if through[n] < _FILLED})
+            elsewhere = self._elsewhere(look, near, lost, unknown, arrived, set(known))
+            fresh = []
             for number, one in enumerate(seen):
-                if number in pairs:
-                    fresh.append(seen_again(known[near.ids[pairs[number]]], one, look.pose, look.stamp, look.source))
-                elif id(one) in elsewhere:
-                    fresh.append(moved(elsewhere[id(one)], one, look.pose, look.stamp, look.source))
+                at = (one, look.pose, look.stamp, look.source)
+                if number in elsewhere:
+                    fresh.append(moved(elsewhere[number], *at, seen_through=float(through[number])))
+                elif number in pairs:
+                    index = pairs[number]
+                    fresh.append(seen_again(known[near.ids[index]], *at, was_there=not views.empty[index]))
                 else:
-                    fresh.append(first_seen(one, look.pose, look.stamp, look.source))
+                    fresh.append(first_seen(*at, seen_through=float(through[number])))
             ids = self._store.write(fresh)
             gone_elsewhere = {one.id for one in elsewhere.values()}
             lost = {i: odds for i, odds in lost.items() if near.ids[i] not in gone_elsewhere}
             self._store.discredit([(odds, look.stamp, near.ids[i]) for i, odds in lost.items()])
         self._bound(sum(one.id == 0 for one in fresh))
+        self._keep(look)
         gone = tuple(near.ids[i] for i, odds in lost.items() if odds < GONE_LOG_ODDS <= near.log_odds[i])
         new = tuple(i for i, one in zip(ids, fresh, strict=True) if one.id == 0)
         return LookResult(tuple(ids), new, tuple(sorted(gone_elsewhere)), gone)
@@ -132,6 +141,7 @@ class ObjectMap:
 
     def clear(self) -> int:
         """Removes all objects of this map; returns how many there were."""
+        self._past.clear()
         return self._store.forget([one.id for one in self._store.every()])
 
     def transform(self, new_from_old: Array) -> None:
@@ -202,21 +212,57 @@ class ObjectMap:
         self._bound(len(objects))
 
     def _elsewhere(
-        self, look: Look, near: Places, lost: dict[int, float], unknown: Sequence[Observation]
+        self,
+        look: Look,
+        near: Places,
+        lost: dict[int, float],
+        unknown: dict[int, Observation],
+        arrived: set[int],
+        found: set[int],
     ) -> dict[int, RememberedObject]:
-        """By `id` of an observation that fits no object in place: the missing object that it can be."""
-        found: dict[int, RememberedObject] = {}
-        taken: set[int] = set()
-        for seen in unknown:
-            here = [near.ids[i] for i, odds in lost.items() if near.labels[i] == seen.label and _empty(near, i, odds)]
-            candidates = [*self._store.many(here).values()]
-            candidates += self._store.gone(noun_of(seen.label), look.stamp - _MOVED_WITHIN_S)
-            for one in candidates:
-                if one.id not in taken and _could_be(one, seen, look.stamp):
-                    taken.add(one.id)
-                    found[id(seen)] = one
-                    break
-        return found
+        """By number of an observation that fits no object in place: the missing object that it can be.
+
+        That is one whose place was seen to be empty; or, where something has arrived at a place that was empty before,
+        the only one alike that this look does not see in its own place.
+        """
+        moved_here: dict[int, RememberedObject] = {}
+        emptied = {near.ids[i] for i, odds in lost.items() if _empty(near, i, odds)}
+        emptied_here = list(self._store.many(sorted(emptied)).values())
+        for number, seen in unknown.items():
+            known = self._store.missing(seen.label, look.stamp - _MOVED_WITHIN_S, number in arrived)
+            either = {one.id: one for one in (*emptied_here, *known)}
+            alike = [one for one in either.values() if one.id not in found and _could_be(one, seen)]
+            missing = [one for one in alike if one.id in emptied or one.state == "gone"]
+            if not missing and alike:
+                places = Places.of(alike)
+                view = visibility(look, places.centers, places.sizes, places.yaws)
+                filled = view.clear - view.through > _STILL_FILLED
+                missing = [one for one, there in zip(alike, filled, strict=True) if not there]
+                missing = missing if len(missing) == 1 else []
+            if missing:
+                moved_here[number] = max(missing, key=lambda one: one.last_seen)
+                found = found | {moved_here[number].id}
+        return moved_here
+
+    def _arrived(self, seen: dict[int, Observation]) -> set[int]:
+        """Numbers of the observations at places that a past look saw empty."""
+        if not seen:
+            return set()
+        places = [np.array([getattr(one, name) for one in seen.values()]) for name in ("center", "size", "yaw")]
+        empty = np.zeros(len(seen), bool)
+        for look in self._past:
+            empty |= visibility(look, *places).empty
+        return {number for number, was in zip(seen, empty.tolist(), strict=True) if was}
+
+    def _keep(self, look: Look) -> None:
+        """Keeps the depth of one look for each place that the camera was at."""
+        if look.depth is None:
+            return
+        if self._past:
+            metres, radians = self._past[-1].pose.apart(look.pose)
+            if metres < _KEPT_APART_M and radians < _KEPT_APART_RAD and self._past[-1].source == look.source:
+                return
+        self._past.append(look.thinned(_KEPT_WIDTH))
 
     def _bound(self, added: int) -> None:
         """Drops what is over the bound. Counting reads the whole index, so it is done only when the bound is near."""
@@ -228,6 +274,7 @@ class ObjectMap:
             self._room = self._most - self._store.count()
 
     def _change_all(self, change: Callable[[RememberedObject], RememberedObject]) -> None:
+        self._past.clear()  # their poses are of the map as it was
         with self._store.transaction():
             self._store.write(change(one) for one in self._store.every())
 
@@ -242,16 +289,28 @@ def _region(look: Look, seen: Sequence[Observation]) -> tuple[Array, Array]:
     return np.min(corners, axis=0), np.max(corners, axis=0)
 
 
-def _disproved(look: Look, near: Places, found: set[int]) -> dict[int, float]:
+def _disproved(look: Look, near: Places, views: Visibility, found: set[int]) -> dict[int, float]:
     """The log-odds that are left of each object that the look should have found and did not, by index."""
-    rest = np.array([i for i in range(len(near.ids)) if i not in found], dtype=int)
-    if look.depth is None or not len(rest):
+    if look.depth is None:
         return {}
-    seen = visibility(look, near.centers[rest], near.sizes[rest], near.yaws[rest])
-    asked = np.array([look.asked is None or near.labels[i] in look.asked for i in rest])
-    after = bounded(near.log_odds[rest] + evidence_against(seen, asked))
-    changed = after < near.log_odds[rest]
-    return {int(i): float(odds) for i, odds in zip(rest[changed], after[changed], strict=True)}
+    asked = np.array([look.asked is None or _was_asked(labels, look.asked) for labels in near.labels], bool)
+    after = after_missing(near.log_odds, views, asked)
+    changed = np.flatnonzero(after < near.log_odds).tolist()
+    return {i: float(after[i]) for i in changed if i not in found}
+
+
+def _seen_through(look: Look, seen: Sequence[Observation]) -> Array:
+    """[N]: the share of the place of each observation that the look itself sees through; 0 where it cannot tell."""
+    centers, sizes = np.array([one.center for one in seen]), np.array([one.size for one in seen])
+    view = visibility(look, centers.reshape(-1, 3), sizes.reshape(-1, 3), np.array([one.yaw for one in seen]))
+    share: Array = np.where(view.clear >= CLEAR, view.share_through, 0.0)
+    return share
+
+
+def _was_asked(labels: dict[str, float], asked: Sequence[str]) -> bool:
+    """Whether one of the labels asked for is a name of an object: "mug" asks for the red mug, too."""
+    usual = set(max(labels, key=lambda name: labels[name]).split())
+    return any(label in labels or set(label.split()) <= usual for label in asked)
 
 
 def _empty(near: Places, index: int, odds: float) -> bool:
@@ -259,10 +318,9 @@ def _empty(near: Places, index: int, odds: float) -> bool:
     return odds < PRESENT_LOG_ODDS or near.log_odds[index] - odds > _SEEN_EMPTY
 
 
-def _could_be(known: RememberedObject, seen: Observation, stamp: float) -> bool:
+def _could_be(known: RememberedObject, seen: Observation) -> bool:
     """Whether an object that is not where it was may be the one that is seen now."""
-    alike = known.label == seen.label and float(size_difference(known.size[None], seen.size)[0]) < _SAME_SIZE
-    return alike and stamp - known.last_seen < _MOVED_WITHIN_S
+    return known.label == seen.label and float(size_difference(known.size[None], seen.size)[0]) < _SAME_SIZE
 
 
 def _record(one: RememberedObject) -> dict[str, Any]:

@@ -10,17 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n3d_core.geometry.boxes import OrientedBox, quaternion_of
-from n3d_core.memory.observations import Array, Observation, Pose, Visibility, level_axes
+from n3d_core.memory.observations import CLEAR, SEEN_THROUGH, Array, Observation, Pose, Visibility, level_axes
 
 State = Literal["present", "gone", "uncertain"]
 
-PRESENT_LOG_ODDS, GONE_LOG_ODDS = math.log(0.6 / 0.4), math.log(0.2 / 0.8)
+PRESENT_LOG_ODDS, GONE_LOG_ODDS = math.log(0.7 / 0.3), math.log(0.2 / 0.8)
 """Of existence: from the first on an object is present, below the second it is gone."""
+WELL_KNOWN = 3
+"""Looks that must have found an object before it can be said to have come from out of view."""
 _MOST_LOG_ODDS = 4.0  # certainty is bounded, so that a few looks can undo it
 _NOT_FOUND = -0.5  # log-odds of a look that saw the place filled, asked for the object and did not find it
+_FILLED_LOG_ODDS = 0.0  # such looks make an object uncertain, never gone: something is there
+_OFTEN_MISSED, _SELDOM_MISSED = 4.0, 16.0  # pixels: to miss objects as small as the first says nothing
 _SEEN_THROUGH = -2.2  # log-odds of a look that saw through the place: one in nine of those is wrong
-_CLEAR = 0.5  # share of the place that must be visible for a look to count against an object
 _MOVED_VARIANCE = 1e-6  # m^2 a look: a standing object's place is known better with every look, but never exactly
+_CHI_SQUARE_99 = 11.34  # three degrees of freedom
 _SAME_YAW = math.radians(12)
 _STILL_M, _STILL_RAD = 0.05, math.radians(4)  # looks nearer than this to the last one tell little new
 _LEAST_NEW = 0.05
@@ -83,25 +87,24 @@ class RememberedObject:
         return OrientedBox(self.label, (x, y, z), (length, width, height), self.existence, covariance, quaternion)
 
 
-def bounded(log_odds: Array) -> Array:
-    """Log-odds within what a few looks can undo."""
-    return np.clip(log_odds, -_MOST_LOG_ODDS, _MOST_LOG_ODDS)
-
-
 def noun_of(label: str) -> str:
     """Its last word: "mug" of "red mug"."""
     return label.split()[-1] if label.split() else ""
 
 
-def first_seen(seen: Observation, pose: Pose, stamp: float, source: str) -> RememberedObject:
-    """A new object."""
+def first_seen(seen: Observation, pose: Pose, stamp: float, source: str, seen_through: float = 0.0) -> RememberedObject:
+    """A new object.
+
+    Args:
+        seen_through: share of its place that the same look sees through, which speaks against it.
+    """
     return RememberedObject(
         labels={seen.label: max(seen.score, 1e-3)},
         center=seen.center,
         covariance=seen.covariance + pose.covariance_at(seen.center),
         size=seen.size,
         yaw=seen.yaw,
-        log_odds=_detection(seen.score),
+        log_odds=_detection(seen.score) + _SEEN_THROUGH * seen_through,
         first_seen=stamp,
         last_seen=stamp,
         last_looked=stamp,
@@ -110,11 +113,20 @@ def first_seen(seen: Observation, pose: Pose, stamp: float, source: str) -> Reme
     )
 
 
-def seen_again(known: RememberedObject, seen: Observation, pose: Pose, stamp: float, source: str) -> RememberedObject:
+def seen_again(
+    known: RememberedObject, seen: Observation, pose: Pose, stamp: float, source: str, *, was_there: bool = True
+) -> RememberedObject:
     """An object after a look that found it: place fused by information, size and yaw from where they were seen best.
 
     A look from where the last one was taken is discounted: its errors are the same, so it must not count as new.
+
+    Args:
+        was_there: whether the look did not see its remembered place empty. Where it did, and finds the object farther
+            away than errors explain, the object was moved a little: its place is taken from this look alone.
     """
+    if not was_there and _is_beyond(known, seen, pose):
+        here = moved(known, seen, pose, stamp, source)
+        return replace(here, log_odds=max(known.log_odds, here.log_odds))
     new = _newness(known, pose, source)
     observed = (seen.covariance + pose.covariance_at(seen.center)) / new
     before = known.covariance + np.eye(3) * _MOVED_VARIANCE
@@ -133,7 +145,7 @@ def seen_again(known: RememberedObject, seen: Observation, pose: Pose, stamp: fl
         covariance=covariance,
         size=size,
         yaw=yaw,
-        log_odds=min(max(known.log_odds, -1.0) + new * _detection(seen.score), _MOST_LOG_ODDS),
+        log_odds=_found_again(known.log_odds, new, seen.score),
         last_seen=max(stamp, known.last_seen),
         last_looked=max(stamp, known.last_looked),
         observations=known.observations + 1,
@@ -142,21 +154,26 @@ def seen_again(known: RememberedObject, seen: Observation, pose: Pose, stamp: fl
     )
 
 
-def evidence_against(seen: Visibility, asked_for: NDArray[np.bool_]) -> Array:
-    """[N] log-odds by which a look that did not find N objects speaks against each.
+def after_missing(log_odds: Array, seen: Visibility, asked_for: NDArray[np.bool_]) -> Array:
+    """Log-odds [N] of N objects after a look that did not find them.
 
-    Only what the look could see counts; a place that is filled counts only if the object was asked for.
+    Only what the look could see counts. To see through a place speaks against the object; that the place is filled
+    does so only if the object was asked for, and large enough in the image to be found.
     """
-    clear = np.maximum(seen.clear, 1e-9)
-    share = np.clip(seen.through / clear, 0, 1)
-    filled = np.where(asked_for, _NOT_FOUND * (1 - share), 0.0)
-    change: Array = np.where(seen.clear < _CLEAR, 0.0, np.where(share > 0.5, _SEEN_THROUGH * share, filled))
-    return change
+    share = seen.share_through
+    through = np.maximum(log_odds + _SEEN_THROUGH * share, -_MOST_LOG_ODDS)
+    telling = np.clip((seen.pixels - _OFTEN_MISSED) / (_SELDOM_MISSED - _OFTEN_MISSED), 0, 1)
+    filled = np.maximum(log_odds + _NOT_FOUND * telling * (1 - share), np.minimum(log_odds, _FILLED_LOG_ODDS))
+    missing = np.where(share > SEEN_THROUGH, through, np.where(asked_for, filled, log_odds))
+    after: Array = np.where(seen.clear < CLEAR, log_odds, missing)
+    return after
 
 
-def moved(known: RememberedObject, seen: Observation, pose: Pose, stamp: float, source: str) -> RememberedObject:
-    """An object that is now at another place, under its old id."""
-    fresh = first_seen(seen, pose, stamp, source)
+def moved(
+    known: RememberedObject, seen: Observation, pose: Pose, stamp: float, source: str, seen_through: float = 0.0
+) -> RememberedObject:
+    """An object that is now at another place, under its old id; `seen_through` as in `first_seen`."""
+    fresh = first_seen(seen, pose, stamp, source, seen_through)
     labels = dict(known.labels)
     labels[seen.label] = labels.get(seen.label, 0.0) + max(seen.score, 1e-3)
     return replace(fresh, id=known.id, labels=labels, first_seen=known.first_seen, observations=known.observations + 1)
@@ -171,6 +188,19 @@ def _detection(score: float) -> float:
     """Log-odds that a detection adds: its own, for the score is a calibrated probability, kept within reason."""
     p = min(max(score, 0.05), 0.97)
     return math.log(p / (1 - p))
+
+
+def _is_beyond(known: RememberedObject, seen: Observation, pose: Pose) -> bool:
+    """Whether an observation is outside of the 99 % ellipsoid around where an object was."""
+    apart = seen.center - known.center
+    spread = known.covariance + seen.covariance + pose.covariance_at(seen.center)
+    return float(apart @ np.linalg.solve(spread, apart)) > _CHI_SQUARE_99
+
+
+def _found_again(log_odds: float, new: float, score: float) -> float:
+    """After a detection. One from where the last look was taken adds little, but what it says by itself stands."""
+    found = _detection(score)
+    return min(max(max(log_odds, -1.0) + new * max(found, 0.0), found), _MOST_LOG_ODDS)
 
 
 def _newness(known: RememberedObject, pose: Pose, source: str) -> float:

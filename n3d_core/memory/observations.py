@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,15 @@ UNKNOWN_SIGMA_M = 0.15
 """Standard deviation of a centre whose covariance is missing."""
 LEAST_SIGMA_M = 0.01
 """No look is trusted to be more exact than this."""
+CLEAR = 0.5
+"""Share of a place that must be visible for a look to tell whether an object is there."""
+SEEN_THROUGH = 0.6
+"""Share of what is visible of a place that must be seen through for it to be empty."""
 _SOLID = 0.85  # share of a ray's way through a box within which a solid object's surface is met
-_SAMPLES = np.array([[x, y, z] for x in (-0.3, 0.0, 0.3) for y in (-0.3, 0.0, 0.3) for z in (-0.3, 0.0, 0.3)])
+# Where in a box the depth is compared, as shares of its size: boxes are a little larger than what is in them, and what
+# an object stands on may reach into its lower part.
+_SAMPLES = np.array([[x, y, z] for x in (-0.2, 0.0, 0.2) for y in (-0.2, 0.0, 0.2) for z in (-0.1, 0.1, 0.3)])
+_LEAST_PIXELS = 2.5  # that an object's smaller extent must span for a look to tell whether it is there
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,9 @@ class Look:
         depth: float32 [H, W], metres along the optical axis, NaN where unknown; None where it was not kept. Without it
             nothing is ever seen to be gone.
         source: name of the camera. Looks of one camera from one place depend on each other.
+
+    Raises:
+        ObjectMapError: if the stamp is not finite, or the depth is not of the camera's size.
     """
 
     stamp: float
@@ -113,6 +123,24 @@ class Look:
     asked: tuple[str, ...] | None = None
     depth: NDArray[np.float32] | None = None
     source: str = ""
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.stamp):
+            raise ObjectMapError(f"the look's stamp must be a finite number of seconds; got {self.stamp}")
+        if self.depth is not None and self.depth.shape != (self.camera.height, self.camera.width):
+            raise ObjectMapError(
+                f"the look's depth has shape {list(self.depth.shape)}; the camera's image needs "
+                f"{[self.camera.height, self.camera.width]}"
+            )
+
+    def thinned(self, width: int) -> Look:
+        """The same look without its boxes, its depth sampled down to at most `width` columns."""
+        step = max(1, -(-self.camera.width // width))
+        depth = None if self.depth is None else self.depth[::step, ::step].copy()
+        c = self.camera
+        shape = (c.width, c.height) if depth is None else (depth.shape[1], depth.shape[0])
+        camera = Camera(shape[0], shape[1], c.fx / step, c.fy / step, c.cx / step, c.cy / step)
+        return replace(self, camera=camera, boxes=(), depth=depth)
 
     def observations(self) -> list[Observation]:
         """What was found, in the map frame; boxes that are not finite are left out."""
@@ -128,6 +156,8 @@ def observed(box: OrientedBox, pose: Pose) -> Observation | None:
     numbers = np.array([*box.center, *box.size, box.score], dtype=np.float64)
     if not np.isfinite(numbers).all() or min(box.size) <= 0:
         return None
+    if box.covariance is not None and not np.isfinite(box.covariance).all():
+        box = replace(box, covariance=None)
     turned = box.transformed(pose.rotation, pose.translation)
     axes = turned.rotation
     up = int(np.abs(axes[2]).argmax())
@@ -156,16 +186,28 @@ class Visibility:
         in_view: inside the image, in front of the camera.
         hidden: with a surface in front of the object.
         through: with a surface behind the object, or so deep in its box that a solid object cannot be there.
+        pixels: that the smaller extent of each spans.
     """
 
     in_view: Array
     hidden: Array
     through: Array
+    pixels: Array
 
     @property
     def clear(self) -> Array:
-        """Share of each place that the camera could see."""
-        return self.in_view - self.hidden
+        """Share of each place that the camera could see; 0 where it is too far away to tell."""
+        return np.where(self.pixels < _LEAST_PIXELS, 0.0, self.in_view - self.hidden)
+
+    @property
+    def share_through(self) -> Array:
+        """Share [N] of what is visible that is seen through."""
+        return np.clip(self.through / np.maximum(self.clear, 1e-9), 0, 1)
+
+    @property
+    def empty(self) -> NDArray[np.bool_]:
+        """Which places [N] the look shows to be empty."""
+        return (self.clear >= CLEAR) & (self.share_through > SEEN_THROUGH)
 
 
 def visibility(look: Look, centers: Array, sizes: Array, yaws: Array) -> Visibility:
@@ -179,8 +221,9 @@ def visibility(look: Look, centers: Array, sizes: Array, yaws: Array) -> Visibil
     v = look.camera.fy * rays[..., 1] + look.camera.cy
     inside = ahead & (u > -0.5) & (u < look.camera.width - 0.5) & (v > -0.5) & (v < look.camera.height - 0.5)
     in_view = inside.mean(axis=1)
+    pixels = look.camera.fx * sizes.min(axis=1) / np.maximum(points[..., 2].mean(axis=1), 0.05)
     if look.depth is None or not inside.any():
-        return Visibility(in_view, np.zeros(len(centers)), np.zeros(len(centers)))
+        return Visibility(in_view, np.zeros(len(centers)), np.zeros(len(centers)), pixels)
     measured = np.full(inside.shape, np.nan)
     measured[inside] = look.depth[np.rint(v[inside]).astype(int), np.rint(u[inside]).astype(int)]
     near, far = _crossing(look.pose, rays, centers, sizes, level)
@@ -190,7 +233,7 @@ def visibility(look: Look, centers: Array, sizes: Array, yaws: Array) -> Visibil
         # A camera that looks down on a table sees the table where the ray leaves an empty box.
         deep = near + np.maximum(_SOLID * (far - near), noise)
         through = (measured > deep) & (far - near > 2 * noise)
-    return Visibility(in_view, hidden.mean(axis=1), through.mean(axis=1))
+    return Visibility(in_view, hidden.mean(axis=1), through.mean(axis=1), pixels)
 
 
 def level_axes(yaw: float) -> Array:

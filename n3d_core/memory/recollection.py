@@ -16,6 +16,7 @@ import numpy as np
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D, OrientedBox, Vector
 from n3d_core.memory.association import assign
+from n3d_core.memory.database import Places
 from n3d_core.memory.object_map import ObjectMap
 from n3d_core.memory.objects import PRESENT_LOG_ODDS, RememberedObject, first_seen
 from n3d_core.memory.observations import Array, Pose, level_axes, observed
@@ -197,9 +198,7 @@ def _candidates(
             known[phrase] = fitting
     others = list(recalled.values())
     if now and others:
-        labels, centers = [o.label for o in others], np.array([o.center for o in others])
-        spread, sizes = np.array([o.covariance for o in others]), np.array([o.size for o in others])
-        pairs = assign(labels, centers, spread, sizes, [s for s in seen if s is not None], viewpoint.pose)
+        pairs = assign(Places.of(others), [one for one in seen if one is not None], viewpoint.pose)
         for number, index in pairs.items():
             now[number] = replace(now[number], id=others[index].id, first_seen=others[index].first_seen)
         others = [one for index, one in enumerate(others) if index not in set(pairs.values())]

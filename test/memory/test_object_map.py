@@ -132,6 +132,37 @@ def test_a_thing_that_was_moved_keeps_its_id_and_is_no_longer_where_it_was(memor
     assert now[0].center[1] == pytest.approx(-0.4, abs=0.02)
 
 
+def test_a_thing_that_arrives_at_an_empty_place_is_the_one_that_is_out_of_view(memory):
+    """The mug goes from behind the camera to the front of it, while the camera sees only the front."""
+    for i in range(3):
+        look(memory, i, [("red mug", (-1.5, 0.0, 0.9))], at=pose(y=0.2 * i, yaw=math.pi))
+    (mug,) = memory.recall()
+    look(memory, 5, [], depth=FAR)
+    arrived = box("red mug", (1.5, -0.4, 0.9))
+    result = look(memory, 6, [arrived], depth=depth_with([arrived]))
+    assert (result.seen, result.moved) == ((mug.id,), (mug.id,))
+
+
+def test_a_second_thing_that_was_always_there_is_not_the_one_out_of_view(memory):
+    for i in range(3):
+        look(memory, i, [("red mug", (-1.5, 0.0, 0.9))], at=pose(y=0.2 * i, yaw=math.pi))
+    second = box("red mug", (1.5, -0.4, 0.9))
+    look(memory, 5, [second], depth=depth_with([second]))
+    assert len(memory) == 2
+
+
+def test_a_detection_that_the_depth_sees_through_is_not_taken_for_present(memory):
+    look(memory, 0, [box("mug", (1.5, 0.0, 0.9), score=0.8)], depth=FAR)
+    assert memory.recall()[0].state != "present"
+
+
+def test_a_thing_that_is_missed_every_other_look_stays_present(memory):
+    mug = box("mug", (1.5, 0.0, 0.9))
+    for i in range(40):
+        look(memory, i, [mug] if i % 2 == 0 else [], depth=depth_with([mug]))
+    assert memory.recall()[0].state == "present"
+
+
 def test_extent_and_yaw_come_from_the_best_look_when_boxes_are_turned(memory):
     far, near = pose(x=-3.0, yaw=0.0), pose(x=0.5, y=-1.0, yaw=math.radians(45))
     look(memory, 0, [box("box", (1.5, 0.0, 0.8), (0.5, 0.3, 0.5), far)], at=far)
@@ -262,7 +293,7 @@ def test_boxes_that_are_not_finite_are_left_out_and_bad_covariances_replaced(mem
     result = memory.look(Look(0, pose(), CAMERA, [bad, odd]))
     assert len(result.seen) == 1
     assert np.isfinite(memory.recall()[0].covariance).all()
-    with pytest.raises(ObjectMapError, match="stamp is nan"):
+    with pytest.raises(ObjectMapError, match="stamp must be a finite number of seconds; got nan"):
         memory.look(Look(math.nan, pose(), CAMERA, []))
     with pytest.raises(ObjectMapError, match="not a rigid transform"):
         Pose(np.zeros((3, 3)), np.zeros(3))
