@@ -18,7 +18,7 @@ from n3d_core.memory.association import assign, size_difference
 from n3d_core.memory.database import ObjectStore, Places
 from n3d_core.memory.objects import (
     GONE_LOG_ODDS,
-    PRESENT_LOG_ODDS,
+    WELL_KNOWN,
     RememberedObject,
     after_missing,
     doubted,
@@ -33,7 +33,6 @@ MOST_OBJECTS = 100_000
 MOST_RECALLED = 200
 _SAME_SIZE = 0.15  # mean squared logarithm: sizes within about 40 %
 _MOVED_WITHIN_S = 3600.0
-_SEEN_EMPTY = 1.0  # log-odds that one look takes away where it sees through a place
 _KEPT_LOOKS, _KEPT_WIDTH = 24, 240  # past looks that can tell that a place was empty, and their columns
 _KEPT_APART_M, _KEPT_APART_RAD = 0.1, math.radians(8)
 _FILLED = 0.2  # share of a place that may be seen through although something is there
@@ -99,7 +98,7 @@ class ObjectMap:
             through = _seen_through(look, seen)
             unknown = {n: one for n, one in enumerate(seen) if n not in pairs}
             arrived = self._arrived({n: one for n, one in unknown.items() if through[n] < _FILLED})
-            elsewhere = self._elsewhere(look, near, lost, unknown, arrived, set(known))
+            elsewhere = self._elsewhere(look, near, views, lost, unknown, arrived, set(known))
             fresh = []
             for number, one in enumerate(seen):
                 at = (one, look.pose, look.stamp, look.source)
@@ -215,6 +214,7 @@ class ObjectMap:
         self,
         look: Look,
         near: Places,
+        views: Visibility,
         lost: dict[int, float],
         unknown: dict[int, Observation],
         arrived: set[int],
@@ -226,14 +226,15 @@ class ObjectMap:
         the only one alike that this look does not see in its own place.
         """
         moved_here: dict[int, RememberedObject] = {}
-        emptied = {near.ids[i] for i, odds in lost.items() if _empty(near, i, odds)}
+        emptied = {near.ids[i] for i, odds in lost.items() if views.wholly_empty[i] or odds < GONE_LOG_ODDS}
         emptied_here = list(self._store.many(sorted(emptied)).values())
         for number, seen in unknown.items():
             known = self._store.missing(seen.label, look.stamp - _MOVED_WITHIN_S, number in arrived)
             either = {one.id: one for one in (*emptied_here, *known)}
             alike = [one for one in either.values() if one.id not in found and _could_be(one, seen)]
-            missing = [one for one in alike if one.id in emptied or one.state == "gone"]
-            if not missing and alike:
+            missing = [one for one in alike if one.state == "gone" or (one.id in emptied and _is_well_known(one))]
+            if not missing and number in arrived:
+                alike = [one for one in alike if _is_well_known(one)]
                 places = Places.of(alike)
                 view = visibility(look, places.centers, places.sizes, places.yaws)
                 filled = view.clear - view.through > _STILL_FILLED
@@ -251,7 +252,7 @@ class ObjectMap:
         places = [np.array([getattr(one, name) for one in seen.values()]) for name in ("center", "size", "yaw")]
         empty = np.zeros(len(seen), bool)
         for look in self._past:
-            empty |= visibility(look, *places).empty
+            empty |= visibility(look, *places).wholly_empty
         return {number for number, was in zip(seen, empty.tolist(), strict=True) if was}
 
     def _keep(self, look: Look) -> None:
@@ -313,9 +314,9 @@ def _was_asked(labels: dict[str, float], asked: Sequence[str]) -> bool:
     return any(label in labels or set(label.split()) <= usual for label in asked)
 
 
-def _empty(near: Places, index: int, odds: float) -> bool:
-    """Whether an object's place was seen to be empty, by this look alone or by those before it."""
-    return odds < PRESENT_LOG_ODDS or near.log_odds[index] - odds > _SEEN_EMPTY
+def _is_well_known(one: RememberedObject) -> bool:
+    """Whether the place of an object is known well enough to tell that it is no longer there."""
+    return one.observations >= WELL_KNOWN
 
 
 def _could_be(known: RememberedObject, seen: Observation) -> bool:

@@ -17,7 +17,7 @@ State = Literal["present", "gone", "uncertain"]
 PRESENT_LOG_ODDS, GONE_LOG_ODDS = math.log(0.7 / 0.3), math.log(0.2 / 0.8)
 """Of existence: from the first on an object is present, below the second it is gone."""
 WELL_KNOWN = 3
-"""Looks that must have found an object before it can be said to have come from out of view."""
+"""Looks that must have found an object before it can be said to be elsewhere now."""
 _MOST_LOG_ODDS = 4.0  # certainty is bounded, so that a few looks can undo it
 _NOT_FOUND = -0.5  # log-odds of a look that saw the place filled, asked for the object and did not find it
 _FILLED_LOG_ODDS = 0.0  # such looks make an object uncertain, never gone: something is there

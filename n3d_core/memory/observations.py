@@ -24,6 +24,7 @@ CLEAR = 0.5
 """Share of a place that must be visible for a look to tell whether an object is there."""
 SEEN_THROUGH = 0.6
 """Share of what is visible of a place that must be seen through for it to be empty."""
+_WHOLLY = 0.9
 _SOLID = 0.85  # share of a ray's way through a box within which a solid object's surface is met
 # Where in a box the depth is compared, as shares of its size: boxes are a little larger than what is in them, and what
 # an object stands on may reach into its lower part.
@@ -208,6 +209,11 @@ class Visibility:
     def empty(self) -> NDArray[np.bool_]:
         """Which places [N] the look shows to be empty."""
         return (self.clear >= CLEAR) & (self.share_through > SEEN_THROUGH)
+
+    @property
+    def wholly_empty(self) -> NDArray[np.bool_]:
+        """Which places [N] this one look shows to be empty beyond doubt."""
+        return (self.clear > _WHOLLY) & (self.share_through > _WHOLLY)
 
 
 def visibility(look: Look, centers: Array, sizes: Array, yaws: Array) -> Visibility:
