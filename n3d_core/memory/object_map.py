@@ -97,8 +97,8 @@ class ObjectMap:
             lost = _disproved(look, near, views, set(pairs.values()))
             through = _seen_through(look, seen)
             unknown = {n: one for n, one in enumerate(seen) if n not in pairs}
-            arrived = self._arrived({n: one for n, one in unknown.items() if through[n] < _FILLED})
-            elsewhere = self._elsewhere(look, near, views, lost, unknown, arrived, set(known))
+            filled = {n for n in unknown if through[n] < _FILLED}
+            elsewhere = self._elsewhere(look, near, views, lost, unknown, filled, set(known))
             fresh = []
             for number, one in enumerate(seen):
                 at = (one, look.pose, look.stamp, look.source)
@@ -217,7 +217,7 @@ class ObjectMap:
         views: Visibility,
         lost: dict[int, float],
         unknown: dict[int, Observation],
-        arrived: set[int],
+        filled: set[int],
         found: set[int],
     ) -> dict[int, RememberedObject]:
         """By number of an observation that fits no object in place: the missing object that it can be.
@@ -229,31 +229,26 @@ class ObjectMap:
         emptied = {near.ids[i] for i, odds in lost.items() if views.wholly_empty[i] or odds < GONE_LOG_ODDS}
         emptied_here = list(self._store.many(sorted(emptied)).values())
         for number, seen in unknown.items():
-            known = self._store.missing(seen.label, look.stamp - _MOVED_WITHIN_S, number in arrived)
+            known = self._store.missing(seen.label, look.stamp - _MOVED_WITHIN_S, number in filled)
             either = {one.id: one for one in (*emptied_here, *known)}
             alike = [one for one in either.values() if one.id not in found and _could_be(one, seen)]
             missing = [one for one in alike if one.state == "gone" or (one.id in emptied and _is_well_known(one))]
-            if not missing and number in arrived:
-                alike = [one for one in alike if _is_well_known(one)]
+            alike = [one for one in alike if _is_well_known(one)]
+            if not missing and alike and number in filled:
                 places = Places.of(alike)
                 view = visibility(look, places.centers, places.sizes, places.yaws)
-                filled = view.clear - view.through > _STILL_FILLED
-                missing = [one for one, there in zip(alike, filled, strict=True) if not there]
-                missing = missing if len(missing) == 1 else []
+                there = view.clear - view.through > _STILL_FILLED
+                missing = [one for one, still in zip(alike, there, strict=True) if not still]
+                missing = missing if len(missing) == 1 and self._was_empty(seen) else []
             if missing:
                 moved_here[number] = max(missing, key=lambda one: one.last_seen)
                 found = found | {moved_here[number].id}
         return moved_here
 
-    def _arrived(self, seen: dict[int, Observation]) -> set[int]:
-        """Numbers of the observations at places that a past look saw empty."""
-        if not seen:
-            return set()
-        places = [np.array([getattr(one, name) for one in seen.values()]) for name in ("center", "size", "yaw")]
-        empty = np.zeros(len(seen), bool)
-        for look in self._past:
-            empty |= visibility(look, *places).wholly_empty
-        return {number for number, was in zip(seen, empty.tolist(), strict=True) if was}
+    def _was_empty(self, seen: Observation) -> bool:
+        """Whether a past look saw the place of an observation wholly empty."""
+        place = seen.center[None], seen.size[None], np.array([seen.yaw])
+        return any(visibility(look, *place).wholly_empty[0] for look in self._past)
 
     def _keep(self, look: Look) -> None:
         """Keeps the depth of one look for each place that the camera was at."""

@@ -218,7 +218,10 @@ class Visibility:
 
 def visibility(look: Look, centers: Array, sizes: Array, yaws: Array) -> Visibility:
     """What a look saw of the places of N objects of the map: centers [N, 3], sizes [N, 3], yaws [N]."""
-    level = np.stack([level_axes(yaw) for yaw in yaws]) if len(yaws) else np.zeros((0, 3, 3))
+    level = np.tile(np.eye(3), (len(yaws), 1, 1))
+    level[:, 0, 0] = level[:, 1, 1] = np.cos(yaws)
+    level[:, 1, 0] = np.sin(yaws)
+    level[:, 0, 1] = -level[:, 1, 0]
     offsets = np.einsum("nij,nkj->nki", level, _SAMPLES * sizes[:, None])
     points = (centers[:, None] + offsets - look.pose.translation) @ look.pose.rotation  # [N, S, 3], optical
     ahead = points[..., 2] > 0.05
