@@ -253,7 +253,7 @@ class _Handler(BaseHTTPRequestHandler):
             text, mode = question["text"], question["mode"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise _RefusedError(
-                HTTPStatus.BAD_REQUEST, 'the body must be JSON such as {"text": "red car", "mode": "ground"}'
+                HTTPStatus.BAD_REQUEST, 'the body must be JSON such as {"text": "red cone", "mode": "ground"}'
             ) from error
         if not isinstance(text, str) or mode not in ("ground", "ask"):
             raise _RefusedError(HTTPStatus.BAD_REQUEST, 'text must be a string, and mode "ground" or "ask"')

@@ -159,7 +159,7 @@ def test_a_target_of_make_exists(arguments):
 
 def test_a_distance_comes_as_metres_to_act_on(robot):
     ask = interface("n3d_ros/srv/Ask")
-    question = "How far is the red car from the white lamp?"
+    question = "How far is the red cone from the black lamp?"
     answer = robot.call(ask, "/grounding/ask", question=question).answer
     assert answer.value.kind == Value.LENGTH
     first, second = (answer.result.detections.detections[i].bbox.center.position for i in (0, 1))
