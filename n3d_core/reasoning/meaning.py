@@ -296,6 +296,8 @@ class Meaning:
             raise NoReadingError  # neither the camera nor the picture has a size or a place
         if kind == "place" and any(o.noun in _SCENES for o in objects):
             raise NoReadingError  # "does the scene contain a mug" asks whether there is one
+        if kind == "fit" and predicate == "inside" and objects[-1].noun in TERMINALS["_GRIPPER"]:
+            raise NoReadingError  # what fits a gripper does not lie in it
         if kind in DISTANCES and len(objects) == 1 and not _is_pair(objects[0]):
             objects = (*objects, CAMERA_PHRASE)
         question = Question(kind, form, objects, predicate or parts.bound, limit=parts.metres, negated=parts.negated)
@@ -366,7 +368,7 @@ class Meaning:
         """Taller than 20 cm."""
         return _clause(self.limited(degree, metres))
 
-    def where_within(self, metres: float, reference: Phrase) -> Where:
+    def where_within(self, metres: float, reference: Phrase = CAMERA_PHRASE) -> Where:
         return Where("within", (reference,), metres)
 
     def same(self, *children: Any) -> Question:
@@ -471,6 +473,12 @@ class Meaning:
             return Question("count", "yes_no", predicate=bound, among=among, count=phrase.number)
         return Question("exists", "yes_no", (among,))
 
+    def anything_where(self, *parts: Any) -> Question:
+        phrase = self.phrase(ANYTHING, *parts)
+        if phrase == ANYTHING:
+            raise NoReadingError
+        return self.some(phrase)
+
     def none(self, *parts: Any) -> Question:
         return replace(self.some(self.phrase(*parts)), negated=True)
 
@@ -537,6 +545,13 @@ class Meaning:
             return Question("related", "objects", among=_among(_restricted(kind, said, parts.negated)))
         _clause(said)  # only what a clause can say
         return Question("related", "objects", said.objects[1:], said.predicate, among=_among(kind))
+
+    def related_back(self, kind: Phrase, phrase: Phrase, relation: str) -> Question:
+        """What is the ball next to; what is the mug left of: of what is it true that the mug is left of it."""
+        if kind not in (ANYTHING, WHICH) or phrase == CAMERA_PHRASE:
+            raise NoReadingError
+        back = relation if relation == "next_to" else _OPPOSITES[relation]
+        return Question("related", "objects", (phrase,), back, among=ANYTHING)
 
     def what_is(self, kind: Phrase, phrase: Phrase) -> Question:
         """What is the tallest mug."""
@@ -703,6 +718,13 @@ def _color_noun(color: str) -> Phrase:
     return Phrase(color, color)
 
 
+def _tens(tens: str, ones: str) -> float:
+    """Twenty five."""
+    if int(tens) % 10 or not 20 <= int(tens) <= 90 or not 1 <= int(ones) <= 9:
+        raise NoReadingError
+    return float(int(tens) + int(ones))
+
+
 def _listed(*items: Phrase | tuple[Phrase, ...]) -> tuple[Phrase, ...]:
     phrases = tuple(p for item in items for p in (item if isinstance(item, tuple) else (item,)))
     if any(p.without for p in phrases[:-1]):
@@ -726,7 +748,11 @@ SIMPLE: dict[str, Callable[..., Any]] = {
     "two_colors": lambda first, second: Part("color", f"{first} and {second}"),
     "number": float,
     "one": lambda: 1.0,
+    "tens": _tens,
+    "hundred": lambda: 100.0,
     "metres": to_metres,
+    "metres_and_half": lambda number, unit: to_metres(number + 0.5, unit),
+    "metres_of_one_and_half": lambda unit: to_metres(1.5, unit),
     "metres_of_one": lambda unit: to_metres(1.0, unit),
     "metres_of_half": lambda unit: to_metres(0.5, unit),
     "pick": Pick,
@@ -834,7 +860,7 @@ def _about(subject: Phrase, question: Question) -> Question:
         if subject.number is not None and subject.number > 1:
             return Question("count", "yes_no", among=replace(some, number=None), count=subject.number)
         return Question("exists", "yes_no", (some,))
-    if subject.is_anything and question.type != "exists":
+    if subject.is_anything and subject.plural and question.type != "exists":
         raise NoReadingError  # "is anything closer to the mug than to the box"
     objects = []
     for phrase in question.objects:

@@ -47,7 +47,7 @@ def resolved_question(question: Question, told: Sequence[Any]) -> Question:
     named = [p for p in question.phrases if not p.noun.startswith("\0") and p not in (CAMERA_PHRASE, ANYTHING)]
     last = [*contexts[-1].phrases, *contexts[-1].places] if contexts else []
     free = tuple(p for p in dict.fromkeys(last) if p not in named)
-    kinds = spoken_of or [p for p in question.objects if p in named]
+    kinds = spoken_of or [p for p in (*question.objects, question.among) if p in named]
     nouns = tuple(dict.fromkeys(p.noun for p in kinds))
     among = _resolved(question.among, free, nouns) if question.among else None
     objects = tuple(_resolved(p, free, nouns) for p in question.objects)
