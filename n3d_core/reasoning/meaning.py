@@ -44,6 +44,7 @@ _LIMITS: dict[str, tuple[Any, str]] = {
     "front": ("distance", "less"),
     "behind": ("distance", "more"),
 }
+_GAPS = ("space", "room", *TERMINALS["_GAP"])
 _BOUNDS = ("more", "less", "at_least", "at_most")
 """Predicate → the length that it limits, and how."""
 
@@ -463,8 +464,8 @@ class Meaning:
         """A thing, or a number of things."""
         parts = _Parts(children)
         (phrase,) = parts.phrases
-        if phrase in (CAMERA_PHRASE, IT, THEM) or phrase.pick is not None:
-            raise NoReadingError
+        if phrase in (CAMERA_PHRASE, IT, THEM) or phrase.pick is not None or phrase.noun in _GAPS:
+            raise NoReadingError  # "is there space between them": how much of it?
         among = replace(phrase, number=None, plural=phrase.plural or bool(parts.bound))
         if parts.bound and phrase.number is None:
             raise NoReadingError
@@ -680,6 +681,8 @@ class Meaning:
         question = parts.question
         assert question
         for word in parts.words:
+            if word == "opposite" and question.type == "exists" and not question.objects[0].where:
+                raise NoReadingError  # "is it visible from behind"
             if word == "opposite":
                 question = replace(question, opposite=True)
             elif question.type not in ("distance", "gap") or (word != "centers" and question.type == "gap"):
@@ -860,7 +863,7 @@ def _about(subject: Phrase, question: Question) -> Question:
         if subject.number is not None and subject.number > 1:
             return Question("count", "yes_no", among=replace(some, number=None), count=subject.number)
         return Question("exists", "yes_no", (some,))
-    if subject.is_anything and subject.plural and question.type != "exists":
+    if (subject.text.startswith("any ") or (subject.is_anything and subject.plural)) and question.type != "exists":
         raise NoReadingError  # "is anything closer to the mug than to the box"
     objects = []
     for phrase in question.objects:

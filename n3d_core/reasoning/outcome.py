@@ -258,12 +258,13 @@ def clause_of(question: Question) -> Where | None:
 def _count(question: Question, scene: Scene) -> Outcome:
     phrase, clause = sought(question), clause_of(question)
     found = scene.means(phrase, question.opposite)
-    roles, references = scene.roles(found), list[int | None]()
-    if clause is not None:
-        references = scene.each(clause.references, question.opposite)
-        rivals = [i for i in scene.means(replace(phrase, where=())) if i not in references]
-        if len(rivals) + len(references) <= len(LETTERS):
-            roles = scene.roles([*references, *rivals])
+    roles = scene.roles(found)
+    references = scene.each(clause.references, question.opposite) if clause is not None else []
+    if clause is None or len(references) > (2 if clause.relation == "between" else 1):  # "left of the boxes"
+        return Outcome(roles, _number(question, len(found)), tuple(found))
+    rivals = [i for i in scene.means(replace(phrase, where=())) if i not in references]
+    if len(rivals) + len(references) <= len(LETTERS):
+        roles = scene.roles([*references, *rivals])
     return Outcome(roles, _number(question, len(found)), tuple(found), len(references))
 
 

@@ -111,6 +111,7 @@ def _resolved(read: _Read, told: Sequence[Any]) -> tuple[list[Question], str]:
         # of the ball?" asks about the direction, and the place says which lamp; "How high is the lamp above the floor?"
         # does not ask for the height of one that is above it.
         found = [q for q in found if q.type != weaker] or found
+    found = [q for q in found if q.type == "extreme"] or found  # "taller than any box" is not about one of them
     return found, unclear
 
 

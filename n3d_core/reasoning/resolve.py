@@ -10,7 +10,7 @@ from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning.lexicon import normal, plural, singulars, without_id
 from n3d_core.reasoning.question import CAMERA_PHRASE, Phrase, Where
-from n3d_core.reasoning.relations import CAMERA, MEASURES, PREDICATES, distance, largest_wins, stands
+from n3d_core.reasoning.relations import CAMERA, MEASURES, PLACES, PREDICATES, distance, largest_wins, stands
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 SIZE_ADJECTIVES = {
@@ -180,11 +180,19 @@ class Scene:
         if where.relation in ("nearest", "farthest"):
             ranked = sorted(found, key=lambda i: distance(self.boxes[i], others[0]))
             return ranked[:1] if where.relation == "nearest" else ranked[-1:]
-        standing = [i for i in found if stands(where.relation, self.boxes[i], others, opposite, where.limit)]
+        standing = [i for i in found if self._stands(self.boxes[i], where, others, opposite)]
         if where.relation == "next_to" and not plural and len(standing) != 1:
             # "the lamp next to the car" is the nearer one where both or neither are next to it
             return sorted(standing or found, key=lambda i: distance(self.boxes[i], others[0]))[:1]
         return standing
+
+    @staticmethod
+    def _stands(box: Box3D, where: Where, others: Sequence[Box3D], opposite: bool) -> bool:
+        """Left of the boxes is what is left of all of them, next to the boxes what is next to any."""
+        if where.relation == "between" or len(others) < 2:
+            return stands(where.relation, box, others, opposite, where.limit)
+        held = (stands(where.relation, box, [other], opposite, where.limit) for other in others)
+        return any(held) if where.relation in (*PLACES, "within") else all(held)
 
     def _ranked(self, found: list[int], predicate: str, opposite: bool) -> list[int]:
         """Boxes from the most to the least of something."""

@@ -308,7 +308,13 @@ def _standing(question: Question, outcome: Outcome) -> list[str]:
     clause, roles = clause_of(question), outcome.roles
     count = outcome.references
     rivals = range(count, len(roles))
-    if clause is None or not rivals or len(roles) > len(LETTERS) or _only_found(outcome, count):
+    if (
+        clause is None
+        or (clause.references and not count)
+        or not rivals
+        or len(roles) > len(LETTERS)
+        or _only_found(outcome, count)
+    ):
         return []
     if clause.limit is not None:
         return _limited(clause, clause.limit, roles, count)

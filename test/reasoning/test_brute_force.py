@@ -167,6 +167,11 @@ def test_alike_all_limits_exceptions_and_gaps_that_fit(numbers):
         assert means_or_none(rest, numbers) == np.flatnonzero(~holds[:3]).tolist()
     others = Phrase("objects", "object", plural=True, without=(A, MUGS))
     assert means(others, boxes_of(numbers)) == [3, 4]
+    tall = Phrase("mugs", "mug", plural=True, where=(Where("taller", (others,)),))
+    near = Phrase("mugs", "mug", plural=True, where=(Where("within", (others,), 1.5),))
+    assert value(Question("count", "number", among=tall), numbers).number == (sizes[:3, 1] > sizes[3:, 1].max()).sum()
+    apart = np.linalg.norm(numbers[:3, None, :3] - numbers[None, 3:, :3], axis=2)
+    assert value(Question("count", "number", among=near), numbers).number == (apart.min(axis=1) <= 1.5).sum()
     low, high = numbers[3:, :3] - sizes[3:] / 2, numbers[3:, :3] + sizes[3:] / 2
     gap = np.linalg.norm(np.maximum(np.maximum(low[0] - high[1], low[1] - high[0]), 0))
     question = Question("fit", "yes_no", (A, D, E), "between")
