@@ -1,7 +1,7 @@
-"""From a question to its answer in one view: read, ground, solve by geometry, let the model reason, audit.
+"""From a question to its answer: read it, ground what it names, solve it, let the model reason, audit.
 
-Read once into a typed question, it is passed on: the phrases that it names are grounded one by one; what is not in view
-ends it there; geometry solves it and drafts the model's thought; the audit compares what both say.
+The question is read once. Its phrases are grounded one by one; if one of them is not in view, that is the answer.
+Geometry then solves the question and drafts the model's thought, and the audit compares the two answers.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from n3d_core.results import Answer, AnswerFrom, TextDecoded
 
 _SEEN_TOO = 0.25  # 3D IoU
 _RANGING = ("extreme", "related", "relative_distance", "order", "depth_order")
-"""Types whose answer picks among objects of one kind, so that a bare class does not say which."""
+"""Types that pick among objects of one kind: they need names that tell these objects apart."""
 
 
 @dataclass(frozen=True)
 class Said:
-    """The model's second reply: all of it, and what of it is thought and answer."""
+    """The model's second reply: the whole text, the thought and the answer."""
 
     text: str = ""
     reasoning: str = ""
@@ -41,14 +41,14 @@ class Said:
 
 
 class Asker:
-    """Answers questions by means of a view's finder."""
+    """Answers questions about one view."""
 
     def __init__(self, finder: Finder) -> None:
         self._finder, self._runtime = finder, finder.runtime
         self._style: Style = "compact" if finder.runtime.vocabulary is not None else "published"
 
     def ask(self, text: str, about: Sequence[Box3D] | None, answer_from: AnswerFrom, query: Query) -> Answer:
-        """Answers one question; see `View.ask`. Where geometry has no answer, the model is only asked for its own."""
+        """Answers one question; see `View.ask`. For `model`, the model is asked even if geometry has no answer."""
         answer = self._answer(text, about, answer_from, query)
         if answer_from != "model" or answer.said or answer.text:
             return answer
@@ -93,14 +93,14 @@ class Asker:
         return replace(answer, reason_steps=work[0], reason_tokens=work[1])
 
     def _unknown(self, question: Question) -> str:
-        """A word of a question that the model was not taught."""
+        """The first word of a question that the model does not know, or an empty string."""
         vocabulary = self._runtime.vocabulary
         if vocabulary is None:
             return ""
         return next((word for phrase in _things(question) if (word := vocabulary.unknown(phrase))), "")
 
     def _see(self, question: Question, query: Query) -> Sightings:
-        """The objects that a question is about, as far as they are in view."""
+        """Grounds the phrases of a question."""
         seen, least = Sightings(), self._runtime.calibration.threshold
         for phrase in sorted(_things(question), key=lambda p: p.is_anything):
             found = self._finder.find(phrase, query).found
@@ -112,10 +112,10 @@ class Asker:
         return seen
 
     def _solve(self, question: Question, scene: Scene, named: bool) -> tuple[Solution, list[Box3D]]:
-        """The solution, and the boxes that it is about: those of its roles first, under the names of the prompt.
+        """The solution and the boxes it is about, those of its roles first, named as in the prompt.
 
         Args:
-            named: whether the caller named the boxes; they get names of their own otherwise.
+            named: whether the caller named the boxes; if not, names are made up.
         """
         outcome = evaluate(question, scene)
         referred = [i for p in _things(question) for i in scene.known.get(p, []) if not p.is_anything]
@@ -132,16 +132,16 @@ class Asker:
     def _grounded(
         self, text: str, question: Question, solution: Solution, boxes: list[Box3D], seen: Sightings, query: Query
     ) -> Answer:
-        """Whether something is there, as the model's grounding said it; a second reply could only guess again."""
+        """Whether something is there. Grounding has answered that already; a second reply would only be a guess."""
         reason = self._mistrusted(question, solution, seen, query)
         verdict, value = (UNVERIFIABLE, NOTHING) if reason else (VERIFIED, solution.value)
         return Answer(text, solution.sentence, "", "", verdict, reason, value, boxes)
 
     def _mistrusted(self, question: Question, solution: Solution, seen: Sightings, query: Query) -> str:
-        """Why a right answer about the boxes is no promise about the scene: one sentence, empty where it is one.
+        """Why an answer that is right about the boxes may be wrong about the scene; an empty string if it is safe.
 
-        An object that left doubt must have been found when everything was grounded, too; and a count, or that there is
-        none, must be the same there, since a box that is missing leaves no evidence.
+        A doubtful object must also turn up when everything is grounded. So must a count, zero included: a box that is
+        missing leaves no evidence.
         """
         used = {box.center for box in solution.roles.boxes}
         for one in seen.found:
@@ -163,7 +163,7 @@ class Asker:
         return f"Grounding {phrase.label!r} finds {counted}, grounding all objects {among_all} of them."
 
     def _reason(self, asked: str, solution: Solution, query: Query) -> Said:
-        """The second reply, with the thought that the boxes give as its draft."""
+        """The second reply, drafted with the thought that the boxes give."""
         tokenizer, answers = self._runtime.tokenizer, solution.answers
         indices = list(dict.fromkeys(i for i in solution.roles.indices if i is not None))
         boxes = [solution.scene.boxes[i] for i in indices]
@@ -189,13 +189,13 @@ class Asker:
         return Said(reply, reasoning, answer)
 
     def _freely(self, text: str, boxes: Sequence[Box3D], names: Sequence[str], query: Query) -> Said:
-        """The model's reply to a question whose answers are not known beforehand."""
+        """The model's reply to a question whose possible answers are not known."""
         with query.stage("reason"):
             asked = text + scene_condition(boxes, self._finder.frame.camera, names)
             return self._reply(asked, (), Lookup(), query)
 
     def _not_seen(self, text: str, error: MissingError, about: Sequence[Box3D] | None, query: Query) -> Answer:
-        """What is missing, and what is there instead."""
+        """Says what is missing, and what is there instead."""
         sentence = error.sentence
         if about is None:
             with query.stage("ground"):
@@ -204,7 +204,7 @@ class Asker:
         return Answer(text, sentence, "", "", NOT_SEEN, sentence)
 
     def _not_understood(self, text: str, read: NotUnderstood, about: Sequence[Box3D] | None, query: Query) -> Answer:
-        """A small model says that it cannot tell. A large one may know more than geometry: its answer is passed on."""
+        """Says that it cannot tell. A model without a fixed vocabulary may know more; its own answer is passed on."""
         if self._runtime.vocabulary is not None:
             return _unsolved(text, f"I cannot tell. {read.reason}")
         with query.stage("ground"):
@@ -216,7 +216,7 @@ class Asker:
 
 
 def _is_about_grounding(question: Question, seen: Sightings) -> bool:
-    """Whether grounding has answered already: is there one, or how many of what was not found."""
+    """Whether grounding alone answers the question: is there one, or how many when none was found."""
     if question.type not in ("exists", "count") or question.limit is not None:
         return False
     phrase = sought(question)
@@ -224,7 +224,7 @@ def _is_about_grounding(question: Question, seen: Sightings) -> bool:
 
 
 def _meant(seen: Sightings, phrase: Phrase) -> list[int]:
-    """What a phrase found, whether it was said in the singular or plural."""
+    """What a phrase found, be it singular or plural."""
     return next((found for said, found in seen.meant.items() if replace(said, plural=True) == phrase), [])
 
 
@@ -233,12 +233,12 @@ def _scene_of(seen: Sightings) -> Scene:
 
 
 def _things(question: Question) -> list[Phrase]:
-    """The noun phrases of a question; the camera is none."""
+    """The noun phrases of a question, except the camera."""
     return [phrase for phrase in question.phrases if phrase != CAMERA_PHRASE]
 
 
 def _asked_in(text: str, question: Question, names: Sequence[str]) -> str:
-    """The sentence that asks, as the model was taught to be asked; all of a text whose question needs more of it."""
+    """The first sentence, as the model was trained on single sentences; the whole text if the question needs it."""
     first = first_sentence(text)
     return first if first == text or read_question(first, names) == question else text
 

@@ -1,14 +1,15 @@
-"""Whether what a box claims is there: evidence besides its tokens, and what a user should know before relying on it.
+"""Decides whether the object of a box exists, and warns about boxes that should not be relied on.
 
-Existence is decided by evidence together: how sure the model was of writing the line and its class; whether measured
-points lie inside the box, or the camera sees through it; and, where these leave doubt, whether grounding everything
-finds the same thing at that place. A checkpoint's calibration weighs them (`training.calibrate` fits it).
+The evidence: how sure the model was of the line and its class; whether measured points lie inside the box, or the
+camera sees through it; and, in case of doubt, whether grounding everything finds the same thing in that place. The
+calibration of a checkpoint weighs them (`training.calibrate` fits it).
 
-A checkpoint without a calibration goes by a rule, as it may never have learnt to say that nothing is there:
+A checkpoint without a calibration may never have learnt to say that nothing is there, so a rule applies. A box does not
+exist if
 
-* a box that the camera sees through (less than 1 in 10 of the measured points in it, 7 in 10 behind it) is not there;
-* a line that the model itself gave less than an even chance is not there, unless grounding everything agrees;
-* a box at the place of something that is called otherwise when everything is grounded is not there.
+* the camera sees through it (less than 1 in 10 of the measured points inside, at least 7 in 10 behind), or
+* the model gave its line less than an even chance, and grounding everything does not find it, or
+* grounding everything finds something with another name in its place.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from n3d_core.geometry.boxes import Box3D, iou_3d
 from n3d_core.geometry.frame import Frame
 
 SAME_PLACE = 0.5
-"""3D IoU from which two boxes are of one thing, whatever they are called."""
+"""3D IoU above which two boxes are the same object, whatever their labels."""
 _SEEN_THROUGH = 0.7
 _SUPPORTED = 0.1
 _EVEN = float(np.log(0.5))
@@ -35,14 +36,14 @@ Fits = Callable[[str], bool]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What speaks for a box and against it.
+    """Evidence for and against the existence of a box.
 
     Attributes:
-        decision, label, bins: log probabilities of its line, its class, and the bins near those chosen.
-        inside: of the depth measured in the middle of its outline, the share inside the box.
-        through: the share behind it: the camera sees through it.
-        same, other: overlap (3D IoU) with what grounding everything finds, of a fitting and of another name; None where
-            that was not asked for.
+        decision, label, bins: log probabilities of its line, of its class, and of the bins near the chosen ones.
+        inside: share of the depth measured in the middle of its outline that lies inside the box, 0..1.
+        through: share that lies behind it, 0..1: the camera sees through the box.
+        same, other: best 3D IoU with a box of a matching (of another) name when everything is grounded; None if that
+            was not needed.
     """
 
     decision: float
@@ -55,12 +56,12 @@ class Evidence:
 
     @property
     def values(self) -> NDArray[np.float64]:
-        """[5], or [7] with agreement: what a calibration weighs."""
+        """The inputs of a calibration: [5], or [7] with agreement."""
         agreement = () if self.same is None or self.other is None else (self.same, self.other)
         return np.array([self.decision, self.label, self.bins, self.inside, self.through, *agreement])
 
     def compared(self, box: Box3D, everything: Sequence[Box3D], fits: Fits) -> Evidence:
-        """With the agreement of the boxes that were found when everything was grounded."""
+        """This evidence with the overlaps with the boxes that grounding everything found."""
         overlaps = [(iou_3d(box, other), fits(other.label)) for other in everything]
         same = max((overlap for overlap, fitting in overlaps if fitting), default=0.0)
         other = max((overlap for overlap, fitting in overlaps if not fitting), default=0.0)
@@ -68,18 +69,18 @@ class Evidence:
 
 
 def evidence_of(tokens: tuple[float, float, float], frame: Frame, box: Box3D) -> Evidence:
-    """The evidence of a box without agreement.
+    """Evidence from tokens and depth.
 
     Args:
         tokens: log probabilities of decision, class and bins.
-        frame: whose depth is looked at; the box is in its optical frame.
+        frame: its depth is compared with the box, which is in its optical frame (metres).
     """
     agreement = depth_agreement(frame, box)
     return Evidence(*tokens, agreement.share, agreement.through)
 
 
 def existence(evidence: Evidence, calibration: Calibration) -> float:
-    """Probability that what a box claims is there; 1 or 0 by the rule where there is no calibration."""
+    """Probability that the object of a box exists; 0 or 1 by the rule if there is no calibration."""
     fitted = calibration.existence
     if fitted is not None:
         return logistic(fitted.depth if evidence.same is None else fitted.agreement, evidence.values)
@@ -98,17 +99,18 @@ def is_found(evidence: Evidence, calibration: Calibration) -> bool:
 
 
 def needs_agreement(evidence: Evidence, calibration: Calibration) -> bool:
-    """Whether grounding everything can still change the decision. Without a calibration it always can."""
+    """Whether grounding everything could change the decision. Without a calibration it always could, unless the camera
+    sees through the box."""
     if calibration.existence is None:
         return not (evidence.through >= _SEEN_THROUGH and evidence.inside < _SUPPORTED)
     return existence(evidence, calibration) < calibration.existence.sure
 
 
 def box_warnings(frame: Frame, boxes: Iterable[Box3D]) -> list[str]:
-    """Sentences on boxes at an end of the language's scale, and on boxes that the measured depth contradicts.
+    """One warning for each box that lies at an end of the model's scale or contradicts the measured depth.
 
     Args:
-        boxes: in metres in the optical frame of `frame`.
+        boxes: in the optical frame of `frame`, metres.
     """
     found = []
     for box in boxes:

@@ -1,7 +1,7 @@
-"""Grounds noun phrases in a view: each label alone, from the one kept prefix, with evidence for every box.
+"""Grounds noun phrases in a view, each label on its own from the kept prefix, with evidence for every box.
 
-A whole question lets a model invent what is asked about; a label alone seldom does. Clauses and superlatives never
-reach the prompt: geometry resolves them on what was found.
+Given a whole question, a model tends to invent the objects in it; given a label alone, it seldom does. Clauses and
+superlatives never reach the prompt: geometry resolves them on the boxes.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from n3d_core.reasoning.resolve import SIZE_ADJECTIVES, matching
 from n3d_core.results import BoxDecoded
 from n3d_core.runtime import Runtime
 
-_MOST_REPEATS = 12  # lines in a row that say nothing new; a model that goes on like that does not stop by itself
-_SAME_THING = 0.25  # 3D IoU from which a box of one class is the object that was found among all
-_SURE = 0.8  # score that a box needs that grounding everything did not give
-_CLEARLY_LESS = 0.5  # a box of less than this share of the best score is no rival where one object is meant
+_MOST_REPEATS = 12  # lines in a row that repeat earlier ones; a model in such a loop does not stop by itself
+_SAME_THING = 0.25  # 3D IoU above which a box of one class is an object that grounding everything has found
+_SURE = 0.8  # minimum score of a box that grounding everything has missed
+_CLEARLY_LESS = 0.5  # if one object is meant, boxes below this share of the best score are ignored
 
 
 @dataclass(frozen=True)
 class Found:
-    """A box that counts as found; its score is the probability that it is right by all the evidence at hand."""
+    """A box that counts as found; its score is the probability that it is right, given all the evidence."""
 
     box: Box3D
     evidence: Evidence
@@ -42,17 +42,17 @@ class Found:
 
 @dataclass(frozen=True)
 class Reply:
-    """What one prompt gave: boxes that count as found, and all lines that were written."""
+    """The result of one prompt: the boxes that count as found, and every line that the model wrote."""
 
     found: tuple[Found, ...]
     codes: tuple[BoxCode, ...]
 
 
 class Finder:
-    """Finds things in one view. What was grounded before is not decoded again.
+    """Finds things in one view. Each label is decoded at most once.
 
     Args:
-        prefix: system prompt and image of the view.
+        prefix: KV cache of the system prompt and the image.
     """
 
     def __init__(self, runtime: Runtime, frame: Frame, codec: BoxCodec, prefix: KeptPrefix) -> None:
@@ -60,7 +60,7 @@ class Finder:
         self._known: dict[str, tuple[Reply, list[str]]] = {}
 
     def find(self, phrase: Phrase, query: Query) -> Reply:
-        """What the label of a phrase finds, boxes of another name left out."""
+        """What the label of a phrase finds, without boxes of another name."""
         plain = bare(phrase)
         if plain.is_anything:
             return self._swept(query)
@@ -85,7 +85,7 @@ class Finder:
         return [one.box for reply, _ in self._known.values() for one in reply.found]
 
     def _swept(self, query: Query) -> Reply:
-        """All objects, each class of a small model asked for by itself too: it misses fewer of them that way."""
+        """All objects. A small model is also asked for each of its classes, as it misses fewer objects that way."""
         everything, vocabulary = self.everything(query), self.runtime.vocabulary
         if vocabulary is None:
             return everything
@@ -102,11 +102,11 @@ class Finder:
         return Reply(tuple(found), tuple(codes))
 
     def locate(self, question: str, query: Query) -> Reply:
-        """What a question speaks of, as the model itself sees it: for questions that were not understood."""
+        """What the model takes a question to be about; for questions that were not understood."""
         return self._ground("", prompts.locate_prompt(question), None, query)
 
     def reply(self, prompt: Prompt, grammar: Grammar, drafter: Drafter, query: Query) -> Iterator[Token]:
-        """The tokens of a reply; one that was cut is reported as a warning."""
+        """The tokens of a reply; warns if the reply was cut off."""
         cut = query.work.cut
         decoder = Decoder(self.runtime.sampling, drafter=drafter)
         yield from self.prefix.reply(prompt, grammar, decoder, query.limits, query.work)
@@ -129,7 +129,7 @@ class Finder:
         return found
 
     def _ground(self, label: str, text: str, fits: Fits | None, query: Query) -> Reply:
-        """Boxes that are beyond doubt are reported as they come, the others when grounding everything has decided."""
+        """Reports boxes beyond doubt at once, and doubtful ones after everything has been grounded for comparison."""
         calibration = self.runtime.calibration
         found: list[Found] = []
         doubtful: list[tuple[DecodedBox, Evidence]] = []
@@ -167,11 +167,11 @@ class Finder:
 
 @dataclass
 class Sightings:
-    """What several phrases found, each object once.
+    """What several phrases found, without duplicates.
 
     Attributes:
         found: the objects.
-        meant: indices of the objects that each phrase's label found.
+        meant: for each phrase, indices into `found`.
     """
 
     found: list[Found] = field(default_factory=list)
@@ -186,7 +186,7 @@ class Sightings:
                 indices.append(index)
 
     def name_apart(self, everything: Iterable[Found]) -> None:
-        """Gives objects that are called by their class alone the fuller names that grounding everything gave them."""
+        """Replaces bare class names by the fuller names that grounding everything gave the same objects."""
         for one in everything:
             for index, other in enumerate(self.found):
                 if iou_3d(one.box, other.box) >= SAME_PLACE:
@@ -194,11 +194,11 @@ class Sightings:
 
     @property
     def boxes(self) -> list[Box3D]:
-        """Of the objects."""
+        """Boxes of the objects."""
         return [one.box for one in self.found]
 
     def _place(self, one: Found, anything: bool) -> int:
-        """Where an object stands among those found before, the more telling of both labels kept; at the end if new."""
+        """Index of an object in `found`; new ones are appended, known ones get the more specific of the two labels."""
         for index, other in enumerate(self.found):
             if _is_one(one.box, other.box, anything):
                 self._rename(index, one.box.label)
@@ -207,25 +207,25 @@ class Sightings:
         return len(self.found) - 1
 
     def _rename(self, index: int, label: str) -> None:
-        """Takes a label that says what the present one says, and more."""
+        """Takes a label that contains the present one and says more."""
         one = self.found[index]
         if set(one.box.label.lower().split()) < set(label.lower().split()):
             self.found[index] = Found(replace(one.box, label=label), one.evidence)
 
 
 def bare(phrase: Phrase) -> Phrase:
-    """A phrase without what geometry resolves: clauses, superlatives and adjectives of size."""
+    """A phrase without the parts that geometry resolves: clauses, superlatives and adjectives of size."""
     attributes = tuple(a for a in phrase.attributes if a not in SIZE_ADJECTIVES)
     plain = replace(phrase, attributes=attributes, where=(), pick=None, number=None, without=())
     return plain if phrase.named else replace(plain, text=plain.label)
 
 
 def kept(found: Iterable[Found], least: float, single: bool) -> list[Found]:
-    """Of what a phrase found, the boxes to go by.
+    """Drops boxes with low scores.
 
     Args:
-        least: the score below which a box is left out, unless it is the only one.
-        single: whether one object is meant, so that boxes of clearly lower scores are no rivals of the best.
+        least: minimum score; the best box is always kept.
+        single: whether one object is meant; then boxes far below the best score are dropped, too.
     """
     ranked = sorted(found, key=lambda one: -one.box.score)
     if not ranked:
@@ -243,6 +243,6 @@ def _is_one(a: Box3D, b: Box3D, anything: bool) -> bool:
 
 
 def _agree(a: Box3D, b: Box3D) -> bool:
-    """Whether one label says what the other says, or more."""
+    """Whether one label contains all words of the other."""
     first, second = set(a.label.lower().split()), set(b.label.lower().split())
     return first <= second or second <= first

@@ -1,4 +1,4 @@
-"""Look once, ask many: a frame is encoded once, and every question about it pays only for its own tokens.
+"""Look once, ask many: a frame is encoded once; every question about it costs only its own tokens.
 
 model = N3D.load("n3d-tiny")
 view = model.look(frame)
@@ -40,13 +40,13 @@ class N3D:
     """A loaded model. Threads may share it; a `View` runs one query at a time.
 
     Args:
-        sampling: how replies are decoded; None is greedy.
-        ends: ids that end a reply, besides the tokenizer's and the configuration's.
-        image_size: that the backend is compiled for; None compiles for each image size that comes.
-        vocabulary: the words that the model was taught; None where any may be asked for.
+        sampling: how replies are decoded; greedy if None.
+        ends: token ids that end a reply, in addition to those of the tokenizer and the config.
+        image_size: the size the backend is compiled for; if None, it is compiled for every size that arrives.
+        vocabulary: the words the model was trained on; None if it can be asked for anything.
 
     Attributes:
-        runtime: what its views take.
+        runtime: everything its views share.
     """
 
     def __init__(
@@ -82,18 +82,18 @@ class N3D:
         Args:
             backend: `auto`, `torch`, `onnx` or `tensorrt`.
             sampling: `greedy`: the likeliest token each time; `checkpoint`: greedy, except that the numbers of boxes
-                are chosen as the checkpoint's `generation_config.json` says (`box_numbers`); or `released`: as the
-                released scripts do (temperature 0.6, top-p 0.95, top-k 10), with that file's repetition penalty. The
-                file's end tokens always count.
-            seed: of the sampling.
-            image_size: that a compiled backend is made for, and what to do with images of another size.
-            threads: of ONNX Runtime; 0 leaves the choice to it. Torch's are set by `torch.set_num_threads`.
-            device: `cpu`, `cuda` or `cuda:1`; empty is the first GPU that torch sees, and the CPU without one.
+                are chosen as `box_numbers` in the checkpoint's `generation_config.json` says; or `released`: as in the
+                released scripts (temperature 0.6, top-p 0.95, top-k 10), with the repetition penalty of that file. The
+                end tokens of the file apply in every mode.
+            seed: random seed for sampling.
+            image_size: the size to compile for, and what to do with images of another size.
+            threads: for ONNX Runtime; 0 lets it decide. For torch, call `torch.set_num_threads`.
+            device: `cpu`, `cuda` or `cuda:1`; if empty, the first GPU visible to torch, or the CPU if there is none.
 
         Raises:
             CheckpointError: if the folder is missing, incomplete or damaged.
-            BackendError: if the backend cannot run here.
-            ConfigError: if a setting is unknown.
+            BackendError: if the backend cannot run on this machine.
+            ConfigError: if a setting has an unknown value.
         """
         folder = find_model(model)
         config = N3DConfig.from_file(folder / "config.json")
@@ -112,39 +112,39 @@ class N3D:
 
     @property
     def name(self) -> str:
-        """Of the model."""
+        """Name of the model."""
         return self.runtime.name
 
     @property
     def backend(self) -> Backend:
-        """What runs the network."""
+        """The backend that runs the network."""
         return self.runtime.backend
 
     @property
     def config(self) -> N3DConfig:
-        """Of the network."""
+        """Configuration of the network."""
         return self.runtime.config
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """Text to ids and back."""
+        """The tokenizer of the checkpoint."""
         return self.runtime.tokenizer
 
     @property
     def image_size(self) -> ImageSize | None:
-        """Size of images that the backend is compiled for."""
+        """The image size the backend is compiled for."""
         return self.runtime.image_size
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of weights and buffers."""
+        """Memory taken by weights and buffers, in bytes."""
         return self.runtime.backend.memory_bytes
 
     def warm_up(self) -> float:
-        """Answers one query about a plain wall of the size of `image_size` (640x480 if there is none).
+        """Runs one query on a blank wall of `image_size` (640x480 if there is none); returns milliseconds.
 
-        The first query of a process exports or builds what is missing, loads it, allocates memory and selects kernels.
-        A robot should not wait for that when somebody asks. Returns milliseconds.
+        The first query of a process exports or builds missing engines, loads them, allocates memory and selects
+        kernels. Do that at startup, so that no user has to wait for it.
         """
         started = time.perf_counter()
         size = self.image_size or ImageSize(640, 480)
@@ -160,11 +160,11 @@ class N3D:
         """Encodes a frame once.
 
         Args:
-            limits: of depth; pixels out of range and flying pixels are dropped before the cloud is normalised.
+            limits: depth limits; pixels out of range and flying pixels are dropped before the cloud is normalised.
             on_event: called as each stage begins (`prepare`, `vision`, `prefill`), on this thread.
 
         Raises:
-            DepthError: if no usable depth is left. ImageError: if the image is too elongated, or of another size than
-                the model is compiled for where that is rejected.
+            DepthError: if no usable depth is left.
+            ImageError: if the image is too elongated, or its size differs from the compiled one and that is an error.
         """
         return View(self.runtime, frame, limits or DepthLimits(), on_event)

@@ -1,4 +1,4 @@
-"""One query while it runs: when it must end, who listens, what it has cost, and what its user should know."""
+"""A running query: its limits, listener, costs and warnings."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Query:
     """State of one query.
 
     Attributes:
-        least: the score that a box must have for the listener to be told of it.
-        times: milliseconds of each stage.
-        warnings: sentences for the user, in the order in which they came up.
+        least: minimum score of the boxes that the listener is told about.
+        times: milliseconds per stage.
+        warnings: sentences for the user, in order.
     """
 
     limits: Limits
@@ -31,7 +31,7 @@ class Query:
     _told: list[Box3D] = field(default_factory=list)
 
     def tell(self, event: Event) -> None:
-        """Calls the listener, if there is one; of each box once."""
+        """Passes an event to the listener, if there is one; each box only once."""
         if self.listener is None:
             return
         if isinstance(event, BoxDecoded):
@@ -41,13 +41,13 @@ class Query:
         self.listener(event)
 
     def warn(self, sentence: str) -> None:
-        """Adds a warning once."""
+        """Adds a warning, unless it is already there."""
         if sentence not in self.warnings:
             self.warnings.append(sentence)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Announces a stage and adds its milliseconds, also where it raises."""
+        """Announces a stage and adds up its milliseconds, even if it raises."""
         self.tell(StageStarted(name))
         start = time.perf_counter()
         try:
@@ -57,7 +57,7 @@ class Query:
 
     @contextmanager
     def quiet(self, really: bool = True) -> Iterator[None]:
-        """Keeps from the listener what is found on the way."""
+        """Hides events from the listener."""
         listener = self.listener
         if really:
             self.listener = None

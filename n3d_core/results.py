@@ -1,4 +1,4 @@
-"""What a query returns, and what it reports while it runs."""
+"""Results of a query, and the events reported while it runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AnswerFrom = Literal["model", "geometry", "audited"]
 
 @dataclass(frozen=True)
 class StageStarted:
-    """A stage begins: `prepare`, `vision`, `prefill`, `ground`, `reason` or `audit`; the keys of `times` too."""
+    """A stage begins: `prepare`, `vision`, `prefill`, `ground`, `reason` or `audit`. `times` has the same keys."""
 
     stage: str
 
@@ -31,7 +31,7 @@ class BoxDecoded:
 
 @dataclass(frozen=True)
 class TextDecoded:
-    """Text of the running stage so far."""
+    """The text that the running stage has written so far."""
 
     text_so_far: str
 
@@ -42,17 +42,17 @@ Listener = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class Grounding:
-    """Boxes that a text names.
+    """The boxes of what a text names.
 
     Attributes:
-        text: the model's replies in the structured language, also the lines that are no find.
-        boxes: in metres in the camera's optical frame; each object once. Empty if nothing was found.
-        times: milliseconds of each stage.
-        depth_valid: share of pixels with a usable depth.
-        warnings: what a user should know of this result, as sentences.
-        evidence: of each box.
-        steps: forward passes of the decoder, in which it wrote `tokens`; of these the grammar `forced` some and others
-            were `drafted` rightly.
+        text: the model's replies in the structured language, including lines that did not count as found.
+        boxes: in the camera's optical frame, metres; no duplicates, empty if nothing was found.
+        times: milliseconds per stage.
+        depth_valid: share of pixels with usable depth, 0..1.
+        warnings: sentences for the user.
+        evidence: one for each box.
+        steps: forward passes of the decoder.
+        tokens: tokens written in these; `forced` of them by the grammar, `drafted` from correct drafts.
     """
 
     text: str
@@ -69,25 +69,25 @@ class Grounding:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer to a question, audited against the boxes it rests on.
+    """The answer to a question, audited against its boxes.
 
     Attributes:
-        question: as it was asked, on one line.
-        answer: what to act on, in words; as `answer_from` chose it.
-        said: the model's own answer; empty where it was not asked.
+        question: as asked, on one line.
+        answer: the answer to act on, in words; `answer_from` says where it comes from.
+        said: the model's own answer; empty if the model was not asked.
         reasoning: the model's chain of thought.
-        verdict: `verified` only where the question was understood whole, all it names was found with evidence, and the
-            answer is what the boxes give; `contradicted` where the model said otherwise; `not_seen` where something it
-            names is not in view; `unverifiable` where the boxes cannot tell.
-        verdict_reason: one sentence, empty where there is nothing to add.
-        value: the answer in SI units; its `objects` are indices of `boxes`. Nothing where nobody should act on it.
-        boxes: that the question is about; in metres in the camera's optical frame.
+        verdict: `verified` if the question was understood, everything in it was found with evidence, and the model's
+            answer is what the boxes give; `contradicted` if it is not; `not_seen` if something in the question is not
+            in view; `unverifiable` if the boxes cannot tell.
+        verdict_reason: one sentence; empty if there is nothing to add.
+        value: the answer in SI units; its `objects` are indices into `boxes`. `NOTHING` if it should not be acted on.
+        boxes: what the question is about; in the camera's optical frame, metres.
         times, depth_valid, warnings: as in `Grounding`.
         text: the model's whole second reply.
-        steps, tokens, forced, drafted: of all replies, as in `Grounding`.
-        replies: how many replies were decoded: one for each phrase that was not known yet, and the reasoning.
-        reason_steps, reason_tokens: of the second reply alone.
-        remembered: where the answer comes from memory, the object of the map behind each box; else empty.
+        steps, tokens, forced, drafted: as in `Grounding`, over all replies.
+        replies: number of decoded replies: one for each new phrase, and the reasoning.
+        reason_steps, reason_tokens: of the reasoning alone.
+        remembered: for an answer from memory, the object of the map behind each box; else empty.
         age: seconds since the least recently seen of them was seen.
     """
 
@@ -115,5 +115,5 @@ class Answer:
 
     @property
     def corrected(self) -> str:
-        """The answer that the boxes give where they contradict the model's; else empty."""
+        """The answer that the boxes give, if it contradicts the model's; otherwise empty."""
         return self.answer if self.verdict == "contradicted" and self.answer != self.said else ""

@@ -34,12 +34,12 @@ Recall = Callable[[str, Sequence[Box3D]], Answer]
 
 
 class View:
-    """An encoded frame, and the kept prefix of every question about it. One query runs at a time; others wait.
+    """An encoded frame with the KV cache of its prefix, which all queries share. Queries run one at a time.
 
     Attributes:
-        codec: between bins and metres in this view.
-        depth_report: what was found in the frame's depth.
-        times: milliseconds of the stages of looking.
+        codec: converts between bins and metres in this view.
+        depth_report: quality of the frame's depth.
+        times: milliseconds spent on encoding, by stage.
     """
 
     def __init__(self, runtime: Runtime, frame: Frame, limits: DepthLimits, on_event: Listener | None = None) -> None:
@@ -69,11 +69,11 @@ class View:
 
         Args:
             text: noun phrases: "red mug", "all mugs and the box on the left", "anything yellow; lamp", "all objects".
-            min_score: boxes with a score below it, 0..1, are left out; None takes the threshold that the model was
-                calibrated to (0 where it was not). Boxes without evidence are left out in any case.
-            on_event: called with stages, boxes and text as they come, on this thread.
-            cancel: asked between steps; True ends the query with `QueryCancelledError`.
-            deadline: `time.monotonic()` seconds, after which the query ends with `QueryTimeoutError`.
+            min_score: drop boxes that score lower (0..1); None uses the calibrated threshold (0 without a calibration).
+                Boxes without evidence are always dropped.
+            on_event: called on this thread with stages, boxes and text as they come.
+            cancel: polled between steps; if it returns True, the query ends with `QueryCancelledError`.
+            deadline: in `time.monotonic()` seconds; the query then ends with `QueryTimeoutError`.
 
         Raises:
             EmptyTextError, TextTooLongError, QueryCancelledError, QueryTimeoutError, BackendError.
@@ -116,11 +116,12 @@ class View:
         """Answers a spatial question: grounds what it names, then reasons over the boxes.
 
         Args:
-            about: boxes found before, which the question may name as `{index}_{label}` or by label; None grounds first.
-            answer_from: `model`: the model's own answer; `geometry`: what the boxes give; `audited`: what to act on,
-                which is what the boxes give wherever they can tell.
-            recall: answers from memory where something the question names is not in view; see
-                `memory.recollection.answer_from_memory`. Its answer is taken if it rests on a remembered object.
+            about: boxes found earlier, which the question may call `{index}_{label}` or just by label; None grounds the
+                objects in the question first.
+            answer_from: `model` for the model's own answer, `geometry` for the one computed from the boxes, `audited`
+                for the one to act on: the computed one wherever the boxes can tell.
+            recall: answers from memory if something in the question is not in view; see
+                `memory.recollection.answer_from_memory`. Its answer is used if it rests on a remembered object.
             on_event, cancel, deadline: as in `ground`.
 
         Raises:
@@ -150,7 +151,7 @@ class View:
         )
 
     def _phrases(self, text: str, query: Query) -> tuple[Phrase, ...]:
-        """The noun phrases of a text. One that is not understood is left to a model that may know it all the same."""
+        """The noun phrases of a text. If it is not understood, a model without a fixed vocabulary gets all of it."""
         read = read_phrases(text)
         if not isinstance(read, NotUnderstood):
             return read
@@ -162,7 +163,7 @@ class View:
     def _meant(
         self, phrase: Phrase, least: float, seen: Sightings, replies: dict[str, Reply], query: Query
     ) -> list[int]:
-        """Which objects a phrase means, by their places among those seen; what is seen anew is added to them."""
+        """Indices into `seen` of the objects that a phrase means; objects not seen before are added."""
         unknown = self.runtime.vocabulary.unknown(phrase) if self.runtime.vocabulary is not None else ""
         if unknown:
             query.warn(f"{self.runtime.name} does not know {unknown!r}")

@@ -1,4 +1,4 @@
-"""Checks equations and comparisons: against the boxes, and each side against the other."""
+"""Checks equations and comparisons against the boxes, and each side against the other."""
 
 from __future__ import annotations
 

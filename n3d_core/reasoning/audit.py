@@ -1,6 +1,6 @@
-"""Audits a model's answer: reads its reasoning and its answer, and recomputes both from the boxes.
+"""Audits a model's reply: reads its reasoning and its answer, and recomputes both from the boxes.
 
-Checked against the boxes as they are and as the prompt states them (2 decimals):
+These are checked against the boxes, both exact and rounded to 2 decimals as in the prompt:
 
 * stated boxes and centres,
 * every equation and comparison, each side against the other and against the boxes,
@@ -8,7 +8,7 @@ Checked against the boxes as they are and as the prompt states them (2 decimals)
 * the answer itself, and that it repeats what the reasoning found.
 
 The verdict is about the **answer**: a right answer with a slip on the way is `verified`, and its reason names the slip.
-Whether the objects are there at all is decided before, by evidence: `not_seen` never comes from here.
+Whether the objects exist is decided earlier, from evidence; the audit never gives `not_seen`.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ CONTRADICTED: Verdict = "contradicted"
 UNVERIFIABLE: Verdict = "unverifiable"
 NOT_SEEN: Verdict = "not_seen"
 
-_NAMED = 4  # wrong steps that a reason spells out
-_RUN = re.compile(r"\S{200,}")  # what a model may write without end is no step that could be checked
+_NAMED = 4  # wrong steps that a reason lists
+_RUN = re.compile(r"\S{200,}")  # endless runs of characters that some models write
 _THINK = re.compile(r"</?think>", re.IGNORECASE)
-_NEAR = 0.05  # share of a length by which an answer may be off and still be right
+_NEAR = 0.05  # relative error of a length that still counts as right
 _NEAR_DEGREES = 5.0
-_HEDGED = 0.1  # "about 0.4 meters" is right within this share
+_HEDGED = 0.1  # the same for "about 0.4 meters"
 _HEDGE = re.compile(r"\b(?:about|approximately|roughly|nearly|almost|approx)\b", re.IGNORECASE)
 
 
@@ -61,9 +61,9 @@ class Finding:
     """The outcome of an audit.
 
     Attributes:
-        verdict: `verified`, `contradicted` or `unverifiable`, about the answer.
-        reason: for a person: the first step that went wrong, or why nothing can be said; for a right answer the wrong
-            steps on the way; empty where all is right.
+        verdict: of the answer: `verified`, `contradicted` or `unverifiable`.
+        reason: for the user: the first wrong step, or why the answer cannot be checked; for a right answer, the wrong
+            steps on the way to it; empty if everything is right.
         slips: every step that the boxes contradict, in the order of the text.
     """
 
@@ -73,12 +73,12 @@ class Finding:
 
 
 def audit(solution: Solution, reasoning: str, said: str) -> Finding:
-    """Judges a model's answer by the boxes.
+    """Checks a model's reply against the boxes.
 
     Args:
-        solution: what the boxes give; its names are what the prompt called the boxes (`4_chair`).
-        reasoning: the chain of thought (with or without `<think>` marks); may be empty.
-        said: the answer after it.
+        solution: the solution from the boxes, with the names that the prompt used (`4_chair`).
+        reasoning: the chain of thought, with or without `<think>` marks; may be empty.
+        said: the answer after the thought.
     """
     reasoning, said = _split(reasoning, said)
     facts = Facts(solution.question, solution.scene, solution.outcome)
@@ -108,7 +108,7 @@ def check_text(reasoning: str, facts: Facts) -> list[Slip]:
 
 
 def check_answer_claims(said: str, facts: Facts) -> list[Slip]:
-    """Claims of the answer itself that the boxes contradict; it is given in the asked view."""
+    """Claims in the answer itself that the boxes contradict. Answers are in the view that was asked for."""
     held, names = _held(said, facts)
     return list(check_claims(held, facts, names, facts.question.opposite))
 
@@ -124,7 +124,7 @@ def _released(text: str, names: dict[str, str]) -> str:
 
 
 def _split(reasoning: str, said: str) -> tuple[str, str]:
-    """Takes off the marks, runs that nobody can read, and a reasoning that came with the answer."""
+    """Separates thought and answer, and removes marks and endless runs of characters."""
     if "</think>" in said:
         inside, _, said = said.rpartition("</think>")
         reasoning = f"{reasoning} {inside}"
@@ -159,7 +159,7 @@ def _given(solution: Solution) -> str:
 
 
 def _named(slips: list[Slip]) -> str:
-    """What is wrong with the first few steps."""
+    """The problems of the first few slips."""
     more = f"; and {len(slips) - _NAMED} more" if len(slips) > _NAMED else ""
     return "; ".join(slip.problem.rstrip(".") for slip in slips[:_NAMED]) + more
 
@@ -169,7 +169,7 @@ def _ended(text: str) -> str:
 
 
 def _outcomes(solution: Solution) -> list[Outcome]:
-    """What the exact boxes give, and what the stated ones do."""
+    """The outcomes for the exact and for the stated boxes."""
     stated = solution.scene.moved([as_stated(b) for b in solution.scene.boxes])
     try:
         return [solution.outcome, evaluate(solution.question, stated)]
@@ -212,7 +212,7 @@ def _slack(kind: str, said: Length | Amount, text: str) -> float:
 
 
 def _is_there(said: Whereabouts, outcome: Outcome, text: str) -> bool:
-    """Whether an object is where an answer says, as far as it says it: its distance (or depth), hour and side."""
+    """Whether an object is at the distance (or depth), hour and side that an answer states."""
     camera, box = outcome.roles.boxes
     lengths = (relations.distance(camera, box), box.center[2])
     if said.away is not None and all(abs(said.away.metres - v) > _slack("position", said.away, text) for v in lengths):
@@ -223,7 +223,7 @@ def _is_there(said: Whereabouts, outcome: Outcome, text: str) -> bool:
 
 
 def _is_near(solution: Solution, said: Said) -> bool:
-    """Whether a number is as near to the boxes' as they are sure of it, or as its last digit or 5 % of it."""
+    """Whether a number is within the uncertainty of the boxes, 5 %, or its own last digit."""
     question, outcome = solution.question, solution.outcome
     sure = spread(question, solution.scene, outcome)
     number = number_of(question, outcome) or 0.0
@@ -268,7 +268,7 @@ def _wanted(question: Question) -> str:
 
 
 def _unrepeated(question: Question, reasoning: str, said: str) -> list[Slip]:
-    """A slip if the answer's length is not the one that the reasoning ends with."""
+    """A slip if the length in the answer is not the one that the reasoning ends with."""
     if question.type not in SIZES + DISTANCES or question.form == "yes_no":
         return []
     lengths, found = find_lengths(said), find_lengths(reasoning)

@@ -1,4 +1,4 @@
-"""Checks what a reasoning states in words against the boxes: boxes and centres, measures, claims and rules."""
+"""Checks the statements of a reasoning against the boxes: stated boxes and centres, measures, rules and claims."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _check_list(name: str, values: str, size: int, facts: Facts) -> Iterator[Sli
 
 
 def _misstated(name: str, texts: list[str], truth: list[float]) -> str:
-    """Which number of a stated box is wrong, or all where several are."""
+    """Which number of a stated box is wrong; the whole box if several are."""
     wrong = [
         f"{axis} = {parse_number(text):.2f}, but the box of {name} has {axis} = {value + 0.0:.2f}"
         for axis, text, value in zip(AXES, texts, truth, strict=False)
@@ -117,12 +117,12 @@ def check_enumeration(text: str, facts: Facts, names: dict[str, str]) -> Iterato
 
 
 FROM_FOUR_DECIMALS = 5.1e-5
-"""Metres: a length may have been rounded to 4 decimals before."""
+"""Metres: error of a length that was computed from 4 decimals."""
 FROM_TWO_DECIMALS = 5.1e-3
-"""Metres: a length in another unit may come from metres with 2 decimals."""
+"""Metres: error of a length in another unit that was computed from metres with 2 decimals."""
 
 OTHER_VALUE = "the boxes give"
-"""How the problem of a claim begins that is right but for its value."""
+"""The problem of a claim that only has the wrong value begins like this."""
 _LITRES = 0.0151  # volumes and their differences are computed from volumes with 2 decimals
 _BEARING = 0.7  # degrees; a direction may come from centres with 2 decimals
 _COMPARED = re.compile(
@@ -136,7 +136,7 @@ _CALCULATED = re.compile(
 
 
 def check_rules(text: str, facts: Facts) -> Iterator[Slip]:
-    """Slips about the rule that a reasoning announces: the wrong axis, the wrong relationship."""
+    """Slips about the rule that a reasoning says it follows: the wrong axis, the wrong relationship."""
     kind = facts.question.type
     predicate = PREDICATES.get(facts.question.predicate)
     measure = predicate.measure if predicate else "Y" if kind == "vertical_distance" else ""
@@ -153,7 +153,7 @@ def check_rules(text: str, facts: Facts) -> Iterator[Slip]:
 
 
 def check_conclusion(text: str, facts: Facts) -> Iterator[Slip]:
-    """A finding if a reasoning ends in the wrong `True` or `False`."""
+    """A slip if a reasoning ends in the wrong `True` or `False`."""
     ending = re.search(r"[^.]*, (True|False)\.?$", text.strip())
     value = facts.outcome.value
     if ending and value.kind == "truth" and ending[1] != str(value.truth):
@@ -161,7 +161,7 @@ def check_conclusion(text: str, facts: Facts) -> Iterator[Slip]:
 
 
 def check_claims(text: str, facts: Facts, names: dict[str, str], opposite: bool = False) -> Iterator[Slip]:
-    """Slips about the claims of a held text; `opposite` is the view where a sentence names none."""
+    """Slips about the claims of a held text; `opposite` is the view if a sentence names none."""
     for claim in find_claims(text, names, opposite):
         problem = _Checker(claim, facts).problem()
         if problem:
@@ -169,13 +169,13 @@ def check_claims(text: str, facts: Facts, names: dict[str, str], opposite: bool 
 
 
 class _Checker:
-    """What is wrong with one claim."""
+    """Checks one claim."""
 
     def __init__(self, claim: Claim, facts: Facts) -> None:
         self.claim, self.facts = claim, facts
 
     def problem(self) -> str:
-        """What is wrong, empty if nothing is."""
+        """What is wrong with the claim; empty if nothing is."""
         claim = self.claim
         if claim.kind == "count":
             return self._count()
@@ -222,7 +222,7 @@ class _Checker:
         return self._truth(boxes)
 
     def _holds(self, boxes: list[Box3D]) -> bool | None:
-        """Whether the claim (without its negation) holds, None if it cannot be told."""
+        """Whether the claim, without its negation, holds; None if that cannot be decided."""
         claim = self.claim
         if claim.kind == "place":
             return self._placed(boxes)
@@ -261,7 +261,7 @@ class _Checker:
         return relations.clock_direction(boxes[0], boxes[1]) == claim.number if claim.kind == "direction" else None
 
     def _placed(self, boxes: list[Box3D]) -> bool | None:
-        """Whether an object is where the claim puts it; "under" is no more than "below" where the question is so."""
+        """Whether an object is where the claim puts it. In questions about above and below, "under" is "below"."""
         claim, asked = self.claim, self.facts.question.type
         if claim.predicate == "between" and len(boxes) < 3:
             return None

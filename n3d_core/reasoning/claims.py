@@ -1,8 +1,7 @@
-"""Reads what a reasoning or an answer states in words about objects: boxes, relations, sizes, distances, directions.
+"""Finds the statements about objects in a reasoning or an answer: relations, sizes, distances, directions, counts.
 
-Texts are *held*: known object names stand as holders (a number between the brackets U+27E6 and U+27E7), so that no name
-can be mistaken for another word. A slot for an object also takes other words, so that a name which is none of the
-objects at hand is noticed.
+Texts are *held*: known object names are replaced by holders (a number between the brackets U+27E6 and U+27E7), so that
+no name is mistaken for another word. A slot for an object also accepts other words, so that unknown names are noticed.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ RELATION_PHRASES: tuple[tuple[str, str], ...] = (
     ("thicker", rf"(?:thicker|{_extent('thickness', _MORE)}) {THAN}"),
     ("less_thick", rf"(?:less thick|{_extent('thickness', _LESS)}) {THAN}"),
 )
-"""(predicate, pattern) of what stands between A and B: `A is <phrase> B`."""
+"""(predicate, pattern) for `A is <phrase> B`."""
 
 PLACE_PHRASES: tuple[tuple[str, str], ...] = (
     ("on", r"on(?: top of)?"),
@@ -70,7 +69,7 @@ PLACE_PHRASES: tuple[tuple[str, str], ...] = (
     ("next_to", r"next to|beside|adjacent to"),
     ("between", r"between|in between"),
 )
-"""(place, pattern) of what stands between A and what it is placed by."""
+"""(place, pattern) for `A is <phrase> B`."""
 
 SUPERLATIVE_ADJECTIVES: tuple[tuple[str, str], ...] = (
     ("left", r"left[- ]?most"),
@@ -90,7 +89,7 @@ SUPERLATIVE_ADJECTIVES: tuple[tuple[str, str], ...] = (
     ("thicker", r"thickest"),
     ("less_thick", r"least thick"),
 )
-"""(predicate, pattern) of adjectives that stand before a noun: `the <adjective> mug`."""
+"""(predicate, pattern) of superlatives: `the <adjective> mug`."""
 
 _SIZED = r"(?: in (?:size|volume|terms of size))?"
 ATTRIBUTE_PHRASES: tuple[tuple[str, str], ...] = (
@@ -116,16 +115,16 @@ ATTRIBUTE_PHRASES: tuple[tuple[str, str], ...] = (
     ),
     *SUPERLATIVE_ADJECTIVES,
 )
-"""(predicate, pattern) of what one of several objects is: `which is <phrase>?`"""
+"""(predicate, pattern) for one of several objects: `A is <phrase>`."""
 
 
 def any_of(table: tuple[tuple[str, str], ...]) -> str:
-    """One alternation of a table's patterns."""
+    """A pattern that matches any of a table's patterns."""
     return "(?:" + "|".join(pattern for _, pattern in table) + ")"
 
 
 def predicate_of(phrase: str, table: tuple[tuple[str, str], ...]) -> str | None:
-    """The predicate whose pattern is the whole `phrase`, None if none is."""
+    """The predicate whose pattern matches the whole phrase, None if there is none."""
     phrase = " ".join(phrase.split())
     return next((name for name, pattern in table if _whole(pattern).fullmatch(phrase)), None)
 
@@ -151,11 +150,11 @@ class Claim:
             it says) or `whether` (a pair of objects whose relation is about to be determined; it states nothing yet).
         names: the objects in the order of their roles.
         predicate: relation, `closer`/`farther`, the kind of size or distance, or the sign of an order.
-        lengths: stated lengths, for sizes, distances and differences: equal ones in several units.
+        lengths: stated lengths, for sizes, distances and differences; one length in several units.
         number: stated hour, count, rank or litres, or degrees to the left.
         negated: whether it is denied ("is not wider than").
-        opposite: whether its sentence speaks of the opposite view.
-        text: its words.
+        opposite: whether the sentence is about the opposite view.
+        text: the words of the claim.
     """
 
     kind: str
@@ -169,7 +168,7 @@ class Claim:
 
 
 def hold_names(text: str, names: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """Replaces known names in a text by holders; the text with single spaces, and the names by holder."""
+    """Replaces known names in a text by holders; returns the text, with single spaces, and the name of each holder."""
     text = " ".join(text.replace("\u27e6", "").replace("\u27e7", "").split())
     table: dict[str, str] = {}
     unique = {normal(n): n for n in reversed(list(names)) if n.strip()}
@@ -270,7 +269,7 @@ def find_claims(text: str, names: dict[str, str], question_opposite: bool = Fals
     Args:
         text: held text; see `hold_names`.
         names: names by holder.
-        question_opposite: the view that is meant where a sentence names none (an answer is given in the asked view).
+        question_opposite: the view if a sentence names none.
     """
     for sentence in _SENTENCE.split(text):
         opposite = question_opposite or bool(_OPPOSITE.search(sentence))

@@ -1,7 +1,7 @@
-"""Whether boxes decide a question within their own uncertainty: it is answered again for boxes moved by as much.
+"""Decides whether boxes can answer a question despite their uncertainty, by answering it again for perturbed boxes.
 
-One rule for every kind of question: the answer must stay the same for nearly all of a fixed set of moved boxes. It
-covers ties, relations at their border, and noun phrases ("the mug next to the lamp") that could mean another object.
+One rule for every kind of question: the answer must stay the same for nearly all of a fixed set of perturbed boxes.
+This covers ties, borderline relations, and noun phrases ("the mug next to the lamp") that could mean another object.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question
 from n3d_core.reasoning.relations import MEASURES, PREDICATES
 from n3d_core.reasoning.resolve import Scene
 
-MOVED = 64  # sets of moved boxes
+MOVED = 64  # perturbed scenes
 ASSURED = 0.9  # share of them that must give the same answer
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """Why boxes do not decide: another answer that they allow (None where it is no answer), or a reason of its own."""
+    """Why boxes do not decide: another answer that they allow (None if it is no answer at all), or another reason."""
 
     other: Outcome | None = None
     reason: str = ""
@@ -36,9 +36,8 @@ class Doubt:
 def deviations(box: Box3D) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """A square root of the centre's covariance [3, 3] in metres, and standard deviations of the size [3].
 
-    Where a box has no covariance: 4 mm and 1 mm a metre of depth sideways, 5 mm and 5 mm a metre in depth. Sizes have
-    none of their own: 1 mm and 3 % of each extent, 7 % where a model found the box: so far apart are the
-    errors of two boxes of one rendered scene.
+    Without a covariance, a box is uncertain by 4 mm and 1 mm per metre of depth sideways, and by 5 mm and 5 mm per
+    metre in depth. Sizes: 1 mm and 3 % of each extent, or 7 % if a model found the box, as measured on rendered scenes.
     """
     share = 0.03 if box.covariance is None else 0.07
     size = 0.001 + share * np.asarray(box.size, dtype=np.float64)
@@ -50,10 +49,10 @@ def deviations(box: Box3D) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def doubt_of(question: Question, scene: Scene, outcome: Outcome) -> Doubt | None:
-    """Why the boxes do not decide a question, None where they do.
+    """Why the boxes do not decide a question; None if they do.
 
     Args:
-        outcome: what the boxes as they are give.
+        outcome: the answer for the unperturbed boxes.
     """
     if outcome.value.kind == "none" and question.form in ("choice", "free"):
         return Doubt(reason="the boxes are equal in this")
@@ -75,7 +74,7 @@ def doubt_of(question: Question, scene: Scene, outcome: Outcome) -> Doubt | None
 
 
 def spread(question: Question, scene: Scene, outcome: Outcome) -> float:
-    """Standard deviation of the number that a question asks for: metres, litres or degrees; 0 where it is no number."""
+    """Standard deviation of the number that a question asks for, in metres, litres or degrees; 0 without a number."""
     if number_of(question, outcome) is None:
         return 0.0
     numbers = []
@@ -89,7 +88,7 @@ def spread(question: Question, scene: Scene, outcome: Outcome) -> float:
 
 
 def _moved(boxes: tuple[Box3D, ...]) -> list[list[Box3D]]:
-    """Sets of boxes that might as well be the true ones."""
+    """Perturbed scenes: boxes that might as well be the true ones."""
     noise = _noise(len(boxes))
     sets: list[list[Box3D]] = [[] for _ in range(MOVED)]
     for i, box in enumerate(boxes):
@@ -103,13 +102,13 @@ def _moved(boxes: tuple[Box3D, ...]) -> list[list[Box3D]]:
 
 @lru_cache(maxsize=32)
 def _noise(count: int) -> NDArray[np.float64]:
-    """Standard normal numbers [MOVED, count, 6], always the same; the second half mirrors the first."""
+    """Fixed standard normal noise [MOVED, count, 6]; the second half mirrors the first."""
     half = np.random.default_rng(0).standard_normal((MOVED // 2, count, 6))
     return np.concatenate([half, -half])
 
 
 def _same(question: Question, a: Outcome, b: Outcome) -> bool:
-    """Whether two outcomes are one answer; a number is one with an uncertainty, and no tie."""
+    """Whether two outcomes give the same answer. Numbers always do: they come with an uncertainty of their own."""
     counted = question.type in ("count", "exists", "related", "all")
     if a.roles.indices != b.roles.indices and not counted and a.value.kind != "objects":
         return False
@@ -119,7 +118,7 @@ def _same(question: Question, a: Outcome, b: Outcome) -> bool:
 
 
 def _at_an_end(question: Question, outcome: Outcome) -> str:
-    """That a length is asked of a box whose numbers lie at an end of the model's scale."""
+    """Says that a length is asked for of a box at an end of the model's scale; empty if not."""
     if question.type not in (*SIZES, *DISTANCES) and question.form != "difference":
         return ""
     for name, box in zip(outcome.roles.names, outcome.roles.boxes, strict=True):

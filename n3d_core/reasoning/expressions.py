@@ -1,7 +1,7 @@
-"""The arithmetic that a chain of thought writes down, `sqrt(0.3^2 + (-0.1)^2)` or `12 - (a // 30)`, and its value.
+"""Parses and evaluates the arithmetic in a chain of thought: `sqrt(0.3^2 + (-0.1)^2)`, `12 - (a // 30)`.
 
-Formulas are parsed by Python's own grammar and computed here from a few known operations; nothing is executed. Values
-are numbers or tuples of numbers.
+Formulas are parsed with `ast` and evaluated here from a few known operations; no code is executed. Values are numbers
+or tuples of numbers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ QUANTITY = re.compile(
     r"(?:[XYZWHLVT]|vector|distance|horizontal_distance|vertical_distance|gaps?|reach|rise|clearance|overlap|inside"
     r"|along|aside|leeway)_[A-Z]{1,3}"
 )
-"""What a thought calls a quantity of its lettered objects."""
+"""Names of quantities of lettered objects in a thought."""
 
 _TOKEN = re.compile(
     r"\s*(?:\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|\.\d+|\u27e6\d+\u27e7|[A-Za-z][A-Za-z0-9_]*|//|\*\*"
@@ -38,12 +38,12 @@ _MOST_TRIED = 12  # beginnings of a text that are tried as formulas, the longest
 
 
 class UnreadableError(ValueError):
-    """A text is no expression, or its value is not known."""
+    """A text is not a formula, or its value is unknown."""
 
 
 @dataclass(frozen=True)
 class Number:
-    """A number as it is written, and how many decimals it is written with."""
+    """A number and the number of decimals it is written with."""
 
     value: float
     decimals: int
@@ -84,7 +84,7 @@ _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
 
 @dataclass(frozen=True)
 class Expression:
-    """A formula: its text as it was written, and what Python's grammar makes of it."""
+    """A formula: its text as written, and its syntax tree."""
 
     text: str
     source: str
@@ -131,7 +131,7 @@ class Expression:
 
     @cached_property
     def numbers(self) -> tuple[Number, ...]:
-        """All numbers that the formula writes down, with their signs."""
+        """All numbers in the formula, with their signs."""
         negative = {
             id(n.operand) for n in ast.walk(self.tree) if isinstance(n, ast.UnaryOp) and isinstance(n.op, ast.USub)
         }
@@ -148,7 +148,7 @@ class Expression:
 
     @cached_property
     def literal(self) -> Value | None:
-        """The value of a plain number or a tuple of them, None for anything that has to be computed."""
+        """The value of a plain number or tuple of numbers, None for anything that has to be computed."""
         items = self.tree.elts if isinstance(self.tree, ast.Tuple | ast.List) else [self.tree]
         plain = (i.operand if isinstance(i, ast.UnaryOp) and isinstance(i.op, ast.USub) else i for i in items)
         return self.value({}) if items and all(isinstance(p, ast.Constant) for p in plain) else None

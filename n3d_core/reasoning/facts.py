@@ -1,4 +1,4 @@
-"""What is true of the objects that a question is about: every quantity that a chain of thought may name."""
+"""The truth about the objects of a question: every quantity that a chain of thought may name."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from n3d_core.reasoning.resolve import LETTERS, Roles, Scene
 _CONSTANTS = (0.0, 1.0, 2.0, 10.0, 12.0, 30.0, 100.0, 180.0, 360.0, 1000.0)
 _MAX_PAIRED = 8  # with more objects only the distances from and to the first have names
 AXES = ("x", "y", "z", "width", "height", "length")
-"""What the six numbers of a stated box are."""
+"""Names of the six numbers of a stated box."""
 
 
 MEASURE_WORDS = dict(zip("XYZWHL", AXES, strict=True)) | {"V": "volume", "T": "thickness"}
-"""What a reader calls the measures of formulas."""
+"""The measures of formulas in words."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Slip:
     """A step that the boxes contradict.
 
     Attributes:
-        step: the words of the step.
-        problem: what is wrong with it and what the boxes give.
+        step: the step, in the words of the text.
+        problem: what is wrong with it, and what the boxes give.
     """
 
     step: str
@@ -41,7 +41,7 @@ class Slip:
 
 
 def shown(value: float | tuple[float, ...]) -> str:
-    """A value as a reader wants it: `31.21`, `(5.81, 9.59)`, `0.0042`."""
+    """A value as text: `31.21`, `(5.81, 9.59)`, `0.0042`."""
     if isinstance(value, tuple):
         return "(" + ", ".join(shown(v) for v in value) + ")"
     digits = 2 if abs(value) >= 1 else 4
@@ -50,14 +50,14 @@ def shown(value: float | tuple[float, ...]) -> str:
 
 @dataclass(frozen=True)
 class Facts:
-    """The truth about one question's objects, from the boxes as they are and as the prompt states them (2 decimals).
+    """The truth about the objects of one question, from the exact boxes and from those in the prompt (2 decimals).
 
-    A statement is right if it fits either: the model sees only the stated numbers, geometry knows the exact ones.
+    A statement is right if it fits either: the model has only seen the rounded numbers.
 
     Attributes:
         question: what was asked.
-        scene: all boxes at hand, and what they are called.
-        outcome: the objects asked about, and what the boxes give.
+        scene: all boxes and their names.
+        outcome: the objects of the question, and its value.
     """
 
     question: Question
@@ -71,14 +71,14 @@ class Facts:
 
     @property
     def enumerated(self) -> tuple[str, ...]:
-        """Names of the boxes that a thought may number: what was counted, or else all objects asked about."""
+        """Names of the boxes that a thought may number: the counted ones, or all objects of the question."""
         if self.question.type not in ("count", "exists", "related"):
             return self.roles.names
         return tuple(self.scene.names[i] for i in self.outcome.found)
 
     @cached_property
     def counted_words(self) -> set[str]:
-        """What a count may call what it counts."""
+        """The words that a count may use for what it counts."""
         phrase = sought(self.question)
         words = {normal(kind_words(phrase, several)).replace(" the ", " ") for several in (False, True)}
         bare = normal(phrase.label)
@@ -86,7 +86,7 @@ class Facts:
         return words | {bare, *singulars(bare)} | anything
 
     def boxes_called(self, name: str) -> list[Box3D]:
-        """The boxes that a name means: those of the question first, then any at hand."""
+        """The boxes that a name means: preferably objects of the question, otherwise any."""
         own = [b for n, b in zip(self.roles.names, self.roles.boxes, strict=True) if normal(n) == normal(name)]
         if own:
             return own
@@ -101,7 +101,7 @@ class Facts:
         return any(b in self.roles.boxes for b in self.boxes_called(name))
 
     def letter(self, name: str) -> str | None:
-        """The letter that stands for an object in formulas, None if it has none."""
+        """The letter of an object in formulas, None if it has none."""
         found = [i for i, b in enumerate(self.roles.boxes) if b in self.boxes_called(name)]
         return self.roles.letter(found[0]) if found else None
 
@@ -123,7 +123,7 @@ class Facts:
         return tuple(found)
 
     def misread(self, number: float, axis: str = "") -> str:
-        """Which number of a box a wrong one was probably meant to be, empty where none is near.
+        """Which number of a box a wrong number was probably meant to be; empty if none is close.
 
         Args:
             axis: `x`, `y` or `z` where the formula is along one.

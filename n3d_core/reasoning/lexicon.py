@@ -1,8 +1,8 @@
-"""How a text becomes words of the question grammar: contractions, spelling, names, numbers, and what a word may be.
+"""Splits a text into words of the question grammar, and inflects nouns.
 
 `words.txt` holds the words. One that stands in quotes in `questions.grammar` is a terminal of its own name, too. Any
-other word is a noun (`WORD`), because a model may know any, unless it is among the `never_nouns`: a sentence that needs
-one of those as a noun is not understood.
+other word can be a noun (`WORD`), as a model may know any noun. The `never_nouns` cannot: a sentence that needs one of
+them as a noun is not understood.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def normal_text(text: str) -> str:
 
 
 def hold_names(text: str, names: Sequence[str]) -> tuple[str, list[str]]:
-    """Replaces the caller's names in `text` by marks, the longest first; returns the marked text and the names."""
+    """Replaces the caller's names in `text` by marks, longest first; returns the marked text and the names."""
     text = re.sub("[\ue000\ue001]", " ", text)
     table = sorted({n for n in names if n.strip()}, key=len, reverse=True)
     for i, name in enumerate(table):
@@ -155,7 +155,7 @@ def strip_article(name: str) -> str:
 
 
 def normal(name: str) -> str:
-    """A name for comparison: lower case, no article, single spaces."""
+    """A name in the form in which names are compared: lower case, no article, single spaces."""
     return strip_article(name).lower()
 
 

@@ -17,16 +17,16 @@ from n3d_core.reasoning.relations import PREDICATES
 from n3d_core.reasoning.units import to_metres
 
 SUBJECT = Phrase("", "\0subject")
-"""Stands in a predicate for what it is said of."""
+"""The subject of a predicate, until it is known."""
 IT, ONE = Phrase("it", "\0it"), Phrase("one", "\0one")
 THEM = Phrase("them", "\0them", plural=True)
 """Pronouns, until the phrase that they stand for is known."""
 WHICH = Phrase("", "\0which", plural=True)
-"""What "which" chooses from: what was told of, else everything."""
+"""What "which" chooses from: the objects mentioned before, or everything."""
 
 
 class _Table(dict[str, str]):
-    """What words stand for; a word that is not among them has no reading."""
+    """A table of words; looking up any other word drops the reading."""
 
     def __missing__(self, word: str) -> str:
         raise NoReadingError
@@ -81,14 +81,14 @@ class Bound:
 
 @dataclass(frozen=True)
 class Unit:
-    """The unit that is wanted, by its symbol; empty for none."""
+    """Symbol of the unit that is asked for; empty for none."""
 
     symbol: str
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a sentence before the question speaks of: its objects, and where they are put."""
+    """The objects in a sentence before the question, and the places where they are put."""
 
     phrases: tuple[Phrase, ...]
     places: tuple[Phrase, ...] = ()
@@ -110,7 +110,7 @@ class Gripper:
 
 @dataclass(frozen=True)
 class Draft:
-    """A phrase in the making: its pieces without the head."""
+    """A phrase under construction: its pieces without the head."""
 
     determiner: str = ""
     colors: tuple[str, ...] = ()

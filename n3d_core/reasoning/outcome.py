@@ -1,4 +1,4 @@
-"""The value that boxes give a typed question: geometry only, no words."""
+"""Evaluates a typed question on boxes: geometry only, no words."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Outcome:
 
     Attributes:
         roles: the objects that the question is about.
-        value: the typed value; nothing where two objects tie.
-        found: of counts and relations, the boxes that are counted or related, in the order of the answer.
-        references: how many roles, the first ones, they are related to.
+        value: the typed value; `NOTHING` if objects tie.
+        found: for counts and relations, indices of the boxes that are counted or related, in the order of the answer.
+        references: the number of roles, at the front, that they are related to.
     """
 
     roles: Roles
@@ -37,8 +37,8 @@ def evaluate(question: Question, scene: Scene) -> Outcome:
 
     Raises:
         MissingError, AmbiguousError: if a phrase means no box, or several.
-        QueryError: if an object is named twice, more objects compete than have letters, or the question asks for what
-            its type does not have.
+        QueryError: if an object is named twice, too many objects are compared, or the fields of the question do not go
+            together.
     """
     _check(question)
     outcome = _EVALUATE[question.type](question, scene)
@@ -57,7 +57,7 @@ _FORMS: dict[str, tuple[str, ...]] = {
     "related": ("objects", "yes_no", "number"),
     **dict.fromkeys(("exists", "place", "fit", "same", "all"), ("yes_no",)),
 }
-"""The forms of each type; a number or yes/no for the others."""
+"""The forms of each type; number or yes/no for all others."""
 _PLACED = frozenset({*PREDICATES, *PLACES})
 _PREDICATES_OF: dict[str, frozenset[str]] = {
     "relative_distance": frozenset({"closer", "farther"}),
@@ -114,10 +114,10 @@ def gain_of(question: Question, boxes: Sequence[Box3D]) -> float:
 
 
 def _named(question: Question, scene: Scene, count: int | None = None) -> list[int | None]:
-    """The boxes of a question's objects, each in its own role.
+    """Indices of the boxes of a question's objects; None for the camera.
 
     Args:
-        count: how many there must be; None if any number will do.
+        count: how many there must be; None for any number.
     """
     chosen = scene.each(question.objects, question.opposite)
     if len(set(chosen)) != len(chosen):
@@ -162,7 +162,7 @@ def _comparison(question: Question, scene: Scene) -> Outcome:
 
 
 def _chosen(roles: Roles, places: Sequence[int]) -> Value:
-    """Roles as objects.
+    """The objects of some roles as a value.
 
     Raises:
         QueryError: if the camera is one of them.
@@ -194,7 +194,7 @@ def _relative_distance(question: Question, scene: Scene) -> Outcome:
 
 
 def ordered(question: Question, boxes: Sequence[Box3D]) -> list[int]:
-    """Places of boxes from the most of a question's predicate to the least."""
+    """Indices that sort boxes, those with the most of the question's predicate first."""
     measure = relations.MEASURES[PREDICATES[question.predicate].measure]
     ascending = sorted(range(len(boxes)), key=lambda i: measure(boxes[i]))
     return ascending[::-1] if largest_wins(question.predicate, question.opposite) else ascending
@@ -237,7 +237,7 @@ def _position(question: Question, scene: Scene) -> Outcome:
 
 
 def sought(question: Question) -> Phrase:
-    """What is counted, related, or asked for the existence of: any number of it."""
+    """The phrase whose objects are counted, related or looked for, in the plural."""
     if question.type == "related":
         return replace(question.among or ANYTHING, plural=True)
     if question.type == "all" and question.objects:
@@ -246,7 +246,7 @@ def sought(question: Question) -> Phrase:
 
 
 def clause_of(question: Question) -> Where | None:
-    """The relation that decides what is counted or named, where it is one that a chain of thought can spell out."""
+    """The clause that decides what is counted or listed, if a chain of thought can spell it out."""
     if question.type == "related":
         return Where(question.predicate, question.objects) if question.predicate else None  # type: ignore[arg-type]
     phrase = sought(question)
@@ -289,7 +289,7 @@ def _all(question: Question, scene: Scene) -> Outcome:
 
 
 def _number(question: Question, count: int) -> Value:
-    """A count as the question wants it: whether there are any, whether there are so many, or how many."""
+    """A count in the form of the question: whether there are any, whether there are as many as it says, or how many."""
     if question.form != "yes_no":
         return Value("count", number=float(count))
     if question.count is None:
@@ -365,9 +365,9 @@ _EVALUATE: dict[str, Callable[[Question, Scene], Outcome]] = {
 
 
 def number_of(question: Question, outcome: Outcome) -> float | None:
-    """The number that a question asks for: metres, litres, or degrees to the left; None where it asks for none.
+    """The number that a question asks for in metres, litres or degrees to the left; None if it asks for none.
 
-    A difference is negative where the opposite of what was asked holds.
+    A difference is negative if the opposite of what was asked holds.
     """
     boxes = outcome.roles.boxes
     if question.form == "difference":
@@ -378,7 +378,7 @@ def number_of(question: Question, outcome: Outcome) -> float | None:
 
 
 def plain(question: Question, outcome: Outcome) -> float | int | bool | str | tuple[str, ...]:
-    """A value as a frame folder's truth holds it.
+    """A value in the form of a frame folder's truth.
 
     Lengths in the question's unit (volumes in litres, directions as the hour or in degrees to the left, positions as
     the distance to them), a count, true or false, the name of the chosen object or names in order, the relation that
@@ -414,4 +414,4 @@ def _in_unit(metres: float, question: Question) -> float:
 
 
 EQUAL = "equal"
-"""The value of a choice between objects that the boxes do not tell apart."""
+"""The value of a choice between objects that tie."""

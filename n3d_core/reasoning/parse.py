@@ -1,7 +1,7 @@
 """Reads a question, or noun phrases: text in, typed question out.
 
-One grammar (`questions.grammar`) covers whole sentences. What it does not consume whole, and what it reads in two ways
-that mean different things, is `NotUnderstood`. Several sentences may lead up to one question.
+One grammar (`questions.grammar`) covers whole sentences. A sentence that it does not consume to the end, or that
+has two meanings, is `NotUnderstood`. Sentences before the question may say what "it" and "them" are.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from n3d_core.reasoning.references import resolved_phrases, resolved_question, w
 
 _T = TypeVar("_T")
 MAX_CHARACTERS = 600
-"""Longer texts are not read."""
+"""Longer texts are refused."""
 MAX_WORDS = 70
-"""In a sentence; the parser's cost grows faster than the text."""
+"""Longer sentences are refused, as the cost of parsing grows faster than the text."""
 
 
 def read_question(text: str, names: Sequence[str] = ()) -> Question | NotUnderstood:
-    """What a question asks for.
+    """Reads one question.
 
     Args:
-        text: English: one question, and perhaps sentences before it that say what "it" and "them" are.
-        names: names that the caller gave to objects: matched whole, whatever words they hold.
+        text: an English question, perhaps after sentences that say what "it" and "them" are.
+        names: names that the caller gave to objects; they are matched whole, whatever words they contain.
     """
     if len(text) > MAX_CHARACTERS:
         return _too_long(text)
@@ -42,7 +42,7 @@ def read_question(text: str, names: Sequence[str] = ()) -> Question | NotUnderst
 
 @dataclass(frozen=True)
 class _Read:
-    """What a sentence may ask, and what it tells. "The mug is on the table." does either."""
+    """What a sentence may ask and what it may state. "The mug is on the table." can be either."""
 
     sentence: Sentence
     asks: Sequence[Question] = ()
@@ -68,7 +68,7 @@ def _read(sentence: Sentence) -> _Read | NotUnderstood:
 
 
 def _one_question(read: list[_Read]) -> Question | NotUnderstood:
-    """The question of a text: the sentence that can only ask, or the last one that can."""
+    """The question of a text: the sentence that can only be a question, or the last one that can be one."""
     asking = [r for r in read if r.asks and r.certain] or [r for r in read if r.asks][-1:]
     if len(asking) > 1 and any(p in (IT, THEM, ONE) for q in asking[-1].asks for p in q.phrases):
         # "Do you see the mug? How tall is it?"
@@ -94,7 +94,7 @@ def _one_question(read: list[_Read]) -> Question | NotUnderstood:
 
 
 def _resolved(read: _Read, told: Sequence[Any]) -> tuple[list[Question], str]:
-    """The different meanings of a question after what was told; why there is none."""
+    """The meanings that a question can have after the sentences before it, or why it has none."""
     found: list[Question] = []
     unclear = ""
     for question in read.asks:
@@ -184,7 +184,7 @@ class Sentence:
         return self.text[self.words[0].start : self.words[-1].end] if self.words else ""
 
     def _tidy(self) -> Sentence:
-        """Without commas at the ends and repeated ones, which dropped words leave behind."""
+        """Drops the leading, trailing and repeated commas that dropped words leave behind."""
         kept: list[Word] = []
         for word in self.words:
             if word.text not in (",", ":") or (kept and kept[-1].text not in (",", ":")):
@@ -202,7 +202,7 @@ class Sentence:
         return replace(self, words=self.words[:at])._tidy(), replace(self, words=self.words[at + 1 :])._tidy()
 
     def without_unit(self) -> tuple[Sentence, Unit | None]:
-        """It without the unit ("in cm") that stands within it, and that unit."""
+        """The sentence without a unit in the middle of it ("in cm"), and that unit."""
         for at in self.places_of("in", "using"):
             if "UNIT" in self.words[at + 1].meanings:
                 rest = replace(self, words=(*self.words[:at], *self.words[at + 2 :]))._tidy()
@@ -210,14 +210,14 @@ class Sentence:
         return self, None
 
     def readings(self, start: str) -> list[Any]:
-        """What it may mean by a rule of the grammar: with its commas, else without them."""
+        """Its meanings by a rule of the grammar; if there are none, those without its commas."""
         found = _readings(self.words, self.text, start)
         if not found and self.places_of(","):
             found = _readings([w for w in self.words if w.text != ","], self.text, start)
         return found
 
     def phrases(self) -> tuple[Phrase, ...]:
-        """The noun phrases with an article or a name in it, as far as they are understood."""
+        """Noun phrases in it that begin with an article or a name."""
         found: list[Phrase] = []
         at = 0
         while at < len(self.words):
@@ -233,7 +233,7 @@ class Sentence:
         return tuple(dict.fromkeys(p for p in found if p != CAMERA_PHRASE))
 
     def foreign(self) -> bool:
-        """Whether it is in another language."""
+        """Whether it is in a language other than English."""
         return is_foreign(self.text, self.words)
 
     def why_not(self) -> NotUnderstood:
@@ -249,7 +249,7 @@ class Sentence:
         return self.not_understood()
 
     def not_understood(self, why: str = "") -> NotUnderstood:
-        """That it is worded in a way which the grammar does not know, or why it is unclear."""
+        """Not understood for its wording, or because something in it is unclear."""
         return NotUnderstood("wording", f"'{self}' {why or 'is not understood'}.", self.phrases())
 
 
@@ -258,7 +258,7 @@ def _sentences(text: str, names: Sequence[str]) -> list[Sentence]:
 
 
 def _readings(words: Sequence[Word], text: str, start: str) -> list[Any]:
-    """What a sentence may mean, each meaning once; nothing where the grammar does not consume it whole."""
+    """The distinct meanings of a sentence; empty if the grammar does not consume it to the end."""
 
     def mean(alias: str, children: tuple[Any, ...], begin: int, end: int) -> Any:
         name, *arguments = alias.split(".")

@@ -1,4 +1,4 @@
-"""A value in sentences that a person can read: answers, what is not in view, and why the boxes cannot tell."""
+"""Sentences for people: the answer to a question, and why the boxes cannot tell."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sentence(question: Question, outcome: Outcome) -> str:
 
 
 def doubt_sentence(question: Question, outcome: Outcome, doubt: Doubt | None) -> str:
-    """Why the boxes do not decide a question; empty where they do."""
+    """Why the boxes do not decide a question; empty if they do."""
     if doubt is None:
         return ""
     if doubt.reason:
@@ -60,7 +60,7 @@ def length_words(metres: float, unit: str = "m") -> str:
 
 
 def the(name: str, names: Sequence[str] = ()) -> str:
-    """`the red mug` for `0_red mug`; with its number where another object is called the same."""
+    """`the red mug` for `0_red mug`, with its number if another object has the same name."""
     if name == "camera":
         return "the camera"
     bare = normal(without_id(name)) or name
@@ -212,7 +212,7 @@ def _position(question: Question, outcome: Outcome) -> str:
 
 
 def _position_from(question: Question, outcome: Outcome) -> str:
-    """Where an object is as seen from another: the relations that stand out, the hour and the distance."""
+    """Where an object is from another: the most obvious relations, the hour and the distance."""
     (anchor, box), (there, name) = outcome.roles.boxes, _called(outcome.roles)
     away = relations.distance(anchor, box)
     held = [(relations.gain(p, box, anchor), p) for p in ("left", "right", "front", "behind", "above", "below")]
@@ -267,7 +267,7 @@ def _related(question: Question, outcome: Outcome) -> str:
 
 
 def _listed(question: Question, outcome: Outcome) -> str:
-    """All that is there of a kind."""
+    """All objects of a kind."""
     words, found = _counted(sought(question), len(outcome.found)), _chosen(outcome, outcome.found)
     if question.form == "yes_no":
         words = f"{_yes(bool(found))}, {words}"

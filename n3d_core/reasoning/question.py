@@ -1,7 +1,7 @@
-"""The typed question: what a text asks for, read once and passed on to grammar, solver, drafts and audit.
+"""The typed question and the typed value of its answer.
 
-A text is parsed into a `Question` over `Phrase`s (noun phrases). Everything behind the parser takes these types; no
-other module looks at the words of the question again.
+A text is parsed once into a `Question` over `Phrase`s (noun phrases). Solver, drafts, grammar and audit all take these
+types; none of them looks at the words of the question again.
 """
 
 from __future__ import annotations
@@ -71,12 +71,12 @@ TYPES: tuple[QuestionType, ...] = get_args(QuestionType)
 
 @dataclass(frozen=True)
 class Pick:
-    """A superlative or ordinal within the objects that the rest of a phrase means.
+    """A superlative or ordinal, which picks among the objects that the rest of a phrase means.
 
     Attributes:
         predicate: key of `relations.PREDICATES` ("taller" for tallest, "left" for leftmost, "front" for nearest), or
             "middle": the one in the middle from left to right.
-        rank: 1 for the first, 2 for the second from that end, ...
+        rank: 1 for the first from that end, 2 for the second, ...
     """
 
     predicate: str
@@ -85,7 +85,7 @@ class Pick:
 
 @dataclass(frozen=True)
 class Where:
-    """A relative clause: the phrase's objects stand in `relation` to the one object that each reference means.
+    """A relative clause: the objects of the phrase stand in `relation` to those of the references.
 
     "the lamp next to the green car" has relation `next_to`, references (green car,). "the mug closest to the lamp" has
     relation `nearest`: of several candidates it keeps one. `between` has two references. A reference may be CAMERA.
@@ -102,20 +102,19 @@ class Phrase:
     """A noun phrase.
 
     Attributes:
-        text: as written, trimmed, without article ("red mug on the left"). It does not count when phrases are compared.
+        text: as written, without article ("red mug on the left"). Ignored when phrases are compared.
         noun: head noun in the singular, lower case ("mug"); "object" where anything is meant ("everything", "things",
             "what"); "camera" for CAMERA. A name that the caller supplied ("4_chair") is kept whole.
         colors: colour words, lower case, in order.
-        attributes: other adjectives, lower case, in order ("big", "wooden"): they cannot be checked by geometry unless
-            they are sizes.
+        attributes: other adjectives, lower case, in order ("big", "wooden"); geometry can only check sizes.
         plural: whether several may be meant ("the mugs", "all mugs").
-        number: how many are named ("the two mugs"), None where none is.
+        number: the number in the phrase ("the two mugs"), if there is one.
         where: relative clauses, each of which must hold.
         without: what is left out ("everything except the ball", "mugs that are not red").
         pick: superlative or ordinal, applied after `where`.
-        named: the phrase is one of the names that the caller supplied; it is matched whole.
-        every: whether all of several are meant ("all mugs", "the mugs", "everything"), not just some. It does not count
-            when phrases are compared.
+        named: whether the phrase is a name that the caller supplied; such names are matched whole.
+        every: whether all of several are meant ("all mugs", "the mugs", "everything"), not just some.
+            Ignored when phrases are compared.
     """
 
     text: str = field(compare=False)
@@ -132,7 +131,7 @@ class Phrase:
 
     @property
     def label(self) -> str:
-        """What is grounded for this phrase: attributes, colours and noun ("red mug"); clauses are geometry's."""
+        """What is grounded for this phrase: attributes, colours and noun ("red mug")."""
         return " ".join((*self.attributes, *self.colors, self.noun))
 
     @property
@@ -202,13 +201,13 @@ class Question:
 
 @dataclass(frozen=True)
 class NotUnderstood:
-    """A text that the grammar does not consume whole, or that geometry cannot answer.
+    """A text that was not understood, or that geometry cannot answer.
 
     Attributes:
         why: `language` (not English), `wording` (not understood), `not_geometry` (understood as about something that
             boxes do not hold: cost, material, owner), `too_long`, `several` (more than one question), `contradictory`.
         reason: one sentence for the user.
-        phrases: noun phrases that were recognised all the same; empty where none were.
+        phrases: noun phrases that were recognised all the same.
     """
 
     why: Literal["language", "wording", "not_geometry", "too_long", "several", "contradictory"]
@@ -240,4 +239,4 @@ class Value:
 
 
 NOTHING = Value()
-"""No value: the question was not answered, or nothing decides."""
+"""No value: the question was not answered, or the boxes do not decide it."""

@@ -1,4 +1,4 @@
-"""What pronouns, "which" and "one" stand for, after the sentences before a question."""
+"""Resolves pronouns, "which" and "one" by the sentences before a question."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from n3d_core.reasoning.relations import PREDICATES
 
 
 def wanted_by(question: Question) -> tuple[Phrase, ...]:
-    """What a question asks to be shown, where it asks for objects."""
+    """The phrases whose objects a question asks for."""
     if question.type in ("exists", "position"):
         return question.objects[:1]
     if question.type == "extreme" and question.form == "choice" and question.among is not None:
@@ -29,13 +29,13 @@ def wanted_by(question: Question) -> tuple[Phrase, ...]:
 
 
 def resolved_question(question: Question, told: Sequence[Any]) -> Question:
-    """A question whose pronouns are replaced by what they stand for.
+    """A question with its pronouns replaced by what they stand for.
 
     Args:
-        told: what the sentences before it say.
+        told: the meanings of the sentences before it.
 
     Raises:
-        NoReadingError: where that is unclear.
+        NoReadingError: if that is unclear.
     """
     question = _from_where(question, told)
     contexts = [t for t in told if isinstance(t, Context)]

@@ -102,18 +102,18 @@ FLIPPED_BY_VIEW = ("X", "Z")
 """Measures that change sign in the opposite view."""
 
 CAMERA = Box3D("camera", (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
-"""Stands for the camera where a question names it as a place: the origin, without extent."""
+"""The camera as a place: the origin, without extent."""
 
 
 def advantage(predicate: str, a: Box3D, b: Box3D, opposite: bool = False) -> float:
-    """By how much `predicate` holds for (a, b): positive if it holds, 0 for a tie; metres, or litres for volumes."""
+    """By how much `predicate` holds for (a, b), in metres or litres: positive if it holds, 0 for a tie."""
     measure = MEASURES[PREDICATES[predicate].measure]
     more = measure(a) - measure(b)
     return more if largest_wins(predicate, opposite) else -more
 
 
 def largest_wins(predicate: str, opposite: bool = False) -> bool:
-    """Whether what has the largest measure is the most of `predicate`, in the view that is asked for."""
+    """Whether the largest measure wins for `predicate`, in the given view."""
     p = PREDICATES[predicate]
     return (p.sign > 0) != (opposite and p.measure in FLIPPED_BY_VIEW)
 
@@ -153,20 +153,20 @@ def horizontal_distance(a: Box3D, b: Box3D) -> float:
 
 
 def direction_degrees(a: Box3D, b: Box3D) -> float:
-    """Angle in [0, 360) from straight ahead (z) towards the left (x) under which b is seen from a."""
+    """Direction of b as seen from a, in degrees [0, 360) from straight ahead (z) towards the left (x)."""
     dx, _, dz = vector(a, b)
     angle = math.degrees(math.atan2(dx, dz)) % 360.0
     return 0.0 if angle >= 360.0 else angle  # a tiny negative angle wraps to exactly 360
 
 
 def clock_hour(degrees: float) -> int:
-    """1..12 of an angle measured as `direction_degrees` does: `12 - degrees // 30`, wrapped."""
+    """Clock hour 1..12 of an angle as in `direction_degrees`: `12 - degrees // 30`, wrapped."""
     hour = 12 - int(degrees % 360.0 // 30)
     return hour if hour > 0 else hour + 12
 
 
 def clock_direction(a: Box3D, b: Box3D) -> int:
-    """The hour, 1..12, at which somebody at a who faces forward finds b."""
+    """Clock hour 1..12 at which somebody at a, facing forward, sees b."""
     return clock_hour(direction_degrees(a, b))
 
 
@@ -189,7 +189,7 @@ def rise(a: Box3D, b: Box3D) -> float:
 
 
 def overlap(a: Box3D, b: Box3D) -> float:
-    """Share, 0..1, of the smaller footprint (in the x-z plane) that the two footprints have in common."""
+    """Overlap of the footprints (in the x-z plane) as a share of the smaller one, 0..1."""
     shared = _shared(a, b)
     least = min(a.size[0] * a.size[2], b.size[0] * b.size[2])
     return shared[0] * shared[2] / least if least > 0 else 0.0
@@ -207,7 +207,7 @@ def reach(a: Box3D, b: Box3D) -> float:
 
 
 def along(a: Box3D, b: Box3D, c: Box3D) -> float:
-    """Where a's centre lies on the way from b's centre (0) to c's (1)."""
+    """Position of a's centre along the way from b's centre (0) to c's (1)."""
     way, to = _from(b, c), _from(b, a)
     squared = sum(w * w for w in way)
     return sum(w * t for w, t in zip(way, to, strict=True)) / squared if squared > 0 else 0.0
@@ -262,7 +262,7 @@ class Term:
 
 
 PLACES = {"on": "on", "under": "under", "inside": "inside", "next_to": "next to", "between": "between"}
-"""Relations with more than one condition, and how they are said."""
+"""Relations with more than one condition, and the words for them."""
 
 
 def place_terms(place: str, a: Box3D, references: Sequence[Box3D]) -> tuple[Term, ...]:
@@ -303,7 +303,7 @@ def stands(
 
 
 def gain(predicate: str, a: Box3D, b: Box3D, opposite: bool = False) -> float:
-    """As `advantage`; where b is the camera, `front` is the side that it faces."""
+    """As `advantage`, but in front of the camera is the side that it faces."""
     if b == CAMERA and PREDICATES[predicate].measure == "Z":
         predicate = PREDICATES[predicate].converse
     return advantage(predicate, a, b, opposite)
@@ -318,7 +318,7 @@ def _high(box: Box3D) -> tuple[float, ...]:
 
 
 def _shared(a: Box3D, b: Box3D) -> tuple[float, ...]:
-    """Extents of the part that two boxes have in common, 0 along axes on which they are apart."""
+    """Extents of the intersection of two boxes; 0 along axes on which they are apart."""
     ends = zip(_low(a), _high(a), _low(b), _high(b), strict=True)
     return tuple(max(min(ha, hb) - max(la, lb), 0.0) for la, ha, lb, hb in ends)
 

@@ -13,7 +13,7 @@ from n3d_core.reasoning.resolve import Roles, article, listed
 from n3d_core.reasoning.units import UNITS, length_text
 
 DIGIT = "\ue000"
-"""Stands for any one digit in what `possible_answers` gives."""
+"""Stands for any digit in `possible_answers`."""
 
 _MOST_ORDERED = 5  # objects whose orders are written out: 120 of them
 _WHOLE_DIGITS = 5
@@ -26,18 +26,18 @@ def truth_answer(holds: bool) -> str:
 
 
 def relation_words(relation: str) -> str:
-    """A relation between its two objects: "to the left of", "next to"."""
+    """The words for a relation: "to the left of", "next to"."""
     closest = {"nearest": "closest to", "farthest": "farthest from"}
     return PREDICATES[relation].phrase if relation in PREDICATES else (PLACES | closest)[relation]
 
 
 def relation_answer(predicate: str, first: str, second: str, holds: bool = True) -> str:
-    """Which relation holds between two objects, or for which of them it does."""
+    """Says which relation holds between two objects."""
     return f"{first} is {'' if holds else 'not '}{relation_words(predicate)} {second}."
 
 
 def related_answer(relation: str, names: Sequence[str], references: Sequence[str], holds: bool = True) -> str:
-    """Which objects stand in a relation to one, or to two."""
+    """Says which objects stand in a relation to one or two others."""
     if not relation:
         return f"The objects are {listed(names)}." if names else "There are no objects."
     if not names:
@@ -149,10 +149,9 @@ def count_answer(among: Phrase, count: int | str) -> str:
 
 
 def possible_answers(question: Question, names: Sequence[str]) -> tuple[str, ...]:
-    """Every answer to a question, as a sentence and in short; `DIGIT` stands for any digit of a number.
+    """Every answer that a question can have, as a sentence and in short; `DIGIT` stands for any digit.
 
-    Each of them is one that `said.read_answer` reads. Empty where there are too many to write out: for the order of
-    more than five objects.
+    `said.read_answer` can read all of them. Empty if there are too many: for orders of more than five objects.
 
     Args:
         names: of the objects in their roles.

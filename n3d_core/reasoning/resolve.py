@@ -1,4 +1,4 @@
-"""Which boxes a noun phrase means: its noun, colours and attributes, then its clauses, then its superlative."""
+"""Resolves noun phrases to boxes: first noun, colours and attributes, then clauses, then the superlative."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ SIZE_ADJECTIVES = {
     "tall": "taller", "high": "taller", "short": "shorter", "low": "shorter", "wide": "wider", "broad": "wider",
     "narrow": "thinner", "thin": "thinner", "long": "longer", "thick": "thicker",
 }  # fmt: skip
-"""Adjectives that sizes can tell, and the predicate by which they choose among several objects."""
+"""Adjectives of size, and the predicates by which they choose among several objects."""
 _MOST_LISTED = 4
 
 
 class MissingError(QueryError):
-    """Nothing at hand is what a phrase means.
+    """No box is what a phrase means.
 
     Attributes:
         phrase: what was looked for.
-        sentence: that for a person: "No red laptop is in view; a red car is."
+        sentence: for the user: "No red laptop is in view; a red car is."
     """
 
     def __init__(self, phrase: Phrase, names: Sequence[str]) -> None:
@@ -40,8 +40,8 @@ class AmbiguousError(QueryError):
 
     Attributes:
         phrase: what was looked for.
-        indices: the boxes that it fits.
-        sentence: that for a person.
+        indices: indices of the boxes that it fits.
+        sentence: for the user.
     """
 
     def __init__(self, phrase: Phrase, indices: Sequence[int], names: Sequence[str]) -> None:
@@ -55,9 +55,9 @@ class Roles:
     """The objects of one question in the order of their roles (A, B, C ...).
 
     Attributes:
-        names: what they are called.
+        names: their names.
         boxes: their boxes.
-        indices: their places among all boxes at hand, None for the camera.
+        indices: their indices in the scene; None for the camera.
     """
 
     names: tuple[str, ...]
@@ -72,17 +72,17 @@ class Roles:
         return LETTERS[index]
 
     def only(self, indices: Sequence[int]) -> Roles:
-        """The roles of some boxes, in their order."""
+        """The roles of some boxes of the scene, in the given order."""
         places = [self.indices.index(i) for i in indices]
         return Roles(tuple(self.names[p] for p in places), tuple(self.boxes[p] for p in places), tuple(indices))
 
 
 @dataclass(frozen=True)
 class Scene:
-    """The boxes at hand and what they are called.
+    """Boxes and their names.
 
     Raises:
-        QueryError: if there is not one name for each box, or a box is not finite.
+        QueryError: if the number of names differs from the number of boxes, or a box is not finite.
     """
 
     boxes: tuple[Box3D, ...]
@@ -97,7 +97,7 @@ class Scene:
                 raise QueryError(f"the box of {name!r} is not finite: centre {box.center}, size {box.size}")
 
     def moved(self, boxes: Sequence[Box3D]) -> Scene:
-        """The same objects at other places."""
+        """The same objects with other boxes."""
         return Scene(tuple(boxes), self.names, self.known)
 
     def roles(self, indices: Sequence[int | None]) -> Roles:
@@ -109,10 +109,10 @@ class Scene:
         )
 
     def one(self, phrase: Phrase, opposite: bool = False) -> int | None:
-        """The only box that a phrase means, None for the camera.
+        """Index of the only box that a phrase means; None for the camera.
 
         Raises:
-            MissingError, AmbiguousError: if there is none, or more than one.
+            MissingError, AmbiguousError: if there is no such box, or more than one.
         """
         found = self.means(phrase, opposite)
         if not found:
@@ -124,10 +124,10 @@ class Scene:
         return found[0]
 
     def each(self, phrases: Sequence[Phrase], opposite: bool = False) -> list[int | None]:
-        """The box of each phrase, in their order; a phrase in the plural may mean several ("the two mugs").
+        """Index of the box of each phrase, in order; a plural ("the two mugs") may give several.
 
         Raises:
-            MissingError, AmbiguousError: as `one`.
+            MissingError, AmbiguousError: as in `one`.
         """
         found: list[int | None] = []
         for phrase in phrases:
@@ -136,13 +136,13 @@ class Scene:
         return found
 
     def means(self, phrase: Phrase, opposite: bool = False) -> list[int]:
-        """All boxes that a phrase means, in their order; of a superlative the one (or, in the plural, the first few).
+        """Indices of all boxes that a phrase means; for a superlative one, or in the plural the first few.
 
         Args:
-            opposite: whether its clauses are said in the opposite view.
+            opposite: whether its clauses are meant in the opposite view.
 
         Raises:
-            MissingError, AmbiguousError: for an object that one of its clauses refers to.
+            MissingError, AmbiguousError: for an object in one of its clauses.
         """
         left_out = [i for other in phrase.without for i in self._left_out(other, opposite)]
         found = [i for i in self._called(phrase) if i not in left_out]
@@ -173,7 +173,7 @@ class Scene:
         return self.known[phrase]
 
     def _standing(self, found: list[int], where: Where, plural: bool, opposite: bool) -> list[int]:
-        """Those that a clause holds for."""
+        """The boxes for which a clause holds."""
         references = self.each(where.references, opposite)
         others = [CAMERA if i is None else self.boxes[i] for i in references]
         found = [i for i in found if i not in references]
@@ -195,12 +195,12 @@ class Scene:
         return any(held) if where.relation in (*PLACES, "within") else all(held)
 
     def _ranked(self, found: list[int], predicate: str, opposite: bool) -> list[int]:
-        """Boxes from the most to the least of something."""
+        """Sorts boxes, those with the most of something first."""
         measure = MEASURES[PREDICATES[predicate].measure]
         return sorted(found, key=lambda i: measure(self.boxes[i]), reverse=largest_wins(predicate, opposite))
 
     def _sized(self, found: list[int], phrase: Phrase) -> list[int]:
-        """The one that an adjective of size chooses ("the big mug"), all where there is no such adjective."""
+        """The box that an adjective of size picks ("the big mug"); all if there is no such adjective."""
         chosen = [SIZE_ADJECTIVES[a] for a in phrase.attributes if a in SIZE_ADJECTIVES]
         return self._ranked(found, chosen[0], False)[:1] if chosen else found
 
@@ -209,10 +209,10 @@ def means(phrase: Phrase, boxes: Sequence[Box3D], names: Sequence[str] | None = 
     """Indices of the boxes that a phrase means.
 
     Args:
-        names: what the boxes are called (`4_chair`), parallel to `boxes`; their labels if None.
+        names: their names (`4_chair`), one for each box; their labels if None.
 
     Raises:
-        MissingError, AmbiguousError: if nothing is meant; if a phrase in the singular fits several.
+        MissingError, AmbiguousError: if no box is meant; if a phrase in the singular fits several.
         QueryError: see `Scene`.
     """
     scene = Scene(tuple(boxes), tuple(b.label for b in boxes) if names is None else tuple(names))
@@ -277,7 +277,7 @@ def listed(items: Sequence[str], word: str = "and") -> str:
 
 
 def missing_sentence(phrase: Phrase, names: Sequence[str]) -> str:
-    """That a phrase means nothing in view, and what is there of the same class, or else colour."""
+    """Says that nothing in view fits a phrase, and what there is of the same class or, failing that, colour."""
     text = _with_where(phrase)
     sentence = f"No {plural(text) if phrase.plural and phrase.is_plain else text} {_be(phrase.plural)} in view"
     bare = list(dict.fromkeys(normal(without_id(n)) for n in names))
@@ -293,7 +293,7 @@ def missing_sentence(phrase: Phrase, names: Sequence[str]) -> str:
 
 
 def ambiguous_sentence(phrase: Phrase, names: Sequence[str]) -> str:
-    """That a phrase fits several objects, and which ones."""
+    """Says that a phrase fits several objects, and which."""
     bare = list(dict.fromkeys(normal(without_id(n)) for n in names))
     count = f"{len(names)} objects in view"
     if len(bare) > 1:
@@ -303,7 +303,7 @@ def ambiguous_sentence(phrase: Phrase, names: Sequence[str]) -> str:
 
 
 def _with_where(phrase: Phrase) -> str:
-    """A phrase's own words where it has clauses, else its label in the singular."""
+    """The label of a phrase in the singular, or its own words if it has clauses."""
     return phrase.label if phrase.is_plain else normal(phrase.text)
 
 

@@ -1,4 +1,4 @@
-"""Reads what an answer says, in the kind of value that the question asks for."""
+"""Reads the value that an answer states, in the kind that the question asks for."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Amount:
 
 @dataclass(frozen=True)
 class Whereabouts:
-    """Where an answer says that an object is: its distance, and the hour or side, as far as they are said."""
+    """Where an object is according to an answer: distance, hour and side, as far as it states them."""
 
     away: Length | None
     hour: int | None
@@ -55,11 +55,11 @@ _THEN = re.compile(r"[<>\u2264\u2265]|\bthen\b|\bbefore\b|,|;|\u2192|->|\band\b"
 
 
 def read_answer(question: Question, names: Sequence[str], text: str) -> Said | None:
-    """What an answer says, None where it cannot be read.
+    """Reads the value of an answer; None if there is none in it.
 
     Args:
         question: what was asked.
-        names: the objects in their roles; only they can be chosen.
+        names: names of the objects in their roles; only these can be chosen.
         text: the answer without its reasoning.
 
     Returns:

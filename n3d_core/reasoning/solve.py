@@ -1,4 +1,4 @@
-"""Answers a typed question from boxes alone: the value, and the chain of thought in the model's own patterns."""
+"""Answers a typed question from boxes alone: value, sentence, and chain of thought in the model's own language."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Solution:
 
     Attributes:
         question: what was asked.
-        scene: the boxes at hand, and what they are called.
+        scene: the boxes and their names.
         outcome: the objects that the question is about, the typed value, and the boxes that were counted or related.
         text: the answer in the model's own short language.
         steps: the chain of thought, one sentence or formula each. It is computed from the numbers as the model's prompt
@@ -53,7 +53,7 @@ class Solution:
 
     @property
     def reply(self) -> str:
-        """Thought and answer as the model writes them: what its second pass is drafted with, and trained on."""
+        """Thought and answer as the model writes them: the draft of its second pass, and its training text."""
         return f"<think>{self.reasoning}</think> {self.text}"
 
     @property
@@ -78,12 +78,12 @@ class Solution:
 
     @cached_property
     def uncertain(self) -> Doubt | None:
-        """Why the boxes do not decide the question within their own uncertainty, None where they do."""
+        """Why the boxes do not decide the question within their own uncertainty; None if they do."""
         return doubt_of(self.question, self.scene, self.outcome)
 
     @property
     def doubt(self) -> str:
-        """That in one sentence for a person, empty where the boxes decide."""
+        """`uncertain` in one sentence for a person; empty if the boxes decide."""
         return doubt_sentence(self.question, self.outcome, self.uncertain)
 
     @property
@@ -99,8 +99,8 @@ def solve(
 
     Args:
         question: as `parse.read_question` gives it.
-        boxes: what was found in the scene, optical frame.
-        names: what the boxes are called (`4_chair`), parallel to `boxes`; their labels if None.
+        boxes: the boxes of the scene in the optical frame, metres.
+        names: their names (`4_chair`), one for each box; their labels if None.
         style: `compact`, or `published` for the wording of the released model.
 
     Raises:
@@ -112,7 +112,7 @@ def solve(
 
 
 def solve_scene(question: Question, scene: Scene, style: Style = "compact") -> Solution:
-    """As `solve`, in a scene that may know already which boxes a phrase fits."""
+    """As `solve`, for a scene that may already know which boxes a phrase fits."""
     if question.unit not in UNITS and question.type not in ("direction", "volume", "big_small"):
         question = replace(question, unit="m")
     if question.type in ("extreme", "relative_distance") and question.form == "objects":

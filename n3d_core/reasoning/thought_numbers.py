@@ -1,4 +1,4 @@
-"""Chains of thought that end in a number, and the pieces of every chain: stated boxes, measures, vectors as text."""
+"""Chains of thought that end in a number, and the pieces that all chains share."""
 
 from __future__ import annotations
 
