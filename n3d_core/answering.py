@@ -21,7 +21,7 @@ from n3d_core.reasoning.outcome import evaluate, sought
 from n3d_core.reasoning.parse import read_question
 from n3d_core.reasoning.question import CAMERA_PHRASE, NOTHING, NotUnderstood, Phrase, Question
 from n3d_core.reasoning.replies import plain_question
-from n3d_core.reasoning.resolve import AmbiguousError, MissingError, Scene, matching, missing_sentence
+from n3d_core.reasoning.resolve import AmbiguousError, MissingError, Scene, article, matching, missing_sentence
 from n3d_core.reasoning.solve import Solution, solve_scene
 from n3d_core.reasoning.thoughts import Style
 from n3d_core.results import Answer, AnswerFrom, TextDecoded
@@ -200,6 +200,11 @@ class Asker:
         if about is None:
             with query.stage("ground"):
                 names = [one.box.label for one in self._finder.everything(query).found]
+            if error.phrase.is_plain and not error.phrase.is_anything and matching(bare(error.phrase), names):
+                sentence = (
+                    f"It is doubtful that {article(error.phrase.label)} is there: only grounding all objects finds it."
+                )
+                return _unsolved(text, sentence)
             sentence = missing_sentence(error.phrase, names)
         return Answer(text, sentence, "", "", NOT_SEEN, sentence)
 

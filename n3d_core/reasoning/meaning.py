@@ -885,7 +885,9 @@ def _is_clause(said: Question) -> bool:
 def _restricted(among: Phrase, said: Question, negated: bool = False) -> Phrase:
     """Of `among` those of which a predicate holds, or does not."""
     if negated:
-        return replace(among, without=(*among.without, replace(_restricted(among, said), plural=True)))
+        others = replace(_restricted(among, said), plural=True)
+        references = [r for where in others.where[len(among.where) :] for r in where.references if r != CAMERA_PHRASE]
+        return replace(among, without=(*among.without, others, *references))
     if said.type == "exists":
         if not said.objects[0].colors:
             raise NoReadingError

@@ -243,7 +243,7 @@ def _kind(kind: Phrase, several: bool) -> str:
     """`mugs to the left of the laptop`."""
     words = [replies.kind_words(Phrase(kind.label, kind.noun, kind.colors, kind.attributes), several)]
     words += [_clause(where) for where in kind.where]
-    words += [replies.exception_words(kind, other, several, "the ") for other in kind.without]
+    words += replies.exception_words(kind, several, "the ")
     return " ".join(words)
 
 
@@ -300,6 +300,8 @@ def _all(question: Question, outcome: Outcome) -> str:
     kind, total, found = question.among or ANYTHING, all_of(outcome), len(outcome.found)
     more = sought(question)
     said = " ".join(more.colors[len(kind.colors) :]) or " and ".join(map(_clause, more.where[len(kind.where) :]))
+    if total == 1:
+        return f"{_yes(found == 1)}, the only {_kind(kind, False)} is {'' if found else 'not '}{said}"
     share = f"all {total}" if found == total else f"only {found} of {total}" if found else f"none of {total}"
     return f"{_yes(found == total)}, {share} {_kind(kind, True)} {'is' if found == 1 < total else 'are'} {said}"
 

@@ -116,18 +116,23 @@ def kind_words(phrase: Phrase, several: bool) -> str:
     noun = singulars(phrase.label)[0]
     words = [plural(noun) if several else noun]
     words += [clause_words(where, [r.label for r in where.references]) for where in phrase.where]
-    words += [exception_words(phrase, other, several) for other in phrase.without]
+    words += exception_words(phrase, several)
     return " ".join(words)
 
 
-def exception_words(kind: Phrase, other: Phrase, several: bool, the: str = "") -> str:
-    """What is left out of a kind: "that are not red", "except ball"."""
-    colors = [c for c in other.colors if c not in kind.colors]
-    clauses = [w for w in other.where if w not in kind.where]
-    if other.noun != kind.noun or not (colors or clauses):
-        return f"except {the}{other.label}"
-    said = " ".join(colors) or clause_words(clauses[0], [f"{the}{r.label}" for r in clauses[0].references])
-    return f"that {'are' if several else 'is'} not {said}"
+def exception_words(kind: Phrase, several: bool, the: str = "") -> list[str]:
+    """What a kind leaves out: "that are not red", "other than ball"."""
+    words = []
+    implied = [reference for other in kind.without for where in other.where for reference in where.references]
+    for other in (o for o in kind.without if o not in implied):
+        colors = [c for c in other.colors if c not in kind.colors]
+        clauses = [w for w in other.where if w not in kind.where]
+        if other.noun != kind.noun or not (colors or clauses):
+            words.append(f"other than {the}{other.label}")
+            continue
+        said = " ".join(colors) or clause_words(clauses[0], [f"{the}{r.label}" for r in clauses[0].references])
+        words.append(f"that {'are' if several else 'is'} not {said}")
+    return words
 
 
 def clause_words(where: Where, references: Sequence[str]) -> str:
@@ -136,7 +141,8 @@ def clause_words(where: Where, references: Sequence[str]) -> str:
         return f"{relation_words(where.relation)} {' and '.join(references)}"
     if where.relation in PREDICATES:
         return f"{PREDICATES[where.relation].phrase} {length_text(where.limit)}"
-    return f"{'within' if where.relation == 'within' else 'more than'} {length_text(where.limit)} from {references[0]}"
+    how = ("within", "of") if where.relation == "within" else ("more than", "from")
+    return f"{how[0]} {length_text(where.limit)} {how[1]} {' and '.join(references)}"
 
 
 def count_answer(among: Phrase, count: int | str) -> str:

@@ -285,7 +285,7 @@ def missing_sentence(phrase: Phrase, names: Sequence[str]) -> str:
         alike = []
     else:
         alike = [n for n in bare if any(_ends_in(form, phrase.noun) for form in _forms(n)) and n != phrase.label]
-        alike = alike or [n for n in bare if set(phrase.colors) & set(n.split())]
+        alike = alike or [n for n in bare if set(phrase.colors) & set(n.split()) and n != phrase.label]
     if not alike:
         return f"{sentence}."
     alike = alike[:_MOST_LISTED]

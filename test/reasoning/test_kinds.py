@@ -191,7 +191,7 @@ CASES = [
     ("Are all the mugs taller than 5 cm?", "Yes, all 2 mugs are taller than 0.05 meters.", "truth", True),
     ("How many mugs are taller than the green can?", "There are 2 mugs taller than the green can.", "count", 2),
     ("How many objects are wider than 20 cm?", "There are 2 objects wider than 0.2 meters.", "count", 2),
-    ("How many objects are there except the ball?", "There are 5 objects except the ball.", "count", 5),
+    ("How many objects are there except the ball?", "There are 5 objects other than the ball.", "count", 5),
     (
         "Is the red mug to the left of the blue box from the opposite view?",
         "No, the red mug is not to the left of the blue box.",
@@ -246,7 +246,14 @@ def test_what_is_left_out_is_said():
     solution = asked("Which mugs are not red?", SCENE)
     assert (solution.value.objects, solution.sentence) == ((5,), "There is 1 mug that is not red: the black mug.")
     sentence = asked("How many objects are not on the blue box?", SCENE).sentence
-    assert sentence == "There are 5 objects that are not on the blue box."
+    assert sentence == "There are 4 objects that are not on the blue box."  # the box itself is not counted
+
+
+def test_all_of_one_and_lengths_in_clauses_are_said_in_plain_words():
+    assert asked("Are all the boxes blue?", SCENE).sentence == "Yes, the only box is blue."
+    assert asked("Are all the boxes red?", SCENE).sentence == "No, the only box is not red."
+    sentence = asked("How many objects are within 1 m of the blue box?", SCENE).sentence
+    assert sentence == "There are 5 objects within 1.0 meters of the blue box."
 
 
 def test_all_types_and_forms_are_walked():
