@@ -261,7 +261,7 @@ class Meaning:
         return Part("attribute", self.said.lower())
 
     def things(self) -> Phrase:
-        return replace(ANYTHING, plural=self.said.lower().endswith("s"))
+        return replace(ANYTHING, plural=self.said.lower().endswith(("s", "stuff")))
 
     def noun(self, *_: Any) -> Phrase:
         """One or more nouns, and what follows with "of", "with", "in" or "'s"."""
@@ -525,6 +525,8 @@ class Meaning:
     def extreme(self, kind: Phrase, degree: Degree) -> Question:
         if (kind.is_anything and not degree.superlative) or kind.pick is not None:
             raise NoReadingError  # "which object is taller?": than what?
+        if (kind.number or 1) > 1 and degree.superlative:
+            return self.bare(replace(kind, pick=Pick(degree.predicate)))  # "which two mugs are the tallest"
         if kind == WHICH and not degree.superlative:
             kind = replace(WHICH, number=2)
         return Question("extreme", "choice", (), degree.predicate, among=_among(kind))
@@ -564,7 +566,11 @@ class Meaning:
         return self.bare(phrase)
 
     def bare(self, phrase: Phrase) -> Question:
-        """The tallest mug; the mug closest to the lamp."""
+        """The tallest mug; the mug closest to the lamp; the two tallest mugs."""
+        if (phrase.number or 1) > 1 and (
+            phrase.pick or any(w.relation in ("nearest", "farthest") for w in phrase.where)
+        ):
+            return Question("related", "objects", among=_among(phrase))
         if phrase.pick is not None and phrase.pick.predicate != "middle":
             rest = phrase if phrase.pick.rank > 1 else replace(phrase, pick=None)
             return Question("extreme", "choice", (), phrase.pick.predicate, among=_among(rest))

@@ -268,7 +268,10 @@ def _related(question: Question, outcome: Outcome) -> str:
 
 def _listed(question: Question, outcome: Outcome) -> str:
     """All objects of a kind."""
-    words, found = _counted(sought(question), len(outcome.found)), _chosen(outcome, outcome.found)
+    kind, found = sought(question), _chosen(outcome, outcome.found)
+    if kind.pick and kind.pick.rank == 1 and kind.pick.predicate in PREDICATES and len(found) > 1:
+        return f"{listed(found)} are the {len(found)} {_superlative(kind.pick.predicate)}"
+    words = _counted(kind, len(found))
     if question.form == "yes_no":
         words = f"{_yes(bool(found))}, {words}"
     return f"{words}: {listed(found)}" if found and question.form != "number" else words

@@ -59,7 +59,11 @@ def resolved_question(question: Question, told: Sequence[Any]) -> Question:
 def resolved_phrases(phrases: Sequence[Phrase]) -> tuple[Phrase, ...]:
     """Phrases, each once, without pronouns; raises as `resolved_question`."""
     nouns = tuple(dict.fromkeys(p.noun for p in phrases if not p.noun.startswith("\0"))) or ("object",)
-    things = (replace(p, noun=p.text.lower()) if p == CAMERA_PHRASE else p for p in phrases)
+    things = [replace(p, noun=p.text.lower()) if p == CAMERA_PHRASE else p for p in phrases]
+    if len(nouns) == 1:  # "the leftmost and the rightmost mug"
+        things = [replace(p, noun=nouns[0]) if p.noun == WHICH.noun else p for p in things]
+    elif any(p.noun == WHICH.noun for p in things):
+        raise NoReadingError("does not say which objects are meant")
     return tuple(dict.fromkeys(_resolved(p, (), nouns) for p in things))
 
 

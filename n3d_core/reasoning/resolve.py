@@ -147,7 +147,7 @@ class Scene:
         left_out = [i for other in phrase.without for i in self._left_out(other, opposite)]
         found = [i for i in self._called(phrase) if i not in left_out]
         for where in phrase.where:
-            found = self._standing(found, where, phrase.plural, opposite)
+            found = self._standing(found, where, phrase, opposite)
         if len(found) > 1 and not phrase.plural and phrase.pick is None:
             found = self._sized(found, phrase)
         if phrase.pick is not None and phrase.pick.predicate == "middle":
@@ -172,16 +172,17 @@ class Scene:
             self.known[phrase] = matching(phrase, self.names)
         return self.known[phrase]
 
-    def _standing(self, found: list[int], where: Where, plural: bool, opposite: bool) -> list[int]:
+    def _standing(self, found: list[int], where: Where, phrase: Phrase, opposite: bool) -> list[int]:
         """The boxes for which a clause holds."""
         references = self.each(where.references, opposite)
         others = [CAMERA if i is None else self.boxes[i] for i in references]
         found = [i for i in found if i not in references]
         if where.relation in ("nearest", "farthest"):
             ranked = sorted(found, key=lambda i: distance(self.boxes[i], others[0]))
-            return ranked[:1] if where.relation == "nearest" else ranked[-1:]
+            several = (phrase.number or 1) if phrase.plural else 1
+            return ranked[:several] if where.relation == "nearest" else ranked[::-1][:several]
         standing = [i for i in found if self._stands(self.boxes[i], where, others, opposite)]
-        if where.relation == "next_to" and not plural and len(standing) != 1:
+        if where.relation == "next_to" and not phrase.plural and len(standing) != 1:
             # "the lamp next to the car" is the nearer one where both or neither are next to it
             return sorted(standing or found, key=lambda i: distance(self.boxes[i], others[0]))[:1]
         return standing

@@ -119,6 +119,11 @@ def test_places_nearest_objects_and_fits(numbers):
     for predicate, wanted in (("closer", nearest), ("farther", farthest)):
         question = Question("relative_distance", "choice", (A,), predicate, among=ANYTHING)
         assert value(question, numbers).objects == (wanted,)
+    two = Phrase("m", "mug", plural=True, number=2, where=(Where("farthest", (D,)),))
+    assert (
+        means(two, boxes_of(numbers))
+        == np.argsort(-np.linalg.norm(numbers[:3, :3] - numbers[3, :3], axis=1))[:2].tolist()
+    )
     beside = Phrase("m", "mug", where=(Where("nearest", (D,)),))
     assert means(beside, boxes_of(numbers)) == [int(np.linalg.norm(numbers[:3, :3] - numbers[3, :3], axis=1).argmin())]
     sides = np.sort(numbers[:, 3:], axis=1)

@@ -249,6 +249,13 @@ def test_what_is_left_out_is_said():
     assert sentence == "There are 4 objects that are not on the blue box."  # the box itself is not counted
 
 
+def test_the_two_largest_are_both_named():
+    solution = asked("What are the two largest objects?", SCENE)
+    assert solution.value.objects == (4, 1)
+    assert solution.sentence == "The white bowl and the blue box are the 2 largest."
+    assert asked("Name the two objects closest to the red mug.", SCENE).value.objects == (3, 1)
+
+
 def test_all_of_one_and_lengths_in_clauses_are_said_in_plain_words():
     assert asked("Are all the boxes blue?", SCENE).sentence == "Yes, the only box is blue."
     assert asked("Are all the boxes red?", SCENE).sentence == "No, the only box is not red."
