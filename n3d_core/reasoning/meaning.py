@@ -122,6 +122,7 @@ class Draft:
     without: tuple[Phrase, ...] = ()
     negated: Question | None = None
     several: bool = False
+    after: bool = False
 
     def with_part(self, part: Any) -> Draft:
         """This draft and one more piece."""
@@ -133,6 +134,8 @@ class Draft:
             return self
         if part.kind == "color":
             return replace(self, colors=(*self.colors, part.value))
+        if part.kind == "after":
+            return replace(self, colors=(*self.colors, part.value), after=True)
         if part.kind == "attribute":
             return replace(self, attributes=(*self.attributes, part.value))
         if part.kind == "number":
@@ -164,6 +167,8 @@ class Draft:
             if not head.plural:
                 raise NoReadingError  # "both the mug and the bowl"
             return replace(self, determiner="all", number=self.number or 2).phrase(head, said)
+        if self.after and head.noun != ANYTHING.noun:
+            raise NoReadingError  # "is the mug on [the table red]"
         if (self.several and self.determiner == "the") or (
             (self.several or self.without) and not (plural or pick or self.determiner in ("a", "any"))
         ):
@@ -753,6 +758,7 @@ SIMPLE: dict[str, Callable[..., Any]] = {
     "color_noun": _color_noun,
     "part": Part,
     "color": lambda *words: Part("color", " ".join(words)),
+    "color_after": lambda *words: Part("after", " ".join(words)),
     "light_color": lambda color: Part("color", f"light {color}"),
     "two_colors": lambda first, second: Part("color", f"{first} and {second}"),
     "number": float,
@@ -891,7 +897,7 @@ def _is_clause(said: Question) -> bool:
 def _restricted(among: Phrase, said: Question, negated: bool = False) -> Phrase:
     """Of `among` those of which a predicate holds, or does not."""
     if negated:
-        others = replace(_restricted(among, said), plural=True)
+        others = replace(_restricted(among, said), plural=True, pick=None, number=None)
         references = [r for where in others.where[len(among.where) :] for r in where.references if r != CAMERA_PHRASE]
         return replace(among, without=(*among.without, others, *references))
     if said.type == "exists":

@@ -50,6 +50,11 @@ def resolved_question(question: Question, told: Sequence[Any]) -> Question:
     kinds = spoken_of or [p for p in (*question.objects, question.among) if p in named]
     nouns = tuple(dict.fromkeys(p.noun for p in kinds))
     among = _resolved(question.among, free, nouns) if question.among else None
+    picked = {p.noun for p in named if p.pick and p.noun != WHICH.noun}
+    if len(picked) == 1:  # "how far apart are the leftmost and the rightmost mug"
+        (noun,) = picked
+        objects = tuple(replace(p, noun=noun) if p.noun == WHICH.noun and p.pick else p for p in question.objects)
+        question = replace(question, objects=objects)
     objects = tuple(_resolved(p, free, nouns) for p in question.objects)
     if question.type == "related" and _is_in_picture(question.predicate, objects):
         return replace(question, predicate="", objects=(), among=among)
