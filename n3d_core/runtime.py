@@ -52,13 +52,13 @@ class Vocabulary:
             raise CheckpointError(f"{path}: lists of classes and colors are required ({error!r})") from error
 
     def unknown(self, phrase: Phrase) -> str:
-        """The first word of a phrase, or of its clauses, that the model was not taught; empty if there is none."""
+        """The first word of a phrase, its clauses or exceptions that the model was not taught; empty if none."""
         own = [
             *(a for a in phrase.attributes if a not in SIZE_ADJECTIVES),
             *(c for c in phrase.colors if c not in self.colors),
             *([] if phrase.noun in self.classes | {"object", "camera"} else [phrase.noun]),
         ]
-        referred = (self.unknown(reference) for where in phrase.where for reference in where.references)
+        referred = (self.unknown(part) for part in phrase.parts[1:])
         return next((word for word in (*own, *referred) if word), "")
 
 

@@ -126,6 +126,8 @@ def test_what_is_grounded_of_a_phrase_is_its_label_without_what_geometry_resolve
     beside = (Where("next_to", (CAMERA_PHRASE,)),)
     lamp = Phrase("big red lamp next to me", "lamp", ("red",), ("big", "wooden"), where=beside, pick=Pick("left"))
     assert bare(lamp) == Phrase("wooden red lamp", "lamp", ("red",), ("wooden",))
+    mugs = Phrase("mugs except the red one", "mug", plural=True, without=(Phrase("red mug", "mug", ("red",)),))
+    assert bare(mugs) == Phrase("mug", "mug", plural=True)
 
 
 def test_a_vocabulary_names_the_first_word_that_was_not_taught(tmp_path: Path) -> None:
@@ -142,6 +144,7 @@ def test_a_vocabulary_names_the_first_word_that_was_not_taught(tmp_path: Path) -
         (Phrase("teal mug", "mug", ("teal",)), "teal"),
         (Phrase("wooden mug", "mug", (), ("wooden",)), "wooden"),
         (Phrase("mug on the table", "mug", where=(Where("on", (table,)),)), "table"),
+        (Phrase("everything except the table", "object", plural=True, without=(table,)), "table"),
     ):
         assert vocabulary.unknown(phrase) == word
     assert Vocabulary.from_folder(tmp_path / "none") is None
