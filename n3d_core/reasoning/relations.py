@@ -125,11 +125,8 @@ def extreme(predicate: str, boxes: list[Box3D], opposite: bool = False) -> int:
     """
     if not boxes:
         raise ValueError("extreme() needs at least one box, got none")
-    best = 0
-    for i in range(1, len(boxes)):
-        if advantage(predicate, boxes[i], boxes[best], opposite) > 0:
-            best = i
-    return best
+    measure, pick = MEASURES[PREDICATES[predicate].measure], max if largest_wins(predicate, opposite) else min
+    return pick(range(len(boxes)), key=lambda i: measure(boxes[i]))
 
 
 def vector(a: Box3D, b: Box3D) -> tuple[float, float, float]:
