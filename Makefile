@@ -1,5 +1,6 @@
 # make demo        start the camera and the grounding node, ask for objects, show the 3D boxes
 #                  SEED=n renders a scene that nobody has seen; MODEL=name or folder
+#                  TOUR=1 plays a tour instead, and shows what is remembered of it
 # make test        all quick tests; make test-slow: the others
 # make lint        ruff and mypy
 # make setup       only what the others do first: .venv with ROS 2, the packages and the built interfaces
@@ -15,7 +16,7 @@ RUN := .venv/bin/python
 .DEFAULT_GOAL := demo
 
 demo: setup
-	@$(RUN) -m n3d_ros.demo.run $(if $(SEED),--seed $(SEED)) $(if $(MODEL),--model $(MODEL))
+	@$(RUN) -m n3d_ros.demo.run $(if $(SEED),--seed $(SEED)) $(if $(MODEL),--model $(MODEL)) $(if $(TOUR),--tour)
 
 test: setup
 	@$(RUN) -m pytest

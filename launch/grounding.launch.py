@@ -9,6 +9,7 @@ since launch would leave it running.
 
 import os
 import shutil
+import tempfile
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_directory
 from launch import LaunchContext, LaunchDescription
@@ -112,6 +113,17 @@ ARGUMENTS = [
         description="Frame folder for demo:=true; empty: as in params_file (the shipped frames).",
     ),
     DeclareLaunchArgument(
+        "tour",
+        default_value="false",
+        description="For demo:=true: play the shipped tour of a room, and remember its objects (in a new file in /tmp "
+        "unless memory names one).",
+    ),
+    DeclareLaunchArgument(
+        "memory",
+        default_value="",
+        description="File in which objects are remembered; empty: as in params_file (none).",
+    ),
+    DeclareLaunchArgument(
         "bag",
         default_value="",
         description="Bag to play in a loop instead of a camera, without rosbag2; stamped with the present time, "
@@ -156,11 +168,13 @@ def checked(context: LaunchContext) -> dict:
         PackageNotFoundError: if RViz is requested but not installed.
     """
     values = {each.name: LaunchConfiguration(each.name).perform(context).strip() for each in ARGUMENTS}
-    for name in ("demo", "page", "rviz", "autostart", "use_sim_time"):
+    for name in ("demo", "tour", "page", "rviz", "autostart", "use_sim_time"):
         values[name] = switch(name, values[name])
     values["cameras"] = [name.strip() for name in values["cameras"].split(",") if name.strip()]
     if len(set(values["cameras"])) < len(values["cameras"]):
         raise ValueError(f"cameras must be different namespaces; got {', '.join(values['cameras'])}")
+    if values["tour"] and not values["demo"]:
+        raise ValueError("tour:=true plays the demo's tour: it needs demo:=true")
     for name in ("params_file", "rviz_config"):
         if values[name] and not os.path.isfile(values[name]):
             raise ValueError(f"{name} must be an existing file; got {values[name]}")
@@ -233,6 +247,8 @@ def nodes(context: LaunchContext) -> list:
     actions = [*environment(values["python"], values["dds_profile"]), grounding]
     if values["demo"]:
         frames = {"folder": text(values["frames"])} if values["frames"] else {}
+        if values["tour"]:
+            frames = {"folder": text(os.path.join(SHARE, "demo", "tour")), "hold": 1.0} | frames
         actions += [node(Node, "camera_node", "n3d_camera", each, frames) for each in namespaces]
     if values["bag"]:
         recording = {"bag": text(values["bag"])}
@@ -245,14 +261,18 @@ def nodes(context: LaunchContext) -> list:
     if values["page"]:
         actions.append(node(Node, "page_node", "n3d_page", own, clock, remappings=list(inputs.items())))
     if values["rviz"]:
-        actions += [rviz(each, values["rviz_config"], clock, inputs) for each in namespaces]
+        fixed = ["--fixed-frame", "map"] if values["tour"] else []
+        actions += [rviz(each, values["rviz_config"], clock, inputs, fixed) for each in namespaces]
     return actions
 
 
 def grounding_settings(values: dict) -> dict:
     """Parameters of the grounding node from the nonempty arguments; they override the parameter file."""
-    texts = ("model", "backend", "image_size", "target_frame", "monocular_depth", "refine", "gravity_frame")
+    texts = ("model", "backend", "image_size", "target_frame", "monocular_depth", "refine", "gravity_frame", "memory")
     settings = {name: text(values[name]) for name in texts if values[name]}
+    if values["tour"]:
+        kept = os.path.join(tempfile.gettempdir(), f"n3d_tour_{os.getpid()}.db")
+        settings = {"memory": text(kept), "target_frame": text("map")} | settings
     query = values["query"]
     if values["demo"] and values["params_file"] == DEFAULT_PARAMETERS:
         query = query or DEMO_QUERY  # so that there is something to see
@@ -268,7 +288,7 @@ def text(value: str) -> ParameterValue:
     return ParameterValue(value, value_type=str)
 
 
-def rviz(namespace: str, config: str, clock: dict, inputs: dict) -> Node:
+def rviz(namespace: str, config: str, clock: dict, inputs: dict, more: list) -> Node:
     """RViz on one camera."""
     # The DepthCloud display subscribes to the depth camera's info by an absolute name, ignoring its namespace.
     absolute = [("/depth/camera_info", inputs["depth/camera_info"])]
@@ -276,7 +296,7 @@ def rviz(namespace: str, config: str, clock: dict, inputs: dict) -> Node:
         package="rviz2",
         executable="rviz2",
         namespace=namespace,
-        arguments=["-d", config or os.path.join(SHARE, "rviz", "grounding.rviz")],
+        arguments=["-d", config or os.path.join(SHARE, "rviz", "grounding.rviz"), *more],
         parameters=[clock],
         remappings=[*inputs.items(), *absolute],
     )

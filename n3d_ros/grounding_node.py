@@ -117,7 +117,7 @@ class GroundingNode(ResponsiveLifecycleNode):
             return self._fail("activate", error)
         estimate = self._shared.estimate if self._shared.monocular is not None else None
         frames = LatestFrame(self.get_clock(), self._source or self._topics, self._transforms, estimate)
-        self._desk.open(QueryRunner(self._shared, frames, self._transforms))
+        self._desk.open(QueryRunner(self._shared, frames, self._transforms, self._memory))
         self.get_logger().info("active: ready for queries")
         return super().on_activate(state)
 
@@ -200,6 +200,7 @@ class GroundingNode(ResponsiveLifecycleNode):
             model_status(name, self.state, model, self._failure),
             input_status(name, report),
             query_status(name, self._desk.log.snapshot(), self._desk.worker.load),
+            self._memory.status(),
         ]
 
     def _fail(self, transition: str, error: Exception) -> TransitionCallbackReturn:

@@ -166,6 +166,12 @@ class GroundingParameters(CheckedParameters):
         when=ON_CONFIGURE,
     )
     memory_frame: str = parameter("map", "Fixed frame (z up) in which objects are remembered.", when=ON_CONFIGURE)
+    odom_frame: str = parameter(
+        "odom",
+        "Frame of the odometry: when memory_frame jumps against it (a relocalisation), places of remembered objects "
+        "become less sure; empty: there is none.",
+        when=ON_CONFIGURE,
+    )
     target_frame: str = parameter("", "Frame of the output; empty: the image's optical frame.")
     transform_timeout: float = parameter(
         0.2, "How long to wait for a transform at the image's stamp, in seconds.", low=0.0, high=10.0

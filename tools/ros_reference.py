@@ -117,12 +117,16 @@ def _services() -> str:
         ("`~/ask`", "service", "`n3d_ros/srv/Ask`"),
         ("`~/query`", "action", "`n3d_ros/action/Query`"),
         ("`~/recall`", "service", "`n3d_ros/srv/Recall`"),
+        ("`~/forget`", "service", "`n3d_ros/srv/Forget`"),
+        ("`~/clear_memory`", "service", "`std_srvs/srv/Trigger`"),
     ]
     texts = (
         _first_comment("srv/Ground.srv"),
         _first_comment("srv/Ask.srv"),
         _first_comment("action/Query.action"),
         _first_comment("srv/Recall.srv"),
+        _first_comment("srv/Forget.srv"),
+        "Removes all objects from the node's memory.",
     )
     return _table(("name", "kind", "type", "meaning"), [(*row, text) for row, text in zip(rows, texts, strict=True)])
 

@@ -2,7 +2,7 @@
 
 Starts both nodes as separate processes, asks `~/ground` over DDS for everything in the frames' truth files, and
 compares the boxes with the true ones. Exits with 0 only if true boxes were found. `--seed N` renders a new scene
-(MuJoCo).
+(MuJoCo). `--tour` plays a tour instead, and shows what the node remembers of it (see `tour.py`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from n3d_core.errors import N3DError
 from n3d_core.geometry.boxes import Box3D, iou_3d
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder
+from n3d_ros.demo import tour
 from n3d_ros.demo.session import DemoError, DemoSession
 from n3d_ros.node.shipped import demo_frames, shipped
 
@@ -69,6 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with tempfile.TemporaryDirectory() as scratch:
+            if options.tour:
+                folder = FrameFolder(options.frames or shipped("demo/tour"))
+                return tour.run(folder, options.model, options.backend, options.output, Path(scratch))
             frames = options.frames or demo_frames()
             if options.seed is not None:
                 frames = render(options.seed, options.model, Path(scratch))
@@ -185,6 +189,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m n3d_ros.demo.run", description="Asks for objects and shows their boxes."
     )
     parser.add_argument("--seed", type=int, help="render scene N instead of playing the shipped frames")
+    parser.add_argument("--tour", action="store_true", help="play a tour with the memory on, and compare the two")
     parser.add_argument("--frames", type=Path, help="a frame folder with truth files to play instead")
     parser.add_argument("--model", default="n3d-tiny", help="name of a shipped model, or a checkpoint folder")
     parser.add_argument("--backend", default="auto")

@@ -11,8 +11,8 @@ from types import TracebackType
 import rclpy
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
-from n3d_ros.msg import Result
-from n3d_ros.srv import Ground
+from n3d_ros.msg import Answer, RememberedObject, Result
+from n3d_ros.srv import Ask, Ground, Recall
 from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -38,15 +38,17 @@ class DemoSession:
     Args:
         folder: the frame folder that the camera plays.
         model, backend: parameters of the grounding node.
+        memory: the file in which it remembers objects; None: it remembers nothing.
     """
 
-    def __init__(self, folder: Path, model: str, backend: str) -> None:
+    def __init__(self, folder: Path, model: str, backend: str, memory: Path | None = None) -> None:
         # a separate DDS domain: a robot on this machine must not see the demo's images
         os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
         os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
         os.environ.update(dds_profile())
         file = shipped("config/grounding.yaml")
-        self._grounding = NodeProcess("n3d_ros.grounding_node", {"model": model, "backend": backend}, file)
+        settings = {"model": model, "backend": backend} | ({} if memory is None else {"memory": str(memory)})
+        self._grounding = NodeProcess("n3d_ros.grounding_node", settings, file)
         self._camera = NodeProcess("n3d_ros.playback.camera_node", {"folder": str(folder)}, file)
         self._shown_since_ns = 0
 
@@ -58,6 +60,8 @@ class DemoSession:
         self._executor.add_node(self._node)
         self._state = self._node.create_client(GetState, "/grounding/get_state")
         self._ground = self._node.create_client(Ground, "/grounding/ground")
+        self._ask = self._node.create_client(Ask, "/grounding/ask")
+        self._recall = self._node.create_client(Recall, "/grounding/recall")
         self._camera_settings = self._node.create_client(SetParameters, "/n3d_camera/set_parameters")
         self._grounding.__enter__()
         self._camera.__enter__()
@@ -83,7 +87,10 @@ class DemoSession:
                 raise DemoError(f"the grounding node ended with code {self._grounding.exit_code}; see its log above")
             if not self._state.wait_for_service(0.5):
                 continue
-            state = self._result(self._state.call_async(GetState.Request()), START_S).current_state
+            try:  # DDS loses an answer where the server has not discovered the client yet
+                state = self._result(self._state.call_async(GetState.Request()), QUERY_S / 4).current_state
+            except DemoError:
+                continue
             if state.id == State.PRIMARY_STATE_ACTIVE:
                 return
             if state.id == State.PRIMARY_STATE_UNCONFIGURED:
@@ -123,6 +130,28 @@ class DemoSession:
             print(f"{text!r}: {warning}", file=sys.stderr)
         boxes = [_box(detection) for detection in result.detections.detections]
         return boxes, {stage.stage: 1000 * stage.seconds for stage in result.times}
+
+    def ask(self, question: str) -> Answer:
+        """The node's answer about the current frame and what it remembers.
+
+        Raises:
+            DemoError: with the status and message of a result that is not OK.
+        """
+        answer: Answer = self._result(self._ask.call_async(Ask.Request(question=question)), QUERY_S).answer
+        if answer.result.status != Result.OK:
+            raise DemoError(f"{question!r}: status {answer.result.status}: {answer.result.message}")
+        return answer
+
+    def recall(self, text: str = "") -> list[RememberedObject]:
+        """What the node remembers of what a text names; empty: everything.
+
+        Raises:
+            DemoError: if it remembers nothing, with the reason.
+        """
+        response = self._result(self._recall.call_async(Recall.Request(text=text)), QUERY_S)
+        if response.result.status != Result.OK:
+            raise DemoError(f"nothing can be recalled: {response.result.message}")
+        return list(response.objects)
 
     def _result(self, future: Future, timeout_s: float):  # type: ignore[no-untyped-def]
         self._executor.spin_until_future_complete(future, timeout_s)

@@ -141,23 +141,23 @@ def model_status(name: str, state: str, model: Any, error: str) -> DiagnosticSta
     values = {"state": state, "memory_rss_mb": f"{rss_bytes() / 1e6:.0f}", **gpu_memory()}
     level = DiagnosticStatus.ERROR if error else DiagnosticStatus.OK
     if model is None:
-        return _status(f"{name}: model", level, error or f"no model is loaded ({state})", values)
+        return status_message(f"{name}: model", level, error or f"no model is loaded ({state})", values)
     values |= {
         "model": model.name,
         "backend": model.backend.name,
         "backend_reason": model.backend.reason,
         "memory_model_mb": f"{model.memory_bytes / 1e6:.0f}",
     }
-    return _status(f"{name}: model", level, error or f"{model.name} on {model.backend.name}", values)
+    return status_message(f"{name}: model", level, error or f"{model.name} on {model.backend.name}", values)
 
 
 def input_status(name: str, report: InputReport | None) -> DiagnosticStatus:
     """Rates, ages and losses of the inputs, and each problem with its fix."""
     if report is None:
-        return _status(f"{name}: inputs", DiagnosticStatus.OK, "no topic is subscribed", {})
+        return status_message(f"{name}: inputs", DiagnosticStatus.OK, "no topic is subscribed", {})
     level = DiagnosticStatus.WARN if report.problems else DiagnosticStatus.OK
     message = "; ".join(report.problems) or "images and camera info are arriving"
-    return _status(f"{name}: inputs", level, message, report.values)
+    return status_message(f"{name}: inputs", level, message, report.values)
 
 
 def query_status(name: str, log: QueryLog, load: tuple[int, int]) -> DiagnosticStatus:
@@ -174,9 +174,10 @@ def query_status(name: str, log: QueryLog, load: tuple[int, int]) -> DiagnosticS
     total = sum(log.statuses.values())
     failures = sum(log.statuses[status] for status in _OF_THE_MODEL)
     level = DiagnosticStatus.WARN if log.last_status in _OF_THE_MODEL else DiagnosticStatus.OK
-    return _status(f"{name}: queries", level, f"{total} queries, {failures} failed in the model", values)
+    return status_message(f"{name}: queries", level, f"{total} queries, {failures} failed in the model", values)
 
 
-def _status(name: str, level: bytes, message: str, values: dict[str, str]) -> DiagnosticStatus:
+def status_message(name: str, level: bytes, message: str, values: dict[str, str]) -> DiagnosticStatus:
+    """A status of this package."""
     pairs: Sequence[KeyValue] = [KeyValue(key=key, value=value) for key, value in values.items()]
     return DiagnosticStatus(name=name, hardware_id="n3d", level=level, message=message, values=pairs)

@@ -17,6 +17,7 @@ from n3d_core.geometry.frame import Frame
 from n3d_ros.outputs.messages import pose_message
 
 OPTICAL_UP, BODY_UP = (0.0, -1.0, 0.0), (0.0, 0.0, 1.0)  # REP 103: y down in optical frames, z up in all others
+_FAINTEST = 0.1  # opacity
 _UNIT_CORNERS = OrientedBox("", (0, 0, 0), (1, 1, 1)).corners()
 _POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4"), ("object", "<u4")])
 _KINDS = {"f4": PointField.FLOAT32, "u4": PointField.UINT32}
@@ -27,11 +28,17 @@ def marker_array(
     header: Header,
     lifetime_s: float = 0.0,
     up: tuple[float, float, float] = OPTICAL_UP,
+    faded: bool = False,
 ) -> MarkerArray:
-    """DELETEALL, then two markers a box: `edges` (a line list) and `labels` (text above the box, facing the viewer)."""
+    """DELETEALL, then two markers a box: `edges` (a line list) and `labels` (text above the box, facing the viewer).
+
+    `faded`: the lower a box's score, the more transparent it is.
+    """
     markers = [Marker(header=header, action=Marker.DELETEALL)]
     for number, box in enumerate(boxes):
         markers += [_edges(box, header, number), _label(box, header, number, np.asarray(up))]
+        if faded:
+            markers[-2].color.a = markers[-1].color.a = max(float(box.score), _FAINTEST)
     for marker in markers[1:]:
         marker.lifetime = Duration(sec=int(lifetime_s), nanosec=int(lifetime_s % 1 * 1e9))
     return MarkerArray(markers=markers)

@@ -23,8 +23,10 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from n3d_core.errors import ConfigError
+from n3d_core.geometry.boxes import quaternion_of
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder
+from n3d_core.geometry.transforms import CameraPose
 from n3d_core.messages.assembly import RgbdMessages
 from n3d_ros.errors import NoImageError
 from n3d_ros.frames.images import camera_info_message, image_message, stamp_of
@@ -33,6 +35,7 @@ from n3d_ros.node.running import leave, run_nodes
 from n3d_ros.node.shipped import demo_frames
 
 _DRIVER = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+_OPTICAL_FROM_BODY = np.array([[0.0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]])  # REP 103
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -54,6 +57,12 @@ class CameraParameters(CheckedParameters):
     parent_frame: str = parameter(
         "camera_link",
         "Frame (x forward, z up) to which a static transform from frame_id is published; empty: none.",
+        when=AT_START,
+    )
+    map_frame: str = parameter(
+        "map",
+        "Frame of a tour's poses: its transform to parent_frame (or frame_id) is published with every image; empty: "
+        "none.",
         when=AT_START,
     )
     depth_encoding: str = parameter(
@@ -79,6 +88,7 @@ class CameraNode(Node):
         self._frames = [
             frame_messages(folder.frame(i), settings.frame_id, settings.depth_encoding) for i in range(len(folder))
         ]
+        self._poses = [folder.pose(i) for i in range(len(folder))]
         self._check_settings(settings, settings)
         self._next, self._shown_since = 0, self.get_clock().now()
         self._newest: RgbdMessages | None = None
@@ -88,6 +98,7 @@ class CameraNode(Node):
         self._depth_info = self.create_publisher(CameraInfo, "depth/camera_info", _DRIVER)
         self._ticker = self.create_timer(1 / settings.rate, self._publish)
         self._transform = self._publish_transform(settings)
+        self._pose = None if self._transform is None or not any(self._poses) else self._pose_publisher(settings)
         self._settings.watch(self._check_settings, self._apply_settings)
         self.get_logger().info(f"playing {len(folder)} frame(s) of {Path(folder.path).resolve()} at {settings.rate} Hz")
 
@@ -114,19 +125,41 @@ class CameraNode(Node):
             kind = import_module("tf2_msgs.msg").TFMessage
         except ImportError:
             return None  # anyone who uses transforms has it
+        publisher = self.create_publisher(kind, "/tf_static", _LATCHED)
         if not settings.parent_frame:
-            return None
+            return publisher
         transform = TransformStamped(child_frame_id=settings.frame_id)
         transform.header = Header(stamp=self.get_clock().now().to_msg(), frame_id=settings.parent_frame)
         turn = transform.transform.rotation  # REP 103: from x right, y down, z forward to x forward, y left, z up
         turn.x, turn.y, turn.z, turn.w = -0.5, 0.5, -0.5, 0.5
-        publisher = self.create_publisher(kind, "/tf_static", _LATCHED)
         publisher.publish(kind(transforms=[transform]))
         return publisher
 
+    def _pose_publisher(self, settings: CameraParameters) -> Publisher | None:
+        return (
+            self.create_publisher(import_module("tf2_msgs.msg").TFMessage, "/tf", 100) if settings.map_frame else None
+        )
+
+    def _publish_pose(self, pose: CameraPose, header: Header) -> None:
+        """Publishes where the camera of a tour is, before the image that was taken there."""
+        settings = self._settings.value
+        matrix, child = pose.camera_to_map, settings.frame_id
+        if settings.parent_frame:
+            child, matrix = settings.parent_frame, matrix @ _OPTICAL_FROM_BODY
+        transform = TransformStamped(child_frame_id=child)
+        transform.header = Header(stamp=header.stamp, frame_id=settings.map_frame)
+        place, turn = transform.transform.translation, transform.transform.rotation
+        place.x, place.y, place.z = (float(v) for v in matrix[:3, 3])
+        turn.x, turn.y, turn.z, turn.w = quaternion_of(matrix[:3, :3])
+        self._pose.publish(import_module("tf2_msgs.msg").TFMessage(transforms=[transform]))
+
     def _publish(self) -> None:
         chosen = self._settings.value.frame
-        frame = self._newest = stamped(self._frames[chosen if chosen >= 0 else self._next], self.get_clock().now())
+        index = chosen if chosen >= 0 else self._next
+        frame = self._newest = stamped(self._frames[index], self.get_clock().now())
+        pose = self._poses[index]
+        if self._pose is not None and pose is not None:
+            self._publish_pose(pose, frame.color.header)
         self._color_info.publish(frame.info)
         self._depth_info.publish(frame.depth_info)
         self._color.publish(frame.color)

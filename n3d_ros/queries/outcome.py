@@ -9,11 +9,13 @@ from std_msgs.msg import Header
 
 from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.frame import Frame
+from n3d_core.memory.observations import Pose
 from n3d_core.messages.assembly import RgbdMessages
 from n3d_core.reasoning.question import NOTHING, Value
 from n3d_core.results import Answer
 
 GROUND, ASK = 0, 1  # as in Query.action
+Place = tuple[Pose, Pose | None]  # of the camera and of the odometry's frame in the map
 # The node's own stages; `n3d_core` names those of the model.
 WAIT, IMAGE, DEPTH = "wait", "image", "depth"
 
@@ -24,13 +26,14 @@ class Outcome:
 
     Attributes:
         frame: the frame that was queried.
-        seen: boxes in the camera's optical frame.
-        boxes: the same boxes in the frame `frame_id`.
+        seen: boxes in the camera's optical frame; none where the answer comes from memory.
+        boxes: the same boxes in the frame `frame_id`, or the remembered ones.
         times: milliseconds of each stage, in order.
         age_ms: the frame's age when it was taken.
         warnings: what to know about the result, one sentence each.
         answer: of a question (mode ASK), else None.
         value: the answer as a value, with its point in the frame `frame_id`, and indices of `boxes`.
+        place: where the camera was, for the memory; None if that was not known yet, or nothing is remembered.
     """
 
     frame: Frame
@@ -42,6 +45,7 @@ class Outcome:
     warnings: Sequence[str] = ()
     answer: Answer | None = None
     value: Value = NOTHING
+    place: Place | None = None
 
 
 class Progress:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -15,19 +15,24 @@ from n3d_core.depth.cleaning import DepthLimits
 from n3d_core.errors import EmptyTextError
 from n3d_core.geometry.boxes import Box3D, OrientedBox
 from n3d_core.geometry.frame import Frame
-from n3d_core.reasoning.question import NOTHING
+from n3d_core.reasoning.question import NOTHING, Value
+from n3d_core.reasoning.resolve import listed
 from n3d_core.results import Answer, BoxDecoded, Event, Grounding, StageStarted, TextDecoded
 from n3d_ros.errors import ReplacedError
 from n3d_ros.frames.placement import Placement, Refinement
 from n3d_ros.frames.transforms import Transforms
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.queries.latest_frame import LatestFrame, Taken, at_once
+from n3d_ros.queries.memory import NodeMemory
 from n3d_ros.queries.models import SharedModel
-from n3d_ros.queries.outcome import ASK, DEPTH, IMAGE, WAIT, Outcome, Progress
+from n3d_ros.queries.outcome import ASK, DEPTH, IMAGE, WAIT, Outcome, Place, Progress
 from n3d_ros.queries.queue import Job
 
 _EMPTY_QUESTION = "the question is empty: ask one, as in 'How far is the red mug from the blue can?'"
 _EMPTY_TEXT = "the text is empty: say what to look for, as in 'red mug', 'mug; bottle' or 'all objects'"
+
+
+Recall = Callable[[str, Sequence[Box3D]], Answer]  # as of `View.ask`
 
 
 @dataclass
@@ -41,6 +46,7 @@ class QueryRunner:
     shared: SharedModel
     frames: LatestFrame
     transforms: Transforms
+    memory: NodeMemory | None = None
     _view: Any = field(default=None, init=False)
     _limits: DepthLimits | None = field(default=None, init=False)
 
@@ -69,18 +75,26 @@ class QueryRunner:
             query = _Query(text, mode, at_once(parameters), progress, cancelled, deadline)
             return self._in_turn(taken, query)
 
+    def _recall(self, frame: Frame, place: Place | None, parameters: GroundingParameters) -> Recall | None:
+        """Answers from memory where the view of a frame has none; None without a memory."""
+        if self.memory is None or not self.memory.is_on:
+            return None
+        return partial(self.memory.answer, frame, place, parameters.transform_timeout)
+
     def _in_turn(self, taken: Taken, query: _Query) -> Outcome:
         """The part of a query that uses the models, without other waits."""
         frame, times = self._read(taken, query)
         began = time.monotonic()
         shaping = self._shaping(frame, query.parameters)
         times[IMAGE] += 1000 * (time.monotonic() - began)
+        place = self.memory.locate(frame) if self.memory is not None else None
         known = self._known(frame, query.parameters.depth_limits)
         view = known or self._look(frame, query)
         shaping = replace(shaping, refinement=Refinement.of(view.frame, shaping.gravity, query.parameters.refine))
-        reply = query.ask(view, _Watcher(frame, shaping, query))
+        reply = query.ask(view, _Watcher(frame, shaping, query), self._recall(frame, place, query.parameters))
         spent = {stage: ms for stage, ms in reply.times.items() if known is None or stage not in view.times}
-        return _outcome(frame, taken.age_ms, {**times, **spent}, reply, shaping, query.parameters.score_threshold)
+        outcome = _outcome(frame, taken.age_ms, {**times, **spent}, reply, shaping, query.parameters.score_threshold)
+        return replace(outcome, place=place)
 
     def _is_cancelled(self, job: Job) -> bool:
         """Whether the job should stop now; a background one also gives way to clients of other cameras."""
@@ -143,9 +157,10 @@ class _Query:
     cancelled: Callable[[], bool]
     deadline: float | None
 
-    def ask(self, view: Any, watcher: _Watcher) -> Grounding | Answer:
-        options = {"on_event": watcher, "cancel": self.cancelled, "deadline": self.deadline}
+    def ask(self, view: Any, watcher: _Watcher, recall: Recall | None) -> Grounding | Answer:
+        options: dict[str, Any] = {"on_event": watcher, "cancel": self.cancelled, "deadline": self.deadline}
         if self.mode == ASK:
+            options |= {} if recall is None else {"recall": recall}
             return view.ask(self.text, answer_from=self.parameters.answer_from, **options)
         least = self.parameters.score_threshold
         return view.ground(self.text, min_score=least if least >= 0 else None, **options)
@@ -181,11 +196,11 @@ def _outcome(
     """A reply in the output frame. Boxes named by the answer's value are kept whatever their score."""
     answer = reply if isinstance(reply, Answer) else None
     value = NOTHING if answer is None else answer.value
+    if answer is not None and answer.remembered:
+        return _remembered(frame, age_ms, times, answer, shaping)
     kept = [number for number, box in enumerate(reply.boxes) if box.score >= least or number in value.objects]
     seen = [shaping.shape(reply.boxes[number]) for number in kept]
     value = replace(value, objects=tuple(kept.index(number) for number in value.objects))
-    if value.kind == "position":
-        value = replace(value, point=shaping.placement.place_point(value.point))
     return Outcome(
         frame,
         seen,
@@ -195,8 +210,22 @@ def _outcome(
         age_ms,
         [*reply.warnings, *shaping.warnings()],
         answer,
-        value,
+        _placed(value, shaping.placement),
     )
+
+
+def _remembered(frame: Frame, age_ms: float, times: dict[str, float], answer: Answer, shaping: _Shaping) -> Outcome:
+    """An answer from memory in the output frame. Its boxes were not seen in this frame."""
+    boxes = [shaping.placement.place(OrientedBox.of(box)) for box in answer.boxes]
+    names = listed([f"the {one.label}" for one in answer.remembered])
+    warning = f"answered from memory, not from this image: {names}, last seen up to {answer.age:.0f} s before it"
+    warnings, value = [*answer.warnings, warning], _placed(answer.value, shaping.placement)
+    return Outcome(frame, [], boxes, shaping.placement.frame_id, times, age_ms, warnings, answer, value)
+
+
+def _placed(value: Value, placement: Placement) -> Value:
+    """A value with its point in the output frame."""
+    return replace(value, point=placement.place_point(value.point)) if value.kind == "position" else value
 
 
 def _same(a: Frame, b: Frame) -> bool:

@@ -45,17 +45,18 @@ class ReadyPool(ModelPool):
         return self.shared
 
 
-def make_ready(client, shared, source, ground=lambda *_, **__: MUG, **parameters):
-    """The active node; `ground` is what the model does with a text. `end` ends it."""
+def make_ready(client, shared, source, ground=lambda *_, **__: MUG, ask=None, namespace="", **parameters):
+    """The active node; `ground` and `ask` are what the model does with a text. `end` ends it."""
 
     def look(frame, _limits, on_event):
         on_event(StageStarted("prepare"))
-        return SimpleNamespace(frame=frame, times={}, ground=ground)
+        return SimpleNamespace(frame=frame, times={}, ground=ground, ask=ask)
 
     shared.model.look = look
     values = {"max_image_age": 0.0, "image_timeout": 0.0, **parameters}
     overrides = [Parameter(name, value=value) for name, value in values.items()]
-    node = GroundingNode(ReadyPool(shared), source, context=client.node.context, parameter_overrides=overrides)
+    options = {"context": client.node.context, "parameter_overrides": overrides, "namespace": namespace}
+    node = GroundingNode(ReadyPool(shared), source, **options)
     client.executor.add_node(node)
     assert node.trigger_configure() == node.trigger_activate() == TransitionCallbackReturn.SUCCESS
     return node

@@ -99,9 +99,22 @@ def test_the_demo_asks_for_all_objects_unless_somebody_says_otherwise(tmp_path):
         assert parameters(grounding, context).get("continuous_query") == query
 
 
+def test_a_tour_is_played_and_remembered_in_the_map_unless_somebody_says_otherwise():
+    (grounding, camera), context = nodes(demo="true", tour="true")
+    given = parameters(grounding, context)
+    assert (given["target_frame"], given["continuous_query"]) == ("map", "all objects")
+    assert given["memory"].endswith(".db")
+    assert parameters(camera, context)["folder"].endswith("demo/tour")
+    (grounding, camera), context = nodes(demo="true", tour="true", memory="/own.db", target_frame="odom", frames="/own")
+    given = parameters(grounding, context)
+    assert (given["memory"], given["target_frame"]) == ("/own.db", "odom")
+    assert parameters(camera, context)["folder"] == "/own"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        ({"tour": "true"}, "it needs demo:=true"),
         ({"demo": "maybe"}, "demo must be true or false; got 'maybe'"),
         ({"autostart": "later"}, "autostart must be true or false; got 'later'"),
         ({"dds_profile": "smh"}, "dds_profile must be shm, none or a file; got 'smh'"),

@@ -1,0 +1,200 @@
+"""`python -m n3d_ros.demo.run --tour`: looks around on a tour, remembers, and is asked about what is out of view.
+
+Every other frame of the tour is grounded; a line is printed whenever an object is remembered, has moved or is gone. At
+the end what is remembered is compared with the map's true objects, and two questions are asked: about something that is
+out of view, and about something that was taken away. Pictures show the room from above.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from n3d_ros.msg import Answer, RememberedObject
+
+from n3d_core.geometry.boxes import OrientedBox
+from n3d_core.geometry.frame_folder import FrameFolder, MapObject
+from n3d_ros.demo.plan import draw_plan
+from n3d_ros.demo.session import DemoError, DemoSession
+
+QUERY = "all objects"
+STEP = 2  # of the frames, every other one
+NEAR_M = 0.3  # a remembered object within this, and half its size, of a true one of its class is that one
+OFTEN = 3  # frames that must show an object before it counts as missed
+VISIBLE = 0.5
+_STATES = {RememberedObject.PRESENT: "present", RememberedObject.GONE: "gone", RememberedObject.UNCERTAIN: "uncertain"}
+_VERDICTS = {Answer.VERIFIED: "verified", Answer.NOT_SEEN: "not seen", Answer.UNVERIFIABLE: "unverifiable"}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the memory made of a tour.
+
+    Attributes:
+        found: true objects remembered as present where they are, out of `seen` that stand at the end and were often in
+            view.
+        extra: objects remembered as present where there is none.
+        gone: true objects that left their place and are not remembered there any more, out of `left`.
+    """
+
+    found: int
+    seen: int
+    extra: int
+    gone: int
+    left: int
+
+
+def run(folder: FrameFolder, model: str, backend: str, output: Path, scratch: Path) -> int:
+    """Plays the tour; prints what happens, the answers, the pictures' paths and one JSON line.
+
+    Raises:
+        DemoError: if the folder is no tour with the true objects of its map, or a node fails.
+    """
+    truth = folder.map_objects()
+    poses = [folder.pose(i) for i in range(len(folder))]
+    if not truth or None in poses:
+        raise DemoError(f"{folder.path}: a tour has a pose for every frame and map.truth.json")
+    path = np.array([pose.camera_to_map[:2, 3] for pose in poses if pose is not None])
+    known: dict[str, RememberedObject] = {}
+    ever: set[MapObject] = set()
+    pictures, last = [], (len(folder) - 1) // STEP * STEP
+    shown = (len(folder) // 3 // STEP * STEP, last)
+    with DemoSession(folder.path, model, backend, scratch / "objects.db") as session:
+        session.wait_until_active()
+        for index in range(0, len(folder), STEP):
+            session.show(index)
+            session.ground(QUERY)
+            now = {one.detection.id: one for one in session.recall()}
+            for line in changes(known, now):
+                print(f"frame {index:2d}: {line}", flush=True)
+            known = now
+            ever |= remembered(standing_at(truth, poses[index].stamp_ns / 1e9), list(known.values()))
+            if index in shown:
+                pictures.append(picture(output / f"tour_{index:02d}.png", list(known.values()), path[: index + 1]))
+        answers = [session.ask(question) for question in questions(folder, truth, list(known.values()))]
+    report = judge(folder, truth, list(known.values()), ever)
+    for answer in answers:
+        print(f"\n{answer.question}\n  {answer.answer}  [{_VERDICTS.get(answer.verdict, answer.verdict)}]")
+        print("".join(f"  warning: {warning}\n" for warning in answer.result.warnings), end="")
+    for each in pictures:
+        print(f"seen from above: {each.resolve()}")
+    print(f"{report.found} of {report.seen} objects are remembered where they are, {report.extra} where there is none")
+    print(f"{report.gone} of {report.left} places that were left are known to be empty")
+    print(json.dumps({**vars(report), "answers": [a.answer for a in answers], "pictures": [str(p) for p in pictures]}))
+    return 0 if report.found * 2 >= report.seen else 1
+
+
+def changes(before: dict[str, RememberedObject], now: dict[str, RememberedObject]) -> list[str]:
+    """A sentence for each object that is new, is elsewhere, or is in another state."""
+    lines = []
+    for identity, one in now.items():
+        name = f"{label_of(one)} ({identity})"
+        was = before.get(identity)
+        state = _STATES[one.state]
+        if was is None:
+            lines.append(f"{name} at {_place(one)}")
+        elif np.linalg.norm(center_of(one) - center_of(was)) > 3 * NEAR_M:
+            lines.append(f"{name} was moved to {_place(one)}")
+        elif was.state != one.state:
+            lines.append(f"{name} is {state}")
+    return lines
+
+
+def questions(folder: FrameFolder, truth: Sequence[MapObject], known: Sequence[RememberedObject]) -> list[str]:
+    """Where something is that is out of view of the last frame, and where something is that was taken away.
+
+    Each is asked for by a label that nothing else has.
+    """
+    last = folder.truth((len(folder) - 1) // STEP * STEP)
+    in_view = {one.box.label for one in last.objects} if last is not None else set()
+    labels = [label_of(one) for one in known if one.state != RememberedObject.GONE]
+    once = [one for one in known if labels.count(label_of(one)) <= 1 and label_of(one) not in in_view]
+    there = [one for one in once if one.state == RememberedObject.PRESENT]
+    end = max(one.until for one in truth)
+    ended = {one.label for one in truth} - {one.label for one in standing_at(truth, end)}
+    gone = [one for one in once if one.state == RememberedObject.GONE and label_of(one) in ended]
+    asked = [*there[:1], *gone[:1]]
+    return [f"Where is the {label_of(one)}?" for one in asked]
+
+
+def judge(
+    folder: FrameFolder, truth: Sequence[MapObject], known: Sequence[RememberedObject], ever: set[MapObject]
+) -> Report:
+    """Compares what is remembered with where the objects of the map are at the end.
+
+    `ever`: those that were remembered where they stood at the time.
+    """
+    end = max(one.until for one in truth)
+    standing = standing_at(truth, end)
+    often = [one for one in standing if _times_seen(folder, one) >= OFTEN]
+    present = [one for one in known if one.state == RememberedObject.PRESENT]
+    wrong = [k for k in present if not any(_is(one, k) for one in standing)]
+    left = [one for one in ever if one.until < end]
+    return Report(
+        found=len(remembered(often, known)),
+        seen=len(often),
+        extra=len(wrong),
+        gone=sum(not any(_is(one, k) for k in wrong) for one in left),
+        left=len(left),
+    )
+
+
+def standing_at(truth: Sequence[MapObject], now: float) -> list[MapObject]:
+    """The true objects at a time."""
+    return [one for one in truth if one.since <= now <= one.until]
+
+
+def remembered(truth: Sequence[MapObject], known: Sequence[RememberedObject]) -> set[MapObject]:
+    """Those true objects that are remembered as present where they are."""
+    present = [one for one in known if one.state == RememberedObject.PRESENT]
+    return {one for one in truth if any(_is(one, k) for k in present)}
+
+
+def _times_seen(folder: FrameFolder, one: MapObject) -> int:
+    """How many frames show something like an object at its time."""
+    count = 0
+    for index in range(len(folder)):
+        frame, pose = folder.truth(index), folder.pose(index)
+        if frame is not None and pose is not None and one.since <= pose.stamp_ns / 1e9 <= one.until:
+            count += any(seen.box.label == one.label and seen.visible >= VISIBLE for seen in frame.objects)
+    return count
+
+
+def picture(path: Path, known: Sequence[RememberedObject], walked: np.ndarray) -> Path:
+    """Draws what is remembered from above, with the camera's way; returns the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    boxes = [(_box(one), _STATES[one.state]) for one in known]
+    cv2.imwrite(str(path), draw_plan(boxes, walked)[:, :, ::-1])
+    return path
+
+
+def label_of(one: RememberedObject) -> str:
+    """What it is called."""
+    return str(one.detection.results[0].hypothesis.class_id)
+
+
+def center_of(one: RememberedObject) -> np.ndarray:
+    """[3] in the map."""
+    place = one.detection.bbox.center.position
+    return np.array([place.x, place.y, place.z])
+
+
+def _box(one: RememberedObject) -> OrientedBox:
+    size, turn = one.detection.bbox.size, one.detection.bbox.center.orientation
+    x, y, z = center_of(one).tolist()
+    quaternion = (turn.x, turn.y, turn.z, turn.w)
+    return OrientedBox(label_of(one), (x, y, z), (size.x, size.y, size.z), one.existence, None, quaternion)
+
+
+def _place(one: RememberedObject) -> str:
+    return f"({', '.join(f'{v:.2f}' for v in center_of(one))})"
+
+
+def _is(one: MapObject, known: RememberedObject) -> bool:
+    """Whether a remembered object is a true one: of its class, and near enough."""
+    near = float(np.linalg.norm(center_of(known) - one.center)) < NEAR_M + max(one.size) / 2
+    return near and label_of(known).split()[-1] == one.label.split()[-1]
