@@ -14,12 +14,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from n3d_ros.msg import Answer, RememberedObject
+from n3d_ros.msg import RememberedObject
 
 from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.frame_folder import FrameFolder, MapObject
 from n3d_ros.demo.plan import draw_plan
 from n3d_ros.demo.session import DemoError, DemoSession
+from n3d_ros.outputs.messages import VERDICTS
 
 QUERY = "all objects"
 STEP = 2  # of the frames, every other one
@@ -27,7 +28,7 @@ NEAR_M = 0.3  # a remembered object within this, and half its size, of a true on
 OFTEN = 3  # frames that must show an object before it counts as missed
 VISIBLE = 0.5
 _STATES = {RememberedObject.PRESENT: "present", RememberedObject.GONE: "gone", RememberedObject.UNCERTAIN: "uncertain"}
-_VERDICTS = {Answer.VERIFIED: "verified", Answer.NOT_SEEN: "not seen", Answer.UNVERIFIABLE: "unverifiable"}
+_VERDICTS = {value: name.replace("_", " ") for name, value in VERDICTS.items()}
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def run(folder: FrameFolder, model: str, backend: str, output: Path, scratch: Pa
         answers = [session.ask(question) for question in questions(folder, truth, list(known.values()))]
     report = judge(folder, truth, list(known.values()), ever)
     for answer in answers:
-        print(f"\n{answer.question}\n  {answer.answer}  [{_VERDICTS.get(answer.verdict, answer.verdict)}]")
+        print(f"\n{answer.question}\n  {answer.answer}  [{_VERDICTS[answer.verdict]}]")
         print("".join(f"  warning: {warning}\n" for warning in answer.result.warnings), end="")
     for each in pictures:
         print(f"seen from above: {each.resolve()}")
@@ -110,10 +111,10 @@ def questions(folder: FrameFolder, truth: Sequence[MapObject], known: Sequence[R
     Each is asked for by a label that nothing else has.
     """
     last = folder.truth((len(folder) - 1) // STEP * STEP)
-    in_view = {one.box.label for one in last.objects} if last is not None else set()
+    in_view = {one.box.label.split()[-1] for one in last.objects} if last is not None else set()
     labels = [label_of(one) for one in known if one.state != RememberedObject.GONE]
-    once = [one for one in known if labels.count(label_of(one)) <= 1 and label_of(one) not in in_view]
-    there = [one for one in once if one.state == RememberedObject.PRESENT]
+    once = [one for one in known if labels.count(label_of(one)) <= 1]
+    there = [o for o in once if o.state == RememberedObject.PRESENT and label_of(o).split()[-1] not in in_view]
     end = max(one.until for one in truth)
     ended = {one.label for one in truth} - {one.label for one in standing_at(truth, end)}
     gone = [one for one in once if one.state == RememberedObject.GONE and label_of(one) in ended]
