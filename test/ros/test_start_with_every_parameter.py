@@ -32,6 +32,8 @@ TEXTS = {
     "target_frame": "map",
     "memory": "",  # a file of its own for each process, below
     "memory_frame": "odom",
+    "odom_frame": "odometry",
+    "map_frame": "world",
     "folder": str(shipped("demo/frames")),
     "frame_id": "camera",
     "parent_frame": "base_link",
