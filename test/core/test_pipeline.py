@@ -272,7 +272,7 @@ def test_odd_text_is_data(model: N3D, frame: Frame, text: str) -> None:
     view = model.look(frame)
     before = view._prefix.sequence.length
     parse(view.ground(text).text)
-    assert view._prefix.ids.count(model.config.image_token_id) == 48
+    assert view._prefix.ids.count(model.config.image_token_id) == (384 // 32) * (288 // 32)
     view._prefix.sequence.truncate(before)
     assert view.ask(text).verdict in ("verified", "contradicted", "unverifiable", "not_seen")
 
