@@ -8,6 +8,7 @@ out of view, and about something that was taken away. Pictures show the room fro
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from n3d_ros.outputs.messages import VERDICTS
 
 QUERY = "all objects"
 STEP = 2  # of the frames, every other one
+PACE_S = 0.6  # from one to the next: the node takes a faster camera for one that was put elsewhere
 NEAR_M = 0.3  # a remembered object within this, and half its size, of a true one of its class is that one
 OFTEN = 3  # frames that must show an object before it counts as missed
 VISIBLE = 0.5
@@ -67,6 +69,7 @@ def run(folder: FrameFolder, model: str, backend: str, output: Path, scratch: Pa
     with DemoSession(folder.path, model, backend, scratch / "objects.db") as session:
         session.wait_until_active()
         for index in range(0, len(folder), STEP):
+            due = time.monotonic() + PACE_S
             session.show(index)
             session.ground(QUERY)
             now = {one.detection.id: one for one in session.recall()}
@@ -74,6 +77,7 @@ def run(folder: FrameFolder, model: str, backend: str, output: Path, scratch: Pa
                 print(f"frame {index:2d}: {line}", flush=True)
             known = now
             ever |= remembered(standing_at(truth, poses[index].stamp_ns / 1e9), list(known.values()))
+            time.sleep(max(0.0, due - time.monotonic()))
             if index in shown:
                 pictures.append(picture(output / f"tour_{index:02d}.png", list(known.values()), path[: index + 1]))
         answers = [session.ask(question) for question in questions(folder, truth, list(known.values()))]

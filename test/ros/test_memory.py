@@ -32,9 +32,9 @@ class World:
 
     def __init__(self):
         self.x, self.known, self.odometry = 0.0, True, None
-        self.boxes = [
-            Box3D("red mug", (0.0, 0.0, 1.45), (0.1, 0.1, 0.1), 0.9),
-            Box3D("blue can", (0.3, 0.0, 1.45), (0.1, 0.1, 0.1), 0.9),
+        self.boxes = [  # whose fronts are in the wall that the camera measures at 1.5 m
+            Box3D("red mug", (0.0, 0.0, 1.54), (0.1, 0.1, 0.1), 0.9),
+            Box3D("blue can", (0.3, 0.0, 1.54), (0.1, 0.1, 0.1), 0.9),
         ]
 
     def look_up(self, target, source, _stamp_ns, _timeout_s, _cancelled=None):
@@ -125,7 +125,7 @@ def test_what_was_found_is_recalled_by_name_and_colour_in_the_map_with_an_id(cli
     response = recall(client, "mug")
     (mug,) = response.objects
     place = mug.detection.bbox.center.position
-    assert (place.x, place.y, place.z) == pytest.approx((1.45, 0.0, HEIGHT))
+    assert (place.x, place.y, place.z) == pytest.approx((1.54, 0.0, HEIGHT))
     assert response.result.header.frame_id == mug.detection.header.frame_id == "map"
     assert list(response.result.detections.detections) == [mug.detection]
     assert mug.detection.id
@@ -290,15 +290,15 @@ def test_a_question_about_what_is_out_of_view_is_answered_from_memory(client, ma
     world.boxes, world.x = [], 5.05
     stamp(node, 721.6)  # twelve minutes later, and five metres further on: it is behind the camera
     answer = client.call(Ask, "/grounding/ask", question="Where is the red mug?").answer
-    assert answer.answer == "The red mug was last seen 12 minutes ago, 3.6 m behind you, at (1.45, 0.00, 1.00) in map."
+    assert answer.answer == "The red mug was last seen 12 minutes ago, 3.5 m behind you, at (1.54, 0.00, 1.00) in map."
     assert answer.verdict == answer.VERIFIED
     assert answer.result.warnings == [
         "answered from memory, not from this image: the red mug, last seen up to 720 s before it"
     ]
     (box,) = answer.result.detections.detections
-    assert box.bbox.center.position.x == pytest.approx(1.45)
+    assert box.bbox.center.position.x == pytest.approx(1.54)
     point = answer.value.point
-    assert (answer.value.kind, point.x, point.z) == (answer.value.POSITION, pytest.approx(1.45), pytest.approx(HEIGHT))
+    assert (answer.value.kind, point.x, point.z) == (answer.value.POSITION, pytest.approx(1.54), pytest.approx(HEIGHT))
     distance = client.call(Ask, "/grounding/ask", question="How far is the red mug from the blue can?").answer
     assert (distance.verdict, distance.value.number) == (distance.VERIFIED, pytest.approx(0.3, abs=0.01))
     absent = client.call(Ask, "/grounding/ask", question="Where is the green ball?").answer
