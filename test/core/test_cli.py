@@ -111,7 +111,8 @@ def test_depth_of_another_size_is_registered_with_its_own_camera(files: Path) ->
     expected = FrameFolder(FRAMES).frame(0).depth
     both = np.isfinite(found.frame.depth) & np.isfinite(expected)
     assert both.mean() > 0.8
-    assert np.median(np.abs(found.frame.depth - expected)[both]) < 0.01
+    off = np.abs(found.frame.depth - expected)[both] / expected[both]  # a pixel of a floor counts by its distance
+    assert np.median(off) < 0.01
 
 
 def test_extrinsics_move_depth_to_where_the_colour_camera_sees_it(files: Path, tmp_path: Path) -> None:
@@ -337,7 +338,8 @@ def test_ask_prints_answer_verdict_and_boxes(capsys: pytest.CaptureFixture[str])
     record = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert record["question"] == question
     assert record["verdict"] in ("verified", "contradicted", "unverifiable")
-    assert bool(record["verdict_reason"]) == (record["verdict"] != "verified")
+    reason = record["verdict_reason"]  # behind a verified answer it names slips on the way, if there are any
+    assert reason.startswith("The answer is right") or not reason if record["verdict"] == "verified" else reason
     assert main([*arguments, "--about", "all objects"]) == 0
     shown = capsys.readouterr()
     assert "verdict:" in shown.out
