@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 from n3d_ros.msg import RememberedObject
 
+from n3d_core.display.floor_plan import draw_plan
 from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.frame_folder import FrameFolder, MapObject
-from n3d_ros.demo.plan import draw_plan
 from n3d_ros.demo.session import DemoError, DemoSession
 from n3d_ros.outputs.messages import VERDICTS
 

@@ -1,4 +1,4 @@
-"""A room from above: remembered objects, and the way of the camera."""
+"""Draws a room from above: remembered objects, and the way of the camera."""
 
 from __future__ import annotations
 
