@@ -21,7 +21,7 @@ from n3d_core.language.box_grammar import BoxGrammar, Grammar
 from n3d_core.language.codec import BoxCodec
 from n3d_core.language.structured import BoxCode
 from n3d_core.querying import Query
-from n3d_core.reasoning.question import Phrase
+from n3d_core.reasoning.question import ANYTHING, Phrase
 from n3d_core.reasoning.resolve import SIZE_ADJECTIVES, matching
 from n3d_core.results import BoxDecoded
 from n3d_core.runtime import Runtime
@@ -81,8 +81,11 @@ class Finder:
 
     @property
     def known_boxes(self) -> list[Box3D]:
-        """Every box that was found so far; an object may have several."""
-        return [one.box for reply, _ in self._known.values() for one in reply.found]
+        """Every object that was found so far, by whatever name, as one box each."""
+        objects = Sightings()
+        for reply, _ in self._known.values():
+            objects.add(ANYTHING, reply.found)
+        return objects.boxes
 
     def _swept(self, query: Query) -> Reply:
         """All objects. A small model is also asked for each of its classes, as it misses fewer objects that way."""

@@ -46,8 +46,8 @@ def test_ask_answers_from_memory_only_what_is_not_in_view(view: View, memory: Ob
     assert view.ask("Where is the white bucket?").verdict == "not_seen"
     nowhere = view.ask("Where is the purple chair?", recall=recall)
     assert (nowhere.verdict, nowhere.remembered) == ("not_seen", [])
-    across = view.ask("How far is the white bucket from the red car?", recall=recall)
-    assert [one.label for one in across.remembered] == ["white bucket", "red car"]
+    across = view.ask("How far is the white bucket from the red cone?", recall=recall)
+    assert [one.label for one in across.remembered] == ["white bucket", "red cone"]
     assert across.value.number == pytest.approx(np.linalg.norm(np.subtract(*(box.center for box in across.boxes))))
-    seen = view.ask("How far is the red car?", recall=recall)
+    seen = view.ask("How far is the red cone?", recall=recall)
     assert (seen.remembered, seen.value.kind) == ([], "length")

@@ -26,8 +26,8 @@ from test.ros.ready_node import Source, end, make_ready
 
 pytestmark = pytest.mark.ros
 
-MUG = Box3D("red mug", (0.0, 0.0, 1.45), (0.1, 0.1, 0.1), 0.9, (4e-4, 0, 0, 0, 9e-4, 0, 0, 0, 25e-4))
-CAN = Box3D("blue can", (0.3, 0.0, 1.45), (0.1, 0.1, 0.1), 0.8)
+MUG = Box3D("red mug", (0.0, 0.0, 1.54), (0.1, 0.1, 0.1), 0.9, (4e-4, 0, 0, 0, 9e-4, 0, 0, 0, 25e-4))
+CAN = Box3D("blue can", (0.3, 0.0, 1.54), (0.1, 0.1, 0.1), 0.8)
 LEVEL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 
 
@@ -101,8 +101,8 @@ def test_every_tool_speaks_to_the_node(scene):
     assert seen["age_s"] > 1e6  # the image is stamped in 1970
 
     (mug,) = found.structured_content["objects"]
-    assert mug["center"] == [0.0, 0.0, 1.45]
-    assert (mug["score"], mug["sigma_m"], mug["distance_m"]) == (0.9, 0.05, 1.45)
+    assert mug["center"] == [0.0, 0.0, 1.54]
+    assert (mug["score"], mug["sigma_m"], mug["distance_m"]) == (0.9, 0.05, 1.54)
 
     told = answer.structured_content
     assert (told["answer"], told["said"], told["verdict"]) == ("So it is.", "No.", "contradicted")
@@ -116,16 +116,16 @@ def test_what_the_node_remembers_is_told_in_the_map(scene):
     remembered = listed.structured_content["remembered"]
     assert remembered["frame_id"] == "map"
     (can,) = (one for one in remembered["objects"] if one["label"] == "blue can")
-    assert can["center"] == pytest.approx([1.45, -0.3, 1.0], abs=0.01)
+    assert can["center"] == pytest.approx([1.54, -0.3, 1.0], abs=0.01)
     assert (can["state"], can["distance_m"], can["observations"]) == ("present", None, 1)
     assert can["id"]
     told = where.structured_content
     assert told["in_view"]["objects"] == []
     assert told["found"]
     (can,) = told["remembered"]["objects"]
-    assert can["state"] == "uncertain"  # it was asked for and not found, but its place was not seen to be empty
+    assert can["state"] == "present"  # it was asked for and not found, but something still fills its place
     assert told["sentence"] == can["sentence"]
-    assert "at (1.45, -0.30, 1.00) in map" in can["sentence"]
+    assert "at (1.54, -0.30, 1.00) in map" in can["sentence"]
 
 
 def test_what_the_node_refuses_is_told_with_its_status(scene):

@@ -63,7 +63,7 @@ def test_every_variant_is_a_training_that_differs_in_what_it_says(make_config: M
             assert config.data.mixture == {"class": 1.0, "locate": 0.0, "reason": 0.0, "drill": 0.0, "direct": 5.0}
     assert shared.data.limit == 0
     args.set = []
-    with pytest.raises(ConfigError, match="asks no spatial question"):
+    with pytest.raises(ConfigError, match="has no spatial questions"):
         ablate._overrides(ablate.VARIANTS["answer_directly"], args)
 
 
