@@ -26,6 +26,7 @@ from n3d_ros.outputs.messages import VERDICTS
 QUERY = "all objects"
 STEP = 2  # of the frames, every other one
 PACE_S = 0.6  # from one to the next: the node takes a faster camera for one that was put elsewhere
+SETTLE_S = 0.3  # until images of a new frame arrive: one more of the frame before would date its place wrongly
 NEAR_M = 0.3  # a remembered object within this, and half its size, of a true one of its class is that one
 OFTEN = 3  # frames that must show an object before it counts as missed
 VISIBLE = 0.5
@@ -71,6 +72,7 @@ def run(folder: FrameFolder, model: str, backend: str, output: Path, scratch: Pa
         for index in range(0, len(folder), STEP):
             due = time.monotonic() + PACE_S
             session.show(index)
+            time.sleep(SETTLE_S)
             session.ground(QUERY)
             now = {one.detection.id: one for one in session.recall()}
             for line in changes(known, now):
