@@ -27,7 +27,6 @@ from training.lift.lifting import Candidate, lift
 from training.lift.object_mask import ObjectMask
 from training.lift.rules import RulesConfig
 
-ROUND = ("cylinder", "sphere")
 ANY = RulesConfig(max_border_share=0.25, min_quality=0.0)
 COLUMNS = (
     "visible_clean",

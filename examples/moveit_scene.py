@@ -21,10 +21,8 @@ import rclpy
 from geometry_msgs.msg import Pose
 from n3d_ros.msg import RememberedObject
 from rclpy.duration import Duration
-from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from rclpy.signals import SignalHandlerOptions
-from robot_client import RobotClient, RobotError
+from robot_client import RobotClient, RobotError, ros_node
 
 from n3d_core.errors import N3DError
 from n3d_core.geometry.boxes import OrientedBox
@@ -158,23 +156,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         package = (missing.name or "moveit_msgs").partition(".")[0]
         print(f"{package} is not installed: apt install ros-$ROS_DISTRO-moveit", file=sys.stderr)
         return 1
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # Ctrl-C removes the objects first
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    node = Node("moveit_scene")
-    publisher = node.create_publisher(CollisionObject, args.topic, QoSProfile(depth=1000))
-    scene = PlanningScene(CollisionObject, SolidPrimitive, publisher.publish, args.confidence)
-    try:
-        with RobotClient(node) as client:
-            keep(client, scene, publisher.get_subscription_count, args)
-    except N3DError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        scene.clear()
-        publisher.wait_for_all_acked(Duration(seconds=2))
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
+    with ros_node("moveit_scene") as node:
+        publisher = node.create_publisher(CollisionObject, args.topic, QoSProfile(depth=1000))
+        scene = PlanningScene(CollisionObject, SolidPrimitive, publisher.publish, args.confidence)
+        try:
+            with RobotClient(node) as client:
+                keep(client, scene, publisher.get_subscription_count, args)
+        except N3DError as error:
+            print(error, file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:  # the objects go before the node does
+            scene.clear()
+            publisher.wait_for_all_acked(Duration(seconds=2))
     return 0
 
 

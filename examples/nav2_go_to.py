@@ -16,16 +16,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import rclpy
 from action_msgs.msg import GoalStatus
 from geometry_msgs.msg import PoseStamped
 from n3d_ros.msg import RememberedObject
 from nav_msgs.msg import OccupancyGrid as GridMessage
 from rclpy.action import ActionClient
-from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.signals import SignalHandlerOptions
-from robot_client import RobotClient, RobotError
+from robot_client import RobotClient, RobotError, ros_node
 
 from n3d_core.errors import N3DError
 from n3d_core.geometry.boxes import rotation_of
@@ -154,19 +151,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ImportError:
         print("nav2_msgs is not installed: apt install ros-$ROS_DISTRO-navigation2", file=sys.stderr)
         return 1
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # Ctrl-C cancels the drive first
-    node = Node("nav2_go_to")
     try:
-        with RobotClient(node) as client:
+        with ros_node("nav2_go_to") as node, RobotClient(node) as client:  # Ctrl-C cancels the drive first
             drive(client, NavigateToPose, args)
     except (RobotError, N3DError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
     return 0
 
 

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
+import rclpy
 from builtin_interfaces.msg import Duration
 from n3d_ros.msg import RememberedObject, Result
 from n3d_ros.srv import Recall
 from rclpy.client import Client
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
 
 class RobotError(Exception):
     """The robot cannot do what it was asked; the message says why."""
+
+
+@contextmanager
+def ros_node(name: str) -> Iterator[Node]:
+    """A node of a program that handles Ctrl-C itself, to tidy up first."""
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node = Node(name)
+    try:
+        yield node
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
 
 
 class RobotClient:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import heapq
 import json
-import math
 import os
 import shutil
 import sqlite3
@@ -21,9 +20,10 @@ from typing import Any, get_args
 import numpy as np
 
 from n3d_core.bag import Bag
-from n3d_core.display.draw import EDGES, caption, class_color
+from n3d_core.display.draw import class_color
+from n3d_core.display.marker_shape import edge_points, edge_width, label_of
 from n3d_core.errors import BagError, ConfigError
-from n3d_core.geometry.boxes import CORNERS, Box3D
+from n3d_core.geometry.boxes import Box3D, pose_covariance
 from n3d_core.geometry.frame import Frame
 from n3d_core.reasoning.audit import Verdict
 from n3d_core.reasoning.question import Kind
@@ -59,7 +59,6 @@ DEFINITIONS = {
 _OK = 1  # of Result
 _VERDICTS: tuple[Verdict, ...] = ("verified", "contradicted", "unverifiable", "not_seen")  # from 1 on
 _KINDS: tuple[Kind, ...] = get_args(Kind)  # from 0 on
-_UNKNOWN_POSITION, _UNKNOWN_ROTATION = 1.0, math.pi**2  # variances; 0 would claim certainty
 _LINE_LIST, _TEXT, _DELETE_ALL = 5, 9, 3
 
 Fields = dict[str, Any]
@@ -277,13 +276,11 @@ def _detections(frame: Frame, boxes: Sequence[Box3D]) -> Fields:
 def _detection(frame: Frame, box: Box3D) -> Fields:
     """`results[0].pose.pose` equals `bbox.center`; unknown variances are large."""
     pose = {"position": _vector(box.center), "orientation": {"w": 1.0}}
-    covariance = np.diag([_UNKNOWN_POSITION] * 3 + [_UNKNOWN_ROTATION] * 3)
-    if box.covariance is not None:
-        covariance[:3, :3] = np.reshape(box.covariance, (3, 3))
+    covariance = pose_covariance(box.covariance).reshape(-1)
     hypothesis = {"class_id": box.label, "score": float(box.score)}
     return {
         "header": _header(frame),
-        "results": [{"hypothesis": hypothesis, "pose": {"pose": pose, "covariance": covariance.reshape(-1)}}],
+        "results": [{"hypothesis": hypothesis, "pose": {"pose": pose, "covariance": covariance}}],
         "bbox": {"center": pose, "size": _vector(box.size)},
     }
 
@@ -292,18 +289,13 @@ def _markers(frame: Frame, box: Box3D, number: int) -> Iterator[Fields]:
     """A line list of the edges, and a text above the box (the optical frame's y axis points down)."""
     red, green, blue = class_color(box.label)
     shared = {"header": _header(frame), "id": number, "color": {"r": red, "g": green, "b": blue, "a": 1.0}}
-    corners = CORNERS * np.asarray(box.size)
-    points = [_vector(corner) for edge in EDGES for corner in corners[list(edge)].tolist()]
-    width = float(np.clip(min(box.size) * 0.04, 0.002, 0.02))
+    points = [_vector(point) for point in edge_points(box)]
     pose = {"position": _vector(box.center), "orientation": {"w": 1.0}}
-    yield {**shared, "ns": "edges", "type": _LINE_LIST, "pose": pose, "scale": {"x": width}, "points": points}
-    height = float(np.clip(max(box.size) * 0.15, 0.02, 0.2))
-    x, y, z = box.center
-    pose = {"position": _vector((x, y - box.size[1] / 2 - 1.5 * height, z)), "orientation": {"w": 1.0}}
-    title, _, extents = caption(box).rpartition("  ")
-    # RViz takes scale.x for the width of a space; 0 would mean that of a letter of 1 m.
-    scale = {"x": height / 2, "z": height}
-    yield {**shared, "ns": "labels", "type": _TEXT, "pose": pose, "scale": scale, "text": f"{title}\n{extents}"}
+    yield {**shared, "ns": "edges", "type": _LINE_LIST, "pose": pose, "scale": {"x": edge_width(box)}, "points": points}
+    label = label_of(box)
+    pose = {"position": _vector(label.place), "orientation": {"w": 1.0}}
+    scale = {"x": label.space, "z": label.height}
+    yield {**shared, "ns": "labels", "type": _TEXT, "pose": pose, "scale": scale, "text": label.text}
 
 
 def _header(frame: Frame) -> Fields:

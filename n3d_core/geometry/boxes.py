@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,6 +117,17 @@ class OrientedBox:
             covariance=covariance,
             quaternion=quaternion_of(turn @ self.rotation),
         )
+
+
+def pose_covariance(center: tuple[float, ...] | None) -> NDArray[np.float64]:
+    """[6, 6]: a pose's covariance with that of a box's centre, row-major 3x3 in m^2.
+
+    What is not known gets a standard deviation of 1 m and of pi, since a variance of 0 would claim certainty.
+    """
+    out = np.diag([1.0] * 3 + [math.pi**2] * 3)
+    if center is not None:
+        out[:3, :3] = np.reshape(center, (3, 3))
+    return out
 
 
 def quaternion_of(rotation: NDArray[Any]) -> Quaternion:

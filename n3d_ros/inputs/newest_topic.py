@@ -145,10 +145,6 @@ class TopicStatistics:
         """Rate at which the publisher sends, in Hz."""
         return self._total("published") / self._span(now)
 
-    def received_hz(self, now: float | None = None) -> float:
-        """Rate at which messages get through the transport, in Hz, whether or not they are used."""
-        return self.published_hz(now) * self.received_share()
-
     def received_share(self, evidence: int = EVIDENCE) -> float:
         """Share of the published messages received, 0..1; 1 if fewer than `evidence` were expected."""
         expected = self._total("expected")

@@ -11,14 +11,13 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from n3d_core.display.draw import EDGES, caption, class_color
+from n3d_core.display.draw import class_color
+from n3d_core.display.marker_shape import OPTICAL_UP, Direction, edge_points, edge_width, label_of
 from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.frame import Frame
 from n3d_ros.outputs.messages import pose_message
 
-OPTICAL_UP, BODY_UP = (0.0, -1.0, 0.0), (0.0, 0.0, 1.0)  # REP 103: y down in optical frames, z up in all others
 _FAINTEST = 0.1  # opacity
-_UNIT_CORNERS = OrientedBox("", (0, 0, 0), (1, 1, 1)).corners()
 _POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4"), ("object", "<u4")])
 _KINDS = {"f4": PointField.FLOAT32, "u4": PointField.UINT32}
 
@@ -27,7 +26,7 @@ def marker_array(
     boxes: Sequence[OrientedBox],
     header: Header,
     lifetime_s: float = 0.0,
-    up: tuple[float, float, float] = OPTICAL_UP,
+    up: Direction = OPTICAL_UP,
     faded: bool = False,
 ) -> MarkerArray:
     """DELETEALL, then two markers a box: `edges` (a line list) and `labels` (text above the box, facing the viewer).
@@ -36,7 +35,7 @@ def marker_array(
     """
     markers = [Marker(header=header, action=Marker.DELETEALL)]
     for number, box in enumerate(boxes):
-        markers += [_edges(box, header, number), _label(box, header, number, np.asarray(up))]
+        markers += [_edges(box, header, number), _label(box, header, number, up)]
         if faded:
             markers[-2].color.a = markers[-1].color.a = max(float(box.score), _FAINTEST)
     for marker in markers[1:]:
@@ -72,25 +71,21 @@ def object_clouds(frame: Frame, boxes: Sequence[OrientedBox], header: Header, ma
 def _edges(box: OrientedBox, header: Header, number: int) -> Marker:
     marker = Marker(header=header, ns="edges", id=number, type=Marker.LINE_LIST, action=Marker.ADD)
     marker.pose = pose_message(box)
-    marker.scale.x = float(np.clip(min(box.size) * 0.04, 0.002, 0.02))
+    marker.scale.x = edge_width(box)
     marker.color = _color(box)
-    corners = _UNIT_CORNERS * np.asarray(box.size)
-    marker.points = [Point(x=x, y=y, z=z) for edge in EDGES for x, y, z in corners[list(edge)].tolist()]
+    marker.points = [Point(x=x, y=y, z=z) for x, y, z in edge_points(box)]
     return marker
 
 
-def _label(box: OrientedBox, header: Header, number: int, up: np.ndarray) -> Marker:
+def _label(box: OrientedBox, header: Header, number: int, up: Direction) -> Marker:
+    label = label_of(box, up)
     marker = Marker(header=header, ns="labels", id=number, type=Marker.TEXT_VIEW_FACING, action=Marker.ADD)
-    height = float(np.clip(max(box.size) * 0.15, 0.02, 0.2))
-    top = float((box.corners() @ up).max() - np.asarray(box.center) @ up)
-    x, y, z = (np.asarray(box.center) + (top + 1.5 * height) * up).tolist()  # two lines and half a line of gap
+    x, y, z = label.place
     marker.pose.position = Point(x=x, y=y, z=z)
     marker.pose.orientation.w = 1.0
-    # RViz uses scale.x as the width of a space; 0 means the width at a letter height of 1 m.
-    marker.scale = Vector3(x=height / 2, z=height)
+    marker.scale = Vector3(x=label.space, z=label.height)
     marker.color = _color(box)
-    title, _, extents = caption(box).rpartition("  ")
-    marker.text = f"{title}\n{extents}"
+    marker.text = label.text
     return marker
 
 

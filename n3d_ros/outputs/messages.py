@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 from n3d_ros.msg import Answer, Result, StageTime, Value
-from numpy.typing import NDArray
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithPose
 
-from n3d_core.geometry.boxes import OrientedBox
+from n3d_core.geometry.boxes import OrientedBox, pose_covariance
 from n3d_core.reasoning.question import NOTHING
 from n3d_core.reasoning.question import Value as CoreValue
 from n3d_core.results import Answer as CoreAnswer
@@ -29,8 +27,6 @@ VALUE_KINDS = {
     name.lower(): getattr(Value, name)
     for name in ("NONE", "TRUTH", "LENGTH", "COUNT", "OBJECTS", "DIRECTION", "POSITION")
 }
-# A variance of 0 would claim certainty. Unmeasured values get a standard deviation of pi about each axis, 1 m along it.
-_UNKNOWN_ROTATION, _UNKNOWN_POSITION = math.pi**2, 1.0
 
 
 def header_message(stamp_ns: int, frame_id: str) -> Header:
@@ -47,7 +43,7 @@ def detection_message(box: OrientedBox, header: Header, identity: str = "") -> D
     hypothesis.hypothesis.class_id = box.label
     hypothesis.hypothesis.score = float(box.score)
     hypothesis.pose.pose = pose_message(box)
-    hypothesis.pose.covariance = _covariance(box.covariance)
+    hypothesis.pose.covariance = pose_covariance(box.covariance).reshape(-1)
     out.results = [hypothesis]
     return out
 
@@ -127,11 +123,3 @@ def pose_message(box: OrientedBox) -> Pose:
 
 def _point(xyz: Sequence[float]) -> Point:
     return Point(x=float(xyz[0]), y=float(xyz[1]), z=float(xyz[2]))
-
-
-def _covariance(center: tuple[float, ...] | None) -> NDArray[np.float64]:
-    """6x6 row-major covariance of a pose; unknown entries get a large variance, since 0 would mean certainty."""
-    out = np.diag([_UNKNOWN_POSITION] * 3 + [_UNKNOWN_ROTATION] * 3)
-    if center is not None:
-        out[:3, :3] = np.asarray(center).reshape(3, 3)
-    return out.reshape(-1)

@@ -16,10 +16,11 @@ from vision_msgs.msg import Detection3DArray, VisionInfo
 from visualization_msgs.msg import MarkerArray
 
 from n3d_core.display.draw import draw_boxes
+from n3d_core.display.marker_shape import BODY_UP, OPTICAL_UP
 from n3d_core.errors import ConfigError
 from n3d_ros.frames.images import image_message
 from n3d_ros.grounding_parameters import GroundingParameters
-from n3d_ros.outputs.markers import BODY_UP, OPTICAL_UP, marker_array, object_clouds
+from n3d_ros.outputs.markers import marker_array, object_clouds
 from n3d_ros.outputs.messages import answer_message, detections_message, header_message, result_message
 from n3d_ros.queries.outcome import Outcome
 

@@ -22,6 +22,7 @@ from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import MarkerArray
 
+from n3d_core.display.marker_shape import BODY_UP
 from n3d_core.errors import N3DError, QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame import Frame
@@ -37,7 +38,7 @@ from n3d_ros.frames.images import stamp_of
 from n3d_ros.frames.transforms import Transforms
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.outputs.diagnostics import BackOff, status_message
-from n3d_ros.outputs.markers import BODY_UP, marker_array
+from n3d_ros.outputs.markers import marker_array
 from n3d_ros.outputs.messages import detection_message, failure_message, result_message
 from n3d_ros.queries import shared_map
 from n3d_ros.queries.outcome import GROUND, Outcome, Place

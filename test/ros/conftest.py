@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -48,6 +49,23 @@ class Client:
             assert time.monotonic() < end, f"nothing came within {timeout_s} s"
             self.executor.spin_once(0.05)
         return found
+
+    @contextmanager
+    def spinning(self) -> Iterator[None]:
+        """Spins in a thread meanwhile."""
+        done = threading.Event()
+
+        def spin() -> None:
+            while not done.is_set():
+                self.executor.spin_once(0.05)
+
+        thread = threading.Thread(target=spin)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     def call(self, kind: type, name: str, timeout_s: float = 120.0, **fields: Any) -> Any:
         """Calls a service and returns its response."""

@@ -7,7 +7,6 @@ tests with the real types are skipped.
 import math
 import subprocess
 import sys
-import threading
 from importlib import import_module
 from types import SimpleNamespace
 
@@ -83,21 +82,11 @@ def robot(client, monkeypatch):
     """The stand-in, and the example's client; both spin in threads. The robot stands at the origin of the map."""
     monkeypatch.setattr(Transforms, "look_up", lambda *_: (np.eye(3), np.zeros(3)))
     robot = Robot(client)
-    done = threading.Event()
-
-    def spin():
-        while not done.is_set():
-            client.executor.spin_once(0.05)
-
-    spinning = threading.Thread(target=spin)
-    spinning.start()
     node = Node("example", context=client.node.context)
-    with RobotClient(node, 20.0) as example:
+    with client.spinning(), RobotClient(node, 20.0) as example:
         robot.example = example
         yield robot
     node.destroy_node()
-    done.set()
-    spinning.join()
 
 
 # ---------------------------------------------------------------- Nav2

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import os
 import sys
-import threading
+import time
 from types import SimpleNamespace
 
 import cv2
@@ -59,20 +59,11 @@ def scene(client, weightless, frame, tmp_path, monkeypatch):
         return View(seen)
 
     weightless.model.look = look
-    done = threading.Event()
-
-    def spin():
-        while not done.is_set():
-            client.executor.spin_once(0.05)
-
-    spinning = threading.Thread(target=spin)
-    spinning.start()
-    asked = NodeScene(client.node, "/grounding", lambda: 60.0)
-    while not (asked._query._client.server_is_ready() and asked._recall.service_is_ready()):
-        done.wait(0.05)
-    yield SimpleNamespace(asked=asked, node=node)
-    done.set()
-    spinning.join()
+    with client.spinning():
+        asked = NodeScene(client.node, "/grounding", lambda: 60.0)
+        while not (asked._query._client.server_is_ready() and asked._recall.service_is_ready()):
+            time.sleep(0.05)
+        yield SimpleNamespace(asked=asked, node=node)
     asked._query._client.destroy()
     end(node)
 

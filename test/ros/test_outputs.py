@@ -13,6 +13,7 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
 from n3d_core.display.draw import class_color, draw_boxes
+from n3d_core.display.marker_shape import BODY_UP
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.reasoning.audit import Verdict
@@ -20,7 +21,7 @@ from n3d_core.reasoning.question import Kind
 from n3d_core.reasoning.question import Value as CoreValue
 from n3d_core.results import Answer as CoreAnswer
 from n3d_ros.errors import NoImageError
-from n3d_ros.outputs.markers import BODY_UP, marker_array, object_clouds
+from n3d_ros.outputs.markers import marker_array, object_clouds
 from n3d_ros.outputs.messages import (
     VERDICTS,
     answer_message,
