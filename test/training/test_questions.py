@@ -56,7 +56,7 @@ GROUNDING = [(scene, g) for k, scene in enumerate(SCENES) for g in grounding_sam
 
 
 def test_all_types_and_forms_are_asked():
-    assert {s.type for _, s in SPATIAL} == set(TYPES) - {"dimensions", "same", "all"}
+    assert {s.type for _, s in SPATIAL} == set(TYPES)
     assert {s.solution.question.form for _, s in SPATIAL} == set(get_args(Form))
     assert {s.solution.unit for _, s in SPATIAL} >= {"m", "cm", "mm", "ft", "in", "o'clock", "deg", "l"}
     assert any(s.solution.question.opposite for _, s in SPATIAL)

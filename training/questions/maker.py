@@ -10,10 +10,11 @@ from n3d_core.errors import QueryError
 from n3d_core.reasoning.question import CAMERA_PHRASE, Phrase, Question
 from n3d_core.reasoning.solve import solve
 from n3d_core.reasoning.thoughts import Style
+from n3d_core.reasoning.units import to_metres
+from training.questions import wordings as words
 from training.questions.grounding import SceneObjects
 from training.questions.margins import Margins, is_clear
 from training.questions.samples import SpatialSample
-from training.questions.wordings import UNITS
 from training.scenes.vocabulary import Vocabulary
 
 ANYTHING = "object"
@@ -90,11 +91,20 @@ class Maker:
 
     def unit(self) -> str:
         """The symbol of a unit of length, mostly metres."""
-        return self.rng.choices(list(UNITS), (8, 3, 1, 1, 2))[0]
+        return self.rng.choices(list(words.UNITS), (8, 3, 1, 1, 2))[0]
 
     def unit_words(self, unit: str) -> str:
         """How a question asks for that unit."""
-        return self.rng.choice(UNITS[unit])
+        return self.rng.choice(words.UNITS[unit])
+
+    def length(self, cm: int) -> tuple[float, str]:
+        """A length in metres, as the parser reads it, and how a question says it."""
+        spelt, drawn = words.LENGTHS.get(cm), self.rng.random()
+        if spelt and drawn < 0.25:
+            return cm / 100, spelt
+        if drawn < 0.5:
+            return cm / 100, f"{cm / 100:g} {self.rng.choice(('m', 'meters'))}"
+        return to_metres(cm, "cm"), f"{cm} {self.rng.choice(('cm', 'cm', 'centimeters'))}"
 
     def sample(
         self, question: Question, template: str, objects: list[int], camera: bool = False, **slots: str

@@ -7,15 +7,16 @@ as the prompt states them (2 decimals), so that the chain of thought, computed f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning import relations
-from n3d_core.reasoning.outcome import evaluate, measured, plain
-from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question
+from n3d_core.reasoning.outcome import clause_of, evaluate, fitting_side, measured, plain, sought
+from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question, Where
 from n3d_core.reasoning.relations import MEASURES, PREDICATES, as_stated, largest_wins
+from n3d_core.reasoning.resolve import Scene
 from n3d_core.reasoning.solve import Solution
 
 
@@ -32,6 +33,8 @@ class Margins:
         clock_degrees: degrees between a direction and the border of its hour.
         length: metres; shorter distances are not asked for.
         size: metres; smaller extents are not asked for.
+        limit: share of a limit by which a length that is compared with it differs from it.
+        alike: share of the larger extent by which a difference misses the tenth up to which two extents are alike.
     """
 
     offset: float = 0.04
@@ -42,10 +45,15 @@ class Margins:
     clock_degrees: float = 4.0
     length: float = 0.1
     size: float = 0.03
+    limit: float = 0.15
+    alike: float = 0.05
 
 
 DEFAULT_MARGINS = Margins()
-_BY_MARGIN = (*COMPARISONS, *SIZES, *DISTANCES, "relative_distance", "depth_order", "order", "extreme", "direction")
+_BY_MARGIN = (
+    *COMPARISONS, *SIZES, *DISTANCES, "relative_distance", "depth_order", "order", "extreme", "direction", "same",
+    "dimensions",
+)  # fmt: skip
 
 
 def is_clear(solution: Solution, margins: Margins) -> bool:
@@ -57,6 +65,8 @@ def is_clear(solution: Solution, margins: Margins) -> bool:
     if question.type in _BY_MARGIN and not is_decided(question, solution.roles.boxes, margins):
         return False
     stated = solution.scene.moved([as_stated(b) for b in solution.scene.boxes])
+    if not all(_clause_decided(question, scene, margins) for scene in (solution.scene, stated)):
+        return False
     try:
         same = evaluate(question, stated)
     except QueryError:
@@ -84,9 +94,53 @@ def _decided(question: Question, boxes: list[Box3D], m: Margins) -> bool:
         past = relations.direction_degrees(boxes[0], boxes[1]) % 30.0
         far = relations.horizontal_distance(boxes[0], boxes[1])
         return far >= m.length and m.clock_degrees <= past <= 30.0 - m.clock_degrees
-    if kind == "volume":
+    if kind in ("volume", "dimensions"):
         return min(boxes[0].size) >= m.size
+    if kind == "same":
+        return _alike_or_not(question.predicate, boxes, m)
     return measured(question, boxes) >= (m.length if kind in DISTANCES else m.size)
+
+
+def _alike_or_not(measure: str, boxes: Sequence[Box3D], m: Margins) -> bool:
+    """Whether all extents differ by clearly less than a tenth, or one by clearly more."""
+    a, b = (sorted(box.size) if measure == "dimensions" else [relations.SIZE[measure](box)] for box in boxes)
+    shares = [abs(p - q) / max(p, q, 1e-6) for p, q in zip(a, b, strict=True)]
+    return max(shares) <= relations.ALIKE - m.alike or max(shares) >= relations.ALIKE + m.alike
+
+
+def _clause_decided(question: Question, scene: Scene, m: Margins) -> bool:
+    """Whether what a question says of the objects that it counts or lists clearly holds or does not, for each of them.
+
+    Places with several conditions are left to the boxes' uncertainty.
+    """
+    if question.type == "fit" and question.predicate == "between":
+        inner, *outer = (scene.boxes[i] for i in scene.each(question.objects) if i is not None)
+        gap = relations.gap(*outer)
+        return abs(fitting_side(question, inner) - gap) >= max(m.limit * gap, 0.01)
+    phrase = sought(question) if question.type in ("count", "exists", "related", "all") else None
+    clause = clause_of(question) if phrase is not None else None
+    if phrase is None or (clause is None and not phrase.where):
+        return True
+    clause = clause or phrase.where[0]
+    references = scene.each(clause.references)
+    others = [relations.CAMERA if i is None else scene.boxes[i] for i in references]
+    rivals = [i for i in scene.means(replace(phrase, where=())) if i not in references]
+    return all(_holds_clearly(clause, scene.boxes[i], others, m) for i in rivals)
+
+
+def _holds_clearly(clause: Where, box: Box3D, references: Sequence[Box3D], m: Margins) -> bool:
+    if clause.limit is not None:
+        away = clause.relation in ("within", "beyond")
+        value = relations.distance(box, references[0]) if away else _measure(clause.relation, box)
+        return abs(value - clause.limit) >= max(m.limit * clause.limit, m.offset if away else 0.01)
+    if clause.relation not in PREDICATES or relations.CAMERA in references:
+        return True
+    measure = PREDICATES[clause.relation].measure
+    return all(_apart(measure, *sorted(MEASURES[measure](b) for b in (box, other)), m) for other in references)
+
+
+def _measure(relation: str, box: Box3D) -> float:
+    return MEASURES[PREDICATES[relation].measure](box)
 
 
 def _separated(measure: str, boxes: list[Box3D], question: Question, m: Margins) -> bool:

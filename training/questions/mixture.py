@@ -27,14 +27,14 @@ ABSENT = 0.25  # share of located questions that name something which is not the
 SPATIAL_PASSES = ("locate", "reason", "drill", "direct")
 MARKED = "marked"
 KINDS = (*DEFAULT_MIXTURE, MARKED, *SPATIAL_PASSES)
-_MANY = {"depth_order": 3.0, "extreme": 3.0, "relative_distance": 2.0}  # objects that have to be found
+_MANY = {"depth_order": 3.0, "extreme": 3.0, "relative_distance": 4.0}  # objects that have to be found
 _COMPUTED = dict.fromkeys(COMPARISONS, 1.5) | {
     "distance": 2.0, "horizontal_distance": 3.0, "vertical_distance": 2.0, "direction": 3.0, "big_small": 2.0,
 }  # fmt: skip
 _READ = {"width": 0.5, "height": 0.5, "length": 0.5, "thickness": 0.5}
 EMPHASIS = {
     "locate": UNIFORM | _MANY | {"count": 2.0},
-    "reason": UNIFORM | _MANY | _COMPUTED | _READ,
+    "reason": UNIFORM | _MANY | _COMPUTED | _READ | {"count": 3.0, "order": 2.0},
     "drill": UNIFORM | _MANY | _COMPUTED | _READ,
     "direct": UNIFORM,
 }

@@ -24,7 +24,8 @@ SHAKEN = 0.7  # share of pass-2 prompts with shaken boxes
 NUMBERED = 0.25  # share that speaks of boxes found before, as `3_red mug`
 REPEATED = 0.2  # weight of the words of a thought that repeat the boxes of its prompt
 _STATED = re.compile(
-    r"<think>((The 3D (center|bbox) of [^\[]+ is \[[^]]+\]\. ?)+(?<! )|[XYZWHLT]_A = [^ ]+ for .*?\.(?= Since))"
+    r"<think>((The 3D (center|bbox) of [^\[]+ is \[[^]]+\]\. ?)+(?<! )"
+    r"|[XYZWHLT]_A = [^ ]+ for .*?\.(?= Since| Compared))"
 )
 
 

@@ -1,9 +1,10 @@
-"""Questions about what is there and what can be done: existence, places, counts by place, limits, fits, whereabouts."""
+"""Questions about what is there and what can be done: existence, places, counts by place, limits, fits, likeness."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import combinations, product
 
 from n3d_core.reasoning import relations
 from n3d_core.reasoning.lexicon import plural
@@ -19,11 +20,13 @@ from n3d_core.reasoning.question import (
     Relation,
     Where,
 )
+from n3d_core.reasoning.units import to_metres
 from training.questions import wordings as words
 from training.questions.maker import Maker
+from training.questions.margins import is_decided
 from training.questions.samples import SpatialSample
 
-_LIMITED: tuple[QuestionType, ...] = ("width", "height", "length", "distance")
+_LIMITED: tuple[QuestionType, ...] = ("width", "height", "length", "distance", "distance", "gap")
 _SIDES: tuple[Relation, ...] = ("left", "right", "front", "behind")
 _PLACES: tuple[Relation, ...] = ("on", "under", "inside", "next_to")
 _LIMITS = (3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 60, 80, 120)  # centimetres
@@ -78,7 +81,7 @@ def _related(make: Maker, kind: QuestionType) -> SpatialSample | None:
     mention = make.phrase(reference, make.scene.objects[reference].box.label)
     anything = what.is_anything
     slots = {"ks": plural(what.label), "p": words.RELATION[relation], "b": f"the {mention.label}"}
-    question = Question(kind, "objects", (mention,), relation, among=None if anything else what)
+    question = Question(kind, "objects", (mention,), relation, among=what)
     table = words.RELATED if anything else words.RELATED_KIND
     return make.sample(question, make.rng.choice(table), [reference, *rivals], **slots)
 
@@ -130,48 +133,89 @@ def _volume(make: Maker, kind: QuestionType) -> SpatialSample | None:
 
 
 def _limit(make: Maker, kind: str) -> SpatialSample | None:
-    """Whether a length is more or less than a limit."""
+    """Whether a length is more or less than a limit, or at least or at most as much."""
     what = make.rng.choice(_LIMITED)
     objects = make.pick(2 if what in DISTANCES else 1)
     if len(objects) < (2 if what in DISTANCES else 1):
         return None
-    question = Question(what, "yes_no", (), make.rng.choice(("more", "less")))
+    bounds = ("more", "less", "at_least", "at_most") if what in SIZES else ("more", "less", "at_most")
+    question = Question(what, "yes_no", (), make.rng.choice(bounds if what != "gap" else bounds[:2]))
     value = measured(question, [make.scene.objects[i].box for i in objects])
     cm = max(round(value * 100 * make.rng.choice((0.5, 0.7, 1.4, 1.8))), 1)
     if abs(cm / 100 - value) < max(0.02, 0.15 * value):
         return None
     more = question.predicate == "more"
-    if what in SIZES:
+    if question.predicate in ("at_least", "at_most"):
+        comparative = words.SIZE[what][0] if what in SIZES else ""
+        table = words.LIMIT_BOUND[question.predicate] if what in SIZES else words.LIMIT_WITHIN
+    elif what == "gap":
+        comparative, table = question.predicate, words.LIMIT_GAP
+    elif what in SIZES:
         comparative = words.LIMIT_WORDS[what][0 if more else 1]
         table = words.LIMIT
     else:
         comparative, table = ("more" if more else "less"), words.LIMIT_DISTANCE
-    slots = {"w": comparative, "x": make.rng.choice((f"{cm} cm", f"{cm} centimeters", f"{cm / 100:g} meters"))}
-    return make.sample(replace(question, limit=cm / 100), make.rng.choice(table), objects, **slots)
+    metres, amount = make.length(cm)
+    slots = {"w": comparative, "j": comparative, "x": amount}
+    return make.sample(replace(question, limit=metres), make.rng.choice(table), objects, **slots)
 
 
 def _fit(make: Maker, kind: QuestionType) -> SpatialSample | None:
-    how = make.rng.choice(("grip", "gap", "under", "into"))
-    objects = make.pick(2 if how == "into" else 1)
-    if len(objects) < (2 if how == "into" else 1):
+    how = make.rng.choice(("grip", "gap", "under", "into", "between"))
+    count = {"into": 2, "between": 3}.get(how, 1)
+    objects = make.pick(count)
+    if len(objects) < count:
         return None
+    if how == "between":
+        return make.sample(Question(kind, "yes_no", (), how), make.rng.choice(words.FIT_BETWEEN), objects)
     if how == "into":
         inner, outer = sorted(objects, key=lambda i: max(make.scene.objects[i].box.size))
         objects = [inner, outer] if make.rng.random() < 0.7 else objects
-        return make.sample(Question(kind, "yes_no"), make.rng.choice(words.FIT_INTO), objects)
+        return make.sample(Question(kind, "yes_no", (), "inside"), make.rng.choice(words.FIT_INTO), objects)
     side = fitting_side(Question(kind, "yes_no", (), how), make.scene.objects[objects[0]].box)
     wanted = make.rng.random() < 0.5  # yes as often as no
     limits = [cm for cm in _LIMITS if (cm / 100 > side) == wanted]
     if not limits:
         return None
     cm = make.rng.choice(limits[:3] if wanted else limits[-3:])
-    question = Question(kind, "yes_no", (), how, limit=cm / 100)
+    question = Question(kind, "yes_no", (), how, limit=to_metres(cm, "cm"))
     return make.sample(question, make.rng.choice(words.FIT[how]), objects, x=f"{cm} cm")
 
 
 def _position(make: Maker, kind: QuestionType) -> SpatialSample | None:
-    objects = make.pick(1)
-    return make.sample(Question(kind, "position"), make.rng.choice(words.POSITION), objects) if objects else None
+    objects = make.pick(2 if make.rng.random() < 0.25 else 1)
+    if not objects:
+        return None
+    table = words.POSITION_FROM if len(objects) == 2 else words.POSITION
+    return make.sample(Question(kind, "position"), make.rng.choice(table), objects)
+
+
+def _same(make: Maker, kind: QuestionType) -> SpatialSample | None:
+    """Whether two objects are alike in an extent or in all three, about as often as not."""
+    wanted = make.rng.random() < 0.6
+    draws = [
+        (measure, pair)
+        for measure, pair in product(words.SAME_WORDS, combinations(make.pick(_MOST), 2))
+        if _alike(make, measure, pair) == wanted
+        and is_decided(Question(kind, "yes_no", (), measure), [make.scene.objects[i].box for i in pair], make.margins)
+    ]
+    if not draws:
+        return None
+    measure, pair = make.rng.choice(draws)
+    adjectives, nouns = words.SAME_WORDS[measure]
+    slots = {"j": make.rng.choice(adjectives), "n": make.rng.choice(nouns)}
+    return make.sample(Question(kind, "yes_no", (), measure), make.rng.choice(words.SAME), list(pair), **slots)
+
+
+def _alike(make: Maker, measure: str, pair: Sequence[int]) -> bool:
+    return relations.alike(measure, *(make.scene.objects[i].box for i in pair))
+
+
+def _dimensions(make: Maker, kind: QuestionType) -> SpatialSample | None:
+    objects, unit = make.pick(1), make.unit()
+    slots = {"unit": make.unit_words(unit)}
+    question = Question(kind, "number", unit=unit)
+    return make.sample(question, make.rng.choice(words.DIMENSIONS), objects, **slots) if objects else None
 
 
 def _bearing(make: Maker, kind: str) -> SpatialSample | None:
@@ -187,11 +231,16 @@ def _bearing(make: Maker, kind: str) -> SpatialSample | None:
 
 
 def _order(make: Maker, kind: QuestionType) -> SpatialSample | None:
+    predicate = make.rng.choice(list(words.ORDER_HOW))
+    slots = {"how": make.rng.choice(words.ORDER_HOW[predicate])}
+    chosen = make.kind(bare=True) if make.rng.random() < 0.25 else None
+    if chosen is not None and 3 <= len(chosen[1]) <= 5 and set(chosen[1]) <= set(make.unique):
+        question = Question(kind, "order", (), predicate, among=chosen[0])
+        slots["ks"] = plural(chosen[0].label)
+        return make.sample(question, make.rng.choice(words.ORDER_KIND), chosen[1], **slots)
     objects = make.pick(3)
     if len(objects) < 3:
         return None
-    predicate = make.rng.choice(list(words.ORDER_HOW))
-    slots = {"how": make.rng.choice(words.ORDER_HOW[predicate])}
     return make.sample(Question(kind, "order", (), predicate), make.rng.choice(words.ORDER), objects, **slots)
 
 
@@ -222,6 +271,8 @@ SITUATIONS: dict[str, Callable[[Maker, QuestionType], SpatialSample | None]] = {
     "limit": _limit,
     "fit": _fit,
     "position": _position,
+    "same": _same,
+    "dimensions": _dimensions,
     "bearing": _bearing,
     "order": _order,
     "ranked": _ranked,

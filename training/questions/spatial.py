@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from n3d_core.reasoning.lexicon import plural
-from n3d_core.reasoning.question import COMPARISONS, Form, Phrase, Question, QuestionType
+from n3d_core.reasoning.question import ANYTHING, COMPARISONS, Form, Question, QuestionType
 from n3d_core.reasoning.relations import PREDICATES
 from n3d_core.reasoning.thoughts import Style
 from training.questions import wordings as words
+from training.questions.descriptions import DESCRIPTIONS
 from training.questions.grounding import SceneObjects
 from training.questions.maker import Maker
 from training.questions.margins import DEFAULT_MARGINS, Margins
@@ -111,13 +112,17 @@ def _comparison(make: Maker, kind: QuestionType) -> SpatialSample | None:
 def _relative_distance(make: Maker, kind: QuestionType) -> SpatialSample | None:
     predicate = make.rng.choice(("closer", "closer", "farther"))
     to = "to" if predicate == "closer" else "from"
-    form = make.rng.choices(("choice", "yes_no", "among", "difference"), (8, 4, 2, 1))[0]
-    if form == "among":
+    form = make.rng.choices(("choice", "yes_no", "among", "nearest", "difference"), (8, 4, 2, 1, 1))[0]
+    if form in ("among", "nearest"):
         objects = make.pick(len(make.unique)) if make.complete and len(make.unique) <= _MAX_COMPARED else []
         if len(objects) < 3:
             return None
         rest = make.rng.choice(("closest", "nearest") if predicate == "closer" else ("farthest",))
-        question = Question(kind, "choice", (), predicate, among=Phrase("object", "object", plural=True))
+        question = Question(kind, "choice", (), predicate, among=ANYTHING)
+        if form == "nearest":
+            pair = tuple(make.phrase(i, make.scene.objects[i].box.label) for i in objects[:2])
+            question = replace(question, form="yes_no", objects=pair)
+            return make.sample(question, make.rng.choice(words.IS_NEAREST), objects, rest=rest, to=to)
         return make.sample(question, make.rng.choice(words.RELATIVE_AMONG), objects, rest=rest, to=to)
     objects = make.pick(3)
     if len(objects) < 3:
@@ -208,6 +213,7 @@ _MAKERS: dict[str, Callable[[Maker, QuestionType], SpatialSample | None]] = {
     "count": _count,
     "extreme": _extreme,
     **SITUATIONS,
+    **DESCRIPTIONS,
 }
 UNIFORM: Mapping[str, float] = dict.fromkeys(_MAKERS, 1.0)
 """Every type that can be asked for, with the same weight."""

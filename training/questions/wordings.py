@@ -371,6 +371,186 @@ SECOND = (
     "Find the second {w} {k}.",
 )
 
+COMPARATIVE = {
+    "wider": "wider than", "thinner": "narrower than", "taller": "taller than", "shorter": "shorter than",
+    "bigger": "bigger than", "smaller": "smaller than", "longer": "longer than",
+}  # fmt: skip
+"""A comparison in a clause: "mugs that are taller than the box"."""
+COUNT_DESCRIBED = (
+    "How many {ks} are {p}?",
+    "How many of the {ks} are {p}?",
+    "Tell me how many {ks} are {p}.",
+    "Could you tell me how many {ks} are {p}?",
+)
+WHICH_DESCRIBED = (
+    "Which {ks} are {p}?",
+    "Which of the {ks} are {p}?",
+    "Tell me which {ks} are {p}.",
+    "Can you tell me which {ks} are {p}?",
+)
+WHICH_ANYTHING = (
+    "What is {p}?",
+    "Which objects are {p}?",
+    "Which things are {p}?",
+    "Tell me what is {p}.",
+)
+EXISTS_DESCRIBED = (
+    "Is there {an} {p}?",
+    "Is there {an} that is {p}?",
+    "Do you see {an} that is {p}?",
+    "Can you see {an} {p}?",
+    "Is any {k} {p}?",
+)
+ANY_DESCRIBED = (
+    "Is any {k} {p}?",
+    "Would you say that any {k} is {p}?",
+    "Tell me whether any {k} is {p}.",
+)
+ANYTHING_DESCRIBED = (
+    "Is anything {p}?",
+    "Can you tell me whether anything is {p}?",
+    "Tell me whether anything is {p}.",
+)
+ALL = (
+    "Are all {ks} {p}?",
+    "Are all the {ks} {p}?",
+    "Are all of the {ks} {p}?",
+    "Is every {k} {p}?",
+    "Is each {k} {p}?",
+    "Would you say that all {ks} are {p}?",
+    "Is it true that every {k} is {p}?",
+    "Tell me whether all the {ks} are {p}.",
+)
+ALL_ANYTHING = (
+    "Is everything {p}?",
+    "Are all objects {p}?",
+    "Is every object {p}?",
+    "Is it true that all objects are {p}?",
+    "Tell me whether everything is {p}.",
+)
+COUNT_EXCEPT = (
+    "How many {ks} are there except {b}?",
+    "How many {ks} are there besides {b}?",
+    "How many {ks} other than {b} are there?",
+    "How many {ks} are there, not counting {b}?",
+    "Count all {ks} except {b}.",
+    "Count the {ks} other than {b}.",
+)
+WHICH_EXCEPT = (
+    "List all {ks} except {b}.",
+    "Name all {ks} except for {b}.",
+    "Show me all {ks} but {b}.",
+    "List all {ks} other than {b}.",
+)
+EXTREME_EXCEPT = (
+    "What is the {w} {k} other than {b}?",
+    "What is the {w} {k} except {b}?",
+    "Which is the {w} {k} apart from {b}?",
+    "Which is the {w} {k} besides {b}?",
+    "Find the {w} {k} other than {b}.",
+    "Tell me which is the {w} {k} excluding {b}.",
+)
+EXISTS_EXCEPT = (
+    "Are there any {ks} other than {b}?",
+    "Are there any {ks} besides {b}?",
+    "Do you see any {ks} except {b}?",
+    "Can you see any {ks} apart from {b}?",
+)
+COUNT_NOT = (
+    "How many {ks} are not {p}?",
+    "How many of the {ks} are not {p}?",
+    "Count the {ks} that are not {p}.",
+    "Tell me how many {ks} are not {p}.",
+)
+WHICH_NOT = (
+    "Which {ks} are not {p}?",
+    "Which of the {ks} are not {p}?",
+    "List the {ks} that are not {p}.",
+)
+AS_MANY = {
+    "exactly": (
+        "Are there {n} {ks}?",
+        "Do you see exactly {n} {ks}?",
+        "Are there exactly {n} {ks} in the scene?",
+    ),
+    "at_least": ("Are there at least {n} {ks}?", "Can you see at least {n} {ks}?"),
+    "at_most": ("Are there at most {n} {ks}?", "Are there no more than {n} {ks}?"),
+    "more": ("Are there more than {n} {ks}?", "Do you see more than {n} {ks}?"),
+    "less": ("Are there fewer than {n} {ks}?", "Do you see fewer than {n} {ks}?"),
+}
+LENGTHS = {
+    5: "five centimeters", 10: "ten centimeters", 15: "fifteen centimeters", 20: "twenty centimeters",
+    25: "twenty five centimeters", 30: "thirty centimeters", 40: "forty centimeters", 50: "half a meter",
+    60: "sixty centimeters", 100: "a meter", 150: "one and a half meters",
+}  # fmt: skip
+"""Lengths in words, by their centimetres."""
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+SAME = (
+    "Is {a} as {j} as {b}?",
+    "Would you say that {a} is as {j} as {b}?",
+    "Are {a} and {b} equally {j}?",
+    "Are {a} and {b} as {j} as each other?",
+    "Is {a} the same {n} as {b}?",
+    "Are {a} and {b} the same {n}?",
+    "Do {a} and {b} have the same {n}?",
+    "Does {a} have the same {n} as {b}?",
+    "Are {a} and {b} of the same {n}?",
+    "Tell me whether {a} is the same {n} as {b}.",
+)
+SAME_WORDS = {
+    "width": (("wide",), ("width",)),
+    "height": (("tall",), ("height",)),
+    "length": (("long", "deep"), ("length",)),
+    "thickness": (("thick",), ("thickness",)),
+    "dimensions": (("big", "large"), ("size",)),
+}
+"""Adjectives and nouns of what two objects may have in common."""
+FIT_BETWEEN = (
+    "Does {a} fit between {b} and {c}?",
+    "Would {a} fit between {b} and {c}?",
+    "Can {a} be put between {b} and {c}?",
+    "Is the gap between {b} and {c} wide enough for {a}?",
+    "Is there enough space between {b} and {c} for {a}?",
+)
+DIMENSIONS = (
+    "What are the dimensions of {a}{unit}?",
+    "How big is {a}{unit}?",
+    "What size is {a}{unit}?",
+    "What is the size of {a}{unit}?",
+    "Can you tell me the dimensions of {a}{unit}?",
+    "Give me the dimensions of {a}{unit}.",
+)
+POSITION_FROM = (
+    "Where is {a} relative to {b}?",
+    "Where is {a} with respect to {b}?",
+    "What is the position of {a} relative to {b}?",
+    "Tell me where {a} is relative to {b}.",
+)
+IS_NEAREST = (
+    "Is {b} the {rest} object {to} {a}?",
+    "Is {b} the {rest} thing {to} {a}?",
+    "Would you say that {b} is the {rest} object {to} {a}?",
+)
+LIMIT_BOUND = {
+    "at_least": ("Is {a} at least {x} {j}?", "Would you say that {a} is at least {x} {j}?"),
+    "at_most": ("Is {a} at most {x} {j}?", "Tell me whether {a} is at most {x} {j}."),
+}
+LIMIT_WITHIN = (
+    "Is {a} within {x} of {b}?",
+    "Is {a} at most {x} away from {b}?",
+    "Tell me whether {a} is within {x} of {b}.",
+)
+LIMIT_GAP = (
+    "Is the gap between {a} and {b} {w} than {x}?",
+    "Is there {w} than {x} between {a} and {b}?",
+)
+ORDER_KIND = (
+    "Sort the {ks} {how}.",
+    "Order the {ks} {how}.",
+    "List the {ks} {how}.",
+    "Arrange all {ks} {how}.",
+)
+
 
 def with_article(noun: str) -> str:
     """`a red car`, `an orange box`."""
