@@ -16,11 +16,11 @@ from n3d_core.geometry.boxes import Box3D
 from n3d_core.language.answer_grammar import split_reply
 from n3d_core.language.conditions import condition_names, first_sentence, numbered_names, scene_condition
 from n3d_core.querying import Query
+from n3d_core.reasoning.asking import plain_question
 from n3d_core.reasoning.audit import CONTRADICTED, NOT_SEEN, UNVERIFIABLE, VERIFIED, audit
 from n3d_core.reasoning.outcome import evaluate, sought
 from n3d_core.reasoning.parse import read_question
 from n3d_core.reasoning.question import CAMERA_PHRASE, NOTHING, NotUnderstood, Phrase, Question
-from n3d_core.reasoning.replies import plain_question
 from n3d_core.reasoning.resolve import AmbiguousError, MissingError, Scene, article, matching, missing_sentence
 from n3d_core.reasoning.solve import Solution, solve_scene
 from n3d_core.reasoning.thoughts import Style
@@ -171,7 +171,7 @@ class Asker:
         text = asked + scene_condition(boxes, self._finder.frame.camera, names)
         draft = tokenizer.encode_plain(solution.reply)
         trust = len(draft) if self._runtime.vocabulary is not None else LONG_PREPARED  # a small model was taught it
-        return self._reply(text, answers, Lookup(draft, trust), query)
+        return self._reply(text, answers, Lookup(draft, trust, self._runtime.words.digits), query)
 
     def _reply(self, text: str, answers: Sequence[str], drafter: Lookup, query: Query) -> Said:
         prompt = self._finder.prefix.prompt(text, self._runtime.least_reply(answers))

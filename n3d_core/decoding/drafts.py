@@ -6,7 +6,7 @@ more rows in a pass that is made anyway.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ SHORT_DRAFT = 3  # tokens of a guessed draft; doubled each time a whole draft wa
 LONG_DRAFT = 24
 LONG_PREPARED = 48  # tokens of a draft from a prepared reply, which is usually right
 LONGEST_MATCH = 24  # tokens before a draft that are compared for a match
+_SURE = 2  # matching tokens after which the place in a prepared reply is not in doubt
 _NEARBY = 16  # tokens searched around the position in a prepared reply after the model deviates from it
 
 Ids = NDArray[np.int64]
@@ -42,27 +43,42 @@ class Drafter(Protocol):
 class Lookup:
     """Continues a prepared reply, or repeats what followed the longest match of the last tokens.
 
+    The model may deviate from a prepared reply. A different number changes nothing about the words behind it, and where
+    the reply states it again, the model's number is drafted. After different words, the reply is continued where it
+    matches the last tokens.
+
     Args:
         prepared: ids of the whole expected reply; empty if unknown.
         trust: tokens of the first draft from the prepared reply.
+        numbers: ids that consist of digits.
     """
 
-    def __init__(self, prepared: Sequence[int] = (), trust: int = LONG_PREPARED) -> None:
+    def __init__(
+        self, prepared: Sequence[int] = (), trust: int = LONG_PREPARED, numbers: Collection[int] = frozenset()
+    ) -> None:
         self._prepared = np.array(prepared, np.int64)
+        self._numbers = numbers
         self._place = 0  # index of the next id in the prepared reply
+        self._matched = _SURE  # ids that matched since the model's words deviated
+        self._restated: dict[tuple[int, ...], int] = {}  # a number with the two ids before it -> the model's number
         self._seen = -1  # number of known ids at the last call
         self.length = trust if len(self._prepared) else SHORT_DRAFT
 
     def propose(self, known: Ids, grammar: Grammar, most: int) -> list[int]:
         """See `Drafter.propose`. Of several equally long matches in the context, the last one is used."""
-        most = min(most, self.length)
-        if len(self._prepared):
-            self._follow(known)
-            found = self._prepared[self._place : self._place + most]
-            if len(found):
-                return [int(i) for i in found]
-        place, shared = _after_longest_match(known, known)
-        return [int(i) for i in known[place : place + most]] if shared else []
+        if not len(self._prepared):
+            return self._repeat(known, most)
+        gained = len(known) - self._seen if self._seen >= 0 else 0
+        self.length = max(self.length, min(2 * gained, LONG_PREPARED))
+        self._follow(known)
+        if self._matched < _SURE:
+            place, shared = _after_longest_match(self._prepared, known)
+            if _after_longest_match(known, known)[1] > max(shared, _SURE):
+                return self._repeat(known, most)
+            if shared > max(self._matched, 1):
+                self._place, self._matched = place, shared
+        end = min(self._place + min(most, self.length), len(self._prepared))
+        return [self._draft(i) for i in range(self._place, end)] or self._repeat(known, most)
 
     def judge(self, right: bool) -> None:
         """See `Drafter.judge`: a prepared reply is still used after a mistake, in shorter pieces."""
@@ -73,24 +89,51 @@ class Lookup:
         else:
             self.length = max(min(self.length // 2, LONG_PREPARED), SHORT_DRAFT)
 
-    def _follow(self, known: Ids) -> None:
-        """Advances in the prepared reply by the ids since the last call.
+    def _repeat(self, known: Ids, most: int) -> list[int]:
+        place, shared = _after_longest_match(known, known)
+        return [int(i) for i in known[place : place + min(most, self.length)]] if shared else []
 
-        A different id counts as a substitution, unless the pair that it ends occurs nearby: then the model omitted or
-        inserted something.
-        """
+    def _draft(self, place: int) -> int:
+        return self._restated.get(self._around(place), int(self._prepared[place]))
+
+    def _around(self, place: int) -> tuple[int, ...]:
+        return tuple(int(i) for i in self._prepared[max(place - 2, 0) : place + 1])
+
+    def _follow(self, known: Ids) -> None:
+        """Advances in the prepared reply by the ids since the last call."""
         first, self._seen = (len(known) if self._seen < 0 else self._seen), len(known)
         for i in range(first, len(known)):
-            place, prepared = self._place, self._prepared
-            if place < len(prepared) and prepared[place] == known[i]:
-                self._place += 1
-                continue
-            start, stop = max(1, place - _NEARBY), min(place + _NEARBY, len(prepared))
-            pairs = np.flatnonzero(
-                (prepared[start:stop] == known[i]) & (prepared[start - 1 : max(stop - 1, 0)] == known[i - 1])
-            )
-            near = min((int(k) + start for k in pairs), key=lambda k: abs(k - place), default=None)
-            self._place = place + 1 if near is None else near + 1
+            place, said = self._place, int(known[i])
+            if place < len(self._prepared) and self._prepared[place] == said:
+                self._place, self._matched = place + 1, self._matched + 1
+            elif not self._follow_number(place, said, int(known[i - 1])):
+                self._place, self._matched = self._nearby(place, said, int(known[i - 1])), 0
+
+    def _follow_number(self, place: int, said: int, before: int) -> bool:
+        """Advances past a number that the model states differently, with fewer or with more digits."""
+        prepared = self._prepared
+        expected = place < len(prepared) and int(prepared[place]) in self._numbers
+        if said in self._numbers and expected:
+            self._restated[self._around(place)] = said
+            self._place += 1
+        elif expected:
+            while place < len(prepared) and int(prepared[place]) in self._numbers:
+                place += 1
+            if place == len(prepared) or prepared[place] != said:
+                return False
+            self._place = place + 1
+        else:
+            return said in self._numbers and before in self._numbers
+        return True
+
+    def _nearby(self, place: int, said: int, before: int) -> int:
+        """Where the prepared reply goes on after a different id: behind the same pair of ids nearby, as the model then
+        omitted or inserted something; else it was a substitution."""
+        prepared = self._prepared
+        start, stop = max(1, place - _NEARBY), min(place + _NEARBY, len(prepared))
+        pairs = np.flatnonzero((prepared[start:stop] == said) & (prepared[start - 1 : max(stop - 1, 0)] == before))
+        near = min((int(k) + start for k in pairs), key=lambda k: abs(k - place), default=None)
+        return place + 1 if near is None else near + 1
 
 
 def _after_longest_match(text: Ids, said: Ids) -> tuple[int, int]:

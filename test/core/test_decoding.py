@@ -153,6 +153,44 @@ def test_a_prepared_reply_is_drafted_from_its_start_and_again_behind_what_differ
     assert proposed(drafter, [*known, 26, 27, 28, 9], tokenizer)[:3] == [20, 21, 99]  # behind its end, from the context
 
 
+def test_a_number_that_the_model_states_differently_is_drafted_again_where_the_reply_repeats_it(
+    tokenizer: Tokenizer,
+) -> None:
+    one, two, six, point, comma = 31, 32, 36, 40, 41
+    prepared = [5, point, one, 7, comma, 8, point, one, 9, 8, point, two, 6]
+    drafter, known = Lookup(prepared, numbers=frozenset({one, two, six})), [1, 2]
+    assert proposed(drafter, known, tokenizer) == prepared
+    known += [5, point, six]  # in place of one
+    assert proposed(drafter, known, tokenizer) == prepared[3:]  # behind "8 ." the other number stands
+    known += [7, comma, 8, point, six]
+    assert proposed(drafter, known, tokenizer) == [9, 8, point, two, 6]
+
+
+def test_a_number_with_other_digits_leaves_the_words_behind_it(tokenizer: Tokenizer) -> None:
+    prepared, numbers = [5, 31, 32, 7, 8, 31, 9, 10, 11], frozenset({31, 32, 36})
+    shorter = Lookup(prepared, numbers=numbers)
+    proposed(shorter, [1], tokenizer)
+    assert proposed(shorter, [1, 5, 31, 7], tokenizer) == [8, 31, 9, 10, 11]
+    longer = Lookup(prepared, numbers=numbers)
+    proposed(longer, [1], tokenizer)
+    assert proposed(longer, [1, 5, 31, 32, 36, 36], tokenizer) == [7, 8, 31, 9, 10, 11]
+    assert proposed(longer, [1, 5, 31, 32, 36, 36, 7, 8, 36], tokenizer) == [9, 10, 11]
+
+
+def test_after_other_words_the_reply_is_continued_where_it_matches_the_last_ones(tokenizer: Tokenizer) -> None:
+    prepared = [*range(100, 130), 5, 6, 7, 8, 9]
+    drafter, known = Lookup(prepared), [1, 2]
+    proposed(drafter, known, tokenizer)
+    known += [100, 101, 99, 98]
+    proposed(drafter, known, tokenizer)
+    known += [5, 6]  # far from the place where it left the reply
+    assert proposed(drafter, known, tokenizer) == [7, 8, 9]
+    drafter, known = Lookup(prepared), [50, 51, 52, 53, 54, 55, 2]
+    proposed(drafter, known, tokenizer)
+    known += [100, 50, 51, 52]  # the prompt's words
+    assert proposed(drafter, known, tokenizer)[:3] == [53, 54, 55]
+
+
 def test_a_prepared_reply_that_is_wrong_is_drafted_in_shorter_pieces(tokenizer: Tokenizer) -> None:
     plain, _, _ = decode(Decoder(), text(tokenizer), tokenizer, tokens=120)
     wrong = [(i + 1) % 50 for i in plain]

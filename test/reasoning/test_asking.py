@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from n3d_core.geometry.boxes import Box3D
+from n3d_core.reasoning.asking import plain_question
 from n3d_core.reasoning.parse import read_question
 from n3d_core.reasoning.question import Question
-from n3d_core.reasoning.replies import plain_question
 from n3d_core.reasoning.solve import solve
 
 NAMES = ("red mug", "blue lamp", "green box", "white lamp")
@@ -32,6 +32,24 @@ QUESTIONS = {
     "Is the red mug nearer to the blue lamp than to the green box?": (
         "Is the red mug closer to the blue lamp than to the green box?"
     ),
+    "Is the red mug wider or narrower than the green box": "Is the red mug wider or thinner than the green box?",
+    "By how much is the green box taller than the red mug, in inches?": (
+        "How much taller than the red mug is the green box in inches?"
+    ),
+    "Is the red mug left of the green box as seen from the opposite side?": (
+        "Is the red mug to the left of the green box as seen from the opposite side?"
+    ),
+    "Is the lamp next to the green box taller than 20 cm?": "Is the white lamp taller than 20 cm?",
+    "what's next to the green box?": "What is next to the green box?",
+    "Count the lamps that are behind the red mug.": "How many lamps are behind the red mug?",
+    "could you fit the red mug into the green box": "Does the red mug fit into the green box?",
+    "Isn't the red mug in front of the blue lamp?": "Is the red mug in front of the blue lamp?",
+    "Which thing is closest to the red mug?": "Which object is closest to the red mug?",
+    "What's the second tallest object?": "Which is the second tallest object?",
+    "Sort the red mug, the blue lamp and the green box by height, tallest first.": (
+        "Sort the red mug, the blue lamp and the green box from tallest to shortest."
+    ),
+    "Where's the red mug?": "Where is the red mug?",
 }
 
 
@@ -47,9 +65,24 @@ def test_a_question_in_plain_words_means_the_same(text: str, plain: str) -> None
 
 
 @pytest.mark.parametrize(
-    "text", ["Is the red mug left of the green box as seen from the opposite side?", "Is the lamp taller than 20 cm?"]
+    "text", ["What are the dimensions of the red mug?", "Is the red mug as tall as the blue lamp?"]
 )
-def test_what_has_no_plain_wording_keeps_the_users_own(text: str) -> None:
+def test_what_the_model_was_taught_no_wording_for_is_asked_in_the_users_own(text: str) -> None:
     question = read_question(text)
     assert isinstance(question, Question)
     assert plain_question(question, solve(question, BOXES[:3], NAMES[:3]).roles) == ""
+
+
+def test_objects_are_called_by_number_only_where_their_names_do_not_tell_them_apart() -> None:
+    question = read_question("Which object is the tallest?")
+    assert isinstance(question, Question)
+    asked = "Is the red mug to the left of the blue lamp?"
+    compared = read_question(asked)
+    assert isinstance(compared, Question)
+    numbered = [f"{i}_{name}" for i, name in enumerate(NAMES)]
+    assert plain_question(compared, solve(compared, BOXES, numbered).roles) == (
+        "Is 0_red mug to the left of 1_blue lamp?"  # as the caller named them
+    )
+    nearest = read_question("What is closest to the red mug?")
+    assert isinstance(nearest, Question)
+    assert plain_question(nearest, solve(nearest, BOXES, numbered).roles) == "Which object is closest to the red mug?"

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import time
 from typing import get_args
 
@@ -14,13 +15,15 @@ from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder, TrueObject, Truth, write_frame
 from n3d_core.language import prompts
 from n3d_core.language.conditions import first_sentence
+from n3d_core.reasoning.asking import plain_question
 from n3d_core.reasoning.audit import audit
 from n3d_core.reasoning.outcome import evaluate, plain
 from n3d_core.reasoning.parse import read_question
 from n3d_core.reasoning.question import TYPES, Form, Question
-from n3d_core.reasoning.relations import as_stated
+from n3d_core.reasoning.relations import PREDICATES, as_stated
 from n3d_core.reasoning.solve import solve
 from training.questions import SceneObjects, Vocabulary, fill, groundable, grounding_samples, spatial_samples
+from training.questions import wordings as words
 from training.questions.__main__ import main
 from training.questions.grounding import DEFAULT_MIXTURE
 from training.questions.marks import MARK_COLORS, draw_marks, marked_samples
@@ -53,6 +56,45 @@ PUBLISHED = dict.fromkeys(
 SCENES = [random_scene(seed) for seed in range(80)]
 SPATIAL = [(scene, s) for k, scene in enumerate(SCENES) for s in spatial_samples(scene, 8, seed=k)]
 GROUNDING = [(scene, g) for k, scene in enumerate(SCENES) for g in grounding_samples(scene, 8, k, WORDS)]
+
+
+_SLOT_WORDS = {
+    "p": {p.phrase.removesuffix(" than") for p in PREDICATES.values()}
+    | {*(p.phrase for p in PREDICATES.values()), *words.MORE_WORDS.values(), *words.RELATION.values()},
+    "q": {p.phrase for p in PREDICATES.values()},
+    "w": {w for table in (words.CHOICE_WORDS, words.SUPERLATIVE_WORDS, words.LIMIT_WORDS) for ws in table.values()
+          for w in ws} | {"more", "less"},
+    "r": {"closer", "farther"},
+    "to": {"to", "from"},
+    "rest": {"closest", "farthest"},
+    "how": {how for hows in words.ORDER_HOW.values() for how in hows} | {*words.NEAR_TO_FAR, *words.FAR_TO_NEAR},
+    "j": {adjective for adjective, _ in words.SIZE.values()},
+    "v": {"vertical", "horizontal"},
+    "unit": {unit for units in words.UNITS.values() for unit in units},
+}  # fmt: skip
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    """Matches what a template may be filled with."""
+    parts = re.split(r"\{(\w+)\}", template)
+    parts[::2] = map(re.escape, parts[::2])
+    parts[1::2] = [f"(?:{'|'.join(map(re.escape, _SLOT_WORDS[p]))})" if p in _SLOT_WORDS else ".+" for p in parts[1::2]]
+    return re.compile("".join(parts))
+
+
+def test_a_small_model_is_asked_in_words_that_it_was_trained_on() -> None:
+    tables = [t for t in vars(words).values() if isinstance(t, tuple)] + list(words.FIT.values())
+    taught = [_pattern(template) for table in tables for template in table]
+    asked = {}
+    for _, s in SPATIAL:
+        text = plain_question(s.solution.question, s.solution.roles)
+        if text:
+            asked.setdefault(s.type, set()).add(text)
+            assert any(p.fullmatch(text) for p in taught), text
+            again = read_question(text)
+            assert isinstance(again, Question), text
+            assert plain_question(again, solve(again, s.solution.scene.boxes, s.solution.scene.names).roles) == text
+    assert set(asked) == set(TYPES) - {"dimensions", "same", "all"}
 
 
 def test_all_types_and_forms_are_asked():
