@@ -102,6 +102,14 @@ class BenchClient:
         """A reliable publisher of the client's node."""
         return self._node.create_publisher(kind, name, 2)
 
+    def wait_until_idle(self, timeout_s: float = 60.0) -> None:
+        """Returns once the node has ended its subscriptions to images; raises RuntimeError if it does not."""
+        end = time.monotonic() + timeout_s
+        while not self.diagnostics.get("/grounding: inputs", "").startswith("idle"):
+            if time.monotonic() > end:
+                raise RuntimeError(f"the node stays subscribed: {self.diagnostics.get('/grounding: inputs')}")
+            time.sleep(0.1)
+
     def received_share(self, topic: str) -> float:
         """The node's diagnostics of a topic, from the next message."""
         self.diagnostics.clear()
@@ -111,6 +119,7 @@ class BenchClient:
         return float(self.diagnostics[f"{topic} received_share"])
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        self.diagnostics.update({status.name: status.message for status in message.status})
         self.diagnostics.update({pair.key: pair.value for status in message.status for pair in status.values})
 
 

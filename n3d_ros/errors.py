@@ -7,7 +7,14 @@ from n3d_ros.msg import Result
 
 
 class NoImageError(core.N3DError):
-    """No complete set of colour, depth and camera info has arrived."""
+    """No complete set of colour, depth and camera info has arrived.
+
+    Attributes:
+        connected: `time.monotonic()` at which the middleware connected images that were subscribed again (the present
+            if it has not yet); None if they were subscribed all along, or if nobody publishes them.
+    """
+
+    connected: float | None = None
 
 
 class StaleImageError(core.N3DError):

@@ -191,15 +191,21 @@ class GroundingNode(ResponsiveLifecycleNode):
         self._desk.worker.policy, self._desk.worker.capacity = now.queue_policy, now.queue_size
         self._continuous.apply(now)
 
+    @property
+    def _may_rest(self) -> bool:
+        """A simulation or bag that is paused shows no new image, and its last one does not age."""
+        return self._settings.value.may_rest and not self.get_clock().ros_time_is_active
+
     def _statuses(self) -> Sequence[DiagnosticStatus]:
         name = self.get_fully_qualified_name()
         shared, watch = self._shared, self._watch  # a transition may reset them meanwhile
         model = shared.model if shared is not None else None
-        report = watch.report(self._settings.value) if watch is not None else None
+        load = self._desk.worker.load
+        report = None if watch is None else watch.report(self._settings.value, self._may_rest, load != (0, 0))
         return [
             model_status(name, self.state, model, self._failure),
             input_status(name, report),
-            query_status(name, self._desk.log.snapshot(), self._desk.worker.load),
+            query_status(name, self._desk.log.snapshot(), load),
             self._memory.status(),
         ]
 

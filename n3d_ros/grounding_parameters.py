@@ -14,6 +14,8 @@ from n3d_ros.node.parameters import AT_START, ON_ACTIVATE, ON_CONFIGURE, Checked
 from n3d_ros.queries.models import ModelChoice
 from n3d_ros.queries.queue import QUEUE_POLICIES
 
+LAZY_AGE_S = 5.0  # who takes older images wants the last one of a camera that pauses
+
 
 @dataclass(frozen=True)
 class GroundingParameters(CheckedParameters):
@@ -106,6 +108,12 @@ class GroundingParameters(CheckedParameters):
         "and pair them with its ApproximateTimeSynchronizer (slop: pairing_tolerance).",
         choices=("newest", "message_filters"),
         when=ON_ACTIVATE,
+    )
+    lazy: bool = parameter(
+        True,
+        "true: unsubscribe images that no query has needed for 10 s; the next query subscribes them again and waits "
+        "for a new image; false: stay subscribed. Images also stay subscribed under use_sim_time, and if max_image_age "
+        "is 0 or above 5 s, since the last image must then outlast a pause.",
     )
     pairing_tolerance: float = parameter(
         0.02,
@@ -211,6 +219,11 @@ class GroundingParameters(CheckedParameters):
     def needs_transforms(self) -> bool:
         """Whether every query needs a transform."""
         return bool(self.target_frame or self.memory or (self.refines and self.gravity_frame))
+
+    @property
+    def may_rest(self) -> bool:
+        """Whether unused images may be unsubscribed: not if a query may want one from before it came."""
+        return self.lazy and 0 < self.max_image_age <= LAZY_AGE_S
 
     @property
     def refines(self) -> bool:

@@ -14,6 +14,8 @@ from n3d_ros.inputs.rgbd_topics import RgbdTopics, crowd_of, explain_loss, expla
 SILENT_S = 3.0
 _OPTICAL_LINKS = ("rgb_camera_link", "depth_camera_link")
 LOOK_EVERY_S = 2.0  # checking takes the newest images from the middleware, which costs as much as a query's read
+LINGER_S = 10.0  # after a query the images stay subscribed for this long, so that only the first of several wakes them
+_PULSE_HZ = 1.0  # a camera info that comes at least this often shows that the camera is alive
 
 
 @dataclass
@@ -23,26 +25,71 @@ class InputReport:
     Attributes:
         problems: empty if all is well.
         values: name -> figure.
+        is_resting: whether the images are not subscribed until a query needs them.
     """
 
     problems: list[str] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
+    is_resting: bool = False
 
 
 class InputWatch:
-    """Checks the input topics at most every `LOOK_EVERY_S` and keeps the last report."""
+    """Checks the input topics at most every `LOOK_EVERY_S` and keeps the last report.
 
-    def __init__(self, topics: RgbdTopics) -> None:
+    It also lets unused images rest (parameter `lazy`), but not while something is wrong with them, and wakes them if
+    their publishers disappear or the camera info stops, so that faults are found, and seen to be cured, as ever.
+
+    Args:
+        topics: what it checks.
+        linger_s: how long images must be unused before they rest.
+    """
+
+    def __init__(self, topics: RgbdTopics, linger_s: float = LINGER_S) -> None:
         self._topics = topics
+        self._linger_s = linger_s
         self._report = InputReport()
-        self._looked = float("-inf")
+        self._looked = self._busy = float("-inf")
+        self._has_pulse = False  # whether the camera info came regularly before the images were put to rest
+        self._is_suspicious = False  # the camera info has stopped, and nothing else has shown yet that the camera has
+        self._trusts_pulse = True  # False once it stopped though the camera went on
 
-    def report(self, parameters: GroundingParameters) -> InputReport:
-        """The current report, at most `LOOK_EVERY_S` old."""
-        if time.monotonic() - self._looked >= LOOK_EVERY_S - 0.1:  # timers fire slightly early or late
-            self._looked = time.monotonic()
+    def report(self, parameters: GroundingParameters, lazy: bool = False, busy: bool = False) -> InputReport:
+        """The current report, at most `LOOK_EVERY_S` old.
+
+        Args:
+            parameters: the node's.
+            lazy: whether unused images may rest.
+            busy: whether a query runs or waits.
+        """
+        now = time.monotonic()
+        if busy:
+            self._busy = now
+        if now - self._looked >= LOOK_EVERY_S - 0.1:  # timers fire slightly early or late
+            self._looked = now
             self._report = input_report(self._topics, parameters)
+            self._settle(parameters, lazy)
         return self._report
+
+    @property
+    def _is_well(self) -> bool:
+        """Whether images come, and nothing is wrong with them."""
+        return not self._report.problems and all(topic.newest_header is not None for topic in self._topics.images)
+
+    def _settle(self, parameters: GroundingParameters, lazy: bool) -> None:
+        """Wakes the images or lets them rest."""
+        topics, info = self._topics, self._topics.info
+        if self._report.problems:
+            self._is_suspicious = False  # it was right
+        if topics.is_resting:
+            self._is_suspicious = self._has_pulse and info.age_s > SILENT_S
+            if not lazy or self._is_suspicious or any(topic.publishers == 0 for topic in topics.images):
+                topics.wake()
+        elif lazy and self._is_well and time.monotonic() - self._busy > self._linger_s:
+            topics.rest(self._linger_s)
+            if topics.is_resting:
+                self._trusts_pulse = self._trusts_pulse and not self._is_suspicious
+                self._has_pulse = self._trusts_pulse and info.statistics.published_hz() >= _PULSE_HZ
+                self._report = input_report(topics, parameters)
 
 
 def input_report(topics: RgbdTopics, parameters: GroundingParameters) -> InputReport:
@@ -60,7 +107,7 @@ def input_report(topics: RgbdTopics, parameters: GroundingParameters) -> InputRe
             values[f"{topic.name} received_share"] = f"{statistics.received_share():.3f}"
         values[f"{topic.name} age_s"] = f"{topic.age_s:.2f}"
         values[f"{topic.name} publishers"] = str(topic.publishers)
-    return InputReport(problems, values)
+    return InputReport(problems, values, topics.is_resting)
 
 
 def _silences_and_losses(topics: RgbdTopics, arrivals: dict[NewestTopic, list[Any]]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -27,7 +28,8 @@ class RgbdTopics:
     """Subscribes to colour, depth and camera info; nothing is received until `newest` asks for it.
 
     Subscribes to depth's camera info only once images arrive whose depth may need registration, so a driver that aligns
-    depth pays nothing for it.
+    depth pays nothing for it. `rest` unsubscribes the images, which the middleware would copy for nobody, and `newest`
+    subscribes them again. Camera infos stay: they are small, and show that the camera is alive.
 
     Args:
         color_transport, depth_transport: parameters of these names; `raw` or a transport's name, which is the last
@@ -48,8 +50,13 @@ class RgbdTopics:
         self.info = self.topic_type(node, CameraInfo, "color/camera_info")
         self.depth_info = self.topic_type(node, CameraInfo, "depth/camera_info")
         self.has_depth = has_depth
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # taken before those of the topics
         self._is_closed = False
+        self._is_resting = False
+        self._used = time.monotonic()
+        self._is_waking = False  # the images were subscribed again, and are not connected yet
+        self._connected: float | None = None  # when they were
+        self._last_header: Header | None = None  # of the newest colour image before the rest
         try:
             for topic in (*self.required, self.depth_info):
                 topic.open()
@@ -62,6 +69,11 @@ class RgbdTopics:
     def required(self) -> tuple[NewestTopic, ...]:
         """The topics that every frame needs."""
         return (self.color, self.depth, self.info) if self.has_depth else (self.color, self.info)
+
+    @property
+    def images(self) -> tuple[NewestTopic, ...]:
+        """The topics that `rest` unsubscribes."""
+        return (self.color, self.depth) if self.has_depth else (self.color,)
 
     @property
     def all(self) -> tuple[NewestTopic, ...]:
@@ -80,7 +92,37 @@ class RgbdTopics:
     @property
     def newest_header(self) -> Header | None:
         """Header of the newest colour image taken; images waiting in the middleware stay there."""
-        return self.color.newest_header
+        return self.color.newest_header or self._last_header
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether the images are not subscribed until `newest` asks for them."""
+        return self._is_resting
+
+    @property
+    def unused_s(self) -> float:
+        """Seconds since images were last asked for."""
+        return time.monotonic() - self._used
+
+    def rest(self, unused_s: float) -> None:
+        """Unsubscribes the images if none were asked for during the last `unused_s` seconds."""
+        with self._lock:
+            if self._is_resting or self._is_closed or self.unused_s < unused_s:
+                return
+            self._last_header = self.newest_header
+            for topic in self.images:
+                topic.close()
+            self._is_resting = True
+
+    def wake(self) -> None:
+        """Subscribes the images, if they rest, and puts off the next rest."""
+        with self._lock:
+            self._used = time.monotonic()
+            if not self._is_resting or self._is_closed:
+                return
+            for topic in self.images:
+                topic.open()
+            self._is_resting, self._is_waking, self._connected = False, True, None
 
     def newest(self, bound_ns: int, registration: str) -> RgbdMessages:
         """The newest colour image with a depth image within `bound_ns` of it, and the camera infos nearest to them.
@@ -88,6 +130,26 @@ class RgbdTopics:
         Raises:
             NoImageError: naming each silent topic and the likely reason, or the two stamps that do not pair.
         """
+        self.wake()
+        try:
+            found = self._newest(bound_ns, registration)
+        except NoImageError as error:
+            error.connected = self._when_connected()
+            raise
+        self._is_waking = False
+        return found
+
+    def _when_connected(self) -> float | None:
+        """As `NoImageError.connected`."""
+        if not self._is_waking:
+            return self._connected
+        if any(topic.publishers == 0 or topic.incompatible() for topic in self.images):
+            return None
+        self._is_waking = not all(topic.matched for topic in self.images)
+        self._connected = time.monotonic()
+        return self._connected
+
+    def _newest(self, bound_ns: int, registration: str) -> RgbdMessages:
         color, depth, info, depth_info = self.drain(registration)
         self._refuse_silence(color, depth, info)
         if not self.has_depth:
@@ -150,6 +212,7 @@ class RgbdTopics:
         """Ends the subscriptions for good."""
         with self._lock:
             self._is_closed = True
+            self._last_header = None
         for topic in self.all:
             topic.close()
 

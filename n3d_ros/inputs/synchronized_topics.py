@@ -1,6 +1,6 @@
 """The input topics paired by `message_filters`, for users who prefer its policy.
 
-Every message is received and deserialised, with or without a query; `rgbd_topics` costs a fraction of that.
+Every message is received and deserialised while the inputs are subscribed; `rgbd_topics` costs a fraction of that.
 """
 
 from __future__ import annotations
@@ -75,12 +75,14 @@ class FilteredTopics(RgbdTopics):
         for topic in self.required:
             topic.rewound = self._forget
 
-    def newest(self, bound_ns: int, registration: str) -> RgbdMessages:
-        """The last set that the synchronizer paired with this bound.
+    def rest(self, unused_s: float) -> None:
+        """Also forgets what was paired."""
+        super().rest(unused_s)
+        if self.is_resting:
+            self._forget()
 
-        Raises:
-            NoImageError: naming each silent topic, or saying that nothing was paired yet.
-        """
+    def _newest(self, bound_ns: int, registration: str) -> RgbdMessages:
+        """The last set that the synchronizer paired with this bound."""
         if self._synchronizer.slop != _slop(bound_ns):
             self._synchronizer.slop = _slop(bound_ns)
             self._set = None  # it was paired with another bound

@@ -156,7 +156,9 @@ def input_status(name: str, report: InputReport | None) -> DiagnosticStatus:
     if report is None:
         return status_message(f"{name}: inputs", DiagnosticStatus.OK, "no topic is subscribed", {})
     level = DiagnosticStatus.WARN if report.problems else DiagnosticStatus.OK
-    message = "; ".join(report.problems) or "images and camera info are arriving"
+    well = "idle: images are not subscribed until a query needs them (parameter lazy)"
+    well = well if report.is_resting else "images and camera info are arriving"
+    message = "; ".join(report.problems) or well
     return status_message(f"{name}: inputs", level, message, report.values)
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from rclpy.clock import Clock
 from std_msgs.msg import Header
 
-from n3d_core.errors import QueryCancelledError
+from n3d_core.errors import N3DError, QueryCancelledError
 from n3d_core.geometry.frame import Frame
 from n3d_core.messages.assembly import (
     ColorImage,
@@ -32,6 +32,7 @@ RENEW_S = 0.25  # how often a waiting query's image is replaced by a newer one
 _POLL_S = 0.004
 _DAY_S = 86_400.0  # an older stamp is from another clock or from a bag
 _FUTURE_S = 0.5  # a stamp further ahead than this is from another clock
+DISCOVERY_S = 5.0  # the middleware connects a topic that was subscribed again within this time
 
 
 class RgbdSource(Protocol):
@@ -103,34 +104,44 @@ class LatestFrame:
         parameters: GroundingParameters,
         cancelled: Callable[[], bool] = never,
         seen: Callable[[RgbdMessages], None] = lambda _messages: None,
+        deadline: float | None = None,
     ) -> Taken:
         """The newest fresh messages whose transforms are known.
 
         Waits up to `image_timeout` for the image and `transform_timeout` for the transforms, so call it before the
-        query's turn on the shared model.
+        query's turn on the shared model. If the images had to be subscribed again, the wait begins once the middleware
+        has connected them, and is longer by `max_image_age`: with them subscribed, an image of that age would do.
 
         Args:
             parameters: those of the query.
             cancelled: polled during the wait.
             seen: called with the messages before their transforms are looked up.
+            deadline: `time.monotonic()` at which no wait goes on; None: there is none.
 
         Raises:
             NoImageError, StaleImageError, TransformError: what was still missing after the wait.
             QueryCancelledError: once `cancelled` returns True.
         """
         began = time.monotonic()
-        messages = self._wait(parameters, cancelled)
+        messages = self._wait(parameters, cancelled, deadline)
         seen(messages)
         age_ms = self.age_ms(messages)
         wanted = _transforms_for(messages, parameters)
         for target, source in wanted:
-            stamp_ns = nanoseconds_of(messages.color.header.stamp)
-            self.transforms.look_up(target, source, stamp_ns, parameters.transform_timeout, cancelled)
+            stamp_ns, timeout_s = nanoseconds_of(messages.color.header.stamp), parameters.transform_timeout
+            if deadline is not None:
+                timeout_s = min(timeout_s, max(0.0, deadline - time.monotonic()))
+            self.transforms.look_up(target, source, stamp_ns, timeout_s, cancelled)
         ended = time.monotonic()
         return Taken(messages, age_ms, 1000 * (ended - began), bool(wanted), ended)
 
     def renew(
-        self, taken: Taken, parameters: GroundingParameters, cancelled: Callable[[], bool], seen: Callable[..., None]
+        self,
+        taken: Taken,
+        parameters: GroundingParameters,
+        cancelled: Callable[[], bool],
+        seen: Callable[..., None],
+        deadline: float | None = None,
     ) -> Taken:
         """Takes a newer image now and then while a query waits for its turn, once the image's transforms are known.
 
@@ -140,7 +151,7 @@ class LatestFrame:
         if not taken.has_transform or time.monotonic() - taken.tried < RENEW_S:
             return taken
         try:
-            return self.take(replace(parameters, image_timeout=0.0), cancelled, seen)
+            return self.take(replace(parameters, image_timeout=0.0), cancelled, seen, deadline)
         except (NoImageError, StaleImageError, TransformError):
             return replace(taken, tried=time.monotonic())
 
@@ -184,8 +195,10 @@ class LatestFrame:
     def _door(self, parameters: GroundingParameters) -> Door:
         return Door(parameters.distortion, parameters.depth_registration, self.estimate, parameters.depth_unit)
 
-    def _wait(self, parameters: GroundingParameters, cancelled: Callable[[], bool]) -> RgbdMessages:
-        deadline = time.monotonic() + parameters.image_timeout
+    def _wait(
+        self, parameters: GroundingParameters, cancelled: Callable[[], bool], deadline: float | None
+    ) -> RgbdMessages:
+        began = time.monotonic()
         bound_ns = round(parameters.pairing_tolerance * 1e9)
         while True:
             try:
@@ -193,8 +206,9 @@ class LatestFrame:
                 if stale := self._stale(messages, parameters.max_image_age):
                     raise stale
                 return messages
-            except (NoImageError, StaleImageError):
-                if time.monotonic() >= deadline:
+            except (NoImageError, StaleImageError) as error:
+                end = parameters.image_timeout + max(began, _later(error, began, parameters.max_image_age))
+                if time.monotonic() >= (end if deadline is None else min(end, deadline)):
                     raise
             if cancelled():
                 raise QueryCancelledError("cancelled while waiting for an image")
@@ -236,6 +250,13 @@ class LatestFrame:
 def at_once(parameters: GroundingParameters) -> GroundingParameters:
     """The same parameters with no waits: a query that waits in its turn delays the queries of all other cameras."""
     return replace(parameters, image_timeout=0.0, transform_timeout=0.0)
+
+
+def _later(error: N3DError, began: float, max_age_s: float) -> float:
+    """The moment from which `image_timeout` counts if the images were subscribed again for this query."""
+    if not isinstance(error, NoImageError) or error.connected is None:
+        return began
+    return min(error.connected, began + DISCOVERY_S) + max_age_s
 
 
 def _transforms_for(messages: RgbdMessages, parameters: GroundingParameters) -> list[tuple[str, str]]:

@@ -61,11 +61,11 @@ class QueryRunner:
         limit_s = parameters.query_timeout
         deadline = time.monotonic() + limit_s if limit_s > 0 else None
         progress.on_stage(IMAGE)
-        taken = self.frames.take(parameters, job.cancelled, progress.on_messages)
+        taken = self.frames.take(parameters, job.cancelled, progress.on_messages, deadline)
 
         def renew() -> None:
             nonlocal taken
-            taken = self.frames.renew(taken, parameters, job.cancelled, progress.on_messages)
+            taken = self.frames.renew(taken, parameters, job.cancelled, progress.on_messages, deadline)
 
         cancelled, waits = partial(self._is_cancelled, job), partial(progress.on_stage, WAIT)
         with self.shared.turn(cancelled, deadline, waits, renew, job.background) as waited:

@@ -15,6 +15,7 @@ class Forgetful(FilteredTopics):
 
     has_depth = True
     required = ()
+    _is_waking, _connected = False, None
 
     def __init__(self, paired):
         self.paired = paired
@@ -25,6 +26,9 @@ class Forgetful(FilteredTopics):
     def _set(self):
         paired, self.paired = self.paired, None
         return paired
+
+    def wake(self):
+        """They are subscribed."""
 
     def drain(self, _registration):
         return [], [], [], []

@@ -62,9 +62,9 @@ class Camera:
 class Noting(LatestFrame):
     """Notes for how long it would wait for an image, and makes a frame of nothing."""
 
-    def _wait(self, parameters, cancelled):
+    def _wait(self, parameters, *options):
         self.source._note("image", parameters.image_timeout)
-        return super()._wait(replace(parameters, image_timeout=0.0), cancelled)
+        return super()._wait(replace(parameters, image_timeout=0.0), *options)
 
     def read(self, messages, parameters):
         self.source._note("frame", parameters.transform_timeout)
