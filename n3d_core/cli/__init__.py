@@ -1,7 +1,7 @@
 """The command `n3d`: everything that works without ROS.
 
-Each subcommand is a module with `add_parser(subparsers)` and `run(args) -> int`; only the one in use is
-imported, so that `n3d --help` is fast. Results go to stdout, progress and errors to stderr.
+Each subcommand is a module with a `DESCRIPTION`, `add_arguments(parser)` and `run(args) -> int`; only the one in use
+is imported, so that `n3d --help` is fast. Results go to stdout, progress and errors to stderr.
 
 Exit codes: 0 success; 1 error with a message; 2 wrong usage; 130 interrupted.
 """
@@ -81,7 +81,10 @@ def _run(arguments: list[str]) -> int:
     for name, (path, summary) in COMMANDS.items():
         if name == chosen:
             module = importlib.import_module(path)
-            module.add_parser(commands)
+            raw = argparse.RawDescriptionHelpFormatter
+            module.add_arguments(
+                commands.add_parser(name, help=summary, description=module.DESCRIPTION, formatter_class=raw)
+            )
         else:
             commands.add_parser(name, help=summary, add_help=False)
     args = parser.parse_args(arguments)

@@ -14,21 +14,15 @@ from filelock import FileLock, Timeout
 from n3d_core.cli.query import add_model_arguments, check_timeout, load_model, tell
 from n3d_core.errors import CameraError, ConfigError, DepthError, ImageError, QueryTimeoutError, TransformError
 
-_DESCRIPTION = """\
+DESCRIPTION = """\
 Runs queries on the images of an RGB-D bag and writes the results into a copy of it: detections, markers for RViz, and
 answers. The source is only read. An interrupted run continues where it stopped when its command is repeated."""
 _SAY_EVERY_S = 2.0
 _UNUSABLE = (ImageError, DepthError, CameraError, TransformError, QueryTimeoutError)  # of one image; the run goes on
 
 
-def add_parser(subparsers: Any) -> None:
-    """Adds `n3d annotate`."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "annotate",
-        help="write detections, markers and answers into a copy of a bag",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
     parser.add_argument("bag", type=Path, metavar="BAG", help="ROS 2 bag: a folder, or an .mcap or .db3 file")
     parser.add_argument("--output", type=Path, required=True, metavar="BAG", help="the copy; must not exist")
     parser.add_argument(

@@ -17,19 +17,13 @@ from n3d_core.cli.query import (
 )
 from n3d_core.cli.tables import box_record, box_table, json_line, value_record
 
-_DESCRIPTION = """\
+DESCRIPTION = """\
 Answers a spatial question about an RGB-D image: grounds the objects in the question, reasons over their boxes, and
 audits the answer against geometry. With --about, boxes are found first; the question can name them 0_mug, 1_mug ..."""
 
 
-def add_parser(subparsers: Any) -> None:
-    """Adds `n3d ask`."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "ask",
-        help="answer a spatial question and check the answer against geometry",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
     add_query_arguments(parser, "QUESTION", "the question")
     parser.add_argument("--about", metavar="TEXT", help="ground this text first; ask about its boxes by number")
     parser.add_argument(

@@ -28,10 +28,11 @@ _PASSES = 5
 
 Result = TypeVar("Result")
 
+DESCRIPTION = "Measures query times, and how close single steps come to the memory bandwidth limit."
 
-def add_parser(subparsers: Any) -> None:
-    """Adds the command to `n3d`."""
-    parser = subparsers.add_parser("bench", help="measure this machine", description=__doc__)
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
     parser.add_argument("model", nargs="?", default="n3d-tiny", help="a shipped model's name or a checkpoint folder")
     parser.add_argument("--frames", type=Path, help="a frame folder with questions (default: the demo's)")
     parser.add_argument("--backend", default="auto", help="as for `n3d ground` (default: %(default)s)")
@@ -46,7 +47,6 @@ def add_parser(subparsers: Any) -> None:
         "--decode", default="", metavar="BACKENDS", help="also measure single steps, as in onnx:fp32,onnx:int4"
     )
     parser.add_argument("--json", action="store_true", help="print only the JSON line")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -23,14 +23,11 @@ log = logging.getLogger("n3d.compile")
 
 MANIFEST = "manifest.json"
 
+DESCRIPTION = "Writes a model's ONNX graphs, or TensorRT engines for given GPUs, to a folder with a manifest."
 
-def add_parser(subparsers: Any) -> None:
-    """Adds the command to `n3d`."""
-    parser = subparsers.add_parser(
-        "compile",
-        help="build engines ahead of time",
-        description="Writes a model's ONNX graphs, or TensorRT engines for given GPUs, to a folder with a manifest.",
-    )
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
     parser.add_argument("model", help="a shipped model's name or a checkpoint folder")
     parser.add_argument(
         "--size", default="640x480", help="width x height of the camera's images (default: %(default)s)"
@@ -45,7 +42,6 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--cache", type=int, default=2048, help="size of an engine's cache in tokens (default: %(default)s)"
     )
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from n3d_core.errors import CheckpointError, N3DError
 from n3d_core.models import downloads
@@ -83,13 +82,11 @@ class _AbsentError(Exception):
     """Something optional is missing."""
 
 
-def add_parser(subparsers: Any) -> None:
-    """Adds `n3d doctor`."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "doctor",
-        help="check what this machine can run, and how to fix what is missing",
-        description="Checks the machine, backends, model, ROS and optional packages. Exit code 1 if n3d cannot run.",
-    )
+DESCRIPTION = "Checks the machine, backends, model, ROS and optional packages. Exit code 1 if n3d cannot run."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
     parser.add_argument("--model", default="n3d-tiny", help="the model to load (n3d-tiny)")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
 

@@ -5,20 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from n3d_core.models import PUBLISHED, download, local_folder
 
+DESCRIPTION = "Downloads a published checkpoint and verifies every file. Interrupted downloads are resumed."
 
-def add_parser(subparsers: Any) -> None:
-    """Adds `n3d download`."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "download",
-        help="download a published checkpoint and verify it",
-        description="Downloads a published checkpoint and verifies every file. Interrupted downloads are resumed.",
-        epilog=_known(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.epilog = _known()
     parser.add_argument("name", nargs="?", help="a published name, or owner/repository; without it, lists the names")
     parser.add_argument("--to", type=Path, metavar="DIR", help="folder (default: where --model finds it by name)")
     parser.add_argument("--revision", default="main", help="branch, tag or commit (main)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from n3d_core.cli.query import (
     add_query_arguments,
@@ -16,20 +15,14 @@ from n3d_core.cli.query import (
 )
 from n3d_core.cli.tables import box_record, box_table, json_line
 
-_DESCRIPTION = """\
+DESCRIPTION = """\
 Finds objects in an RGB-D image by description and prints 3D boxes in metres, in the camera's optical frame
 (x right, y down, z forward). TEXT is one or more noun phrases: 'red mug', 'all the mugs and the box on the left',
 'anything yellow', 'all objects'."""
 
 
-def add_parser(subparsers: Any) -> None:
-    """Adds `n3d ground`."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "ground",
-        help="find objects by description, as 3D boxes in metres",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
     add_query_arguments(parser, "TEXT", "what to find")
     parser.add_argument(
         "--min-score",

@@ -6,7 +6,6 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,19 +15,13 @@ from n3d_core.geometry.frame_folder import write_frame
 from n3d_core.geometry.transforms import CameraPose
 from n3d_core.recordings import KINDS, ReadAs, Shot, read_recording, tour_of, upright
 
-_DESCRIPTION = """\
+DESCRIPTION = """\
 Converts a recording to a frame folder: TUM, 7-Scenes (and tsdf-fusion's), BOP, YCB-Video, record3d, Open3D, or a bag.
 A recording with poses becomes a tour: each frame has its pose, in a map whose z is up."""
 
 
-def add_parser(subparsers: Any) -> None:
-    """Adds `n3d import`."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "import",
-        help="convert a public recording or a bag to a frame folder or a tour",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
     parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of the recording, or bag")
     parser.add_argument("folder", type=Path, metavar="DIR", help="output folder; new or empty")
     parser.add_argument("--kind", choices=list(KINDS), default="", help="default: detected from SOURCE's files")

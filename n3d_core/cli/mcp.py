@@ -14,20 +14,14 @@ from typing import Any
 from n3d_core.cli.query import add_model_arguments, check_timeout, load_model, tell
 from n3d_core.errors import ConfigError, MissingDependencyError, N3DError
 
-_DESCRIPTION = """\
+DESCRIPTION = """\
 Serves an agent over the Model Context Protocol: tools that look, find objects, answer questions, and say where things
 are, with results in metres. SOURCE is a frame folder, a tour, a bag or another recording; --node NAME asks a running
 grounding node instead. Speaks on stdin and stdout, or over HTTP on this machine only. No tool moves a robot."""
 
 
-def add_parser(subparsers: Any) -> None:
-    """Adds `n3d mcp`."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "mcp",
-        help="serve an agent: look, find, ask, where_is and more (Model Context Protocol)",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
     parser.add_argument("source", nargs="?", type=Path, metavar="SOURCE", help="frame folder, tour, bag or recording")
     parser.add_argument("--node", default="", metavar="NAME", help="ask a running node, such as /grounding (needs ROS)")
     parser.add_argument("--http", type=int, metavar="PORT", help="serve http://127.0.0.1:PORT/mcp instead of stdio")

@@ -362,7 +362,7 @@ def test_a_reader_that_goes_away_is_no_traceback(files: Path) -> None:
 LOUD = (
     "import sys, types, n3d_core.cli as cli\n"
     "loud = types.ModuleType('loud')\n"
-    "loud.add_parser = lambda commands: commands.add_parser('ask')\n"
+    "loud.DESCRIPTION, loud.add_arguments = '', lambda parser: None\n"
     "loud.run = lambda args: print('x' * 100000) or 0\n"
     "sys.modules['loud'] = loud\n"
     "cli.COMMANDS['ask'] = ('loud', '')\n"
