@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from n3d_core.reasoning.expressions import QUANTITY, Chain, Operand, UnreadableError, Value, read_chain
 from n3d_core.reasoning.facts import Facts, Slip, shown
+from n3d_core.reasoning.relations import turn
 from n3d_core.reasoning.units import UNITS
 
 _HYPOTHESIS = re.compile(r"\((?:If|if) [^)]*\)")
@@ -15,7 +16,7 @@ _EPSILON = 1e-6
 
 
 def check_equations(text: str, facts: Facts) -> Iterator[Slip]:
-    """Slips about all equations and comparisons of a held text (see `claims.hold_names`)."""
+    """Slips about all equations and comparisons of a held text (see `lexicon.hold_names`)."""
     defined: dict[str, Value] = {}
     for clause in _clauses(_HYPOTHESIS.sub(" ", text)):
         if clause.strip().lower().startswith("if "):
@@ -141,8 +142,7 @@ class _Check:
     @staticmethod
     def _fits(name: str, value: Value, truth: Value, tolerance: float) -> bool:
         if name.startswith("angle_deg") and not isinstance(value, tuple) and not isinstance(truth, tuple):
-            apart = abs(value - truth) % 360.0
-            return min(apart, 360.0 - apart) <= tolerance
+            return turn(value, truth) <= tolerance
         return _close(value, _like(truth, value), tolerance)
 
     def _comparison(self, sign: str, left: list[Operand], right: list[Operand]) -> Iterator[Slip]:

@@ -31,10 +31,11 @@ from n3d_core.reasoning.checks import (
     check_rules,
     check_stated_boxes,
 )
-from n3d_core.reasoning.claims import hold_names
 from n3d_core.reasoning.doubt import spread
 from n3d_core.reasoning.facts import Facts, Slip
+from n3d_core.reasoning.lexicon import hold_names, release
 from n3d_core.reasoning.outcome import EQUAL, Outcome, evaluate, number_of, plain
+from n3d_core.reasoning.phrasing import ended, lowered
 from n3d_core.reasoning.question import DISTANCES, SIZES, Question
 from n3d_core.reasoning.relations import as_stated
 from n3d_core.reasoning.said import Amount, Said, Whereabouts, read_answer
@@ -101,10 +102,10 @@ def check_text(reasoning: str, facts: Facts) -> list[Slip]:
     flat = " ".join(reasoning.split())
 
     def place(slip: Slip) -> int:
-        at = flat.find(_released(slip.step, names))
+        at = flat.find(slip.step)
         return at if at >= 0 else len(flat)
 
-    return sorted((Slip(_released(s.step, names), _released(s.problem, names)) for s in slips), key=place)
+    return sorted((Slip(release(s.step, names), release(s.problem, names)) for s in slips), key=place)
 
 
 def check_answer_claims(said: str, facts: Facts) -> list[Slip]:
@@ -114,13 +115,9 @@ def check_answer_claims(said: str, facts: Facts) -> list[Slip]:
 
 
 def _held(text: str, facts: Facts) -> tuple[str, dict[str, str]]:
-    return hold_names(text, [*facts.scene.names, *(p.label for p in facts.question.objects), "camera"])
-
-
-def _released(text: str, names: dict[str, str]) -> str:
-    for holder, name in names.items():
-        text = text.replace(holder, name)
-    return text
+    return hold_names(
+        " ".join(text.split()), [*facts.scene.names, *(p.label for p in facts.question.objects), "camera"]
+    )
 
 
 def _split(reasoning: str, said: str) -> tuple[str, str]:
@@ -144,28 +141,23 @@ def _finding(solution: Solution, text: str, slips: list[Slip], false: list[Slip]
     if solution.doubt:
         return Finding(UNVERIFIABLE, solution.doubt, found)
     if said is not None and not false and any(_agrees(question, said, o, text) for o in outcomes):
-        return Finding(VERIFIED, _ended(f"the answer is right, but {_named(slips)}") if slips else "", found)
+        return Finding(VERIFIED, ended(f"the answer is right, but {_named(slips)}") if slips else "", found)
     off = all(slip.problem.startswith(OTHER_VALUE) for slip in false)
     if said is not None and off and _is_near(solution, said):
         slips = [*slips, *(false or [Slip(text, _given(solution))])]
-        return Finding(VERIFIED, _ended(f"the answer is right within the boxes' uncertainty; {_named(slips)}"), found)
+        return Finding(VERIFIED, ended(f"the answer is right within the boxes' uncertainty; {_named(slips)}"), found)
     first = found[0] if found else Slip(text, _given(solution))
-    return Finding(CONTRADICTED, _ended(f"{first.problem} (in '{first.step.rstrip('.')}')"), found or (first,))
+    return Finding(CONTRADICTED, ended(f"{first.problem} (in '{first.step.rstrip('.')}')"), found or (first,))
 
 
 def _given(solution: Solution) -> str:
-    sentence = solution.sentence.rstrip(".")
-    return f"the boxes give: {sentence[:1].lower()}{sentence[1:]}"
+    return f"the boxes give: {lowered(solution.sentence).rstrip('.')}"
 
 
 def _named(slips: list[Slip]) -> str:
     """The problems of the first few slips."""
     more = f"; and {len(slips) - _NAMED} more" if len(slips) > _NAMED else ""
     return "; ".join(slip.problem.rstrip(".") for slip in slips[:_NAMED]) + more
-
-
-def _ended(text: str) -> str:
-    return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
 def _outcomes(solution: Solution) -> list[Outcome]:
@@ -197,7 +189,7 @@ def _off(question: Question, said: Said, outcome: Outcome) -> float | None:
     if isinstance(said, Length):
         return abs(said.metres - number)
     if isinstance(said, Amount):
-        return _turned(said.value, number) if question.type == "direction" else abs(said.value - number)
+        return relations.turn(said.value, number) if question.type == "direction" else abs(said.value - number)
     return None
 
 
@@ -235,17 +227,12 @@ def _is_near(solution: Solution, said: Said) -> bool:
         away = relations.distance(*outcome.roles.boxes)
         near = said.away is None or abs(said.away.metres - away) <= max(_NEAR * away, 3.001 * said.away.resolution)
         # an hour is right where the direction lies in it or within an hour's half of it
-        pointed = said.hour is None or _turned(-30.0 * (said.hour - 0.5), number) <= 30.0
-        sided = not said.side or _turned(90.0 if said.side == "left" else -90.0, number) <= 90.0 + _NEAR_DEGREES
+        pointed = said.hour is None or relations.turn(-30.0 * (said.hour - 0.5), number) <= 30.0
+        sided = not said.side or relations.turn(90.0 if said.side == "left" else -90.0, number) <= 90.0 + _NEAR_DEGREES
         return near and pointed and sided
     if question.type == "direction" and isinstance(said, int):
         return said in {relations.clock_hour(number + turn) for turn in (-sure, sure)}
     return False
-
-
-def _turned(a: float, b: float) -> float:
-    """Degrees between two directions, 0 to 180."""
-    return abs((a - b + 180.0) % 360.0 - 180.0)
 
 
 def _wanted(question: Question) -> str:

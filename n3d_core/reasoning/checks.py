@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning import relations
-from n3d_core.reasoning.claims import Claim, find_claims, release
+from n3d_core.reasoning.claims import Claim, find_claims
 from n3d_core.reasoning.facts import AXES, MEASURE_WORDS, Facts, Slip, shown
-from n3d_core.reasoning.lexicon import normal, singulars, strip_article
+from n3d_core.reasoning.lexicon import normal, release, singulars, strip_article
 from n3d_core.reasoning.outcome import clause_of
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES
-from n3d_core.reasoning.relations import MEASURES, PREDICATES, as_stated, stated_numbers
+from n3d_core.reasoning.relations import MEASURES, PLACES, PREDICATES, as_stated, stated_numbers
 from n3d_core.reasoning.replies import relation_words
 from n3d_core.reasoning.units import NUMBER_PATTERN, length_text, parse_number, rounding
 
@@ -38,9 +38,7 @@ def check_stated_boxes(text: str, facts: Facts, names: dict[str, str]) -> Iterat
         who = [strip_article(release(w, names)) for w in _AND.split(match["who"].strip("[]")) if w.strip()]
         lists = re.findall(_LIST, match["values"])
         if len(who) != len(lists):
-            yield Slip(
-                release(match[0], names), f"{len(who)} objects are named and {len(lists)} lists of numbers stated"
-            )
+            yield Slip(match[0], f"{len(who)} objects are named and {len(lists)} lists of numbers stated")
             continue
         size = 6 if "bo" in match["what"].lower() else 3
         for name, values in zip(who, lists, strict=True):
@@ -81,8 +79,7 @@ def check_measures(text: str, facts: Facts, names: dict[str, str]) -> Iterator[S
     for match in _MEASURED.finditer(text):
         name = strip_article(release(match["who"], names))
         boxes = facts.boxes_called(name)
-        step = release(match[0], names)
-        value, half = parse_number(match["value"]), rounding(match["value"])
+        step, value, half = match[0], parse_number(match["value"]), rounding(match["value"])
         if not boxes:
             yield Slip(step, f"{name} is none of the objects in view")
         elif facts.letter(name) != match["letter"]:
@@ -106,14 +103,13 @@ def check_enumeration(text: str, facts: Facts, names: dict[str, str]) -> Iterato
         return
     items = list(_NUMBERED.finditer(found["list"]))
     called = [strip_article(release(i["who"].strip(), names)) for i in items]
-    step = release(found[0], names)
     for k, item in enumerate(items, start=1):
         if int(item["k"]) != k:
-            yield Slip(step, f"({item['k']}) should be ({k})")
+            yield Slip(found[0], f"({item['k']}) should be ({k})")
             return
     meant = facts.enumerated
     if sorted(c.lower() for c in called) != sorted(n.lower() for n in meant):
-        yield Slip(step, f"the objects are {', '.join(meant) or 'none'}")
+        yield Slip(found[0], f"the objects are {', '.join(meant) or 'none'}")
 
 
 FROM_FOUR_DECIMALS = 5.1e-5
@@ -183,7 +179,7 @@ class _Checker:
             return self._nothing()
         located = self.facts.question.type in ("place", "related", "count", "exists", "all")
         known = all(map(self.facts.boxes_called, claim.names))
-        if not known and (self.facts.question.type == "all" or (claim.kind == "place" and not located)):
+        if not known and (self.facts.question.type == "all" or (claim.predicate in PLACES and not located)):
             return ""  # "all mugs"; "on the table", of which there need be no box
         for name in claim.names:
             if not self.facts.boxes_called(name):
@@ -200,7 +196,7 @@ class _Checker:
     def _subject(self) -> str:
         """Whether the claim answers another kind of question."""
         kind, asked = self.claim.kind, self.facts.question.type
-        if kind in ("relation", "attribute") and asked in COMPARISONS:
+        if kind in ("relation", "attribute") and asked in COMPARISONS and self.claim.predicate in PREDICATES:
             meant = PREDICATES[self.claim.predicate].type
             if meant != asked:
                 return f"this is about {meant.replace('_', '/')}, the question about {asked.replace('_', '/')}"
@@ -224,12 +220,10 @@ class _Checker:
     def _holds(self, boxes: list[Box3D]) -> bool | None:
         """Whether the claim, without its negation, holds; None if that cannot be decided."""
         claim = self.claim
-        if claim.kind == "place":
-            return self._placed(boxes)
-        if claim.kind in ("relation", "difference"):
+        if claim.kind == "relation":
+            return self._stands(boxes)
+        if claim.kind == "difference":
             gain = relations.gain(claim.predicate, boxes[0], boxes[1], claim.opposite)
-            if claim.kind == "relation":
-                return gain > 0
             if not claim.lengths:
                 return abs(gain - claim.number) <= _LITRES
             return all(abs(gain - s.metres) <= self._tolerance(i) for i, s in enumerate(claim.lengths))
@@ -255,19 +249,19 @@ class _Checker:
             hour = relations.clock_direction(relations.CAMERA, boxes[0])
             return self._measured(boxes) and self.claim.number in (0.0, float(hour))
         if claim.kind == "bearing":
-            return abs((relations.direction_degrees(*boxes[:2]) - claim.number + 180.0) % 360.0 - 180.0) <= _BEARING
+            return relations.turn(relations.direction_degrees(*boxes[:2]), claim.number) <= _BEARING
         if claim.kind == "order":
             return self._ordered(boxes)
         return relations.clock_direction(boxes[0], boxes[1]) == claim.number if claim.kind == "direction" else None
 
-    def _placed(self, boxes: list[Box3D]) -> bool | None:
+    def _stands(self, boxes: list[Box3D]) -> bool | None:
         """Whether an object is where the claim puts it. In questions about above and below, "under" is "below"."""
         claim, asked = self.claim, self.facts.question.type
         if claim.predicate == "between" and len(boxes) < 3:
             return None
         if claim.predicate in ("on", "under") and asked == "above_below":
             return relations.gain("above" if claim.predicate == "on" else "below", boxes[0], boxes[1]) > 0
-        return relations.stands(claim.predicate, boxes[0], boxes[1:])
+        return relations.stands(claim.predicate, boxes[0], boxes[1:], claim.opposite)
 
     def _ordered(self, boxes: list[Box3D]) -> bool:
         """Whether names stand in the order of what the question sorts by (depth, if it names nothing)."""
@@ -308,14 +302,14 @@ class _Checker:
     def _truth(self, boxes: list[Box3D]) -> str:
         """What the boxes give instead of the claim."""
         claim = self.claim
+        if claim.predicate in PLACES:
+            terms = relations.place_terms(claim.predicate, boxes[0], boxes[1:])
+            return "they have " + ", ".join(f"{t.symbol} = {shown(t.value)}" for t in terms)
         if claim.kind in ("relation", "difference"):
             p = PREDICATES[claim.predicate]
             a, b = (relations.MEASURES[p.measure](box) for box in boxes)
             (first, second), word = claim.names, MEASURE_WORDS[p.measure]
             return f"{OTHER_VALUE} {word} = {a:.2f} for {first} and {word} = {b:.2f} for {second}"
-        if claim.kind == "place":
-            terms = relations.place_terms(claim.predicate, boxes[0], boxes[1:])
-            return "they have " + ", ".join(f"{t.symbol} = {shown(t.value)}" for t in terms)
         if claim.kind in ("size", "distance", "away"):
             unit = claim.lengths[0].unit if claim.lengths else "m"
             return f"{OTHER_VALUE} {length_text(self._length(boxes), unit)}"

@@ -1,18 +1,19 @@
 """Finds the statements about objects in a reasoning or an answer: relations, sizes, distances, directions, counts.
 
-Texts are *held*: known object names are replaced by holders (a number between the brackets U+27E6 and U+27E7), so that
-no name is mistaken for another word. A slot for an object also accepts other words, so that unknown names are noticed.
+Texts are *held* (see `lexicon.hold_names`). A slot for an object also accepts other words, so that unknown names are
+noticed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
 from n3d_core.reasoning.expressions import QUANTITY
-from n3d_core.reasoning.lexicon import ORDINALS, normal, strip_article
+from n3d_core.reasoning.lexicon import ORDINALS, TERMINALS, normal, release, strip_article
+from n3d_core.reasoning.relations import PLACES
 from n3d_core.reasoning.units import NUMBER_PATTERN, UNIT_PATTERN, Length, find_lengths
 
 THAN = r"(?:than|compared (?:to|with)|relative to|as compared to|when compared to)"
@@ -59,17 +60,13 @@ RELATION_PHRASES: tuple[tuple[str, str], ...] = (
     ("less_long", rf"(?:shorter in length|less long|{_extent('length', _LESS)}) {THAN}"),
     ("thicker", rf"(?:thicker|{_extent('thickness', _MORE)}) {THAN}"),
     ("less_thick", rf"(?:less thick|{_extent('thickness', _LESS)}) {THAN}"),
-)
-"""(predicate, pattern) for `A is <phrase> B`."""
-
-PLACE_PHRASES: tuple[tuple[str, str], ...] = (
-    ("on", r"on(?: top of)?"),
+    ("on", r"on(?: top of)?(?! (?:the |its )?(?:left|right)\b)"),
     ("under", r"under(?:neath)?"),
     ("inside", r"inside(?: of)?"),
     ("next_to", r"next to|beside|adjacent to"),
     ("between", r"between|in between"),
 )
-"""(place, pattern) for `A is <phrase> B`."""
+"""(predicate or place, pattern) for `A is <phrase> B`."""
 
 SUPERLATIVE_ADJECTIVES: tuple[tuple[str, str], ...] = (
     ("left", r"left[- ]?most"),
@@ -134,7 +131,6 @@ def _whole(pattern: str) -> re.Pattern[str]:
     return re.compile(rf"(?:{pattern})", re.IGNORECASE)
 
 
-_HOLDER = re.compile(r"\u27e6(\d+)\u27e7")
 _PRONOUNS = {
     "it", "they", "this", "that", "which", "object", "former", "latter", "one", "answer", "other", "first", "second",
 }  # fmt: skip
@@ -145,9 +141,9 @@ class Claim:
     """A statement about objects.
 
     Attributes:
-        kind: `relation`, `place`, `difference`, `closer`, `closest`, `extreme`, `attribute`, `ranked`, `order`, `size`,
-            `volume`, `distance`, `away` (from the camera), `direction`, `bearing`, `count`, `nothing` (nothing is where
-            it says) or `whether` (a pair of objects whose relation is about to be determined; it states nothing yet).
+        kind: `relation` (or place), `difference`, `closer`, `closest`, `extreme`, `attribute`, `ranked`, `order`,
+            `size`, `volume`, `distance`, `away` (from the camera), `direction`, `bearing`, `count`, `nothing` (nothing
+            is where it says) or `whether` (two whose relation is about to be determined; it states nothing yet).
         names: the objects in the order of their roles.
         predicate: relation, `closer`/`farther`, the kind of size or distance, or the sign of an order.
         lengths: stated lengths, for sizes, distances and differences; one length in several units.
@@ -167,24 +163,6 @@ class Claim:
     text: str = ""
 
 
-def hold_names(text: str, names: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """Replaces known names in a text by holders; returns the text, with single spaces, and the name of each holder."""
-    text = " ".join(text.replace("\u27e6", "").replace("\u27e7", "").split())
-    table: dict[str, str] = {}
-    unique = {normal(n): n for n in reversed(list(names)) if n.strip()}
-    for i, name in enumerate(sorted(unique.values(), key=len, reverse=True)):
-        words = r"\s+".join(re.escape(w) for w in name.split())
-        holder = f"\u27e6{i}\u27e7"
-        text = re.sub(rf"(?<![\w\u27e6/]){words}(?![\w\u27e7/])", holder, text, flags=re.IGNORECASE)
-        table[holder] = name
-    return text, table
-
-
-def release(text: str, names: dict[str, str]) -> str:
-    """Puts the names back."""
-    return _HOLDER.sub(lambda m: names.get(m[0], m[0]), text)
-
-
 _N = (
     r"(?!(?:or|if|whether|determine|either|not)\b)(?:(?:the|a|an) )?(?:(?:[\w'/]+ ){0,3}\u27e6\d+\u27e7|[\w'/]+"
     r"(?:[ -][\w'/]+){0,5}?)"
@@ -198,11 +176,7 @@ _REL = any_of(RELATION_PHRASES)
 _FAR = r"(?P<far>farther|further|farthest|furthest)"
 _NEAR = r"(?P<near>closer|nearer|closest|nearest)"
 _SIZE = r"(?P<size>width|height|length|thickness|depth|wide|tall|high|long|thick|deep)"
-_SIZES = {
-    "width": "width", "wide": "width", "height": "height", "tall": "height", "high": "height",
-    "length": "length", "long": "length", "depth": "length", "deep": "length", "thickness": "thickness",
-    "thick": "thickness",
-}  # fmt: skip
+_SIZES = {**TERMINALS["DIM"], **TERMINALS["SIZE"], "depth": "length"}
 _SO = (
     r"(?:(?:so|therefore|thus|hence|then|and|but|since|because|as|we (?:can )?(?:see|conclude|find) that|it "
     r"follows that|that|yes|no)[, ]+)*"
@@ -214,12 +188,10 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("closer", rf"{{a}} {_BE} (?P<not>not )?(?:{_NEAR}|{_FAR})(?: away)? (?:to|from) {{b}} than (?:it is )?(?:to "
     rf"|from )?{{c}}"),
     ("closest", rf"{{a}} {_BE} (?P<not>not )?(?:the )?(?:{_NEAR}|{_FAR})(?: away)?(?: object)? (?:to|from) {{b}}"),
-    ("nothing", rf"nothing {_BE} (?P<rel>{_REL}|{any_of(PLACE_PHRASES)}) {{b}}(?: and (?P<c>{_H}))?"),
-    ("place", rf"{{a}} {_BE} (?P<not>not )?(?P<place>{any_of(PLACE_PHRASES)}) (?!(?:the |its )?(?:left|right)\b){{b}}"
-    rf"(?: and (?P<c>{_H}))?"),
+    ("nothing", rf"nothing {_BE} (?P<rel>{_REL}) {{b}}(?: and (?P<c>{_H}))?"),
     ("difference", rf"{{a}} {_BE} (?:{_LENS}|{_LITRES}) (?P<rel>{_REL}) {{b}}"),
     ("ranked", rf"{{a}} {_BE} the (?P<rank>{'|'.join(ORDINALS)}) (?P<sup>{any_of(SUPERLATIVE_ADJECTIVES)})"),
-    ("relation", rf"{{a}} {_BE} (?P<not>not )?(?P<rel>{_REL}) {{b}}"),
+    ("relation", rf"{{a}} {_BE} (?P<not>not )?(?P<rel>{_REL}) {{b}}(?: and (?P<c>{_H}))?"),
     ("size", rf"the {_SIZE} of {{a}} (?:is|equals|measures) {_LENS}"),
     ("size", rf"{{a}} (?:is|measures|stands) {_LENS} (?:in )?{_SIZE}"),
     ("size", rf"{{a}}'s {_SIZE} is {_LENS}"),
@@ -312,12 +284,12 @@ def _claim(kind: str, match: re.Match[str], names: dict[str, str], opposite: boo
         return None
     predicate, number = "", 0.0
     lengths = tuple(find_lengths(groups["len"])) if groups.get("len") else ()
-    if kind == "place":
-        predicate = predicate_of(groups["place"], PLACE_PHRASES) or ""
-    elif kind == "nothing":
-        predicate = predicate_of(groups["rel"], (*RELATION_PHRASES, *PLACE_PHRASES)) or ""
-    elif kind in ("relation", "difference"):
+    if kind in ("relation", "difference", "nothing"):
         predicate = predicate_of(groups["rel"], RELATION_PHRASES) or ""
+        if kind == "difference" and predicate in PLACES:
+            return None
+        if kind == "relation" and predicate != "between":
+            called = called[:2]
     elif kind in ("extreme", "attribute", "ranked"):
         predicate = predicate_of(groups["sup"], ATTRIBUTE_PHRASES) or ""
     elif kind in ("closer", "closest"):
@@ -349,7 +321,7 @@ def _claim(kind: str, match: re.Match[str], names: dict[str, str], opposite: boo
     return Claim(kind, called, predicate, lengths, number, negated, opposite, release(match[0], names))
 
 
-_COUNTS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_COUNTS = {"no": "0", "none": "0", "one": "1", **TERMINALS["CARDINAL"]}
 
 
 def count_word(word: str) -> float | None:
@@ -357,4 +329,4 @@ def count_word(word: str) -> float | None:
     word = word.lower()
     if re.fullmatch(r"[0-9]{1,9}", word):  # what a model may write without end is no count
         return float(word)
-    return 0.0 if word in ("no", "none") else float(_COUNTS.index(word)) if word in _COUNTS else None
+    return float(_COUNTS[word]) if word in _COUNTS else None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning import relations
-from n3d_core.reasoning.outcome import Outcome, evaluate, number_of
+from n3d_core.reasoning.outcome import Outcome, evaluate, number_of, rank_of
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question
 from n3d_core.reasoning.relations import MEASURES, PREDICATES
 from n3d_core.reasoning.resolve import Scene
@@ -82,8 +82,8 @@ def spread(question: Question, scene: Scene, outcome: Outcome) -> float:
         with suppress(QueryError):
             numbers.append(number_of(question, evaluate(question, scene.moved(boxes))) or 0.0)
     turned = question.type == "direction"
-    off = [n - (number_of(question, outcome) or 0.0) for n in numbers]
-    off = [(o + 180.0) % 360.0 - 180.0 if turned else o for o in off]
+    middle = number_of(question, outcome) or 0.0
+    off = [relations.turn(n, middle) if turned else n - middle for n in numbers]
     return float(np.sqrt(np.mean(np.square(off)))) if off else 0.0
 
 
@@ -133,7 +133,7 @@ def _depth_misleads(question: Question, outcome: Outcome) -> bool:
         return False
     if PREDICATES[question.predicate].measure != "Z" or len(outcome.value.objects) != 1:
         return False
-    rank = question.among.pick.rank if question.among and question.among.pick else 1
+    rank = rank_of(question)
     boxes = outcome.roles.boxes
     sight = [relations.distance(relations.CAMERA, b) for b in boxes]
     depth = [MEASURES["Z"](b) for b in boxes]

@@ -15,7 +15,9 @@ from importlib.resources import files
 _DATA = files("n3d_core.reasoning").joinpath("words.txt").read_text(encoding="utf-8")
 _MARKS = str.maketrans(dict.fromkeys("\u2018\u2019\u00b4`", "'") | dict.fromkeys("\u201c\u201d", '"')
                        | dict.fromkeys("\u2010\u2011\u2013\u2014", "-"))  # fmt: skip
-_TOKEN = re.compile(r"\ue000\d+\ue001|\d+(?:[.,]\d+)?(?![\w_])|[^\W_](?:[\w/&+-]|'(?!s\b|\W|$))*|'s?\b|[.?!;:,]|\S")
+HOLDER = re.compile("\u27e6\\d+\u27e7")
+"""Stands for a name in a held text; see `hold_names`."""
+_TOKEN = re.compile(r"\u27e6\d+\u27e7|\d+(?:[.,]\d+)?(?![\w_])|[^\W_](?:[\w/&+-]|'(?!s\b|\W|$))*|'s?\b|[.?!;:,]|\S")
 _OTHER_SCRIPTS = re.compile(
     "[\u0370-\u03ff\u0400-\u052f\u0590-\u06ff\u0900-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u00bf]"
 )
@@ -53,28 +55,40 @@ def normal_text(text: str) -> str:
     return " ".join(text.split())
 
 
-def hold_names(text: str, names: Sequence[str]) -> tuple[str, list[str]]:
-    """Replaces the caller's names in `text` by marks, longest first; returns the marked text and the names."""
-    text = re.sub("[\ue000\ue001]", " ", text)
-    table = sorted({n for n in names if n.strip()}, key=len, reverse=True)
-    for i, name in enumerate(table):
+def hold_names(text: str, names: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """Replaces names in a text by holders, so that none is mistaken for another word; the longest names first.
+
+    Returns:
+        The held text, and the name of each holder (a number between the brackets U+27E6 and U+27E7).
+    """
+    text = re.sub("[\u27e6\u27e7]", " ", text)
+    unique = {name.lower(): name for name in reversed(list(names)) if name.strip()}
+    table: dict[str, str] = {}
+    for i, name in enumerate(sorted(unique.values(), key=len, reverse=True)):
         words = r"\s+".join(re.escape(w) for w in name.split())
         flags = 0 if len(name.strip()) == 1 else re.IGNORECASE
-        text = re.sub(rf"(?<![\w\ue000]){words}(?![\w\ue001])", f"\ue000{i}\ue001", text, flags=flags)
+        holder = f"\u27e6{i}\u27e7"
+        text = re.sub(rf"(?<![\w\u27e6/]){words}(?![\w\u27e7/])", holder, text, flags=flags)
+        table[holder] = name
     return text, table
 
 
-def words_of(text: str, table: Sequence[str], literals: Collection[str]) -> tuple[str, list[Word]]:
+def release(text: str, table: Mapping[str, str]) -> str:
+    """Puts the names back into a held text."""
+    return HOLDER.sub(lambda holder: table.get(holder[0], holder[0]), text)
+
+
+def words_of(text: str, table: Mapping[str, str], literals: Collection[str]) -> tuple[str, list[Word]]:
     """A normal text with its names in place, and its words.
 
     Args:
-        table: the names behind the marks of `hold_names`.
+        table: the names behind the holders of `hold_names`.
         literals: the words that stand in quotes in the grammar.
     """
     found, released, done = [], "", 0
     for match in _TOKEN.finditer(text):
         mark = match[0]
-        name = table[int(mark[1:-1])] if mark[0] == "\ue000" else ""
+        name = table.get(mark, "")
         released += text[done : match.start()]
         start, done = len(released), match.end()
         released += name or mark

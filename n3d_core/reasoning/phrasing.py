@@ -27,8 +27,8 @@ _STRAIGHT, _SLIGHT, _ASIDE, _REAR = (math.radians(d) for d in (5.0, 20.0, 70.0, 
 def sentence(question: Question, outcome: Outcome) -> str:
     """The answer to a question in one sentence."""
     if outcome.value.kind == "none" and question.form in ("choice", "free"):
-        return _ended(f"{listed(_called(outcome.roles))} are equal in {_measure(question)}")
-    return _ended(_SENTENCES[question.type](question, outcome))
+        return ended(f"{listed(_called(outcome.roles))} are equal in {_measure(question)}")
+    return ended(_SENTENCES[question.type](question, outcome))
 
 
 def doubt_sentence(question: Question, outcome: Outcome, doubt: Doubt | None) -> str:
@@ -36,20 +36,20 @@ def doubt_sentence(question: Question, outcome: Outcome, doubt: Doubt | None) ->
     if doubt is None:
         return ""
     if doubt.reason:
-        return _ended(f"the boxes cannot tell: {doubt.reason}")
+        return ended(f"the boxes cannot tell: {doubt.reason}")
     if question.type in COMPARISONS and question.form != "difference":
         p, boxes = PREDICATES[question.predicate], outcome.roles.boxes
         numbers = [relations.MEASURES[p.measure](b) for b in boxes]
         unit = "liters" if p.measure == "V" else "m"
         texts = " and ".join(f"{n:.2f} {unit}" for n in numbers)
         names = " and ".join(_called(outcome.roles))
-        return _ended(f"the boxes cannot tell: {names} are too alike in {_measure(question)} ({texts})")
+        return ended(f"the boxes cannot tell: {names} are too alike in {_measure(question)} ({texts})")
     if doubt.other is None:
         return "The boxes cannot tell: within their uncertainty the question may be about another object."
     other = sentence(question, doubt.other)
     if other == sentence(question, outcome):
         return "The boxes cannot tell: within their uncertainty the question may be about another object."
-    return _ended(f"the boxes cannot tell: within their uncertainty the answer may also be: {_lowered(other)}")
+    return ended(f"the boxes cannot tell: within their uncertainty the answer may also be: {lowered(other)}")
 
 
 def length_words(metres: float, unit: str = "m") -> str:
@@ -78,13 +78,14 @@ def _chosen(outcome: Outcome, indices: Sequence[int]) -> list[str]:
     return [called[outcome.roles.indices.index(i)] for i in indices]
 
 
-def _ended(text: str) -> str:
+def ended(text: str) -> str:
     """A sentence: a capital at its start, one full stop at its end."""
     text = text.strip()
     return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
-def _lowered(text: str) -> str:
+def lowered(text: str) -> str:
+    """A sentence as it stands after a colon."""
     return text[:1].lower() + text[1:]
 
 

@@ -156,6 +156,11 @@ def direction_degrees(a: Box3D, b: Box3D) -> float:
     return 0.0 if angle >= 360.0 else angle  # a tiny negative angle wraps to exactly 360
 
 
+def turn(a: float, b: float) -> float:
+    """Degrees between two directions, 0 to 180."""
+    return abs((a - b + 180.0) % 360.0 - 180.0)
+
+
 def clock_hour(degrees: float) -> int:
     """Clock hour 1..12 of an angle as in `direction_degrees`: `12 - degrees // 30`, wrapped."""
     hour = 12 - int(degrees % 360.0 // 30)

@@ -12,11 +12,9 @@ from n3d_core.reasoning.claims import (
     Claim,
     count_word,
     find_claims,
-    hold_names,
-    release,
 )
 from n3d_core.reasoning.facts import named
-from n3d_core.reasoning.lexicon import normal
+from n3d_core.reasoning.lexicon import HOLDER, hold_names, normal, release
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question
 from n3d_core.reasoning.relations import PREDICATES, largest_wins
 from n3d_core.reasoning.units import NUMBER_PATTERN, Length, decimals_of, find_lengths, parse_number
@@ -49,7 +47,7 @@ _NO = re.compile(
 )
 _YES = re.compile(r"\b(?:yes|yeah|yep|true|correct|indeed|affirmative|right)\b", re.I)
 _HOUR = re.compile(r"\b(\d{1,2})(?:\.0+)? ?(?:o'? ?clock|h\b|hour)", re.I)
-_HOUR_WORD = re.compile(r"\b(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve) ?o'? ?clock", re.I)
+_HOUR_WORD = re.compile(r"\b([a-z]+) ?o'? ?clock", re.I)
 _NUMBER = re.compile(NUMBER_PATTERN)
 _THEN = re.compile(r"[<>\u2264\u2265]|\bthen\b|\bbefore\b|,|;|\u2192|->|\band\b", re.I)
 
@@ -109,7 +107,7 @@ def _yes_no(question: Question, names: Sequence[str], text: str, held: str, tabl
 def _implies(question: Question, names: Sequence[str], claim: Claim) -> bool | None:
     """Whether a claim about the question's objects means yes or no, None if it is about something else."""
     places = [i for n in claim.names for i in named(n, names)]
-    if claim.kind == "place" and question.type == "place" and places[:1] == [0]:
+    if claim.kind == "relation" and question.type == "place" and places[:1] == [0]:
         return None if claim.predicate != question.predicate else not claim.negated
     if claim.kind == "closer" and len(places) == 3 and places[0] == 0:
         agrees = (claim.predicate == question.predicate) == (places[1] < places[2])
@@ -174,7 +172,7 @@ def _difference(question: Question, names: Sequence[str], text: str, held: str, 
         if not lengths or not word:
             return None
         value, resolution = lengths[-1].metres, lengths[-1].resolution
-        roles = [r for h in re.findall(r"\u27e6\d+\u27e7", held) for r in named(release(h, table), names)]
+        roles = [r for h in HOLDER.findall(held) for r in named(release(h, table), names)]
         swapped = roles[:3] == [0, 2, 1]
         return Amount(value if (bool(word[1]) == (question.predicate == "closer")) != swapped else -value, resolution)
     if PREDICATES[question.predicate].measure == "V":
@@ -202,7 +200,7 @@ def _related(question: Question, names: Sequence[str], held: str, table: dict[st
 
 
 def _count(held: str) -> int | None:
-    text = re.sub(r"\u27e6\d+\u27e7", " ", held)
+    text = HOLDER.sub(" ", held)
     words = re.findall(r"[\w.]+", text)
     counts = [c for c in (count_word(w.rstrip(".")) for w in words if w.lower() not in ("one", "no")) if c is not None]
     if not counts:  # "one" and "no" only where nothing better is there: "the one mug", "no, ..."
@@ -212,7 +210,7 @@ def _count(held: str) -> int | None:
 
 def _mentions(names: Sequence[str], held: str, table: dict[str, str]) -> list[int]:
     """Roles in the order in which a held text names them, each once."""
-    roles = [named(release(h, table), names) for h in re.findall(r"\u27e6\d+\u27e7", held)]
+    roles = [named(release(h, table), names) for h in HOLDER.findall(held)]
     if not roles:
         roles = [named(part, names) for part in _THEN.split(held)]
     return list(dict.fromkeys(r[0] for r in roles if len(r) == 1))
@@ -252,7 +250,8 @@ def _chosen(question: Question, names: Sequence[str], claim: Claim) -> int | Non
         if claim.kind == "closest" and places[1:] == [0] and claim.predicate == question.predicate:
             return places[0]
         return None
-    if claim.kind == "relation" and question.type in COMPARISONS and PREDICATES[claim.predicate].type == question.type:
+    is_relation = claim.kind == "relation" and claim.predicate in PREDICATES
+    if is_relation and question.type in COMPARISONS and PREDICATES[claim.predicate].type == question.type:
         return places[0] if claim.predicate == question.predicate else places[1]
     if claim.kind in ("extreme", "attribute") and claim.predicate == question.predicate:
         return places[0]

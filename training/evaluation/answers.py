@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from n3d_core.reasoning.claims import hold_names, release
 from n3d_core.reasoning.facts import named
+from n3d_core.reasoning.lexicon import HOLDER, hold_names, release
 from n3d_core.reasoning.parse import read_question
 from n3d_core.reasoning.question import TYPES, Form, Phrase, Question, QuestionType
 from n3d_core.reasoning.relations import PREDICATES
@@ -25,7 +25,6 @@ NUMERICAL = (
 )  # fmt: skip
 """Question types that ask for a number, unless their form differs."""
 
-_HOLDER = re.compile(r"\u27e6\d+\u27e7")
 _DEGREES = 15.0  # tolerance of a direction in degrees: half an hour on a clock
 _ID = re.compile(r"(?<!\w)\d+_(?=[A-Za-z])")  # of `3_red mug`
 
@@ -174,7 +173,7 @@ def _mentioned(names: Sequence[str], said: str) -> list[int]:
     """Indices of names (or of their last words, if unique) in the order of first mention in `said`."""
     heads = [name.split()[-1] for name in names]
     held, table = hold_names(said, [*names, *(h for h in heads if heads.count(h) == 1)])
-    found = [named(release(holder, table), names) for holder in _HOLDER.findall(held)]
+    found = [named(release(holder, table), names) for holder in HOLDER.findall(held)]
     return list(dict.fromkeys(places[0] for places in found if len(places) == 1))
 
 
