@@ -29,7 +29,7 @@ from n3d_core.errors import ConfigError
 from n3d_core.geometry import Box3D, Frame, iou_3d
 from n3d_core.geometry.frame_folder import FrameFolder, Truth
 from n3d_core.geometry.points import normalise, to_model_frame
-from n3d_core.language.codec import BoxCodec
+from n3d_core.language.structured import BoxCodec
 
 DEMO = Path(__file__).resolve().parents[1] / "demo" / "frames"
 HOLES = (0.0, 0.1, 0.3, 0.6)

@@ -43,8 +43,7 @@ from n3d_core.cli.bench import (
 from n3d_core.errors import BackendError, ConfigError, MissingDependencyError
 from n3d_core.geometry.frame import Frame
 from n3d_core.language import prompts
-from n3d_core.language.codec import BoxCodec
-from n3d_core.language.structured import parse, serialise
+from n3d_core.language.structured import BoxCodec, parse, serialise
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.models import find_model
 from n3d_core.n3d import N3D, View

@@ -16,9 +16,8 @@ from safetensors.torch import save_file
 
 from n3d_core.decoding.calibration import Calibration, Existence
 from n3d_core.errors import ConfigError
-from n3d_core.language.codec import BoxCodec
 from n3d_core.language.conditions import condition_names, scene_condition
-from n3d_core.language.structured import parse, serialise
+from n3d_core.language.structured import BoxCodec, parse, serialise
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig, TextConfig, VisionConfig
 from n3d_core.network.model import N3DNetwork

@@ -15,9 +15,8 @@ import torch
 
 from n3d_core.errors import MissingDependencyError, UnparsableError
 from n3d_core.language import prompts
-from n3d_core.language.codec import BoxCodec
 from n3d_core.language.conditions import condition_names, first_sentence, scene_condition
-from n3d_core.language.structured import parse
+from n3d_core.language.structured import BoxCodec, parse
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig
 from n3d_core.network.preprocess import VisionInput

@@ -18,8 +18,7 @@ from n3d_core.geometry.boxes import Box3D, iou_3d
 from n3d_core.geometry.frame import Frame
 from n3d_core.language import prompts
 from n3d_core.language.box_grammar import BoxGrammar, Grammar
-from n3d_core.language.codec import BoxCodec
-from n3d_core.language.structured import BoxCode
+from n3d_core.language.structured import BoxCode, BoxCodec
 from n3d_core.querying import Query
 from n3d_core.reasoning.question import ANYTHING, Phrase
 from n3d_core.reasoning.resolve import SIZE_ADJECTIVES, matching

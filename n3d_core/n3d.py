@@ -17,7 +17,7 @@ import numpy as np
 from n3d_core.backends.base import Backend
 from n3d_core.backends.select import load_backend
 from n3d_core.decoding.calibration import Calibration
-from n3d_core.decoding.sampling import Sampling, SamplingName
+from n3d_core.decoding.sampling import GenerationDefaults, Sampling, SamplingName
 from n3d_core.depth import DepthLimits
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
@@ -27,7 +27,6 @@ from n3d_core.language.box_grammar import BoxVocabulary
 from n3d_core.language.tokenizer import Tokenizer, load_tokenizer
 from n3d_core.models import find_model
 from n3d_core.network.config import N3DConfig
-from n3d_core.network.generation import GenerationDefaults
 from n3d_core.preparation import ImageSize
 from n3d_core.results import Listener
 from n3d_core.runtime import Runtime, Vocabulary

@@ -13,7 +13,7 @@ from n3d_core.depth import DepthLimits, DepthReport, clean_depth
 from n3d_core.errors import ConfigError, ImageError
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.points import normalise, to_model_frame
-from n3d_core.language.codec import BoxCodec
+from n3d_core.language.structured import BoxCodec
 from n3d_core.network.config import N3DConfig
 
 if TYPE_CHECKING:

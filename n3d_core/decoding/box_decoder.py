@@ -18,8 +18,7 @@ from n3d_core.decoding.calibration import Calibration
 from n3d_core.decoding.loop import Token
 from n3d_core.geometry.boxes import Box3D, iou_3d
 from n3d_core.language.box_grammar import BoxGrammar, BoxVocabulary, Kind
-from n3d_core.language.codec import BoxCodec
-from n3d_core.language.structured import BINS, FIELDS, BoxCode
+from n3d_core.language.structured import BINS, FIELDS, BoxCode, BoxCodec
 
 SAME_OBJECT = 0.5
 """3D IoU above which two boxes with one label are the same object: solid objects do not share half their volume."""

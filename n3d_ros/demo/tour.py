@@ -16,8 +16,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 from n3d_ros.msg import RememberedObject
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
-from n3d_core.display.floor_plan import draw_plan
+from n3d_core.display.draw import class_color
 from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.frame_folder import FrameFolder, MapObject
 from n3d_ros.demo.session import DemoError, DemoSession
@@ -30,6 +32,8 @@ SETTLE_S = 0.3  # until images of a new frame arrive: one more of the frame befo
 NEAR_M = 0.3  # a remembered object within this, and half its size, of a true one of its class is that one
 OFTEN = 3  # frames that must show an object before it counts as missed
 VISIBLE = 0.5
+_PIXELS_PER_METRE, _MARGIN_M = 90, 0.7
+_PAPER, _INK, _FAINT = (255, 255, 255), (40, 40, 40), (190, 190, 190)
 _STATES = {RememberedObject.PRESENT: "present", RememberedObject.GONE: "gone", RememberedObject.UNCERTAIN: "uncertain"}
 _VERDICTS = {value: name.replace("_", " ") for name, value in VERDICTS.items()}
 
@@ -205,3 +209,41 @@ def _is(one: MapObject, known: RememberedObject) -> bool:
     """Whether a remembered object is a true one: of its class, and near enough."""
     near = float(np.linalg.norm(center_of(known) - one.center)) < NEAR_M + max(one.size) / 2
     return near and label_of(known).split()[-1] == one.label.split()[-1]
+
+
+def draw_plan(known: Sequence[tuple[OrientedBox, str]], walked: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """The room from above: remembered objects, and the way of the camera. RGB [H, W, 3]; x to the right and y up.
+
+    Args:
+        known: boxes in the map, each with its state; what is gone is crossed out, what is uncertain has no filling.
+        walked: [N, 2] the camera's places, the last of which is marked.
+    """
+    places = np.concatenate([walked, *(box.corners()[:, :2] for box, _ in known)])
+    low, high = places.min(axis=0) - _MARGIN_M, places.max(axis=0) + _MARGIN_M
+    width, height = (int(v) for v in np.ceil((high - low) * _PIXELS_PER_METRE))
+    image = Image.new("RGB", (width, height), _PAPER)
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(13)
+
+    def pixel(point: NDArray[np.float64]) -> tuple[float, float]:
+        x, y = (point[:2] - low) * _PIXELS_PER_METRE
+        return float(x), float(height - y)
+
+    draw.line([pixel(place) for place in walked], fill=_FAINT, width=2)
+    for box, state in known:
+        corners = np.asarray(box.center) + np.array(
+            [[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]
+        ) * np.asarray(box.size) / 2 @ box.rotation.T  # fmt: skip
+        ring = [pixel(corner) for corner in corners]
+        red, green, blue = (int(255 * v) for v in class_color(box.label))
+        color = _FAINT if state == "gone" else (red, green, blue)
+        draw.polygon(ring, fill=color if state == "present" else None, outline=color, width=2)
+        if state == "gone":
+            draw.line([ring[0], ring[2]], fill=color, width=2)
+            draw.line([ring[1], ring[3]], fill=color, width=2)
+        text = box.label if state == "present" else f"{box.label} ({state})"
+        x = sum(p[0] for p in ring) / 4
+        draw.text((x, max(p[1] for p in ring) + 2), text, _FAINT if state == "gone" else _INK, font, anchor="ma")
+    x, y = pixel(walked[-1])
+    draw.ellipse([x - 6, y - 6, x + 6, y + 6], fill=_INK)
+    draw.text((x, y + 9), "camera", _INK, font, anchor="ma")
+    return np.asarray(image)

@@ -19,8 +19,7 @@ from n3d_core.errors import CheckpointError
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.points import Normalisation
 from n3d_core.language.box_grammar import BoxGrammar, BoxVocabulary, Kind
-from n3d_core.language.codec import BoxCodec
-from n3d_core.language.structured import BINS, BoxCode, serialise
+from n3d_core.language.structured import BINS, BoxCode, BoxCodec, serialise
 from test.core.vocabularies import joining_tokenizer, whole_number_tokenizer
 
 CODEC = BoxCodec(Normalisation((0.0, 0.0, 0.5), 0.8), Camera.from_fov(70.0, 64, 48))

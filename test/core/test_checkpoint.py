@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from n3d_core.decoding.sampling import GenerationDefaults
 from n3d_core.errors import CheckpointError
 from n3d_core.language.tokenizer import load_tokenizer
 from n3d_core.network.checkpoint import INDEX, WEIGHTS, load_network, save_checkpoint
 from n3d_core.network.config import N3DConfig
-from n3d_core.network.generation import GenerationDefaults
 from n3d_core.network.model import N3DNetwork
 from test.core.checkpoints import hub_config, in_newer_spelling, random_state, small_config, write_checkpoint
 from test.core.vocabularies import whole_number_tokenizer

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.points import Normalisation
-from n3d_core.language.codec import SIZE_MAX, Z_MAX, BoxCodec, saturated_fields
-from n3d_core.language.structured import ANGLE_ZERO, BINS, BoxCode
+from n3d_core.language.structured import ANGLE_ZERO, BINS, SIZE_MAX, Z_MAX, BoxCode, BoxCodec, saturated_fields
 
 BIN = st.integers(0, BINS - 1)
 CODE = st.builds(BoxCode, st.just("mug"), BIN, BIN, BIN, st.just(ANGLE_ZERO), BIN, BIN, BIN)

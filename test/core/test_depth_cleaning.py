@@ -10,8 +10,7 @@ from n3d_core.depth import DepthLimits, clean_depth
 from n3d_core.errors import ConfigError, DepthError
 from n3d_core.geometry import Box3D, Camera
 from n3d_core.geometry.points import normalise, to_model_frame
-from n3d_core.language.codec import BoxCodec
-from n3d_core.language.structured import BoxCode
+from n3d_core.language.structured import BoxCode, BoxCodec
 
 CAMERA = Camera.from_fov(60.0, 160, 120)
 ROWS, COLUMNS = np.mgrid[:120, :160]

@@ -11,11 +11,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from n3d_core.backends.torch_backend import TorchBackend
+from n3d_core.decoding.sampling import GenerationDefaults
 from n3d_core.errors import CheckpointError
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.checkpoint import load_network
 from n3d_core.network.config import N3DConfig
-from n3d_core.network.generation import GenerationDefaults
 from n3d_core.network.preprocess import DEVIATION, MEAN
 from test.parity.case_checks import check_case
 from test.parity.golden import Case, case_folders, inside, read_case, read_json

@@ -20,7 +20,7 @@ from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.points import Normalisation
 from n3d_core.language import conditions, structured
-from n3d_core.language.codec import BoxCodec
+from n3d_core.language.structured import BoxCodec
 from n3d_core.reasoning.relations import stated_numbers
 from test.parity import compat
 from test.parity.compat import DEMO_BINS, Bins, ReferenceBox

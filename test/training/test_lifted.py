@@ -18,8 +18,7 @@ import torch
 from n3d_core.depth import clean_depth
 from n3d_core.errors import ConfigError, N3DError
 from n3d_core.geometry.points import normalise, to_model_frame
-from n3d_core.language.codec import BoxCodec
-from n3d_core.language.structured import parse
+from n3d_core.language.structured import BoxCodec, parse
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig
 from training.data.sequences import Sample

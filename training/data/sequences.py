@@ -16,8 +16,7 @@ from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame_folder import TrueObject
 from n3d_core.geometry.points import normalise, to_model_frame
 from n3d_core.language import prompts
-from n3d_core.language.codec import BoxCodec
-from n3d_core.language.structured import BoxCode, serialise
+from n3d_core.language.structured import BoxCode, BoxCodec, serialise
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig
 from n3d_core.network.plan import image_plan, text_positions

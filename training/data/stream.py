@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from n3d_core.errors import ConfigError, MissingDependencyError
-from n3d_core.language.codec import BoxCodec
+from n3d_core.language.structured import BoxCodec
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig
 from training.data.sequences import LabelledImage, Question, Sample, SampleMaker, augment, from_cache

@@ -10,7 +10,7 @@ import numpy as np
 from n3d_core.decoding.calibration import Calibration, Existence
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.frame import Frame
-from n3d_core.language.codec import BoxCodec
+from n3d_core.language.structured import BoxCodec
 from n3d_core.n3d import N3D, View
 from n3d_core.network.preprocess import VisionInput
 from n3d_core.runtime import Runtime

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.points import Normalisation
-from n3d_core.language.codec import BoxCodec
-from n3d_core.language.structured import BINS, BoxCode
+from n3d_core.language.structured import BINS, BoxCode, BoxCodec
 
 UNMEASURED = Normalisation((0.0, 0.0, 0.0), 0.25)
 """For a model without depth: z ends 8 m from the camera and sizes at 2.5 m, whatever is measured."""
