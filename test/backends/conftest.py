@@ -17,6 +17,8 @@ from n3d_core.network.plan import image_plan
 from n3d_core.network.preprocess import VisionInput
 from test.core import checkpoints
 
+no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:

@@ -15,9 +15,7 @@ from n3d_core.errors import BackendError
 from n3d_core.network.checkpoint import load_network
 from n3d_core.network.preprocess import VisionInput
 
-from .conftest import small_config, write_checkpoint
-
-no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")
+from .conftest import no_gpu, small_config, write_checkpoint
 
 
 @no_gpu

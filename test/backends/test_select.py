@@ -13,7 +13,7 @@ from n3d_core.backends.select import load_backend
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.errors import BackendError, CheckpointError, ConfigError, MissingDependencyError
 
-no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")
+from .conftest import no_gpu
 
 
 @no_gpu

@@ -61,12 +61,6 @@ class HashSequence:
         return logits
 
 
-@pytest.fixture(scope="module", params=["whole", "joining"])
-def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    make = {"whole": whole_number_tokenizer, "joining": joining_tokenizer}[request.param]
-    return make(tmp_path_factory.mktemp(request.param))
-
-
 def words(tokenizer: Tokenizer) -> BoxVocabulary:
     return BoxVocabulary(tokenizer, tokenizer.size, frozenset({tokenizer.id_of("<|im_end|>")}))
 

@@ -8,22 +8,9 @@ import pytest
 from n3d_core.language.box_grammar import BoxGrammar, BoxVocabulary
 from n3d_core.language.structured import BoxCode, parse, serialise
 from n3d_core.language.tokenizer import Tokenizer
-from test.core.vocabularies import joining_tokenizer, whole_number_tokenizer
+from test.core.vocabularies import joining_tokenizer
 
 REPLY = "bbox_0=Bbox(red mug,132,435,7,500,86,98,63)\nbbox_1=Bbox(can,0,20,300,500,6,7,888)"
-
-
-@pytest.fixture(scope="module", params=["whole", "joining"])
-def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    """Both kinds of vocabulary."""
-    make = {"whole": whole_number_tokenizer, "joining": joining_tokenizer}[request.param]
-    return make(tmp_path_factory.mktemp(request.param))
-
-
-@pytest.fixture(scope="module")
-def words(tokenizer: Tokenizer) -> BoxVocabulary:
-    """What the grammar knows of the vocabulary."""
-    return BoxVocabulary(tokenizer, tokenizer.size, frozenset({tokenizer.id_of("<|im_end|>")}))
 
 
 def test_the_joining_vocabulary_really_joins(tmp_path_factory: pytest.TempPathFactory) -> None:

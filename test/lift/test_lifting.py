@@ -159,4 +159,6 @@ def test_random_masks_and_depth_never_raise() -> None:
         depth = rng.uniform(0, 5, (240, 320)).astype(np.float32)
         depth[rng.random(depth.shape) < rng.random()] = np.nan
         masks = [ObjectMask.from_image(rng.random((240, 320)) < rng.random() ** 6) for _ in range(3)]
-        lift([_candidate(m) for m in masks], depth, CAMERA, CleanConfig(), completion=CompletionConfig())
+        lifted = lift([_candidate(m) for m in masks], depth, CAMERA, CleanConfig(), completion=CompletionConfig())
+        assert len(lifted.objects) <= len(masks)
+        assert all(np.isfinite([*one.visible.low, *one.visible.high]).all() for one in lifted.objects)

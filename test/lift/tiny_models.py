@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 
@@ -89,48 +88,4 @@ def save_grounding_dino(folder: Path, words: list[str]) -> Path:
     )
     GroundingDinoForObjectDetection(config).save_pretrained(folder, safe_serialization=True)
     GroundingDinoImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 96}).save_pretrained(folder)
-    return folder
-
-
-def save_depth_anything(folder: Path, max_depth: float = 20.0) -> Path:
-    """A metric `DepthAnythingForDepthEstimation` for small images."""
-    import torch
-    from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
-
-    torch.manual_seed(0)
-    backbone = Dinov2Config(
-        hidden_size=16,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        intermediate_size=16,
-        image_size=70,
-        patch_size=14,
-        out_features=["stage1", "stage2", "stage3", "stage4"],
-        reshape_hidden_states=False,
-        apply_layernorm=True,
-    )
-    config = DepthAnythingConfig(
-        backbone_config=backbone,
-        reassemble_hidden_size=16,
-        neck_hidden_sizes=[8, 8, 8, 8],
-        fusion_hidden_size=8,
-        head_hidden_size=8,
-        depth_estimation_type="metric",
-        max_depth=max_depth,
-    )
-    DepthAnythingForDepthEstimation(config).save_pretrained(folder, safe_serialization=True)
-    processor = {
-        "image_processor_type": "DPTImageProcessor",
-        "do_normalize": True,
-        "do_rescale": True,
-        "do_resize": True,
-        "ensure_multiple_of": 14,
-        "image_mean": [0.485, 0.456, 0.406],
-        "image_std": [0.229, 0.224, 0.225],
-        "keep_aspect_ratio": True,
-        "resample": 3,
-        "rescale_factor": 0.00392156862745098,
-        "size": {"height": 70, "width": 70},
-    }
-    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
     return folder

@@ -17,9 +17,9 @@ from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.camera import Camera
 from n3d_core.memory.object_map import ObjectMap
 from n3d_core.memory.observations import Look, Pose, visibility
+from test.memory.conftest import AHEAD
 
 CAMERA = Camera.from_fov(70, 640, 480)
-AHEAD = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], float)  # the optical axis along the map's x
 SURE = tuple((np.eye(3) * 1e-4).reshape(-1))
 FAR = np.full((480, 640), 4.0, np.float32)
 
@@ -44,13 +44,6 @@ def depth_with(boxes, background=4.0):
         (left, top), (right, bottom) = corners.min(axis=0).astype(int), corners.max(axis=0).astype(int)
         depth[max(top, 0) : bottom, max(left, 0) : right] = one.center[2] - one.size[2] / 2
     return depth
-
-
-@pytest.fixture
-def memory(tmp_path):
-    opened = ObjectMap(tmp_path / "map.db")
-    yield opened
-    opened.close()
 
 
 def look(memory, stamp, objects, at=None, depth=None, **settings):

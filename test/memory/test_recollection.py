@@ -7,12 +7,11 @@ import pytest
 
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
-from n3d_core.memory.object_map import ObjectMap
 from n3d_core.memory.objects import RememberedObject
 from n3d_core.memory.observations import Pose
 from n3d_core.memory.recollection import Viewpoint, answer_from_memory, find_remembered, forget_named
+from test.memory.conftest import AHEAD
 
-AHEAD = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], float)  # the optical axis along the map's x
 NOW = 10_000.0
 
 
@@ -36,13 +35,6 @@ def thing(label, center, seen=NOW - 60, log_odds=3.0, size=(0.1, 0.1, 0.1), sigm
         seen,
         seen,
     )
-
-
-@pytest.fixture
-def memory(tmp_path):
-    opened = ObjectMap(tmp_path / "map.db")
-    yield opened
-    opened.close()
 
 
 def test_where_is_says_when_how_far_which_way_and_where(memory):

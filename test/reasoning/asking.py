@@ -10,6 +10,10 @@ from n3d_core.reasoning.question import Question
 from n3d_core.reasoning.solve import Solution, solve
 from n3d_core.reasoning.thoughts import Style
 
+MUG = Box3D("red mug", (-0.1, 0.05, 0.8), (0.08, 0.1, 0.09))
+CAN = Box3D("blue can", (0.2, 0.06, 0.6), (0.06, 0.12, 0.06))
+BOX = Box3D("green box", (0.1, 0.0, 1.1), (0.2, 0.15, 0.2))
+
 
 def asked(text: str, boxes: Sequence[Box3D], names: Sequence[str] | None = None, style: Style = "compact") -> Solution:
     """The solution of a question that must be understood."""

@@ -15,7 +15,7 @@ from bench.audit import cases, measure
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning.audit import Finding, audit
 from n3d_core.reasoning.question import TYPES
-from test.reasoning.asking import asked
+from test.reasoning.asking import BOX, CAN, MUG, asked
 from training.questions.corruption import KINDS, corrupt
 
 SAMPLES = Path(__file__).parents[2] / ".." / "shared" / "data" / "n3d_demo"
@@ -31,10 +31,6 @@ SLIPPED = (
     "(If clock_position <= 0, wrap around to get clock_position = 12 + clock_position)"
 )
 CLOCK = "4_hot air balloon will find 2_hot air balloon around the 11 o'clock direction."
-
-MUG = Box3D("red mug", (-0.1, 0.05, 0.8), (0.08, 0.1, 0.09))
-CAN = Box3D("blue can", (0.2, 0.06, 0.6), (0.06, 0.12, 0.06))
-BOX = Box3D("green box", (0.1, 0.0, 1.1), (0.2, 0.15, 0.2))
 
 
 def judged(question: str, boxes: list[Box3D], reasoning: str, answer: str, names: list[str] | None = None) -> Finding:
@@ -312,4 +308,5 @@ def test_numbers_beyond_all_bounds_are_no_numbers(question, answer):
 def test_shuffled_reasoning_is_judged_without_error(data):
     right = asked("At what o'clock is the blue can from the red mug?", [MUG, CAN], style="published")
     words = data.draw(st.permutations(right.reasoning.split()[:60]))
-    judged("At what o'clock is the blue can from the red mug?", [MUG, CAN], " ".join(words), right.text)
+    verdict = judged("At what o'clock is the blue can from the red mug?", [MUG, CAN], " ".join(words), right.text)
+    assert verdict.verdict == "verified"  # the verdict is about the answer, whatever the thought says

@@ -7,11 +7,8 @@ import pytest
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning.resolve import AmbiguousError, MissingError
-from test.reasoning.asking import asked
+from test.reasoning.asking import BOX, CAN, MUG, asked
 
-MUG = Box3D("red mug", (-0.1, 0.05, 0.8), (0.08, 0.1, 0.09))
-CAN = Box3D("blue can", (0.2, 0.06, 0.6), (0.06, 0.12, 0.06))
-BOX = Box3D("green box", (0.1, 0.0, 1.1), (0.2, 0.15, 0.2))
 BLUE_MUG = Box3D("blue mug", (0.4, 0.05, 1.3), (0.08, 0.11, 0.09))
 SCENE = [MUG, CAN, BOX, BLUE_MUG]
 
