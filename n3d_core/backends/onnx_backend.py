@@ -199,15 +199,9 @@ class _Binding:
     """Inputs and outputs for chunks of one length, bound once and run many times."""
 
     def __init__(self, cache: OnnxCache, backend: OnnxBackend, length: int, rows: int, bucket: int) -> None:
-        text, half = backend.config.text, backend.config.text.head_size // 2
-        self.inputs: dict[str, NDArray[Any]] = {
-            "embeddings": np.empty((1, length, text.hidden_size), np.float32),
-            "cos": np.empty((1, length, half), np.float32),
-            "sin": np.empty((1, length, half), np.float32),
-            "mask": np.zeros((1, 1, length, bucket), np.bool_),
-            "write_indices": np.zeros(1, np.int64),
-            "rows": np.zeros(rows, np.int64),
-        }
+        text = backend.config.text
+        blank = Chunk.blank(text, length, rows).inputs(bucket)
+        self.inputs = {name: values.copy() for name, values in blank.items()}
         self._logits = np.empty((rows, text.vocab_size), np.float32)
         self._binding = backend.decoder.io_binding()
         for name, values in self.inputs.items():
@@ -217,9 +211,7 @@ class _Binding:
 
     def run(self, session: Any, chunk: Chunk) -> NDArray[np.float32]:
         """Logits [R, vocab], a new array."""
-        inputs = self.inputs
-        inputs["embeddings"][0], inputs["cos"][0], inputs["sin"][0] = chunk.embeddings, chunk.cos, chunk.sin
-        inputs["mask"][0, 0] = chunk.mask(inputs["mask"].shape[-1])
-        inputs["write_indices"][0], inputs["rows"][:] = chunk.start, chunk.rows
+        for name, values in chunk.inputs(self.inputs["mask"].shape[-1]).items():
+            self.inputs[name][:] = values
         session.run_with_iobinding(self._binding)
         return self._logits.copy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -92,6 +92,23 @@ class Chunk:
     def mask(self, visible: int) -> NDArray[np.bool_]:
         """[T, visible], True where a token may attend: itself and everything before it."""
         return np.arange(visible) <= self.start + np.arange(self.length)[:, None]
+
+    def inputs(self, bucket: int) -> dict[str, NDArray[Any]]:
+        """The decoder graph's inputs (see `export.decoder_graph`), but for the cache."""
+        return {
+            "embeddings": self.embeddings[None],
+            "cos": self.cos[None],
+            "sin": self.sin[None],
+            "mask": self.mask(bucket)[None, None],
+            "write_indices": np.array([self.start]),
+            "rows": self.rows,
+        }
+
+    @classmethod
+    def blank(cls, text: TextConfig, length: int, rows: int) -> Chunk:
+        """A chunk of zeros, whose inputs have the shapes and types of any of its length."""
+        angles = np.zeros((length, text.head_size // 2), np.float32)
+        return cls(np.zeros((length, text.hidden_size), np.float32), angles, angles, 0, np.zeros(rows, np.int64))
 
 
 class DecoderCache(Protocol):

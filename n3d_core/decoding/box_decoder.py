@@ -86,7 +86,7 @@ class BoxDecoder:
 
     def _start_line(self, decision: float) -> None:
         """`decision`: log probability of writing this line, as known at the end of the line before it."""
-        self._decision, self._label, self._bins = decision, 0.0, 0.0
+        self._decision, self._label = decision, 0.0
         self._label_ids: list[int] = []
         self._digits: list[tuple[str, NDArray[np.float32] | None]] = []
         self._numbers: list[int] = []

@@ -122,14 +122,14 @@ class Camera:
             raise CameraError(f"{path}: distortion {distortion} is not zero: rectify the images first")
         return camera
 
-    def to_yaml(self, path: str | Path, name: str = "camera") -> None:
+    def to_yaml(self, path: str | Path) -> None:
         """Writes the ROS camera-info YAML form that `from_yaml` reads."""
         k = [float(v) for v in self.matrix.reshape(-1)]
         p = [k[0], k[1], k[2], 0.0, k[3], k[4], k[5], 0.0, k[6], k[7], k[8], 0.0]
         data = {
             "image_width": self.width,
             "image_height": self.height,
-            "camera_name": name,
+            "camera_name": "camera",
             "camera_matrix": {"rows": 3, "cols": 3, "data": k},
             "distortion_model": "plumb_bob",
             "distortion_coefficients": {"rows": 1, "cols": 5, "data": [0.0] * 5},

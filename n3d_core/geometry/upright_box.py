@@ -33,21 +33,21 @@ _YAWS = np.radians(np.arange(0.0, 90.0, 1.0))
 Array = NDArray[np.float64]
 
 
-def gravity_from_points(points: NDArray[Any], seed: int = 0) -> NDArray[np.float64] | None:
+def gravity_from_points(points: NDArray[Any]) -> NDArray[np.float64] | None:
     """Unit vector along gravity in the optical frame (x right, y down, z forward), or None if there is no such plane.
 
     RANSAC over planes whose normal is within `MAX_TILT_DEGREES` of the camera's own down, then least squares on the
-    best plane's points. A sloping surface (a ramp, an open laptop) counts as level if it is the largest such plane.
+    best plane's points; the same points give the same vector. A sloping surface (a ramp, an open laptop) counts as
+    level if it is the largest such plane.
 
     Args:
         points: [N, 3] in metres; non-finite ones are ignored.
-        seed: of the random choice of points; the same points and seed give the same vector.
     """
     cloud = np.asarray(points, dtype=np.float64).reshape(-1, 3)
     cloud = cloud[np.isfinite(cloud).all(axis=1)]
     if len(cloud) < 3:
         return None
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     cloud = cloud[rng.integers(0, len(cloud), _POINTS)]
     tolerance = _TOLERANCE * np.linalg.norm(cloud, axis=1)
     a, b, c = cloud[rng.integers(0, _POINTS, (3, _TRIPLES))]

@@ -197,15 +197,13 @@ def stored_weights(folder: str | Path, network: N3DNetwork) -> Iterator[tuple[st
         yield name, shards.read(sources[name])
 
 
-def save_checkpoint(
-    folder: str | Path, config: N3DConfig, state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
-) -> None:
+def save_checkpoint(folder: str | Path, config: N3DConfig, state: Mapping[str, Tensor]) -> None:
     """Writes `config.json` and `model.safetensors`, each whole or not at all. The caller writes the tokenizer."""
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
     whole = {k: v.contiguous() for k, v in state.items()}
     with atomic_write(root / WEIGHTS) as part:
-        save_file(whole, str(part), metadata={"format": "pt", **(metadata or {})})
+        save_file(whole, str(part), metadata={"format": "pt"})
     with atomic_write(root / "config.json") as part:
         part.write_text(json.dumps(config.to_json(), indent=1) + "\n")
 

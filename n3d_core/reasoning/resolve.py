@@ -206,25 +206,6 @@ class Scene:
         return self._ranked(found, chosen[0], False)[:1] if chosen else found
 
 
-def means(phrase: Phrase, boxes: Sequence[Box3D], names: Sequence[str] | None = None) -> list[int]:
-    """Indices of the boxes that a phrase means.
-
-    Args:
-        names: their names (`4_chair`), one for each box; their labels if None.
-
-    Raises:
-        MissingError, AmbiguousError: if no box is meant; if a phrase in the singular fits several.
-        QueryError: see `Scene`.
-    """
-    scene = Scene(tuple(boxes), tuple(b.label for b in boxes) if names is None else tuple(names))
-    found = scene.means(phrase)
-    if not found:
-        raise MissingError(phrase, scene.names)
-    if len(found) > 1 and not (phrase.plural or phrase.is_anything):
-        raise AmbiguousError(phrase, found, scene.names)
-    return found
-
-
 def matching(phrase: Phrase, names: Sequence[str]) -> list[int]:
     """Indices of the names that fit the noun, colours and attributes of a phrase, by the first rule that finds any.
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning.question import CAMERA_PHRASE, Phrase, Pick, Question, Where
-from n3d_core.reasoning.resolve import MissingError, means
+from n3d_core.reasoning.resolve import MissingError
 from n3d_core.reasoning.solve import solve
+from test.reasoning.asking import means
 
 NAMES = ("red mug", "blue mug", "green mug", "red box", "blue can")
 A, B, C, D, E = (Phrase(n, n.split()[1], (n.split()[0],)) for n in NAMES)

@@ -202,16 +202,9 @@ class _Pass:
     def __init__(self, cache: TensorRTCache, context: Any, length: int, rows: int, bucket: int) -> None:
         backend = cache.backend
         assert backend is not None
-        text, half = backend.config.text, backend.config.text.head_size // 2
-        inputs: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
-            "embeddings": ((1, length, text.hidden_size), torch.float32),
-            "cos": ((1, length, half), torch.float32),
-            "sin": ((1, length, half), torch.float32),
-            "mask": ((1, 1, length, bucket), torch.bool),
-            "write_indices": ((1,), torch.int64),
-            "rows": ((rows,), torch.int64),
-        }
-        self._inputs = {name: torch.zeros(s, dtype=t, device=backend.device) for name, (s, t) in inputs.items()}
+        text = backend.config.text
+        blank = Chunk.blank(text, length, rows).inputs(bucket)
+        self._inputs = {name: torch.tensor(values, device=backend.device) for name, values in blank.items()}
         self._logits = torch.zeros((rows, text.vocab_size), device=backend.device)
         tensors = self._inputs | {"logits": self._logits} | cache.bound()
         capture = length == 1 and backend.device.type == "cuda"
@@ -220,15 +213,7 @@ class _Pass:
 
     def run(self, chunk: Chunk) -> NDArray[np.float32]:
         """Logits [R, vocab] float32."""
-        values: dict[str, NDArray[Any]] = {
-            "embeddings": chunk.embeddings[None],
-            "cos": chunk.cos[None],
-            "sin": chunk.sin[None],
-            "mask": chunk.mask(self._bucket)[None, None],
-            "write_indices": np.array([chunk.start]),
-            "rows": chunk.rows,
-        }
-        for name, array in values.items():
+        for name, array in chunk.inputs(self._bucket).items():
             self._inputs[name].copy_(torch.from_numpy(np.ascontiguousarray(array)))
         self._context.run()
         logits: NDArray[np.float32] = self._logits.cpu().numpy().copy()
