@@ -18,6 +18,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from n3d_core.atomic_write import atomic_write
 from n3d_core.errors import CameraError
 
 DISTORTION_POLICIES = ("rectify", "rectified", "refuse")
@@ -136,7 +137,8 @@ class Camera:
             "rectification_matrix": {"rows": 3, "cols": 3, "data": [1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0]},
             "projection_matrix": {"rows": 3, "cols": 4, "data": p},
         }
-        Path(path).write_text(yaml.safe_dump(data, sort_keys=False, default_flow_style=None))
+        with atomic_write(Path(path)) as part:
+            part.write_text(yaml.safe_dump(data, sort_keys=False, default_flow_style=None))
 
     @property
     def fields_of_view(self) -> tuple[float, float]:
