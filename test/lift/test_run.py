@@ -387,6 +387,7 @@ def test_objects_without_a_colour_are_asked_for_in_clean_words() -> None:
     ]
     for seed in range(60):
         queries, questions = ask(objects, [[] for _ in names], [], Camera.from_fov(80, 640, 480), 6, 6, seed)
+        assert len(queries) == len(questions) == 6
         for entry in [*queries, *questions]:
             assert entry["text"] == " ".join(entry["text"].split())
 

@@ -259,17 +259,19 @@ def test_bench_cases_are_a_pure_function_of_the_seed_and_cover_all_types():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_corruptions_change_one_place_only(kind):
-    rng = random.Random(3)
+    rng, changed = random.Random(3), 0
     for case in list(cases(120, 8))[::2]:
         solution = case.sample.solution
         change = corrupt(solution, ["purple lamp", "grey sofa"], rng, kind)
         if change is None:
             continue
+        changed += 1
         before, after = f"{solution.reasoning}\n{solution.text}", f"{change.reasoning}\n{change.answer}"
         head = next(i for i in range(len(after) + 1) if before[i : i + 1] != after[i : i + 1])
         tail = next(i for i in range(len(after)) if before[-1 - i] != after[-1 - i])
         assert before != after
         assert len(before) - head - tail <= len(change.before) + 1
+    assert changed >= 30  # of 60
 
 
 @pytest.mark.parametrize("piece", ["(", "-", "|", "9", "1 - ", "vector_AB = (", "The 3D bbox of a is [1"])

@@ -387,7 +387,9 @@ def test_suites_of_different_seeds_share_no_scene() -> None:
     first, second = (SceneSuite(3, seed, amount=Amount(2, 2, 1), width=64, height=48) for seed in (0, 1))
     assert [first[i].name for i in range(3)] == ["1000000", "1000001", "1000002"]
     assert second[0].name == "1010000"
-    assert first[1].truth.to_json() == first[1].truth.to_json()
+    again = SceneSuite(3, 0, amount=Amount(2, 2, 1), width=64, height=48)
+    assert first[1].truth.to_json() == again[1].truth.to_json()
+    assert first[1].truth.to_json() != second[1].truth.to_json()
     case = first[0]
     assert len(case.truth.groundings) >= 2
     assert case.truth.groundings[-1]["kind"] == "marked"

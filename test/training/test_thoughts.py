@@ -90,6 +90,7 @@ def test_comparison_and_conclusion_weigh_as_decisions_numbers_one_and_other_word
 def test_a_thought_in_pieces_is_the_same_words(maker: SampleMaker, tokenizer: Tokenizer) -> None:
     rng = np.random.default_rng(0)
     drills = [d for d in (drill_question(sample, rng) for sample in _SAMPLES) if d]
+    assert drills
     for drill in drills:
         whole = tokenizer.encode(f"{drill.given}{drill.reply}")
         assert maker._segment(drill, [], decision=2.0).reply == [*whole, maker.end]
