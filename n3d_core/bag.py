@@ -15,7 +15,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from n3d_core.errors import BagError, MissingDependencyError
+from n3d_core.errors import BagError, optional
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.transforms import TransformTree
 from n3d_core.messages.assembly import Door, RgbdMessages, assemble_frame, is_rectified, nanoseconds_of
@@ -65,13 +65,9 @@ class Bag:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._recorded: dict[str, list[int]] = {}
-        try:
+        with optional("reading bags needs rosbags", "'n3d-ros[bags]'"):
             from rosbags.highlevel import AnyReader, AnyReaderError
             from rosbags.typesys import Stores, get_typestore
-        except ImportError as missing:
-            raise MissingDependencyError(
-                f"reading bags needs rosbags ({missing}): pip install 'n3d-ros[bags]'"
-            ) from missing
         try:
             self._reader = AnyReader([self.path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
             self._reader.open()

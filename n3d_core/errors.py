@@ -4,6 +4,11 @@ One small hierarchy: a caller that maps errors to result codes (the ROS node, th
 classes. A message names the thing, the value seen, the value wanted and what to do about it.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class N3DError(Exception):
     """Base of all errors that this package raises on purpose."""
@@ -15,6 +20,23 @@ class ConfigError(N3DError):
 
 class MissingDependencyError(N3DError):
     """An optional package is needed and not installed; the message says how to install it."""
+
+
+@contextmanager
+def optional(needed: str, install: str) -> Iterator[None]:
+    """For imports of an optional package.
+
+    Args:
+        needed: what needs which package, such as "reading bags needs rosbags".
+        install: what pip installs it as.
+
+    Raises:
+        MissingDependencyError: if one cannot be imported.
+    """
+    try:
+        yield
+    except ImportError as missing:
+        raise MissingDependencyError(f"{needed} ({missing}): pip install {install}") from missing
 
 
 class CameraError(N3DError):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from n3d_core.backends.store import cache_root, sha256_of
-from n3d_core.errors import CheckpointError, ConfigError, MissingDependencyError, N3DError
+from n3d_core.errors import CheckpointError, ConfigError, N3DError, optional
 
 _CHECKPOINT = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.jinja", "LICENSE*", "README.md")
 
@@ -179,13 +179,9 @@ def _fetch(url: str, path: Path, sibling: Any, log: Callable[[str], None]) -> No
 
 
 def _import_hub() -> Any:
-    try:
+    with optional("downloads need huggingface_hub", "'n3d-ros[download]'"):
         hub: Any = importlib.import_module("huggingface_hub")
         importlib.import_module("huggingface_hub.file_download")
-    except ImportError as missing:
-        raise MissingDependencyError(
-            f"downloads need huggingface_hub ({missing}): pip install 'n3d-ros[download]'"
-        ) from missing
     return hub
 
 

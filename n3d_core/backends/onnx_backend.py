@@ -14,7 +14,7 @@ from n3d_core.backends.base import cached_numbers, enough_memory, require_finite
 from n3d_core.backends.export.graph import Graph, GraphStore
 from n3d_core.backends.sequence import CachedSequence, Chunk
 from n3d_core.backends.store import MOST_TOWERS, TOWER_BYTES, RecentlyUsed, Store
-from n3d_core.errors import BackendError, MissingDependencyError
+from n3d_core.errors import BackendError, optional
 from n3d_core.network.plan import ImagePlan
 from n3d_core.network.preprocess import VisionInput
 
@@ -29,12 +29,8 @@ def import_onnxruntime() -> Any:
     Raises:
         MissingDependencyError: if it is not installed.
     """
-    try:
+    with optional("the onnx backend needs ONNX Runtime", "'n3d-ros[onnxruntime]'"):
         import onnxruntime
-    except ImportError as error:
-        raise MissingDependencyError(
-            "the onnx backend needs ONNX Runtime: pip install 'n3d-ros[onnxruntime]'"
-        ) from error
     onnxruntime.disable_telemetry_events()
     return onnxruntime
 

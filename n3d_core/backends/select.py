@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from n3d_core.backends.base import Backend
-from n3d_core.errors import BackendError, ConfigError, MissingDependencyError
+from n3d_core.errors import BackendError, ConfigError, MissingDependencyError, optional
 
 COMPILED = "+compile"
 """Suffix of torch's precision: `torch.compile` then fuses the single step, on a GPU."""
@@ -134,7 +134,5 @@ def _tensorrt(folder: Path, precision: str, reason: str, device: str) -> Backend
 
 def require_onnx() -> None:
     """Raises MissingDependencyError if graphs cannot be exported."""
-    try:
+    with optional("exporting a graph needs onnx", "'n3d-ros[export]'"):
         import onnx  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError("exporting a graph needs onnx: pip install 'n3d-ros[export]'") from error

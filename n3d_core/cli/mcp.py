@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from n3d_core.cli.query import add_model_arguments, check_timeout, load_model, tell
-from n3d_core.errors import ConfigError, MissingDependencyError, N3DError
+from n3d_core.errors import ConfigError, N3DError, optional
 
 DESCRIPTION = """\
 Serves an agent over the Model Context Protocol: tools that look, find objects, answer questions, and say where things
@@ -40,10 +40,8 @@ def run(args: argparse.Namespace) -> int:
     check_timeout(args)
     if args.node:
         _serve_node(args)
-    try:
+    with optional("n3d mcp needs mcp", "'n3d-ros[mcp]'"):
         from n3d_core.mcp_server import make_server, serve
-    except ImportError as missing:
-        raise MissingDependencyError(f"n3d mcp needs mcp ({missing}): pip install 'n3d-ros[mcp]'") from missing
     from n3d_core.models import find_model
     from n3d_core.recorded_scene import RecordedScene
 

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.errors import CameraError, CheckpointError, MissingDependencyError
+from n3d_core.errors import CameraError, CheckpointError, optional
 from n3d_core.geometry.camera import Camera
 
 # short names of published models; `n3d download` fetches them
@@ -145,15 +145,10 @@ class DepthAnything:
             MissingDependencyError: if transformers is not installed.
         """
         folder = Path(folder)
-        try:
-            import torch
+        import torch
 
+        with optional("Depth Anything V2 needs transformers", "'n3d-ros[mono]'"):
             transformers: Any = importlib.import_module("transformers")
-        except ImportError as missing:
-            raise MissingDependencyError(
-                f"Depth Anything V2 needs transformers, which cannot be imported ({missing}): "
-                "pip install 'n3d-ros[mono]'"
-            ) from missing
         _check(folder)
         try:
             # the PIL processor gives the same pixels with and without torchvision
@@ -242,13 +237,8 @@ class MoGe:
             MissingDependencyError: if the package `moge` is not installed.
         """
         file = Path(path) / "model.pt" if Path(path).is_dir() else Path(path)
-        try:
+        with optional("MoGe-2 needs the package moge", "git+https://github.com/microsoft/MoGe.git"):
             moge: Any = importlib.import_module("moge.model.v2")
-        except ImportError as missing:
-            raise MissingDependencyError(
-                f"MoGe-2 needs the package moge, which cannot be imported ({missing}): "
-                "pip install git+https://github.com/microsoft/MoGe.git"
-            ) from missing
         if not file.is_file():
             raise CheckpointError(f"{file}: no such file; expected MoGe-2's model.pt")
         chosen = _device_named(device)

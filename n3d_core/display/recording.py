@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from n3d_core.atomic_write import atomic_write
 from n3d_core.display.draw import AnyBox, caption, class_color
-from n3d_core.errors import ImageError, MissingDependencyError
+from n3d_core.errors import ImageError, optional
 from n3d_core.geometry.boxes import Box3D, OrientedBox
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
@@ -31,12 +31,8 @@ def import_rerun() -> Any:
     Raises:
         MissingDependencyError: if it is not installed.
     """
-    try:
+    with optional("recordings and 3D views need the Rerun SDK", "'n3d-ros[rerun]'"):
         return importlib.import_module("rerun")
-    except ImportError as missing:
-        raise MissingDependencyError(
-            f"recordings and 3D views need the Rerun SDK ({missing}): pip install 'n3d-ros[rerun]'"
-        ) from missing
 
 
 def write_recording(

@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from n3d_core.errors import CameraError, MissingDependencyError
+from n3d_core.errors import CameraError, optional
 from n3d_core.geometry.camera import Camera, Lens
 from n3d_core.geometry.transforms import CameraPose
 
@@ -220,10 +220,8 @@ def read_mat(path: str | Path) -> Mapping[str, Any]:
         CameraError: if it is not a MATLAB file.
         MissingDependencyError: if scipy is not installed.
     """
-    try:
+    with optional(f"reading {path} needs scipy", "scipy"):
         matlab: Any = importlib.import_module("scipy.io")
-    except ImportError as missing:
-        raise MissingDependencyError(f"reading {path} needs scipy ({missing}): pip install scipy") from missing
     try:
         return dict(matlab.loadmat(path))
     except Exception as error:  # scipy raises all kinds of exceptions

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.errors import ApproachError, MissingDependencyError
+from n3d_core.errors import ApproachError, optional
 from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.memory.observations import UNKNOWN_SIGMA_M, Array
 
@@ -160,18 +160,14 @@ def padded(box: OrientedBox, confidence: float = 0.95) -> OrientedBox:
 
 def _chi_square(confidence: float) -> float:
     """Quantile for three degrees of freedom."""
-    try:
+    with optional("padding boxes needs scipy", "'n3d-ros[memory]'"):
         from scipy.special import gammaincinv
-    except ImportError as error:
-        raise MissingDependencyError("padding boxes needs scipy: pip install 'n3d-ros[memory]'") from error
     return float(2 * gammaincinv(1.5, confidence))
 
 
 def _ndimage() -> Any:
-    try:
+    with optional("occupancy grids need scipy", "'n3d-ros[memory]'"):
         from scipy import ndimage
-    except ImportError as error:
-        raise MissingDependencyError("occupancy grids need scipy: pip install 'n3d-ros[memory]'") from error
     return ndimage
 
 

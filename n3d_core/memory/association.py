@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.errors import MissingDependencyError
+from n3d_core.errors import optional
 from n3d_core.memory.database import Places
 from n3d_core.memory.observations import Array, Observation, Pose
 
@@ -29,13 +29,11 @@ def assign(places: Places, seen: Sequence[Observation], pose: Pose) -> dict[int,
     """
     if not places.ids or not seen:
         return {}
-    try:
+    with optional("remembering objects needs scipy", "'n3d-ros[memory]'"):
         from scipy.optimize import linear_sum_assignment
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
         from scipy.spatial import cKDTree
-    except ImportError as error:
-        raise MissingDependencyError("remembering objects needs scipy: pip install 'n3d-ros[memory]'") from error
     tree, widest = cKDTree(places.centers), _reach(places.sizes, places.covariances).max()
     pairs: dict[tuple[int, int], float] = {}
     for number, one in enumerate(seen):
