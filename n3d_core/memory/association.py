@@ -34,31 +34,34 @@ def assign(places: Places, seen: Sequence[Observation], pose: Pose) -> dict[int,
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
         from scipy.spatial import cKDTree
-    tree, widest = cKDTree(places.centers), _reach(places.sizes, places.covariances).max()
-    pairs: dict[tuple[int, int], float] = {}
-    for number, one in enumerate(seen):
-        spread = one.covariance + pose.covariance_at(one.center)
-        radius = widest + _reach(one.size[None], spread[None])[0]
-        close = np.array(tree.query_ball_point(one.center, radius), int)
-        if len(close):
-            costs = _costs(places, close, one, spread)
-            within = zip(close[costs < _GATE].tolist(), costs[costs < _GATE].tolist(), strict=True)
-            pairs |= {(number, index): cost for index, cost in within}
-    if not pairs:
-        return {}
+    centers, sizes = np.array([one.center for one in seen]), np.array([one.size for one in seen])
+    spreads = np.array([one.covariance + pose.covariance_at(one.center) for one in seen])
+    radii = _reach(places.sizes, places.covariances).max() + _reach(sizes, spreads)
+    close = cKDTree(places.centers).query_ball_point(centers, radii)
+    rows = np.repeat(np.arange(len(seen)), [len(one) for one in close])
+    columns = np.array([index for one in close for index in one], int)
+    labels = [seen[row].label for row in rows.tolist()]
+    costs = _costs(places, columns, labels, centers[rows], sizes[rows], spreads[rows])
+    likely = costs < _GATE
+    rows, columns, costs = rows[likely], columns[likely], costs[likely]
+    alone = (np.bincount(rows)[rows] == 1) & (np.bincount(columns)[columns] == 1)
+    chosen = dict(zip(rows[alone].tolist(), columns[alone].tolist(), strict=True))
+    rows, columns, costs = rows[~alone], columns[~alone], costs[~alone]
+    if not len(rows):
+        return chosen
     # Observations and objects that no pair connects do not compete, so that each group is a small problem of its own.
-    rows, columns = np.array(list(pairs)).T
     total = len(seen) + len(places.ids)
     links = coo_array((np.ones(len(rows)), (rows, len(seen) + columns)), shape=(total, total))
     group = connected_components(links, directed=False)[1]
-    chosen: dict[int, int] = {}
     for number in np.unique(group[rows]).tolist():
         mine = group[rows] == number
-        competing, objects = np.unique(rows[mine]).tolist(), np.unique(columns[mine]).tolist()
-        costs = np.array([[pairs.get((r, c), _GATE) for c in objects] for r in competing])
-        for row, column in zip(*linear_sum_assignment(costs), strict=True):
-            if costs[row, column] < _GATE:
-                chosen[competing[row]] = objects[column]
+        competing, row = np.unique(rows[mine], return_inverse=True)
+        objects, column = np.unique(columns[mine], return_inverse=True)
+        table = np.full((len(competing), len(objects)), _GATE)
+        table[row, column] = costs[mine]
+        for i, j in zip(*linear_sum_assignment(table), strict=True):
+            if table[i, j] < _GATE:
+                chosen[int(competing[i])] = int(objects[j])
     return chosen
 
 
@@ -68,15 +71,17 @@ def _reach(sizes: Array, covariances: Array) -> Array:
     return reach
 
 
-def _costs(places: Places, close: NDArray[np.int64], seen: Observation, spread: Array) -> Array:
-    """What it costs to take an observation, whose centre has a covariance `spread`, for each object of `close`."""
-    apart, sizes = seen.center - places.centers[close], places.sizes[close]
-    slack = (_EXTENT_SHARE * np.minimum(sizes, seen.size).mean(axis=1)) ** 2
-    inverse = np.linalg.inv(places.covariances[close] + spread + slack[:, None, None] * np.eye(3))
-    distance = np.einsum("ni,nij,nj->n", apart, inverse, apart)
-    other = np.array([label_penalty(places.labels[i], seen.label) for i in close.tolist()])
-    gone = 2 * np.log1p(np.exp(-places.log_odds[close]))  # -2 log of the probability that it is there
-    costs: Array = distance + other + gone + _SIZE_WEIGHT * size_difference(sizes, seen.size)
+def _costs(
+    places: Places, columns: NDArray[np.int64], labels: Sequence[str], centers: Array, sizes: Array, spreads: Array
+) -> Array:
+    """[N]: what it costs to take each of N observations for the object of `columns` beside it."""
+    apart, known = centers - places.centers[columns], places.sizes[columns]
+    slack = (_EXTENT_SHARE * np.minimum(known, sizes).mean(axis=1)) ** 2
+    spread = places.covariances[columns] + spreads + slack[:, None, None] * np.eye(3)
+    distance = np.einsum("ni,ni->n", apart, np.linalg.solve(spread, apart[..., None])[..., 0])
+    other = np.array([label_penalty(places.labels[i], name) for i, name in zip(columns.tolist(), labels, strict=True)])
+    gone = 2 * np.log1p(np.exp(-places.log_odds[columns]))  # -2 log of the probability that it is there
+    costs: Array = distance + other + gone + _SIZE_WEIGHT * size_difference(known, sizes)
     return costs
 
 
@@ -96,7 +101,9 @@ def label_penalty(labels: dict[str, float], name: str) -> float:
 
 
 def size_difference(first: Array, second: Array) -> Array:
-    """[N]: mean squared logarithm of the ratios of sizes [N, 3] and [3], whichever way their footprints are turned."""
-    straight, turned = ((np.log(first / second[order]) ** 2).mean(axis=-1) for order in ([0, 1, 2], [1, 0, 2]))
-    smaller: Array = np.minimum(straight, turned)
+    """Mean squared logarithm [...] of the ratios of sizes [..., 3], however their footprints are turned."""
+    one, other = np.log(first), np.log(second)
+    straight = (one[..., 0] - other[..., 0]) ** 2 + (one[..., 1] - other[..., 1]) ** 2
+    turned = (one[..., 0] - other[..., 1]) ** 2 + (one[..., 1] - other[..., 0]) ** 2
+    smaller: Array = (np.minimum(straight, turned) + (one[..., 2] - other[..., 2]) ** 2) / 3
     return smaller

@@ -18,14 +18,16 @@ import numpy as np
 
 from n3d_core.errors import ObjectMapError
 from n3d_core.memory.objects import GONE_LOG_ODDS, WELL_KNOWN, RememberedObject, noun_of
-from n3d_core.memory.observations import Array, Pose
+from n3d_core.memory.observations import Array, Pose, level_axes
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _COLUMNS = (
     "id", "noun", "label", "labels", "x", "y", "z", "covariance", "length", "width", "height", "yaw", "log_odds",
     "first_seen", "last_seen", "last_looked", "observations", "view", "quality",
 )  # fmt: skip
 _AS_STORED = ("id", "yaw", "log_odds", "first_seen", "last_seen", "last_looked", "observations", "quality")
+_CHECKPOINT_PAGES = 8192  # 32 MB of WAL: a page that many looks change is copied once, and few looks wait for it
+_HALF_LAYER = 0.4  # of the place that a map takes along the fourth axis of the R-tree
 _MIGRATIONS: dict[int, str] = {
     1: """
         CREATE TABLE maps (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -41,6 +43,17 @@ _MIGRATIONS: dict[int, str] = {
         CREATE VIRTUAL TABLE places USING rtree (id, x0, x1, y0, y1, z0, z1, map0, map1);
     """,
     2: "CREATE INDEX objects_by_label ON objects (map, label, last_seen DESC);",
+    # An R-tree splits by area, which was 0 while every box was flat along the map's axis: it did not sort at all.
+    3: """
+        CREATE TEMP TABLE flat AS SELECT * FROM places;
+        DROP TABLE places;
+        CREATE VIRTUAL TABLE places USING rtree (id, x0, x1, y0, y1, z0, z1, map0, map1);
+        INSERT INTO places
+            SELECT id, x0, x1, y0, y1, z0, z1, (map0 + map1) / 2 - 0.4, (map0 + map1) / 2 + 0.4 FROM flat;
+        DROP TABLE flat;
+        DROP INDEX objects_by_label;
+        CREATE INDEX objects_by_label ON objects (map, label, last_seen DESC, log_odds, observations);
+    """,
 }  # to each version from the one before it
 
 
@@ -91,6 +104,7 @@ class ObjectStore:
             self._db = sqlite3.connect(self.path, timeout=10.0, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             self._migrate()
             with self.transaction():
                 self._db.execute("INSERT OR IGNORE INTO maps (name) VALUES (?)", (name,))
@@ -125,7 +139,7 @@ class ObjectStore:
         numbers = np.array([row[2:10] for row in rows], np.float64).reshape(-1, 8)
         covariances = np.frombuffer(b"".join(row[10] for row in rows), np.float64).reshape(-1, 3, 3)
         centers, sizes, yaws, log_odds = numbers[:, :3], numbers[:, 3:6], numbers[:, 6], numbers[:, 7]
-        labels = [json.loads(row[1]) for row in rows]
+        labels = json.loads(f"[{','.join(row[1] for row in rows)}]")
         return Places([row[0] for row in rows], labels, centers, sizes, yaws, log_odds, covariances)
 
     def many(self, identities: Sequence[int]) -> dict[int, RememberedObject]:
@@ -226,7 +240,7 @@ class ObjectStore:
         corners = [float(v) for pair in zip(low, high, strict=True) for v in pair]
         self._db.execute(
             "INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (identity, *corners, self._map, self._map),
+            (identity, *corners, self._map - _HALF_LAYER, self._map + _HALF_LAYER),
         )
         return identity
 
@@ -258,8 +272,8 @@ class ObjectStore:
 
 def bounds(one: RememberedObject) -> tuple[Array, Array]:
     """Corners of the axis-aligned hull of an object's box in the map."""
-    corners = one.box.corners()
-    return corners.min(axis=0), corners.max(axis=0)
+    half = np.abs(level_axes(one.yaw)) @ one.size / 2
+    return one.center - half, one.center + half
 
 
 def _row(one: RememberedObject) -> tuple[Any, ...]:

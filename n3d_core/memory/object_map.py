@@ -92,10 +92,9 @@ class ObjectMap:
         with self._store.transaction():
             near = self._store.near(*_region(look, seen))
             pairs = assign(near, seen, look.pose)
-            views = visibility(look, near.centers, near.sizes, near.yaws)
+            views, through = _views(look, near, seen)
             known = self._store.many([near.ids[i] for i in pairs.values()])
             lost = _disproved(look, near, views, set(pairs.values()))
-            through = _seen_through(look, seen)
             unknown = {n: one for n, one in enumerate(seen) if n not in pairs}
             filled = {n for n in unknown if through[n] < _FILLED}
             elsewhere = self._elsewhere(look, near, views, lost, unknown, filled, set(known))
@@ -226,7 +225,9 @@ class ObjectMap:
         the only one alike that this look does not see in its own place.
         """
         moved_here: dict[int, RememberedObject] = {}
-        emptied = {near.ids[i] for i, odds in lost.items() if views.wholly_empty[i] or odds < GONE_LOG_ODDS}
+        named, wholly_empty = {one.label for one in unknown.values()}, views.wholly_empty
+        empty = {i for i, odds in lost.items() if wholly_empty[i] or odds < GONE_LOG_ODDS}
+        emptied = {near.ids[i] for i in empty if named & near.labels[i].keys()}
         emptied_here = list(self._store.many(sorted(emptied)).values())
         for number, seen in unknown.items():
             known = self._store.missing(seen.label, look.stamp - _MOVED_WITHIN_S, number in filled)
@@ -295,12 +296,17 @@ def _disproved(look: Look, near: Places, views: Visibility, found: set[int]) -> 
     return {i: float(after[i]) for i in changed if i not in found}
 
 
-def _seen_through(look: Look, seen: Sequence[Observation]) -> Array:
-    """[N]: the share of the place of each observation that the look itself sees through; 0 where it cannot tell."""
-    centers, sizes = np.array([one.center for one in seen]), np.array([one.size for one in seen])
-    view = visibility(look, centers.reshape(-1, 3), sizes.reshape(-1, 3), np.array([one.yaw for one in seen]))
-    share: Array = np.where(view.clear >= CLEAR, view.share_through, 0.0)
-    return share
+def _views(look: Look, near: Places, seen: Sequence[Observation]) -> tuple[Visibility, Array]:
+    """How the look sees the places of what is known, and [N] how much of each observation's it sees through.
+
+    The latter is 0 where it cannot tell.
+    """
+    known = len(near.ids)
+    centers = np.concatenate([near.centers, np.array([one.center for one in seen]).reshape(-1, 3)])
+    sizes = np.concatenate([near.sizes, np.array([one.size for one in seen]).reshape(-1, 3)])
+    both = visibility(look, centers, sizes, np.concatenate([near.yaws, [one.yaw for one in seen]]))
+    through: Array = np.where(both.clear >= CLEAR, both.share_through, 0.0)[known:]
+    return Visibility(both.in_view[:known], both.hidden[:known], both.through[:known], both.pixels[:known]), through
 
 
 def _was_asked(labels: dict[str, float], asked: Sequence[str]) -> bool:
@@ -316,7 +322,7 @@ def _is_well_known(one: RememberedObject) -> bool:
 
 def _could_be(known: RememberedObject, seen: Observation) -> bool:
     """Whether an object that is not where it was may be the one that is seen now."""
-    return known.label == seen.label and float(size_difference(known.size[None], seen.size)[0]) < _SAME_SIZE
+    return known.label == seen.label and float(size_difference(known.size, seen.size)) < _SAME_SIZE
 
 
 def _record(one: RememberedObject) -> dict[str, Any]:

@@ -25,6 +25,7 @@ CLEAR = 0.5
 SEEN_THROUGH = 0.6
 """Share of what is visible of a place that must be seen through for it to be empty."""
 _WHOLLY = 0.9
+_EYE = np.eye(3)
 _SOLID = 0.85  # share of a ray's way through a box within which a solid object's surface is met
 # Where in a box the depth is compared, as shares of its size: boxes are a little larger than what is in them, and what
 # an object stands on may reach into its lower part.
@@ -72,8 +73,10 @@ class Pose:
     sigma_rad: float = 0.0
 
     def __post_init__(self) -> None:
-        values = np.concatenate([self.rotation.reshape(-1), self.translation, [self.sigma_m, self.sigma_rad]])
-        if not np.isfinite(values).all() or abs(float(np.linalg.det(self.rotation)) - 1) > 1e-3:
+        a, b, c, d, e, f, g, h, i = self.rotation.reshape(-1).tolist()
+        volume = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+        rest = (*self.translation.tolist(), self.sigma_m, self.sigma_rad)
+        if not all(map(math.isfinite, rest)) or not abs(volume - 1) <= 1e-3:
             raise ObjectMapError(f"the camera's pose is not a rigid transform: rotation {self.rotation.tolist()}")
 
     @classmethod
@@ -88,8 +91,8 @@ class Pose:
 
     def covariance_at(self, point: Array) -> Array:
         """[3, 3]: what the pose's uncertainty does to a point [3] of the map."""
-        arm = float(np.linalg.norm(point - self.translation))
-        spread: Array = np.eye(3) * (self.sigma_m**2 + (self.sigma_rad * arm) ** 2)
+        away = point - self.translation
+        spread: Array = _EYE * (self.sigma_m**2 + self.sigma_rad**2 * float(away @ away))
         return spread
 
     def apart(self, other: Pose) -> tuple[float, float]:
@@ -154,28 +157,26 @@ def observed(box: OrientedBox, pose: Pose) -> Observation | None:
 
     The box stands on its most vertical axis; the yaw is that of the axis that was across the image, in [-pi/2, pi/2).
     """
-    numbers = np.array([*box.center, *box.size, box.score], dtype=np.float64)
-    if not np.isfinite(numbers).all() or min(box.size) <= 0:
+    if not all(map(math.isfinite, (*box.center, *box.size, box.score))) or min(box.size) <= 0:
         return None
-    if box.covariance is not None and not np.isfinite(box.covariance).all():
-        box = replace(box, covariance=None)
-    turned = box.transformed(pose.rotation, pose.translation)
-    axes = turned.rotation
+    turn = pose.rotation
+    axes = turn @ box.rotation
     up = int(np.abs(axes[2]).argmax())
     first, second = (i for i in range(3) if i != up)
     yaw = math.atan2(axes[1, first], axes[0, first])
-    covariance = np.eye(3) * UNKNOWN_SIGMA_M**2
-    if turned.covariance is not None:
-        given = np.reshape(np.asarray(turned.covariance, dtype=np.float64), (3, 3))
-        if np.isfinite(given).all() and np.linalg.eigvalsh((given + given.T) / 2).min() >= 0:
-            covariance = (given + given.T) / 2
+    covariance = _EYE * UNKNOWN_SIGMA_M**2
+    if box.covariance is not None:
+        given = np.reshape(np.asarray(box.covariance, np.float64), (3, 3))
+        given = (given + given.T) / 2
+        if np.isfinite(given).all() and np.linalg.eigvalsh(given)[0] >= 0:
+            covariance = turn @ given @ turn.T
     return Observation(
         box.label,
-        np.asarray(turned.center, dtype=np.float64),
-        covariance + np.eye(3) * LEAST_SIGMA_M**2,
+        turn @ np.asarray(box.center, np.float64) + pose.translation,
+        covariance + _EYE * LEAST_SIGMA_M**2,
         np.asarray(box.size, dtype=np.float64)[[first, second, up]],
         (yaw + math.pi / 2) % math.pi - math.pi / 2,
-        float(np.clip(box.score, 0.0, 1.0)),
+        min(max(float(box.score), 0.0), 1.0),
     )
 
 
@@ -222,14 +223,14 @@ def visibility(look: Look, centers: Array, sizes: Array, yaws: Array) -> Visibil
     level[:, 0, 0] = level[:, 1, 1] = np.cos(yaws)
     level[:, 1, 0] = np.sin(yaws)
     level[:, 0, 1] = -level[:, 1, 0]
-    offsets = np.einsum("nij,nkj->nki", level, _SAMPLES * sizes[:, None])
+    offsets = (_SAMPLES * sizes[:, None]) @ level.transpose(0, 2, 1)
     points = (centers[:, None] + offsets - look.pose.translation) @ look.pose.rotation  # [N, S, 3], optical
     ahead = points[..., 2] > 0.05
     rays = points / np.where(ahead, points[..., 2], 1.0)[..., None]  # of unit depth
     u = look.camera.fx * rays[..., 0] + look.camera.cx
     v = look.camera.fy * rays[..., 1] + look.camera.cy
     inside = ahead & (u > -0.5) & (u < look.camera.width - 0.5) & (v > -0.5) & (v < look.camera.height - 0.5)
-    in_view = inside.mean(axis=1)
+    in_view = _share(inside)
     pixels = look.camera.fx * sizes.min(axis=1) / np.maximum(points[..., 2].mean(axis=1), 0.05)
     if look.depth is None or not inside.any():
         return Visibility(in_view, np.zeros(len(centers)), np.zeros(len(centers)), pixels)
@@ -242,7 +243,13 @@ def visibility(look: Look, centers: Array, sizes: Array, yaws: Array) -> Visibil
         # A camera that looks down on a table sees the table where the ray leaves an empty box.
         deep = near + np.maximum(_SOLID * (far - near), noise)
         through = (measured > deep) & (far - near > 2 * noise)
-    return Visibility(in_view, hidden.mean(axis=1), through.mean(axis=1), pixels)
+    return Visibility(in_view, _share(hidden), _share(through), pixels)
+
+
+def _share(marked: NDArray[np.bool_]) -> Array:
+    """[N]: the share of marked points of [N, S]."""
+    share: Array = np.count_nonzero(marked, axis=1) / marked.shape[1]
+    return share
 
 
 def level_axes(yaw: float) -> Array:
@@ -253,8 +260,8 @@ def level_axes(yaw: float) -> Array:
 
 def _crossing(pose: Pose, rays: Array, centers: Array, sizes: Array, level: Array) -> tuple[Array, Array]:
     """Depths [N, S] at which rays [N, S, 3] of unit depth enter and leave N boxes (slab test)."""
-    own = np.einsum("nsi,nij->nsj", rays @ pose.rotation.T, level)
-    origin = np.einsum("ni,nij->nj", pose.translation - centers, level)[:, None]
+    own = (rays @ pose.rotation.T) @ level
+    origin = (pose.translation - centers)[:, None] @ level
     half = sizes[:, None] / 2
     with np.errstate(divide="ignore", invalid="ignore"):
         first, second = (-half - origin) / own, (half - origin) / own
