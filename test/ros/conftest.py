@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import SimpleNamespace
@@ -16,8 +18,9 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not in this environment (make test sets it up)")
 pytest.importorskip("n3d_ros.msg", reason="the interfaces are not built (make test builds them)")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Tests of two checkouts on one machine must not hear each other, nor a robot on the default domain.
-os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+from test.ros.domains import claim_domain
+
+os.environ["ROS_DOMAIN_ID"] = claim_domain()
 
 import rclpy
 from lifecycle_msgs.srv import GetState
@@ -29,6 +32,7 @@ from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import write_frame
 from n3d_ros.demo.node_process import NodeProcess
+from n3d_ros.node.running import leave_graph
 from n3d_ros.node.shipped import dds_profile
 from n3d_ros.queries.models import SharedModel
 
@@ -85,6 +89,32 @@ class Client:
         return heard
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_node_is_left() -> Iterator[None]:
+    """Fails a module that leaves a node of this process alive: the next module's nodes would see it in the graph."""
+    alive: weakref.WeakSet[Node] = weakref.WeakSet()
+    make, destroy = Node.__init__, Node.destroy_node
+
+    def made(self: Node, *arguments: Any, **options: Any) -> None:
+        alive.add(self)
+        make(self, *arguments, **options)
+
+    def destroyed(self: Node) -> None:
+        alive.discard(self)
+        destroy(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Node, "__init__", made)
+        patch.setattr(Node, "destroy_node", destroyed)
+        yield
+    gc.collect()  # only its own callbacks refer to a node that refused to be made
+    left = [node for node in alive if hasattr(node, "_Node__handle")]
+    names = sorted(node.get_fully_qualified_name() for node in left)
+    for node in left:
+        node.destroy_node()
+    assert not names, f"these nodes were not destroyed: {', '.join(names)}"
+
+
 @pytest.fixture
 def client() -> Iterator[Client]:
     """A client node in a context of its own."""
@@ -95,6 +125,7 @@ def client() -> Iterator[Client]:
     executor.add_node(node)
     yield Client(node, executor)
     executor.shutdown()
+    leave_graph(node)
     node.destroy_node()
     rclpy.shutdown(context=context)
 

@@ -24,6 +24,7 @@ from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import write_frame
+from n3d_ros.node.running import leave_graph
 from n3d_ros.outputs.messages import detections_message, header_message
 from n3d_ros.page.page_node import PageNode
 from n3d_ros.page.server import PageServer
@@ -89,6 +90,7 @@ class Page:
         self.groundings: dict[str, Grounding] = {}
         self.nodes: dict[str, PageNode] = {}
         self.executor = SingleThreadedExecutor(context=self.context)
+        self.all: list[Node] = []
         server = PageServer()
         for name, (frames, box) in cameras.items():
             options = {"context": self.context, "namespace": name}
@@ -98,6 +100,7 @@ class Page:
             camera = CameraNode(parameter_overrides=folder, **options)
             for node in (self.groundings[name], self.nodes[name], camera):
                 self.executor.add_node(node)
+                self.all.append(node)
         for node in self.nodes.values():
             node.start()
         self.port = int(server.url.rsplit(":", 1)[1].strip("/"))
@@ -119,6 +122,9 @@ class Page:
             node.close()
         self.executor.shutdown()
         self.thread.join(5)
+        for node in self.all:  # else the next module's nodes would see them
+            leave_graph(node)
+            node.destroy_node()
         rclpy.shutdown(context=self.context)
 
     def request(self, method, path, body=None, headers=None):

@@ -28,6 +28,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from n3d_core.geometry.boxes import rotation_of
 from n3d_core.geometry.frame_folder import FrameFolder
 from n3d_ros.node.shipped import demo_frames
+from test.ros.domains import claim_domain
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("camera")]
 
@@ -298,10 +299,8 @@ def demo_report(model, tmp_path_factory):
     """The JSON line of the demo on the shipped frames, as processes in a domain without other cameras."""
     command = [sys.executable, "-m", "n3d_ros.demo.run", "--model", model, "--backend", "torch"]
     command += ["--output", str(tmp_path_factory.mktemp("demo"))]
-    domain = str((int(os.environ.get("ROS_DOMAIN_ID", "0")) + 37) % 101)
-    ran = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env=os.environ | {"ROS_DOMAIN_ID": domain}
-    )
+    environment = os.environ | {"ROS_DOMAIN_ID": claim_domain()}
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert ran.stdout, ran.stderr[-2000:]
     return {"code": ran.returncode, **json.loads(ran.stdout.splitlines()[-1])}
 
