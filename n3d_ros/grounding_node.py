@@ -107,6 +107,7 @@ class GroundingNode(ResponsiveLifecycleNode):
         self._failure, self._desk.closed_because = "", NOT_ACTIVE
         try:
             self._refuse_events_executor()
+            self._transforms.open()
             if now.needs_transforms:
                 self._transforms.listen()
             if self._source is None:

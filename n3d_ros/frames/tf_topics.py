@@ -84,6 +84,7 @@ class TransformTopics:
         self._node = node
         self._buffer = buffer
         self._lock = threading.Lock()  # workers of several queries may drain
+        self._is_closed = False
         latched = QoSProfile(depth=_MANY, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._static, self._moving = (
             self._subscribe("/tf_static", latched),
@@ -104,6 +105,8 @@ class TransformTopics:
     def drain(self) -> None:
         """Takes what has arrived."""
         with self._lock:
+            if self._is_closed:
+                return
             for subscription, static in ((self._static, True), (self._moving, False)):
                 for _ in range(2 * _MANY):  # a publisher faster than this loop must not block it
                     taken = take(subscription)
@@ -114,6 +117,7 @@ class TransformTopics:
     def close(self) -> None:
         """Ends the subscriptions."""
         with self._lock:
+            self._is_closed = True
             for subscription in (self._static, self._moving):
                 self._node.destroy_subscription(subscription)
 

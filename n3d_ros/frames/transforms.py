@@ -21,21 +21,29 @@ _POLL_S = 0.01
 
 
 class Transforms:
-    """Looks up transforms; subscribes to /tf from the first `listen` until `close`."""
+    """Looks up transforms; subscribes to /tf from the first `listen` or `look_up` until `close`."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._lock = threading.Lock()
         self._buffer: Any = None
         self._topics: Any = None
+        self._is_closed = False
+
+    def open(self) -> None:
+        """Allows subscriptions again after `close`."""
+        with self._lock:
+            self._is_closed = False
 
     def listen(self) -> None:
         """Subscribes to /tf and /tf_static. Call it early: earlier transforms are not received.
 
         Raises:
-            TransformError: if tf2_msgs is not installed.
+            TransformError: if tf2_msgs is not installed, or after `close`.
         """
         with self._lock:
+            if self._is_closed:  # a look-up that outlives its node's activity must not subscribe again
+                raise TransformError("transforms are not received: the node was deactivated")
             if self._topics is None:
                 self._topics = self._subscribe()
 
@@ -54,6 +62,7 @@ class Transforms:
     def close(self) -> None:
         """Ends the subscriptions and drops all transforms except static ones, which do not age."""
         with self._lock:
+            self._is_closed = True
             if self._topics is not None:
                 self._topics.close()
                 self._topics = None

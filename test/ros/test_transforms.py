@@ -66,6 +66,7 @@ def test_a_transform_is_heard_until_it_is_closed_and_again_after_that(client):
     transforms = Transforms(client.node)
     place(client, "map", "optical", 0.5)
     for _ in range(3):
+        transforms.open()
         rotation, shift = from_a_thread(client, lambda: transforms.look_up("map", "optical", 7, 10.0))
         np.testing.assert_allclose(shift, [0.5, 0, 0])
         np.testing.assert_allclose(rotation, np.eye(3))
@@ -143,6 +144,22 @@ def test_a_moving_frame_is_looked_up_at_the_stamp_between_its_transforms_and_nev
     for outside in (49.9, 51.2):  # a stamp that TF does not reach yet, or no longer
         with pytest.raises(TransformError, match="no transform from 'camera' to 'map'"):
             shift(outside)
+    transforms.close()
+
+
+def test_a_look_up_that_outlasts_the_node_neither_subscribes_again_nor_reads_what_is_closed(client):
+    transforms = Transforms(client.node)
+    transforms.listen()
+    topics = transforms._topics
+    transforms.close()
+    topics.drain()  # of a worker that had them
+    with pytest.raises(TransformError, match="the node was deactivated"):
+        transforms.look_up("odom", "camera", 1, 10.0)
+    assert heard(client.node) == set()
+    transforms.open()
+    with pytest.raises(TransformError, match="no transform"):
+        transforms.look_up("odom", "camera", 1, 0.0)
+    assert heard(client.node) == OF_TF
     transforms.close()
 
 
