@@ -150,10 +150,16 @@ class Asker:
                 return f"It is doubtful that a {one.box.label} is there: grounding all objects does not find it."
         if question.type == "extreme" and len(used) < 2:
             return "Only one object was found that competes; another may have been missed."
-        if question.type not in ("count", "exists", "all") or not seen.meant:
+        kinds = question.objects if question.type == "outnumber" else (sought(question),)
+        if question.type == "all":
+            kinds = (question.among or sought(question),)
+        if question.type not in ("count", "exists", "all", "outnumber") or not seen.meant:
             return ""
-        among = question.among if question.type == "all" else None
-        phrase, least = replace(among or sought(question), plural=True), self._runtime.calibration.threshold
+        return next((reason for kind in kinds if (reason := self._miscounted(question, kind, seen, query))), "")
+
+    def _miscounted(self, question: Question, kind: Phrase, seen: Sightings, query: Query) -> str:
+        """Says if grounding all objects finds another number of a kind than grounding the kind alone."""
+        phrase, least = replace(kind, plural=True), self._runtime.calibration.threshold
         if phrase.is_anything or not phrase.is_plain:
             return ""
         everything = [one.box.label for one in self._finder.everything(query).found if one.box.score >= least]
@@ -221,7 +227,9 @@ class Asker:
 
 
 def _is_about_grounding(question: Question, seen: Sightings) -> bool:
-    """Whether grounding alone answers the question: is there one, or how many when none was found."""
+    """Whether grounding alone answers: is there one, of which are there more, or how many when none was found."""
+    if question.type == "outnumber":
+        return all(phrase.is_plain for phrase in question.objects)
     if question.type not in ("exists", "count") or question.limit is not None:
         return False
     phrase = sought(question)

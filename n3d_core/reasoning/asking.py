@@ -188,6 +188,14 @@ def _related(question: Question, names: list[str]) -> str:
     return f"Which {plural(kind.label)} are {relation} {names[0]}?"
 
 
+def _same(question: Question, names: list[str]) -> str:
+    return f"Is {names[0]} as {_ADJECTIVES.get(question.predicate, 'big')} as {names[1]}?"
+
+
+def _dimensions(question: Question, names: list[str]) -> str:
+    return f"What are the dimensions of {names[0]}{_unit(question)}?"
+
+
 def _place(question: Question, names: list[str]) -> str:
     if question.predicate == "between":
         return f"Is {names[0]} between {names[1]} and {names[2]}?"
@@ -196,6 +204,8 @@ def _place(question: Question, names: list[str]) -> str:
 
 
 def _fit(question: Question, names: list[str]) -> str:
+    if question.predicate == "between":
+        return f"Does {names[0]} fit between {names[1]} and {names[2]}?"
     if question.limit is None:
         return f"Does {names[0]} fit into {names[1]}?" if question.predicate in ("", "inside") else ""
     words, limit = _FITS.get(question.predicate or "gap"), _limit(question)
@@ -213,5 +223,7 @@ _WRITE: dict[str, Callable[[Question, list[str]], str]] = {
     **dict.fromkeys(("count", "exists"), _count),
     "related": _related,
     "place": _place,
+    "same": _same,
+    "dimensions": _dimensions,
     "fit": _fit,
 }

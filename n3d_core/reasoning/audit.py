@@ -48,7 +48,7 @@ CONTRADICTED: Verdict = "contradicted"
 UNVERIFIABLE: Verdict = "unverifiable"
 NOT_SEEN: Verdict = "not_seen"
 
-_NAMED = 4  # wrong steps that a reason lists
+_NAMED = 2  # wrong steps that a reason lists
 _RUN = re.compile(r"\S{200,}")  # endless runs of characters that some models write
 _THINK = re.compile(r"</?think>", re.IGNORECASE)
 _NEAR = 0.05  # relative error of a length that still counts as right
@@ -156,7 +156,7 @@ def _given(solution: Solution) -> str:
 
 def _named(slips: list[Slip]) -> str:
     """The problems of the first few slips."""
-    more = f"; and {len(slips) - _NAMED} more" if len(slips) > _NAMED else ""
+    more = f", and {len(slips) - _NAMED} more" if len(slips) > _NAMED else ""
     return "; ".join(slip.problem.rstrip(".") for slip in slips[:_NAMED]) + more
 
 

@@ -233,7 +233,10 @@ class _Checker:
             return near < far if claim.predicate == "closer" else near > far
         if claim.kind == "closest":
             rivals = [b for b in self._rivals(boxes) if b != boxes[1]]
-            return rivals[relations.closest(boxes[1], rivals, claim.predicate == "farther")] == boxes[0]
+            rank = int(claim.number) or 1
+            if rank > len(rivals):
+                return False
+            return rivals[relations.closest(boxes[1], rivals, claim.predicate == "farther", rank)] == boxes[0]
         if claim.kind in ("extreme", "attribute"):
             rivals = self._rivals(boxes)
             return rivals[relations.extreme(claim.predicate, rivals, claim.opposite)] == boxes[0]

@@ -187,7 +187,8 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("whether", rf"(?:step \d+: )?determine (?:if|whether) {{a}} {_BE} .+? or .+? {{b}}"),
     ("closer", rf"{{a}} {_BE} (?P<not>not )?(?:{_NEAR}|{_FAR})(?: away)? (?:to|from) {{b}} than (?:it is )?(?:to "
     rf"|from )?{{c}}"),
-    ("closest", rf"{{a}} {_BE} (?P<not>not )?(?:the )?(?:{_NEAR}|{_FAR})(?: away)?(?: object)? (?:to|from) {{b}}"),
+    ("closest", rf"{{a}} {_BE} (?P<not>not )?(?:the )?(?:(?P<rank>{'|'.join(ORDINALS)}) )?(?:{_NEAR}|{_FAR})(?: away)?"
+    rf"(?: object)? (?:to|from) {{b}}"),
     ("nothing", rf"nothing {_BE} (?P<rel>{_REL}) {{b}}(?: and (?P<c>{_H}))?"),
     ("difference", rf"{{a}} {_BE} (?:{_LENS}|{_LITRES}) (?P<rel>{_REL}) {{b}}"),
     ("ranked", rf"{{a}} {_BE} the (?P<rank>{'|'.join(ORDINALS)}) (?P<sup>{any_of(SUPERLATIVE_ADJECTIVES)})"),
@@ -296,7 +297,8 @@ def _claim(kind: str, match: re.Match[str], names: dict[str, str], opposite: boo
         predicate = "closer" if groups["near"] else "farther"
         if re.fullmatch(CAMERA, called[1], re.IGNORECASE):
             predicate = "front" if groups["near"] else "behind"
-            kind, called = ("extreme", called[:1]) if kind == "closest" else ("relation", called[::2])
+            most = "ranked" if groups.get("rank") else "extreme"
+            kind, called = (most, called[:1]) if kind == "closest" else ("relation", called[::2])
     elif kind in ("size", "distance"):
         word = (groups.get("dist") or "").strip().removesuffix("ly")
         gap = "gap" if groups.get("gap") else f"{word}_distance" if word else "distance"
@@ -313,7 +315,7 @@ def _claim(kind: str, match: re.Match[str], names: dict[str, str], opposite: boo
         if counted is None:
             return None
         number, called = counted, (strip_article(release(groups["kind"], names)),)
-    if kind == "ranked":
+    if groups.get("rank"):
         number = float(ORDINALS.index(groups["rank"].lower()) + 1)
     elif kind == "difference" and groups.get("litres"):
         number = float(groups["litres"])

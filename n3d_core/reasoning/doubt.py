@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning import relations
-from n3d_core.reasoning.outcome import Outcome, evaluate, number_of, rank_of
+from n3d_core.reasoning.outcome import COUNTING, Outcome, evaluate, number_of, rank_of
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question
 from n3d_core.reasoning.relations import MEASURES, PREDICATES
 from n3d_core.reasoning.resolve import Scene
@@ -109,7 +109,7 @@ def _noise(count: int) -> NDArray[np.float64]:
 
 def _same(question: Question, a: Outcome, b: Outcome) -> bool:
     """Whether two outcomes give the same answer. Numbers always do: they come with an uncertainty of their own."""
-    counted = question.type in ("count", "exists", "related", "all")
+    counted = question.type in COUNTING
     if a.roles.indices != b.roles.indices and not counted and a.value.kind != "objects":
         return False
     if a.value.kind in ("length", "direction", "position", "none"):

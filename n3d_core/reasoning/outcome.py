@@ -42,11 +42,13 @@ def evaluate(question: Question, scene: Scene) -> Outcome:
     """
     _check(question)
     outcome = _EVALUATE[question.type](question, scene)
-    if len(outcome.roles) > len(LETTERS) and question.type not in ("count", "exists", "related", "all"):
+    if len(outcome.roles) > len(LETTERS) and question.type not in COUNTING:
         raise QueryError(f"the question is about {len(outcome.roles)} objects; at most {len(LETTERS)} can be compared")
     return outcome
 
 
+COUNTING = ("count", "exists", "related", "all", "outnumber")
+"""Types whose objects are counted or listed, however many there are."""
 _FORMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(COMPARISONS, ("yes_no", "choice", "free", "difference")),
     "relative_distance": ("choice", "yes_no", "difference"),
@@ -55,7 +57,8 @@ _FORMS: dict[str, tuple[str, ...]] = {
     "extreme": ("choice", "yes_no"),
     "position": ("position",),
     "related": ("objects", "yes_no", "number"),
-    **dict.fromkeys(("exists", "place", "fit", "same", "all"), ("yes_no",)),
+    "outnumber": ("yes_no", "number"),
+    **dict.fromkeys(("exists", "place", "fit", "same", "all", "proportion"), ("yes_no",)),
 }
 """The forms of each type; number or yes/no for all others."""
 _PLACED = frozenset({*PREDICATES, *PLACES})
@@ -64,6 +67,7 @@ _PREDICATES_OF: dict[str, frozenset[str]] = {
     "place": _PLACED,
     "related": _PLACED | {"nearest", "farthest", ""},
     "same": frozenset({*relations.SIZE, "dimensions"}),
+    **dict.fromkeys(("outnumber", "proportion"), frozenset({"more", "less", "equal"})),
     **dict.fromkeys(("extreme", "order", "depth_order"), frozenset(PREDICATES)),
     **{kind: frozenset(n for n, p in PREDICATES.items() if p.type == kind) for kind in COMPARISONS},
 }
@@ -77,6 +81,10 @@ def _check(question: Question) -> None:
         raise QueryError(f"a question of type {question.type!r} has form {' or '.join(forms)}, not {question.form}")
     if question.predicate not in _PREDICATES_OF.get(question.type, {question.predicate}):
         raise QueryError(f"a question of type {question.type!r} cannot ask for {question.predicate!r}")
+    if question.type == "proportion" and len(question.sizes) != 2:
+        raise QueryError(f"a question of type 'proportion' compares two sizes; it names {len(question.sizes)}")
+    if question.type == "outnumber" and len(question.objects) != 2:
+        raise QueryError(f"a question of type 'outnumber' compares two kinds; it names {len(question.objects)}")
 
 
 def measured(question: Question, boxes: Sequence[Box3D]) -> float:
@@ -182,7 +190,8 @@ def _length(question: Question, scene: Scene) -> Outcome:
 
 
 def _relative_distance(question: Question, scene: Scene) -> Outcome:
-    roles = _rivals(question, scene, least=3 if question.form in ("yes_no", "difference") else 2)
+    rank = rank_of(question)
+    roles = _rivals(question, scene, least=3 if question.form in ("yes_no", "difference") else 1 + rank)
     if question.form == "difference":
         return Outcome(roles, Value("length", number=gain_of(question, roles.boxes)))
     anchor, *rest = roles.boxes
@@ -190,7 +199,7 @@ def _relative_distance(question: Question, scene: Scene) -> Outcome:
     if question.form == "yes_no":
         first, *others = (relations.distance(anchor, b) for b in rest)
         return Outcome(roles, Value("truth", truth=all(first > o if farther else first < o for o in others)))
-    return Outcome(roles, _chosen(roles, [1 + relations.closest(anchor, rest, farther)]))
+    return Outcome(roles, _chosen(roles, [1 + relations.closest(anchor, rest, farther, rank)]))
 
 
 def ordered(question: Question, boxes: Sequence[Box3D]) -> list[int]:
@@ -297,6 +306,28 @@ def _number(question: Question, count: int) -> Value:
     return Value("truth", truth=compares(count, question.predicate, question.count))
 
 
+def more_of(outcome: Outcome) -> int:
+    """Of a question of type `outnumber`: how many more there are of the first kind than of the second."""
+    return 2 * len(outcome.found) - len(outcome.roles)
+
+
+def _outnumber(question: Question, scene: Scene) -> Outcome:
+    first, second = (scene.means(replace(p, plural=True), question.opposite) for p in question.objects)
+    outcome = Outcome(scene.roles([*first, *second]), NOTHING, tuple(first))
+    more = more_of(outcome) * (-1 if question.predicate == "less" else 1)
+    if question.form == "number":
+        return replace(outcome, value=Value("count", number=float(more)))
+    return replace(outcome, value=Value("truth", truth=more == 0 if question.predicate == "equal" else more > 0))
+
+
+def _proportion(question: Question, scene: Scene) -> Outcome:
+    roles = scene.roles(_named(question, scene, 1))
+    first, second = (relations.SIZE[size](roles.boxes[0]) for size in question.sizes)
+    if question.predicate == "equal":
+        return Outcome(roles, Value("truth", truth=abs(first - second) <= relations.ALIKE * max(first, second)))
+    return Outcome(roles, Value("truth", truth=compares(first, question.predicate, second)))
+
+
 def _related(question: Question, scene: Scene) -> Outcome:
     wanted = 2 if question.predicate == "between" else 1 if question.predicate else 0
     references = _named(question, scene, wanted)
@@ -361,6 +392,8 @@ _EVALUATE: dict[str, Callable[[Question, Scene], Outcome]] = {
     "fit": _fit,
     "same": _same,
     "all": _all,
+    "outnumber": _outnumber,
+    "proportion": _proportion,
 }
 
 

@@ -12,9 +12,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, TypeVar
 
+from n3d_core.reasoning.constituents import IT, ONE, THEM, Context, Unit, in_unit
 from n3d_core.reasoning.grammar import Grammar, NoReadingError, TooManyReadingsError
 from n3d_core.reasoning.lexicon import LISTS, Word, hold_names, is_foreign, normal_text, words_of
-from n3d_core.reasoning.meaning import IT, ONE, SIMPLE, THEM, Context, Meaning, Unit, in_unit
+from n3d_core.reasoning.meaning import SIMPLE, Meaning
 from n3d_core.reasoning.question import CAMERA_PHRASE, NotUnderstood, Phrase, Question
 from n3d_core.reasoning.references import resolved_phrases, resolved_question, wanted_by
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from n3d_core.reasoning import relations, replies
 from n3d_core.reasoning.doubt import Doubt
 from n3d_core.reasoning.lexicon import ORDINALS, normal, without_id
-from n3d_core.reasoning.outcome import Outcome, all_of, fitting_side, gain_of, measured, rank_of, sought
+from n3d_core.reasoning.outcome import Outcome, all_of, fitting_side, gain_of, measured, more_of, rank_of, sought
 from n3d_core.reasoning.question import ANYTHING, COMPARISONS, DISTANCES, SIZES, Phrase, Question, Where
 from n3d_core.reasoning.relations import PREDICATES
 from n3d_core.reasoning.resolve import Roles, article, listed
@@ -143,7 +143,9 @@ def _relative_distance(question: Question, outcome: Outcome) -> str:
         gain = gain_of(question, outcome.roles.boxes)
         amount = length_words(abs(gain), question.unit)
         return replies.closeness_answer(names, amount, farther != (gain < 0))
-    most = "farthest from" if farther else "closest to"
+    rank = rank_of(question)
+    order = f"the {ORDINALS[rank - 1]} " if 1 < rank <= len(ORDINALS) else ""
+    most = f"{order}{'farthest from' if farther else 'closest to'}"
     if question.form != "yes_no":
         return f"{listed(_chosen(outcome, outcome.value.objects))} is {most} {anchor}"
     holds = outcome.value.truth
@@ -310,6 +312,24 @@ def _all(question: Question, outcome: Outcome) -> str:
     return f"{_yes(found == total)}, {share} {_kind(kind, True)} {'is' if found == 1 < total else 'are'} {said}"
 
 
+def _outnumber(question: Question, outcome: Outcome) -> str:
+    """Yes, there are more mugs (3) than balls (2); there are 3 mugs and 2 balls: 1 more."""
+    more, counts = more_of(outcome), (len(outcome.found), len(outcome.roles) - len(outcome.found))
+    if question.form == "number":
+        kinds = [f"{n} {_kind(kind, n != 1)}" for kind, n in zip(question.objects, counts, strict=True)]
+        how = f"{abs(more)} {'fewer' if more < 0 else 'more'}"
+        return f"there {'is' if counts[0] == 1 else 'are'} {' and '.join(kinds)}: {how}"
+    first, second = (f"{_kind(kind, True)} ({n})" for kind, n in zip(question.objects, counts, strict=True))
+    words = f"{'more' if more > 0 else 'fewer'} {first} than {second}" if more else f"as many {first} as {second}"
+    return f"{_yes(outcome.value.truth)}, there are {words}"
+
+
+def _proportion(question: Question, outcome: Outcome) -> str:
+    box = outcome.roles.boxes[0]
+    sizes = [f"{length_words(relations.SIZE[size](box))} {_ADJECTIVES[size]}" for size in question.sizes]
+    return f"{_yes(outcome.value.truth)}, {_called(outcome.roles)[0]} is {listed(sizes)}"
+
+
 def _same(question: Question, outcome: Outcome) -> str:
     names, boxes = _called(outcome.roles), outcome.roles.boxes
     if question.predicate == "dimensions":
@@ -336,4 +356,6 @@ _SENTENCES: dict[str, Callable[[Question, Outcome], str]] = {
     "fit": _fit,
     "same": _same,
     "all": _all,
+    "outnumber": _outnumber,
+    "proportion": _proportion,
 }

@@ -50,6 +50,8 @@ QuestionType = Literal[
     "fit",  # does objects[0] fit into `limit` metres, into objects[1], or between objects[1] and objects[2]
     "same",  # are two alike in `predicate`, one of SIZES or "dimensions" (all three); yes/no only
     "all",  # does all of `among` belong to objects[0]; yes/no only
+    "outnumber",  # are there more (`predicate`: less, equal) objects[0] than objects[1], or how many more
+    "proportion",  # is the first of `sizes` of objects[0] more (less, equal) than the second; yes/no only
 ]
 
 Form = Literal["yes_no", "choice", "free", "number", "difference", "order", "objects", "position"]
@@ -59,6 +61,7 @@ Relation = Literal[
     "longer", "less_long", "thicker", "less_thick", "on", "under", "inside", "next_to", "between", "nearest",
     "farthest", "within", "beyond",
 ]  # fmt: skip
+Size = Literal["width", "height", "length", "thickness"]
 
 
 COMPARISONS: tuple[QuestionType, ...] = (
@@ -90,11 +93,13 @@ class Where:
     "the lamp next to the green car" has relation `next_to`, references (green car,). "the mug closest to the lamp" has
     relation `nearest`: of several candidates it keeps one. `between` has two references. A reference may be CAMERA.
     "Wider than 20 cm" has a limit in metres and no reference, "within 50 cm of the camera" (or "beyond") has both.
+    "Second closest to the lamp" has the rank 2.
     """
 
     relation: Relation
     references: tuple[Phrase, ...]
     limit: float | None = None
+    rank: int = 1
 
 
 @dataclass(frozen=True)
@@ -179,6 +184,7 @@ class Question:
         limit: for `fit`, and yes/no questions about a length ("is it taller than 20 cm?"): metres; about a volume,
             cubic metres.
         negated: "isn't there a mug": the question's polarity is turned; the answer is about the positive statement.
+        sizes: for `proportion`, the two that are compared.
     """
 
     type: QuestionType
@@ -191,6 +197,7 @@ class Question:
     count: int | None = None
     limit: float | None = None
     negated: bool = False
+    sizes: tuple[Size, ...] = ()
 
     @property
     def phrases(self) -> tuple[Phrase, ...]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from n3d_core.reasoning.constituents import IT, ONE, THEM, WHICH, Context, Gripper, Standing
 from n3d_core.reasoning.grammar import NoReadingError
 from n3d_core.reasoning.lexicon import TERMINALS
-from n3d_core.reasoning.meaning import IT, ONE, THEM, WHICH, Context, Gripper, Standing
 from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, Phrase, Pick, Question, Where
 from n3d_core.reasoning.relations import PREDICATES
 

@@ -338,9 +338,9 @@ DISTANCE: dict[str, Callable[[Box3D, Box3D], float]] = {
 """Each kind of distance that a question may ask for, in metres."""
 
 
-def closest(anchor: Box3D, candidates: list[Box3D], farther: bool = False) -> int:
-    """Index of the candidate whose centre is nearest to the anchor's (furthest if `farther`)."""
-    if not candidates:
-        raise ValueError("closest() needs at least one candidate, got none")
-    pick = max if farther else min
-    return pick(range(len(candidates)), key=lambda i: distance(anchor, candidates[i]))
+def closest(anchor: Box3D, candidates: Sequence[Box3D], farther: bool = False, rank: int = 1) -> int:
+    """Index of the candidate whose centre is nearest to the anchor's (furthest if `farther`), or the next by `rank`."""
+    if len(candidates) < rank:
+        raise ValueError(f"closest() of rank {rank} needs as many candidates, got {len(candidates)}")
+    ranked = sorted(range(len(candidates)), key=lambda i: distance(anchor, candidates[i]), reverse=farther)
+    return ranked[rank - 1]

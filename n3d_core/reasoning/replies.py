@@ -59,14 +59,17 @@ def closeness_answer(names: Sequence[str], amount: str, farther: bool) -> str:
 
 def extreme_answer(predicate: str, name: str, rank: int = 1) -> str:
     """Which of several is the most of something, or the second, third …"""
-    order = "" if rank == 1 else f"{ORDINALS[rank - 1]} " if rank <= len(ORDINALS) else f"{rank}th "
-    return f"{name} is the {order}{PREDICATES[predicate].superlative}."
+    return f"{name} is the {_order_words(rank)}{PREDICATES[predicate].superlative}."
 
 
-def closest_answer(anchor: str, chosen: str, other: str | None, farther: bool) -> str:
-    """Which of two (or, without `other`, of more) is closest to the anchor, or farthest from it."""
+def _order_words(rank: int) -> str:
+    return "" if rank == 1 else f"{ORDINALS[rank - 1]} " if rank <= len(ORDINALS) else f"{rank}th "
+
+
+def closest_answer(anchor: str, chosen: str, other: str | None, farther: bool, rank: int = 1) -> str:
+    """Which of two (or, without `other`, of more) is closest to the anchor, farthest from it, or second closest …"""
     if other is None:
-        return f"{chosen} is the {'farthest from' if farther else 'closest to'} {anchor}."
+        return f"{chosen} is the {_order_words(rank)}{'farthest from' if farther else 'closest to'} {anchor}."
     word, to = ("farther", "from") if farther else ("closer", "to")
     return f"{anchor} is {word} {to} {chosen} than {to} {other}."
 
@@ -164,6 +167,8 @@ def possible_answers(question: Question, names: Sequence[str]) -> tuple[str, ...
     """
     if question.form == "yes_no":
         return (truth_answer(True), truth_answer(False), "True.", "False.", "Yes.", "No.")
+    if question.type == "outnumber":
+        return tuple(f"{DIGIT * n} {how}." for how in ("more", "fewer") for n in range(1, _COUNT_DIGITS + 1))
     if question.form == "difference":
         return tuple(_differences(question, names))
     if question.type == "volume":
@@ -245,10 +250,11 @@ def _choices(question: Question, names: Sequence[str]) -> Iterator[str]:
     """One of the objects, or one of two relations."""
     if question.type == "relative_distance":
         anchor, *rest = names
-        others = [None] if len(rest) != 2 else rest
+        rank = rank_of(question)
+        others = [None] if len(rest) != 2 or rank > 1 else rest
         for chosen, other in product(rest, others):
             if chosen != other:
-                yield closest_answer(anchor, chosen, other, question.predicate == "farther")
+                yield closest_answer(anchor, chosen, other, question.predicate == "farther", rank)
     elif question.type in COMPARISONS and question.form == "free":
         for predicate in (question.predicate, PREDICATES[question.predicate].converse):
             yield relation_answer(predicate, names[0], names[1])

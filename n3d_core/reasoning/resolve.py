@@ -179,8 +179,9 @@ class Scene:
         found = [i for i in found if i not in references]
         if where.relation in ("nearest", "farthest"):
             ranked = sorted(found, key=lambda i: distance(self.boxes[i], others[0]))
-            several = (phrase.number or 1) if phrase.plural else 1
-            return ranked[:several] if where.relation == "nearest" else ranked[::-1][:several]
+            ranked = ranked if where.relation == "nearest" else ranked[::-1]
+            start = where.rank - 1
+            return ranked[start : start + ((phrase.number or 1) if phrase.plural else 1)]
         standing = [i for i in found if self._stands(self.boxes[i], where, others, opposite)]
         if where.relation == "next_to" and not phrase.plural and len(standing) != 1:
             # "the lamp next to the car" is the nearer one where both or neither are next to it

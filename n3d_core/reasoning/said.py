@@ -82,7 +82,7 @@ def read_answer(question: Question, names: Sequence[str], text: str) -> Said | N
     if question.type == "direction":
         return _degrees(text) if question.unit == "deg" else _hour(text)
     if question.form == "number":
-        return _count(held)
+        return _count(held) if question.type != "outnumber" else _more(question, held)
     if question.type == "related":
         return _related(question, names, held, table)
     if question.type in ("depth_order", "order"):
@@ -206,6 +206,12 @@ def _count(held: str) -> int | None:
     if not counts:  # "one" and "no" only where nothing better is there: "the one mug", "no, ..."
         counts = [c for c in (count_word(w.rstrip(".")) for w in words) if c is not None]
     return int(counts[-1]) if counts else None
+
+
+def _more(question: Question, held: str) -> int | None:
+    """How many more (or fewer, as the question asks); negative if the answer says the opposite."""
+    count, opposite = _count(held), "more" if question.predicate == "less" else "fewer"
+    return -count if count and re.search(rf"\b{opposite}\b", held, re.I) else count
 
 
 def _mentions(names: Sequence[str], held: str, table: dict[str, str]) -> list[int]:

@@ -148,6 +148,7 @@ def root_text(values: list[float]) -> str:
 _GROUND_PLANE = (0, 2)  # x and z
 _AXES = {"distance": (0, 1, 2), "horizontal_distance": _GROUND_PLANE, "vertical_distance": (1,)}
 _SIZE_ORDER = ("width", "height", "length")
+_SYMBOLS = {"width": "W", "height": "H", "length": "L", "thickness": "T"}
 
 
 def length_chain(question: Question, roles: Roles, published: bool) -> tuple[list[str], str]:
@@ -317,6 +318,19 @@ def same_chain(question: Question, roles: Roles, holds: bool) -> tuple[list[str]
         for a, b in pairs
     ]
     return [bboxes(roles), f"Since {', '.join(compared)}, {holds}."], replies.truth_answer(holds)
+
+
+def proportion_chain(question: Question, roles: Roles, holds: bool) -> tuple[list[str], str]:
+    """How two extents of one object compare."""
+    stated = stated_numbers(roles.boxes[0])[3:]
+    a, b = (_extent(size, stated) for size in question.sizes)
+    names = [f"{_SYMBOLS[size]}_A" for size in question.sizes]
+    if question.predicate == "equal":
+        near = abs(a - b) <= ALIKE * max(a, b)
+        compared = f"|{a} - {b}| = {round(abs(a - b), 2)} {'<=' if near else '>'} max({a}, {b}) / 10"
+    else:
+        compared = f"{names[0]} = {a} {sign(str(a), str(b))} {names[1]} = {b}"
+    return [bboxes(roles), f"Since {compared}, {holds}."], replies.truth_answer(holds)
 
 
 def _extent(kind: str, sizes: Sequence[float]) -> float:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from n3d_core.reasoning import relations, replies
-from n3d_core.reasoning.outcome import Outcome, all_of, clause_of, gain_of, ordered, rank_of, sought
+from n3d_core.reasoning.outcome import Outcome, all_of, clause_of, gain_of, more_of, ordered, rank_of, sought
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question, Where
 from n3d_core.reasoning.relations import (
     FLIPPED_BY_VIEW,
@@ -42,6 +42,7 @@ from n3d_core.reasoning.thought_numbers import (
     listed_measures,
     measures,
     position_chain,
+    proportion_chain,
     root_text,
     same_chain,
     sign,
@@ -80,6 +81,10 @@ def chain_of_thought(question: Question, outcome: Outcome, style: Style = "compa
         return same_chain(question, roles, outcome.value.truth)
     if question.type == "all":
         return _all_chain(question, outcome)
+    if question.type == "proportion":
+        return proportion_chain(question, roles, outcome.value.truth)
+    if question.type == "outnumber":
+        return _outnumber_chain(question, outcome)
     return _order_chain(question, roles, published)
 
 
@@ -160,8 +165,14 @@ def _relative_distance_chain(question: Question, roles: Roles, published: bool) 
     lines, texts = _distances(roles, published)
     order = sorted(range(len(rest)), key=lambda i: (float(texts[i]), relations.distance(anchor, rest[i])))
     variables = [f"distance_A{roles.letter(i + 1)}" for i in range(len(rest))]
-    compared = ascending(variables, texts, order) if published else best(variables, texts, farther)
-    answer = _distance_claim(roles, order, farther)
+    rank = rank_of(question)
+    if published:
+        compared = ascending(variables, texts, order)
+    elif rank > 1:
+        compared = in_order(variables, texts, order[::-1] if farther else order)
+    else:
+        compared = best(variables, texts, farther)
+    answer = _distance_claim(roles, order[::-1] if farther else order, farther, rank)
     steps = [centers(roles, published), *lines, f"Since {compared}, {answer}"]
     if published:
         rule = "2. We can determine the relative distance as follows: Step 1: Calculate the distances of the centers."
@@ -175,10 +186,12 @@ def _relative_distance_chain(question: Question, roles: Roles, published: bool) 
     return steps, replies.truth_answer(all(first > o if farther else first < o for o in others))
 
 
-def _distance_claim(roles: Roles, order: list[int], farther: bool) -> str:
-    name, near, far = roles.names[0], roles.names[1 + order[0]], roles.names[1 + order[-1]]
-    chosen, other = (far, near) if farther else (near, far)
-    return replies.closest_answer(name, chosen, other if len(order) == 2 else None, farther)
+def _distance_claim(roles: Roles, order: list[int], farther: bool, rank: int) -> str:
+    """Which is closest (or farthest, or second closest), given the order of the others from that end."""
+    chosen, other = roles.names[1 + order[rank - 1]], roles.names[1 + order[-1]]
+    return replies.closest_answer(
+        roles.names[0], chosen, other if len(order) == 2 and rank == 1 else None, farther, rank
+    )
 
 
 def _distances(roles: Roles, published: bool) -> tuple[list[str], list[str]]:
@@ -301,6 +314,16 @@ def _all_chain(question: Question, outcome: Outcome) -> tuple[list[str], str]:
         numbered = ", ".join(f"{name} ({i + 1})" for i, name in enumerate(outcome.roles.names[outcome.references :]))
         steps = [f"The boxes are {numbered}."]
     return [*steps, f"That holds for {len(outcome.found)} of {all_of(outcome)}, {holds}."], replies.truth_answer(holds)
+
+
+def _outnumber_chain(question: Question, outcome: Outcome) -> tuple[list[str], str]:
+    """State both numbers, and compare them."""
+    first, second, more = len(outcome.found), len(outcome.roles) - len(outcome.found), more_of(outcome)
+    words = [replies.kind_words(kind, True) for kind in question.objects]
+    steps = [f"The numbers of {words[0]} and of {words[1]} are {first} and {second}. {first} - {second} = {more}."]
+    if question.form == "number":
+        return steps, f"{abs(more)} {'fewer' if more < 0 else 'more'}."
+    return steps, replies.truth_answer(outcome.value.truth)
 
 
 def _standing(question: Question, outcome: Outcome) -> list[str]:

@@ -50,6 +50,11 @@ QUESTIONS = {
         "Sort the red mug, the blue lamp and the green box from tallest to shortest."
     ),
     "Where's the red mug?": "Where is the red mug?",
+    "Are the red mug and the blue lamp the same height?": "Is the red mug as tall as the blue lamp?",
+    "how big is the red mug, in cm?": "What are the dimensions of the red mug in centimeters?",
+    "Is there enough space between the red mug and the blue lamp for the green box?": (
+        "Does the green box fit between the red mug and the blue lamp?"
+    ),
 }
 
 
@@ -64,9 +69,7 @@ def test_a_question_in_plain_words_means_the_same(text: str, plain: str) -> None
     assert solve(again, BOXES, NAMES).value == solution.value
 
 
-@pytest.mark.parametrize(
-    "text", ["What are the dimensions of the red mug?", "Is the red mug as tall as the blue lamp?"]
-)
+@pytest.mark.parametrize("text", ["Are all the lamps blue?", "Is the red mug taller than it is wide?"])
 def test_what_the_model_was_taught_no_wording_for_is_asked_in_the_users_own(text: str) -> None:
     question = read_question(text)
     assert isinstance(question, Question)

@@ -189,3 +189,36 @@ def means_or_none(phrase, numbers):
         return means(phrase, boxes_of(numbers))
     except MissingError:
         return []
+
+
+@settings(max_examples=60, deadline=None)
+@given(numbers=scenes)
+def test_ranks_by_distance_counts_against_counts_and_proportions(numbers):
+    away = np.linalg.norm(numbers[:, :3] - numbers[3, :3], axis=1)
+    assume(np.diff(np.sort(away)).min() > 1e-6)
+    assume(np.abs(numbers[0, 3] - numbers[0, 4]) > 1e-6)
+    by_distance = [int(i) for i in np.argsort(away) if i != 3]
+    for rank in (1, 2, 4):
+        among = Phrase("object", "object", plural=True, pick=Pick("", rank) if rank > 1 else None)
+        nearest = Question("relative_distance", "choice", (D,), "closer", among=among)
+        assert value(nearest, numbers).objects == (by_distance[rank - 1],)
+        farthest = Question("relative_distance", "choice", (D,), "farther", among=among)
+        assert value(farthest, numbers).objects == (by_distance[-rank],)
+        one = Phrase("object", "object", where=(Where("nearest", (D,), rank=rank),))
+        assert means(one, boxes_of(numbers)) == [by_distance[rank - 1]]
+    fifth = Phrase("object", "object", plural=True, pick=Pick("", 5))
+    with pytest.raises(MissingError):
+        value(Question("relative_distance", "choice", (D,), "closer", among=fifth), numbers)
+    left = Phrase("mugs", "mug", plural=True, where=(Where("left", (D,)),))
+    right = Phrase("mugs", "mug", plural=True, where=(Where("right", (D,)),))
+    counts = [int((sign * (numbers[:3, 0] - numbers[3, 0]) > 0).sum()) for sign in (-1, 1)]
+    more = counts[0] - counts[1]
+    assert value(Question("outnumber", "number", (left, right), "more"), numbers).number == more
+    assert value(Question("outnumber", "number", (left, right), "less"), numbers).number == -more
+    for how, holds in (("more", more > 0), ("less", more < 0), ("equal", more == 0)):
+        assert value(Question("outnumber", "yes_no", (left, right), how), numbers).truth == holds
+    width, height = numbers[0, 3:5]
+    alike = abs(width - height) <= 0.1 * max(width, height)
+    for how, holds in (("more", height > width), ("less", height < width), ("equal", alike)):
+        proportion = Question("proportion", "yes_no", (A,), how, sizes=("height", "width"))
+        assert value(proportion, numbers).truth == holds

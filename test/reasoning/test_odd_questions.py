@@ -25,6 +25,7 @@ PHRASES = [
 ]  # fmt: skip
 WORDS = [*PREDICATES, *PLACES, "nearest", "farthest", "closer", "more", "at_least", "grip", "gap", "", "middle"]
 FITTING = {"relative_distance": ["closer", "farther"], "same": ["height", "thickness", "dimensions", "taller"]}
+FITTING |= {kind: ["more", "less", "equal"] for kind in ("outnumber", "proportion")}
 
 
 def test_any_combination_of_fields_is_answered_or_refused():
@@ -36,7 +37,7 @@ def test_any_combination_of_fields_is_answered_or_refused():
         question = Question(
             kind, rng.choice(get_args(Form)), objects, rng.choice(fitting or WORDS),
             rng.choice(("m", "cm", "deg", "l")), rng.random() < 0.3, rng.choice((None, MUGS, ALL)),
-            rng.choice((None, 0, 2)), rng.choice((None, 0.1)),
+            rng.choice((None, 0, 2)), rng.choice((None, 0.1)), sizes=rng.choice(((), ("height", "width"))),
         )  # fmt: skip
         try:
             solution = solve(question, SCENE)

@@ -28,7 +28,8 @@ def shown_phrase(phrase: Phrase) -> str:
         text += f" <{phrase.pick.predicate}{phrase.pick.rank if phrase.pick.rank != 1 else ''}>"
     for w in phrase.where:
         limit = [f"{w.limit:g}"] if w.limit is not None else []
-        text += f" [{w.relation} {', '.join([*limit, *map(shown_phrase, w.references)])}]"
+        rank = w.rank if w.rank != 1 else ""
+        text += f" [{w.relation}{rank} {', '.join([*limit, *map(shown_phrase, w.references)])}]"
     return text + "".join(f" without ({shown_phrase(other)})" for other in phrase.without)
 
 
@@ -39,6 +40,7 @@ def shown(question: Question | NotUnderstood) -> str:
     parts = [question.type, question.form, question.predicate]
     parts += [f"({', '.join(map(shown_phrase, question.objects))})"] if question.objects else []
     parts += [f"among {shown_phrase(question.among)}"] if question.among else []
+    parts += ["/".join(question.sizes)] if question.sizes else []
     parts += [f"count={question.count}"] if question.count is not None else []
     parts += [f"limit={question.limit:g}"] if question.limit is not None else []
     parts += [f"in {question.unit}"] if question.unit != "m" else []
@@ -212,8 +214,6 @@ def test_names_are_matched_whole_whatever_words_they_hold(text, names, meaning):
         ("Is the mug visible from behind?", "wording"),
         ("Is there space between the box and the can?", "wording"),
         ("Is the red car faster than the blue car?", "wording"),
-        ("Is the crate wider than it is tall?", "wording"),
-        ("Are there more mugs than boxes?", "wording"),
         ("Does the box fit on the shelf?", "wording"),
         ("What is the mug on?", "wording"),
         ("Is anything blocking the pallet?", "wording"),

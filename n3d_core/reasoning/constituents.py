@@ -1,0 +1,295 @@
+"""What sentences are made of (pronouns, degrees, limits, places), and how phrases and questions are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from n3d_core.reasoning.grammar import NoReadingError
+from n3d_core.reasoning.lexicon import LISTS, TERMINALS
+from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, Phrase, Pick, Question, Where
+from n3d_core.reasoning.relations import PREDICATES
+
+SUBJECT = Phrase("", "\0subject")
+"""The subject of a predicate, until it is known."""
+IT, ONE = Phrase("it", "\0it"), Phrase("one", "\0one")
+THEM = Phrase("them", "\0them", plural=True)
+"""Pronouns, until the phrase that they stand for is known."""
+WHICH = Phrase("", "\0which", plural=True)
+"""What "which" chooses from: the objects mentioned before, or everything."""
+
+
+class Table(dict[str, str]):
+    """A table of words; looking up any other word drops the reading."""
+
+    def __missing__(self, word: str) -> str:
+        raise NoReadingError
+
+
+MEASURED = {"wider": "width", "taller": "height", "longer": "length", "thicker": "thickness", "bigger": "volume"}
+OF_MEASURE = Table({measure: predicate for predicate, measure in MEASURED.items()} | {"dimensions": "bigger"})
+OPPOSITES = Table({name: p.converse for name, p in PREDICATES.items()})
+PLACE_NAMES = ("on", "under", "inside", "next_to", "between")
+RELATION_NAMES = (*PLACE_NAMES, *PREDICATES)
+SCENES = TERMINALS["_SCENE"]
+LIMITS: dict[str, tuple[Any, str]] = {
+    **{more: (size, "more") for more, size in MEASURED.items() if size != "volume"},
+    **{OPPOSITES[more]: (size, "less") for more, size in MEASURED.items() if size != "volume"},
+    "front": ("distance", "less"),
+    "behind": ("distance", "more"),
+}
+"""Predicate → the length that it limits, and how."""
+BOUNDS = ("more", "less", "at_least", "at_most")
+GAPS = ("space", "room", *TERMINALS["_GAP"])
+
+
+@dataclass(frozen=True)
+class Alternatives:
+    """The named objects that compete."""
+
+    phrases: tuple[Phrase, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a phrase: a "color", "attribute", "number", "determiner", an "end" of the picture, ..."""
+
+    kind: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class Degree:
+    """A key of `relations.PREDICATES`, as "taller" or as "tallest"."""
+
+    predicate: str
+    superlative: bool = False
+
+
+@dataclass(frozen=True)
+class Bound:
+    """`more`, `less`, `at_least` or `at_most`."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Symbol of the unit that the question asks for; empty if it names none."""
+
+    symbol: str
+
+
+@dataclass(frozen=True)
+class Context:
+    """The objects in a sentence before the question, and the places where they are put."""
+
+    phrases: tuple[Phrase, ...]
+    places: tuple[Phrase, ...] = ()
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where the person who asks stands."""
+
+    place: Phrase
+
+
+@dataclass(frozen=True)
+class Gripper:
+    """How far a gripper opens, in metres."""
+
+    opening: float
+
+
+@dataclass
+class Children:
+    """The meanings of an alternative's children, sorted by what they are."""
+
+    phrases: tuple[Phrase, ...] = ()
+    words: list[str] = field(default_factory=list)
+    question: Question | None = None
+    degree: Degree = field(default_factory=lambda: Degree(""))
+    alternatives: tuple[Phrase, ...] = ()
+    bound: str = ""
+    unit: str = ""
+    metres: float | None = None
+    without: tuple[Phrase, ...] = ()
+
+    def __init__(self, children: Sequence[Any]) -> None:
+        self.words, self.degree = [], Degree("")
+        for child in children:
+            if isinstance(child, Phrase | tuple):
+                self.phrases += (child,) if isinstance(child, Phrase) else child
+            elif isinstance(child, str):
+                self.words.append(child)
+            elif isinstance(child, Question):
+                self.question = child
+            elif isinstance(child, Degree):
+                self.degree = child
+            elif isinstance(child, Alternatives):
+                self.alternatives = child.phrases
+            elif isinstance(child, Bound):
+                self.bound = child.kind
+            elif isinstance(child, Unit):
+                self.unit = child.symbol
+            elif isinstance(child, float):
+                self.metres = child
+            elif isinstance(child, Part) and child.kind == "without":
+                self.without = child.value
+
+    @property
+    def negated(self) -> bool:
+        return self.words.count("not") % 2 == 1
+
+
+def is_pair(phrase: Phrase) -> bool:
+    return phrase.number == 2 or phrase == THEM
+
+
+def two_of(phrase: Phrase) -> tuple[Phrase]:
+    """Two objects of one kind."""
+    if not phrase.plural or phrase.number not in (2, None) or phrase == ANYTHING:
+        raise NoReadingError
+    return (phrase if phrase == THEM else replace(phrase, number=2),)
+
+
+def clause(relation: Any, *references: Phrase) -> Where:
+    check_reference(relation, references[0])
+    if relation == "between" and len(references) == 1:
+        references = two_of(references[0])
+    return Where(relation, references)
+
+
+def type_of(predicate: Any) -> Any:
+    return "place" if predicate in PLACE_NAMES else PREDICATES[predicate].type
+
+
+def in_depth(near: str) -> Degree:
+    return Degree("front" if near == "closer" else "behind")
+
+
+def competing(kind: Phrase) -> Phrase:
+    if kind in (CAMERA_PHRASE, IT):
+        raise NoReadingError
+    return replace(kind, plural=True)
+
+
+def listing(phrase: Phrase) -> Question:
+    """A question for all objects that a phrase means. A single relative clause becomes the relation asked for."""
+    where = phrase.where[0] if len(phrase.where) == 1 else None
+    plain = phrase.pick is None and not phrase.without
+    if where is not None and where.relation in RELATION_NAMES and where.limit is None and plain:
+        among = competing(replace(phrase, where=()))
+        return Question("related", "objects", where.references, where.relation, among=among)
+    return Question("related", "objects", among=phrase)
+
+
+def check_kind(kinds: Sequence[Phrase]) -> None:
+    """Rejects "which mug is taller, the box or the can?"."""
+    if any(kind.noun not in ("object", WHICH.noun, THEM.noun) for kind in kinds):
+        raise NoReadingError
+
+
+def check_reference(relation: str, reference: Phrase) -> None:
+    """Rejects "in the picture", "in feet", "on the left of the image" and "in the red shirt"."""
+    noun = reference.noun
+    nowhere = noun in SCENES or noun in LISTS["no_places"] or noun.split()[-1] in TERMINALS["_CLOTHES"]
+    if relation in ("inside", "on") and (reference == CAMERA_PHRASE or nowhere):
+        raise NoReadingError
+    if relation in ("left", "right") and noun in ("image", "scene", "view", "photo", "side"):
+        raise NoReadingError
+
+
+def by_distance(form: Any, anchor: Phrase, candidates: tuple[Phrase, ...], near: str) -> Question:
+    if CAMERA_PHRASE in candidates:
+        raise NoReadingError
+    return Question("relative_distance", form, (anchor, *candidates), near)
+
+
+def in_unit(question: Question, symbol: str) -> Question:
+    """The question with its answer in a unit; raises `NoReadingError` if the answer cannot have it."""
+    if not symbol:
+        return question
+    if question.form not in ("number", "difference", "position") or question.type == "count":
+        raise NoReadingError
+    if question.type == "position" and symbol == "deg" and len(question.objects) == 1:
+        return Question("direction", "number", (CAMERA_PHRASE, *question.objects), unit="deg")
+    litres, degrees = question.type in ("volume", "big_small"), question.type == "direction"
+    if (symbol == "l") != litres or (symbol == "deg") != degrees:
+        raise NoReadingError
+    return replace(question, unit=symbol)
+
+
+def about(subject: Phrase, question: Question) -> Question:
+    """Puts the subject into a question.
+
+    "Is anything left of the mug?" asks whether something exists, "are the mugs red?" whether all of them are.
+    """
+    if subject == CAMERA_PHRASE:
+        raise NoReadingError
+    if (subject.plural or subject.text.startswith("any ")) and _is_clause(question):
+        some = restricted(subject, question)
+        if subject.every or subject == THEM:
+            return Question("all", "yes_no", (some,), among=subject)
+        if subject.number is not None and subject.number > 1:
+            return Question("count", "yes_no", among=replace(some, number=None), count=subject.number)
+        return Question("exists", "yes_no", (some,))
+    if (subject.text.startswith("any ") or (subject.is_anything and subject.plural)) and question.type != "exists":
+        raise NoReadingError  # "is anything closer to the mug than to the box"
+    objects = []
+    for phrase in question.objects:
+        if phrase.noun == SUBJECT.noun:
+            text = " ".join((*phrase.colors, subject.text))
+            phrase = replace(subject, colors=(*subject.colors, *phrase.colors), text=text)
+        objects.append(phrase)
+    return replace(question, objects=tuple(objects))
+
+
+def _is_clause(said: Question) -> bool:
+    try:
+        restricted(SUBJECT, said)
+    except NoReadingError:
+        return False
+    return True
+
+
+def restricted(among: Phrase, said: Question, negated: bool = False) -> Phrase:
+    """Restricts `among` to the objects for which a predicate holds, or does not hold."""
+    if negated:
+        others = replace(restricted(among, said), plural=True, pick=None, number=None)
+        references = [r for where in others.where[len(among.where) :] for r in where.references if r != CAMERA_PHRASE]
+        return replace(among, without=(*among.without, others, *references))
+    if said.type == "exists":
+        if not said.objects[0].colors:
+            raise NoReadingError
+        return replace(among, colors=(*among.colors, *said.objects[0].colors))
+    return replace(among, where=(*among.where, clause_saying(said)))
+
+
+def clause_saying(said: Question) -> Where:
+    """Turns what a yes/no question says of its subject into a relative clause."""
+    relation: Any = said.predicate
+    if said.negated or said.form != "yes_no" or said.type in ("relative_distance", "extreme", "volume"):
+        raise NoReadingError
+    if said.limit is not None and said.predicate in BOUNDS:
+        more = said.predicate in ("more", "at_least")
+        if said.type == "distance":
+            return Where("beyond" if more else "within", said.objects[1:], said.limit)
+        relation = OF_MEASURE[said.type] if more else OPPOSITES[OF_MEASURE[said.type]]
+        return Where(relation, (), said.limit)
+    if said.limit is not None or relation not in RELATION_NAMES:
+        raise NoReadingError
+    return clause(relation, *said.objects[1:])
+
+
+def joined(first: Pick | None, second: Pick) -> Pick:
+    """Joins an ordinal and the end that it is counted from."""
+    if first is None:
+        return second
+    if second.predicate and not first.predicate:
+        first, second = second, first
+    if second.predicate or first.rank != 1:
+        raise NoReadingError
+    return Pick(OPPOSITES[first.predicate], 1) if second.rank == -1 else Pick(first.predicate, second.rank)

@@ -1,0 +1,291 @@
+"""Questions made from a template, and what is said of a subject: yes/no questions, existence and counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from n3d_core.reasoning.constituents import (
+    GAPS,
+    IT,
+    LIMITS,
+    OF_MEASURE,
+    OPPOSITES,
+    SCENES,
+    SUBJECT,
+    THEM,
+    Children,
+    Degree,
+    Unit,
+    about,
+    by_distance,
+    check_reference,
+    clause_saying,
+    in_depth,
+    in_unit,
+    is_pair,
+    restricted,
+    type_of,
+)
+from n3d_core.reasoning.grammar import NoReadingError
+from n3d_core.reasoning.lexicon import TERMINALS
+from n3d_core.reasoning.noun_phrases import NounPhrases
+from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, DISTANCES, SIZES, Phrase, Question, Where
+
+
+class Predicates(NounPhrases):
+    """Methods for questions about a subject. `SUBJECT` stands for one that is still to come."""
+
+    # ---------------------------------------------------------------------------------------- questions by template
+    def ask(self, kind: Any, form: Any, predicate: str, *children: Any) -> Question:
+        """Builds a question about the phrases, in their order, with the children's unit, bound, length and negation."""
+        parts = Children(children)
+        objects = parts.phrases
+        if objects[0] != SUBJECT and (objects[0] == CAMERA_PHRASE or objects[0].noun in SCENES):
+            raise NoReadingError  # neither the camera nor the picture has a size or a place
+        if kind == "place" and any(o.noun in SCENES for o in objects):
+            raise NoReadingError  # "does the scene contain a mug" asks whether there is one
+        if kind == "fit" and (CAMERA_PHRASE in objects or objects[-1].noun in TERMINALS["_GRIPPER"]):
+            raise NoReadingError  # what fits a gripper does not lie in it, nor can "you hold the mug" inside
+        if kind in DISTANCES and len(objects) == 1 and not is_pair(objects[0]):
+            objects = (*objects, CAMERA_PHRASE)
+        question = Question(kind, form, objects, predicate or parts.bound, limit=parts.metres, negated=parts.negated)
+        if parts.metres is not None and not question.predicate:
+            question = replace(question, predicate="equal")
+        return in_unit(question, parts.unit)
+
+    def ask_back(self, kind: Any, form: Any, predicate: str, *children: Any) -> Question:
+        """As `ask`, with the phrases in reverse order."""
+        parts = Children(children)
+        return self.ask(kind, form, predicate, *reversed(parts.phrases), *(c for c in children if isinstance(c, Unit)))
+
+    def say(self, kind: Any, predicate: str, *children: Any) -> Question:
+        """Builds a yes/no question about a subject that is not known yet."""
+        return self.ask(kind, "yes_no", predicate, SUBJECT, *children)
+
+    def size(self, *children: Any) -> Question:
+        """As in "how tall is it?", or with a length "is it 20 cm tall?"."""
+        parts = Children(children)
+        kind = next(word for word in parts.words if word in OF_MEASURE)
+        if parts.metres is None:
+            return self.ask(kind, "number", "", *children)
+        if kind == "dimensions":
+            raise NoReadingError
+        return self.say(kind, "", *children)
+
+    def its_size(self, measure: str) -> Question:
+        return self.size(IT, measure)
+
+    def distance(self, *children: Any) -> Question:
+        """A distance between two objects, the camera last; of a single object, to the camera."""
+        parts = Children(children)
+        planes = [word for word in parts.words if word in ("vertical", "horizontal")]
+        objects = parts.phrases
+        alone = len(objects) == 1 and not is_pair(objects[0])
+        if alone and ("apart" in parts.words or objects[0].plural):
+            raise NoReadingError  # apart from what?
+        if objects[0] == CAMERA_PHRASE:
+            objects = objects[::-1]
+        return self.ask(f"{planes[0]}_distance" if planes else "distance", "number", "", objects, Unit(parts.unit))
+
+    # ---------------------------------------------------------------------------------- what is said of a subject
+    def related_to(self, relation: Any, *references: Phrase) -> Question:
+        check_reference(relation, references[0])
+        return self.say(type_of(relation), relation, references)
+
+    def compared(self, degree: Degree, reference: Phrase) -> Question:
+        if degree.superlative or reference == CAMERA_PHRASE:
+            raise NoReadingError
+        return self.say(type_of(degree.predicate), degree.predicate, reference)
+
+    def limited(self, degree: Degree, metres: float) -> Question:
+        """As in "taller than 20 cm"."""
+        if degree.superlative or degree.predicate not in LIMITS:
+            raise NoReadingError
+        return self.say(*LIMITS[degree.predicate], metres)
+
+    def limited_volume(self, degree: Degree, litres: float) -> Question:
+        if degree.predicate not in ("bigger", "smaller"):
+            raise NoReadingError
+        return self.say("volume", "more" if degree.predicate == "bigger" else "less", litres / 1000)
+
+    def where_compared(self, degree: Degree, reference: Phrase) -> Where:
+        """As in "taller than the box"."""
+        return clause_saying(self.compared(degree, reference))
+
+    def where_limited(self, degree: Degree, metres: float) -> Where:
+        """As in "taller than 20 cm"."""
+        return clause_saying(self.limited(degree, metres))
+
+    def where_within(self, metres: float, reference: Phrase = CAMERA_PHRASE) -> Where:
+        return Where("within", (reference,), metres)
+
+    def same(self, *children: Any) -> Question:
+        """As in "as tall as the box", "of the same size as the box"."""
+        parts = Children(children)
+        kind = next(word for word in parts.words if word in OF_MEASURE)
+        if kind == "volume" or CAMERA_PHRASE in parts.phrases:
+            raise NoReadingError
+        return Question("same", "yes_no", (SUBJECT, *parts.phrases), kind)
+
+    def proportion(self, degree: Degree, size: str) -> Question:
+        """As in "taller than it is wide"."""
+        own, more = LIMITS.get(degree.predicate, ("", ""))
+        return self._proportion(more, own, size)
+
+    def even_proportion(self, first: str, second: str) -> Question:
+        """As in "as tall as it is wide"."""
+        return self._proportion("equal", first, second)
+
+    def proportion_of(self, first: str, *children: Any) -> Question:
+        """As in "is the height of the mug greater than its width?"."""
+        parts = Children(children)
+        word, second = parts.words
+        how = {"bigger": "more", "smaller": "less"}.get(word, "")
+        return about(parts.phrases[0], self._proportion(how, first, second))
+
+    def proportion_after(self, phrase: Phrase, first: str, word: str, second: str) -> Question:
+        """As in "is the mug's height greater than its width?"."""
+        return self.proportion_of(first, phrase, word, second)
+
+    def _proportion(self, how: str, first: Any, second: Any) -> Question:
+        if not how or first == second or not {first, second} <= set(SIZES) - {"volume"}:
+            raise NoReadingError
+        return Question("proportion", "yes_no", (SUBJECT,), how, sizes=(first, second))
+
+    def same_pair(self, *children: Any) -> Question:
+        """As in "are the box and the can of the same height?"."""
+        parts = Children(children)
+        question = self.same(*parts.words)
+        return replace(question, objects=parts.phrases, negated=parts.negated)
+
+    def owner_side(self, reference: Phrase, side: str) -> Question:
+        return self.related_to(side, reference)
+
+    def nearer(self, form: Any, near: str, first: Phrase, *rest: Phrase) -> Question:
+        """As in "nearer to the box than to the can"."""
+        return by_distance(form, SUBJECT, (first, *rest), near)
+
+    def nearer_than_other(self, near: str, anchor: Phrase, other: Phrase) -> Question:
+        if anchor == CAMERA_PHRASE:
+            return self.compared(in_depth(near), other)
+        return by_distance("yes_no", anchor, (SUBJECT, other), near)
+
+    def at_end(self, predicate: str) -> Question:
+        if predicate not in ("left", "right"):
+            raise NoReadingError
+        return self.say("left_right", predicate, CAMERA_PHRASE)
+
+    def of_color(self, *words: str) -> Question:
+        return Question("exists", "yes_no", (replace(SUBJECT, colors=(" ".join(words),)),))
+
+    def is_most(self, degree: Degree | str, *parts: Any) -> Question:
+        """As in "the tallest", "the tallest of the mugs", "taller than any other mug"."""
+        predicate = degree.predicate if isinstance(degree, Degree) else degree
+        return Question("extreme", "yes_no", (SUBJECT,), predicate, among=self._kind(*parts))
+
+    def is_nearest(self, near: str, *parts: Any) -> Question:
+        *kind, reference = parts
+        if reference == CAMERA_PHRASE:
+            return self.is_most(in_depth(near), *kind)
+        return replace(by_distance("yes_no", reference, (SUBJECT,), near), among=self._kind(*kind))
+
+    def _kind(self, *parts: Any) -> Phrase:
+        """The objects that compete, from a phrase or its pieces."""
+        if not parts:
+            return ANYTHING
+        whole = len(parts) == 1 and isinstance(parts[0], Phrase)
+        return replace(parts[0] if whole else self.phrase(*parts), plural=True)
+
+    def either(self, first: Any, second: Any, reference: Phrase = CAMERA_PHRASE) -> Question:
+        """As in "in front of or behind": which of two opposite relations holds."""
+        first, second = (p.predicate if isinstance(p, Degree) else p for p in (first, second))
+        if OPPOSITES[first] != second:
+            raise NoReadingError
+        return Question(type_of(first), "free", (SUBJECT, reference), first)
+
+    def either_of_it(self, first: str, reference: Phrase, second: str) -> Question:
+        return self.either(first, second, reference)
+
+    def most_in(self, word: str, measure: str) -> Degree:
+        return self.more_in(word, measure, superlative=True)
+
+    def more_in(self, word: str, measure: str, superlative: bool = False) -> Degree:
+        """As in "greater in height", "a smaller width"."""
+        predicate = OF_MEASURE[measure]
+        more = word in ("bigger", "above", "wider", "taller", "longer", "thicker")
+        return Degree(predicate if more else OPPOSITES[predicate], superlative)
+
+    # --------------------------------------------------------------------------------------------- yes/no questions
+    def polar(self, *children: Any) -> Question:
+        parts = Children(children)
+        assert parts.question
+        question = about(parts.phrases[0], parts.question)
+        if children[0] != "not" and parts.negated and question.type != parts.question.type:
+            raise NoReadingError  # "is anything not on the table", "are the mugs not red"
+        return replace(question, negated=parts.negated)
+
+    def none_of(self, phrase: Phrase, said: Question) -> Question:
+        """As in "are none of the mugs blue?"."""
+        if not phrase.plural:
+            raise NoReadingError
+        return replace(about(replace(phrase, every=False, number=None), said), negated=True)
+
+    def polar_more(self, subject: Phrase, degree: Degree, reference: Phrase) -> Question:
+        return about(subject, self.compared(degree, reference))
+
+    def exists(self, *children: Any) -> Question:
+        parts = Children(children)
+        assert parts.question
+        return replace(parts.question, negated=parts.negated != parts.question.negated)
+
+    def some(self, *children: Any) -> Question:
+        """Whether something exists, or a certain number of things."""
+        parts = Children(children)
+        (phrase,) = parts.phrases
+        if phrase in (CAMERA_PHRASE, IT, THEM) or phrase.pick is not None or phrase.noun in GAPS:
+            raise NoReadingError  # "is there space between them": how much of it?
+        among = replace(phrase, number=None, plural=phrase.plural or bool(parts.bound))
+        if parts.bound and phrase.number is None:
+            raise NoReadingError
+        if parts.bound or phrase.number not in (None, 1):
+            bound = parts.bound if parts.bound != "only" else ""
+            return Question("count", "yes_no", predicate=bound, among=among, count=phrase.number)
+        return Question("exists", "yes_no", (among,))
+
+    def anything_where(self, *parts: Any) -> Question:
+        phrase = self.phrase(ANYTHING, *parts)
+        if phrase == ANYTHING:
+            raise NoReadingError
+        return self.some(phrase)
+
+    def none(self, *parts: Any) -> Question:
+        return replace(self.some(self.phrase(*parts)), negated=True)
+
+    def count(self, *children: Any) -> Question:
+        """How many objects a phrase means, perhaps only those for which a predicate holds."""
+        parts = Children(children)
+        among = replace(parts.phrases[0], plural=True, without=(*parts.phrases[0].without, *parts.without))
+        if parts.phrases[0] in (CAMERA_PHRASE, IT, THEM) or among.pick is not None or among.number is not None:
+            raise NoReadingError
+        if parts.question:
+            among = restricted(among, parts.question, parts.negated)
+        return Question("count", "number", among=among)
+
+    def outnumber(self, form: Any, how: str, *children: Any) -> Question:
+        """As in "more mugs than balls"."""
+        parts = Children(children)
+        kinds = tuple(replace(phrase, plural=True) for phrase in (*parts.phrases, *parts.alternatives))
+        plain = all(p != CAMERA_PHRASE and p.pick is None and p.number is None for p in kinds)
+        several = all(p.plural for p in (*parts.phrases, *parts.alternatives))
+        if len(kinds) != 2 or not plain or not several:
+            raise NoReadingError
+        return Question("outnumber", form, kinds, how, negated=parts.negated)
+
+    def outnumber_by(self, form: Any, *children: Any) -> Question:
+        """As in "is the number of mugs greater than the number of balls?"."""
+        words = [c for c in children if isinstance(c, str) and c != "not"]
+        how = {"bigger": "more", "smaller": "less"}.get(words[0], words[0])
+        if how not in ("more", "less", "equal"):
+            raise NoReadingError
+        return self.outnumber(form, how, *(c for c in children if c not in words))
