@@ -357,7 +357,8 @@ def _standing(question: Question, outcome: Outcome) -> list[str]:
     variables = [f"{measure}_{roles.letter(i)}" for i in range(len(roles))]
     pairs = ", ".join(compared(variables, texts, i, 0) for i in rivals)
     view = _OPPOSITE_VIEW if question.opposite and measure in FLIPPED_BY_VIEW else ""
-    return [_measures_of(measure, texts, roles), f"Since {pairs}, {view}{claim}"]
+    stated = f"{bboxes(roles)} {volumes(roles)}" if measure == "V" else _measures_of(measure, texts, roles)
+    return [stated, f"Since {pairs}, {view}{claim}"]
 
 
 def _limited(clause: Where, limit: float, roles: Roles, count: int) -> list[str]:
@@ -378,4 +379,5 @@ def _limited(clause: Where, limit: float, roles: Roles, count: int) -> list[str]
 
 def _only_found(outcome: Outcome, count: int) -> bool:
     """Whether the roles are the counted boxes alone, because there are too many others to have letters."""
-    return outcome.roles.indices == outcome.found or any(i is None for i in outcome.roles.indices[count:])
+    without_references = count > 0 and outcome.roles.indices == outcome.found
+    return without_references or any(i is None for i in outcome.roles.indices[count:])

@@ -1,11 +1,13 @@
 """The question reader: wordings of the templates, of published benchmarks, and those it must not read."""
 
 import time
+from dataclasses import replace
+from itertools import product
 
 import pytest
 
 from n3d_core.reasoning.parse import read_question
-from n3d_core.reasoning.question import NotUnderstood, Question
+from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, NotUnderstood, Phrase, Question, Where
 from n3d_core.reasoning.relations import PREDICATES
 from training.questions import wordings as words
 
@@ -104,6 +106,102 @@ def test_direction_and_count_wordings_are_read_back():
         reads(wording.format(a=A, b=B), "direction", names=AB)
     for wording in words.COUNT:
         reads(wording.format(ks="mugs"), "count", among="mug")
+
+
+MUGS = Phrase("mugs", "mug", plural=True)
+CAN = Phrase("blue can", "can", ("blue",))
+CLAUSES = {
+    "taller than the blue can": Where("taller", (CAN,)),
+    "narrower than 20 cm": Where("thinner", (), 0.2),
+    "longer than 0.2 meters": Where("longer", (), 0.2),
+    "within half a meter of the blue can": Where("within", (CAN,), 0.5),
+    "within one and a half meters of the camera": Where("within", (CAMERA_PHRASE,), 1.5),
+    "more than fifteen centimeters away from the blue can": Where("beyond", (CAN,), 0.15),
+    "to the left of the blue can": Where("left", (CAN,)),
+    "underneath the blue can": Where("under", (CAN,)),
+}
+
+
+def same(table: tuple[str, ...], question: Question, **slots: str) -> None:
+    for wording in table:
+        text = wording.format(**{"ks": "mugs", "k": "mug", "an": "a mug"} | slots)
+        read = read_question(text)
+        assert isinstance(read, Question), (text, read)
+        if question.type in ("exists", "all"):  # "is any mug", "are any mugs"
+            read = replace(read, objects=(replace(read.objects[0], plural=True),))
+        assert read == question, text
+
+
+@pytest.mark.parametrize(("said", "where"), CLAUSES.items())
+def test_wordings_with_a_clause_are_read_back(said, where):
+    mugs, all_ = replace(MUGS, where=(where,)), replace(ANYTHING, where=(where,))
+    short = where.relation != "beyond"
+    same(words.COUNT_DESCRIBED, Question("count", "number", among=mugs), p=said)
+    same(words.ALL, Question("all", "yes_no", (mugs,), among=MUGS), p=said)
+    same(words.ALL_ANYTHING, Question("all", "yes_no", (all_,), among=ANYTHING), p=said)
+    same(words.ANY_DESCRIBED, Question("exists", "yes_no", (mugs,)), p=said)
+    same(words.EXISTS_DESCRIBED if short else (), Question("exists", "yes_no", (mugs,)), p=said)
+    same(words.ANYTHING_DESCRIBED, Question("exists", "yes_no", (all_,)), p=said)
+    which = Question("related", "objects", among=mugs)
+    if where.limit is None:
+        which = Question("related", "objects", where.references, where.relation, among=MUGS)
+    same(words.WHICH_DESCRIBED, which, p=said)
+    anything = replace(which, among=all_ if where.limit is not None else ANYTHING)
+    same(words.WHICH_ANYTHING, anything, p=said)
+
+
+def test_wordings_that_leave_something_out_are_read_back():
+    red = Phrase("red one", "mug", ("red",))
+    for kind, out, slots in (
+        (MUGS, red, {"b": "the red one"}),
+        (ANYTHING, CAN, {"b": "the blue can", "ks": "objects", "k": "object"}),
+    ):
+        others = replace(kind, without=(out,))
+        same(words.COUNT_EXCEPT, Question("count", "number", among=others), **slots)
+        same(words.WHICH_EXCEPT, Question("related", "objects", among=others), **slots)
+        same(words.EXISTS_EXCEPT, Question("exists", "yes_no", (others,)), **slots)
+        same(words.EXTREME_EXCEPT, Question("extreme", "choice", (), "taller", among=others), w="tallest", **slots)
+    not_red = replace(MUGS, without=(replace(MUGS, colors=("red",)),))
+    same(words.COUNT_NOT, Question("count", "number", among=not_red), p="red")
+    same(words.WHICH_NOT, Question("related", "objects", among=not_red), p="red")
+    colored = Question("all", "yes_no", (replace(MUGS, colors=("red",)),), among=MUGS)
+    same(words.ALL, colored, p="red")
+
+
+def test_wordings_about_likeness_numbers_and_room_are_read_back():
+    for measure, (adjectives, nouns) in words.SAME_WORDS.items():
+        for adjective, noun in product(adjectives, nouns):
+            for wording in words.SAME:
+                text = wording.format(a=A, b=B, j=adjective, n=noun)
+                reads(text, "same", form="yes_no", names=AB, predicate=measure)
+    for how, table in words.AS_MANY.items():
+        for count in range(2, 10):
+            question = Question("count", "yes_no", (), "" if how == "exactly" else how, among=MUGS, count=count)
+            same(table, question, n=words.NUMBERS[count])
+    for wording in words.FIT_BETWEEN:
+        reads(wording.format(a=A, b=B, c=C), "fit", names=ABC, predicate="between")
+    for wording in words.DIMENSIONS:
+        reads(wording.format(a=A, unit=" in centimeters"), "dimensions", names=AB[:1], unit="cm")
+    for wording in words.POSITION_FROM:
+        reads(wording.format(a=A, b=B), "position", names=AB)
+    for wording in words.IS_NEAREST:
+        text = wording.format(a=A, b=B, rest="closest", to="to")
+        reads(text, "relative_distance", form="yes_no", names=AB, among="object", predicate="closer")
+    for wording in words.ORDER_KIND:
+        reads(wording.format(ks="mugs", how="from left to right"), "order", names=(), among="mug", predicate="left")
+
+
+def test_wordings_with_a_limit_are_read_back():
+    for cm, amount in words.LENGTHS.items():
+        for bound, table in words.LIMIT_BOUND.items():
+            for wording in table:
+                reads(wording.format(a=A, x=amount, j="tall"), "height", names=AB[:1], predicate=bound, limit=cm / 100)
+        for wording in words.LIMIT_WITHIN:
+            text = wording.format(a=A, b=B, x=amount)
+            reads(text, "distance", names=AB, predicate="at_most", limit=cm / 100)
+        for word, wording in product(("more", "less"), words.LIMIT_GAP):
+            text = wording.format(a=A, b=B, x=amount, w=word)
+            reads(text, "gap", names=AB, predicate=word, limit=cm / 100)
 
 
 def test_every_family_has_at_least_eight_wordings():

@@ -12,14 +12,16 @@ import pytest
 import torch
 
 from n3d_core.geometry.boxes import Box3D
+from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame_folder import TrueObject
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig
+from n3d_core.reasoning.outcome import clause_of
 from n3d_core.reasoning.question import TYPES
 from training.data.sequences import Question, SampleMaker
 from training.learn.losses import FRACTIONS, NumberSofteners, fraction_ids, language_loss
 from training.questions.grounding import SceneObjects
-from training.questions.passes import drill_question
+from training.questions.passes import drill_question, reason_question
 from training.questions.spatial import spatial_samples
 
 _OBJECTS = [
@@ -30,6 +32,7 @@ _OBJECTS = [
         ("green ball", (0.07, 0.31, 1.92), (0.2, 0.21, 0.2)),
     ]
 ]
+CAMERA = Camera(640, 480, 550.0, 550.0, 319.5, 239.5)
 _SCENE = SceneObjects.of(_OBJECTS, [0, 1, 2])
 _SAMPLES = spatial_samples(_SCENE, 400, seed=3)
 
@@ -50,16 +53,46 @@ def test_a_drill_asks_for_what_follows_from_the_boxes_that_its_beginning_states(
     for sample in _SAMPLES:
         drill = drill_question(sample, rng)
         if drill is None:
-            assert sample.type in ("count", "exists")  # a list, and nothing to compute
+            assert sample.type in ("count", "exists", "related", "all")  # a list, and nothing to compute
+            assert clause_of(sample.solution.question) is None
             continue
         drilled[sample.type] += 1
         assert "bbox" not in drill.prompt
         assert drill.given.startswith("<think>")
-        assert all(name in drill.given for name in sample.labels)
+        assert all(name in drill.given for name in sample.solution.roles.names if name != "camera")
         assert "The 3D" not in drill.reply
         assert drill.reply.startswith(" ")
         assert drill.reply.count("</think>") == 1
-    assert set(drilled) >= set(TYPES) - {"count", "exists", "dimensions", "same", "all"}
+    assert set(drilled) >= set(TYPES) - {"count", "exists"}
+
+
+def test_a_shaken_prompt_never_makes_a_thought_contradict_its_answer() -> None:
+    rng = np.random.default_rng(0)
+    samples = spatial_samples(_SCENE, 30, 4, {"same": 1.0})
+    assert samples
+    for sample in samples * 8:
+        reply = reason_question(sample, CAMERA, rng).reply
+        assert reply is not None
+        compared = re.findall(r"\|(\S+) - (\S+)\| = \S+ (<=|>) max", reply)
+        assert compared
+        assert [sign for _, _, sign in compared].count("<=") == len(compared) or "That is False." in reply
+        for a, b, sign in compared:
+            a, b = float(a), float(b)
+            assert (abs(a - b) <= max(a, b) / 10) == (sign == "<=")
+        assert "That is True." in reply or ">" in [sign for _, _, sign in compared]
+
+
+def test_a_prompt_of_pass_2_states_the_boxes_that_its_answer_is_about() -> None:
+    rng = np.random.default_rng(0)
+    samples = [s for s in spatial_samples(_SCENE, 40, 5, {"except": 1.0}) if s.solution.question.type == "count"]
+    assert samples
+    for sample in samples:
+        (left_out,) = sample.solution.question.among.without
+        prompt = reason_question(sample, CAMERA, rng).prompt
+        text, condition = prompt.split("3D bbox", 1)
+        assert left_out.label in text
+        assert left_out.label not in condition
+        assert all(o.box.label in condition for o in _OBJECTS if o.box.label != left_out.label)
 
 
 def test_a_drill_computes_from_the_numbers_that_it_states() -> None:

@@ -40,12 +40,14 @@ def _exists(make: Maker, kind: QuestionType) -> SpatialSample | None:
     chosen = make.kind()
     if chosen is None or chosen[0].is_anything:
         return None
-    return _asked_for(make, kind, replace(chosen[0], plural=False), chosen[1])
+    return _asked_for(make, kind, *chosen)
 
 
 def _asked_for(make: Maker, kind: QuestionType, phrase: Phrase, objects: list[int]) -> SpatialSample | None:
     slots = {"an": words.with_article(phrase.label), "ks": plural(phrase.label)}
-    return make.sample(Question(kind, "yes_no", (phrase,)), make.rng.choice(words.EXISTS), objects, **slots)
+    template = make.rng.choice(words.EXISTS)
+    phrase = replace(phrase, plural="{ks}" in template)
+    return make.sample(Question(kind, "yes_no", (phrase,)), template, objects, **slots)
 
 
 def _count_none(make: Maker) -> SpatialSample | None:
