@@ -7,6 +7,7 @@ handles registration (with the bag's transforms), distortion, regions of interes
 
 from __future__ import annotations
 
+import weakref
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.transforms import TransformTree
 from n3d_core.messages.assembly import Door, RgbdMessages, assemble_frame, is_rectified, nanoseconds_of
 
+_SUFFIXES = (".mcap", ".db3", ".bag")
 DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
 IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO, TRANSFORMS = "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage"
@@ -69,8 +71,9 @@ class Bag:
             from rosbags.highlevel import AnyReader, AnyReaderError
             from rosbags.typesys import Stores, get_typestore
         try:
-            self._reader = AnyReader([self.path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
+            self._reader = AnyReader(_files_of(self.path), default_typestore=get_typestore(Stores.ROS2_JAZZY))
             self._reader.open()
+            weakref.finalize(self, self._reader.close)
         except (OSError, AnyReaderError, ValueError, KeyError) as error:
             raise BagError(f"{path}: cannot be read as a bag ({type(error).__name__}: {error})") from error
 
@@ -270,8 +273,14 @@ class Bag:
 
 def is_bag(path: Path) -> bool:
     """Whether a path looks like a bag: a file with a bag's suffix, or a folder with such a file."""
-    kinds = (".mcap", ".db3", ".bag")
-    return path.suffix in kinds or (path.is_dir() and any(p.suffix in kinds for p in path.iterdir()))
+    return path.suffix in _SUFFIXES or (path.is_dir() and any(p.suffix in _SUFFIXES for p in path.iterdir()))
+
+
+def _files_of(path: Path) -> list[Path]:
+    """What rosbags opens: the path, or the bags in a folder without ROS 2's `metadata.yaml`."""
+    if not path.is_dir() or (path / "metadata.yaml").exists():
+        return [path]
+    return sorted(one for one in path.iterdir() if one.suffix in _SUFFIXES) or [path]
 
 
 def _encoding(message: Any) -> str:

@@ -6,6 +6,7 @@ A pose is `camera_to_world` [4, 4]. Which axis of the world is up depends on the
 from __future__ import annotations
 
 import json
+import logging
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from n3d_core.bag import Bag, is_bag
 from n3d_core.depth.files import read_depth
-from n3d_core.errors import CameraError, ConfigError, TransformError
+from n3d_core.errors import CameraError, ConfigError, N3DError, TransformError
 from n3d_core.geometry.boxes import rotation_of
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.camera_file import read_camera, read_mat, read_pose
@@ -28,6 +29,8 @@ from n3d_core.geometry.registration import register_depth
 from n3d_core.geometry.transforms import rigid
 from n3d_core.geometry.upright_box import gravity_from_points
 from n3d_core.messages.assembly import Door
+
+log = logging.getLogger("n3d.recordings")
 
 PAIR_S = 0.02  # largest difference between the stamps of colour, depth and pose, as in TUM's associate.py
 MAP_FRAMES = ("map", "world", "odom")
@@ -77,7 +80,11 @@ def read_recording(path: Path, kind: str, how: ReadAs) -> list[Shot]:
     Raises:
         N3DError: if something is missing; the message names it.
     """
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file or folder; give a bag, or the folder of a recording")
     kind = kind or next((name for name, (looks, _) in KINDS.items() if looks(path)), "")
+    if kind not in KINDS and (path / "camera.yaml").is_file() and any(path.glob("*.color.*")):
+        raise ConfigError(f"{path} is a frame folder already: n3d ground {path} reads it as it is")
     if kind not in KINDS:
         raise ConfigError(
             f"{path}: unknown kind of recording; expected a bag, or a folder of TUM (rgb.txt), 7-Scenes (frame-000000."
@@ -102,10 +109,11 @@ def upright(shots: list[Shot]) -> Pose | None:
     """
     downs = []
     for shot in shots[:: max(1, len(shots) // _GRAVITY_FRAMES)]:
-        frame = shot.load()
-        down = gravity_from_points(frame.points[frame.valid])
-        if shot.camera_to_world is not None and down is not None:
-            downs.append(shot.camera_to_world[:3, :3] @ down)
+        with suppress(N3DError):  # whoever imports the frame says what is wrong with it
+            frame = shot.load()
+            down = gravity_from_points(frame.points[frame.valid])
+            if shot.camera_to_world is not None and down is not None:
+                downs.append(shot.camera_to_world[:3, :3] @ down)
     if not downs:
         return None
     agree = np.array(downs) @ np.array(downs).T > np.cos(np.radians(_TILT))
@@ -150,14 +158,16 @@ def _read_tum(root: Path, how: ReadAs) -> Iterator[Shot]:
     colors, depths = _tum_list(root / "rgb.txt"), _tum_list(root / "depth.txt")
     poses = _tum_list(root / "groundtruth.txt") if (root / "groundtruth.txt").is_file() else []
     camera: str | Path = how.camera or "525.0,525.0,319.5,239.5"  # TUM's values for registered depth
+    if not how.camera:
+        log.warning("%s: assuming TUM's default intrinsics %s; --camera sets others", root, camera)
     for stamp, (name, *_) in colors:
         depth, pose = _nearest(depths, stamp), _nearest(poses, stamp)
         if depth is None:
             continue
         where = None
         if pose is not None:
-            x, y, z, qx, qy, qz, qw = map(float, pose[:7])
-            where = rigid(rotation_of((qx, qy, qz, qw)), (x, y, z))
+            x, y, z, *turn = map(float, pose[:7])
+            where = _posed(turn, (x, y, z))
         unit = how.depth_unit or "tum"
         yield _shot(root / name, root / depth[0], camera, unit, stamp_ns=round(stamp * 1e9), camera_to_world=where)
 
@@ -170,6 +180,15 @@ def _tum_list(path: Path) -> list[tuple[float, list[str]]]:
         raise ConfigError(f"{path}: cannot be read as a list of stamps of TUM ({error})") from error
 
 
+def _posed(turn: list[float], place: tuple[float, float, float]) -> Pose | None:
+    """The pose of a quaternion (x, y, z, w) and a position; None if it is no rotation, as where tracking was lost."""
+    x, y, z, w = turn
+    length = float(np.linalg.norm(turn))
+    if not abs(length - 1) < 0.01:
+        return None
+    return rigid(rotation_of((x / length, y / length, z / length, w / length)), place)
+
+
 def _nearest(entries: list[tuple[float, list[str]]], stamp: float) -> list[str] | None:
     at = bisect_left(entries, (stamp, []))
     near = min(entries[max(at - 1, 0) : at + 1], key=lambda entry: abs(entry[0] - stamp), default=None)
@@ -180,6 +199,7 @@ def _read_7scenes(root: Path, how: ReadAs) -> Iterator[Shot]:
     camera: str | Path = how.camera or root / "camera-intrinsics.txt"
     if not how.camera and not Path(camera).is_file():
         camera = "585,585,320,240"  # 7-Scenes' values for its depth camera
+        log.warning("%s: no camera-intrinsics.txt: assuming 7-Scenes' %s; else give --camera", root, camera)
     for color in _pictures(root, "frame-*.color.*"):
         name = color.name.partition(".")[0]
         pose = root / f"{name}.pose.txt"
@@ -251,8 +271,9 @@ def _read_record3d(root: Path, how: ReadAs) -> Iterator[Shot]:
             continue
         where = None
         if index < len(poses):
-            qx, qy, qz, qw, x, y, z = map(float, poses[index])
-            where = _Z_UP @ rigid(rotation_of((qx, qy, qz, qw)), (x, y, z)) @ np.diag([1.0, -1, -1, 1])
+            *turn, x, y, z = map(float, poses[index])
+            seen = _posed(turn, (x, y, z))
+            where = None if seen is None else _Z_UP @ seen @ np.diag([1.0, -1, -1, 1])
         camera: str | Path = how.camera or root / "metadata.json"
         stamp_ns = round((index + 1) * 1e9 / fps)
         yield _shot(color, depth, camera, how.depth_unit, stamp_ns=stamp_ns, camera_to_world=where)
@@ -280,9 +301,16 @@ def _trajectory(path: Path) -> list[Pose]:
 
 
 def _read_bag(path: Path, how: ReadAs) -> Iterator[Shot]:
+    if how.camera:
+        raise ConfigError(f"{path} is a bag, which has its own camera info: remove --camera")
     bag = Bag(path)
     names = bag.rgbd_topics()
     known = bag.transforms.frames
+    if how.map_frame and how.map_frame not in known:
+        raise ConfigError(
+            f"{path}: --map-frame must be one of {', '.join(sorted(known)) or 'none: the bag has no TF'}; "
+            f"got {how.map_frame!r}"
+        )
     world = how.map_frame or next((frame for frame in MAP_FRAMES if frame in known), "")
     optical = str(bag.message(names.color).header.frame_id).lstrip("/")
     for color_ns, depth_ns in bag.frame_times(names):

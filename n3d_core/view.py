@@ -76,8 +76,11 @@ class View:
             deadline: in `time.monotonic()` seconds; the query then ends with `QueryTimeoutError`.
 
         Raises:
+            ConfigError: for a `min_score` out of range.
             EmptyTextError, TextTooLongError, QueryCancelledError, QueryTimeoutError, BackendError.
         """
+        if min_score is not None and not 0 <= min_score <= 1:
+            raise ConfigError(f"the minimum score must be from 0 to 1; got {min_score}")
         parts = prompts.phrases(text)
         least = self.runtime.calibration.threshold if min_score is None else min_score
         query = Query(Limits(cancel=cancel, deadline=deadline), on_event, least)
@@ -129,7 +132,7 @@ class View:
         """
         if answer_from not in get_args(AnswerFrom):
             raise ConfigError(f"answer_from must be one of {', '.join(get_args(AnswerFrom))}; got {answer_from!r}")
-        asked = prompts.checked_text(question)
+        asked = prompts.checked_text(question, "ask a question, for example 'How far is the mug from the box?'")
         text = asked if recall is None else in_the_present(asked)
         query = Query(Limits(cancel=cancel, deadline=deadline), on_event)
         with self._lock:

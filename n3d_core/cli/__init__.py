@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -40,6 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: from argparse, for `--help` (0) and wrong usage (2).
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it would say, our errors say
+    if sys.stderr is None:  # closed: print would write to stdout instead
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal's encoding may lack a character
+            stream.reconfigure(errors="backslashreplace")
     if sys.stdout is None:
         print("n3d: standard output is closed, so results cannot be written", file=sys.stderr)
         return 1

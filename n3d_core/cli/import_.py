@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from n3d_core.depth import DepthUnit, suspect_unit
 from n3d_core.errors import CameraError, ConfigError, DepthError, ImageError
 from n3d_core.geometry.camera import Camera
+from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import write_frame
 from n3d_core.geometry.transforms import CameraPose
 from n3d_core.recordings import KINDS, ReadAs, Shot, read_recording, tour_of, upright
@@ -39,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
     """Imports one recording."""
     if args.every < 1 or args.limit < 0:
         raise ConfigError(f"--every must be at least 1 and --limit at least 0; got {args.every} and {args.limit}")
+    if args.depth_unit:
+        DepthUnit.parse(args.depth_unit)
     if args.folder.exists() and (not args.folder.is_dir() or any(args.folder.iterdir())):
         raise ConfigError(f"{args.folder} is not empty: give a new or empty folder")
     shots = read_recording(args.source, args.kind, ReadAs(args.camera, args.depth_unit, args.map_frame))[:: args.every]
@@ -49,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     turn = upright(posed) if is_tour and not args.keep_world else None
     if turn is not None:
         print("n3d: the recording's world is not z up: rotated to level the floors and tables in view", file=sys.stderr)
-    camera, written = None, 0
+    camera, written, first = None, 0, None
     for shot in posed:
         try:
             frame = replace(shot.load(), stamp_ns=shot.stamp_ns)
@@ -60,17 +64,32 @@ def run(args: argparse.Namespace) -> int:
             if shot.camera_to_world is not None:
                 where = shot.camera_to_world if turn is None else turn @ shot.camera_to_world
                 pose = CameraPose(shot.stamp_ns, where)
-        except (ImageError, DepthError, CameraError) as error:
-            if not written:
+        except (ImageError, DepthError) as error:
+            first = first or error
+            left_out += 1
+            print(f"n3d: skipped: {error}", file=sys.stderr)
+            continue
+        except CameraError as error:
+            if not written:  # it is wrong for all frames
                 raise
             left_out += 1
             print(f"n3d: skipped: {error}", file=sys.stderr)
             continue
+        if not written:
+            _warn_of_unit(frame, args)
         write_frame(args.folder, written, frame, pose=pose)
         written += 1
-    what = f"{written} frames" + (" with poses (a tour)" if is_tour else "")
+    if first is not None and not written:
+        raise first
+    what = f"{written} frame{'' if written == 1 else 's'}" + (" with poses (a tour)" if is_tour else "")
     print(f"{args.folder}: {what}" + (f"; {left_out} skipped" if left_out else ""))
     return 0
+
+
+def _warn_of_unit(frame: Frame, args: argparse.Namespace) -> None:
+    suspicion = suspect_unit(frame.depth, bool(args.depth_unit))
+    if suspicion is not None:
+        print(f"n3d: warning: {suspicion.message}", file=sys.stderr)
 
 
 def _has_pose(shot: Shot) -> bool:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +17,7 @@ import numpy as np
 from n3d_core.depth import DepthLimits
 from n3d_core.depth.files import is_point_map, read_depth, read_point_map
 from n3d_core.depth.monocular import load_monocular
-from n3d_core.errors import CameraError, ConfigError, DepthError
+from n3d_core.errors import CameraError, ConfigError, DepthError, ImageError
 from n3d_core.geometry.boxes import rotation_of
 from n3d_core.geometry.camera import DISTORTION_POLICIES, Camera, Lens
 from n3d_core.geometry.camera_file import EXAMPLE, CameraFile, read_camera, read_pose
@@ -23,6 +26,7 @@ from n3d_core.geometry.frame_folder import FrameFolder, Truth
 from n3d_core.geometry.image_file import read_color
 from n3d_core.geometry.registration import register_depth
 from n3d_core.geometry.transforms import rigid
+from n3d_core.recordings import KINDS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,14 +103,14 @@ def add_frame_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _join_pose(arguments: Sequence[str]) -> list[str]:
-    """Joins the seven numbers after --depth-to-color: argparse cannot accept either seven arguments or one."""
+    """Joins the numbers after --depth-to-color: argparse cannot accept either seven arguments or one."""
     if _POSE not in arguments:
         return list(arguments)
     at = list(arguments).index(_POSE)
-    numbers = arguments[at + 1 : at + 8]
-    if len(numbers) < 7 or not all(map(_is_number, numbers)):
+    numbers = list(takewhile(_is_number, arguments[at + 1 :]))
+    if len(numbers) < 2:
         return list(arguments)
-    return [*arguments[:at], f"{_POSE}={' '.join(numbers)}", *arguments[at + 8 :]]
+    return [*arguments[:at], f"{_POSE}={' '.join(numbers)}", *arguments[at + 1 + len(numbers) :]]
 
 
 def read_input(args: argparse.Namespace) -> CommandInput:
@@ -121,6 +125,7 @@ def read_input(args: argparse.Namespace) -> CommandInput:
         return _from_bag(args)
     if args.image.is_dir():
         return _from_folder(args)
+    _check_options(args)
     color = read_color(args.image, upright=args.depth is None and args.camera is None)
     height, width = color.shape[:2]
     given, lens = _lens(args, width, height)
@@ -147,7 +152,16 @@ def read_input(args: argparse.Namespace) -> CommandInput:
 
 def _from_folder(args: argparse.Namespace) -> CommandInput:
     _refuse_files(args, "a frame folder")
-    folder = FrameFolder(args.image)
+    try:
+        folder = FrameFolder(args.image)
+    except (ImageError, CameraError) as error:
+        kind = next((name for name, (looks, _) in KINDS.items() if looks(args.image)), None)
+        if kind is None:
+            raise
+        raise ConfigError(
+            f"{args.image} is not a frame folder but a recording ({kind}): convert it first, as in "
+            f"n3d import {args.image} {args.image.name}-frames"
+        ) from error
     if not 0 <= args.frame < len(folder):
         raise ConfigError(f"{args.image}: --frame must be one of 0..{len(folder) - 1}; got {args.frame}")
     frame, truth = folder.frame(args.frame), folder.truth(args.frame)
@@ -172,6 +186,21 @@ def _from_bag(args: argparse.Namespace) -> CommandInput:
     frame = bag.frame(names, color_ns, depth_ns, door)
     limits = _limits(args, DepthLimits.far, unit_is_given=args.depth_unit is not None)
     return CommandInput(frame, None, limits, f"{args.image} {names.depth}, frame {args.frame}")
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """Refuses options of a single image that contradict each other or would be ignored."""
+    if args.frame < 0:
+        raise ConfigError(f"--frame must be at least 0; got {args.frame}")
+    if args.depth is not None and args.mono is not None:
+        raise ConfigError("--depth and --mono both give the depth: remove one")
+    useless = [name for name in ("depth_unit", "depth_camera", "depth_to_color") if getattr(args, name) is not None]
+    if useless and args.depth is None:
+        raise ConfigError(f"--{useless[0].replace('_', '-')} needs --depth FILE")
+    if useless and is_point_map(args.depth):
+        raise ConfigError(
+            f"{args.depth} is a point map, in metres and with its own camera: remove --{useless[0].replace('_', '-')}"
+        )
 
 
 def _refuse_files(args: argparse.Namespace, what: str, but: Sequence[str] = ()) -> None:
@@ -229,6 +258,11 @@ def _registered(args: argparse.Namespace, depth: NDArray[np.float32], lens: Lens
         )
         return register_depth(depth, camera.resized(width, height), camera)
     given = read_camera(args.depth_camera, width, height, args.frame, role="depth")
+    if (given.camera.width, given.camera.height) != (width, height):
+        raise CameraError(
+            f"{args.depth_camera} is for {given.camera.width}x{given.camera.height} but {args.depth} is {width}x"
+            f"{height}: give the intrinsics of this depth image"
+        )
     own = given.lens(args.distortion or "rectify")
     depth = own.rectify(depth, nearest=True)
     if args.depth_to_color is None:
@@ -240,7 +274,7 @@ def _registered(args: argparse.Namespace, depth: NDArray[np.float32], lens: Lens
 def _pose(text: str) -> NDArray[np.float64]:
     """The 4x4 matrix from seven numbers or a file."""
     numbers = text.replace(",", " ").split()
-    if len(numbers) != 7 or not all(map(_is_number, numbers)):
+    if len(numbers) != 7 or not all(_is_number(number) and math.isfinite(float(number)) for number in numbers):
         if not Path(text).is_file():
             raise ConfigError(
                 f"{_POSE} must be seven numbers, as in {_POSE} 0.015 0 0 0 0 0 1 (x y z qx qy qz qw), or a file with a "
@@ -257,9 +291,10 @@ def _pose(text: str) -> NDArray[np.float64]:
 
 def _is_number(text: str) -> bool:
     try:
-        return bool(np.isfinite(float(text)))
+        float(text)
     except ValueError:
         return False
+    return True
 
 
 def _limits(args: argparse.Namespace, far: float, unit_is_given: bool = False) -> DepthLimits:
@@ -268,4 +303,5 @@ def _limits(args: argparse.Namespace, far: float, unit_is_given: bool = False) -
 
 
 def _say(note: str) -> None:
-    print(f"n3d: {note}", file=sys.stderr)
+    with suppress(OSError):
+        print(f"n3d: {note}", file=sys.stderr)

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,7 +48,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=int, default=0, help="random seed for sampling (0)")
     group.add_argument("--image-size", metavar="WxH", help="image size to compile the model for")
     group.add_argument(
-        "--on-other-size", default="recompile", help="for images of another size: recompile, resize or error"
+        "--on-other-size", metavar="WHAT", help="for images of another size: recompile (default), resize or error"
     )
     group.add_argument("--timeout", type=float, metavar="S", help="give up after this many seconds")
 
@@ -107,7 +108,9 @@ def load_model(args: argparse.Namespace) -> Any:
     from n3d_core.preparation import ImageSize
 
     start = time.monotonic()
-    size = None if args.image_size is None else ImageSize.parse(args.image_size, args.on_other_size)
+    if args.on_other_size is not None and args.image_size is None:
+        raise ConfigError("--on-other-size needs --image-size WxH, the size that others are compared with")
+    size = None if args.image_size is None else ImageSize.parse(args.image_size, args.on_other_size or "recompile")
     model = N3D.load(args.model, args.backend, args.sampling, args.seed, size, device=args.device)
     backend = model.backend
     tell(
@@ -127,7 +130,8 @@ def check_timeout(args: argparse.Namespace) -> None:
 def tell(args: argparse.Namespace, line: str) -> None:
     """Prints a line of progress to stderr."""
     if not args.quiet:
-        print(line, file=sys.stderr, flush=True)
+        with suppress(OSError):  # progress that cannot be written must not cost the result
+            print(line, file=sys.stderr, flush=True)
 
 
 def true_boxes(truth: Truth | None, text: str) -> list[Box3D] | None:

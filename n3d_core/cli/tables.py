@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -93,8 +94,9 @@ def _is_records(value: Any) -> bool:
 
 
 def json_line(record: dict[str, Any]) -> str:
-    """One line of strict JSON: non-finite numbers become null."""
-    return json.dumps(_finite(record), ensure_ascii=False, allow_nan=False)
+    """One line of strict JSON: non-finite numbers become null, letters that stdout cannot write are escaped."""
+    unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
+    return json.dumps(_finite(record), ensure_ascii=not unicode, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

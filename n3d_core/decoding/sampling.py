@@ -102,6 +102,8 @@ class Sampling:
             raise ConfigError(
                 f"sampling needs temperature >= 0, 0 < top_p <= 1, top_k >= 0 and repetition_penalty > 0; got {self}"
             )
+        if self.seed < 0:
+            raise ConfigError(f"the sampling seed must be at least 0; got {self.seed}")
 
     @classmethod
     def named(cls, name: str, defaults: GenerationDefaults, seed: int = 0) -> Sampling:

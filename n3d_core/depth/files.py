@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from n3d_core.errors import DepthError
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import MAX_PIXELS
-from n3d_core.geometry.image_file import decode_image
+from n3d_core.geometry.image_file import decode_image, is_file_or_pipe
 
+_MOST_BYTES = MAX_PIXELS * 4 * 8  # of an unpacked array: a point map of doubles
 _EXR_SWITCH = "OPENCV_IO_ENABLE_OPENEXR"
 
 UNREADABLE = (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error)
@@ -90,6 +91,7 @@ class DepthUnit:
             raise DepthError(f"depth image must have one channel [H, W]; got {raw.dtype} {list(raw.shape)}")
         if not (np.issubdtype(raw.dtype, np.integer) or np.issubdtype(raw.dtype, np.floating)):
             raise DepthError(f"depth image must hold integers or floats; got {raw.dtype}")
+        raw = raw.astype(raw.dtype.newbyteorder("="), copy=False)
         if self.rotated_bits and raw.dtype != np.uint16:
             raise DepthError(f"depth unit {self.name!r} is for 16-bit images; got {raw.dtype}")
         return _table(self)[raw] if raw.dtype == np.uint16 else self._divided(raw)
@@ -144,7 +146,7 @@ def read_raw_depth(path: Path) -> NDArray[Any]:
     Raises:
         DepthError: as in `read_depth`.
     """
-    if not path.is_file():
+    if not is_file_or_pipe(path):
         raise DepthError(f"{path}: no such file; expected a depth image (PNG, TIFF, NPY, NPZ, EXR)")
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
@@ -172,6 +174,8 @@ def read_raw_depth(path: Path) -> NDArray[Any]:
 def _read_numpy(path: Path) -> NDArray[Any]:
     """The array of a `.npy`, or the depth of a `.npz`; pickles are never loaded."""
     try:
+        if path.suffix.lower() == ".npz":
+            _archive_names(path)
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return loaded
@@ -184,12 +188,24 @@ def _read_numpy(path: Path) -> NDArray[Any]:
         raise DepthError(f"{path}: cannot be read as a NumPy array of numbers: {error}") from error
 
 
+def _archive_names(path: Path) -> list[str]:
+    """The names in a `.npz`.
+
+    Raises:
+        DepthError: if an array is larger than any image; a few kilobytes can unpack to gigabytes.
+    """
+    with zipfile.ZipFile(path) as archive:
+        for one in archive.infolist():
+            if one.file_size > _MOST_BYTES:
+                raise DepthError(f"{path}: {one.filename} unpacks to {one.file_size} bytes; the limit is {_MOST_BYTES}")
+        return archive.namelist()
+
+
 def is_point_map(path: Path) -> bool:
     """Whether a file is a NumPy archive with the two arrays of a reference point map."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return path.suffix.lower() == ".npz" and {"pcd.npy", "intr.npy"} <= set(archive.namelist())
-    except (OSError, zipfile.BadZipFile):
+        return path.suffix.lower() == ".npz" and {"pcd.npy", "intr.npy"} <= set(_archive_names(path))
+    except (*UNREADABLE, DepthError):
         return False
 
 
@@ -204,6 +220,7 @@ def read_point_map(path: Path) -> tuple[NDArray[np.float32], Camera]:
         CameraError: if the intrinsics are invalid.
     """
     try:
+        _archive_names(path)
         with np.load(path, allow_pickle=False) as arrays:
             cloud, intrinsics = np.asarray(arrays["pcd"]), np.asarray(arrays["intr"], dtype=np.float64)
     except UNREADABLE as error:

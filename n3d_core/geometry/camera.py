@@ -202,6 +202,30 @@ class Camera:
         """The same camera for a window of its image."""
         return replace(self, width=width, height=height, cx=self.cx - left, cy=self.cy - top)
 
+    def of_window(self, left: int, top: int, width: int, height: int, across: int = 1, down: int = 1) -> Camera:
+        """The same camera as published with a region of interest and binning (REP 104: K is for the full sensor).
+
+        Args:
+            left, top, width, height: the region in pixels of the full sensor; a size of 0 is all of it.
+            across, down: sensor pixels in one pixel of the image; 0 counts as 1.
+
+        Raises:
+            CameraError: if the region exceeds the image.
+        """
+        camera = self
+        if width and height:
+            if left + width > self.width or top + height > self.height:
+                raise CameraError(
+                    f"the region of interest {width}x{height} at ({left}, {top}) exceeds the image of {self.width}x"
+                    f"{self.height}: width and height must be those of the full sensor, and K must be for the full "
+                    "sensor (if K is for the window, leave the region at zero)"
+                )
+            camera = self.cropped(left, top, width, height)
+        across, down = max(across, 1), max(down, 1)
+        if (across, down) == (1, 1):
+            return camera
+        return camera.resized(max(camera.width // across, 1), max(camera.height // down, 1))
+
     def rays(self) -> NDArray[np.float32]:
         """Direction of each pixel at z = 1: [H, W, 2] of (X/Z, Y/Z) in the optical frame."""
         return np.stack(np.meshgrid(*self._slopes()), axis=-1).astype(np.float32)

@@ -19,12 +19,19 @@ from numpy.typing import NDArray
 
 from n3d_core.errors import CameraError, optional
 from n3d_core.geometry.camera import Camera, Lens
+from n3d_core.geometry.image_file import is_file_or_pipe
 from n3d_core.geometry.transforms import CameraPose
 
 EXAMPLE = "as in --camera camera.yaml (ROS camera info) or --camera 615.3,615.3,319.5,239.5 (fx,fy,cx,cy in pixels)"
 _MATRICES = ("intrinsic_matrix", "cam_K", "camera_matrix", "K", "k", "intrinsics", "intrinsic", "camera_intrinsics")
 _COLUMN_MAJOR = ("intrinsic_matrix", "K")  # Open3D's and record3d's flat lists; as nested lists they are rows
+_DISTORTIONS = ("distortion_coefficients", "d", "D", "coeffs")
+_YAML = (".yaml", ".yml")
+_KEY = re.compile(r"^[A-Za-z_]\w*:(\s|$)", re.MULTILINE)  # of YAML, in a file without its suffix
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf)", re.IGNORECASE)
+
+
+_UNREADABLE = (OSError, ValueError, EOFError, TypeError, AttributeError, LookupError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -84,14 +91,18 @@ def read_pose(path: str | Path) -> NDArray[np.float64]:
             values = np.asarray(json.loads(file.read_text()), dtype=np.float64)
         else:
             values = _matrix_in(file.read_text(), 4, "")
-        matrix = np.asarray(values, dtype=np.float64).reshape(4, 4)
+        matrix = np.asarray(values, dtype=np.float64)
+        if matrix.size == 12:  # without the last row, which is always the same
+            matrix = np.vstack([matrix.reshape(3, 4), [0, 0, 0, 1]])
+        return CameraPose(0, matrix.reshape(4, 4)).camera_to_map
     except (OSError, ValueError, TypeError, EOFError, RecursionError) as error:
         raise CameraError(f"{path}: expected a 4x4 matrix ({error})") from error
-    return CameraPose(0, matrix).camera_to_map
+    except CameraError as error:
+        raise CameraError(f"{path}: {error}") from error
 
 
 def _read(source: str, width: int, height: int, frame: int, role: str) -> CameraFile:
-    if not Path(source).is_file():
+    if not is_file_or_pipe(source):
         values = _numbers(source) if not re.search(r"[a-df-z]", source.lower()) else np.zeros(0)
         if len(values) != 4:
             raise CameraError("neither an existing file nor four numbers fx,fy,cx,cy")
@@ -102,15 +113,16 @@ def _read(source: str, width: int, height: int, frame: int, role: str) -> Camera
             return _of_values(np.load(source, allow_pickle=False), width, height)
         if suffix == ".mat":
             return _of_mapping(read_mat(source), width, height, frame)
-        text = Path(source).read_text()
-        if suffix in (".yaml", ".yml"):
-            return _of_data(yaml.safe_load(text), width, height, frame)
-        if suffix == ".json":
+        text = Path(source).read_text(encoding="utf-8-sig")
+        if suffix == ".json" or (suffix not in _YAML and text.lstrip().startswith(("{", "[{"))):
             return _of_data(json.loads(text), width, height, frame)
-    except (OSError, ValueError, EOFError, TypeError, KeyError, IndexError, OverflowError, RecursionError) as error:
+        if suffix in _YAML or _KEY.search(text):
+            # `ros2 topic echo` ends each message with the mark of a new document
+            return _of_data(next(yaml.safe_load_all(text), None), width, height, frame)
+    except _UNREADABLE as error:
         raise CameraError(f"not a camera file ({type(error).__name__}: {error})") from error
     except yaml.YAMLError as error:
-        raise CameraError(f"not YAML ({error})") from error
+        raise CameraError(f"not YAML ({' '.join(str(error).split())})") from error
     return _of_values(_matrix_in(text, 3, role), width, height)
 
 
@@ -131,20 +143,30 @@ def _of_mapping(data: Mapping[str, Any], width: int, height: int, frame: int) ->
         return _of_mapping({**data, **data["intrinsic"], "intrinsic": None}, width, height, frame)
     size = tuple(next((int(data[key]) for key in keys if data.get(key)), 0) for keys in _SIZES)
     camera = _camera_of(data, *(size if all(size) else (width, height)))
-    distortion = data.get("distortion_coefficients") or data.get("d") or data.get("D") or ()
+    distortion = next((data[key] for key in _DISTORTIONS if data.get(key)), ())
     values = distortion.get("data", ()) if isinstance(distortion, Mapping) else distortion
-    model = str(data.get("distortion_model", "plumb_bob"))
+    model = str(data.get("distortion_model") or data.get("model") or "plumb_bob").rpartition(".")[2]
     scale = float(np.asarray(data.get("depth_scale") or 0.0).reshape(-1)[0])
     factor = float(np.asarray(data.get("factor_depth", 0.0)).reshape(-1)[0])
-    p = data.get("projection_matrix")
-    p = np.asarray(p["data"], dtype=np.float64).reshape(3, 4)[:, :3] if isinstance(p, Mapping) else None
+    p = next((data[key] for key in ("projection_matrix", "p", "P") if data.get(key)), None)
+    p = p.get("data") if isinstance(p, Mapping) else p
+    p = None if p is None else np.asarray(p, dtype=np.float64).reshape(3, 4)[:, :3]
+    rectified = Camera.from_matrix(p, camera.width, camera.height).checked() if p is not None and p.any() else None
     return CameraFile(
-        camera,
-        model,
+        _window(camera, data),
+        "plumb_bob" if model.endswith("brown_conrady") else model,  # as RealSense's ROS driver calls it
         tuple(float(d) for d in values),
         1000 / scale if scale > 0 else max(factor, 0.0),
-        Camera.from_matrix(p, camera.width, camera.height).checked() if p is not None and p.any() else None,
+        rectified and _window(rectified, data),
     )
+
+
+def _window(camera: Camera, data: Mapping[str, Any]) -> Camera:
+    """Applies the region of interest and binning of a printed CameraInfo message."""
+    roi = data.get("roi") or {}
+    left, top, width, height = (int(roi.get(key, 0)) for key in ("x_offset", "y_offset", "width", "height"))
+    across, down = (int(data.get(key, 0)) for key in ("binning_x", "binning_y"))
+    return camera.of_window(left, top, width, height, across, down)
 
 
 _SIZES = (("image_width", "width", "w"), ("image_height", "height", "h"))
@@ -165,9 +187,10 @@ def _camera_of(data: Mapping[str, Any], width: int, height: int) -> Camera:
         if matrix.ndim == 1 and key in _COLUMN_MAJOR and matrix.size == 9 and not matrix[2] and matrix[6]:
             matrix = matrix.reshape(3, 3).T
         return _of_values(matrix, width, height).camera
+    given = [str(key) for key, value in data.items() if value is not None][:8]
     raise CameraError(
         "expected image_width, image_height and camera_matrix.data (9 numbers, as ROS's calibration writes them), or "
-        f"fx, fy, cx and cy; got the keys {', '.join(map(str, list(data)[:8]))}"
+        f"fx, fy, cx and cy; got values for {', '.join(given) or 'nothing'}"
     )
 
 

@@ -5,13 +5,19 @@ EXIF orientation is ignored: depth, intrinsics and annotations belong to the pix
 
 from __future__ import annotations
 
+import io
+import os
+import stat
 import struct
+import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from n3d_core.errors import DepthError, ImageError
 from n3d_core.geometry.frame import MAX_PIXELS
@@ -22,6 +28,15 @@ _CHUNK = struct.Struct(">I4s")  # length and type of a PNG chunk
 _LEAST_OF_16_BITS = 1 << 14  # a 16-bit image whose maximum is lower holds 10, 12 or 14 bits
 
 Refusal = type[ImageError] | type[DepthError]
+
+
+def is_file_or_pipe(path: str | Path) -> bool:
+    """Whether something can be read at a path: not a folder, a device, or nothing."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(mode) or stat.S_ISFIFO(mode)
 
 
 def read_color(path: str | Path, upright: bool = False) -> NDArray[np.uint8]:
@@ -105,16 +120,34 @@ def rgb_of(image: NDArray[Any], what: str, order: str = "bgr") -> NDArray[np.uin
 def _check_claims(data: bytes, what: str, error: Refusal) -> None:
     """A few bytes can claim gigapixels, and decoders silently paint missing parts of an image grey."""
     width, height, body = _header(data)
+    if not (width and height) and not data.startswith((_PNG, _JPEG)):
+        width, height = _claimed(data)
     if width * height > MAX_PIXELS:
         raise error(f"{what} claims {width}x{height} pixels; the limit is {MAX_PIXELS}")
     if body and data.find(b"\xff\xd9", body) < 0:
         raise error(f"{what}: the JPEG is truncated: {len(data)} bytes without an end marker")
-    position, kind = len(_PNG), b""
+    position, kind, view = len(_PNG), b"", memoryview(data)
     while data.startswith(_PNG) and kind != b"IEND":
         length, kind = _CHUNK.unpack_from(data, position) if position + _CHUNK.size <= len(data) else (0, b"")
         position += _CHUNK.size + length + 4  # a checksum ends it
         if position > len(data):
             raise error(f"{what}: the PNG is truncated: {len(data)} bytes, at least {position} expected")
+        checked, stated = view[position - length - 8 : position - 4], view[position - 4 : position]
+        if zlib.crc32(checked) != int.from_bytes(stated, "big"):
+            raise error(f"{what}: the PNG is damaged: a checksum is wrong; copy or record the file again")
+
+
+def _claimed(data: bytes) -> tuple[int, int]:
+    """Width and height in the header of a TIFF, BMP, WebP or other image file; 0 if unknown. Nothing is decoded."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data)) as image:
+                return image.size
+    except Image.DecompressionBombError:
+        return MAX_PIXELS, 2
+    except (OSError, ValueError, SyntaxError, EOFError, OverflowError, struct.error):  # OpenCV may know the format
+        return 0, 0
 
 
 def _header(data: bytes) -> tuple[int, int, int]:

@@ -28,7 +28,7 @@ def register_depth(
             (`p_color = rotation @ p_depth + translation`); both None if the two frames are the same.
 
     Raises:
-        DepthError: if the depth image does not have `depth_camera`'s size.
+        DepthError: if the depth image does not have `depth_camera`'s size, or nothing of it is in colour's view.
     """
     if depth.shape != (depth_camera.height, depth_camera.width):
         raise DepthError(
@@ -36,8 +36,15 @@ def register_depth(
             f"{depth_camera.width}x{depth_camera.height}: they must match"
         )
     if rotation is None or translation is None:
-        return _look_up(depth, depth_camera, color_camera)
-    return _splat(depth, depth_camera, color_camera, np.asarray(rotation), np.asarray(translation))
+        seen = _look_up(depth, depth_camera, color_camera)
+    else:
+        seen = _splat(depth, depth_camera, color_camera, np.asarray(rotation), np.asarray(translation))
+    if np.isfinite(depth).any() and not np.isfinite(seen).any():
+        raise DepthError(
+            "none of the measured depth lies in the colour camera's view: check both intrinsics, and the transform "
+            "from depth to colour (in metres)"
+        )
+    return seen
 
 
 def _look_up(depth: NDArray[np.float32], depth_camera: Camera, color_camera: Camera) -> NDArray[np.float32]:

@@ -49,8 +49,8 @@ def harmless(text: str) -> str:
     return " ".join(_SPECIAL.sub(r"< |\1| >", text).split())
 
 
-def checked_text(text: str) -> str:
-    """User text made safe for a prompt.
+def checked_text(text: str, example: str = "name what to look for, for example 'red mug', or 'all objects'") -> str:
+    """User text made safe for a prompt. `example` is what to write instead of nothing.
 
     Raises:
         EmptyTextError, TextTooLongError: if nothing is left, or more than `MAX_TEXT` characters.
@@ -62,7 +62,7 @@ def checked_text(text: str) -> str:
         raise QueryError(f"the query text has the unpaired surrogate {found}: send valid UTF-8")
     clean = harmless(text)
     if not clean:
-        raise EmptyTextError("the query text is empty: name what to look for, for example 'red mug', or 'all objects'")
+        raise EmptyTextError(f"the query text is empty: {example}")
     if len(clean) > MAX_TEXT:
         raise TextTooLongError(f"the query text has {len(clean)} characters; the limit is {MAX_TEXT}")
     return clean

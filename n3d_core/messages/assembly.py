@@ -91,27 +91,11 @@ def read_camera_info(info: Any, policy: str = "rectify", rectified: bool = False
         )
     matrix = np.asarray(p).reshape(3, 4)[:, :3] if use_p else k
     try:
-        camera = _window(Camera.from_matrix(matrix, info.width, info.height).checked(), info)
+        full, roi = Camera.from_matrix(matrix, info.width, info.height).checked(), info.roi
+        camera = full.of_window(roi.x_offset, roi.y_offset, roi.width, roi.height, info.binning_x, info.binning_y)
     except CameraError as error:
         raise CameraError(f"camera info: {error}") from error
     return Lens.of(camera, info.distortion_model, d, policy)
-
-
-def _window(camera: Camera, info: Any) -> Camera:
-    """Applies binning and region of interest to K, which is for the full sensor (REP 104)."""
-    roi = info.roi
-    if roi.width and roi.height:
-        if roi.x_offset + roi.width > camera.width or roi.y_offset + roi.height > camera.height:
-            raise CameraError(
-                f"the region of interest {roi.width}x{roi.height} at ({roi.x_offset}, {roi.y_offset}) exceeds "
-                f"the image of {camera.width}x{camera.height}: width and height must be those of the full sensor, and "
-                "K must be for the full sensor (if K is for the window, leave the region at zero)"
-            )
-        camera = camera.cropped(roi.x_offset, roi.y_offset, roi.width, roi.height)
-    across, down = max(info.binning_x, 1), max(info.binning_y, 1)
-    if (across, down) == (1, 1):
-        return camera
-    return camera.resized(max(camera.width // across, 1), max(camera.height // down, 1))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -239,6 +240,18 @@ ERRORS = {
     "field of view": (["color.png", "--fov", "200", "--depth", "depth.png"], "must be 1 to 179 degrees; got 200"),
     "limits": ([*DEPTH, "--min-depth", "5", "--max-depth", "1"], "near < far"),
     "transform": ([*DEPTH, "--depth-to-color", *"0000001"], "without --depth-camera"),
+    "three numbers": ([*SMALL, "--depth-camera", "small.yaml", "--depth-to-color", *"000"], "must be seven numbers"),
+    "far away": (
+        [*SMALL, "--depth-camera", "small.yaml", "--depth-to-color", "99", *"000001"],
+        "none of the measured depth lies in the colour camera's view",
+    ),
+    "depth camera": ([*DEPTH, "--depth-camera", "small.yaml"], "small.yaml is for 320x240 but depth.png is 640x480"),
+    "depth twice": ([*DEPTH, "--mono", "indoor"], "--depth and --mono both give the depth: remove one"),
+    "unit of nothing": (["color.png", "--fov", "60", "--depth-unit", "mm"], "--depth-unit needs --depth FILE"),
+    "frame": ([*DEPTH, "--frame", "-1"], "--frame must be at least 0; got -1"),
+    "other size of nothing": ([*DEPTH, "--on-other-size", "error"], "--on-other-size needs --image-size"),
+    "seed": ([*DEPTH, "--seed", "-1"], "the sampling seed must be at least 0; got -1"),
+    "score": ([*DEPTH, "--quiet", "--min-score", "50"], "the minimum score must be from 0 to 1; got 50.0"),
     "quaternion": (
         [*SMALL, "--depth-camera", "small.yaml", "--depth-to-color", *"0000002"],
         "must have length 1; got [0.0, 0.0, 0.0, 2.0]",
@@ -255,8 +268,34 @@ def test_input_that_does_not_fit_is_exit_code_1_and_says_what_to_do(
     assert main(["ground", *arguments, "red mug"]) == 1
     shown = capsys.readouterr()
     assert message in shown.err
-    assert shown.err.startswith("n3d: ")
+    assert shown.err.splitlines()[-1].startswith("n3d: ")
     assert shown.out == ""
+
+
+def test_an_empty_question_asks_for_a_question(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ask", str(FRAMES), " ", "--quiet"]) == 1
+    assert "ask a question, for example 'How far is the mug from the box?'" in capsys.readouterr().err
+
+
+def test_a_recording_is_not_mistaken_for_a_frame_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rgb.txt").write_text("1.0 rgb/1.png")
+    assert main(["ground", str(tmp_path), "mug"]) == 1
+    assert f"a recording (tum): convert it first, as in n3d import {tmp_path}" in capsys.readouterr().err
+
+
+def test_results_survive_a_full_stderr_and_a_terminal_that_lacks_letters(files: Path) -> None:
+    program = [sys.executable, "-m", "n3d_core.cli", "ground", str(FRAMES), "réd ☃", "--json"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            program,
+            stdout=subprocess.PIPE,
+            stderr=full,
+            env={**os.environ, "PYTHONIOENCODING": "ascii"},
+            cwd=ROOT,
+            check=False,
+        )
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["text"] == "réd ☃"
 
 
 def test_a_folder_takes_no_files_and_its_frames_are_counted(capsys: pytest.CaptureFixture[str]) -> None:

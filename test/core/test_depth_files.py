@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import subprocess
 import sys
+import threading
 import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from n3d_core.depth.files import is_point_map, read_depth, read_point_map
-from n3d_core.errors import DepthError
+from n3d_core.errors import DepthError, ImageError
+from n3d_core.geometry.image_file import read_color
 
 METRES = np.array([[0.5, 1.25, np.nan], [2.0, 3.5, 4.0]], np.float32)
 
@@ -94,6 +98,56 @@ def test_files_that_are_no_depth_are_named_in_the_error(tmp_path: Path) -> None:
         with pytest.raises(DepthError, match=reason) as caught:
             read_depth(tmp_path / name)
         assert name in str(caught.value)
+
+
+def test_an_archive_that_unpacks_to_gigabytes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, pcd=np.zeros((100, 100, 4)), intr=np.eye(3))
+    monkeypatch.setattr("n3d_core.depth.files._MOST_BYTES", 10_000)
+    for read in (read_depth, read_point_map):
+        with pytest.raises(DepthError, match=r"bomb.npz: pcd.npy unpacks to 320128 bytes; the limit is 10000"):
+            read(path)
+    assert not is_point_map(path)
+
+
+@pytest.mark.parametrize("name", ["bomb.tif", "bomb.bmp", "bomb.gif", "bomb.webp"])
+def test_other_formats_that_claim_too_many_pixels_are_refused(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("L", (90, 80)).save(tmp_path / name)
+    monkeypatch.setattr("n3d_core.geometry.image_file.MAX_PIXELS", 7_000)
+    with pytest.raises(DepthError, match="claims 90x80 pixels; the limit is 7000"):
+        read_depth(tmp_path / name)
+    with pytest.raises(ImageError, match="claims 90x80 pixels"):
+        read_color(tmp_path / name)
+
+
+def test_a_png_whose_checksum_is_wrong_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "depth.png"
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 5000, (60, 80), dtype=np.uint16))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DepthError, match=r"depth.png: the PNG is damaged: a checksum is wrong"):
+        read_depth(path)
+
+
+def test_big_endian_depth_is_16_bits_too(tmp_path: Path) -> None:
+    raw = np.array([[1000, 65535]], np.uint16)
+    np.save(tmp_path / "big.npy", raw.astype(">u2"))
+    np.testing.assert_array_equal(read_depth(tmp_path / "big.npy"), np.array([[1, np.nan]], np.float32))
+    np.save(tmp_path / "sun.npy", ((raw << 3) | (raw >> 13)).astype(">u2"))
+    np.testing.assert_array_equal(read_depth(tmp_path / "sun.npy", "sun")[0, :1], [1.0])
+
+
+def test_a_pipe_is_read_like_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "depth.png"
+    cv2.imwrite(str(path), np.full((4, 4), 1500, np.uint16))
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(path.read_bytes()))
+    writer.start()
+    np.testing.assert_allclose(read_depth(tmp_path / "pipe"), 1.5)
+    writer.join()
 
 
 def test_eight_bit_depth_needs_a_named_unit(tmp_path: Path) -> None:

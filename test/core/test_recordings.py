@@ -235,6 +235,60 @@ def test_frames_whose_tracking_was_lost_are_left_out(
     assert len(FrameFolder(tmp_path / "tour")) == 2
 
 
+def test_damaged_frames_are_left_out_even_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "x"
+    root.mkdir()
+    seven_scenes(root)
+    (root / "frame-000000.color.png").write_bytes(b"")
+    assert main(["import", str(root), str(tmp_path / "tour")]) == 0
+    shown = capsys.readouterr()
+    assert "2 frames with poses (a tour); 1 skipped" in shown.out
+    assert "frame-000000.color.png: 0 bytes" in shown.err
+    for index in (1, 2):
+        (root / f"frame-{index:06d}.depth.png").write_bytes(b"")
+    assert main(["import", str(root), str(tmp_path / "none")]) == 1
+    assert "n3d: " in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_quaternion_of_zeros_is_no_pose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "x"
+    root.mkdir()
+    tum(root)
+    lines = (root / "groundtruth.txt").read_text().splitlines()
+    (root / "groundtruth.txt").write_text("\n".join([*lines[:-1], " ".join([*lines[-1].split()[:4], *"0000"])]))
+    assert main(["import", str(root), str(tmp_path / "tour")]) == 0
+    assert "2 frames with poses (a tour); 1 skipped" in capsys.readouterr().out
+
+
+def test_what_is_assumed_or_looks_wrong_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "x"
+    root.mkdir()
+    for index, pose in enumerate(POSES):
+        save(root / f"frame-{index:06d}.color.png", root / f"frame-{index:06d}.depth.png", pose, 10_000)
+    assert main(["import", str(root), str(tmp_path / "frames")]) == 0
+    assert "assuming 7-Scenes' 585,585,320,240" in caplog.text
+    assert "n3d: warning: median depth is" in capsys.readouterr().err
+    assert main(["import", str(tmp_path / "frames"), str(tmp_path / "again")]) == 1
+    assert "is a frame folder already" in capsys.readouterr().err
+    assert main(["import", str(tmp_path / "nothing"), str(tmp_path / "again")]) == 1
+    assert "nothing: no such file or folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(["--camera", "1,1,1,1"], "remove --camera"), (["--map-frame", "moon"], "camera_link; got 'moon'")],
+)
+def test_options_that_a_bag_cannot_use_are_refused(
+    tmp_path: Path, options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = Path(__file__).parents[2] / "demo" / "bag"
+    assert main(["import", str(bag), str(tmp_path / "out"), *options]) == 1
+    assert words in capsys.readouterr().err
+
+
 def test_a_name_that_is_too_long_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     question = "How far is the red mug from the blue box? " * 10
     for command in (["ask", question, "demo/frames"], ["import", question, "somewhere"]):

@@ -44,7 +44,7 @@ def activate() -> None:
     recorded = json.loads(Path(__file__).with_suffix(".json").read_text())
     other = foreign(os.environ, recorded)
     if other is not None:
-        sys.stderr.write(
+        (sys.stderr or sys.__stdout__).write(
             f"{sys.prefix} was set up for another ROS 2 than the one that is sourced ({other}): run `make setup` in "
             "this shell to set it up again, or use a shell where nothing is sourced\n"
         )
@@ -52,5 +52,6 @@ def activate() -> None:
     changes = completed(os.environ, recorded)
     os.environ.update(changes)
     if "LD_LIBRARY_PATH" in changes:  # read by the loader once, when a process starts
-        sys.stderr.flush()
+        if sys.stderr is not None:  # it may be closed
+            sys.stderr.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
