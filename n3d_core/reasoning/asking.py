@@ -76,10 +76,15 @@ def _limit(question: Question) -> str:
     return f"{cm:.0f} cm" if cm == int(cm) else ""
 
 
+def _whether(name: str, what: str) -> str:
+    """A yes/no question. One that begins with "is" is taken for one about existence more often."""
+    return f"Would you say that {name} is {what}?"
+
+
 def _comparison(question: Question, names: list[str]) -> str:
     predicate, (a, b) = PREDICATES[question.predicate], names
     if question.form == "yes_no":
-        return f"Is {a} {predicate.phrase} {b}?"
+        return f"Is {a} {predicate.phrase} {b}?" if question.opposite else _whether(a, f"{predicate.phrase} {b}")
     if question.form == "choice":
         word = _CHOSEN.get(question.predicate) or predicate.phrase.removesuffix(" than")
         return f"Which is {word}, {a} or {b}?"
@@ -98,7 +103,7 @@ def _size(question: Question, names: list[str]) -> str:
     words, limit = _LIMITS.get(question.type), _limit(question)
     if not words or not limit or question.predicate not in ("more", "less"):
         return ""
-    return f"Is {name} {words[question.predicate == 'less']} than {limit}?"
+    return _whether(name, f"{words[question.predicate == 'less']} than {limit}")
 
 
 def _distance(question: Question, names: list[str]) -> str:
@@ -125,8 +130,7 @@ def _closest(question: Question, names: list[str]) -> str:
     if question.form == "difference":
         return f"By how much is {anchor} {word} {to} {rest[0]} than {to} {rest[1]}{_unit(question)}?"
     if question.form == "yes_no":
-        known = pair and question.among is None
-        return f"Is {anchor} {word} {to} {rest[0]} than {to} {rest[1]}?" if known else ""
+        return _whether(anchor, f"{word} {to} {rest[0]} than {to} {rest[1]}") if pair else ""
     if pair:
         return f"Which is {word} {to} {anchor}, {rest[0]} or {rest[1]}?"
     most = "farthest from" if question.predicate == "farther" else "closest to"
@@ -137,7 +141,7 @@ def _extreme(question: Question, names: list[str]) -> str:
     among, rank, word = question.among, rank_of(question), PREDICATES[question.predicate].superlative
     kind = among.label if among is not None and replace(among, pick=None).is_plain and not among.attributes else ""
     if question.form == "yes_no":
-        return f"Is {names[0]} the {word} {kind}?" if kind else ""
+        return _whether(names[0], f"the {word} {kind}") if kind else ""
     order = f"{ORDINALS[rank - 1]} " if 1 < rank <= len(ORDINALS) else ""
     if kind and rank <= len(ORDINALS):
         return f"Which is the {order}{word} {kind}?" if order else f"Which {kind} is the {word}?"
@@ -198,9 +202,9 @@ def _dimensions(question: Question, names: list[str]) -> str:
 
 def _place(question: Question, names: list[str]) -> str:
     if question.predicate == "between":
-        return f"Is {names[0]} between {names[1]} and {names[2]}?"
+        return _whether(names[0], f"between {names[1]} and {names[2]}")
     relation = (_SIDES | _PLACES).get(question.predicate, "")
-    return f"Is {names[0]} {relation} {names[1]}?" if relation and len(names) == 2 else ""
+    return _whether(names[0], f"{relation} {names[1]}") if relation and len(names) == 2 else ""
 
 
 def _fit(question: Question, names: list[str]) -> str:

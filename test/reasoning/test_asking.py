@@ -19,7 +19,9 @@ QUESTIONS = {
         "How far is the red mug from the green box in centimeters?"
     ),
     "How far away is the blue lamp?": "How far is the blue lamp from the camera?",
-    "I wonder whether the red mug stands left of the green box.": "Is the red mug to the left of the green box?",
+    "I wonder whether the red mug stands left of the green box.": (
+        "Would you say that the red mug is to the left of the green box?"
+    ),
     "Which one is nearer to me, the red mug or the green box?": (
         "Which is closer to the camera, the red mug or the green box?"
     ),
@@ -30,7 +32,7 @@ QUESTIONS = {
         "What is the vertical distance between the red mug and the green box?"
     ),
     "Is the red mug nearer to the blue lamp than to the green box?": (
-        "Is the red mug closer to the blue lamp than to the green box?"
+        "Would you say that the red mug is closer to the blue lamp than to the green box?"
     ),
     "Is the red mug wider or narrower than the green box": "Is the red mug wider or thinner than the green box?",
     "By how much is the green box taller than the red mug, in inches?": (
@@ -39,11 +41,11 @@ QUESTIONS = {
     "Is the red mug left of the green box as seen from the opposite side?": (
         "Is the red mug to the left of the green box as seen from the opposite side?"
     ),
-    "Is the lamp next to the green box taller than 20 cm?": "Is the white lamp taller than 20 cm?",
+    "Is the lamp next to the green box taller than 20 cm?": "Would you say that the white lamp is taller than 20 cm?",
     "what's next to the green box?": "What is next to the green box?",
     "Count the lamps that are behind the red mug.": "How many lamps are behind the red mug?",
     "could you fit the red mug into the green box": "Does the red mug fit into the green box?",
-    "Isn't the red mug in front of the blue lamp?": "Is the red mug in front of the blue lamp?",
+    "Isn't the red mug in front of the blue lamp?": "Would you say that the red mug is in front of the blue lamp?",
     "Which thing is closest to the red mug?": "Which object is closest to the red mug?",
     "What's the second tallest object?": "Which is the second tallest object?",
     "Sort the red mug, the blue lamp and the green box by height, tallest first.": (
@@ -84,7 +86,7 @@ def test_objects_are_called_by_number_only_where_their_names_do_not_tell_them_ap
     assert isinstance(compared, Question)
     numbered = [f"{i}_{name}" for i, name in enumerate(NAMES)]
     assert plain_question(compared, solve(compared, BOXES, numbered).roles) == (
-        "Is 0_red mug to the left of 1_blue lamp?"  # as the caller named them
+        "Would you say that 0_red mug is to the left of 1_blue lamp?"  # as the caller named them
     )
     nearest = read_question("What is closest to the red mug?")
     assert isinstance(nearest, Question)
