@@ -67,14 +67,16 @@ class Bag:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._recorded: dict[str, list[int]] = {}
+        if not self.path.exists():
+            raise BagError(f"{path}: cannot be read as a bag: no such file or folder")
         with optional("reading bags needs rosbags", "'n3d-ros[bags]'"):
-            from rosbags.highlevel import AnyReader, AnyReaderError
+            from rosbags.highlevel import AnyReader
             from rosbags.typesys import Stores, get_typestore
         try:
             self._reader = AnyReader(_files_of(self.path), default_typestore=get_typestore(Stores.ROS2_JAZZY))
             self._reader.open()
             weakref.finalize(self, self._reader.close)
-        except (OSError, AnyReaderError, ValueError, KeyError) as error:
+        except Exception as error:  # rosbags and its decompressors raise all kinds of exceptions
             raise BagError(f"{path}: cannot be read as a bag ({type(error).__name__}: {error})") from error
 
     @property
@@ -161,7 +163,7 @@ class Bag:
 
     def _stamp(self, raw: bytes) -> int:
         """Stamp of a serialised message with a header; it follows CDR's own header or ROS 1's sequence number."""
-        order = "little" if not self.is_ros2 or raw[1] else "big"
+        order = "big" if self.is_ros2 and raw[1:2] == b"\0" else "little"
         seconds, rest = (int.from_bytes(raw[at : at + 4], order) for at in (4, 8))  # type: ignore[arg-type]
         return seconds * 1_000_000_000 + rest
 
@@ -169,7 +171,10 @@ class Bag:
         """The message recorded nearest to a time."""
         if topic not in self._recorded:
             self._recorded[topic] = self.stamps(topic)
-        return self.message(topic, min(self._recorded[topic], key=lambda at: abs(at - log_ns)))
+        times = self._recorded[topic]
+        after = bisect_left(times, log_ns)
+        near = times[max(after - 1, 0) : after + 1]
+        return self.message(topic, min(near, key=lambda at: abs(at - log_ns), default=log_ns))
 
     def info_beside(self, topic: str) -> str:
         """The camera info topic that shares the longest prefix with an image topic.
@@ -252,13 +257,9 @@ class Bag:
     def _stored(
         self, connections: list[Any], start_ns: int | None = None, stop_ns: int | None = None
     ) -> Iterator[tuple[Any, int, bytes]]:
-        from rosbags.highlevel import AnyReaderError
-        from rosbags.rosbag1 import ReaderError as Rosbag1Error
-        from rosbags.rosbag2 import ReaderError as Rosbag2Error
-
         try:
             yield from self._reader.messages(connections, start_ns, stop_ns)
-        except (OSError, ValueError, AnyReaderError, Rosbag1Error, Rosbag2Error) as error:
+        except Exception as error:  # as on opening
             raise BagError(f"{self.path}: the bag is damaged ({type(error).__name__}: {error})") from error
 
     def _connections(self, topics: tuple[str, ...]) -> list[Any]:

@@ -12,7 +12,16 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from n3d_core.cli.query import add_model_arguments, check_timeout, load_model, tell
-from n3d_core.errors import CameraError, ConfigError, DepthError, ImageError, QueryTimeoutError, TransformError
+from n3d_core.depth import DepthUnit
+from n3d_core.errors import (
+    BagError,
+    CameraError,
+    ConfigError,
+    DepthError,
+    ImageError,
+    QueryTimeoutError,
+    TransformError,
+)
 
 DESCRIPTION = """\
 Runs queries on the images of an RGB-D bag and writes the results into a copy of it: detections, markers for RViz, and
@@ -60,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     if not bag.is_ros2:
         raise ConfigError(
             f"{args.bag} is a ROS 1 bag: convert it first, as in rosbags-convert --src {args.bag} --dst "
-            f"{args.bag.with_suffix('')}"
+            f"{args.bag.with_suffix('')}-ros2"
         )
     taken = [topic for topic in bag.types if topic.startswith(f"{args.namespace}/")]
     if taken:
@@ -85,6 +94,10 @@ def run(args: argparse.Namespace) -> int:
         with FileLock(part / "lock", timeout=0):
             journal, writer = Journal(part / "journal.jsonl", settings), MessageWriter()
             _Annotator(args, bag, names, writer, journal).run(times)
+            reasons = [one.skipped for one in journal.done.values()]
+            if reasons and all(reasons):
+                shutil.rmtree(part, ignore_errors=True)
+                raise BagError(f"{args.bag}: none of its {len(times)} images can be used; the first: {reasons[0]}")
             count = copy_annotated(bag, args.output, part, journal.done, args.namespace, writer)
     except Timeout as busy:
         raise ConfigError(f"another `n3d annotate` is writing {args.output}: wait for it") from busy
@@ -155,6 +168,10 @@ def _check(args: argparse.Namespace) -> None:
             raise ConfigError(f"{option} must not be empty")
     if args.every < 1 or args.limit < 0:
         raise ConfigError(f"--every must be at least 1 and --limit at least 0; got {args.every} and {args.limit}")
+    if args.min_score is not None and not 0 <= args.min_score <= 1:
+        raise ConfigError(f"--min-score must be from 0 to 1; got {args.min_score}")
+    if args.depth_unit:
+        DepthUnit.parse(args.depth_unit)
     if not re.fullmatch(r"(/[A-Za-z_][A-Za-z0-9_]*)+", args.namespace):
         raise ConfigError(f"--namespace must be an absolute ROS name, such as /grounding; got {args.namespace!r}")
     if args.output.exists():

@@ -33,7 +33,6 @@ _ROS = {
     "vision_msgs.msg": "detections: apt install ros-$ROS_DISTRO-vision-msgs, or `make setup`",
     "launch_ros": "ros2 launch: apt install ros-$ROS_DISTRO-launch-ros",
     "tf2_ros": "target_frame, depth of another frame: apt install ros-$ROS_DISTRO-tf2-ros-py",
-    "cv_bridge": "Bayer, YUV and 16-bit colour: apt install ros-$ROS_DISTRO-cv-bridge",
 }
 _OPTIONAL = {
     "transformers": "depth from one image (--mono): pip install 'n3d-ros[mono]'",

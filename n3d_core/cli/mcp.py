@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import re
 import sys
 import threading
 from contextlib import suppress
@@ -38,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
     if (args.source is None) == (not args.node):
         raise ConfigError("give either a SOURCE, such as demo/frames, or --node NAME, such as --node /grounding")
     check_timeout(args)
+    if args.node and not re.fullmatch(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", args.node, re.ASCII):
+        raise ConfigError(f"--node must be the name of a ROS node, such as /grounding; got {args.node!r}")
     if args.node:
         _serve_node(args)
     with optional("n3d mcp needs mcp", "'n3d-ros[mcp]'"):

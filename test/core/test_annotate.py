@@ -271,3 +271,21 @@ def test_the_shipped_model_annotates_the_shipped_bag(tmp_path: Path) -> None:
     assert len(found.detections) >= 2
     assert all(0.2 < one.bbox.center.position.z < 5 for one in found.detections)
     assert found.header.frame_id == "camera_color_optical_frame"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--depth-unit", "feet"], "got 'feet'"),
+        (["--min-score", "50"], "--min-score must be from 0 to 1; got 50.0"),
+        (["--depth-unit", "1e9"], "none of its 2 images can be used; the first: depth image 640x480 has no pixel"),
+    ],
+)
+def test_settings_under_which_no_image_can_be_used_leave_nothing_behind(
+    tmp_path: Path, options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = Path(__file__).parents[2] / "demo" / "bag"
+    command = ["annotate", str(bag), "--output", str(tmp_path / "out"), "--query", "cone", "--limit", "2", *options]
+    assert main(command) == 1
+    assert words in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

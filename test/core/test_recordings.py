@@ -322,3 +322,20 @@ def test_real_poses_agree_with_real_depth(tmp_path: Path) -> None:
     seen = second.depth[v[inside].astype(int), u[inside].astype(int)]
     error = np.abs(seen - moved[inside, 2])
     assert float(np.nanmedian(error)) < 0.03
+
+
+@pytest.mark.parametrize("damage", ["zeroed", "cut", "flipped"])
+def test_a_damaged_bag_is_told(tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    data = bytearray((Path(__file__).parents[2] / "demo" / "bag" / "bag.mcap").read_bytes())
+    middle = len(data) // 2
+    if damage == "zeroed":
+        data[1000 : len(data) - 20_000] = bytes(len(data) - 21_000)
+    elif damage == "cut":
+        del data[middle:]
+    else:
+        for at in range(1000, len(data) - 20_000, 5000):
+            data[at] ^= 0xFF
+    path = tmp_path / "bag.mcap"
+    path.write_bytes(data)
+    assert main(["import", str(path), str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err.startswith(f"n3d: {path}: ")
