@@ -227,7 +227,9 @@ def _is_near(solution: Solution, said: Said) -> bool:
         away = relations.distance(*outcome.roles.boxes)
         near = said.away is None or abs(said.away.metres - away) <= max(_NEAR * away, 3.001 * said.away.resolution)
         # an hour is right where the direction lies in it or within an hour's half of it
-        pointed = said.hour is None or relations.turn(-30.0 * (said.hour - 0.5), number) <= 30.0
+        pointed = said.hour is None or (
+            1 <= said.hour <= 12 and relations.turn(-30.0 * (said.hour - 0.5), number) <= 30.0
+        )
         sided = not said.side or relations.turn(90.0 if said.side == "left" else -90.0, number) <= 90.0 + _NEAR_DEGREES
         return near and pointed and sided
     if question.type == "direction" and isinstance(said, int):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from n3d_core.geometry.boxes import Box3D
@@ -10,7 +11,7 @@ from n3d_core.reasoning import relations
 from n3d_core.reasoning.claims import Claim, find_claims
 from n3d_core.reasoning.facts import AXES, MEASURE_WORDS, Facts, Slip, shown
 from n3d_core.reasoning.lexicon import normal, release, singulars, strip_article
-from n3d_core.reasoning.outcome import clause_of
+from n3d_core.reasoning.outcome import all_of, clause_of
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES
 from n3d_core.reasoning.relations import MEASURES, PLACES, PREDICATES, as_stated, stated_numbers
 from n3d_core.reasoning.replies import relation_words
@@ -30,6 +31,7 @@ _MEASURED = re.compile(
 )
 _NUMBERED = re.compile(r"(?P<who>[^,.;:()]+?) \((?P<k>\d+)\)")
 _ROUNDING = 1e-6
+_FOUND = ("count", "exists", "related", "all")  # types whose outcome has the objects that stand somewhere
 
 
 def check_stated_boxes(text: str, facts: Facts, names: dict[str, str]) -> Iterator[Slip]:
@@ -136,6 +138,9 @@ def check_rules(text: str, facts: Facts) -> Iterator[Slip]:
     kind = facts.question.type
     predicate = PREDICATES.get(facts.question.predicate)
     measure = predicate.measure if predicate else "Y" if kind == "vertical_distance" else ""
+    if kind == "same":
+        for match in re.finditer(r"\bmin\([^)]*\) / 10", text):
+            yield Slip(match[0], "the extents may differ by a tenth of the larger one, which is their max")
     for match in _COMPARED.finditer(text):
         named = (match[1] or _MEASURE_NAMES[match[2].lower()]).upper()
         if measure and named != measure:
@@ -149,7 +154,12 @@ def check_rules(text: str, facts: Facts) -> Iterator[Slip]:
 
 
 def check_conclusion(text: str, facts: Facts) -> Iterator[Slip]:
-    """A slip if a reasoning ends in the wrong `True` or `False`."""
+    """Slips if a reasoning ends in the wrong `True` or `False`, or says for how many it holds and is wrong."""
+    share = re.search(r"\bholds for (\d+) of (\d+)", text)
+    if share and facts.question.type == "all":
+        true = len(facts.outcome.found), all_of(facts.outcome)
+        if (int(share[1]), int(share[2])) != true:
+            yield Slip(share[0], f"it holds for {true[0]} of {true[1]}")
     ending = re.search(r"[^.]*, (True|False)\.?$", text.strip())
     value = facts.outcome.value
     if ending and value.kind == "truth" and ending[1] != str(value.truth):
@@ -177,6 +187,8 @@ class _Checker:
             return self._count()
         if claim.kind == "nothing":
             return self._nothing()
+        if claim.kind == "listed":
+            return self._listed()
         located = self.facts.question.type in ("place", "related", "count", "exists", "all")
         known = all(map(self.facts.boxes_called, claim.names))
         if not known and (self.facts.question.type == "all" or (claim.predicate in PLACES and not located)):
@@ -337,6 +349,15 @@ class _Checker:
             return f"the question is about what is {relation_words(clause.relation)} {self.claim.names[0]}"
         found = [self.facts.scene.names[i] for i in self.facts.outcome.found]
         return f"there {'are' if len(found) > 1 else 'is'} {', '.join(found)}" if found else ""
+
+    def _listed(self) -> str:
+        """Whether the objects that a claim lists are those that stand where the question asks."""
+        clause = clause_of(self.facts.question)
+        if clause is None or self.claim.predicate != clause.relation or self.facts.question.type not in _FOUND:
+            return ""
+        found = [self.facts.scene.names[i] for i in self.facts.outcome.found]
+        same = Counter(map(normal, self.claim.names)) == Counter(map(normal, found))
+        return "" if same else f"the objects are {', '.join(found) or 'none'}"
 
     def _count(self) -> str:
         if self.facts.question.type not in ("count", "exists"):

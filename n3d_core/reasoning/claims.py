@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from n3d_core.reasoning.expressions import QUANTITY
-from n3d_core.reasoning.lexicon import ORDINALS, TERMINALS, normal, release, strip_article
+from n3d_core.reasoning.lexicon import HOLDER, ORDINALS, TERMINALS, normal, release, strip_article
 from n3d_core.reasoning.relations import PLACES
 from n3d_core.reasoning.units import NUMBER_PATTERN, UNIT_PATTERN, Length, find_lengths
 
@@ -143,7 +143,8 @@ class Claim:
     Attributes:
         kind: `relation` (or place), `difference`, `closer`, `closest`, `extreme`, `attribute`, `ranked`, `order`,
             `size`, `volume`, `distance`, `away` (from the camera), `direction`, `bearing`, `count`, `nothing` (nothing
-            is where it says) or `whether` (two whose relation is about to be determined; it states nothing yet).
+            is where it says), `listed` (all that is in a relation) or `whether` (two whose relation is about to be
+            determined; it states nothing yet).
         names: the objects in the order of their roles.
         predicate: relation, `closer`/`farther`, the kind of size or distance, or the sign of an order.
         lengths: stated lengths, for sizes, distances and differences; one length in several units.
@@ -185,8 +186,8 @@ _END = r"(?: (?:object|one|here|of (?:all|them|these|the (?:two|three|four|five)
 
 _PATTERNS: tuple[tuple[str, str], ...] = (
     ("whether", rf"(?:step \d+: )?determine (?:if|whether) {{a}} {_BE} .+? or .+? {{b}}"),
-    ("closer", rf"{{a}} {_BE} (?P<not>not )?(?:{_NEAR}|{_FAR})(?: away)? (?:to|from) {{b}} than (?:it is )?(?:to "
-    rf"|from )?{{c}}"),
+    ("closer", rf"{{a}} {_BE} (?P<not>not )?(?:{_LENS} )?(?:{_NEAR}|{_FAR})(?: away)? (?:to|from) {{b}} "
+    rf"than (?:it is )?(?:to |from )?{{c}}"),
     ("closest", rf"{{a}} {_BE} (?P<not>not )?(?:the )?(?:(?P<rank>{'|'.join(ORDINALS)}) )?(?:{_NEAR}|{_FAR})(?: away)?"
     rf"(?: object)? (?:to|from) {{b}}"),
     ("nothing", rf"nothing {_BE} (?P<rel>{_REL}) {{b}}(?: and (?P<c>{_H}))?"),
@@ -227,6 +228,9 @@ def _named(pattern: str, slot: str) -> re.Pattern[str]:
 _WHOLE = tuple((kind, _named(_SO + pattern, _N)) for kind, pattern in _PATTERNS)
 _INSIDE = tuple((kind, _named(pattern, _H)) for kind, pattern in _PATTERNS if kind != "whether")
 
+_LISTED = re.compile(
+    rf"(?:^|\d, |view, |: |so )(?P<list>{_H}(?:, {_H})*,? and {_H}) (?:is|are) (?P<rel>{_REL}) {_H}", re.IGNORECASE
+)
 _ORDER = re.compile(rf"{_SO}(?P<order>{_N}(?: [<>] {_N})+)", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[.!?]) +|(?<!:) +(?=Step \d)")
 _CLAUSE = re.compile(r"[,;] +(?![^()\[\]]*[)\]])|: +")
@@ -246,6 +250,10 @@ def find_claims(text: str, names: dict[str, str], question_opposite: bool = Fals
     """
     for sentence in _SENTENCE.split(text):
         opposite = question_opposite or bool(_OPPOSITE.search(sentence))
+        for match in _LISTED.finditer(sentence):
+            called = tuple(names[holder] for holder in HOLDER.findall(match["list"]))
+            said = release(sentence[match.start("list") : match.end()], names)
+            yield Claim("listed", called, predicate_of(match["rel"], RELATION_PHRASES) or "", text=said)
         for clause in _CLAUSE.split(sentence):
             clause = clause.strip().rstrip(".!?").strip()
             order = _ORDER.fullmatch(clause)

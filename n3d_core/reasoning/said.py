@@ -31,7 +31,8 @@ class Amount:
 
 @dataclass(frozen=True)
 class Whereabouts:
-    """Where an object is according to an answer: distance, hour and side, as far as it states them."""
+    """Where an object is according to an answer: distance, hour (also an impossible one) and side, as far as it states
+    them."""
 
     away: Length | None
     hour: int | None
@@ -157,8 +158,8 @@ def _degrees(text: str) -> Amount | None:
 
 
 def _whereabouts(text: str) -> Whereabouts | None:
-    lengths, side = find_lengths(text), _SIDE.search(text)
-    hour = _hour(text) if _HOUR.search(text) or _HOUR_WORD.search(text) else None
+    lengths, side, digits = find_lengths(text), _SIDE.search(text), _HOUR.search(text)
+    hour = int(digits[1]) if digits else _hour(text) if _HOUR_WORD.search(text) else None
     if not (lengths or side or hour):
         return None
     return Whereabouts(lengths[-1] if lengths else None, hour, side[1].lower() if side else "")
@@ -196,6 +197,9 @@ def _related(question: Question, names: Sequence[str], held: str, table: dict[st
     found = tuple(names[r] for r in roles if r >= count)
     if found:
         return found
+    listed = re.search(r"\bobjects are ([^.]+)", held)
+    if listed:
+        return tuple(release(part, table).strip() for part in re.split(r",| and ", listed[1]))
     return () if re.search(r"\b(?:nothing|none|no)\b", held, re.I) else None
 
 

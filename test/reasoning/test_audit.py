@@ -224,6 +224,51 @@ def test_each_kind_of_wrong_step_is_named(step, problem):
         assert verdict.slips[0].problem == problem
 
 
+@pytest.mark.parametrize(
+    ("question", "right", "wrong", "problem"),
+    [
+        (
+            "What is behind the blue can?",
+            "red mug and green box are",
+            "green box and green box are",
+            "the objects are red mug, green box",
+        ),
+        (
+            "Is the red mug as tall as the blue can?",
+            "max(0.1, 0.12) / 10",
+            "min(0.1, 0.12) / 10",
+            "the extents may differ by a tenth of the larger one, which is their max",
+        ),
+        ("Are all the mugs behind the blue can?", "holds for 1 of 1", "holds for 2 of 1", "it holds for 1 of 1"),
+    ],
+)
+def test_what_a_thought_counts_lists_and_bounds_is_checked(question, right, wrong, problem):
+    solution = asked(question, [MUG, CAN, BOX])
+    assert right in solution.reasoning
+    assert judged(question, [MUG, CAN, BOX], solution.reasoning, solution.text) == Finding("verified", "", ())
+    verdict = judged(question, [MUG, CAN, BOX], solution.reasoning.replace(right, wrong), solution.text)
+    assert problem in [slip.problem for slip in verdict.slips]
+
+
+@pytest.mark.parametrize(
+    ("question", "right", "wrong"),
+    [
+        (
+            "By how much is the red mug closer to the blue can than to the green box?",
+            "than to green box",
+            "than to red mug",
+        ),
+        ("Where is the blue can relative to the red mug?", "5 o'clock", "45 o'clock"),
+        ("List all objects except the red mug.", "blue can", "red mug"),
+    ],
+)
+def test_answers_about_the_wrong_objects_and_impossible_hours_are_contradicted(question, right, wrong):
+    solution = asked(question, [MUG, CAN, BOX])
+    assert right in solution.text
+    verdict = judged(question, [MUG, CAN, BOX], solution.reasoning, solution.text.replace(right, wrong))
+    assert verdict.verdict == "contradicted"
+
+
 def test_other_objects_may_be_stated_if_their_numbers_are_right():
     reasoning = "The 3D center of green box is [-0.1, 0.0, 1.1]."
     assert judged("Is the red mug behind the blue can?", [MUG, CAN, BOX], reasoning, "Yes.").slips == ()
