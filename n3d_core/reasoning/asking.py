@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from n3d_core.reasoning.lexicon import ORDINALS, plural, without_id
 from n3d_core.reasoning.outcome import rank_of, sought
-from n3d_core.reasoning.question import COMPARISONS, SIZES, Question
+from n3d_core.reasoning.question import ANYTHING, COMPARISONS, SIZES, Question
 from n3d_core.reasoning.relations import PREDICATES
 from n3d_core.reasoning.resolve import Roles, article, listed
 from n3d_core.reasoning.units import UNITS
@@ -187,9 +187,7 @@ def _related(question: Question, names: list[str]) -> str:
     kind, relation = question.among, (_SIDES | _PLACES).get(question.predicate, "")
     if question.form != "objects" or not relation or (kind is not None and not kind.is_plain):
         return ""
-    if kind is None or kind.is_anything:
-        return f"What is {relation} {names[0]}?"
-    return f"Which {plural(kind.label)} are {relation} {names[0]}?"
+    return f"Which {plural((kind or ANYTHING).label)} are {relation} {names[0]}?"
 
 
 def _same(question: Question, names: list[str]) -> str:

@@ -42,7 +42,7 @@ QUESTIONS = {
         "Is the red mug to the left of the green box as seen from the opposite side?"
     ),
     "Is the lamp next to the green box taller than 20 cm?": "Would you say that the white lamp is taller than 20 cm?",
-    "what's next to the green box?": "What is next to the green box?",
+    "what's next to the green box?": "Which objects are next to the green box?",
     "Count the lamps that are behind the red mug.": "How many lamps are behind the red mug?",
     "could you fit the red mug into the green box": "Does the red mug fit into the green box?",
     "Isn't the red mug in front of the blue lamp?": "Would you say that the red mug is in front of the blue lamp?",
