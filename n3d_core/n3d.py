@@ -135,6 +135,17 @@ class N3D:
         return self.runtime.image_size
 
     @property
+    def purpose(self) -> str:
+        """What a model with a fixed vocabulary is for, in one sentence; empty if it can be asked for anything."""
+        known = self.runtime.vocabulary
+        if known is None:
+            return ""
+        return (
+            f"{self.name} knows {len(known.classes)} classes of rendered scenes and is not meant for real images: "
+            "these need a released checkpoint"
+        )
+
+    @property
     def memory_bytes(self) -> int:
         """Memory taken by weights and buffers, in bytes."""
         return self.runtime.backend.memory_bytes

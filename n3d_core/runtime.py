@@ -47,7 +47,10 @@ class Vocabulary:
             return None
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            return cls(frozenset(map(str, data["classes"])), frozenset(map(str, data["colors"])))
+            classes, colors = data["classes"], data["colors"]
+            if not isinstance(classes, list) or not isinstance(colors, list):
+                raise TypeError(f"got {type(classes).__name__} and {type(colors).__name__}")
+            return cls(frozenset(map(str, classes)), frozenset(map(str, colors)))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{path}: lists of classes and colors are required ({error!r})") from error
 

@@ -95,6 +95,8 @@ class GroundingNode(ResponsiveLifecycleNode):
         model = self._shared.model
         self._outputs.publish_info(f"N3D-VLM {model.name} on {model.backend.name}", wanted.model)
         self.get_logger().info(f"{model.name} runs on {model.backend.name}: {model.backend.reason}")
+        if model.purpose:
+            self.get_logger().info(f"{model.purpose} (model:=FOLDER)")
         if self._shared.monocular is not None:
             self.get_logger().info(f"depth is estimated by {self._shared.monocular.name}")
         return super().on_configure(state)

@@ -95,6 +95,8 @@ def prepare(args: argparse.Namespace) -> Asked:
     found = read_input(args)
     tell(args, f"depth from {found.source}")
     model = load_model(args)
+    if model.purpose and found.truth is None:  # not one of our scenes
+        tell(args, f"{model.purpose} (--model FOLDER)")
     return Asked(args, found, model, model.look(found.frame, found.limits))
 
 

@@ -445,3 +445,13 @@ def test_a_picture_that_fails_in_the_end_does_not_cost_the_answer(
     assert record["answer"]
     assert record["value"] is None or record["value"]["kind"] == "count"
     assert "No space left on device" in printed.err
+
+
+def test_a_model_of_rendered_scenes_says_so_before_it_looks_at_a_photograph(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = [str(files / "color.png"), "--depth", str(files / "depth.png"), "--camera", str(files / "camera.yaml")]
+    assert main(["ground", *image, "red cone"]) == 0
+    assert "n3d-tiny knows 13 classes of rendered scenes and is not meant for real images" in capsys.readouterr().err
+    assert main(["ground", str(FRAMES), "red cone"]) == 0
+    assert "rendered scenes" not in capsys.readouterr().err

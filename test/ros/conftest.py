@@ -192,4 +192,4 @@ def active(client: Client, grounding: NodeProcess) -> Client:
 def weightless() -> SharedModel:
     """A model without weights, for nodes that are asked nothing."""
     backend = SimpleNamespace(name="none", reason="a test")
-    return SharedModel(SimpleNamespace(name="none", backend=backend, memory_bytes=0))
+    return SharedModel(SimpleNamespace(name="none", purpose="", backend=backend, memory_bytes=0))
