@@ -192,6 +192,18 @@ def check_kind(kinds: Sequence[Phrase]) -> None:
         raise NoReadingError
 
 
+def of_kind(kinds: Sequence[Phrase], alternatives: tuple[Phrase, ...]) -> tuple[Phrase, ...]:
+    """The objects to choose from. For "which mug is taller, the red one or the blue one" these are mugs."""
+    if kinds and all(p.noun == ONE.noun for p in alternatives):
+        kind = kinds[0]
+        if kind.noun.startswith("\0") or not kind.is_plain:
+            return alternatives
+        named = {"noun": kind.noun, "attributes": kind.attributes}
+        return tuple(replace(p, **named, colors=(*kind.colors, *p.colors)) for p in alternatives)  # type: ignore[arg-type]
+    check_kind(kinds)
+    return alternatives
+
+
 def check_reference(relation: str, reference: Phrase) -> None:
     """Rejects "in the picture", "in feet", "on the left of the image" and "in the red shirt"."""
     noun = reference.noun

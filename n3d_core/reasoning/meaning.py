@@ -37,6 +37,7 @@ from n3d_core.reasoning.constituents import (
     in_unit,
     joined,
     listing,
+    of_kind,
     restricted,
     two_of,
     type_of,
@@ -59,19 +60,19 @@ class Meaning(Predicates):
 
     def choice(self, *children: Any) -> Question:
         parts = Children(children)
-        check_kind(parts.phrases)
-        if CAMERA_PHRASE in parts.alternatives:
+        alternatives = of_kind(parts.phrases, parts.alternatives)
+        if CAMERA_PHRASE in alternatives:
             raise NoReadingError
-        kind: Any = type_of(parts.degree.predicate) if len(parts.alternatives) == 2 else "extreme"
-        return Question(kind, "choice", parts.alternatives, parts.degree.predicate)
+        kind: Any = type_of(parts.degree.predicate) if len(alternatives) == 2 else "extreme"
+        return Question(kind, "choice", alternatives, parts.degree.predicate)
 
     def nearer_choice(self, *children: Any) -> Question:
         parts = Children(children)
         *kinds, anchor = parts.phrases
-        check_kind(kinds)
+        alternatives = of_kind(kinds, parts.alternatives)
         if anchor == CAMERA_PHRASE:
-            return self.choice(in_depth(parts.words[0]), Alternatives(parts.alternatives))
-        return by_distance("choice", anchor, parts.alternatives, parts.words[0])
+            return self.choice(in_depth(parts.words[0]), Alternatives(alternatives))
+        return by_distance("choice", anchor, alternatives, parts.words[0])
 
     def nearest(self, *children: Any) -> Question:
         parts = Children(children)

@@ -73,6 +73,13 @@ class Predicates(NounPhrases):
             raise NoReadingError
         return self.say(kind, "", *children)
 
+    def all_sizes(self, *children: Any) -> Question:
+        """As in "the width, height and depth of the box"."""
+        parts = Children(children)
+        if len(set(parts.words)) < len(parts.words) or not set(parts.words) <= set(SIZES) - {"volume", "thickness"}:
+            raise NoReadingError
+        return self.ask("dimensions", "number", "", parts.phrases)
+
     def its_size(self, measure: str) -> Question:
         return self.size(IT, measure)
 
