@@ -78,7 +78,7 @@ class Lookup:
             if shared > max(self._matched, 1):
                 self._place, self._matched = place, shared
         end = min(self._place + min(most, self.length), len(self._prepared))
-        return [self._draft(i) for i in range(self._place, end)] or self._repeat(known, most)
+        return self._drafted(self._place, end) or self._repeat(known, most)
 
     def judge(self, right: bool) -> None:
         """See `Drafter.judge`: a prepared reply is still used after a mistake, in shorter pieces."""
@@ -93,11 +93,14 @@ class Lookup:
         place, shared = _after_longest_match(known, known)
         return [int(i) for i in known[place : place + min(most, self.length)]] if shared else []
 
-    def _draft(self, place: int) -> int:
-        return self._restated.get(self._around(place), int(self._prepared[place]))
+    def _drafted(self, start: int, end: int) -> list[int]:
+        plain: list[int] = self._prepared[start:end].tolist()
+        if not self._restated:
+            return plain
+        return [self._restated.get(self._around(start + i), token) for i, token in enumerate(plain)]
 
     def _around(self, place: int) -> tuple[int, ...]:
-        return tuple(int(i) for i in self._prepared[max(place - 2, 0) : place + 1])
+        return tuple(self._prepared[max(place - 2, 0) : place + 1].tolist())
 
     def _follow(self, known: Ids) -> None:
         """Advances in the prepared reply by the ids since the last call."""
