@@ -17,7 +17,6 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from n3d_core.errors import QueryError
 from n3d_core.reasoning import relations
 from n3d_core.reasoning.arithmetic import check_equations
 from n3d_core.reasoning.checks import (
@@ -34,10 +33,9 @@ from n3d_core.reasoning.checks import (
 from n3d_core.reasoning.doubt import spread
 from n3d_core.reasoning.facts import Facts, Slip
 from n3d_core.reasoning.lexicon import hold_names, release
-from n3d_core.reasoning.outcome import EQUAL, Outcome, evaluate, number_of, plain
+from n3d_core.reasoning.outcome import EQUAL, Outcome, number_of, plain
 from n3d_core.reasoning.phrasing import ended, lowered
 from n3d_core.reasoning.question import DISTANCES, SIZES, Question
-from n3d_core.reasoning.relations import as_stated
 from n3d_core.reasoning.said import Amount, Said, Whereabouts, read_answer
 from n3d_core.reasoning.solve import Solution
 from n3d_core.reasoning.units import Length, find_lengths, length_text
@@ -135,7 +133,7 @@ def _finding(solution: Solution, text: str, slips: list[Slip], false: list[Slip]
     said = read_answer(question, solution.roles.names, text)
     if said is None and not false:
         return Finding(UNVERIFIABLE, f"The answer {text!r} cannot be read as {_wanted(question)}.", found)
-    outcomes = _outcomes(solution)
+    outcomes = Facts(question, solution.scene, solution.outcome).outcomes
     if said is not None and EQUAL in [plain(question, o) for o in outcomes] and said == EQUAL:
         return Finding(VERIFIED, "", found)
     if solution.doubt:
@@ -158,15 +156,6 @@ def _named(slips: list[Slip]) -> str:
     """The problems of the first few slips."""
     more = f", and {len(slips) - _NAMED} more" if len(slips) > _NAMED else ""
     return "; ".join(slip.problem.rstrip(".") for slip in slips[:_NAMED]) + more
-
-
-def _outcomes(solution: Solution) -> list[Outcome]:
-    """The outcomes for the exact and for the stated boxes."""
-    stated = solution.scene.moved([as_stated(b) for b in solution.scene.boxes])
-    try:
-        return [solution.outcome, evaluate(solution.question, stated)]
-    except QueryError:  # rounded boxes may leave a phrase without an object
-        return [solution.outcome]
 
 
 def _agrees(question: Question, said: Said, outcome: Outcome, text: str) -> bool:

@@ -352,12 +352,15 @@ class _Checker:
 
     def _listed(self) -> str:
         """Whether the objects that a claim lists are those that stand where the question asks."""
-        clause = clause_of(self.facts.question)
-        if clause is None or self.claim.predicate != clause.relation or self.facts.question.type not in _FOUND:
+        facts, (*listed, reference) = self.facts, self.claim.names
+        clause = clause_of(facts.question)
+        if clause is None or self.claim.predicate != clause.relation or facts.question.type not in _FOUND:
             return ""
-        found = [self.facts.scene.names[i] for i in self.facts.outcome.found]
-        same = Counter(map(normal, self.claim.names)) == Counter(map(normal, found))
-        return "" if same else f"the objects are {', '.join(found) or 'none'}"
+        if not any(b in facts.roles.boxes[: facts.outcome.references] for b in facts.boxes_called(reference)):
+            return ""
+        found = [[facts.scene.names[i] for i in outcome.found] for outcome in facts.outcomes]
+        same = any(Counter(map(normal, listed)) == Counter(map(normal, names)) for names in found)
+        return "" if same else f"the objects are {', '.join(found[0]) or 'none'}"
 
     def _count(self) -> str:
         if self.facts.question.type not in ("count", "exists"):

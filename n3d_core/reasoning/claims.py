@@ -143,8 +143,8 @@ class Claim:
     Attributes:
         kind: `relation` (or place), `difference`, `closer`, `closest`, `extreme`, `attribute`, `ranked`, `order`,
             `size`, `volume`, `distance`, `away` (from the camera), `direction`, `bearing`, `count`, `nothing` (nothing
-            is where it says), `listed` (all that is in a relation) or `whether` (two whose relation is about to be
-            determined; it states nothing yet).
+            is where it says), `listed` (all that is in a relation to the last name) or `whether` (a pair of objects
+            whose relation is about to be determined; it states nothing yet).
         names: the objects in the order of their roles.
         predicate: relation, `closer`/`farther`, the kind of size or distance, or the sign of an order.
         lengths: stated lengths, for sizes, distances and differences; one length in several units.
@@ -229,7 +229,8 @@ _WHOLE = tuple((kind, _named(_SO + pattern, _N)) for kind, pattern in _PATTERNS)
 _INSIDE = tuple((kind, _named(pattern, _H)) for kind, pattern in _PATTERNS if kind != "whether")
 
 _LISTED = re.compile(
-    rf"(?:^|\d, |view, |: |so )(?P<list>{_H}(?:, {_H})*,? and {_H}) (?:is|are) (?P<rel>{_REL}) {_H}", re.IGNORECASE
+    rf"(?:^|\d, |view, |: |so )(?P<list>{_H}(?:, {_H})*,? and {_H}) (?:is|are) (?P<rel>{_REL}) (?P<of>{_H})",
+    re.IGNORECASE,
 )
 _ORDER = re.compile(rf"{_SO}(?P<order>{_N}(?: [<>] {_N})+)", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[.!?]) +|(?<!:) +(?=Step \d)")
@@ -251,7 +252,7 @@ def find_claims(text: str, names: dict[str, str], question_opposite: bool = Fals
     for sentence in _SENTENCE.split(text):
         opposite = question_opposite or bool(_OPPOSITE.search(sentence))
         for match in _LISTED.finditer(sentence):
-            called = tuple(names[holder] for holder in HOLDER.findall(match["list"]))
+            called = tuple(names[holder] for holder in HOLDER.findall(match["list"] + match["of"]))
             said = release(sentence[match.start("list") : match.end()], names)
             yield Claim("listed", called, predicate_of(match["rel"], RELATION_PHRASES) or "", text=said)
         for clause in _CLAUSE.split(sentence):

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning import relations
 from n3d_core.reasoning.expressions import Value
 from n3d_core.reasoning.lexicon import normal, singulars, without_id
-from n3d_core.reasoning.outcome import Outcome, sought
+from n3d_core.reasoning.outcome import Outcome, evaluate, sought
 from n3d_core.reasoning.question import Question
 from n3d_core.reasoning.relations import MEASURES, PLACES, as_stated, place_terms, stated_numbers
 from n3d_core.reasoning.replies import kind_words
@@ -68,6 +69,15 @@ class Facts:
     def roles(self) -> Roles:
         """The objects asked about."""
         return self.outcome.roles
+
+    @cached_property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """What the exact and the stated boxes give."""
+        stated = self.scene.moved([as_stated(b) for b in self.scene.boxes])
+        try:
+            return self.outcome, evaluate(self.question, stated)
+        except QueryError:  # rounded boxes may leave a phrase without an object
+            return (self.outcome,)
 
     @property
     def enumerated(self) -> tuple[str, ...]:
