@@ -143,7 +143,7 @@ class Frames(LatestFrame):
         object.__setattr__(self, "turn", turn)
         object.__setattr__(self, "events", [])
 
-    def _wait(self, _parameters, _cancelled):
+    def _wait(self, _parameters, _cancelled, _deadline=None):
         number = sum(event[0] == "taken" for event in self.events)
         header = Header(frame_id=f"image {number}")
         self.events.append(("taken", header.frame_id))
