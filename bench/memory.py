@@ -23,7 +23,6 @@ import json
 import math
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -299,36 +298,52 @@ def _timed(times: dict[str, list[float]], name: str) -> Iterator[None]:
     times[f"{name}_cpu_ms"].append((time.process_time() - processor) * 1000)
 
 
-_WRITER = """
-import sys
-from bench.memory import *
-from bench.memory import _false_alarm
-memory, rng = ObjectMap(sys.argv[1]), np.random.default_rng(0)
-print("ready", flush=True)
-for number in range(10**6):
-    memory.look(Look(float(number), pose_at(number, 60), CAMERA, [_false_alarm(rng)]))
-    print(number, flush=True)
-"""
-
-
 def killed(folder: Path, kills: int, seed: int) -> int:
     """Looks that were reported and then lost, over many kills of a database's writer."""
     rng, path = np.random.default_rng(seed), folder / "killed.db"
     lost = written = 0
     for _ in range(kills):
-        writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(path)], stdout=subprocess.PIPE, text=True)
-        assert writer.stdout is not None
-        writer.stdout.readline()
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            _write_looks(path, writer)
+        os.close(writer)
+        os.read(reader, 1)  # the database is open
         time.sleep(float(rng.uniform(0, 0.1)))
-        os.kill(writer.pid, signal.SIGKILL)
-        reported = len(writer.stdout.read().split())
-        writer.wait()
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        with open(reader, "rb") as told:
+            reported = len(told.read())
         memory = ObjectMap(path)
         now = sum(one.observations for one in memory.recall(limit=10**6))
+        memory.close()
         lost += max(0, written + reported - now)
         written = now
-        memory.close()
     return lost
+
+
+def _write_looks(path: Path, reports: int) -> None:
+    """Takes look after look into a map, with a byte to `reports` when it is open and after each look; never returns."""
+    try:
+        memory = ObjectMap(path)
+        os.write(reports, b".")
+        for number in range(10**6):
+            pose = pose_at(number, 60)
+            mug = OrientedBox("red mug", (0.0, 0.0, 2.0 + number % 3), (0.1, 0.1, 0.1), 0.9)
+            memory.look(Look(float(number), pose, CAMERA, [mug]))
+            os.write(reports, b".")
+    finally:
+        os._exit(1)
+
+
+def _quality(lists: dict[str, list[float]]) -> dict[str, float]:
+    """The figures of the tours from the values of all objects and looks."""
+    columns = ("recall", "precision", "doubled", "gone_found", "gone_wrongly")
+    report = {name: float(np.mean(lists[name])) for name in columns}
+    report |= {"center_error_m": float(np.median(lists["center"])), "single_error_m": float(np.median(lists["single"]))}
+    report |= {"id_switches": float(np.mean(lists["switches"]))}
+    report |= {"covariance_coverage_95": float(np.mean(lists["covered"]))}
+    return {name: round(value, 4) for name, value in report.items()}
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -340,12 +355,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             for name, values in tour(memory, args.seed * 1000 + number, args.looks, args.pose_noise).items():
                 lists[name] += values
             memory.close()
-        report = {name: round(float(np.mean(lists[name])), 4) for name in ("recall", "precision", "doubled")}
-        report |= {"center_error_m": round(float(np.median(lists["center"])), 4)}
-        report |= {"single_error_m": round(float(np.median(lists["single"])), 4)}
-        report |= {name: round(float(np.mean(lists[name])), 4) for name in ("gone_found", "gone_wrongly")}
-        report |= {"id_switches": round(float(np.mean(lists["switches"])), 4)}
-        report |= {"covariance_coverage_95": round(float(np.mean(lists["covered"])), 4)}
+        report: dict[str, Any] = _quality(lists) if args.tours else {}
         if args.objects:
             report |= {name: round(value, 2) for name, value in crowded(Path(work), args.objects, args.seed).items()}
         if args.kills:
@@ -361,7 +371,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pose-noise", action="store_true", help="2 cm and 1 degree")
     parser.add_argument("--objects", type=int, default=100_000, help="objects in the map for timing; 0: none")
-    parser.add_argument("--kills", type=int, default=20, help="0: none")
+    parser.add_argument("--kills", type=int, default=200, help="0: none")
     parser.add_argument("--json", action="store_true", help="print only the JSON line")
     args = parser.parse_args(arguments)
     report = measure(args)

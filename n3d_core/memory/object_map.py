@@ -26,7 +26,7 @@ from n3d_core.memory.objects import (
     moved,
     seen_again,
 )
-from n3d_core.memory.observations import CLEAR, Array, Look, Observation, Visibility, visibility
+from n3d_core.memory.observations import CLEAR, Array, Look, Observation, Pose, Visibility, visibility
 
 REACH_M = 6.0  # a look says nothing of what is further away
 MOST_OBJECTS = 100_000
@@ -35,6 +35,7 @@ _SAME_SIZE = 0.15  # mean squared logarithm: sizes within about 40 %
 _MOVED_WITHIN_S = 3600.0
 _KEPT_LOOKS, _KEPT_WIDTH = 24, 240  # past looks that can tell that a place was empty, and their columns
 _KEPT_APART_M, _KEPT_APART_RAD = 0.1, math.radians(8)
+_AROUND_M = 1.0  # how far around an observation its object is looked for
 _FILLED = 0.2  # share of a place that may be seen through although something is there
 _STILL_FILLED = 0.3  # share of a place that must be seen filled for its object to be there still
 _AS_RECORDED = ("yaw", "log_odds", "first_seen", "last_seen", "last_looked", "observations", "quality")
@@ -132,6 +133,17 @@ class ObjectMap:
     def get(self, identity: int) -> RememberedObject | None:
         """One object, None if the map has none of this id."""
         return self._store.get(identity)
+
+    def known(self, seen: Sequence[Observation], pose: Pose) -> dict[int, RememberedObject]:
+        """The remembered object that each observation shows, whatever its name there, by the observation's index."""
+        if not seen:
+            return {}
+        reach = np.array([one.size.max() + _AROUND_M for one in seen])[:, None]
+        centers = np.array([one.center for one in seen])
+        near = self._store.near((centers - reach).min(axis=0), (centers + reach).max(axis=0))
+        pairs = assign(near, seen, pose)
+        objects = self._store.many([near.ids[i] for i in pairs.values()])
+        return {number: objects[near.ids[i]] for number, i in pairs.items()}
 
     def forget(self, identities: Sequence[int]) -> int:
         """Removes objects; returns how many there were. `recollection.forget_named` removes them by name."""

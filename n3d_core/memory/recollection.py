@@ -15,8 +15,6 @@ import numpy as np
 
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D, OrientedBox, Vector
-from n3d_core.memory.association import assign
-from n3d_core.memory.database import Places
 from n3d_core.memory.object_map import ObjectMap
 from n3d_core.memory.objects import PRESENT_LOG_ODDS, RememberedObject, first_seen
 from n3d_core.memory.observations import Array, Pose, level_axes, observed
@@ -196,13 +194,11 @@ def _candidates(
         fitting = matching(replace(phrase, where=(), pick=None), [one.label for one in now])
         if fitting and not (phrase.plural or phrase.is_anything):
             known[phrase] = fitting
-    others = list(recalled.values())
-    if now and others:
-        pairs = assign(Places.of(others), [one for one in seen if one is not None], viewpoint.pose)
-        for number, index in pairs.items():
-            now[number] = replace(now[number], id=others[index].id, first_seen=others[index].first_seen)
-        others = [one for index, one in enumerate(others) if index not in set(pairs.values())]
-    return [*now, *others], known
+    here = memory.known([one for one in seen if one is not None], viewpoint.pose)
+    for number, one in here.items():  # a box keeps the name that the question found it by
+        now[number] = replace(now[number], id=one.id, first_seen=one.first_seen)
+    seen_now = {one.id for one in here.values()}
+    return [*now, *(one for one in recalled.values() if one.id not in seen_now)], known
 
 
 def _scene(objects: Sequence[RememberedObject], known: dict[Phrase, list[int]], viewpoint: Viewpoint) -> Scene:

@@ -97,6 +97,18 @@ def test_what_is_in_view_is_joined_with_what_is_remembered_and_not_doubled(memor
     assert many.value.number == 2
 
 
+def test_what_is_in_view_keeps_the_name_it_was_found_by_and_the_id_of_what_is_remembered_there(memory):
+    memory.add([thing("red cup", (2.0, 0.0, 0.9)), thing("sofa", (-2.0, 0.0, 0.9)), thing("red cup", (0.0, 3.0, 0.9))])
+    cup = next(one for one in memory.recall("cup") if one.center[0] == 2.0)
+    mug = Box3D("red mug", (0.0, 0.1, 2.0), (0.1, 0.1, 0.1), 0.9, tuple(np.eye(3).ravel() * 1e-4))
+    answer = answer_from_memory("How far is the red mug from the sofa?", memory, viewpoint(), [mug])
+    assert answer.answer.startswith("The red mug is ")
+    assert answer.value.number == pytest.approx(4.0, abs=0.01)
+    seen = answer.remembered[0]
+    assert (seen.label, seen.id, seen.first_seen, seen.last_seen) == ("red mug", cup.id, cup.first_seen, NOW)
+    assert len(memory) == 3
+
+
 def test_comparisons_and_places_are_the_viewers(memory):
     memory.add([thing("mug", (-2, 1, 1)), thing("lamp", (-2, -1, 1.4), size=(0.2, 0.2, 0.6))])
     behind = viewpoint(yaw=math.pi)  # facing them: the mug at y = 1 is on the right
