@@ -7,7 +7,6 @@ action, pictures come from its annotated image, and remembered objects from its 
 from __future__ import annotations
 
 import math
-import re
 import threading
 import time
 from collections import OrderedDict
@@ -41,7 +40,6 @@ from n3d_ros.srv import Recall
 _VERDICTS = {code: name for name, code in VERDICTS.items()}
 _KINDS = {code: name for name, code in VALUE_KINDS.items()}
 _STATES = {RememberedObject.PRESENT: "present", RememberedObject.GONE: "gone"}
-_FROM_MEMORY = re.compile(r"answered from memory(?:.*up to (\d+) s before)?")  # how the node warns of it
 _MATCHING_S, _PICTURE_S = 2.0, 3.0  # how long DDS may take to connect a subscription, and to deliver a picture
 _KEPT = 8  # pictures
 
@@ -106,8 +104,8 @@ class NodeScene:
         reply = self._ask(question, "ask")
         result, value = reply.result, reply.value
         taken = nanoseconds_of(result.header.stamp)
-        recalled = next(filter(None, map(_FROM_MEMORY.match, result.warnings)), None)
-        age_s = self._age(taken) + (float(recalled[1] or 0) if recalled else 0.0)
+        boxes = result.detections.detections
+        recalled = [nanoseconds_of(one.header.stamp) for one in boxes if one.id]  # only what is remembered has an id
         point = (value.point.x, value.point.y, value.point.z)
         kind = _KINDS.get(value.kind, "none")
         return agent.Answered(
@@ -116,10 +114,10 @@ class NodeScene:
             verdict=_VERDICTS.get(reply.verdict, "unverifiable"),
             verdict_reason=reply.verdict_reason,
             value=agent.answer_value(Value(kind, value.truth, value.number, tuple(value.objects), point)),
-            remembered=recalled is not None,
-            age_s=age_s,
+            remembered=bool(recalled),
+            age_s=self._age(min([taken, *recalled])),
             said=reply.said,
-            objects=[agent.Object(**_fields(one, result.header.frame_id)) for one in result.detections.detections],
+            objects=[agent.Object(**_fields(one, result.header.frame_id)) for one in boxes],
             frame_id=result.header.frame_id,
             stamp=taken / 1e9,
             warnings=list(result.warnings),

@@ -67,19 +67,25 @@ class Outputs:
     ) -> Answer:
         """Publishes a result on all topics, even an empty one, so that old boxes disappear. Returns it as a message.
 
+        In the answer a remembered detection has its id in the map, and the time it was last seen in its own header.
+
         `ids`: ids of the tracked objects for the continuous query; else None.
         """
         header = header_message(outcome.frame.stamp_ns, outcome.frame_id)
-        detections = detections_message(outcome.boxes, header, ids or ())
-        result: Result = result_message(text, header, detections, outcome.times, outcome.warnings)
-        question = text if outcome.answer is not None else ""
-        answer = answer_message(result, question, outcome.answer, outcome.value)
+        remembered = [] if outcome.answer is None else outcome.answer.remembered
+        names = ids or [str(one.id or "") for one in remembered]
+        detections = detections_message(outcome.boxes, header, names)
         self._shown_in = outcome.frame_id
         self._detections.publish(detections)
         if ids is not None:
             self._tracks.publish(detections)
         up = OPTICAL_UP if outcome.frame_id == outcome.frame.frame_id else BODY_UP
         self._markers.publish(marker_array(outcome.boxes, header, parameters.marker_lifetime, up))
+        for detection, one in zip(detections.detections, remembered, strict=False):
+            detection.header = header_message(max(round(one.last_seen * 1e9), 0), outcome.frame_id)
+        result: Result = result_message(text, header, detections, outcome.times, outcome.warnings)
+        question = text if outcome.answer is not None else ""
+        answer = answer_message(result, question, outcome.answer, outcome.value)
         if outcome.answer is not None:
             self._answers.publish(answer)
         self._publish_images(outcome, parameters)

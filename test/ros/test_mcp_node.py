@@ -18,6 +18,7 @@ from mcp import StdioServerParameters
 
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.mcp_server import make_server
+from n3d_core.memory.objects import RememberedObject
 from n3d_core.reasoning.question import Value
 from n3d_core.results import Answer, Grounding, StageStarted
 from n3d_ros.frames.transforms import Transforms
@@ -28,6 +29,8 @@ pytestmark = pytest.mark.ros
 
 MUG = Box3D("red mug", (0.0, 0.0, 1.54), (0.1, 0.1, 0.1), 0.9, (4e-4, 0, 0, 0, 9e-4, 0, 0, 0, 25e-4))
 CAN = Box3D("blue can", (0.3, 0.0, 1.54), (0.1, 0.1, 0.1), 0.8)
+LAMP = Box3D("lamp", (0.0, 0.0, -2.0), (0.2, 0.2, 0.4), 0.9)
+SEEN_LAMP = RememberedObject({"lamp": 1.0}, np.zeros(3), np.eye(3), np.ones(3), 0.0, 2.0, 0.2, 0.5, 0.5, id=7)
 LEVEL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 
 
@@ -41,6 +44,10 @@ class View:
         return Grounding(text, [MUG, CAN] if text == "all objects" else [MUG] if "mug" in text else [], {}, 1.0)
 
     def ask(self, question, **_):
+        if "lamp" in question:
+            return Answer(
+                question, "It was here.", "", "", "verified", "", boxes=[LAMP], remembered=[SEEN_LAMP], age=1.0
+            )
         value = (
             Value("length", number=0.3) if question.startswith("How far") else Value("truth", truth="left" in question)
         )
@@ -100,6 +107,14 @@ def test_every_tool_speaks_to_the_node(scene):
     assert (told["value"]["kind"], told["value"]["number"], told["value"]["unit"]) == ("length", 0.3, "m")
     assert (told["remembered"], len(told["objects"])) == (False, 2)
     assert (relation.structured_content["distance_m"], relation.structured_content["sideways"]) == (0.3, "left")
+
+
+def test_an_answer_from_memory_is_told_as_such_with_the_age_of_what_it_rests_on(scene):
+    for question, last_seen, remembered in (("Where is the lamp?", 0.5, True), ("Is the mug left?", 1.5, False)):
+        before = time.time()
+        answer = scene.asked.ask(question)
+        assert before - last_seen - 0.01 <= answer.age_s <= time.time() - last_seen + 0.01
+        assert (answer.remembered, answer.frame_id, answer.stamp) == (remembered, "optical", 1.500000001)
 
 
 def test_what_the_node_remembers_is_told_in_the_map(scene):

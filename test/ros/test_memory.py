@@ -297,6 +297,9 @@ def test_a_question_about_what_is_out_of_view_is_answered_from_memory(client, ma
     ]
     (box,) = answer.result.detections.detections
     assert box.bbox.center.position.x == pytest.approx(1.54)
+    (mug,) = recall(client, "red mug").objects
+    assert (box.id, box.header.stamp) == (mug.detection.id, mug.last_seen)
+    assert box.header.frame_id == answer.result.header.frame_id == "map"
     point = answer.value.point
     assert (answer.value.kind, point.x, point.z) == (answer.value.POSITION, pytest.approx(1.54), pytest.approx(HEIGHT))
     distance = client.call(Ask, "/grounding/ask", question="How far is the red mug from the blue can?").answer
