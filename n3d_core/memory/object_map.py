@@ -35,6 +35,7 @@ _SAME_SIZE = 0.15  # mean squared logarithm: sizes within about 40 %
 _MOVED_WITHIN_S = 3600.0
 _KEPT_LOOKS, _KEPT_WIDTH = 24, 240  # past looks that can tell that a place was empty, and their columns
 _KEPT_APART_M, _KEPT_APART_RAD = 0.1, math.radians(8)
+_MET_WITHIN = 0.5  # share of an object's size by which a ray may err and still meet it
 _AROUND_M = 1.0  # how far around an observation its object is looked for
 _FILLED = 0.2  # share of a place that may be seen through although something is there
 _STILL_FILLED = 0.3  # share of a place that must be seen filled for its object to be there still
@@ -303,9 +304,18 @@ def _disproved(look: Look, near: Places, views: Visibility, found: set[int]) -> 
     if look.depth is None:
         return {}
     asked = np.array([look.asked is None or _was_asked(labels, look.asked) for labels in near.labels], bool)
-    after = after_missing(near.log_odds, views, asked)
+    after = after_missing(near.log_odds, views, asked, _met(look, near))
     changed = np.flatnonzero(after < near.log_odds).tolist()
     return {i: float(after[i]) for i in changed if i not in found}
+
+
+def _met(look: Look, near: Places) -> Array:
+    """[N]: how probable it is that a ray to an object that is there meets it, given the pose's errors."""
+    pose, reach = look.pose, _MET_WITHIN * near.sizes.mean(axis=1)
+    squared = ((near.centers - pose.translation) ** 2).sum(axis=1)
+    error = pose.sigma_m**2 + pose.sigma_rad**2 * squared
+    met: Array = 1 - np.exp(-(reach**2) / (2 * np.maximum(error, 1e-12)))  # a normal error in two directions
+    return met
 
 
 def _views(look: Look, near: Places, seen: Sequence[Observation]) -> tuple[Visibility, Array]:

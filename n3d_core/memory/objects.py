@@ -154,14 +154,19 @@ def seen_again(
     )
 
 
-def after_missing(log_odds: Array, seen: Visibility, asked_for: NDArray[np.bool_]) -> Array:
+def after_missing(log_odds: Array, seen: Visibility, asked_for: NDArray[np.bool_], met: Array) -> Array:
     """Log-odds [N] of N objects after a look that did not find them.
 
-    Only what the look could see counts. To see through a place speaks against the object; that the place is filled
-    does so only if the object was asked for, and large enough in the image to be found.
+    Only what the look could see counts. To see through a place speaks against the object, the less the likelier the
+    look has missed it by an error of the pose; that the place is filled does so only if the object was asked for,
+    and large enough in the image to be found.
+
+    Args:
+        met: [N] probability, 0..1, that a ray to an object that is there meets it.
     """
     share = seen.share_through
-    through = np.maximum(log_odds + _SEEN_THROUGH * share, -_MOST_LOG_ODDS)
+    seen_past = np.log(1 - (1 - math.exp(_SEEN_THROUGH)) * met)
+    through = np.maximum(log_odds + seen_past * share, -_MOST_LOG_ODDS)
     telling = np.clip((seen.pixels - _OFTEN_MISSED) / (_SELDOM_MISSED - _OFTEN_MISSED), 0, 1)
     filled = np.maximum(log_odds + _NOT_FOUND * telling * (1 - share), np.minimum(log_odds, _FILLED_LOG_ODDS))
     missing = np.where(share > SEEN_THROUGH, through, np.where(asked_for, filled, log_odds))
