@@ -16,7 +16,7 @@ pytest.importorskip("transformers", reason="pip install 'n3d-ros[lift-models]'")
 from tiny_models import save_grounding_dino, save_sam2
 
 from n3d_core.depth.monocular import DepthEstimate
-from n3d_core.errors import DepthError
+from n3d_core.errors import ConfigError, DepthError
 from n3d_core.geometry.camera import Camera
 from n3d_core.models import local_folder
 from training.lift.lift_config import LiftConfig, ModelsConfig, OutputConfig, SourceConfig
@@ -25,6 +25,7 @@ from training.lift.local_run import device_of
 from training.lift.models.grounding_dino import Detector
 from training.lift.models.perception import Perception
 from training.lift.observation import Observation, focal_error, observe
+from training.lift.place import place_of
 from training.lift.problems import ClusterError, ImageProblem
 from training.lift.ray_run import copies_of_networks
 from training.lift.record import Annotation, DepthSource, Record
@@ -173,6 +174,45 @@ def test_depth_is_estimated_in_batches_of_one_size_and_a_bad_image_costs_no_othe
     assert depth.batches == [2, 1, 1, 1, 1, 1]  # 0 and 2 fail together, so each alone; 3; another size; a given camera
     assert (seen[0].camera_origin, seen[4].camera_origin) == ("predicted", "given")
     assert (seen[0].depth_origin, float(seen[1].depth[0, 0])) == ("fake", 2.0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "place"),
+    [
+        (["couch", "tv", "person"], "indoor"),
+        (["car", "car", "car", "Traffic light", "person"], "outdoor"),
+        (["car", "couch"], "undecided"),
+        (["cars", "people"], "outdoor"),
+        (["laptop", "book", "bird"], "indoor"),
+        (["person", "chair", "potted plant"], "undecided"),
+        ([], "undecided"),
+    ],
+)
+def test_classes_say_whether_an_image_is_indoors_or_outdoors(labels: list[str], place: str) -> None:
+    assert place_of(labels) == place
+
+
+def test_the_depth_model_is_chosen_by_the_classes_of_an_image_and_counted() -> None:
+    perception, indoor, outdoor = Perception(ModelsConfig(batch=8)), FakeDepth(), FakeDepth()
+    outdoor.name = "wide (here)"
+    perception._depth, perception._outdoor = indoor, outdoor
+    perception._config = ModelsConfig(depth="fake", outdoor_depth="wide", batch=8)
+    seen = [replace(_observation(i), depth=None) for i in range(4)]
+    for one, label in zip(seen, ("car", "couch", "person", "truck"), strict=True):
+        one.annotations = [Annotation(label, (4.0, 4.0, 40.0, 40.0))]
+    measured = _observation(4)
+    perception([*seen, measured])
+    assert [one.place for one in seen] == ["outdoor", "indoor", "undecided", "outdoor"]
+    assert [one.depth_origin for one in seen] == ["wide", "fake", "fake", "wide"]
+    assert (indoor.batches, outdoor.batches) == ([2], [2])
+    assert measured.place == ""
+
+
+def test_a_model_for_outdoor_images_needs_one_for_the_others() -> None:
+    with pytest.raises(ConfigError, match=r"models\.depth, for all other images, is not"):
+        ModelsConfig(outdoor_depth="outdoor")
+    with pytest.raises(ConfigError, match=r"indoors and outdoors: remove models\.outdoor_depth"):
+        ModelsConfig(depth="moge", outdoor_depth="outdoor")
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,8 @@ class ModelsConfig(Strict):
         detect_score: minimum score of a detection.
         segmenter: SAM 2; without it, objects are segmented by depth, which is less accurate.
         depth: `indoor`, `outdoor`, `moge` or a folder (see `n3d_core.depth.monocular`), for sources without depth.
+        outdoor_depth: model for images that are outdoors by their classes (see `training.lift.place`), such as
+            `outdoor` beside `depth: indoor`; empty takes `depth` for all.
         device: torch device; with `cuda` each process takes a GPU of its own.
         precision: type of the networks' products: `fp32`, `fp16`, `bf16`, or `auto` (fp16 on a GPU, fp32 on a CPU).
         batch: images per forward pass.
@@ -93,6 +95,7 @@ class ModelsConfig(Strict):
     detect_score: float = 0.35
     segmenter: str = ""
     depth: str = ""
+    outdoor_depth: str = ""
     device: str = "cpu"
     precision: str = "auto"
     batch: int = 8
@@ -102,6 +105,12 @@ class ModelsConfig(Strict):
             raise ConfigError("models.detect_below is set but models.detector is not: name a Grounding DINO folder")
         if self.detector and not self.classes:
             raise ConfigError("models.detector is set but models.classes is empty: name the classes to look for")
+        if self.outdoor_depth and not self.depth:
+            raise ConfigError("models.outdoor_depth is set but models.depth, for all other images, is not")
+        if self.outdoor_depth and self.estimates_camera:
+            raise ConfigError(
+                f"models.depth is {self.depth!r}, which is for indoors and outdoors: remove models.outdoor_depth"
+            )
         if self.batch < 1:
             raise ConfigError(f"models.batch must be at least 1; got {self.batch}")
         if self.precision not in PRECISIONS:
@@ -194,7 +203,7 @@ class LiftConfig(Strict):
             del data["output"][key]
         if self.models.any:
             data["models"] |= {"device": self.models.device.split(":")[0], "precision": self.models.chosen_precision}
-            for key in ("detector", "segmenter", "depth"):
+            for key in ("detector", "segmenter", "depth", "outdoor_depth"):
                 data["models"][key] = _weights(data["models"][key])
         else:
             for key in ("device", "batch", "precision"):

@@ -62,6 +62,7 @@ def write_manifest(plan: Plan, config: LiftConfig, summaries: list[ShardSummary]
         "rejected": dict(sorted(rejected.items())),
         "classes": dict(sorted(classes.items())),
         "cameras": dict(sorted(sum((Counter(s.cameras) for s in summaries), Counter[str]()).items())),
+        "places": dict(sorted(sum((Counter(s.places) for s in summaries), Counter[str]()).items())),
         "focal_prior": _prior(config.source.fov, [e for s in summaries for e in s.focal_errors]),
         "shards": [
             {

@@ -55,6 +55,7 @@ class Observation:
         focal_35mm: 35 mm equivalent focal length in the EXIF data; 0 if missing.
         depth: metres [H, W], NaN for invalid; None until known.
         depth_origin: `sensor`, or the name of the model.
+        place: `indoor`, `outdoor` or `undecided` where that chooses the depth model; otherwise empty.
         candidates: the annotated objects; masks may still be missing.
         annotations: the annotation of each candidate.
         problems: pairs of reason and example.
@@ -69,6 +70,7 @@ class Observation:
     camera_origin: str = "given"
     depth: NDArray[np.float32] | None = None
     depth_origin: str = ""
+    place: str = ""
     focal_35mm: float = 0.0
     candidates: list[Candidate] = field(default_factory=list)
     annotations: list[Annotation] = field(default_factory=list)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from n3d_core.display.draw import draw_boxes
 from training.lift.observation import IMAGE_REASONS
+from training.lift.place import PLACES
 from training.lift.reader import LiftedDataset
 from training.lift.record import Problems
 from training.lift.rules import REASONS
@@ -44,6 +45,7 @@ def write_report(folder: str | Path, problems: Problems, pictures: int = 24) -> 
         _counts("Classes", data.manifest["classes"], {}, 60),
         _counts("Intrinsics by origin", data.manifest["cameras"], {}),
         _prior(data.manifest["focal_prior"]),
+        _counts("Depth models chosen by place", data.manifest["places"], PLACES) if data.manifest["places"] else "",
         _counts("Objects rejected", data.manifest["rejected"], REASONS),
         _counts("Images and entries left out", data.manifest["problems"], IMAGE_REASONS),
         _examples(problems),

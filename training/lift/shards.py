@@ -40,6 +40,7 @@ class ShardSummary:
         examples: a few images for each reason.
         cameras: number of samples by the origin of their intrinsics.
         focal_errors: relative errors of the focal length of `source.fov`, for images with EXIF data.
+        places: number of samples by `training.lift.place`, where that chose the depth model.
         seconds: time of each stage; ignored when shards are compared.
     """
 
@@ -58,6 +59,7 @@ class ShardSummary:
     examples: dict[str, list[str]] = field(default_factory=dict)
     cameras: dict[str, int] = field(default_factory=dict)
     focal_errors: list[float] = field(default_factory=list)
+    places: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -96,6 +98,7 @@ def write_shard(
         examples=dict(sorted(counted.examples.items())),
         cameras=dict(sorted(counted.cameras.items())),
         focal_errors=counted.focal_errors,
+        places=dict(sorted(counted.places.items())),
         seconds={k: round(v, 4) for k, v in counted.seconds.items()},
     )
     text = json.dumps({"format": FORMAT, **asdict(summary), "rows": rows}, ensure_ascii=False)
@@ -113,6 +116,7 @@ class ShardCounts:
     examples: dict[str, list[str]] = field(default_factory=dict)
     cameras: Counter[str] = field(default_factory=Counter)
     focal_errors: list[float] = field(default_factory=list)
+    places: Counter[str] = field(default_factory=Counter)
     seconds: Counter[str] = field(default_factory=Counter)
 
     def camera(self, origin: str, focal_error: float | None) -> None:

@@ -88,6 +88,7 @@ def lift_stage(work: ShardWork, plan: Plan, config: LiftConfig) -> ShardSummary:
         else:
             samples.append(sample)
             work.counts.camera(seen.camera_origin, focal_error(seen, config.source.fov))
+            work.counts.places.update([seen.place] if seen.place else [])
             work.counts.rejected.update(sample.meta["rejected"])
     work.counts.seconds["lift"] += time.process_time() - start
     return write_shard(config.output.folder, work.shard, samples, plan.fingerprint, work.counts)

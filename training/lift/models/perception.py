@@ -12,6 +12,7 @@ from training.lift.lifting import Candidate
 from training.lift.models.grounding_dino import Detector
 from training.lift.models.sam2 import Sam2Segmenter
 from training.lift.observation import Observation, check_depth, with_masks_from_depth
+from training.lift.place import place_of
 from training.lift.problems import ImageProblem
 from training.lift.record import Annotation
 
@@ -25,6 +26,7 @@ class Perception:
             Detector(config.detector, config.classes, config.detect_score, config.device) if config.detector else None
         )
         self._depth: MonocularDepth | None = load_monocular(config.depth, config.device) if config.depth else None
+        self._outdoor = load_monocular(config.outdoor_depth, config.device) if config.outdoor_depth else None
         self._segmenter = Sam2Segmenter(config.segmenter, config.device) if config.segmenter else None
 
     def __call__(self, seen: list[Observation]) -> list[Observation | ImageProblem]:
@@ -39,6 +41,9 @@ class Perception:
 
     def _complete(self, seen: list[Observation]) -> list[Observation | ImageProblem]:
         self._detect(seen)
+        if self._outdoor is not None:
+            for one in seen:
+                one.place = place_of(a.label for a in one.annotations) if one.depth is None else ""
         measured = self._measured([one for one in seen if one.candidates and one.depth is None])
         out: list[Observation | ImageProblem] = []
         for one in seen:
@@ -66,10 +71,10 @@ class Perception:
                     one.annotations.append(Annotation(d.label, d.box, id=f"detected_{i}"))
 
     def _measured(self, seen: list[Observation]) -> dict[int, DepthEstimate | N3DError]:
-        """Estimated depth of observations by `id`, in batches of images of one size."""
-        groups: dict[tuple[tuple[int, ...], bool], list[Observation]] = {}
+        """Estimated depth of observations by `id`, in batches of images of one size and one model."""
+        groups: dict[tuple[tuple[int, ...], bool, bool], list[Observation]] = {}
         for one in seen if self._depth is not None else ():
-            groups.setdefault((one.color.shape, one.camera is None), []).append(one)
+            groups.setdefault((one.color.shape, one.camera is None, one.place == "outdoor"), []).append(one)
         found: dict[int, DepthEstimate | N3DError] = {}
         for group in groups.values():
             for first in range(0, len(group), self._config.batch):
@@ -77,10 +82,14 @@ class Perception:
                 found |= dict(zip(map(id, batch), self._estimates(batch), strict=True))
         return found
 
+    def _model_of(self, one: Observation) -> MonocularDepth | None:
+        return self._outdoor if one.place == "outdoor" else self._depth
+
     def _estimates(self, batch: list[Observation]) -> list[DepthEstimate | N3DError]:
-        assert self._depth is not None
+        model = self._model_of(batch[0])
+        assert model is not None
         try:
-            return [*self._depth.estimate_batch([o.color for o in batch], [o.camera for o in batch])]
+            return [*model.estimate_batch([o.color for o in batch], [o.camera for o in batch])]
         except (CameraError, DepthError) as error:
             return [error] if len(batch) == 1 else [self._estimates([one])[0] for one in batch]
 
@@ -94,12 +103,13 @@ class Perception:
             raise ImageProblem("no_annotations", f"{one.record.key}: nothing is annotated, and nothing was detected")
         if one.depth is not None:
             return
-        if estimate is None or self._depth is None:
+        model = self._model_of(one)
+        if estimate is None or model is None:
             raise ImageProblem("depth_missing", f"{one.record.key}: no depth image, and models.depth is not set")
         if isinstance(estimate, N3DError):
             reason = "camera_missing" if isinstance(estimate, CameraError) else "depth_corrupt"
             raise ImageProblem(reason, f"{one.record.key}: {estimate}") from estimate
-        one.depth, one.depth_origin = estimate.depth, self._depth.name.split(" (")[0]
+        one.depth, one.depth_origin = estimate.depth, model.name.split(" (")[0]
         if one.camera is None:
             one.camera, one.camera_origin = estimate.camera, "predicted"
         check_depth(one.depth, one.record.key)
