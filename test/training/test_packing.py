@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from n3d_core.depth import clean_depth
 from n3d_core.geometry.points import normalise, to_model_frame
 from n3d_core.network.preprocess import vision_input
+from training.data.lengths import QuestionLengths, measure
 from training.data.packing import IGNORE, Segment, pack
 from training.data.sequences import Question, from_cache
 from training.data.stream import SceneSamples
@@ -39,6 +42,52 @@ def test_a_segment_sees_the_prefix_and_itself_alone() -> None:
     assert mask[7].tolist() == [True, True, True, False, False, False, True, True, False, False, False]
     assert mask[9].tolist() == [False] * 9 + [True, False]
     assert mask[10].tolist() == [False] * 10 + [True]
+
+
+def test_questions_that_find_no_room_are_counted_and_named(
+    make_config: MakeConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row that is too short for thoughts says so before the training begins, by name and with the length it needs."""
+    config = make_config("data.mixture={label: 1.0, reason: 3.0}", "data.tokens=260", "steps=1", "data.questions=6")
+    Trainer(config, CPU).run()
+    said = capsys.readouterr().err
+    shown = re.search(r"rows of 260 tokens hold (\S+) of (\S+) questions drawn for an image", said)
+    assert shown
+    assert 0 < float(shown[1]) < float(shown[2]) <= 6
+    assert re.search(r"left out: reason \d+%", said)
+    warned = re.search(r"warning: data.tokens: 260 leaves no room for (.*); rows of (\d+) hold 90% of each", said)
+    assert warned
+    assert "100% of reason about" in warned[1]
+    assert "label" not in warned[1]
+    enough = replace(config, data=replace(config.data, tokens=int(warned[2])), output=f"{config.output}-enough")
+    assert not any("leaves no room" in line for line in measure(Trainer(enough, CPU).samples).warnings())
+
+
+def test_lengths_are_those_of_the_packed_rows(make_config: MakeConfig) -> None:
+    config = make_config("data.mixture={label: 1.0, reason: 1.0, drill: 1.0}", "data.tokens=700", "data.questions=8")
+    samples: SceneSamples = Trainer(config, CPU).samples
+    for number in range(4):
+        image, questions = samples.drawn(number)
+        taken, lengths = samples.maker.lengths(image, questions)
+        packed = samples[number].packed
+        found = np.bincount(packed.segment).tolist()
+        assert found == [taken, *(lengths[i] for i in samples.maker.fitting(taken, lengths))]
+        assert len(packed.ids) <= 700
+
+
+def test_kinds_that_are_crowded_out_are_named() -> None:
+    lengths = QuestionLengths(row=100)
+    for _ in range(20):
+        questions = [Question("a", kind="label"), Question("b", kind="label"), Question("c", kind="drill about count")]
+        lengths.add(20, questions, [30, 30, 40], {0, 1})
+    (warning,) = lengths.warnings()
+    assert "100% of drill about count" in warning
+    assert "label" not in warning
+    assert "33% of all questions" in warning
+    assert lengths.summary() == (
+        "rows of 100 tokens hold 2.0 of 3.0 questions drawn for an image, whose own tokens are up to 20; "
+        "left out: drill 100%"
+    )
 
 
 def _hidden(trainer: Trainer, questions: list[Question]) -> tuple[torch.Tensor, np.ndarray]:

@@ -136,7 +136,7 @@ class LiftedSource:
     def draw(self, image: LabelledImage, count: int, rng: np.random.Generator) -> tuple[LabelledImage, list[Question]]:
         """The image, perhaps with a box drawn on it, and up to `count` questions about it."""
         phrases = [
-            Question(grounding_prompt(phrase), ((i, o.label),))
+            Question(grounding_prompt(phrase), ((i, o.label),), kind="referring")
             for i, o in enumerate(image.objects)
             if isinstance(o, LiftedObject) and o.groundable
             for phrase in o.own_phrases

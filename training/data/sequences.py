@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ from n3d_core.language.structured import BoxCode, BoxCodec, serialise
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig
 from n3d_core.network.plan import image_plan, text_positions
-from n3d_core.network.preprocess import patchify, point_coordinates, resize_for_model
+from n3d_core.network.preprocess import patch_grid, patchify, point_coordinates, resize_for_model
 from training.data.packing import IGNORE, Packed, Pointer, Segment, pack
 from training.learn.codecs import UNMEASURED
 from training.learn.dense import DenseTargets, dense_targets, nothing_dense
@@ -206,13 +207,31 @@ class SampleMaker:
         image_positions, following = plan.mrope_positions(start)
         before_image = text_positions(0, start)
         ids = self.prefix + [self.config.image_token_id] * plan.tokens
-        segments, length = [], len(ids)
-        for question in questions:
-            segment = self._segment(question, codes, decision)
-            if length + len(segment) <= self.tokens:
-                segments.append(segment)
-                length += len(segment)
+        segments = [self._segment(question, codes, decision) for question in questions]
+        segments = [segments[i] for i in self.fitting(len(ids), [len(segment) for segment in segments])]
         return pack(ids, np.concatenate([before_image, image_positions], axis=1), following, segments)
+
+    def fitting(self, taken: int, lengths: Sequence[int]) -> list[int]:
+        """Indices of the questions that a row has room for, in their order.
+
+        Args:
+            taken: tokens of the system prompt and the image.
+            lengths: tokens of each question.
+        """
+        chosen = []
+        for index, length in enumerate(lengths):
+            if taken + length <= self.tokens:
+                chosen.append(index)
+                taken += length
+        return chosen
+
+    def lengths(self, image: LabelledImage, questions: list[Question]) -> tuple[int, list[int]]:
+        """Tokens of the system prompt and the image, and of each question about it."""
+        grid_h, grid_w = patch_grid(image.camera.width, image.camera.height, self.config)
+        codec = self.codec(UNMEASURED, image.camera)  # numbers of any size take as many tokens, or nearly
+        codes = [codec.encode(o.box) for o in image.objects]
+        taken = len(self.prefix) + image_plan(self.config, grid_h, grid_w).tokens
+        return taken, [len(self._segment(question, codes, 1.0)) for question in questions]
 
     def _segment(self, question: Question, codes: list[BoxCode], decision: float) -> Segment:
         prompt = self.tokenizer.encode(f"{prompts.VISION_END}{question.prompt}{prompts.SUFFIX}")
@@ -326,6 +345,7 @@ class Question:
         reply: the reply's text, for questions that are not answered by boxes.
         given: the beginning of the reply, which only repeats known facts; `reply` continues it.
         given_weight: loss weight of each of its tokens; 0 to ignore them.
+        kind: what it counts as in `training.data.lengths`: a kind of the mixture, and the type of a spatial question.
     """
 
     prompt: str
@@ -333,6 +353,7 @@ class Question:
     reply: str | None = None
     given: str = ""
     given_weight: float = 0.0
+    kind: str = field(default="", compare=False)
 
 
 def from_cache(scene: CachedScene) -> LabelledImage:

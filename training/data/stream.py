@@ -97,6 +97,11 @@ class SceneSamples(Dataset[Sample]):
         return width, height
 
     def __getitem__(self, number: int) -> Sample:
+        image, questions = self.drawn(number)
+        return self.maker.make(image, questions, self.config.loss.decision)
+
+    def drawn(self, number: int) -> tuple[LabelledImage, list[Question]]:
+        """The image of a sample and the questions drawn for it, more than may fit."""
         turn, rest = divmod(number, self.run)
         which, own = self.turns[turn]
         own = own * self.run + rest
@@ -107,8 +112,7 @@ class SceneSamples(Dataset[Sample]):
         image = source.image(index)
         if self.config.data.augment:
             image = _augmented(image, rng)
-        image, questions = source.draw(image, self.config.data.questions, rng)
-        return self.maker.make(image, questions, self.config.loss.decision)
+        return source.draw(image, self.config.data.questions, rng)
 
     def _order(self, which: int, epoch: int) -> NDArray[np.int64]:
         """The images of a source in the order of a pass; kept until the next pass."""

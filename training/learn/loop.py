@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from n3d_core.language.tokenizer import load_tokenizer
+from training.data.lengths import measure
 from training.data.stream import Numbers, SceneSamples, batches
 from training.learn.build import build_model, model_config
 from training.learn.checkpoints import RESUME, Piece, ResumeFile, TrainingError, export, write_pieces
@@ -95,6 +96,10 @@ class Trainer:
                 f"this config is for {config.processes} processes and {world} run: a step has {self.images_per_step} "
                 f"images instead of {meant}; {advice}"
             )
+        if self.processes.first:
+            lengths = measure(self.samples)
+            for line in (lengths.summary(), *(f"warning: {text}" for text in lengths.warnings())):
+                self._say(line)
 
     def _step(self, stream: Iterator[Batch]) -> tuple[dict[str, float], int]:
         """One optimiser step; its metrics and its number of tokens in this process."""

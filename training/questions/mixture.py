@@ -76,7 +76,7 @@ class QuestionMixture:
             for sample in marked_samples(scene, image.camera, 1, _seed(rng)):
                 assert sample.mark is not None
                 image = replace(image, color=draw_marks(image.color, [sample.mark]))
-                questions[sample.prompt] = _boxes_of(sample, places)
+                questions[sample.prompt] = replace(_boxes_of(sample, places), kind=MARKED)
         kinds = rng.choice(self.kinds, size=count, p=self.weights).tolist()
         if "reason" in kinds:
             kinds.insert(0, kinds.pop(kinds.index("reason")))
@@ -91,16 +91,19 @@ class QuestionMixture:
     ) -> Question | None:
         if kind not in SPATIAL_PASSES:
             found = grounding_samples(scene, 1, _seed(rng), self.vocabulary, {kind: 1.0})
-            return _boxes_of(found[0], places) if found else None
+            return replace(_boxes_of(found[0], places), kind=kind) if found else None
         posed = spatial_samples(scene, 1, _seed(rng), EMPHASIS[kind], vocabulary=self.vocabulary)
         if not posed:
             return None
+        sample, question = posed[0], None
         if kind == "locate":
-            asked = absent_sample(posed[0], scene, self.vocabulary, _seed(rng)) if rng.random() < ABSENT else None
-            return locate_question(asked or posed[0], places)
-        if kind == "drill":
-            return drill_question(posed[0], rng)
-        return reason_question(posed[0], image.camera, rng) if kind == "reason" else direct_question(posed[0])
+            asked = absent_sample(sample, scene, self.vocabulary, _seed(rng)) if rng.random() < ABSENT else None
+            question = locate_question(asked or sample, places)
+        elif kind == "drill":
+            question = drill_question(sample, rng)
+        else:
+            question = reason_question(sample, image.camera, rng) if kind == "reason" else direct_question(sample)
+        return question and replace(question, kind=f"{kind} about {sample.type}")
 
 
 def visible_objects(image: LabelledImage) -> tuple[SceneObjects, list[int]]:
