@@ -197,6 +197,12 @@ def question(kind: str, answer: Any, objects: tuple[int, ...] = (0, 2), unit: st
         (question("count", 3), "There are 3 mugs.", True),
         (question("count", 3), "three", True),
         (question("count", 3), "There are 4 mugs.", False),
+        (question("dimensions", "0.20 x 0.40 x 0.10", (0,)) | {"form": "number"},
+         "red mug is 20.0 centimeters in width, 45.0 centimeters in height, 11.0 centimeters in length.", True),
+        (question("dimensions", "0.20 x 0.40 x 0.10", (0,)) | {"form": "number"},
+         "red mug is 0.2 meters in width, 0.4 meters in height, 0.2 meters in length.", False),
+        (question("dimensions", "0.20 x 0.40 x 0.10", (0,)) | {"form": "number"},
+         "red mug is 0.2 meters in width.", False),
     ],
 )  # fmt: skip
 def test_the_rule_judge(entry: dict[str, Any], said: str, right: bool) -> None:

@@ -58,6 +58,8 @@ def is_right(entry: dict[str, Any], labels: Sequence[str], said: str, tolerance:
         return abs((value.value - float(true) + 180.0) % 360.0 - 180.0) <= _DEGREES
     if isinstance(value, Amount):
         return abs(value.value - true_number(entry)) <= tolerance * abs(true_number(entry))
+    if question.type == "dimensions":
+        return isinstance(value, tuple) and _same_lengths(value, str(true), tolerance)
     if isinstance(true, list):
         wanted = [named(str(name), names) for name in true]
         places = [named(name, names) for name in value] if isinstance(value, tuple) else None
@@ -65,6 +67,13 @@ def is_right(entry: dict[str, Any], labels: Sequence[str], said: str, tolerance:
     if isinstance(true, str) and question.form == "choice":
         return isinstance(value, str) and named(value, names) == named(true, names)
     return value is not None and value == true
+
+
+def _same_lengths(said: Sequence[str], true: str, tolerance: float) -> bool:
+    """Whether three lengths in metres are the true ones, which stand as `0.19 x 0.15 x 0.15`."""
+    wanted = [float(part) for part in true.split(" x ")]
+    pairs = zip(said, wanted, strict=True)
+    return len(said) == len(wanted) and all(abs(float(s) - w) <= tolerance * w for s, w in pairs)
 
 
 def names_of(entry: dict[str, Any], labels: Sequence[str]) -> list[str]:
@@ -80,7 +89,7 @@ def meaning(entry: dict[str, Any], names: Sequence[str]) -> Question | None:
     form, unit = entry.get("form") or _form(entry["answer"]), entry.get("unit")
     if form == "number":
         other = "distance" if unit in UNITS else "count"
-        kind = entry["type"] if entry["type"] in NUMERICAL else other
+        kind = entry["type"] if entry["type"] in (*NUMERICAL, "dimensions") else other
         return _asked(kind, form, names, unit if unit in (*UNITS, "deg", "l") else "m")
     for known in (names, ()):  # a name may coincide with a word of the question
         read = read_question(entry["text"], known)

@@ -32,10 +32,11 @@ _COMPUTED = dict.fromkeys(COMPARISONS, 1.5) | {
     "distance": 2.0, "horizontal_distance": 3.0, "vertical_distance": 2.0, "direction": 3.0, "big_small": 2.0,
 }  # fmt: skip
 _READ = {"width": 0.5, "height": 0.5, "length": 0.5, "thickness": 0.5}
+_OFTEN_WRONG = {"count": 3.0, "order": 2.0, "volume": 2.0, "gap": 2.5, "related": 2.0, "place": 1.5, "fit": 1.5}
 EMPHASIS = {
     "locate": UNIFORM | _MANY | {"count": 2.0},
-    "reason": UNIFORM | _MANY | _COMPUTED | _READ | {"count": 3.0, "order": 2.0},
-    "drill": UNIFORM | _MANY | _COMPUTED | _READ,
+    "reason": UNIFORM | _MANY | _COMPUTED | _READ | _OFTEN_WRONG,
+    "drill": UNIFORM | _MANY | _COMPUTED | _READ | _OFTEN_WRONG,
     "direct": UNIFORM,
 }
 """Weights of the types of questions in each pass: what is harder is asked more often."""
