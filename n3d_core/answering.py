@@ -18,7 +18,7 @@ from n3d_core.language.conditions import condition_names, first_sentence, number
 from n3d_core.querying import Query
 from n3d_core.reasoning.asking import plain_question
 from n3d_core.reasoning.audit import CONTRADICTED, NOT_SEEN, UNVERIFIABLE, VERIFIED, audit
-from n3d_core.reasoning.outcome import evaluate, foremost, sought
+from n3d_core.reasoning.outcome import evaluate, sought
 from n3d_core.reasoning.parse import read_question
 from n3d_core.reasoning.question import CAMERA_PHRASE, NOTHING, NotUnderstood, Phrase, Question
 from n3d_core.reasoning.resolve import AmbiguousError, MissingError, Scene, article, matching, missing_sentence
@@ -27,7 +27,6 @@ from n3d_core.reasoning.thoughts import Style
 from n3d_core.results import Answer, AnswerFrom, TextDecoded
 
 _SEEN_TOO = 0.25  # 3D IoU
-_MOST_COMPARED = 3  # objects of which a small model chooses one: those that come first
 _RANGING = ("extreme", "related", "relative_distance", "order", "depth_order")
 """Types that pick among objects of one kind: they need names that tell these objects apart."""
 
@@ -116,23 +115,19 @@ class Asker:
         """The solution and the boxes it is about, those of its roles first, named as in the prompt.
 
         Args:
-            named: whether the caller named the boxes; if not, names are made up. A small model then compares no more
-                objects than it was taught to: those that come first. The others are among the boxes all the same.
+            named: whether the caller named the boxes; if not, names are made up.
         """
         outcome = evaluate(question, scene)
         referred = [i for p in _things(question) for i in scene.known.get(p, []) if not p.is_anything]
         roles = [i for i in outcome.roles.indices if i is not None]
-        chosen = roles if self._runtime.vocabulary is None or named else foremost(question, outcome, _MOST_COMPARED)
-        left_out = [i for i in roles if i not in chosen]
-        order = list(dict.fromkeys([*chosen, *outcome.found, *(i for i in referred if i not in left_out)]))
+        order = list(dict.fromkeys([*roles, *outcome.found, *referred]))
         boxes, place = [scene.boxes[i] for i in order], {index: new for new, index in enumerate(order)}
-        first = len(set(chosen))
+        first = len(set(roles))
         names = [scene.names[i] for i in order]
         if not named:
             names = [*condition_names(boxes[:first]), *numbered_names(boxes)[first:]]
         known = {p: [place[i] for i in found if i in place] for p, found in scene.known.items()}
-        solution = solve_scene(question, Scene(tuple(boxes), tuple(names), known), self._style)
-        return solution, [*boxes, *(scene.boxes[i] for i in left_out)]
+        return solve_scene(question, Scene(tuple(boxes), tuple(names), known), self._style), boxes
 
     def _grounded(
         self, text: str, question: Question, solution: Solution, boxes: list[Box3D], seen: Sightings, query: Query

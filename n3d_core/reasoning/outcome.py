@@ -228,26 +228,6 @@ def _extreme(question: Question, scene: Scene) -> Outcome:
     return Outcome(roles, _chosen(roles, [best if rank == 1 else ordered(question, roles.boxes)[rank - 1]]))
 
 
-def foremost(question: Question, outcome: Outcome, most: int) -> list[int]:
-    """Indices of the boxes in the roles of a question. If one of a kind is looked for, only `most` of them: those that
-    the question names, and those that come first. The answer stays the same.
-    """
-    roles, everyone = outcome.roles, [i for i in outcome.roles.indices if i is not None]
-    named = len(question.objects)
-    most = max(most, named + rank_of(question))
-    looked_for = question.type in ("extreme", "relative_distance") and question.among is not None
-    if not looked_for or len(everyone) <= most or len(everyone) < len(roles):
-        return everyone
-    boxes = roles.boxes[named:]
-    if question.type == "extreme":
-        order = ordered(question, boxes)
-    else:
-        away = [relations.distance(roles.boxes[0], b) for b in boxes]
-        order = sorted(range(len(boxes)), key=away.__getitem__, reverse=question.predicate == "farther")
-    kept = {everyone[i] for i in range(named)} | {roles.indices[named + i] for i in order[: most - named]}
-    return [i for i in everyone if i in kept]
-
-
 def _direction(question: Question, scene: Scene) -> Outcome:
     roles = scene.roles(_named(question, scene, 2))
     return Outcome(roles, Value("direction", number=radians(*roles.boxes)))

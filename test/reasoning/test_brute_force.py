@@ -8,9 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from n3d_core.geometry.boxes import Box3D
-from n3d_core.reasoning.outcome import evaluate, foremost
 from n3d_core.reasoning.question import CAMERA_PHRASE, Phrase, Pick, Question, Where
-from n3d_core.reasoning.resolve import MissingError, Scene
+from n3d_core.reasoning.resolve import MissingError
 from n3d_core.reasoning.solve import solve
 from test.reasoning.asking import means
 
@@ -223,28 +222,3 @@ def test_ranks_by_distance_counts_against_counts_and_proportions(numbers):
     for how, holds in (("more", height > width), ("less", height < width), ("equal", alike)):
         proportion = Question("proportion", "yes_no", (A,), how, sizes=("height", "width"))
         assert value(proportion, numbers).truth == holds
-
-
-@settings(max_examples=60, deadline=None)
-@given(numbers=scenes, rank=st.integers(1, 3))
-def test_the_foremost_of_many_give_the_answer_of_all(numbers, rank):
-    assume(np.diff(np.sort(np.linalg.norm(numbers[:, :3] - numbers[3, :3], axis=1))).min() > 1e-6)
-    assume(np.diff(np.sort(numbers[:, 4])).min() > 1e-6)
-    boxes = boxes_of(numbers)
-    among = Phrase("object", "object", plural=True, pick=Pick("taller", rank) if rank > 1 else None)
-    ranked = Phrase("object", "object", plural=True, pick=Pick("", rank) if rank > 1 else None)
-    for question in (
-        Question("extreme", "choice", (), "taller", among=among),
-        Question("extreme", "yes_no", (B,), "taller", among=ANYTHING),
-        Question("relative_distance", "choice", (D,), "closer", among=ranked),
-        Question("relative_distance", "choice", (D,), "farther", among=ranked),
-        Question("relative_distance", "yes_no", (D, A), "closer", among=ANYTHING),
-        Question("order", "order", (), "taller", among=ANYTHING),
-    ):
-        outcome = evaluate(question, Scene(tuple(boxes), NAMES))
-        kept = foremost(question, outcome, 3)
-        most = max(3, 1 + rank) if question.among is ranked else 3
-        assert len(kept) == (5 if question.type == "order" else most)
-        again = solve(question, [boxes[i] for i in kept], [NAMES[i] for i in kept]).value
-        assert again.truth == outcome.value.truth
-        assert tuple(kept[i] for i in again.objects) == outcome.value.objects
