@@ -47,7 +47,7 @@ COLORS = ("red", "green", "blue", "yellow", "white", "black")
 SIZES = {"mug": 0.1, "bottle": 0.2, "box": 0.25, "ball": 0.15, "lamp": 0.35, "chair": 0.7, "bowl": 0.18, "bucket": 0.3}
 MISS, FALSE_ALARM = 0.15, 0.03  # n3d-tiny finds more than 80 % on the standard suite, with few false boxes
 CENTER_SIGMA, SIZE_SIGMA = 0.04, 0.12  # metres at 1.5 m, growing with distance; share of the size
-POSE_SIGMA_M, POSE_SIGMA_RAD = 0.02, math.radians(1)
+POSE_SIGMA_M, POSE_SIGMA_RAD = 0.02, math.radians(1)  # of the whole error, in all three directions together
 CHI2_95 = 7.815
 
 
@@ -98,13 +98,14 @@ def pose_at(look: int, looks: int) -> Pose:
 
 
 def disturbed(pose: Pose, rng: np.random.Generator) -> Pose:
-    """A pose with localisation error, and its covariance."""
-    axis = rng.normal(0, POSE_SIGMA_RAD / math.sqrt(3), 3)
+    """A pose with localisation error, and the standard deviations of that error along each axis."""
+    sigma_m, sigma_rad = POSE_SIGMA_M / math.sqrt(3), POSE_SIGMA_RAD / math.sqrt(3)
+    axis = rng.normal(0, sigma_rad, 3)
     cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
     turn = np.linalg.qr(np.eye(3) + cross)[0]
     turn *= np.sign(np.diag(turn))
-    shift = rng.normal(0, POSE_SIGMA_M / math.sqrt(3), 3)
-    return Pose(turn @ pose.rotation, pose.translation + shift, POSE_SIGMA_M, POSE_SIGMA_RAD)
+    shift = rng.normal(0, sigma_m, 3)
+    return Pose(turn @ pose.rotation, pose.translation + shift, sigma_m, sigma_rad)
 
 
 def cast(pose: Pose, boxes: Sequence[OrientedBox]) -> tuple[np.ndarray, np.ndarray]:

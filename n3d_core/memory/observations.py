@@ -61,7 +61,7 @@ class Pose:
     Attributes:
         rotation: [3, 3] from the optical frame to the map.
         translation: [3] metres.
-        sigma_m, sigma_rad: standard deviations of its position and of its orientation.
+        sigma_m, sigma_rad: standard deviations of its position along, and of its orientation about, each axis.
 
     Raises:
         ObjectMapError: if it is not a finite rigid transform.
