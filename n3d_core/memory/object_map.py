@@ -255,7 +255,7 @@ class ObjectMap:
                 missing = [one for one, still in zip(alike, there, strict=True) if not still]
                 missing = missing if len(missing) == 1 and self._was_empty(seen) else []
             if missing:
-                moved_here[number] = max(missing, key=lambda one: one.last_seen)
+                moved_here[number] = max(missing, key=lambda one: (_is_well_known(one), one.last_seen))
                 found = found | {moved_here[number].id}
         return moved_here
 

@@ -213,8 +213,8 @@ class Visibility:
 
     @property
     def wholly_empty(self) -> NDArray[np.bool_]:
-        """Which places [N] this one look shows to be empty beyond doubt."""
-        return (self.clear > _WHOLLY) & (self.share_through > _WHOLLY)
+        """Which places [N] this one look shows to be empty beyond doubt: all that it sees of them is see-through."""
+        return (self.clear >= CLEAR) & (self.share_through > _WHOLLY)
 
 
 def visibility(look: Look, centers: Array, sizes: Array, yaws: Array) -> Visibility:
