@@ -15,7 +15,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any
 
 from n3d_core import __version__
 from n3d_core.errors import N3DError
@@ -61,11 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("n3d: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of stdout is gone
-        _discard_output()
+        discard(sys.stdout)
         return 1
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            _discard_output()
+            discard(sys.stdout)
             print(f"n3d: cannot write the result: {error.strerror}", file=sys.stderr)
         elif error.filename is not None:
             print(f"n3d: {str(error.filename)[:80]}: {error.strerror}", file=sys.stderr)
@@ -74,9 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _discard_output() -> None:
-    """Keeps Python from failing again when it flushes stdout at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def discard(stream: IO[str]) -> None:
+    """Sends what stdout or stderr still holds nowhere, lest Python fails again when it flushes it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _run(arguments: list[str]) -> int:
