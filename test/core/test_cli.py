@@ -283,14 +283,15 @@ def test_a_recording_is_not_mistaken_for_a_frame_folder(tmp_path: Path, capsys: 
     assert f"a recording (tum): convert it first, as in n3d import {tmp_path}" in capsys.readouterr().err
 
 
-def test_results_survive_a_full_stderr_and_a_terminal_that_lacks_letters(files: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # a buffer that cannot be flushed makes Python exit with 120
+def test_results_survive_a_full_stderr_and_a_terminal_that_lacks_letters(files: Path, unbuffered: str) -> None:
     program = [sys.executable, "-m", "n3d_core.cli", "ground", str(FRAMES), "réd ☃", "--json"]
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             program,
             stdout=subprocess.PIPE,
             stderr=full,
-            env={**os.environ, "PYTHONIOENCODING": "ascii"},
+            env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUNBUFFERED": unbuffered},
             cwd=ROOT,
             check=False,
         )
