@@ -48,33 +48,41 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a terminal's encoding may lack a character
             stream.reconfigure(errors="backslashreplace")
     if sys.stdout is None:
-        print("n3d: standard output is closed, so results cannot be written", file=sys.stderr)
+        say("n3d: standard output is closed, so results cannot be written")
         return 1
     try:
         code = _run(arguments)
         sys.stdout.flush()
         return code
     except N3DError as error:
-        print(f"n3d: {error}", file=sys.stderr)
+        say(f"n3d: {error}")
         return 1
     except KeyboardInterrupt:
-        print("n3d: interrupted", file=sys.stderr)
+        say("n3d: interrupted")
         return 130
     except BrokenPipeError:  # the reader of stdout is gone
-        discard(sys.stdout)
+        _discard(sys.stdout)
         return 1
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            discard(sys.stdout)
-            print(f"n3d: cannot write the result: {error.strerror}", file=sys.stderr)
+            _discard(sys.stdout)
+            say(f"n3d: cannot write the result: {error.strerror}")
         elif error.filename is not None:
-            print(f"n3d: {str(error.filename)[:80]}: {error.strerror}", file=sys.stderr)
+            say(f"n3d: {str(error.filename)[:80]}: {error.strerror}")
         else:
             raise
         return 1
 
 
-def discard(stream: IO[str]) -> None:
+def say(line: str) -> None:
+    """Prints a line to stderr, if it can be written: what is said must not cost the result."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        _discard(sys.stderr)
+
+
+def _discard(stream: IO[str]) -> None:
     """Sends what stdout or stderr still holds nowhere, lest Python fails again when it flushes it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 

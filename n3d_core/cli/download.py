@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
+from n3d_core.cli import say
 from n3d_core.models import PUBLISHED, download, local_folder
 
 DESCRIPTION = "Downloads a published checkpoint and verifies every file. Interrupted downloads are resumed."
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     if args.name is None:
         print(_known())
         return 0
-    folder = download(args.name, args.to, args.revision, log=lambda line: print(line, file=sys.stderr, flush=True))
+    folder = download(args.name, args.to, args.revision, log=say)
     print(folder)
     return 0
 

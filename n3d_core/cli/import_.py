@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from n3d_core.cli import say
 from n3d_core.depth import DepthUnit, suspect_unit
 from n3d_core.errors import CameraError, ConfigError, DepthError, ImageError
 from n3d_core.geometry.camera import Camera
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     posed = posed[: args.limit or None]
     turn = upright(posed) if is_tour and not args.keep_world else None
     if turn is not None:
-        print("n3d: the recording's world is not z up: rotated to level the floors and tables in view", file=sys.stderr)
+        say("n3d: the recording's world is not z up: rotated to level the floors and tables in view")
     camera, written, first = None, 0, None
     for shot in posed:
         try:
@@ -67,13 +67,13 @@ def run(args: argparse.Namespace) -> int:
         except (ImageError, DepthError) as error:
             first = first or error
             left_out += 1
-            print(f"n3d: skipped: {error}", file=sys.stderr)
+            say(f"n3d: skipped: {error}")
             continue
         except CameraError as error:
             if not written:  # it is wrong for all frames
                 raise
             left_out += 1
-            print(f"n3d: skipped: {error}", file=sys.stderr)
+            say(f"n3d: skipped: {error}")
             continue
         if not written:
             _warn_of_unit(frame, args)
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 def _warn_of_unit(frame: Frame, args: argparse.Namespace) -> None:
     suspicion = suspect_unit(frame.depth, bool(args.depth_unit))
     if suspicion is not None:
-        print(f"n3d: warning: {suspicion.message}", file=sys.stderr)
+        say(f"n3d: warning: {suspicion.message}")
 
 
 def _has_pose(shot: Shot) -> bool:

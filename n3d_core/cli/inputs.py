@@ -6,7 +6,6 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from n3d_core.cli import say
 from n3d_core.depth import DepthLimits
 from n3d_core.depth.files import is_point_map, read_depth, read_point_map
 from n3d_core.depth.monocular import load_monocular
@@ -144,7 +144,7 @@ def read_input(args: argparse.Namespace) -> CommandInput:
     unit = args.depth_unit
     if unit is None and given is not None and given.units_per_metre and not str(args.depth).endswith((".npy", ".npz")):
         unit = f"{given.units_per_metre:g}"
-        _say(f"depth is read as {unit} values per metre, as {args.camera} says")
+        say(f"n3d: depth is read as {unit} values per metre, as {args.camera} says")
     depth = _registered(args, read_depth(args.depth, unit), lens)
     limits = _limits(args, DepthLimits.far, unit_is_given=unit is not None)
     return CommandInput(Frame(color, depth, lens.camera), None, limits, str(args.depth))
@@ -252,9 +252,9 @@ def _registered(args: argparse.Namespace, depth: NDArray[np.float32], lens: Lens
                 f"{args.depth} is {width}x{height} but the colour camera {camera.width}x{camera.height}: give depth's "
                 "own intrinsics, as in --depth-camera depth.yaml, so that it can be registered"
             )
-        _say(
-            f"depth is {width}x{height} and colour {camera.width}x{camera.height}: taken as the same view at another "
-            "size, with the intrinsics scaled (else give --depth-camera)"
+        say(
+            f"n3d: depth is {width}x{height} and colour {camera.width}x{camera.height}: taken as the same view at "
+            "another size, with the intrinsics scaled (else give --depth-camera)"
         )
         return register_depth(depth, camera.resized(width, height), camera)
     given = read_camera(args.depth_camera, width, height, args.frame, role="depth")
@@ -300,8 +300,3 @@ def _is_number(text: str) -> bool:
 def _limits(args: argparse.Namespace, far: float, unit_is_given: bool = False) -> DepthLimits:
     near = DepthLimits.near if args.min_depth is None else args.min_depth
     return DepthLimits(near, far if args.max_depth is None else args.max_depth, unit_is_given=unit_is_given)
-
-
-def _say(note: str) -> None:
-    with suppress(OSError):
-        print(f"n3d: {note}", file=sys.stderr)

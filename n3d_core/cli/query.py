@@ -14,7 +14,7 @@ from typing import Any
 
 import cv2
 
-from n3d_core.cli import discard
+from n3d_core.cli import say
 from n3d_core.cli.inputs import CommandInput, add_frame_arguments, read_input
 from n3d_core.cli.tables import times_line
 from n3d_core.display.draw import draw_boxes, enlarged, save_picture
@@ -132,10 +132,7 @@ def check_timeout(args: argparse.Namespace) -> None:
 def tell(args: argparse.Namespace, line: str) -> None:
     """Prints a line of progress to stderr."""
     if not args.quiet:
-        try:
-            print(line, file=sys.stderr, flush=True)
-        except OSError:  # progress that cannot be written must not cost the result
-            discard(sys.stderr)
+        say(line)
 
 
 def true_boxes(truth: Truth | None, text: str) -> list[Box3D] | None:
