@@ -311,9 +311,7 @@ def _disproved(look: Look, near: Places, views: Visibility, found: set[int]) -> 
 
 def _met(look: Look, near: Places) -> Array:
     """[N]: how probable it is that a ray to an object that is there meets it, given the pose's errors."""
-    pose, reach = look.pose, _MET_WITHIN * near.sizes.mean(axis=1)
-    squared = ((near.centers - pose.translation) ** 2).sum(axis=1)
-    error = pose.sigma_m**2 + pose.sigma_rad**2 * squared
+    reach, error = _MET_WITHIN * near.sizes.mean(axis=1), look.pose.variance_at(near.centers)
     met: Array = 1 - np.exp(-(reach**2) / (2 * np.maximum(error, 1e-12)))  # a normal error in two directions
     return met
 

@@ -91,9 +91,14 @@ class Pose:
 
     def covariance_at(self, point: Array) -> Array:
         """[3, 3]: what the pose's uncertainty does to a point [3] of the map."""
-        away = point - self.translation
-        spread: Array = _EYE * (self.sigma_m**2 + self.sigma_rad**2 * float(away @ away))
+        spread: Array = _EYE * self.variance_at(point)
         return spread
+
+    def variance_at(self, points: Array) -> Array:
+        """[...]: what it does to points [..., 3] of the map, along each axis."""
+        away = points - self.translation
+        variance: Array = self.sigma_m**2 + self.sigma_rad**2 * np.einsum("...i,...i", away, away)
+        return variance
 
     def apart(self, other: Pose) -> tuple[float, float]:
         """Metres and radians between two poses."""

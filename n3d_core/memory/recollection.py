@@ -185,8 +185,9 @@ def _candidates(
 
     What is in view takes the place of what is remembered there, and goes before what is remembered elsewhere.
     """
-    seen = [observed(box if isinstance(box, OrientedBox) else OrientedBox.of(box), viewpoint.pose) for box in in_view]
-    now = [first_seen(one, viewpoint.pose, viewpoint.now, "") for one in seen if one is not None]
+    boxes = (box if isinstance(box, OrientedBox) else OrientedBox.of(box) for box in in_view)
+    seen = [shown for box in boxes if (shown := observed(box, viewpoint.pose)) is not None]
+    now = [first_seen(one, viewpoint.pose, viewpoint.now, "") for one in seen]
     known: dict[Phrase, list[int]] = {}
     recalled: dict[int, RememberedObject] = {}
     for phrase in phrases:
@@ -194,7 +195,7 @@ def _candidates(
         fitting = matching(replace(phrase, where=(), pick=None), [one.label for one in now])
         if fitting and not (phrase.plural or phrase.is_anything):
             known[phrase] = fitting
-    here = memory.known([one for one in seen if one is not None], viewpoint.pose)
+    here = memory.known(seen, viewpoint.pose)
     for number, one in here.items():  # a box keeps the name that the question found it by
         now[number] = replace(now[number], id=one.id, first_seen=one.first_seen)
     seen_now = {one.id for one in here.values()}
