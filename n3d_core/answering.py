@@ -150,11 +150,11 @@ class Asker:
                 return f"It is doubtful that a {one.box.label} is there: grounding all objects does not find it."
         if question.type == "extreme" and len(used) < 2:
             return "Only one object was found that competes; another may have been missed."
-        kinds = question.objects if question.type == "outnumber" else (sought(question),)
-        if question.type == "all":
-            kinds = (question.among or sought(question),)
         if question.type not in ("count", "exists", "all", "outnumber") or not seen.meant:
             return ""
+        kinds = question.objects
+        if question.type != "outnumber":
+            kinds = (question.among if question.type == "all" and question.among else sought(question),)
         return next((reason for kind in kinds if (reason := self._miscounted(question, kind, seen, query))), "")
 
     def _miscounted(self, question: Question, kind: Phrase, seen: Sightings, query: Query) -> str:

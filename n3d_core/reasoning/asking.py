@@ -28,8 +28,10 @@ _MORE = {
     **{p: PREDICATES[p].phrase for p in ("wider", "taller", "shorter", "bigger", "smaller", "longer", "thicker")},
 }  # fmt: skip
 """What stands behind "how much" in a question for a difference."""
-_SIDES = {p: PREDICATES[p].phrase for p in ("left", "right", "front", "behind", "above", "below")}
-_PLACES = {"on": "on top of", "under": "underneath", "inside": "inside", "next_to": "next to"}
+RELATION_WORDS = {p: PREDICATES[p].phrase for p in ("left", "right", "front", "behind", "above", "below")} | {
+    "on": "on top of", "under": "underneath", "inside": "inside", "next_to": "next to",
+}  # fmt: skip
+"""What training texts and prompts say of a relation to one object."""
 _LIMITS = {"width": ("wider", "narrower"), "height": ("taller", "shorter"), "length": ("longer", "less long")}
 _ORDERS = {
     "left": "from left to right", "right": "from right to left", "shorter": "from shortest to tallest",
@@ -71,7 +73,7 @@ def _unit(question: Question) -> str:
 
 
 def _limit(question: Question) -> str:
-    """The limit in whole centimetres, as the model knows it, or in metres; empty if it has more digits."""
+    """The limit in whole centimetres, as the model knows limits; empty if it has a fraction of one."""
     cm = round((question.limit or 0.0) * 100, 6)
     return f"{cm:.0f} cm" if cm == int(cm) else ""
 
@@ -174,7 +176,7 @@ def _count(question: Question, names: list[str]) -> str:
         return ""
     if kind.where:
         where = kind.where[0]
-        relation, name = (_SIDES | _PLACES).get(where.relation, ""), names[0] if names else ""
+        relation, name = RELATION_WORDS.get(where.relation, ""), names[0] if names else ""
         known = relation and question.form == "number" and len(kind.where) == len(where.references) == 1
         named = known and not where.references[0].plural and name.endswith(f" {where.references[0].noun}")
         return f"How many {plural(kind.label)} are {relation} {name}?" if named else ""
@@ -184,7 +186,7 @@ def _count(question: Question, names: list[str]) -> str:
 
 
 def _related(question: Question, names: list[str]) -> str:
-    kind, relation = question.among, (_SIDES | _PLACES).get(question.predicate, "")
+    kind, relation = question.among, RELATION_WORDS.get(question.predicate, "")
     if question.form != "objects" or not relation or (kind is not None and not kind.is_plain):
         return ""
     return f"Which {plural((kind or ANYTHING).label)} are {relation} {names[0]}?"
@@ -201,7 +203,7 @@ def _dimensions(question: Question, names: list[str]) -> str:
 def _place(question: Question, names: list[str]) -> str:
     if question.predicate == "between":
         return _whether(names[0], f"between {names[1]} and {names[2]}")
-    relation = (_SIDES | _PLACES).get(question.predicate, "")
+    relation = RELATION_WORDS.get(question.predicate, "")
     return _whether(names[0], f"{relation} {names[1]}") if relation and len(names) == 2 else ""
 
 

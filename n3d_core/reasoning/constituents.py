@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from n3d_core.reasoning.grammar import NoReadingError
@@ -103,22 +103,18 @@ class Gripper:
     opening: float
 
 
-@dataclass
 class Children:
     """The meanings of an alternative's children, sorted by what they are."""
 
-    phrases: tuple[Phrase, ...] = ()
-    words: list[str] = field(default_factory=list)
-    question: Question | None = None
-    degree: Degree = field(default_factory=lambda: Degree(""))
-    alternatives: tuple[Phrase, ...] = ()
-    bound: str = ""
-    unit: str = ""
-    metres: float | None = None
-    without: tuple[Phrase, ...] = ()
-
     def __init__(self, children: Sequence[Any]) -> None:
-        self.words, self.degree = [], Degree("")
+        self.phrases: tuple[Phrase, ...] = ()
+        self.words: list[str] = []
+        self.question: Question | None = None
+        self.degree = Degree("")
+        self.alternatives: tuple[Phrase, ...] = ()
+        self.bound = self.unit = ""
+        self.metres: float | None = None
+        self.without: tuple[Phrase, ...] = ()
         for child in children:
             if isinstance(child, Phrase | tuple):
                 self.phrases += (child,) if isinstance(child, Phrase) else child

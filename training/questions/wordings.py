@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from n3d_core.reasoning.asking import RELATION_WORDS
+
 YES_NO = (
     "Is {a} {p} {b}?",
     "Would you say that {a} is {p} {b}?",
@@ -242,11 +244,7 @@ EXISTS = (
     "Are any {ks} visible?",
     "Does {an} exist in this image?",
 )
-RELATION = {
-    "left": "to the left of", "right": "to the right of", "front": "in front of", "behind": "behind",
-    "above": "above", "below": "below", "on": "on top of", "under": "underneath", "inside": "inside",
-    "next_to": "next to", "between": "between",
-}  # fmt: skip
+RELATION = RELATION_WORDS | {"between": "between"}
 COUNT_BY_PLACE = (
     "How many {ks} are {p} {b}?",
     "How many {ks} are there {p} {b}?",
