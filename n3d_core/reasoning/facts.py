@@ -160,7 +160,10 @@ class Facts:
             x, y, z = (MEASURES[m](box) for m in "XYZ")
             values[f"{letter}_pos"] = (x, z) if flat else (x, y, z)
         for i, j in self._pairs(len(boxes)):
-            values |= self._pair(boxes[i], boxes[j], f"{self.roles.letter(i)}{self.roles.letter(j)}", flat)
+            letters = f"{self.roles.letter(i)}{self.roles.letter(j)}"
+            values |= self._pair(boxes[i], boxes[j], letters, flat)
+            if self.question.type in ("gap", "fit"):  # the extents of both together, which a gap leaves out
+                values |= {f"{m}_{letters}": MEASURES[m](boxes[i]) + MEASURES[m](boxes[j]) for m in "WHL"}
         if len(boxes) == 2:
             values |= {k.removesuffix("_AB"): v for k, v in values.items() if k.endswith("_AB")}
         clauses = [where.relation for phrase in self.question.phrases for where in phrase.where]

@@ -190,11 +190,28 @@ def _converted(metres: float, question: Question) -> str:
 
 def _gap_chain(question: Question, roles: Roles) -> tuple[list[str], str, float, str]:
     """State the boxes, their gaps along each axis, and the length of those."""
-    parts = [round(g, 3) + 0.0 for g in relations.gaps(*(as_stated(b) for b in roles.boxes))]
-    metres = round(math.hypot(*parts), 2)
+    a, b = roles.boxes
+    along, formula, metres = gap_steps(a, b, "AB")
     text = replies.distance_answer("gap", roles.names, length_text(metres, question.unit))
-    result = f"gap_AB = {length_of(parts)} = {metres} meters{_converted(metres, question)}."
-    return [bboxes(roles), f"gaps_AB = {vector_text(parts)}.", result], "gap_AB", metres, text
+    result = f"gap_AB = {formula} = {metres} meters{_converted(metres, question)}."
+    return [bboxes(roles), along, result], "gap_AB", metres, text
+
+
+def gap_steps(a: Box3D, b: Box3D, letters: str) -> tuple[str, str, float]:
+    """The gap along each axis, `X_AB = 0.51 - 0.2 = 0.31, W_AB = 0.18 + 0.15 = 0.33, max(|0.31| - 0.33 / 2, 0) =
+    0.145.`, the formula of their length, and that length in metres.
+
+    A small network cannot take the sizes from the distance of the centres in one step.
+    """
+    lines, parts = [], []
+    for i, extent in enumerate("WHL"):
+        first, second = stated_numbers(a)[i + 3], stated_numbers(b)[i + 3]
+        apart, both = difference(a, b)[i], round(first + second, 2)
+        parts.append(round(max(abs(apart) - both / 2, 0.0), 3) + 0.0)
+        sizes = f"{extent}_{letters} = {first} + {second} = {both}"
+        vector = subtractions(a, b, (i,), letters).removesuffix(".")
+        lines.append(f"{vector}, {sizes}, max(|{apart}| - {both} / 2, 0) = {parts[-1]}.")
+    return " ".join(lines), length_of(parts), round(math.hypot(*parts), 2)
 
 
 def _distance_chain(question: Question, roles: Roles, published: bool) -> tuple[list[str], str, float, str]:
@@ -300,10 +317,9 @@ def fit_chain(question: Question, roles: Roles, holds: bool) -> tuple[list[str],
 
 def _fit_between(question: Question, roles: Roles, holds: bool) -> list[str]:
     a, b, c = (as_stated(box) for box in roles.boxes)
-    side, parts = fitting_side(question, a), [round(g, 3) + 0.0 for g in relations.gaps(b, c)]
-    gap = round(math.hypot(*parts), 2)
-    found = [f"gaps_BC = {vector_text(parts)}.", f"gap_BC = {length_of(parts)} = {gap}."]
-    return [bboxes(roles), *found, f"Since min(W_A, L_A) = {side} {sign(str(side), str(gap))} gap_BC, {holds}."]
+    side, (along, formula, gap) = fitting_side(question, a), gap_steps(b, c, "BC")
+    compared = f"min(W_A, L_A) = {side} {sign(str(side), str(gap))} gap_BC"
+    return [bboxes(roles), along, f"gap_BC = {formula} = {gap}.", f"Since {compared}, {holds}."]
 
 
 def same_chain(question: Question, roles: Roles, holds: bool) -> tuple[list[str], str]:

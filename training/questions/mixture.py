@@ -2,8 +2,9 @@
 
 Stage 1 asks for boxes; stage 2 adds spatial questions in their passes: `locate` (pass 1: the boxes of the objects that
 the question speaks of), `reason` (pass 2: the boxes as text, then thought and answer), `drill` (what a thought
-computes, behind a beginning of it that states the boxes: a third of the tokens) and `direct` (the answer alone, from
-the image alone: what the model is left with where it finds nothing, and the baseline of the ablation).
+computes, behind a beginning of it that states the boxes: a third of the tokens), `sums` (the steps of thoughts alone)
+and `direct` (the answer alone, from the image alone: what the model is left with where it finds nothing, and the
+baseline of the ablation). What needs no image is partly asked about imagined scenes, which hold more objects.
 """
 
 from __future__ import annotations
@@ -18,21 +19,28 @@ from n3d_core.geometry.frame_folder import TrueObject
 from n3d_core.reasoning.question import COMPARISONS
 from training.data.sequences import LabelledImage, Question
 from training.questions.grounding import DEFAULT_MIXTURE, SceneObjects, Vocabulary, grounding_samples
+from training.questions.imagined import imagined_scene
 from training.questions.marks import draw_marks, marked_samples
 from training.questions.passes import direct_question, drill_question, locate_question, reason_question
 from training.questions.samples import GroundingSample
 from training.questions.spatial import UNIFORM, absent_sample, spatial_samples
+from training.questions.sums import sums_question
 
 ABSENT = 0.25  # share of located questions that name something which is not there
+IMAGINED = 0.4  # share of the second pass and of drills that is about no image
+SUMS = "sums"
 SPATIAL_PASSES = ("locate", "reason", "drill", "direct")
 MARKED = "marked"
-KINDS = (*DEFAULT_MIXTURE, MARKED, *SPATIAL_PASSES)
+KINDS = (*DEFAULT_MIXTURE, MARKED, *SPATIAL_PASSES, SUMS)
 _MANY = {"depth_order": 3.0, "extreme": 3.0, "relative_distance": 4.0}  # objects that have to be found
 _COMPUTED = dict.fromkeys(COMPARISONS, 1.5) | {
     "distance": 2.0, "horizontal_distance": 3.0, "vertical_distance": 2.0, "direction": 3.0, "big_small": 2.0,
 }  # fmt: skip
 _READ = {"width": 0.5, "height": 0.5, "length": 0.5, "thickness": 0.5}
-_OFTEN_WRONG = {"count": 3.0, "order": 2.0, "volume": 2.0, "gap": 2.5, "related": 2.0, "place": 1.5, "fit": 1.5}
+_OFTEN_WRONG = {
+    "count": 4.0, "order": 3.0, "volume": 2.0, "gap": 3.0, "related": 3.0, "place": 1.5, "fit": 2.5, "all": 2.5,
+    "same": 2.0, "exists": 2.5,
+}  # fmt: skip
 EMPHASIS = {
     "locate": UNIFORM | _MANY | {"count": 2.0},
     "reason": UNIFORM | _MANY | _COMPUTED | _READ | _OFTEN_WRONG,
@@ -90,9 +98,14 @@ class QuestionMixture:
     def _one(
         self, kind: str, image: LabelledImage, scene: SceneObjects, places: list[int], rng: np.random.Generator
     ) -> Question | None:
+        if kind == SUMS:
+            question = sums_question(imagined_scene(self.vocabulary, rng), rng)
+            return question and replace(question, kind=SUMS)
         if kind not in SPATIAL_PASSES:
             found = grounding_samples(scene, 1, _seed(rng), self.vocabulary, {kind: 1.0})
             return replace(_boxes_of(found[0], places), kind=kind) if found else None
+        if kind in ("reason", "drill") and rng.random() < IMAGINED:
+            scene = imagined_scene(self.vocabulary, rng)
         posed = spatial_samples(scene, 1, _seed(rng), EMPHASIS[kind], vocabulary=self.vocabulary)
         if not posed:
             return None
