@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from n3d_core.backends.base import cached_numbers, enough_memory, require_finite
 from n3d_core.backends.export.graph import Graph, GraphStore
-from n3d_core.backends.sequence import CachedSequence, Chunk
+from n3d_core.backends.sequence import SPARE_CACHES, CachedSequence, Chunk, give_back
 from n3d_core.backends.store import MOST_TOWERS, TOWER_BYTES, RecentlyUsed, Store
 from n3d_core.errors import BackendError, optional
 from n3d_core.network.plan import ImagePlan
@@ -20,6 +21,7 @@ from n3d_core.network.preprocess import VisionInput
 
 _NO_LIMIT = 1 << 30
 _SMALL = 64 << 20  # bytes of weights: below this, synchronising a second thread costs more than it saves
+_SMALL_CACHE = 64 << 20  # bytes of all buckets: above this, only the last one is kept
 _KEPT = 32  # tokens: chunks up to this length (steps, forced tokens, drafts) recur; prompts do not
 
 
@@ -56,7 +58,7 @@ class OnnxBackend:
         self.decoder = self._session(decoder, threads or (1 if decoder.weight_bytes < _SMALL else 0))
         self._decoder_bytes = decoder.weight_bytes
         self._towers: RecentlyUsed[Any] = RecentlyUsed(MOST_TOWERS, TOWER_BYTES)
-        self._free: list[OnnxCache] = []
+        self._free: deque[OnnxCache] = deque(maxlen=SPARE_CACHES)
 
     @property
     def memory_bytes(self) -> int:
@@ -100,7 +102,7 @@ class OnnxBackend:
         sequence = CachedSequence(
             text, self.graphs.table, cache, text.max_position_embeddings, _NO_LIMIT, _NO_LIMIT, fine=True
         )
-        weakref.finalize(sequence, _give_back, self._free, cache)
+        weakref.finalize(sequence, give_back, self._free, cache)
         return sequence
 
     def _tower(self, plan: ImagePlan) -> Any:
@@ -129,15 +131,10 @@ class OnnxBackend:
             raise BackendError(f"{path}: ONNX Runtime {ort.__version__} cannot run this graph: {error}") from error
 
 
-def _give_back(free: list[OnnxCache], cache: OnnxCache) -> None:
-    cache.backend = None
-    free.append(cache)
-
-
 class OnnxCache:
     """Keys and values of one sequence. Past and present share memory, so nothing is copied.
 
-    The memory of each bucket is kept, so the next sequence allocates and binds nothing.
+    The memory of each small bucket is kept, so the next sequence allocates and binds nothing.
     """
 
     def __init__(self, backend: OnnxBackend) -> None:
@@ -157,6 +154,8 @@ class OnnxCache:
         if bucket not in self._buckets:
             self._buckets[bucket] = self._allocated(bucket), {}
         self._layers, self._bindings = self._buckets[bucket]
+        if sum(values.nbytes for layers, _ in self._buckets.values() for _, values in layers) > _SMALL_CACHE:
+            self._buckets = {bucket: (self._layers, self._bindings)}
         for (_, new), (_, values) in zip(self._layers, old if used else (), strict=False):
             new[:, :, :used] = values[:, :, :used]
 

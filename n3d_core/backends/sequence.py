@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -60,6 +61,7 @@ def require_pads(pads: int, tokens: int) -> None:
 
 
 FIRST_BUCKET = 256  # tokens; attention reads the whole bucket
+SPARE_CACHES = 2  # of finished sequences, kept for the next ones: of a view, and of one that replaces it meanwhile
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,21 @@ class DecoderCache(Protocol):
 
     def reserve(self, bucket: int, used: int) -> None:
         """Makes room for `bucket` tokens, keeping the first `used`."""
+
+
+class Reused(Protocol):
+    """What outlives its sequence. It holds its backend only while in use, or the backend would keep itself alive."""
+
+    backend: Any
+
+
+Cache = TypeVar("Cache", bound=Reused)
+
+
+def give_back(spare: deque[Cache], cache: Cache) -> None:
+    """Keeps the cache of a finished sequence for the next one; a full `spare` drops its oldest."""
+    cache.backend = None
+    spare.append(cache)
 
 
 class CachedSequence:

@@ -188,27 +188,46 @@ class RecentlyUsed(Generic[Kept]):
     def __init__(self, most: int, limit: int) -> None:
         self._most, self._limit = most, limit
         self._kept: OrderedDict[Any, tuple[Kept, int]] = OrderedDict()
-        self._lock = threading.RLock()
+        self._loading, self._lock = threading.Lock(), threading.Lock()
 
     def __len__(self) -> int:
         return len(self._kept)
 
     @property
     def bytes(self) -> int:
-        """Total size of the cached objects; does not wait for objects that are being loaded."""
-        return sum(size for _, size in list(self._kept.values()))
+        """Total size of the cached objects."""
+        with self._lock:
+            return self._total()
 
     def get(self, key: Any, load: Callable[[], tuple[Kept, int]]) -> Kept:
-        """The object of a key. If it is not cached, evicts others and calls `load`, which returns it and its size."""
+        """The object of a key. If it is not cached, evicts others and calls `load`, which returns it and its size.
+
+        One object is loaded at a time; those that are cached do not wait for it.
+        """
+        if (found := self._use(key)) is not None:
+            return found[0]
+        with self._loading:
+            if (found := self._use(key)) is None:  # another thread may have loaded it meanwhile
+                with self._lock:
+                    self._evict(most=self._most - 1)
+                found = load()
+                with self._lock:
+                    self._kept[key] = found
+                    self._evict(self._most)
+            return found[0]
+
+    def _use(self, key: Any) -> tuple[Kept, int] | None:
         with self._lock:
-            if key not in self._kept:
-                while len(self._kept) >= self._most:
-                    self._kept.popitem(last=False)
-                self._kept[key] = load()
-            self._kept.move_to_end(key)
-            while len(self._kept) > 1 and self.bytes > self._limit:
-                self._kept.popitem(last=False)
-            return self._kept[key][0]
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def _evict(self, most: int) -> None:
+        while len(self._kept) > most or (len(self._kept) > 1 and self._total() > self._limit):
+            self._kept.popitem(last=False)
+
+    def _total(self) -> int:
+        return sum(size for _, size in self._kept.values())
 
 
 def model_digest(folder: Path) -> str:

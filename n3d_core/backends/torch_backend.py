@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from n3d_core.backends.base import cached_numbers, capture_graph, enough_memory, require_finite, use_device
-from n3d_core.backends.sequence import require_pads
+from n3d_core.backends.sequence import SPARE_CACHES, require_pads
 from n3d_core.backends.store import RecentlyUsed
 from n3d_core.errors import BackendError, TextTooLongError
 from n3d_core.network.decoder import KVCache, causal_mask, mrope_tables
@@ -132,7 +133,7 @@ class TorchBackend:
         self.memory_bytes = sum(p.numel() * p.element_size() for p in network.parameters())
         self.static_steps = self.device.type == "cuda" if static_steps is None else static_steps
         self.compiled = compiled
-        self._free: list[_Slot] = []
+        self._free: deque[_Slot] = deque(maxlen=SPARE_CACHES)
         self._plans: RecentlyUsed[PlanTensors] = RecentlyUsed(_PLANS, 1 << 62)
 
     def step_bytes(self, context: int) -> int:

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from n3d_core.backends import onnx_backend as onnx_module
 from n3d_core.backends.base import Backend
 from n3d_core.backends.export import graph as graph_module
 from n3d_core.backends.export.graph import GraphStore
 from n3d_core.backends.export.precision import Precision
 from n3d_core.backends.onnx_backend import OnnxBackend, OnnxCache
-from n3d_core.backends.sequence import FIRST_BUCKET, CachedSequence, Chunk
+from n3d_core.backends.sequence import FIRST_BUCKET, SPARE_CACHES, CachedSequence, Chunk
 from n3d_core.backends.store import MOST_TOWERS
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.errors import BackendError, TextTooLongError
@@ -114,8 +115,29 @@ def test_a_sequence_in_the_memory_of_a_finished_one_gives_what_the_first_gave(
     for _, values in (layer for layers, _ in cache._buckets.values() for layer in layers):
         values[...] = 1e3  # whatever another view left
     np.testing.assert_array_equal(replies(backend, image), first)
-    assert backend._free == [cache]
+    assert list(backend._free) == [cache]
     assert memory == {bucket: layers[0][1].ctypes.data for bucket, (layers, _) in cache._buckets.items()}
+
+
+def test_memory_of_finished_sequences_is_bounded_by_number_and_by_size(
+    checkpoint: Path, torch_backend: TorchBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids, positions = list(range(FIRST_BUCKET + 20)), np.tile(np.arange(FIRST_BUCKET + 20), (3, 1))
+    backend = OnnxBackend(GraphStore(checkpoint, Precision.named("fp32")), threads=1)
+    for made in (backend, torch_backend):
+        open_at_once = [made.start() for _ in range(SPARE_CACHES + 3)]
+        for sequence in open_at_once:
+            sequence.extend(ids[:20], positions[:, :20])
+        del open_at_once, sequence
+        assert len(made._free) == SPARE_CACHES
+    sequence = backend.start()
+    first = sequence.extend(ids[:20], positions[:, :20])
+    monkeypatch.setattr(onnx_module, "_SMALL_CACHE", 0)
+    grown = sequence.extend(ids[20:], positions[:, 20:])
+    assert list(sequence._cache._buckets) == [FIRST_BUCKET * 3 // 2]  # as no more than one is kept of a large model
+    again = backend.start()
+    np.testing.assert_array_equal(again.extend(ids[:20], positions[:, :20]), first)
+    np.testing.assert_array_equal(again.extend(ids[20:], positions[:, 20:]), grown)
 
 
 @pytest.mark.parametrize(("most_tokens", "most_rows"), [(1 << 20, 64), (7, 64), (1 << 20, 5), (16, 3)])

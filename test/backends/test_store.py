@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import os
 import shutil
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -256,3 +257,24 @@ def test_what_is_loaded_is_bounded_by_number_and_by_size_and_the_oldest_use_goes
     assert (loaded[4:], kept.bytes) == (["b"], 70)
     get("huge", 1000)
     assert (len(kept), kept.bytes) == (1, 1000)
+
+
+def test_what_is_loaded_does_not_wait_for_what_is_being_loaded() -> None:
+    kept: RecentlyUsed[str] = RecentlyUsed(2, 100)
+    kept.get("here", lambda: ("here", 10))
+    begun, done = threading.Event(), threading.Event()
+
+    def slow() -> tuple[str, int]:
+        begun.set()
+        assert done.wait(30)
+        return "new", 20
+
+    loads = [threading.Thread(target=kept.get, args=("new", slow)) for _ in range(2)]
+    for thread in loads:
+        thread.start()
+    assert begun.wait(30)
+    assert (kept.get("here", lambda: ("again", 1)), kept.bytes) == ("here", 10)
+    done.set()
+    for thread in loads:
+        thread.join(30)
+    assert (kept.get("new", lambda: ("again", 1)), len(kept), kept.bytes) == ("new", 2, 30)

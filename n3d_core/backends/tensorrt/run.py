@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from n3d_core.backends.base import cached_numbers, current_device, enough_memory, require_finite, use_device
-from n3d_core.backends.sequence import CachedSequence, Chunk
+from n3d_core.backends.sequence import SPARE_CACHES, CachedSequence, Chunk, give_back
 from n3d_core.backends.store import MOST_TOWERS, TOWER_BYTES, RecentlyUsed
 from n3d_core.backends.tensorrt.build import MAX_CHUNK, MAX_ROWS
 from n3d_core.backends.tensorrt.engine import BoundContext, Engine
@@ -51,7 +52,7 @@ class TensorRTBackend:
             engines.graphs.precision.compute
         ]
         self._towers: RecentlyUsed[_Tower] = RecentlyUsed(MOST_TOWERS, TOWER_BYTES)
-        self._free: list[TensorRTCache] = []
+        self._free: deque[TensorRTCache] = deque(maxlen=SPARE_CACHES)
 
     @property
     def memory_bytes(self) -> int:
@@ -79,7 +80,7 @@ class TensorRTBackend:
         except IndexError:
             cache = TensorRTCache(self)
         sequence = CachedSequence(self.config.text, self.engines.graphs.table, cache, limit, longest, MAX_ROWS)
-        weakref.finalize(sequence, _give_back, self._free, cache)
+        weakref.finalize(sequence, give_back, self._free, cache)
         return sequence
 
     def _tower(self, plan: ImagePlan) -> _Tower:
@@ -189,11 +190,6 @@ class TensorRTCache:
         text, backend = self._backend.config.text, self._backend
         shape = (1, text.num_key_value_heads, length, text.head_size)
         return {name: torch.zeros(shape, dtype=backend.cache_dtype, device=backend.device) for name in self._names}
-
-
-def _give_back(free: list[TensorRTCache], cache: TensorRTCache) -> None:
-    cache.backend = None
-    free.append(cache)
 
 
 class _Pass:
