@@ -16,7 +16,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from n3d_core.errors import BagError, optional
+from n3d_core.errors import BagError, optional, reading
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.transforms import TransformTree
 from n3d_core.messages.assembly import Door, RgbdMessages, assemble_frame, is_rectified, nanoseconds_of
@@ -72,12 +72,10 @@ class Bag:
         with optional("reading bags needs rosbags", "'n3d-ros[bags]'"):
             from rosbags.highlevel import AnyReader
             from rosbags.typesys import Stores, get_typestore
-        try:
+        with reading(path, "a bag", BagError, of=(Exception,)):  # rosbags and its decompressors raise all kinds
             self._reader = AnyReader(_files_of(self.path), default_typestore=get_typestore(Stores.ROS2_JAZZY))
             self._reader.open()
             weakref.finalize(self, self._reader.close)
-        except Exception as error:  # rosbags and its decompressors raise all kinds of exceptions
-            raise BagError(f"{path}: cannot be read as a bag ({type(error).__name__}: {error})") from error
 
     @property
     def types(self) -> dict[str, str]:
@@ -247,20 +245,14 @@ class Bag:
         raise BagError(f"{self.path}: {topic} has no message at {log_ns} ns")
 
     def _decoded(self, connection: Any, raw: bytes) -> Any:
-        try:
+        with reading(f"{self.path}: a message of {connection.topic}", connection.msgtype, BagError, of=(Exception,)):
             return self._reader.deserialize(raw, connection.msgtype)
-        except Exception as error:  # rosbags, struct and NumPy raise all kinds of exceptions
-            raise BagError(
-                f"{self.path}: a message of {connection.topic} is damaged ({type(error).__name__}: {error})"
-            ) from error
 
     def _stored(
         self, connections: list[Any], start_ns: int | None = None, stop_ns: int | None = None
     ) -> Iterator[tuple[Any, int, bytes]]:
-        try:
+        with reading(self.path, "a bag", BagError, ": it is damaged", of=(Exception,)):
             yield from self._reader.messages(connections, start_ns, stop_ns)
-        except Exception as error:  # as on opening
-            raise BagError(f"{self.path}: the bag is damaged ({type(error).__name__}: {error})") from error
 
     def _connections(self, topics: tuple[str, ...]) -> list[Any]:
         unknown = [topic for topic in topics if topic not in self.types]

@@ -39,6 +39,36 @@ def optional(needed: str, install: str) -> Iterator[None]:
         raise MissingDependencyError(f"{needed} ({missing}): pip install {install}") from missing
 
 
+DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, RecursionError)
+"""What parsers raise for a file that is missing, damaged, or of another form."""
+
+
+@contextmanager
+def reading(
+    source: object, what: str, refusal: type[N3DError], advice: str = "", of: tuple[type[Exception], ...] = DAMAGED
+) -> Iterator[None]:
+    """For reading a file: names it in every error.
+
+    Args:
+        source: the file.
+        what: what it should be, such as "a calibration".
+        refusal: raised in place of the exceptions `of`.
+        advice: ends the message.
+
+    Raises:
+        N3DError: of the block, with the file in front unless the message names it.
+    """
+    try:
+        yield
+    except N3DError as error:
+        if str(source) in str(error):
+            raise
+        raise type(error)(f"{source}: {error}") from error
+    except of as error:
+        said = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise refusal(f"{source}: cannot be read as {what} ({type(error).__name__}: {said}){advice}") from error
+
+
 class CameraError(N3DError):
     """Intrinsics are missing, zero, not finite, or of a distortion model that is not supported."""
 

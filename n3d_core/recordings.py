@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from n3d_core.bag import Bag, is_bag
 from n3d_core.depth.files import read_depth
-from n3d_core.errors import CameraError, ConfigError, N3DError, TransformError
+from n3d_core.errors import CameraError, ConfigError, N3DError, TransformError, reading
 from n3d_core.geometry.boxes import rotation_of
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.camera_file import read_camera, read_mat, read_pose
@@ -91,12 +91,8 @@ def read_recording(path: Path, kind: str, how: ReadAs) -> list[Shot]:
             "color.png), BOP (scene_camera.json), YCB-Video (000001-color.png), record3d (metadata.json) or Open3D "
             f"(color/ and depth/); --kind can be one of {', '.join(KINDS)}"
         )
-    try:
+    with reading(path, f"a recording of kind {kind}", ConfigError, ": a file of it is missing or damaged"):
         shots = list(KINDS[kind][1](path, how))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise ConfigError(
-            f"{path}: this {kind} recording has a missing or damaged file ({type(error).__name__}: {error})"
-        ) from error
     if not shots:
         raise ConfigError(f"{path}: no frame with colour and depth in this {kind} recording")
     return shots
@@ -173,11 +169,9 @@ def _read_tum(root: Path, how: ReadAs) -> Iterator[Shot]:
 
 
 def _tum_list(path: Path) -> list[tuple[float, list[str]]]:
-    try:
+    with reading(path, "a list of stamps of TUM", ConfigError):
         lines = [line.split() for line in path.read_text().splitlines()]
         return sorted((float(words[0]), words[1:]) for words in lines if len(words) > 1 and words[0][0] != "#")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read as a list of stamps of TUM ({error})") from error
 
 
 def _posed(turn: list[float], place: tuple[float, float, float]) -> Pose | None:
@@ -294,10 +288,8 @@ def _read_open3d(root: Path, how: ReadAs) -> Iterator[Shot]:
 def _trajectory(path: Path) -> list[Pose]:
     """The poses of a `.log` file of Redwood or Open3D: a line of numbers, then four rows, for each."""
     rows = [line.split() for line in path.read_text().splitlines() if line.strip()] if path.is_file() else []
-    try:
+    with reading(path, "a trajectory of Open3D", ConfigError):
         return [np.array(rows[i + 1 : i + 5], dtype=np.float64).reshape(4, 4) for i in range(0, len(rows) - 4, 5)]
-    except ValueError as error:
-        raise ConfigError(f"{path}: cannot be read as a trajectory of Open3D ({error})") from error
 
 
 def _read_bag(path: Path, how: ReadAs) -> Iterator[Shot]:

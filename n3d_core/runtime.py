@@ -11,7 +11,7 @@ from pathlib import Path
 from n3d_core.backends.base import Backend
 from n3d_core.decoding.calibration import Calibration
 from n3d_core.decoding.sampling import Sampling
-from n3d_core.errors import CheckpointError
+from n3d_core.errors import CheckpointError, reading
 from n3d_core.language.answer_grammar import MAX_THOUGHT, FreeReply, Spelling, ThoughtThenAnswer, answer_room
 from n3d_core.language.box_grammar import BoxVocabulary, Grammar
 from n3d_core.language.tokenizer import Tokenizer
@@ -45,14 +45,12 @@ class Vocabulary:
         path = folder / VOCABULARY
         if not path.exists():
             return None
-        try:
+        with reading(path, "lists of classes and colors", CheckpointError):
             data = json.loads(path.read_text(encoding="utf-8"))
             classes, colors = data["classes"], data["colors"]
             if not isinstance(classes, list) or not isinstance(colors, list):
                 raise TypeError(f"got {type(classes).__name__} and {type(colors).__name__}")
             return cls(frozenset(map(str, classes)), frozenset(map(str, colors)))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{path}: lists of classes and colors are required ({error!r})") from error
 
     def unknown(self, phrase: Phrase) -> str:
         """The first word of a phrase, its clauses or exceptions that the model was not taught; empty if none."""

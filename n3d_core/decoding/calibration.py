@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.errors import CheckpointError
+from n3d_core.errors import CheckpointError, reading
 
 CALIBRATION = "calibration.json"
 
@@ -68,12 +68,8 @@ class Calibration:
         path = folder / CALIBRATION
         if not path.exists():
             return cls()
-        try:
+        with reading(path, "a calibration", CheckpointError, "; run training.calibrate again"):
             return cls._read(json.loads(path.read_text()))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(
-                f"{path}: not a calibration ({type(error).__name__}: {error}); run training.calibrate again"
-            ) from error
 
     @classmethod
     def _read(cls, data: Mapping[str, Any]) -> Calibration:

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.errors import CheckpointError, ConfigError
+from n3d_core.errors import CheckpointError, ConfigError, reading
 from n3d_core.network.config import N3DConfig
 
 SamplingName = Literal["checkpoint", "greedy", "released"]
@@ -62,7 +62,7 @@ class GenerationDefaults:
         path = Path(folder) / "generation_config.json"
         if not path.exists():
             return cls((config.eos_token_id,))
-        try:
+        with reading(path, "generation settings", CheckpointError):
             data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             ends, penalty = data.get("eos_token_id"), data.get("repetition_penalty")
             ends = config.eos_token_id if ends is None else ends
@@ -71,8 +71,6 @@ class GenerationDefaults:
                 1.0 if penalty is None else float(penalty),
                 data.get("box_numbers") or "likeliest",
             )
-        except (OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
-            raise CheckpointError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.errors import DepthError
+from n3d_core.errors import DepthError, reading
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import MAX_PIXELS
 from n3d_core.geometry.image_file import decode_image, is_file_or_pipe
@@ -134,10 +134,8 @@ def read_depth(path: str | Path, unit: str | None = None) -> NDArray[np.float32]
         DepthError: if the file cannot be read, is not one channel of depth, or the unit is unknown.
     """
     raw = read_raw_depth(Path(path))
-    try:
+    with reading(path, "depth", DepthError):
         return (DepthUnit.of(raw) if unit is None else DepthUnit.parse(unit)).to_metres(raw)
-    except DepthError as error:
-        raise DepthError(f"{path}: {error}") from error
 
 
 def read_raw_depth(path: Path) -> NDArray[Any]:
@@ -154,10 +152,8 @@ def read_raw_depth(path: Path) -> NDArray[Any]:
     elif suffix == ".exr" and os.environ.get(_EXR_SWITCH, "0").lower() not in ("1", "true", "on"):
         raise DepthError(f"{path}: EXR support is switched off in OpenCV; set {_EXR_SWITCH}=1 and try again")
     else:
-        try:
+        with reading(path, "an image", DepthError):
             raw = decode_image(path.read_bytes(), str(path), DepthError)
-        except OSError as error:
-            raise DepthError(f"{path}: cannot be read: {error}") from error
     if raw.ndim == 3 and suffix == ".exr" and (raw == raw[..., :1])[np.isfinite(raw)].all():
         raw = raw[..., 0]  # renderers write depth as three equal channels
     if raw.ndim == 3 and raw.shape[2] == 1:
@@ -173,7 +169,7 @@ def read_raw_depth(path: Path) -> NDArray[Any]:
 
 def _read_numpy(path: Path) -> NDArray[Any]:
     """The array of a `.npy`, or the depth of a `.npz`; pickles are never loaded."""
-    try:
+    with reading(path, "a NumPy array of numbers", DepthError, of=UNREADABLE):
         if path.suffix.lower() == ".npz":
             _archive_names(path)
         loaded = np.load(path, allow_pickle=False)
@@ -184,8 +180,6 @@ def _read_numpy(path: Path) -> NDArray[Any]:
             if "depth" not in names and len(names) != 1:
                 raise DepthError(f"{path}: one array must be named 'depth'; got {names}")
             return np.asarray(loaded["depth" if "depth" in names else names[0]])
-    except UNREADABLE as error:
-        raise DepthError(f"{path}: cannot be read as a NumPy array of numbers: {error}") from error
 
 
 def _archive_names(path: Path) -> list[str]:
@@ -219,12 +213,10 @@ def read_point_map(path: Path) -> tuple[NDArray[np.float32], Camera]:
         DepthError: if the arrays have other shapes.
         CameraError: if the intrinsics are invalid.
     """
-    try:
+    with reading(path, "a point map", DepthError, of=UNREADABLE):
         _archive_names(path)
         with np.load(path, allow_pickle=False) as arrays:
             cloud, intrinsics = np.asarray(arrays["pcd"]), np.asarray(arrays["intr"], dtype=np.float64)
-    except UNREADABLE as error:
-        raise DepthError(f"{path}: cannot be read as a point map: {error}") from error
     if cloud.ndim != 3 or cloud.shape[2] != 4 or intrinsics.shape != (3, 3) or cloud.size > 4 * MAX_PIXELS:
         shapes = f"pcd {list(cloud.shape)} and intr {list(intrinsics.shape)}"
         raise DepthError(f"{path}: {shapes}; expected [H, W, 4] and [3, 3]")

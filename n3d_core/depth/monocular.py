@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.errors import CameraError, CheckpointError, optional
+from n3d_core.errors import CameraError, CheckpointError, optional, reading
 from n3d_core.geometry.camera import Camera
 
 # short names of published models; `n3d download` fetches them
@@ -199,10 +199,8 @@ def _check(folder: Path) -> None:
     for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder}: {name} is missing; expected a Depth Anything V2 folder as on the hub")
-    try:
+    with reading(folder / "config.json", "JSON", CheckpointError):
         config = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder / 'config.json'}: cannot be read: {error}") from error
     kind = config.get("model_type") if isinstance(config, dict) else None
     if kind != "depth_anything":
         raise CheckpointError(f"{folder}: model_type must be 'depth_anything'; got {kind!r}")

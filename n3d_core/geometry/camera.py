@@ -19,7 +19,7 @@ import yaml
 from numpy.typing import NDArray
 
 from n3d_core.atomic_write import atomic_write
-from n3d_core.errors import CameraError
+from n3d_core.errors import DAMAGED, CameraError, reading
 
 DISTORTION_POLICIES = ("rectify", "rectified", "refuse")
 _FISHEYE = ("equidistant", "fisheye")
@@ -105,20 +105,14 @@ class Camera:
         Raises:
             CameraError: if it cannot be read, has another form, or its lens is not a pinhole.
         """
-        try:
+        advice = (
+            ": expected image_width, image_height and camera_matrix.data (9 numbers), as ROS's camera calibration "
+            "writes them"
+        )
+        with reading(path, "a camera-info YAML file", CameraError, advice, (*DAMAGED, yaml.YAMLError)):
             data = yaml.safe_load(Path(path).read_text())
-        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-            raise CameraError(f"{path}: cannot be read as a camera-info YAML file: {error}") from error
-        try:
             distortion = [float(d) for d in (data.get("distortion_coefficients") or {}).get("data", [])]
             camera = cls.from_matrix(data["camera_matrix"]["data"], data["image_width"], data["image_height"]).checked()
-        except CameraError as error:
-            raise CameraError(f"{path}: {error}") from error
-        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-            raise CameraError(
-                f"{path}: expected image_width, image_height and camera_matrix.data (9 numbers), as ROS's camera "
-                f"calibration writes them ({type(error).__name__}: {error})"
-            ) from error
         if not all(abs(d) <= 1e-12 for d in distortion):  # NaN is not zero either
             raise CameraError(f"{path}: distortion {distortion} is not zero: rectify the images first")
         return camera

@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from n3d_core.errors import CameraError, optional
+from n3d_core.errors import DAMAGED, CameraError, optional, reading
 from n3d_core.geometry.camera import Camera, Lens
 from n3d_core.geometry.image_file import is_file_or_pipe
 from n3d_core.geometry.transforms import CameraPose
@@ -29,9 +29,6 @@ _DISTORTIONS = ("distortion_coefficients", "d", "D", "coeffs")
 _YAML = (".yaml", ".yml")
 _KEY = re.compile(r"^[A-Za-z_]\w*:(\s|$)", re.MULTILINE)  # of YAML, in a file without its suffix
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf)", re.IGNORECASE)
-
-
-_UNREADABLE = (OSError, ValueError, EOFError, TypeError, AttributeError, LookupError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ def read_pose(path: str | Path) -> NDArray[np.float64]:
         CameraError: if the file does not hold one.
     """
     file = Path(path)
-    try:
+    with reading(path, "a 4x4 matrix", CameraError):
         if file.suffix == ".npy":
             values = np.load(file, allow_pickle=False)
         elif file.suffix == ".json":
@@ -95,10 +92,6 @@ def read_pose(path: str | Path) -> NDArray[np.float64]:
         if matrix.size == 12:  # without the last row, which is always the same
             matrix = np.vstack([matrix.reshape(3, 4), [0, 0, 0, 1]])
         return CameraPose(0, matrix.reshape(4, 4)).camera_to_map
-    except (OSError, ValueError, TypeError, EOFError, RecursionError) as error:
-        raise CameraError(f"{path}: expected a 4x4 matrix ({error})") from error
-    except CameraError as error:
-        raise CameraError(f"{path}: {error}") from error
 
 
 def _read(source: str, width: int, height: int, frame: int, role: str) -> CameraFile:
@@ -119,7 +112,7 @@ def _read(source: str, width: int, height: int, frame: int, role: str) -> Camera
         if suffix in _YAML or _KEY.search(text):
             # `ros2 topic echo` ends each message with the mark of a new document
             return _of_data(next(yaml.safe_load_all(text), None), width, height, frame)
-    except _UNREADABLE as error:
+    except DAMAGED as error:
         raise CameraError(f"not a camera file ({type(error).__name__}: {error})") from error
     except yaml.YAMLError as error:
         raise CameraError(f"not YAML ({' '.join(str(error).split())})") from error

@@ -19,7 +19,7 @@ import yaml
 from numpy.typing import NDArray
 
 from n3d_core.atomic_write import atomic_write
-from n3d_core.errors import CameraError, DepthError, ImageError
+from n3d_core.errors import DAMAGED, CameraError, DepthError, ImageError, reading
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
@@ -163,42 +163,32 @@ class FrameFolder:
         metres = (raw / self.units_per_metre).astype(np.float32)
         metres[(raw == 0) | (raw == np.iinfo(np.uint16).max)] = np.nan
         stamp_ns = 0 if (pose := self.pose(index)) is None else pose.stamp_ns
-        try:
+        with reading(self.path / name, "a frame", ImageError):
             return Frame(color, metres, self.camera, stamp_ns)
-        except (ImageError, DepthError, CameraError) as error:
-            raise type(error)(f"{self.path / name}: {error}") from error
 
     def pose(self, index: int) -> CameraPose | None:
         """The camera's pose at `index`; None if there is no pose file."""
         path = self.path / f"{self.names[index]}.pose.json"
         if not path.exists():
             return None
-        try:
+        advice = ': expected {"stamp": seconds, "camera_to_map": [[4x4]]}'
+        with reading(path, "a pose", ImageError, advice, (*DAMAGED, CameraError)):
             data = json.loads(path.read_text())
             return CameraPose(round(float(data["stamp"]) * 1e9), np.asarray(data["camera_to_map"], dtype=np.float64))
-        except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError, CameraError) as error:
-            raise ImageError(
-                f"{path}: not a pose file ({type(error).__name__}: {error}): "
-                'expected {"stamp": seconds, "camera_to_map": [[4x4]]}'
-            ) from error
 
     def map_objects(self) -> list[MapObject]:
         """The true objects of a tour's map; empty if there is no `map.truth.json`."""
         path = self.path / MAP_TRUTH
-        try:
+        with reading(path, "the truth of a map", ImageError, "; see docs/frame-folder.md"):
             return [MapObject.from_json(o) for o in json.loads(path.read_text())["objects"]] if path.exists() else []
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-            raise ImageError(f"{path}: not the truth of a map ({error}); see docs/frame-folder.md") from error
 
     def truth(self, index: int) -> Truth | None:
         """The truth of the frame at `index`; None if there is no truth file."""
         path = self.path / f"{self.names[index]}.truth.json"
         if not path.exists():
             return None
-        try:
+        with reading(path, "a truth file", ImageError, "; see docs/frame-folder.md"):
             return Truth.from_json(json.loads(path.read_text()))
-        except (OSError, ValueError, RecursionError) as error:
-            raise ImageError(f"{path}: not a truth file ({error}); see docs/frame-folder.md") from error
 
 
 def write_map_objects(folder: str | Path, objects: Sequence[MapObject]) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from n3d_core.errors import DepthError, ImageError
+from n3d_core.errors import DepthError, ImageError, reading
 from n3d_core.geometry.frame import MAX_PIXELS
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -57,10 +57,8 @@ def read_bytes(path: str | Path) -> bytes:
     Raises:
         ImageError: if it cannot be read.
     """
-    try:
+    with reading(path, "an image", ImageError, "; is it there, and whole?"):
         return Path(path).read_bytes()
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read as an image ({error.strerror}); is it there, and whole?") from error
 
 
 def color_of(data: bytes, what: str, upright: bool = False) -> NDArray[np.uint8]:

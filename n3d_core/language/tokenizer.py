@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer as _Backend
 
-from n3d_core.errors import CheckpointError
+from n3d_core.errors import CheckpointError, reading
 from n3d_core.network.config import N3DConfig
 
 
@@ -22,10 +22,8 @@ class Tokenizer:
     REQUIRED = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>")
 
     def __init__(self, path: str | Path) -> None:
-        try:
+        with reading(path, "a tokenizer", CheckpointError, of=(Exception,)):  # tokenizers raises bare Exception
             self._backend = _Backend.from_file(str(path))
-        except Exception as error:  # tokenizers raises bare Exception
-            raise CheckpointError(f"{path}: cannot be read as a tokenizer ({error})") from error
         self._backend.no_truncation()  # a file saved with either would silently cut or pad prompts
         self._backend.no_padding()
         special = [re.escape(t.content) for t in self._backend.get_added_tokens_decoder().values() if t.special]

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from n3d_core.atomic_write import atomic_write
-from n3d_core.errors import CheckpointError
+from n3d_core.errors import CheckpointError, reading
 from n3d_core.network.config import N3DConfig
 from n3d_core.network.model import N3DNetwork
 
@@ -88,13 +88,11 @@ def _read_index(root: Path) -> dict[str, str] | None:
     path = root / INDEX
     if not path.exists():
         return None
-    try:
+    with reading(path, "a shard index", CheckpointError):
         index = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
         if not index or not all(isinstance(v, str) and Path(v).name == v for v in index.values()):
             raise ValueError("weight_map must name files of this folder")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise CheckpointError(f"{path}: not a shard index ({type(error).__name__}: {error})") from error
-    return dict(index)
+        return dict(index)
 
 
 def _check_present(root: Path, files: list[Path]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from n3d_core.errors import CheckpointError
+from n3d_core.errors import CheckpointError, reading
 
 PeOrder = Literal["row_major", "aligned"]
 Points = Literal["mean", "valid"]
@@ -143,22 +143,8 @@ class N3DConfig:
         Raises:
             CheckpointError: if the file is missing or damaged, or describes another architecture.
         """
-        try:
-            data = json.loads(Path(path).read_text())
-        except OSError as error:
-            raise CheckpointError(
-                f"{path}: cannot be read ({error.strerror}); a checkpoint folder needs config.json"
-            ) from error
-        except ValueError as error:
-            raise CheckpointError(f"{path}: not valid JSON ({error})") from error
-        try:
-            return cls.from_json(data)
-        except CheckpointError as error:
-            raise CheckpointError(f"{path}: {error}") from error
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise CheckpointError(
-                f"{path}: a value is missing or has the wrong type ({type(error).__name__}: {error})"
-            ) from error
+        with reading(path, "the configuration of an N3D-VLM", CheckpointError):
+            return cls.from_json(json.loads(Path(path).read_text()))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> N3DConfig:

@@ -127,8 +127,8 @@ def test_a_shard_of_another_checkpoint_is_noticed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("index", "message"),
     [
-        ("{", "not a shard index"),
-        ('{"weight_map": {}}', "not a shard index"),
+        ("{", "cannot be read as a shard index"),
+        ('{"weight_map": {}}', "cannot be read as a shard index"),
         ('{"weight_map": {"a": "../../etc/passwd"}}', "must name files of this folder"),
         ('{"weight_map": {"a": "gone.safetensors"}}', "gone.safetensors missing"),
     ],
@@ -163,7 +163,7 @@ def test_missing_weights_say_what_is_there_instead(tmp_path: Path, file: str, hi
         ({"model_type": "qwen2_vl"}, "model_type must be .* got 'qwen2_vl'"),
         ({"num_attention_heads": 3}, "a multiple of num_attention_heads"),
         ({"num_hidden_layers": 0}, "num_hidden_layers must be .* got 0"),
-        ({"hidden_size": "wide"}, "hidden_size must be .* got 'wide'|of the wrong type"),
+        ({"hidden_size": "wide"}, "hidden_size must be .* got 'wide'"),
         ({"rope_scaling": {"type": "yarn", "mrope_section": [2, 3, 3]}}, "yarn"),
         ({"rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 4]}}, "mrope_section"),
         ({"use_sliding_window": True}, "use_sliding_window"),

@@ -197,12 +197,12 @@ def test_what_is_no_recording_is_told(
 @pytest.mark.parametrize(
     ("make", "file", "content", "words"),
     [
-        (bop, "scene_camera.json", "{", "this bop recording has a missing or damaged file (JSONDecodeError"),
-        (bop, "scene_camera.json", '{"1": {"cam_R_w2c": [1], "cam_t_w2c": [0, 0, 0]}}', "damaged file (ValueError"),
-        (bop, "scene_camera.json", '{"1": {"depth_scale": 0}}', "damaged file (ZeroDivisionError"),
-        (record3d, "metadata.json", "[]", "this record3d recording has a missing or damaged file (AttributeError"),
-        (record3d, "metadata.json", '{"poses": [[1, 2]]}', "damaged file (ValueError"),
-        (tum, "groundtruth.txt", "1.005 1 2", "this tum recording has a missing or damaged file (ValueError"),
+        (bop, "scene_camera.json", "{", "cannot be read as a recording of kind bop (JSONDecodeError"),
+        (bop, "scene_camera.json", '{"1": {"cam_R_w2c": [1], "cam_t_w2c": [0, 0, 0]}}', "(ValueError: "),
+        (bop, "scene_camera.json", '{"1": {"depth_scale": 0}}', "(ZeroDivisionError: "),
+        (record3d, "metadata.json", "[]", "cannot be read as a recording of kind record3d (AttributeError"),
+        (record3d, "metadata.json", '{"poses": [[1, 2]]}', "(ValueError: "),
+        (tum, "groundtruth.txt", "1.005 1 2", "cannot be read as a recording of kind tum (ValueError"),
     ],
 )
 def test_a_damaged_recording_is_told(

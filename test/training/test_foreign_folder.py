@@ -102,7 +102,7 @@ def test_a_class_counts_whatever_its_case() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ("{", "not a truth file"),
+        ("{", "cannot be read as a truth file"),
         ("[]", r"objects is \[\]: expected a list of objects"),
         ("{}", "objects is {}: expected a list of objects"),
         ({"objects": {}}, "expected a list of objects"),
@@ -172,7 +172,9 @@ def test_frames_that_are_damaged_are_named(tmp_path: Path) -> None:
     cv2.imwrite(str(depth), (measured // 8).astype(np.uint8))
     assert "must be a 16-bit single-channel PNG" in error()
     depth.unlink()
-    assert error().startswith(f"{depth}: cannot be read as an image (No such file or directory); is it there")
+    assert error().startswith(
+        f"{depth}: cannot be read as an image (FileNotFoundError: No such file or directory); is it there"
+    )
     cv2.imwrite(str(depth), measured)
     (root / "camera.yaml").write_text((root / "camera.yaml").read_text().replace("image_width: 90", "image_width: 80"))
     assert "shot: camera info is for 80x160, the image is 90x160" in error()

@@ -108,10 +108,10 @@ def test_the_command_writes_a_tour_that_reads_back(tmp_path: Path, capsys: pytes
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("{}", "not the truth of a map"),
+        ("{}", "cannot be read as the truth of a map"),
         ('{"objects": [{"label": "mug", "center": [0, 0], "size": [1, 1, 1]}]}', "center is"),
         ('{"objects": [{"label": "mug", "center": [0, 0, 0], "size": [1, 1, 1], "yaw": 0, "from": 1}]}', "to is null"),
-        ("[" * 100_000, "not the truth of a map"),
+        ("[" * 100_000, "cannot be read as the truth of a map"),
     ],
 )
 def test_a_malformed_truth_of_a_map_is_named(tmp_path: Path, text: str, wanted: str) -> None:
