@@ -93,7 +93,8 @@ class GroundingNode(ResponsiveLifecycleNode):
         self._desk.closed_because = NOT_ACTIVE
         self._memory.open(wanted)
         model = self._shared.model
-        self._outputs.publish_info(f"N3D-VLM {model.name} on {model.backend.name}", wanted.model)
+        purpose = f": {model.purpose}" if model.purpose else ""
+        self._outputs.publish_info(f"N3D-VLM {model.name} on {model.backend.name}{purpose}", wanted.model)
         self.get_logger().info(f"{model.name} runs on {model.backend.name}: {model.backend.reason}")
         if model.purpose:
             self.get_logger().info(f"{model.purpose} (model:=FOLDER)")

@@ -10,8 +10,8 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,7 @@ _KINDS = {code: name for name, code in VALUE_KINDS.items()}
 _STATES = {RememberedObject.PRESENT: "present", RememberedObject.GONE: "gone"}
 _MATCHING_S, _PICTURE_S = 2.0, 3.0  # how long DDS may take to connect a subscription, and to deliver a picture
 _KEPT = 8  # pictures
+LINGER_S = 10.0  # the node draws a picture for every query, anyone's, while it is subscribed
 
 
 @dataclass(frozen=True)
@@ -77,17 +78,19 @@ class NodeScene:
         self._pictures: OrderedDict[int, Image] = OrderedDict()
         self._arrived = threading.Condition()
         self._subscription: Any = None
+        self._looks = 0  # running
+        self._looked = 0.0  # when the last one ended
 
     def look(self, text: str, frame: int | None) -> agent.Look:
         """As `Scene.look`; the node draws only while somebody subscribes to its picture."""
         if frame is not None:
             raise UnavailableError("frame is for recordings, and this camera is live: leave frame out")
-        self._subscribe()
-        result = self._ask(text, "ground").result
-        picture = self._picture(nanoseconds_of(result.header.stamp))
-        if picture is None:  # the node had not seen the subscription yet
+        with self._subscribed():
             result = self._ask(text, "ground").result
             picture = self._picture(nanoseconds_of(result.header.stamp))
+            if picture is None:  # the node had not seen the subscription yet
+                result = self._ask(text, "ground").result
+                picture = self._picture(nanoseconds_of(result.header.stamp))
         if picture is None:
             raise UnavailableError(f"no picture came on {self._topic}: call again, or use find, which needs no picture")
         pixels = color_array(picture)
@@ -180,14 +183,34 @@ class NodeScene:
     def _age(self, stamp_ns: int) -> float:
         return round(max(self._node.get_clock().now().nanoseconds - stamp_ns, 0) / 1e9, 3)
 
-    def _subscribe(self) -> None:
-        if self._subscription is None:
-            self._subscription = self._node.create_subscription(
-                Image, self._topic, self._on_picture, QoSProfile(depth=2)
-            )
+    @contextmanager
+    def _subscribed(self) -> Iterator[None]:
+        """Subscribes to the pictures, for the block and `LINGER_S` after it."""
+        with self._arrived:
+            self._looks += 1
+            if self._subscription is None:
+                make, qos = self._node.create_subscription, QoSProfile(depth=2)
+                self._subscription = make(Image, self._topic, self._on_picture, qos)
+                self._timer = self._node.create_timer(LINGER_S / 4, self._rest)
+            subscription = self._subscription
+        try:
             end = time.monotonic() + _MATCHING_S
-            while not self._subscription.get_publisher_count() and time.monotonic() < end:
+            while not subscription.get_publisher_count() and time.monotonic() < end:
                 time.sleep(0.02)
+            yield
+        finally:
+            with self._arrived:
+                self._looks -= 1
+                self._looked = time.monotonic()
+
+    def _rest(self) -> None:
+        with self._arrived:
+            if self._subscription is None or self._looks or time.monotonic() - self._looked < LINGER_S:
+                return
+            self._node.destroy_timer(self._timer)
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+            self._pictures.clear()
 
     def _on_picture(self, message: Image) -> None:
         with self._arrived:

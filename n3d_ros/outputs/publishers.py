@@ -37,11 +37,11 @@ class Outputs:
         make = node.create_lifecycle_publisher
         self._detections = self._publisher(make, Detection3DArray, "detections", QoSProfile(depth=10))
         self._tracks = self._publisher(make, Detection3DArray, "tracks", QoSProfile(depth=10))
-        self._markers = self._publisher(make, MarkerArray, "markers", _latched())
+        self._markers = self._publisher(make, MarkerArray, "markers", latched())
         self._answers = self._publisher(make, Answer, "answers", QoSProfile(depth=10))
         self._annotated = self._publisher(make, Image, "annotated_image", QoSProfile(depth=1))
         self._clouds = self._publisher(make, PointCloud2, "object_clouds", QoSProfile(depth=1))
-        self._info = self._publisher(node.create_publisher, VisionInfo, "vision_info", _latched())
+        self._info = self._publisher(node.create_publisher, VisionInfo, "vision_info", latched())
         self._shown_in = ""  # frame of the result on display; empty if there is none
 
     def _publisher(self, make: Callable[..., Any], kind: type, name: str, qos: QoSProfile) -> Any:
@@ -58,7 +58,7 @@ class Outputs:
             ) from error
 
     def publish_info(self, method: str, location: str) -> None:
-        """Publishes which model is in use; late subscribers receive it too."""
+        """Publishes which model is in use, and what it is for; late subscribers receive it too."""
         header = Header(stamp=self._node.get_clock().now().to_msg())
         self._info.publish(VisionInfo(header=header, method=method, database_location=location))
 
@@ -111,6 +111,6 @@ class Outputs:
             self._clouds.publish(object_clouds(frame, outcome.seen, header))
 
 
-def _latched() -> QoSProfile:
+def latched() -> QoSProfile:
     """A latched profile, for late subscribers; overrides are written into it."""
     return QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

@@ -36,6 +36,7 @@ function chooseCamera(name) {
   camera = name;
   say("state", "");
   say("camera", "");
+  say("model", "");
   clearAnswer();
   byId("picture").removeAttribute("src");
   showBoxes([]);
@@ -154,6 +155,7 @@ async function refresh() {
 
 function showStatus(status) {
   say("camera", status.camera, !status.sees);
+  say("model", status.model);
   if (!asking) showBoxes(status.boxes);
   if (status.sees && !byId("picture").hidden) byId("picture").src = `${at("image.jpg")}?${Date.now()}`;
 }

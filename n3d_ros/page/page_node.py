@@ -18,7 +18,7 @@ from typing import Any, Literal
 import cv2
 from rclpy.node import Node
 from std_msgs.msg import Header
-from vision_msgs.msg import Detection3DArray
+from vision_msgs.msg import Detection3DArray, VisionInfo
 
 from n3d_core.display.draw import draw_boxes
 from n3d_core.errors import MissingDependencyError, N3DError
@@ -31,6 +31,7 @@ from n3d_ros.frames.transforms import Transforms
 from n3d_ros.node.parameters import AT_START, CheckedParameters, ParameterSet, parameter
 from n3d_ros.node.running import leave, run_nodes, start_ros
 from n3d_ros.outputs.messages import VERDICTS, detection_box
+from n3d_ros.outputs.publishers import latched
 from n3d_ros.page.client import TRANSFORM_S, PageInput, PageQuery
 from n3d_ros.page.scene import LiveScene
 from n3d_ros.page.server import CameraContent, PageServer
@@ -80,12 +81,13 @@ class PageNode(Node):
         self._boxes: list[OrientedBox] = []  # in the frame of the detections
         self._seen: list[OrientedBox] = []  # in that of the image
         self._unplaced: tuple[Header, list[OrientedBox], float] | None = None  # not in `_seen` yet
-        self._camera = "no image yet"
+        self._camera, self._model = "no image yet", ""
         self._sees = False
         self._transforms = Transforms(self)
         self._input = PageInput(self, settings.grounding, self._transforms)
         self._frame: Frame | ColorImage | None = None
         self.create_subscription(Detection3DArray, f"{settings.grounding}/detections", self._on_detections, 1)
+        self.create_subscription(VisionInfo, f"{settings.grounding}/vision_info", self._on_model, latched())
         self._query = PageQuery(self, settings.grounding, lambda: self._settings.value.answer_timeout)
         self._scene = _scene()
         self._name = self.get_namespace().rstrip("/")
@@ -150,6 +152,9 @@ class PageNode(Node):
         self._unplaced = (message.header, self._boxes, time.monotonic() + _PLACE_S)
         self._news.set()
 
+    def _on_model(self, message: VisionInfo) -> None:
+        self._model = message.method
+
     def _place_boxes(self) -> None:
         """Transforms the newest boxes to the image's frame, once the image and the transform are available."""
         unplaced, frame = self._unplaced, self._frame
@@ -175,7 +180,8 @@ class PageNode(Node):
     def _status(self) -> dict[str, Any]:
         """Runs in a thread of the server."""
         boxes = [_told(box) for box in self._boxes]
-        return {"camera": self._camera, "sees": self._sees, "boxes": boxes, "progress": self._progress()}
+        told = {"camera": self._camera, "sees": self._sees, "model": self._model}
+        return {**told, "boxes": boxes, "progress": self._progress()}
 
     def _picture(self) -> bytes:
         """Runs in a thread of the server."""

@@ -18,7 +18,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.task import Future
-from vision_msgs.msg import Detection3DArray
+from vision_msgs.msg import Detection3DArray, VisionInfo
 
 from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.camera import Camera
@@ -26,6 +26,7 @@ from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import write_frame
 from n3d_ros.node.running import leave_graph
 from n3d_ros.outputs.messages import detections_message, header_message
+from n3d_ros.outputs.publishers import latched
 from n3d_ros.page.page_node import PageNode
 from n3d_ros.page.server import PageServer
 from n3d_ros.playback.camera_node import CameraNode
@@ -49,6 +50,8 @@ class Grounding(Node):
             callback_group=ReentrantCallbackGroup(),
         )
         self.detections = self.create_publisher(Detection3DArray, "~/detections", 10)
+        self.info = self.create_publisher(VisionInfo, "~/vision_info", latched())
+        self.info.publish(VisionInfo(method="N3D-VLM toy on paper: toy knows <b>mugs</b>"))
         self.asked = []
         self.cancelled = []
         self.released = Future()

@@ -134,6 +134,22 @@ def test_what_the_node_remembers_is_told_in_the_map(scene):
     assert "at (1.54, -0.30, 1.00) in map" in can["sentence"]
 
 
+def test_the_node_draws_pictures_only_for_a_while_after_a_look(scene, monkeypatch):
+    monkeypatch.setattr("n3d_ros.mcp_node.LINGER_S", 0.4)
+
+    def watchers():
+        return scene.node.count_subscribers("/grounding/annotated_image")
+
+    assert watchers() == 0
+    for _ in range(2):  # it subscribes again for a later look
+        assert scene.asked.look("red mug", None).picture.shape == (48, 64, 3)
+        assert watchers() == 1
+        end = time.monotonic() + 10.0
+        while watchers():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+
 def test_what_the_node_refuses_is_told_with_its_status(scene):
     (live,) = talk(make_server(scene.asked), ("look", {"frame": 3}))
     assert live.is_error

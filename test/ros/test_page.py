@@ -115,6 +115,10 @@ def test_the_image_is_taken_while_the_page_is_open_and_shows_the_boxes(page):
     assert (np.abs(picture.astype(int) - (30, 200, 10)).max(axis=2) > 60).sum() > 30, "no box is drawn"
 
 
+def test_the_page_says_which_model_answers_and_what_it_is_for(page):
+    assert until(lambda: page.status()["model"]) == "N3D-VLM toy on paper: toy knows <b>mugs</b>"
+
+
 @pytest.mark.parametrize(
     "headers",
     [

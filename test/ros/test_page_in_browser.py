@@ -52,6 +52,7 @@ def test_a_browser_shows_the_scene_asks_and_shows_the_boxes(client, model, tmp_p
             browser.evaluate("document.querySelector('button[value=ask]').click()")
             until(lambda: browser.text("#state") and not browser.text("#state").endswith("…"), 300)
             assert browser.text("#state").startswith("OK"), browser.text("#state")
+            assert "not meant for real images" in browser.text("#model")
             assert browser.text("#answer-text")
             assert browser.text("#verdict").replace(" ", "_") in VERDICTS
             until(lambda: browser.evaluate("!document.getElementById('viewer').hidden"), 180)

@@ -114,13 +114,18 @@ def test_the_hook_tells_another_ros_that_comes_first_from_its_own(tools, tmp_pat
     assert tools.activation.foreign({}, recorded) is None
 
 
-def test_the_wheels_cmake_files_are_pointed_at_this_machine(tools, tmp_path):
+def test_the_wheels_cmake_files_are_pointed_at_this_machine_and_keep_numpys_headers_to_the_build(tools, tmp_path):
     path = tmp_path / "share" / "x" / "cmake" / "xExport.cmake"
     path.parent.mkdir(parents=True)
     site = "/opt/python/cp311-cp311/lib/python3.11/site-packages"
     path.write_text(f'INCLUDES "/opt/python/cp311-cp311/include/python3.11;{site}/numpy/_core/include;/usr/include"\n')
-    assert tools.wheel_paths.repair(tmp_path, "/py/include", "/np/include") == 1
+    generator = path.with_name("rosidl_generator_py_generate_interfaces.cmake")
+    line = "target_include_directories(${lib} PUBLIC ${Python3_INCLUDE_DIRS} ${Python3_NumPy_INCLUDE_DIRS})\n"
+    generator.write_text(line)
+    assert tools.wheel_paths.repair(tmp_path, "/py/include", "/np/include") == 2
     assert path.read_text() == 'INCLUDES "/py/include;/np/include;/usr/include"\n'
+    kept = "target_include_directories(${lib} PUBLIC ${Python3_INCLUDE_DIRS} "
+    assert generator.read_text() == kept + "$<BUILD_INTERFACE:${Python3_NumPy_INCLUDE_DIRS}>)\n"
     assert tools.wheel_paths.repair(tmp_path, "/py/include", "/np/include") == 0
 
 

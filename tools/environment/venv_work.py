@@ -75,12 +75,7 @@ class VenvWork:
 
         files = [argument for lock in self.locks for argument in ("-r", str(lock))]
         self._pip("packages", progress, "--require-hashes", "--no-deps", *files)
-        if self.source.kind == "wheels":
-            headers = (
-                "import json, numpy, sysconfig\nprint(json.dumps([sysconfig.get_path('include'), numpy.get_include()]))"
-            )
-            repair(self.venv / "share", *json.loads(self._evaluate(headers)))
-        elif not self._runs("import cv2"):
+        if self.source.kind == "sourced" and not self._runs("import cv2"):
             opencv = OPENCV_FOR_NUMPY_1 if self._runs("import numpy; assert numpy.__version__ < '2'") else OPENCV
             self._pip("opencv", lambda _: opencv, "--no-deps", opencv)
 
@@ -98,6 +93,11 @@ class VenvWork:
     def build_interfaces(self) -> None:
         """Build n3d_ros, and those of `OWN_COPIES` that this ROS 2 has not, into `.venv/ros`."""
         shutil.rmtree(self.overlay, ignore_errors=True)
+        if self.source.kind == "wheels":
+            headers = (
+                "import json, numpy, sysconfig\nprint(json.dumps([sysconfig.get_path('include'), numpy.get_include()]))"
+            )
+            repair(self.venv / "share", *json.loads(self._evaluate(headers)))
         missing = [name for name in OWN_COPIES if not self.source.provides(name)]
         folders = [str(self.root), *(str(self.root / "tools" / name) for name in missing)]
         command = [str(self.venv / "bin" / "colcon"), "--log-base", str(self.venv / "log" / "colcon"), "build"]
