@@ -70,10 +70,15 @@ class QueryLog:
             )
 
 
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+_SHARES = re.compile(r"# % of [^\s,]+(, # % of [^\s,]+)*")
+
+
 class BackOff:
     """Decides which of many equal messages are logged: the first, then one after 10 s, 20 s, 40 s, … up to 10 min.
 
-    Messages that differ only in their numbers are equal. The pause resets for one not seen for twice as long.
+    Messages that differ only in their numbers are equal, and shares of whichever topics (`7 % of /color/image_raw, 4 %
+    of …`). The pause resets for one not seen for twice as long.
     """
 
     FIRST_S, LONGEST_S, MOST = 10.0, 600.0, 100
@@ -89,7 +94,7 @@ class BackOff:
         """
         now = time.monotonic() if now is None else now
         with self._lock:
-            key = re.sub(r"\d+(\.\d+)?", "#", message)
+            key = _SHARES.sub("shares", _NUMBER.sub("#", message))
             known = self._seen.pop(key, None)
             if known is None or now - known.seen > 2 * known.pause_s:
                 known = _Repeats(now, now, self.FIRST_S)
@@ -129,9 +134,10 @@ class DiagnosticsTopic:
 
     def _publish(self) -> None:
         message = DiagnosticArray(status=self._collect())
-        warnings = [status.message for status in message.status if status.level == DiagnosticStatus.WARN]
-        if warnings and self._repeats.due("; ".join(warnings)) is not None:
-            self._node.get_logger().warning("; ".join(warnings))
+        problems = "; ".join(s.message for s in message.status if s.level == DiagnosticStatus.WARN)
+        # one by one: problems that come and go in ever other combinations would be news each time
+        if [p for p in problems.split("; ") if p and self._repeats.due(p) is not None]:
+            self._node.get_logger().warning(problems)
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)
 

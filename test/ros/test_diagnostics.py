@@ -7,7 +7,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from n3d_ros.msg import Result
 
 from n3d_ros.node.shipped import shipped
-from n3d_ros.outputs.diagnostics import BackOff, QueryLog, model_status, query_status
+from n3d_ros.outputs.diagnostics import BackOff, DiagnosticsTopic, QueryLog, model_status, query_status
 from test.ros.ready_node import Source, end, make_ready
 
 
@@ -61,6 +61,28 @@ def test_a_message_that_repeats_is_logged_less_and_less_often():
     assert repeats.due("no image for 201 s", 310.0) == 49  # left out since then
     assert repeats.due("another message", 311.0) == 0
     assert repeats.due("no image for 5 s", 5000.0) == 0  # it had been away for long
+
+
+def test_shares_of_changing_topics_are_one_message():
+    repeats = BackOff()
+    assert repeats.due("only 7 % of /color/image_raw, 4 % of /depth/image_raw is received: use the profile", 0.0) == 0
+    assert repeats.due("only 11 % of /depth/image_raw is received: use the profile", 2.0) is None
+    assert repeats.due("only 3 % of /a, 4 % of /b, 5 % of /c is received: use the profile", 4.0) is None
+    assert repeats.due("/color/image_raw has been silent for 4 s", 4.0) == 0
+    assert repeats.due("/depth/image_raw has been silent for 4 s", 4.0) == 0  # another topic is news
+
+
+def test_problems_that_come_and_go_together_do_not_fill_the_log(client, capfd):
+    silent, lossy = "/depth/image_raw has been silent for 4 s", "only 7 % of /color/image_raw is received"
+    told = [lossy, silent, f"{silent}; {lossy}", lossy, f"{silent}; {lossy}", silent]
+    problems = iter(told)
+    node = client.node
+    topic = DiagnosticsTopic(
+        node, lambda: [DiagnosticStatus(level=DiagnosticStatus.WARN, message=next(problems))], node.get_clock()
+    )
+    for _ in told:
+        topic._publish()
+    assert capfd.readouterr().err.count("[WARN]") == 2
 
 
 def test_a_silent_camera_does_not_fill_the_log(client, weightless, frame, capfd):
