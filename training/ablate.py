@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from n3d_core.atomic_write import atomic_write
+from n3d_core.atomic_write import write_text
 from n3d_core.errors import ConfigError
 from training.entry.command import described, run_command
 from training.evaluate import report_of
@@ -91,7 +91,7 @@ def run_variant(name: str, args: argparse.Namespace) -> dict[str, Any]:
         overrides.append(f"init={_changed_init(Path(config.init), folder / 'init', dict(variant.model))}")
     _train(name, [str(args.config), *overrides], args.processes)
     row = _measure(variant, config, args) | {"images": args.steps * config.batch * config.accumulate * args.processes}
-    _write(report, row)
+    write_text(report, json.dumps(row) + "\n")
     return row
 
 
@@ -122,7 +122,7 @@ def _same_settings(path: Path, settings: dict[str, Any]) -> None:
     settings = json.loads(json.dumps(settings))  # as a file gives them back
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, settings)
+        write_text(path, json.dumps(settings) + "\n")
     elif json.loads(path.read_text()) != settings:
         raise ConfigError(f"{path}: this variant was made with other settings: choose another --output or delete it")
 
@@ -134,7 +134,7 @@ def _changed_init(source: Path, copy: Path, changes: dict[str, Any]) -> Path:
     shutil.copytree(source, copy, dirs_exist_ok=True)
     config = json.loads((copy / "config.json").read_text())
     config["n3d"] = config.get("n3d", {}) | changes
-    (copy / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    write_text(copy / "config.json", json.dumps(config, indent=1) + "\n")
     return copy
 
 
@@ -154,11 +154,6 @@ def _measure(variant: Variant, config: TrainConfig, args: argparse.Namespace) ->
     suite = SceneSuite(args.scenes, _SEED, amount=amount, held_out="validation", vocabulary=taught)
     report = report_of(run_suite(model, suite, args.workers, kept=folder / "frames.jsonl", changes=variant.changes))
     return {**headline(report, variant.answers), "steps": args.steps, "scenes": args.scenes}
-
-
-def _write(path: Path, data: dict[str, Any]) -> None:
-    with atomic_write(path) as part:
-        part.write_text(json.dumps(data) + "\n")
 
 
 def ablate(args: argparse.Namespace) -> dict[str, Any]:

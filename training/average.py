@@ -35,7 +35,7 @@ def average(before: Path, after: Path, output: Path, share: float) -> None:
         raise CheckpointError(f"{before} and {after}: their config.json differ; they must be two states of one model")
     weights, others = first.state_dict(), second.state_dict()
     pieces = {n: Piece.of(w.lerp(others[n], share)) for n, w in weights.items()}
-    export(output, first.config, pieces, before, step=0)
+    export(output, first.config, pieces, before)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from n3d_core.atomic_write import atomic_write
+from n3d_core.atomic_write import write_text
 from n3d_core.decoding.calibration import CALIBRATION, STAGES
 from n3d_core.errors import ConfigError
 from n3d_core.models import find_model
@@ -225,8 +225,7 @@ def write_calibration(args: argparse.Namespace) -> dict[str, Any]:
     folder = find_model(args.checkpoint)
     suite = validation_suite(folder, args.scenes, args.seed)
     fitted = calibrate(run_suite(folder, suite, args.workers, changes=("evidence",)))
-    with atomic_write(folder / CALIBRATION) as part:
-        part.write_text(json.dumps(fitted, indent=1) + "\n")
+    write_text(folder / CALIBRATION, json.dumps(fitted, indent=1) + "\n")
     return fitted
 
 

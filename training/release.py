@@ -13,9 +13,9 @@ import torch
 
 from n3d_core.decoding.calibration import CALIBRATION
 from n3d_core.errors import CheckpointError
-from n3d_core.network.checkpoint import WEIGHTS, load_network, save_checkpoint
+from n3d_core.network.checkpoint import WEIGHTS, load_network
 from training.entry.command import described, run_command
-from training.learn.checkpoints import COMPANIONS, bring_along
+from training.learn.checkpoints import Piece, bring_along, export
 
 
 def release(source: Path, target: Path) -> dict[str, float]:
@@ -23,6 +23,7 @@ def release(source: Path, target: Path) -> dict[str, float]:
 
     Raises:
         CheckpointError: if the source cannot be loaded, or a weight does not fit fp16.
+        TrainingError: if the target cannot be written.
     """
     if source.resolve() == target.resolve():
         raise CheckpointError(f"{source}: release it into another folder")
@@ -33,8 +34,8 @@ def release(source: Path, target: Path) -> dict[str, float]:
         if not torch.isfinite(value).all():
             raise CheckpointError(f"{source}: {name} does not fit fp16: ship it in fp32")
     worst = max(float((half[name].float() - value).abs().max()) for name, value in state.items())
-    save_checkpoint(target, network.config, half)
-    bring_along((*COMPANIONS, CALIBRATION), source, target)
+    export(target, network.config, {name: Piece.of(value) for name, value in half.items()}, source)
+    bring_along((CALIBRATION,), source, target)
     return {"megabytes": (target / WEIGHTS).stat().st_size / 1e6, "largest_rounding": worst}
 
 

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from n3d_core.atomic_write import write_text
 from n3d_core.network.checkpoint import load_network
 from n3d_core.network.config import N3DConfig, TextConfig, VisionConfig
 from n3d_core.network.plan import image_plan
@@ -111,7 +112,7 @@ def write_warm(checkpoint: Path, output: Path) -> None:
         places = image_plan(config, merge, merge).place_channels
         first = weights["visual.merger.mlp.0.weight"]
         first.view(len(first), merge * merge, -1)[:, :, places] = 0
-    export(output, config, {name: Piece.of(value) for name, value in weights.items()}, checkpoint, step=0)
+    export(output, config, {name: Piece.of(value) for name, value in weights.items()}, checkpoint)
 
 
 def corpus() -> Iterator[str]:
@@ -138,10 +139,10 @@ def write_fresh(output: Path) -> None:
         ("eos_token_id", "<|im_end|>"),
     ):
         config[key] = tokenizer.token_to_id(token)
-    (output / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    write_text(output / "config.json", json.dumps(config, indent=1) + "\n")
     # Numbers are trained with softened targets, so the median of a number's distribution is its best estimate.
     generation = {"eos_token_id": config["eos_token_id"], "box_numbers": "median"}
-    (output / "generation_config.json").write_text(json.dumps(generation, indent=1) + "\n")
+    write_text(output / "generation_config.json", json.dumps(generation, indent=1) + "\n")
 
 
 def write_start(args: argparse.Namespace) -> dict[str, str]:

@@ -151,7 +151,7 @@ def test_without_depth_neither_points_nor_bins_hold_any(make_config: MakeConfig)
 
 def test_each_batch_has_images_of_one_size(make_config: MakeConfig, small_cache: Path, tmp_path: Path) -> None:
     write_cache(
-        tmp_path / "wide", range(100, 108), 1, SceneConfig(width=64, height=32, objects=(1, 3)), 1, lambda _: None
+        tmp_path / "wide", range(100, 108), 1, SceneConfig(width=64, height=36, objects=(1, 3)), 1, lambda _: None
     )
     caches = f"data.caches={{{small_cache}: 0.5, {tmp_path / 'wide'}: 0.5}}"
     trainer = Trainer(make_config("loss.dense=0.0", "data.cache=''", caches, "batch=2"), CPU)

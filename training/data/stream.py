@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from n3d_core.errors import ConfigError, MissingDependencyError
 from n3d_core.language.structured import BoxCodec
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig
+from n3d_core.network.preprocess import canvas_size
 from training.data.sequences import LabelledImage, Question, Sample, SampleMaker, augment, from_cache
 from training.learn.codecs import CameraXYCodec
 from training.learn.config import DataConfig, TrainConfig
@@ -58,11 +60,22 @@ class CacheSource:
 
 
 class SceneSamples(Dataset[Sample]):
-    """Sample n: the next image of a shuffled pass over its source, augmented, with questions."""
+    """Sample n: the next image of a shuffled pass over its source, augmented, with questions.
+
+    Attributes:
+        sizes: number of images of each source.
+        image_sizes: width and height of the images of each source.
+
+    Raises:
+        ConfigError: if the images of a source have an aspect ratio that the model does not take.
+        N3DError: if a source is missing or damaged.
+    """
 
     def __init__(self, config: TrainConfig, model: N3DConfig, tokenizer: Tokenizer) -> None:
         self.config = config
         self.sources = _sources(config.data)
+        self.image_sizes: list[tuple[int, int]] = [source.scenes.size for source in self.sources]
+        self._check_ratios(model)
         self.sizes = [min(len(s.scenes), config.data.limit or len(s.scenes)) for s in self.sources]
         self.turns = Turns(_shares(config.data), config.seed)
         # images of one batch must be of one size; two batches in a row, as processes that work side by side take
@@ -87,14 +100,34 @@ class SceneSamples(Dataset[Sample]):
 
     @property
     def cache(self) -> Any:
-        """The scenes of the first source; all sources have the same image size."""
+        """The scenes of the first source."""
         return self.sources[0].scenes
 
+    def _check_ratios(self, model: N3DConfig) -> None:
+        known = ", ".join(f"{w}:{h}" for w, h in model.ratios)
+        for folder, (width, height) in zip(self._folders, self.image_sizes, strict=True):
+            if canvas_size(width, height, model) != (width, height):
+                own = Fraction(width, height)
+                raise ConfigError(
+                    f"{folder}: its images are {width}x{height}, but the model of {self.config.init} takes the aspect "
+                    f"ratios {known}: make them in one of these, or add {own.numerator}:{own.denominator} to "
+                    "n3d.ratios in its config.json, to train it for them"
+                )
+
+    def size_warnings(self) -> list[str]:
+        """One line for each source whose images are smaller than the model sees them."""
+        longest = self.maker.config.image_longest_side
+        return [
+            f"{folder}: its images are {width}x{height} and are enlarged for the model of {self.config.init}, which "
+            f"sees {longest} pixels along the longer side: render or lift them at that size"
+            for folder, (width, height) in zip(self._folders, self.image_sizes, strict=True)
+            if max(width, height) < longest
+        ]
+
     @property
-    def image_size(self) -> tuple[int, int]:
-        """Width and height of every image."""
-        height, width = self.cache[0].depth_mm.shape
-        return width, height
+    def _folders(self) -> list[str]:
+        data = self.config.data
+        return [*([data.cache] if data.cache else data.caches), *data.lifted]
 
     def __getitem__(self, number: int) -> Sample:
         image, questions = self.drawn(number)
@@ -176,10 +209,10 @@ def _sources(data: DataConfig) -> list[Source]:
     size = parse_size(data.size) if data.size else None
     if data.cache:
         cache = SceneCache(data.cache)
-        height, width = cache[0].depth_mm.shape
-        if size not in (None, (width, height)):
+        width, height = cache.size
+        if size not in (None, cache.size):
             raise ConfigError(f"data.size is {data.size} and the images of {data.cache} {width}x{height}: leave it out")
-        size = (width, height)
+        size = cache.size
         sources.append(CacheSource(cache, data.mixture))
     for folder in data.caches:
         sources.append(CacheSource(SceneCache(folder), data.mixture))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -35,8 +36,20 @@ def run_command(
     try:
         result = work(args)
     except (N3DError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {sentence(error)}", file=sys.stderr)
         return failure
     if result is not None:
         print(json.dumps(result))
     return 0
+
+
+def sentence(error: Exception) -> str:
+    """What a command says of an error: what a full disk needs, or the error's own text."""
+    if not is_disk_full(error):
+        return str(error)
+    return f"the disk is full ({error}): free some space and run again; files that were finished are kept"
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Whether a file could not be written because the disk, the quota or the file size limit is exhausted."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

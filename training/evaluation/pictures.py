@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.atomic_write import atomic_write
+from n3d_core.atomic_write import write_text
 from n3d_core.display.draw import EDGES
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
@@ -46,8 +46,7 @@ def write_page(path: Path, suite: Suite, records: Sequence[dict[str, Any]]) -> N
         parts.append(f"<h2>{title}</h2>")
         parts += [_frame(suite, i, records[i], scores[i]) for i in chosen]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as part:
-        part.write_text("\n".join(parts))
+    write_text(path, "\n".join(parts))
 
 
 def _score(record: dict[str, Any]) -> float:

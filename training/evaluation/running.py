@@ -15,6 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from n3d_core.atomic_write import write_text
 from n3d_core.decoding.sampling import SamplingName
 from n3d_core.errors import N3DError
 from n3d_core.models import find_model
@@ -45,7 +46,7 @@ class RecordFile:
             if len(lines) > 1:
                 self._read(lines, about)
             else:  # none, or a first line that was cut short
-                path.write_text(json.dumps(about) + "\n")
+                write_text(path, json.dumps(about) + "\n")
 
     def add(self, index: int, record: dict[str, Any]) -> None:
         """Keeps the record of frame `index`.
@@ -67,7 +68,7 @@ class RecordFile:
             entry = json.loads(line)
             self.records[entry["index"]] = entry["record"]
         if lines[-1]:
-            self.path.write_text("\n".join([lines[0], *whole]) + "\n")
+            write_text(self.path, "\n".join([lines[0], *whole]) + "\n")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ shards.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -16,9 +17,10 @@ from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
+from tokenizers import Tokenizer
 from torch import Tensor
 
-from n3d_core.atomic_write import atomic_write
+from n3d_core.atomic_write import atomic_write, write_text
 from n3d_core.decoding.calibration import CALIBRATION
 from n3d_core.errors import N3DError
 from n3d_core.network.checkpoint import WEIGHTS
@@ -27,6 +29,7 @@ from training.learn.parallel import Processes, whole
 from training.scenes.vocabulary import VOCABULARY
 
 RESUME = "resume.safetensors"
+TOKENIZER = "tokenizer"  # key of the digest in a file's metadata
 COMPANIONS = ("tokenizer.json", "tokenizer_config.json", "generation_config.json", VOCABULARY)
 """Files of a checkpoint folder that do not depend on the weights; `calibration.json` does."""
 
@@ -98,8 +101,7 @@ def _written(path: Path, pieces: Mapping[str, Piece], metadata: Mapping[str, str
         with atomic_write(path) as part, part.open("wb") as file:
             _write_header(file, pieces, metadata)
             for piece in left:
-                value = piece.make().contiguous()
-                file.write(value.reshape(-1).view(torch.uint8).numpy())
+                file.write(piece.make().contiguous().reshape(-1).view(torch.uint8).numpy())
     except OSError as error:
         for piece in left:
             piece.make()
@@ -164,7 +166,6 @@ def export(
     config: N3DConfig,
     pieces: Mapping[str, Piece],
     source: Path,
-    step: int,
     processes: Processes = ALONE,
 ) -> None:
     """Writes a checkpoint folder in released form, with the tokenizer of the initial checkpoint folder.
@@ -173,22 +174,47 @@ def export(
         TrainingError: if it cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_pieces(folder / WEIGHTS, pieces, {"format": "pt", "step": str(step)}, processes)
+    known = {TOKENIZER: tokenizer_digest(source)} if (source / COMPANIONS[0]).exists() else {}
+    write_pieces(folder / WEIGHTS, pieces, {"format": "pt"} | known, processes)
     if not processes.first:
         return
     try:
-        with atomic_write(folder / "config.json") as part:
-            part.write_text(json.dumps(config.to_json(), indent=1) + "\n")
+        write_text(folder / "config.json", json.dumps(config.to_json(), indent=1) + "\n")
         bring_along(COMPANIONS, source, folder)
         (folder / CALIBRATION).unlink(missing_ok=True)  # fitted to other weights, so its scores would be wrong
     except OSError as error:
         raise TrainingError(f"{folder}: cannot be written ({error}): free the disk and run again") from error
 
 
+def tokenizer_digest(folder: Path) -> str:
+    """A digest of the tokens and ids of a checkpoint folder's tokenizer; equal for files that differ in form alone."""
+    tokens = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab(with_added_tokens=True)
+    return hashlib.sha256(json.dumps(sorted(tokens.items())).encode()).hexdigest()[:16]
+
+
+def check_tokenizer(path: Path, folder: Path) -> None:
+    """Checks that the weights in a file were trained with the tokenizer of a checkpoint folder, if the file tells.
+
+    Raises:
+        TrainingError: if they were trained with another tokenizer.
+    """
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            known = (file.metadata() or {}).get(TOKENIZER)
+    except (OSError, SafetensorError):
+        return  # missing or damaged: whoever reads the weights says so
+    if known and known != tokenizer_digest(folder):
+        raise TrainingError(
+            f"{path}: its weights were trained with another tokenizer than {folder / 'tokenizer.json'}, whose ids mean "
+            "other words: put the tokenizer back that the weights came with, or start from weights of this one"
+        )
+
+
 def bring_along(names: Sequence[str], source: Path, target: Path) -> None:
     """Copies files of a folder; removes from the target those that the folder lacks, left by another model."""
     for name in names:
         if (source / name).exists():
-            shutil.copyfile(source / name, target / name)
+            with atomic_write(target / name) as part:
+                shutil.copyfile(source / name, part)
         else:
             (target / name).unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from n3d_core.language.tokenizer import load_tokenizer
+from n3d_core.network.checkpoint import WEIGHTS
 from training.data.lengths import measure
 from training.data.stream import Numbers, SceneSamples, batches
 from training.learn.build import build_model, model_config
-from training.learn.checkpoints import RESUME, Piece, ResumeFile, TrainingError, export, write_pieces
+from training.learn.checkpoints import RESUME, Piece, ResumeFile, TrainingError, check_tokenizer, export, write_pieces
 from training.learn.config import TrainConfig
 from training.learn.model import Batch, step_totals
 from training.learn.optim import MovingAverage, Optimiser
@@ -45,6 +47,8 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model_config = model_config(self.init, config.pe_order, config.points)
         self.tokenizer = load_tokenizer(self.init, self.model_config)
+        for weights in (self.init / WEIGHTS, Path(config.start_from), self.output / RESUME):
+            check_tokenizer(weights, self.init)
         self.samples = SceneSamples(config, self.model_config, self.tokenizer)
         self.model = build_model(config, self.model_config, self.tokenizer, self.samples.maker, processes)
         replicated = processes.world > 1 and config.sharding == "ddp"
@@ -98,7 +102,8 @@ class Trainer:
             )
         if self.processes.first:
             lengths = measure(self.samples)
-            for line in (lengths.summary(), *(f"warning: {text}" for text in lengths.warnings())):
+            warnings = (*self.samples.size_warnings(), *lengths.warnings())
+            for line in (lengths.summary(), *(f"warning: {text}" for text in warnings)):
                 self._say(line)
 
     def _step(self, stream: Iterator[Batch]) -> tuple[dict[str, float], int]:
@@ -135,8 +140,9 @@ class Trainer:
         saved = ""
         for batch in batches[:1]:
             path = self.output / f"nan-batch-{self.step}-{self.processes.rank}.safetensors"
-            write_pieces(path, {name: Piece.of(v) for name, v in vars(batch).items() if isinstance(v, Tensor)}, {})
-            saved = f"the batch is saved as {path}, and "
+            with suppress(TrainingError):  # a full disk: the loss is what must be said
+                write_pieces(path, {name: Piece.of(v) for name, v in vars(batch).items() if isinstance(v, Tensor)}, {})
+                saved = f"the batch is saved as {path}, and "
         raise TrainingError(
             f"{what} is {value} at step {self.step}: {saved}the last good checkpoint is kept; lower optim.lr and "
             "optim.matrix_lr, and run again to resume from it"
@@ -165,7 +171,7 @@ class Trainer:
         trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         best = trained | self.average.average
         pieces = released_pieces(self.model, best)
-        export(self.output / "model", self.model_config, pieces, self.init, self.step, self.processes)
+        export(self.output / "model", self.model_config, pieces, self.init, self.processes)
         state = {f"model/{n}": Piece.of(p) for n, p in trained.items()}
         state |= {f"average/{n}": Piece.of(p) for n, p in self.average.average.items()}
         state |= {f"optimiser/{n}": Piece.of(p) for n, p in self.optimiser.tensors().items()}
@@ -178,7 +184,7 @@ class Trainer:
             "step": self.step,
             "images_per_step": self.images_per_step,
             "images": self.samples.sizes,
-            "size": list(self.samples.image_size),
+            "sizes": [list(size) for size in self.samples.image_sizes],
             "run": self.samples.run,
         }
 

@@ -20,6 +20,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from n3d_core.errors import ConfigError
 from n3d_core.network.decoder import DecoderLayer
 from n3d_core.network.vision import VisionBlock
 
@@ -37,11 +38,15 @@ class Processes:
 
     @classmethod
     def start(cls) -> Processes:
-        """Joins the other processes, if any."""
+        """Joins the other processes, if any.
+
+        Raises:
+            ConfigError: if this machine has fewer GPUs than processes.
+        """
         rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         device = torch.device("cpu")
         if torch.cuda.is_available():
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+            device = torch.device("cuda", _own_gpu())
             torch.cuda.set_device(device)
         waiting = None
         if world > 1 and not distributed.is_initialized():
@@ -97,6 +102,20 @@ class Processes:
             model.set_requires_gradient_sync(now)
         with model.no_sync() if isinstance(model, DistributedDataParallel) and not now else nullcontext():
             yield
+
+
+def _own_gpu() -> int:
+    """The index of this process's GPU."""
+    own, here = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    gpus = torch.cuda.device_count()
+    if here <= gpus:
+        return own
+    if own:  # the first process says it
+        raise SystemExit(1)
+    raise ConfigError(
+        f"{here} processes were started here, but torch sees {gpus} GPU(s): start one a GPU (torchrun --nproc-per-node "
+        f"{gpus}), with an accumulate {here / gpus:g} times as large, to keep the images of a step"
+    )
 
 
 def fastest_precision(device: torch.device) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from n3d_core.errors import MissingDependencyError
+from training.learn.checkpoints import TrainingError
+
+_LEAST_FREE = 1 << 13  # bytes; more than TensorBoard buffers
 
 
 class Progress:
@@ -48,16 +53,33 @@ class Progress:
         return row
 
     def write(self, row: dict[str, float]) -> None:
-        """Adds a row of metrics, `step` among them."""
-        with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        if self._board is not None:
-            for key in row.keys() - {"step"}:
-                self._board.add_scalar(key, row[key], row["step"])
-            self._board.flush()
+        """Adds a row of metrics, `step` among them.
+
+        Raises:
+            TrainingError: if the disk is full.
+        """
+        try:
+            _check_space(self.path)
+            with self.path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            if self._board is not None:
+                for key in row.keys() - {"step"}:
+                    self._board.add_scalar(key, row[key], row["step"])
+                self._board.flush()
+        except OSError as error:
+            raise TrainingError(
+                f"{self.path}: cannot be written ({error}); the last checkpoint is kept: free the disk and run again"
+            ) from error
+
+
+def _check_space(path: Path) -> None:
+    """Raises OSError on a full disk, before TensorBoard's thread meets it and prints a traceback."""
+    if shutil.disk_usage(path.parent).free < _LEAST_FREE:
+        raise OSError(errno.ENOSPC, "no space left")
 
 
 def _board(folder: Path) -> Any:
+    _check_space(folder / "events")
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:

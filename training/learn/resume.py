@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from training.learn.checkpoints import ResumeFile, TrainingError
+from training.learn.checkpoints import TOKENIZER, ResumeFile, TrainingError, tokenizer_digest
 from training.learn.config import TrainConfig
 
 _MUST_STAY = (
@@ -33,7 +34,8 @@ _MAY_CHANGE = ("output", "init", "start_from", "threads", "log_every", "tensorbo
 
 def resume_metadata(about: Mapping[str, Any], config: TrainConfig) -> dict[str, str]:
     """The metadata of a state: step, config, and whatever else determines the order of its data."""
-    return {"step": str(about["step"]), "config": json.dumps(asdict(config)), "about": json.dumps(about)}
+    own = {"step": str(about["step"]), "config": json.dumps(asdict(config)), "about": json.dumps(about)}
+    return own | {TOKENIZER: tokenizer_digest(Path(config.init))}
 
 
 def check_resumable(state: ResumeFile, config: TrainConfig, about: Mapping[str, Any]) -> list[str]:
@@ -57,16 +59,21 @@ def check_resumable(state: ResumeFile, config: TrainConfig, about: Mapping[str, 
         raise TrainingError(
             f"{state.path}: several caches alternate by batch, so batch must stay {state.about['run'] // 2}"
         )
-    if state.about.get("size", about["size"]) != about["size"]:
+    sizes = state.about.get("sizes") or ([state.about["size"]] if "size" in state.about else [])
+    if sizes != about["sizes"][: len(sizes)]:
         raise TrainingError(
-            f"{state.path}: made with images of {state.about['size']} pixels, but data.cache or data.size now has "
-            f"{about['size']}: {advice}"
+            f"{state.path}: made with images of {_sides(sizes)} pixels, but those of the caches or data.size are now "
+            f"{_sides(about['sizes'])}: {advice}"
         )
     known = (*_MUST_STAY, *_MAY_CHANGE)
     lines = [f"{k} is {now[k]} now, and was {v}" for k, v in before.items() if now.get(k, v) != v and k not in known]
     if state.about.get("images", about["images"]) != about["images"]:
         lines.append(f"{about['images']} images now, {state.about['images']} before: shuffling them again")
     return lines
+
+
+def _sides(sizes: Sequence[Sequence[int]]) -> str:
+    return ", ".join(f"{width}x{height}" for width, height in sizes)
 
 
 def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

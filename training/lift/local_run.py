@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from multiprocessing import get_context
 from typing import Any
 
 from n3d_core.errors import N3DError
+from training.entry.command import is_disk_full
 from training.lift.lift_config import LiftConfig
 from training.lift.models.perception import Perception
 from training.lift.plan import Plan
@@ -52,8 +52,7 @@ def attempt(shard: int, plan: Plan, config: LiftConfig, perception: Perception) 
 
 def failure(shard: int, error: Exception) -> ShardFailure:
     """An error as a `ShardFailure`."""
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return ShardFailure(shard, f"{type(error).__name__}: {error}", full)
+    return ShardFailure(shard, f"{type(error).__name__}: {error}", is_disk_full(error))
 
 
 def run_pool(shards: list[int], plan: Plan, config: LiftConfig, workers: int) -> Iterator[Outcome]:

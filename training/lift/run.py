@@ -20,6 +20,7 @@ from typing import Any
 from tqdm import tqdm
 
 from n3d_core.errors import ConfigError, N3DError
+from training.entry.command import sentence
 from training.lift.lift_config import LiftConfig
 from training.lift.local_run import Outcome, ShardFailure, run_here, run_pool
 from training.lift.manifest import totals, write_manifest
@@ -158,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         workers = options.workers if options.workers is not None else (0 if options.ray else 1)
         result = run(config, workers, options.ray, options.gpus, options.verify)
     except (N3DError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {sentence(error)}", file=sys.stderr)
         return 2
     print(json.dumps(result))
     return 0 if result["complete"] else 1

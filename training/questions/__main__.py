@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from n3d_core.atomic_write import atomic_write
+from n3d_core.atomic_write import write_text
 from n3d_core.geometry.frame_folder import FrameFolder
 from training.entry.command import described, run_command
 from training.questions.fill import fill
@@ -103,8 +103,7 @@ def ask(
         if truth is None:
             continue
         filled = fill(truth, seed + 1000 * index, folder.camera, groundings, questions, reword=reword)
-        with atomic_write(path / f"{name}.truth.json") as part:
-            part.write_text(json.dumps(filled.to_json(), indent=1))
+        write_text(path / f"{name}.truth.json", json.dumps(filled.to_json(), indent=1))
         counts["frames"] += 1
         counts["groundings"] += len(filled.groundings)
         counts["questions"] += len(filled.questions)

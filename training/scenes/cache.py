@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.atomic_write import atomic_write
+from n3d_core.atomic_write import atomic_write, write_text
 from n3d_core.errors import ConfigError, N3DError
 from n3d_core.geometry import Camera
 from training.entry.command import described, run_command
@@ -98,6 +98,12 @@ class SceneCache:
     def __len__(self) -> int:
         return self._starts[-1]
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of every image."""
+        height, width = self._shards[0]["depth_mm"].shape[1:]
+        return width, height
+
     def refresh(self) -> int:
         """Adds new shards; returns the number of frames. Indices of old frames stay."""
         for sidecar in sorted(self.path.glob("shard-*.json")):
@@ -152,8 +158,9 @@ def write_shard(folder: Path, seeds: range, views: int, config: SceneConfig) -> 
     """Renders a shard unless it exists; returns the number of frames rendered (0 if it exists).
 
     Raises:
-        CacheError: if a shard of these seeds with another config exists.
+        CacheError: if a shard of these seeds with another config exists, or it cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     name = f"shard-{seeds.start:07d}-{seeds.stop:07d}"
@@ -174,11 +181,15 @@ def write_shard(folder: Path, seeds: range, views: int, config: SceneConfig) -> 
             raise CacheError(f"{sidecar}: rendered with another config: choose another --output or delete it")
         return 0
     scenes = [scene for seed in seeds for scene in render_views(seed, config, views)]
-    with atomic_write(data) as part:
-        save_file(_arrays(scenes), str(part))
-        about |= {"frames": len(scenes), "bytes": part.stat().st_size, "sha256": _sha256(part)}
-    with atomic_write(sidecar) as part:
-        part.write_text(json.dumps(about))
+    try:
+        with atomic_write(data) as part:
+            save_file(_arrays(scenes), str(part))
+            about |= {"frames": len(scenes), "bytes": part.stat().st_size, "sha256": _sha256(part)}
+    except SafetensorError as error:
+        raise CacheError(
+            f"{data}: cannot be written ({error}): free some space and run again; finished shards are kept"
+        ) from error
+    write_text(sidecar, json.dumps(about))
     return len(scenes)
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from n3d_core.atomic_write import write_text
 from n3d_core.errors import ConfigError
 from training.scenes.catalogue import CLASSES
 from training.scenes.colors import COLORS
@@ -38,7 +39,7 @@ class Vocabulary:
 
     def write(self, folder: Path) -> None:
         """Writes the names to a model's folder."""
-        (folder / VOCABULARY).write_text(json.dumps(asdict(self)) + "\n")
+        write_text(folder / VOCABULARY, json.dumps(asdict(self)) + "\n")
 
 
 ALL = Vocabulary()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from n3d_core.atomic_write import write_text
 from n3d_core.language import prompts
 
 # Qwen2's pattern, except for numbers: up to three digits are one token, so that a bin is one prediction.
@@ -66,7 +67,7 @@ def number_ids(tokenizer: Tokenizer) -> list[int]:
 def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
     """Writes `tokenizer.json` to a checkpoint folder."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(Path(folder) / "tokenizer.json"))
+    write_text(Path(folder) / "tokenizer.json", tokenizer.to_str(pretty=True))
 
 
 def _with_numbers(corpus: Iterable[str]) -> Iterable[str]:
