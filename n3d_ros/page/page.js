@@ -10,6 +10,12 @@ function say(id, text, problem = false) {
   byId(id).classList.toggle("problem", problem);
 }
 
+// What the camera does; where there is no image yet, this stands in its place.
+function sayCamera(text, sees) {
+  say("camera", text, !sees);
+  say("waiting", sees ? "" : text);
+}
+
 let camera = ""; // the namespace of the one that is shown and asked, as "/front"
 const at = (name) => `${camera}/${name}`;
 
@@ -35,7 +41,7 @@ async function seekViewer() {
 function chooseCamera(name) {
   camera = name;
   say("state", "");
-  say("camera", "");
+  sayCamera("", true);
   say("model", "");
   clearAnswer();
   byId("picture").removeAttribute("src");
@@ -51,6 +57,7 @@ async function listCameras() {
 }
 
 function showBoxes(boxes) {
+  byId("found").hidden = !boxes.length;
   byId("boxes").replaceChildren(
     ...boxes.map((box) => {
       const row = document.createElement("tr");
@@ -148,13 +155,13 @@ async function refresh() {
     const status = await (await fetch(at("status"))).json();
     if (shown === camera) showStatus(status);
   } catch {
-    say("camera", GONE, true);
+    sayCamera(GONE, false);
   }
   setTimeout(refresh, 1000);
 }
 
 function showStatus(status) {
-  say("camera", status.camera, !status.sees);
+  sayCamera(status.camera, status.sees);
   say("model", status.model);
   if (!asking) showBoxes(status.boxes);
   if (status.sees && !byId("picture").hidden) byId("picture").src = `${at("image.jpg")}?${Date.now()}`;
@@ -164,7 +171,7 @@ async function begin() {
   try {
     await listCameras();
   } catch {
-    say("camera", GONE, true);
+    sayCamera(GONE, false);
     setTimeout(begin, 1000);
     return;
   }
