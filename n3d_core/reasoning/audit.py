@@ -139,7 +139,7 @@ def _finding(solution: Solution, text: str, slips: list[Slip], false: list[Slip]
     if solution.doubt:
         return Finding(UNVERIFIABLE, solution.doubt, found)
     if said is not None and not false and any(_agrees(question, said, o, text) for o in outcomes):
-        return Finding(VERIFIED, ended(f"the answer is right, but {_named(slips)}") if slips else "", found)
+        return Finding(VERIFIED, ended(f"the answer is right, though {_named(slips)}") if slips else "", found)
     off = all(slip.problem.startswith(OTHER_VALUE) for slip in false)
     if said is not None and off and _is_near(solution, said):
         slips = [*slips, *(false or [Slip(text, _given(solution))])]
