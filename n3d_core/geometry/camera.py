@@ -283,7 +283,7 @@ class Lens:
         values = tuple(float(d) for d in coefficients)
         if policy == "rectified" or not any(values):
             return cls(camera)
-        lengths = _LENGTHS.get(model)
+        model, lengths = model.lower(), _LENGTHS.get(model.lower())
         if lengths is None or policy == "refuse":
             raise CameraError(
                 f"the camera has the distortion model {model!r} with non-zero coefficients: "
@@ -291,6 +291,8 @@ class Lens:
                 + f"{', '.join(_LENGTHS)} can be rectified here (distortion 'rectify'); rectify "
                 "others with image_proc and use the rectified images with distortion 'rectified'"
             )
+        if len(values) > lengths[-1] and not any(values[lengths[-1] :]):
+            values = values[: lengths[-1]]  # RealSense writes five of every model
         if len(values) not in lengths or not np.isfinite(values).all():
             wanted = " or ".join(filter(None, (", ".join(map(str, lengths[:-1])), str(lengths[-1]))))
             raise CameraError(f"distortion model {model} needs {wanted} finite coefficients; got {list(values)}")

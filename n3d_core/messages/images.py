@@ -35,7 +35,7 @@ _PATTERNS = {  # OpenCV names a Bayer pattern by its second row and column
     "bayer_grbg": cv2.COLOR_BayerGB2RGB,
 }
 _BAYER = {f"{name}{bits}": code for name, code in _PATTERNS.items() for bits in (8, 16)}
-_DEPTH = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
+_DEPTH = {"16uc1": "u2", "mono16": "u2", "32fc1": "f4"}
 _VIDEO = ("h264", "h265", "hevc", "theora", "vp8", "vp9", "av1")
 _CONFIG = struct.Struct("<iff")  # compressed_depth_image_transport's ConfigHeader: format, depthParam[2]
 _READABLE = ", ".join([*(name for name in _COLOR if name != "mono16"), *_YUV, "nv12, nv21", *_BAYER])
@@ -71,7 +71,7 @@ def color_array(message: Any) -> NDArray[np.uint8]:
         kind = "u2" if encoding.endswith("16") else "u1"
         pixels = _pixels(message, kind, 1, ImageError)[:, :, 0]
         return _demosaiced(pixels.astype(pixels.dtype.newbyteorder("="), copy=False), encoding)
-    if encoding in {name.lower() for name in _DEPTH}:
+    if encoding in _DEPTH:
         raise ImageError(f"colour image has the depth encoding {message.encoding!r}: check the topic remappings")
     raise ImageError(f"colour encoding {message.encoding!r} is not supported: set the driver to one of {_READABLE}")
 
@@ -88,12 +88,13 @@ def depth_array(message: Any, depth_unit: str = "") -> NDArray[np.float32]:
     unit = DepthUnit.parse(depth_unit) if depth_unit else None
     if is_compressed(message):
         return decode_depth(bytes(_memory(message, DepthError)), message.format, unit)
-    if message.encoding not in _DEPTH:
+    encoding = message.encoding.lower()
+    if encoding not in _DEPTH:
         raise DepthError(
             f"depth encoding must be 16UC1 or mono16 (millimetres) or 32FC1 (metres); got {message.encoding!r}: check "
             "the driver's settings and the topic remappings"
         )
-    raw = _pixels(message, _DEPTH[message.encoding], 1, DepthError)[:, :, 0]
+    raw = _pixels(message, _DEPTH[encoding], 1, DepthError)[:, :, 0]
     if message.is_bigendian and raw.dtype.itemsize == 2 and _roughness(raw.view("<u2")) < _roughness(raw):
         raw = raw.view("<u2")  # some drivers set the flag on data that they have not swapped
     return (unit or DepthUnit.of(raw)).to_metres(raw.astype(raw.dtype.newbyteorder("="), copy=False))
@@ -160,7 +161,7 @@ def decode_color(data: bytes, form: str) -> NDArray[np.uint8]:
     "ENCODING; jpeg compressed STORED", where STORED gives the order of the channels in the file."""
     what = f"compressed colour image, format {form!r}"
     encoding, _, rest = (part.strip().lower() for part in form.partition(";"))
-    if "compresseddepth" in form.lower() or encoding in {name.lower() for name in _DEPTH}:
+    if "compresseddepth" in form.lower() or encoding in _DEPTH:
         raise ImageError(f"{what}: this is a depth image; check the topic remappings")
     if any(name in form.lower() for name in _VIDEO):
         raise ImageError(f"{what}: video is not supported: set the driver to raw images, JPEG or PNG")
@@ -174,18 +175,18 @@ def decode_depth(data: bytes, form: str, unit: DepthUnit | None = None) -> NDArr
     """Reads "16UC1; compressedDepth png" or "… rvl", of "32FC1; compressedDepth …" (quantised inverse depth,
     z = A / (value - B), 0 invalid), and of a plain 16-bit PNG."""
     what = f"compressed depth of {len(data)} bytes, format {form!r}"
-    encoding, _, rest = (part.strip() for part in form.partition(";"))
-    packed = "compressedDepth" in form
+    encoding, _, rest = (part.strip() for part in form.lower().partition(";"))
+    packed = "compresseddepth" in form.lower()
     if not packed and "png" not in form.lower():
         raise DepthError(
             f"{what}: must be '16UC1; compressedDepth png' or 'rvl', or a 16-bit PNG (lossy depth is not supported)"
         )
-    if packed and encoding not in ("16UC1", "mono16", "32FC1"):
+    if packed and encoding not in _DEPTH:
         raise DepthError(f"{what}: the encoding must be 16UC1 or 32FC1; got {encoding!r}")
-    bare = data.startswith(b"\x89PNG") and encoding != "32FC1"  # some publishers leave the header out
+    bare = data.startswith(b"\x89PNG") and encoding != "32fc1"  # some publishers leave the header out
     body = data[_CONFIG.size :] if packed and not bare else data
-    image = _decoded_rvl(body, what) if "rvl" in rest.lower() else _decoded_png(body, what, packed)
-    if encoding != "32FC1" or not packed:
+    image = _decoded_rvl(body, what) if "rvl" in rest else _decoded_png(body, what, packed)
+    if encoding != "32fc1" or not packed:
         return (unit or DepthUnit.of(image)).to_metres(image)
     _, a, b = _CONFIG.unpack_from(data)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -14,6 +14,7 @@ from n3d_ros.inputs.rgbd_topics import RgbdTopics, crowd_of, explain_loss, expla
 SILENT_S = 3.0
 _OPTICAL_LINKS = ("rgb_camera_link", "depth_camera_link")
 LOOK_EVERY_S = 2.0  # checking takes the newest images from the middleware, which costs as much as a query's read
+WAITED_FOR_S = 0.5  # a query waits for an image that comes this much after the other
 LINGER_S = 10.0  # after a query the images stay subscribed for this long, so that only the first of several wakes them
 _PULSE_HZ = 1.0  # a camera info that comes at least this often shows that the camera is alive
 
@@ -115,7 +116,8 @@ def _silences_and_losses(topics: RgbdTopics, arrivals: dict[NewestTopic, list[An
     found = [explain_silence(never)] if never else []
     came = [topic for topic in topics.required if arrivals[topic]]
     found += [
-        f"{topic.name} has been silent for {topic.age_s:.0f} s ({topic.publishers} publishers)"
+        f"{topic.name} has been silent for {topic.age_s:.0f} s: "
+        + (topic.incompatible() or f"{topic.publishers} publishers")
         for topic in came
         if topic.age_s > SILENT_S and topic is not topics.info
     ]
@@ -132,7 +134,11 @@ def _body_frame(color: list[Any]) -> list[str]:
 
     Gazebo's default is the sensor's scoped name, `model/link/sensor`. Azure Kinect's links are optical frames.
     """
-    frame_id = frame_of(color[-1].message) if color else ""
+    if not color:
+        return []
+    frame_id = frame_of(color[-1].message)
+    if not frame_id:
+        return ["images have no frame_id, so neither TF nor RViz can place the boxes: set it in the driver"]
     name = frame_id.rpartition("/")[2]
     is_scoped = frame_id.count("/") > 1 or "::" in frame_id
     is_link = name.endswith(("link", "_frame")) and not name.endswith(_OPTICAL_LINKS)
@@ -149,10 +155,11 @@ def _mismatches(topics: RgbdTopics, arrivals: dict[NewestTopic, list[Any]], tole
     color, depth, info = (arrivals[topic][-1].message for topic in topics.required)
     found = []
     gap = min(abs(c.stamp_ns - d.stamp_ns) for c in arrivals[topics.color] for d in arrivals[topics.depth]) / 1e9
+    behind = topics.behind(arrivals[topics.color], arrivals[topics.depth], round(tolerance_s * 1e9))
     is_lossy = any(topic.statistics.received_share() < LOSS_SHARE for topic in (topics.color, topics.depth))
     if gap > tolerance_s and (dead := topics.dead_stream()):
         found.append(dead)
-    elif gap > tolerance_s and not is_lossy:
+    elif gap > tolerance_s and not is_lossy and not (behind and gap < WAITED_FOR_S):
         found.append(
             f"colour and depth do not pair: nearest stamps are {gap:.3f} s apart, pairing_tolerance is {tolerance_s} s"
         )

@@ -41,6 +41,8 @@ WINDOW_S = 10.0
 EVIDENCE = 10  # messages; fewer prove nothing (discovery loses the first ones)
 LOSS_SHARE = 0.9  # below this share of received messages, loss is reported
 KEPT = 3  # colour and depth of one stamp arrive up to a frame apart: three of each always contain a pair
+MOST_KEPT = 16  # where one of the two comes later: half a second at 30 Hz
+NEW_QUERY_S = 0.5  # a query that waits looks far more often than this
 _SENSOR_INPUT: dict[str, Any] = {
     "history": HistoryPolicy.KEEP_LAST,
     "depth": KEPT,
@@ -49,6 +51,12 @@ _SENSOR_INPUT: dict[str, Any] = {
 }
 SENSOR_INPUT = QoSProfile(**_SENSOR_INPUT)
 ADAPT_EVERY_S = 0.25  # how often to check whether publishers came or went
+_IMAGE, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+_TYPE_CURES = {  # (published, read)
+    (_COMPRESSED, _IMAGE): "set color_transport or depth_transport to the last part of its name (compressed, "
+    "compressedDepth), and remap to the name without that part",
+    (_IMAGE, _COMPRESSED): "set color_transport or depth_transport to raw, or check how the topic is remapped",
+}
 _OVERRIDABLE = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
 
 
@@ -180,7 +188,7 @@ class NewestTopic:
         self.arrivals: deque[Arrival] = deque(maxlen=KEPT)
         self.statistics = TopicStatistics()
         self._relative_name = name
-        self._opened = 0.0
+        self._opened = self._drained = 0.0
         self._node = node
         self._lock = threading.Lock()
         self._subscription: Subscription | None = None
@@ -305,19 +313,37 @@ class NewestTopic:
     def publisher_names(self) -> list[str]:
         """Names of the nodes that publish it."""
         found = self._node.get_publishers_info_by_topic(self.name)
-        return sorted(f"{one.node_namespace.rstrip('/')}/{one.node_name}" for one in found)
+        return sorted(map(_publisher, found))
 
     def incompatible(self) -> str:
-        """Why the middleware does not match this topic's publishers; empty if it does."""
+        """Why the middleware does not match this topic's publishers, and what to do; empty if it does."""
         with self._lock:
             if self._subscription is None:
                 return ""
             wanted = self._subscription.qos_profile
-        for endpoint in self._node.get_publishers_info_by_topic(self.name):
+        endpoints = self._node.get_publishers_info_by_topic(self.name)
+        read = f"{self.message_type.__module__.split('.')[0]}/msg/{self.message_type.__name__}"
+        if endpoints and all(endpoint.topic_type != read for endpoint in endpoints):
+            found = endpoints[0].topic_type
+            cure = _TYPE_CURES.get((found, read), "check how the topic is remapped")
+            return f"{_publisher(endpoints[0])} publishes {found} there, and this node reads {read}; {cure}"
+        for endpoint in endpoints:
             match, reason = qos_check_compatible(endpoint.qos_profile, wanted)
             if match == QoSCompatibility.ERROR:
-                return f"{endpoint.node_name}: {reason.strip().rstrip(';')}"
+                told = f"{_publisher(endpoint)}: {reason.strip().rstrip(';')}"
+                return (
+                    f"QoS cannot match ({told}); leave out the parameters "
+                    f"qos_overrides.{self.name}.subscription.reliability and .durability, so that it takes what is "
+                    "offered"
+                )
         return ""
+
+    def keep_more(self) -> None:
+        """Keeps twice as many messages from now on, up to `MOST_KEPT`: those that belong to them come later."""
+        with self._lock:
+            kept = self.arrivals.maxlen or KEPT
+            if self._subscription is not None and kept < MOST_KEPT:
+                self.arrivals = deque(self.arrivals, maxlen=min(2 * kept, MOST_KEPT))
 
     @property
     def newest_header(self) -> Header | None:
@@ -330,13 +356,17 @@ class NewestTopic:
         with self._lock:
             if self._subscription is None:
                 return []
+            before, self._drained = self._drained, time.monotonic()
             batch = []
             for _ in range(4 * (self.arrivals.maxlen or KEPT)):  # a publisher faster than this loop must not block it
                 taken = take(self._subscription)
                 if taken is None:
                     break
                 batch.append(taken)
-            self._keep(batch, self._subscription.qos_profile.depth)
+            depth = self._subscription.qos_profile.depth
+            if self._drained - before > NEW_QUERY_S and len(batch) >= depth:
+                self.arrivals.clear()  # of an earlier query: all that belongs together comes anew
+            self._keep(batch, depth)
             self._adapt()
             return list(self.arrivals)
 
@@ -360,6 +390,13 @@ class NewestTopic:
             if self.arrivals and stamp_ns < self.arrivals[-1].stamp_ns:
                 self.arrivals.clear()  # the clock was set back (a bag restarted): drop the older messages
             self.arrivals.append(Arrival(message, stamp_ns, received_ns))
+
+
+def _publisher(endpoint: Any) -> str:
+    """Full name of the node that publishes, which is discovered a moment after its topics."""
+    if "UNKNOWN" in endpoint.node_name:
+        return "its publisher"
+    return f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"
 
 
 def take(subscription: Subscription) -> tuple[Any, dict[str, Any]] | None:

@@ -180,6 +180,9 @@ class RgbdTopics:
     def _pair(self, color: list[Arrival], depth: list[Arrival], bound_ns: int) -> tuple[Arrival, Arrival]:
         pair = newest_pair(color, depth, bound_ns)
         if pair is None:
+            behind = self.behind(color, depth, bound_ns)
+            if behind is not None:
+                (self.depth if behind is self.color else self.color).keep_more()
             self._refuse_dead(color, depth)
             if lost := [topic for topic in (self.color, self.depth) if topic.statistics.received_share(5) < LOSS_SHARE]:
                 raise NoImageError(
@@ -188,10 +191,21 @@ class RgbdTopics:
             gap = min(abs(c.stamp_ns - d.stamp_ns) for c in color for d in depth)
             raise NoImageError(
                 f"{self.color.name} and {self.depth.name} do not pair: their nearest stamps are {gap / 1e6:.1f} ms "
-                f"apart and pairing_tolerance is {bound_ns / 1e6:.1f} ms; synchronise the two streams or raise it"
+                f"apart and pairing_tolerance is {bound_ns / 1e6:.1f} ms; "
+                + (
+                    "synchronise the two streams or raise it"
+                    if behind is None
+                    else f"{behind.name} comes too late, or is stamped by another clock"
+                )
                 + crowd_of((self.color, self.depth))
             )
         return pair
+
+    def behind(self, color: list[Arrival], depth: list[Arrival], bound_ns: int) -> NewestTopic | None:
+        """The stream whose newest image is older than all that are kept of the other; None if neither is."""
+        if depth[-1].stamp_ns + bound_ns < color[0].stamp_ns:
+            return self.depth
+        return self.color if color[-1].stamp_ns + bound_ns < depth[0].stamp_ns else None
 
     def _refuse_dead(self, color: list[Arrival], depth: list[Arrival]) -> None:
         if color and depth and (reason := self.dead_stream()):
@@ -203,6 +217,8 @@ class RgbdTopics:
         dead, alive = sorted(ages, key=lambda topic: -ages[topic])
         if ages[dead] <= max(SILENT_S, 2 * ages[alive]) or ages[alive] < 0:
             return ""
+        if reason := dead.incompatible():
+            return f"nothing more on {dead.name}: {reason}"
         return (
             f"{dead.name} has stopped: it has been silent for {ages[dead]:.1f} s ({dead.publishers} publisher(s)), "
             f"while {alive.name} goes on; restart that stream of the camera"
@@ -282,10 +298,7 @@ def crowd_of(topics: Sequence[NewestTopic]) -> str:
 
 def _cause(topic: NewestTopic) -> str:
     if reason := topic.incompatible():
-        return (
-            f"nothing on {topic.name}: QoS cannot match ({reason}); leave out the parameters "
-            f"qos_overrides.{topic.name}.subscription.reliability and .durability, so that it takes what is offered"
-        )
+        return f"nothing on {topic.name}: {reason}"
     if topic.publishers == 0:
         return f"nothing on {topic.name}: it has no publisher; check the camera and how the topic is remapped"
     return f"nothing on {topic.name} yet from {topic.publishers} publisher(s)"

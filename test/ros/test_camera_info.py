@@ -51,6 +51,19 @@ def test_what_cannot_be_used_is_refused_by_name(changes, words):
         read_camera_info(info(**changes))
 
 
+@pytest.mark.parametrize(
+    ("model", "coefficients", "read"),
+    [
+        ("equidistant", [0.1, 0.01, 0.0, 0.0, 0.0], ("equidistant", (0.1, 0.01, 0.0, 0.0))),  # a RealSense writes five
+        ("Plumb_Bob", [0.1] + [0.0] * 4, ("plumb_bob", (0.1, 0.0, 0.0, 0.0, 0.0))),
+        ("rational_polynomial", [0.1] * 8 + [0.0] * 8, ("rational_polynomial", (0.1,) * 8 + (0.0,) * 6)),
+    ],
+)
+def test_what_drivers_write_besides_the_coefficients_is_left_out(model, coefficients, read):
+    lens = read_camera_info(info(distortion_model=model, d=coefficients))
+    assert (lens.model, lens.coefficients) == read
+
+
 def test_refuse_refuses_distortion_and_rectified_reads_p():
     distorted = info(d=[0.1, 0.0, 0.0, 0.0, 0.0])
     with pytest.raises(CameraError, match="'refuse'"):

@@ -109,6 +109,12 @@ def test_a_header_that_its_data_contradicts_is_an_error_that_names_both(change, 
         color_array(broken)
 
 
+@pytest.mark.parametrize("encoding", ["16uc1", "MONO16", "32fc1"])
+def test_depth_encodings_are_read_in_any_case(encoding):
+    raw = np.full((6, 8), 1500, np.uint16) if "32" not in encoding else np.full((6, 8), 1.5, np.float32)
+    np.testing.assert_array_equal(depth_array(message(raw, encoding)), np.full((6, 8), 1.5, np.float32))
+
+
 def test_unknown_encodings_are_named():
     with pytest.raises(DepthError, match=r"16UC1.*'8UC3'"):
         depth_array(message(RGB, "8UC3"))

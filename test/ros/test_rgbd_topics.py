@@ -288,6 +288,124 @@ def test_a_stream_that_stopped_is_told_as_that_and_not_as_a_matter_of_synchronis
     topics.close()
 
 
+@pytest.fixture
+def driver():
+    """A node of another participant: one participant has one type for each topic."""
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = Node("driver", context=context)
+    yield node
+    node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize(
+    ("transport", "published", "words"),
+    [
+        ("raw", CompressedImage, "set color_transport or depth_transport to the last part of its name"),
+        ("compressed", Image, "set color_transport or depth_transport to raw"),
+        ("raw", CameraInfo, "check how the topic is remapped"),
+    ],
+)
+def test_a_topic_of_another_type_is_named_with_both_types(client, driver, transport, published, words):
+    topics = RgbdTopics(client.node, transport)
+    driver.create_publisher(published, topics.color.name, 10)
+    client.until(lambda: topics.color.publisher_names() == ["/driver"])
+    read = "Image" if transport == "raw" else "CompressedImage"
+    with pytest.raises(NoImageError) as told:
+        topics.newest(20_000_000, "auto")
+    types = (
+        f"/driver publishes sensor_msgs/msg/{published.__name__} there, and this node reads sensor_msgs/msg/{read}; "
+    )
+    assert f"nothing on {topics.color.name}: {types}{words}" in str(told.value)
+    topics.close()
+
+
+@pytest.mark.ros
+def test_a_stream_that_goes_on_in_another_type_is_told_as_that(client, driver, frame, monkeypatch):
+    monkeypatch.setattr(rgbd_topics, "SILENT_S", 0.2)
+    topics = RgbdTopics(client.node)
+    published = {name: client.node.create_publisher(INPUTS[name], NAMES[i], 10) for i, name in enumerate(INPUTS)}
+    client.until(lambda: all(published[name].get_subscription_count() for name in ("color", "depth", "info")))
+    messages = frame_messages(frame, "optical")
+    for name in ("color", "depth", "info"):
+        published[name].publish(getattr(messages, name))
+    client.until(lambda: all(topic.drain() for topic in topics.required))
+    client.node.destroy_publisher(published["depth"])
+    driver.create_publisher(CompressedImage, "depth/image_raw", 10)
+    client.until(lambda: topics.depth.publisher_names() == ["/driver"])
+    time.sleep(0.3)
+    published["color"].publish(stamped(messages, rclpy.time.Time(seconds=9)).color)
+    client.until(lambda: topics.color.drain()[-1].stamp_ns == 9_000_000_000)
+    with pytest.raises(NoImageError, match=r"nothing more on /depth/image_raw: /driver publishes .*/CompressedImage t"):
+        topics.newest(20_000_000, "aligned")
+    topics.close()
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("late", ["depth", "color"])
+def test_a_stream_that_comes_later_is_waited_for_by_keeping_more_of_the_other(client, frame, late):
+    """Depth that a network or a slow matcher makes: the images of one stamp arrive five frames apart."""
+    topics = RgbdTopics(client.node)
+    published = {name: client.node.create_publisher(INPUTS[name], NAMES[i], 10) for i, name in enumerate(INPUTS)}
+    client.until(lambda: all(published[name].get_subscription_count() for name in ("color", "depth", "info")))
+    messages, count, failures = frame_messages(frame, "optical"), iter(range(6, 10_000)), []
+
+    def show():
+        frame_number = next(count)
+        for name in ("color", "depth", "info"):
+            stamp = rclpy.time.Time(nanoseconds=(frame_number - 5 * (name == late)) * 33_000_000)
+            published[name].publish(getattr(stamped(messages, stamp), name))
+        return frame_number
+
+    def newest():
+        for _ in range(3):
+            show()
+        client.until(lambda: topics.info.drain() and topics.depth.drain() and topics.color.drain())
+        try:
+            return topics.newest(1_000_000, "aligned")
+        except NoImageError as error:
+            failures.append(str(error))
+            return None
+
+    found = client.until(newest)
+    assert found.color.header.stamp == found.depth.header.stamp
+    assert all(f"/{late}/image_raw comes too late, or is stamped by another clock" in told for told in failures)
+    assert failures
+    report = input_report(topics, GroundingParameters())
+    assert not [problem for problem in report.problems if "pair" in problem], report.problems
+    topics.close()
+
+
+@pytest.mark.ros
+def test_a_new_query_does_not_take_what_was_kept_for_an_earlier_one(client, frame, monkeypatch):
+    topics = RgbdTopics(client.node)
+    publisher = client.node.create_publisher(Image, "color/image_raw", 10)
+    client.until(publisher.get_subscription_count)
+    messages, seconds = frame_messages(frame, "optical"), iter(range(1, 100))
+    for _ in range(2):
+        topics.color.keep_more()
+
+    def show(count):
+        last = [stamped(messages, rclpy.time.Time(seconds=next(seconds))).color for _ in range(count)]
+        for image in last:
+            publisher.publish(image)
+        wanted = last[-1].header.stamp.sec * 10**9
+        return client.until(lambda: (got := topics.color.drain()) and got[-1].stamp_ns == wanted and got)
+
+    for count in range(1, 8):
+        assert len(show(1)) == count  # one query that waits
+    monkeypatch.setattr(newest_topic, "NEW_QUERY_S", -1.0)
+    publisher_is_ahead = [stamped(messages, rclpy.time.Time(seconds=90 + n)).color for n in range(5)]
+    for image in publisher_is_ahead:
+        publisher.publish(image)
+    time.sleep(0.5)
+    assert [arrival.stamp_ns // 10**9 for arrival in topics.color.drain()] == [92, 93, 94]
+    assert len(topics.color.drain()) == 3  # nothing new has come: a paused bag keeps what it has shown
+    topics.close()
+
+
 @pytest.mark.ros
 def test_two_publishers_on_one_topic_are_named_and_give_no_rate(client, frame):
     topics = RgbdTopics(client.node)
@@ -398,7 +516,6 @@ def test_the_cure_of_loss_is_that_of_the_middleware_and_says_whether_qos_loses(
         ("r1/camera_optical_frame", False),
         ("model/link/color_optical", False),
         ("k4a_rgb_camera_link", False),  # Azure Kinect: z forward
-        ("", False),
     ],
 )
 def test_images_in_a_body_frame_are_named(frame_id, warned):
@@ -406,3 +523,10 @@ def test_images_in_a_body_frame_are_named(frame_id, warned):
     told = _body_frame([SimpleNamespace(message=message)])
     assert bool(told) == warned
     assert all("optical_frame_id" in words and frame_id.lstrip("/") in words for words in told)
+
+
+def test_images_without_a_frame_are_named():
+    message = SimpleNamespace(header=SimpleNamespace(frame_id=""))
+    (told,) = _body_frame([SimpleNamespace(message=message)])
+    assert told.startswith("images have no frame_id")
+    assert _body_frame([]) == []
