@@ -35,6 +35,9 @@ def parameter(
     return field(default=default, metadata=rule)
 
 
+_TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
 @dataclass(frozen=True)
 class CheckedParameters:
     """Base of a parameter set; construction checks every value.
@@ -46,12 +49,22 @@ class CheckedParameters:
     def __post_init__(self) -> None:
         for each in fields(self):
             rule = each.metadata
-            value = rule["also"].get(getattr(self, each.name), getattr(self, each.name))
+            value = spelled(each, getattr(self, each.name))
             object.__setattr__(self, each.name, value)
+            kind = type(each.default)
+            if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
+                raise ConfigError(f"{each.name} must be {_TYPES[kind]}; got {value!r}")
             if rule["choices"] and value not in rule["choices"]:
                 raise ConfigError(f"{each.name} must be one of {', '.join(rule['choices'])}; got {value!r}")
             if rule["low"] is not None and not rule["low"] <= value <= rule["high"]:
                 raise ConfigError(f"{each.name} must be between {rule['low']} and {rule['high']}; got {value}")
+
+
+def spelled(each: Field[Any], value: Any) -> Any:
+    """A parameter's value in its canonical spelling; a whole number does for a float. Other values stay as they are."""
+    if isinstance(each.default, float) and type(value) is int:
+        return float(value)
+    return each.metadata["also"].get(value, value) if isinstance(value, str | bool) else value
 
 
 P = TypeVar("P", bound=CheckedParameters)
@@ -97,16 +110,16 @@ class ParameterSet(Generic[P]):
     def _declared(self, node: Node, each: Field[Any]) -> Any:
         """The start value of a parameter, in its canonical spelling."""
         given = node.declare_parameter(each.name, each.default, descriptor(each)).value
-        value = each.metadata["also"].get(given, given)
-        if value is not given:
+        value = spelled(each, given)
+        if value is not given and not node.describe_parameter(each.name).read_only:
             node.set_parameters([Parameter(each.name, value=value)])
         return value
 
     def _spelled(self, parameters: list[Parameter]) -> list[Parameter]:
         """The same parameters, in their canonical spellings."""
         return [
-            Parameter(each.name, value=self._fields[each.name].metadata["also"].get(each.value, each.value))
-            if each.name in self._fields and self._fields[each.name].metadata["also"]
+            Parameter(each.name, value=spelled(self._fields[each.name], each.value))
+            if each.name in self._fields and each.value is not None
             else each
             for each in parameters
         ]
@@ -160,7 +173,7 @@ def descriptor(each: Field[Any]) -> ParameterDescriptor:
     """What `ros2 param describe` shows for a field made by `parameter`."""
     rule = each.metadata
     out = ParameterDescriptor(name=each.name, description=rule["text"], read_only=rule["when"] == AT_START)
-    out.dynamic_typing = bool(rule["also"])
+    out.dynamic_typing = bool(rule["also"]) or isinstance(each.default, float)  # `spelled` and the dataclass check it
     notes = [f"one of {', '.join(rule['choices'])}"] if rule["choices"] else []
     out.additional_constraints = "; ".join([*notes, f"takes effect: {rule['when']}"])
     if rule["low"] is not None and isinstance(each.default, float):

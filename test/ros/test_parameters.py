@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 import rclpy
 import yaml
-from rclpy.exceptions import InvalidParameterValueException
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -66,6 +66,47 @@ def test_overrides_are_read_and_descriptors_tell_range_choices_and_moment(make_n
     assert described.description == "How many."
     assert node.describe_parameter("mode").additional_constraints == "one of fast, slow; takes effect: at once"
     assert node.describe_parameter("fixed").read_only
+
+
+ARRAYS = [[1, 2], [1.5], ["a", "b"], [True], [b"x"]]
+
+
+def test_a_whole_number_does_for_a_float_at_start_and_later(make_node):
+    node = make_node(rate=2)
+    settings = ParameterSet(node, Settings)
+    for set_to, kept in ((None, 2.0), (3, 3.0), (4.5, 4.5), (11, 4.5), (10, 10.0)):
+        if set_to is not None:
+            (answer,) = node.set_parameters([Parameter("rate", value=set_to)])
+            assert answer.successful == (kept == set_to), answer.reason
+        assert (settings.value.rate, node.get_parameter("rate").value) == (kept, kept)
+        assert type(node.get_parameter("rate").value) is float
+    with pytest.raises(ConfigError, match=r"rate must be between 0.1 and 10.0; got 99.0"):
+        ParameterSet(make_node(rate=99), Settings)
+
+
+@pytest.mark.parametrize("value", [True, "fast", *ARRAYS, Parameter.Type.NOT_SET])
+def test_a_value_of_another_type_is_refused_whatever_the_parameter_and_changes_nothing(make_node, value):
+    node = make_node()
+    settings = ParameterSet(node, GroundingParameters)
+    for each in fields(GroundingParameters):
+        if isinstance(each.default, type(value)):
+            continue
+        if value is Parameter.Type.NOT_SET:
+            (answer,) = node.set_parameters([Parameter(each.name, value)])
+        else:
+            (answer,) = node.set_parameters([Parameter(each.name, value=value)])
+        assert not answer.successful, each.name
+        assert node.get_parameter(each.name).value == each.default
+    assert settings.value == GroundingParameters()
+
+
+@pytest.mark.parametrize("value", ["many", *ARRAYS])
+def test_a_value_of_another_type_stops_the_start_with_its_name(make_node, value):
+    for each in fields(GroundingParameters):
+        if isinstance(each.default, type(value)):
+            continue
+        with pytest.raises((ConfigError, InvalidParameterTypeException), match=each.name):
+            ParameterSet(make_node(**{each.name: value}), GroundingParameters)
 
 
 def test_values_are_checked_before_they_are_applied_and_told_after(make_node):
