@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from n3d_core.errors import MissingDependencyError, UnparsableError
+from n3d_core.errors import UnparsableError, optional
 from n3d_core.language import prompts
 from n3d_core.language.conditions import condition_names, first_sentence, scene_condition
 from n3d_core.language.structured import BoxCodec, parse
@@ -44,12 +44,8 @@ class ReferenceModel:
     """
 
     def __init__(self, folder: Path, tokenizer: Tokenizer, device: str = "cpu") -> None:
-        try:
+        with optional("the reference needs transformers", "'n3d-ros[oracle]', or skip it with --no-reference"):
             from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
-        except ImportError as error:
-            raise MissingDependencyError(
-                "the reference needs transformers: pip install 'n3d-ros[oracle]', or skip it with --no-reference"
-            ) from error
         self.config = N3DConfig.from_file(folder / "config.json")
         self.tokenizer, self.device = tokenizer, device
         dtype = torch.bfloat16 if device == "cuda" else torch.float32

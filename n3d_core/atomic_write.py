@@ -12,15 +12,20 @@ from pathlib import Path
 def atomic_write(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to: it takes its place when the block ends, and is removed if the block raises.
 
-    What was there before stays until then. Writers in other processes do not meet; the last one counts.
+    What was there before stays until then. Writers in other processes do not meet; the last one counts. A link stays
+    one, and the file that it leads to is replaced; a device or a pipe is written to as it is.
 
     Raises:
         OSError: if the file cannot be given its name.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    file = Path(os.path.realpath(path))
+    if file.exists() and not file.is_file() and not file.is_dir():
+        yield file
+        return
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
         yield part
-        os.replace(part, path)
+        os.replace(part, file)
     except BaseException:
         part.unlink(missing_ok=True)
         raise

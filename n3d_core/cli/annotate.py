@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import time
@@ -174,7 +175,7 @@ def _check(args: argparse.Namespace) -> None:
         DepthUnit.parse(args.depth_unit)
     if not re.fullmatch(r"(/[A-Za-z_][A-Za-z0-9_]*)+", args.namespace):
         raise ConfigError(f"--namespace must be an absolute ROS name, such as /grounding; got {args.namespace!r}")
-    if args.output.exists():
+    if os.path.lexists(args.output):
         raise ConfigError(f"--output {args.output} already exists: give a new path")
     if not args.output.absolute().parent.is_dir():
         raise ConfigError(f"--output {args.output}: the folder {args.output.absolute().parent} does not exist")

@@ -195,7 +195,7 @@ def _check_outputs(args: argparse.Namespace) -> None:
     for option, path in (("--output", args.output), ("--rrd", args.rrd)):
         if path is None:
             continue
-        folder = path.absolute().parent
+        folder = Path(os.path.realpath(path)).parent
         if not folder.is_dir():
             raise ConfigError(f"{option} {path}: the folder {folder} does not exist")
         if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):

@@ -253,6 +253,10 @@ def test_what_exists_is_never_overwritten(tmp_path: Path, capsys: pytest.Capture
     assert main(["annotate", str(DEMO), "--query", "mug", "--output", str(kept)]) == 1
     assert "already exists" in capsys.readouterr().err
     assert kept.read_text() == "mine"
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "nowhere")
+    assert main(["annotate", str(DEMO), "--query", "mug", "--output", str(link)]) == 1
+    assert "already exists" in capsys.readouterr().err
     assert main(["annotate", str(kept), "--query", "mug", "--output", str(tmp_path / "other")]) == 1
     assert "cannot be read as a bag" in capsys.readouterr().err
 

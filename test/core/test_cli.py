@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from n3d_core import N3D
-from n3d_core.cli import COMMANDS, main
+from n3d_core.cli import COMMANDS, main, query
 from n3d_core.cli.inputs import add_frame_arguments, read_input
 from n3d_core.cli.query import true_boxes, true_overlaps
 from n3d_core.errors import CameraError, ImageError
@@ -27,8 +28,6 @@ FRAMES = ROOT / "demo" / "frames"
 
 def parsed(*arguments: str) -> object:
     """The frame arguments of a command line."""
-    import argparse
-
     parser = argparse.ArgumentParser()
     add_frame_arguments(parser)
     return parser.parse_args(arguments)
@@ -391,6 +390,25 @@ def test_a_time_limit_ends_with_a_message(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err.splitlines()[-1].startswith("n3d: ")
 
 
+def test_a_time_limit_counts_from_the_querys_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing can interrupt the loading of a model and the building of its engines."""
+    plain = query.load_model
+
+    def slow(args: argparse.Namespace) -> N3D:
+        model = plain(args)
+        view = model.look(FrameFolder(FRAMES).frame(0))
+        view.ground("box")
+        monkeypatch.setattr(model, "look", lambda frame, limits: time.sleep(1.0) or view)
+        time.sleep(1.0)
+        return model
+
+    monkeypatch.setattr(query, "load_model", slow)
+    assert main(["ground", str(FRAMES), "box", "--backend", "torch", "--timeout", "1.5"]) == 0
+    assert "timed out" not in capsys.readouterr().err
+
+
 def test_a_reader_that_goes_away_is_no_traceback(files: Path) -> None:
     command = f"{sys.executable} -m n3d_core.cli download | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT, check=False)
@@ -430,6 +448,9 @@ def test_a_picture_that_cannot_be_written_is_refused_before_the_model_runs(
     monkeypatch.setattr("n3d_core.cli.query.read_input", lambda args: pytest.fail("it ran"))
     assert main(["ground", str(FRAMES), "mug", "--output", str(tmp_path / name)]) == 1
     assert "--output" in capsys.readouterr().err
+    (tmp_path / "link.png").symlink_to(tmp_path / name)
+    if not name.endswith(".docx"):
+        assert main(["ground", str(FRAMES), "mug", "--output", str(tmp_path / "link.png")]) == 1
 
 
 def test_a_picture_that_fails_in_the_end_does_not_cost_the_answer(

@@ -106,6 +106,10 @@ def test_names_are_listed_with_their_licences_and_unknown_ones_refused(tmp_path:
     assert listed.returncode == 0
     for words in ("n3d-vlm", "yuxinhk/N3D-VLM", "depth-anything-v2-indoor", "Apache-2.0", "moge-2", "MIT"):
         assert words in listed.stdout
+    for option in ("--to", "--revision"):
+        nameless = download("http://127.0.0.1:1", option, "x", cache=tmp_path)
+        assert (nameless.returncode, nameless.stdout) == (1, "")
+        assert nameless.stderr == f"n3d: {option} needs the name of what to download\n"
     refused = download("http://127.0.0.1:1", "nothing", cache=tmp_path)
     assert refused.returncode == 1
     assert "unknown checkpoint 'nothing'" in refused.stderr

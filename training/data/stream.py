@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from n3d_core.errors import ConfigError, MissingDependencyError
+from n3d_core.errors import ConfigError, optional
 from n3d_core.language.structured import BoxCodec
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig
@@ -217,12 +217,8 @@ def _sources(data: DataConfig) -> list[Source]:
     for folder in data.caches:
         sources.append(CacheSource(SceneCache(folder), data.mixture))
     if data.lifted:
-        try:
+        with optional("lifted shards need more packages", "'n3d-ros[lift]'"):
             from training.data.lifted import LiftedScenes, LiftedSource
-        except ImportError as missing:
-            raise MissingDependencyError(
-                f"reading lifted shards needs {missing.name}: pip install 'n3d-ros[lift]'"
-            ) from missing
         for folder in data.lifted:
             scenes = LiftedScenes(folder, *(size or DEFAULT_SIZE))
             sources.append(LiftedSource(scenes, data.mixture, data.referring))

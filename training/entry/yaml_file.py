@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import yaml
 
-from n3d_core.errors import ConfigError, MissingDependencyError
+from n3d_core.errors import ConfigError, optional
 
 Settings = TypeVar("Settings")
 _WANTED = {"int_type": "int", "float_type": "float", "bool_type": "bool", "string_type": "str", "dict_type": "dict",
@@ -43,10 +43,8 @@ def read_settings(kind: type[Settings], path: str | Path, overrides: Sequence[st
     Raises:
         ConfigError: if the file cannot be read, or a key is unknown, missing, or of the wrong type.
     """
-    try:
+    with optional("reading a YAML file needs pydantic", "'n3d-ros[train]'"):
         from pydantic import TypeAdapter, ValidationError
-    except ImportError as error:
-        raise MissingDependencyError("reading a YAML file needs pydantic: pip install 'n3d-ros[train]'") from error
     try:
         data = yaml.load(Path(path).read_text(), _Loader)
         for override in overrides:

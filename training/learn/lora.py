@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from n3d_core.errors import ConfigError, MissingDependencyError
+from n3d_core.errors import ConfigError, optional
 from training.learn.config import LoraConfig
 
 _ADAPTER = "default"
@@ -23,11 +23,9 @@ def add_adapters(network: nn.Module, config: LoraConfig) -> None:
     Raises:
         MissingDependencyError: if peft is not installed. ConfigError: if a name in the config matches nothing.
     """
-    try:
+    with optional("train: lora needs peft", "'n3d-ros[train]'"):
         from peft import LoraConfig as PeftConfig
         from peft import inject_adapter_in_model
-    except ImportError as error:
-        raise MissingDependencyError("train: lora needs peft: pip install 'n3d_ros[train]'") from error
     network.requires_grad_(False)
     wanted = PeftConfig(
         r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=list(config.targets)

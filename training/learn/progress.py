@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from n3d_core.errors import MissingDependencyError
+from n3d_core.errors import optional
 from training.learn.checkpoints import TrainingError
 
 _LEAST_FREE = 1 << 13  # bytes; more than TensorBoard buffers
@@ -80,8 +80,6 @@ def _check_space(path: Path) -> None:
 
 def _board(folder: Path) -> Any:
     _check_space(folder / "events")
-    try:
+    with optional("tensorboard: true needs TensorBoard", "'n3d-ros[train]'"):
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise MissingDependencyError("tensorboard: true needs TensorBoard: pip install 'n3d_ros[train]'") from error
     return SummaryWriter(str(folder))

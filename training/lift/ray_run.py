@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from n3d_core.errors import MissingDependencyError
+from n3d_core.errors import optional
 from training.lift.lift_config import LiftConfig
 from training.lift.local_run import Outcome, attempt, failure
 from training.lift.models.perception import Perception
@@ -42,11 +42,9 @@ def run_ray(
         MissingDependencyError: if Ray is not installed.
         ClusterError: if the cluster cannot be reached or started, has too few GPUs, or fails.
     """
-    try:
+    with optional("--ray needs Ray", "'n3d-ros[lift,lift-cluster]'"):
         import ray
         import ray.data
-    except ImportError as error:
-        raise MissingDependencyError("--ray needs Ray: pip install 'n3d-ros[lift,lift-cluster]'") from error
     owned = not ray.is_initialized()
     if owned:
         _connect(ray, address, workers)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from n3d_core.errors import BackendError, CheckpointError, MissingDependencyError
+from n3d_core.errors import BackendError, CheckpointError, optional
 
 LOOPBACK = "http://127.0.0.1:8000/v1"
 MAX_REPLY = 1_000_000
@@ -84,12 +84,8 @@ class LocalModel:
     """
 
     def __init__(self, folder: str | Path, max_new_tokens: int = 128) -> None:
-        try:
+        with optional("a local language model needs transformers", "'n3d-ros[lift-models]'"):
             from transformers import AutoModelForCausalLM, AutoTokenizer
-        except ImportError as error:
-            raise MissingDependencyError(
-                "a local language model needs transformers: pip install 'n3d-ros[lift-models]'"
-            ) from error
         safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(str(folder), **safe)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from n3d_core.errors import CheckpointError, MissingDependencyError
+from n3d_core.errors import CheckpointError, optional
 
 
 def load_local(folder: str, class_name: str, device: str) -> tuple[Any, dict[str, Any]]:
@@ -16,12 +16,8 @@ def load_local(folder: str, class_name: str, device: str) -> tuple[Any, dict[str
         MissingDependencyError: if transformers is not installed.
         CheckpointError: if the folder is not a complete checkpoint of that class.
     """
-    try:
+    with optional(f"{class_name} needs transformers", "'n3d-ros[lift,lift-models]'"):
         import transformers
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{class_name} needs transformers: pip install 'n3d-ros[lift,lift-models]'"
-        ) from error
     path = Path(folder)
     if not (path / "config.json").is_file():
         raise CheckpointError(f"{folder}: no config.json; it must be a local folder written by `save_pretrained`")
