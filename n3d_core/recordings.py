@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +21,14 @@ from numpy.typing import NDArray
 from n3d_core.bag import Bag, is_bag
 from n3d_core.depth.files import read_depth
 from n3d_core.errors import CameraError, ConfigError, N3DError, TransformError, reading
-from n3d_core.geometry.boxes import rotation_of
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.camera_file import read_camera, read_mat, read_pose
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.image_file import read_color
 from n3d_core.geometry.registration import register_depth
-from n3d_core.geometry.transforms import rigid
+from n3d_core.geometry.transforms import rigid, rigid_of
 from n3d_core.geometry.upright_box import gravity_from_points
-from n3d_core.messages.assembly import Door
+from n3d_core.messages.assembly import Door, frame_of, nanoseconds_of
 
 log = logging.getLogger("n3d.recordings")
 
@@ -135,8 +135,16 @@ def _frame(color: Path, depth: Path, camera: str | Path | Camera, unit: str, ind
     return Frame(picture, metres, seen)
 
 
-def _shot(color: Path, depth: Path, camera: str | Path | Camera, unit: str, index: int = 0, **when: object) -> Shot:
-    return Shot(lambda: _frame(color, depth, camera, unit, index), **when)  # type: ignore[arg-type]
+def _shot(
+    color: Path,
+    depth: Path,
+    camera: str | Path | Camera,
+    unit: str,
+    stamp_ns: int,
+    camera_to_world: Pose | None,
+    index: int = 0,
+) -> Shot:
+    return Shot(partial(_frame, color, depth, camera, unit, index), stamp_ns, camera_to_world)
 
 
 def _pictures(folder: Path, pattern: str = "*") -> list[Path]:
@@ -163,24 +171,15 @@ def _read_tum(root: Path, how: ReadAs) -> Iterator[Shot]:
         where = None
         if pose is not None:
             x, y, z, *turn = map(float, pose[:7])
-            where = _posed(turn, (x, y, z))
+            where = rigid_of((x, y, z), turn)  # none where tracking was lost
         unit = how.depth_unit or "tum"
-        yield _shot(root / name, root / depth[0], camera, unit, stamp_ns=round(stamp * 1e9), camera_to_world=where)
+        yield _shot(root / name, root / depth[0], camera, unit, round(stamp * 1e9), where)
 
 
 def _tum_list(path: Path) -> list[tuple[float, list[str]]]:
     with reading(path, "a list of stamps of TUM", ConfigError):
         lines = [line.split() for line in path.read_text().splitlines()]
         return sorted((float(words[0]), words[1:]) for words in lines if len(words) > 1 and words[0][0] != "#")
-
-
-def _posed(turn: list[float], place: tuple[float, float, float]) -> Pose | None:
-    """The pose of a quaternion (x, y, z, w) and a position; None if it is no rotation, as where tracking was lost."""
-    x, y, z, w = turn
-    length = float(np.linalg.norm(turn))
-    if not abs(length - 1) < 0.01:
-        return None
-    return rigid(rotation_of((x / length, y / length, z / length, w / length)), place)
 
 
 def _nearest(entries: list[tuple[float, list[str]]], stamp: float) -> list[str] | None:
@@ -203,7 +202,7 @@ def _read_7scenes(root: Path, how: ReadAs) -> Iterator[Shot]:
             with suppress(CameraError):  # missing, or infinite where tracking was lost
                 where = read_pose(pose)
             stamp_ns = _at_30_hz(int("0" + re.sub(r"\D", "", name)))
-            yield _shot(color, depth, camera, how.depth_unit or "mm", camera_to_world=where, stamp_ns=stamp_ns)
+            yield _shot(color, depth, camera, how.depth_unit or "mm", stamp_ns, where)
 
 
 def _at_30_hz(index: int) -> int:
@@ -224,7 +223,7 @@ def _read_bop(root: Path, how: ReadAs) -> Iterator[Shot]:
             where = _inverse(np.reshape(entry["cam_R_w2c"], (3, 3)), np.array(entry["cam_t_w2c"]) / 1000)
         unit = how.depth_unit or f"{1000 / float(entry.get('depth_scale', 1.0)):g}"
         camera: str | Path = how.camera or root / "scene_camera.json"
-        yield _shot(color, depth, camera, unit, int(number), stamp_ns=_at_30_hz(int(number)), camera_to_world=where)
+        yield _shot(color, depth, camera, unit, _at_30_hz(int(number)), where, int(number))
 
 
 def _inverse(rotation: NDArray[np.float64], translation: NDArray[np.float64]) -> Pose:
@@ -247,7 +246,7 @@ def _read_ycb(root: Path, how: ReadAs) -> Iterator[Shot]:
                 where = _inverse(matrix[:, :3], matrix[:, 3])
         elif not how.camera:
             raise CameraError(f"{meta} not found: give --camera FX,FY,CX,CY")
-        yield _shot(color, depth, camera, unit, stamp_ns=_at_30_hz(index), camera_to_world=where)
+        yield _shot(color, depth, camera, unit, _at_30_hz(index), where)
 
 
 _Z_UP = rigid(np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]), 0.0)  # from y up
@@ -266,11 +265,10 @@ def _read_record3d(root: Path, how: ReadAs) -> Iterator[Shot]:
         where = None
         if index < len(poses):
             *turn, x, y, z = map(float, poses[index])
-            seen = _posed(turn, (x, y, z))
+            seen = rigid_of((x, y, z), turn)
             where = None if seen is None else _Z_UP @ seen @ np.diag([1.0, -1, -1, 1])
         camera: str | Path = how.camera or root / "metadata.json"
-        stamp_ns = round((index + 1) * 1e9 / fps)
-        yield _shot(color, depth, camera, how.depth_unit, stamp_ns=stamp_ns, camera_to_world=where)
+        yield _shot(color, depth, camera, how.depth_unit, round((index + 1) * 1e9 / fps), where)
 
 
 def _read_open3d(root: Path, how: ReadAs) -> Iterator[Shot]:
@@ -282,7 +280,7 @@ def _read_open3d(root: Path, how: ReadAs) -> Iterator[Shot]:
         depth = root / "depth" / f"{color.stem}.png"
         if depth.is_file():
             where = poses[index] if index < len(poses) else None
-            yield _shot(color, depth, camera, how.depth_unit, stamp_ns=_at_30_hz(index), camera_to_world=where)
+            yield _shot(color, depth, camera, how.depth_unit, _at_30_hz(index), where)
 
 
 def _trajectory(path: Path) -> list[Pose]:
@@ -304,21 +302,16 @@ def _read_bag(path: Path, how: ReadAs) -> Iterator[Shot]:
             f"got {how.map_frame!r}"
         )
     world = how.map_frame or next((frame for frame in MAP_FRAMES if frame in known), "")
-    optical = str(bag.message(names.color).header.frame_id).lstrip("/")
+    optical = frame_of(bag.message(names.color))
     for color_ns, depth_ns in bag.frame_times(names):
         if depth_ns is None:
             continue
         where = None
         if world and optical in known:
-            stamp = bag.message(names.color, color_ns).header.stamp
-            stamp_ns = int(stamp.sec) * 10**9 + int(stamp.nanosec) or color_ns
+            stamp_ns = nanoseconds_of(bag.message(names.color, color_ns).header.stamp) or color_ns
             with suppress(TransformError):  # this frame has no pose
                 where = rigid(*bag.transforms.look_up(world, optical, stamp_ns))
-        yield Shot(
-            lambda c=color_ns, d=depth_ns: bag.frame(names, c, d, Door(depth_unit=how.depth_unit)),  # type: ignore[misc]
-            color_ns,
-            where,
-        )
+        yield Shot(partial(bag.frame, names, color_ns, depth_ns, Door(depth_unit=how.depth_unit)), color_ns, where)
 
 
 KINDS: dict[str, tuple[Callable[[Path], bool], Callable[[Path, ReadAs], Iterator[Shot]]]] = {

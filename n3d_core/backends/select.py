@@ -51,18 +51,12 @@ def load_backend(folder: Path, backend: str = "auto", threads: int = 0, device: 
 def _fastest(folder: Path, threads: int, device: str) -> Backend:
     from n3d_core.backends.base import gpu
 
-    refused: list[str] = []
-    for name in ("onnx",) if gpu(device) is None else ("tensorrt",):
-        try:
-            return _load(folder, name, None, _why(name, refused), threads, device)
-        except (BackendError, MissingDependencyError) as error:
-            refused.append(f"{name} cannot run here ({error})")
-    return _load(folder, "torch", None, _why("torch", refused), threads, device)
-
-
-def _why(name: str, refused: list[str]) -> str:
-    places = {"tensorrt": "fastest on supported GPUs", "onnx": "fastest on a CPU", "torch": "runs everywhere"}
-    return "; ".join([f"auto: {places[name]}", *refused])
+    name, place = ("onnx", "a CPU") if gpu(device) is None else ("tensorrt", "supported GPUs")
+    try:
+        return _load(folder, name, None, f"auto: fastest on {place}", threads, device)
+    except (BackendError, MissingDependencyError) as error:
+        reason = f"auto: runs everywhere; {name} cannot run here ({error})"
+    return _load(folder, "torch", None, reason, threads, device)
 
 
 def _load(folder: Path, name: str, precision: str | None, reason: str, threads: int, device: str) -> Backend:

@@ -243,16 +243,16 @@ def _probe(names: list[str]) -> dict[str, tuple[bool, str]]:
     return found
 
 
-def _attempt(area: str, name: str, look: Callable[[], str], advice: str, needed: bool = False) -> Finding:
+def _attempt(area: str, name: str, look: Callable[[], str], advice: str) -> Finding:
     """The result of `look`: absent if a module or device is missing, broken if it fails otherwise."""
     try:
-        return Finding(area, name, OK, look(), needed=needed)
+        return Finding(area, name, OK, look())
     except (ModuleNotFoundError, _AbsentError):
-        return Finding(area, name, BROKEN if needed else ABSENT, "", advice, needed)
+        return Finding(area, name, ABSENT, "", advice)
     except N3DError as error:
-        return Finding(area, name, ABSENT, "", str(error), needed)
+        return Finding(area, name, ABSENT, "", str(error))
     except Exception as error:  # report the failure and go on
-        return Finding(area, name, BROKEN, f"{type(error).__name__}: {error}", advice, needed)
+        return Finding(area, name, BROKEN, f"{type(error).__name__}: {error}", advice)
 
 
 def _print(finding: Finding, heading: bool) -> None:

@@ -18,14 +18,13 @@ from n3d_core.depth import DepthLimits
 from n3d_core.depth.files import is_point_map, read_depth, read_point_map
 from n3d_core.depth.monocular import load_monocular
 from n3d_core.errors import CameraError, ConfigError, DepthError, ImageError
-from n3d_core.geometry.boxes import rotation_of
 from n3d_core.geometry.camera import DISTORTION_POLICIES, Camera, Lens
 from n3d_core.geometry.camera_file import EXAMPLE, CameraFile, read_camera, read_pose
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder, Truth
 from n3d_core.geometry.image_file import read_color
 from n3d_core.geometry.registration import register_depth
-from n3d_core.geometry.transforms import rigid
+from n3d_core.geometry.transforms import rigid_of
 from n3d_core.recordings import KINDS
 
 if TYPE_CHECKING:
@@ -282,11 +281,10 @@ def _pose(text: str) -> NDArray[np.float64]:
             )
         return read_pose(text)
     x, y, z, *turn = map(float, numbers)
-    length = float(np.linalg.norm(turn))
-    if not abs(length - 1) < 0.01:
-        raise ConfigError(f"{_POSE}: the quaternion must have length 1; got {turn} with length {length:.3f}")
-    qx, qy, qz, qw = (v / length for v in turn)
-    return rigid(rotation_of((qx, qy, qz, qw)), (x, y, z))
+    pose = rigid_of((x, y, z), turn)
+    if pose is None:
+        raise ConfigError(f"{_POSE}: the quaternion must have length 1; got {turn} with length {math.hypot(*turn):.3f}")
+    return pose
 
 
 def _is_number(text: str) -> bool:

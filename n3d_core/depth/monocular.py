@@ -14,10 +14,11 @@ from __future__ import annotations
 import importlib
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,7 @@ class DepthEstimate:
     camera: Camera
 
 
-class MonocularDepth(Protocol):
+class MonocularDepth(ABC):
     """A loaded monocular depth model.
 
     Attributes:
@@ -56,19 +57,20 @@ class MonocularDepth(Protocol):
     far: float
 
     def estimate(self, color: NDArray[np.uint8], camera: Camera | None) -> DepthEstimate:
-        """Depth of an RGB image [H, W, 3]; with `camera` None the model also estimates the intrinsics.
+        """Depth of an RGB image [H, W, 3]; see `estimate_batch`."""
+        return self.estimate_batch([color], [camera])[0]
 
-        Raises:
-            CameraError: if the model needs a camera and none is given.
-        """
-
+    @abstractmethod
     def estimate_batch(
         self, colors: Sequence[NDArray[np.uint8]], cameras: Sequence[Camera | None]
     ) -> list[DepthEstimate]:
-        """Depth of images of one size in one forward pass; with cameras for all images, or for none.
+        """Depth of RGB images [H, W, 3] of one size in one forward pass.
+
+        Args:
+            cameras: for all images, or None for each: the model then also estimates the intrinsics.
 
         Raises:
-            CameraError: as `estimate`.
+            CameraError: if the model needs a camera and none is given.
         """
 
 
@@ -121,13 +123,8 @@ def _device_named(name: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
-class DepthAnything:
-    """A loaded `DepthAnythingForDepthEstimation` with a metric head.
-
-    Attributes:
-        name: for display.
-        far: end of its range in metres.
-    """
+class DepthAnything(MonocularDepth):
+    """A loaded `DepthAnythingForDepthEstimation` with a metric head; needs a camera, as it estimates no intrinsics."""
 
     def __init__(self, network: Any, processor: Any, device: str, name: str) -> None:
         self._network = network
@@ -164,21 +161,14 @@ class DepthAnything:
         chosen = _device_named(device)
         return cls(network.eval().to(chosen), processor, chosen, f"Depth Anything V2 metric ({folder.name}, {chosen})")
 
-    def estimate(self, color: NDArray[np.uint8], camera: Camera | None) -> DepthEstimate:
-        """Depth [H, W] of an RGB image [H, W, 3]; the sky (the end of the range) is NaN.
-
-        The checkpoint's processor scales the image as little as possible so that one side is 518 and both are multiples
-        of 14. The result is resized bilinearly: a cubic kernel would overshoot at depth edges.
-
-        Raises:
-            CameraError: if no camera is given; this model does not estimate intrinsics.
-        """
-        return self.estimate_batch([color], [camera])[0]
-
     def estimate_batch(
         self, colors: Sequence[NDArray[np.uint8]], cameras: Sequence[Camera | None]
     ) -> list[DepthEstimate]:
-        """See `MonocularDepth.estimate_batch`."""
+        """See `MonocularDepth.estimate_batch`; the sky (the end of the range) is NaN.
+
+        The checkpoint's processor scales the image as little as possible so that one side is 518 and both are multiples
+        of 14. The result is resized bilinearly: a cubic kernel would overshoot at depth edges.
+        """
         import torch
 
         known = [camera for camera in cameras if camera is not None]
@@ -211,13 +201,8 @@ def _check(folder: Path) -> None:
         )
 
 
-class MoGe:
-    """A loaded MoGe-2 model.
-
-    Attributes:
-        name: for display.
-        far: infinity, as its range has no end; masked pixels (the sky) are NaN.
-    """
+class MoGe(MonocularDepth):
+    """A loaded MoGe-2 model. Its range has no end; masked pixels (the sky) are NaN."""
 
     far = math.inf
 
@@ -246,18 +231,14 @@ class MoGe:
             raise CheckpointError(f"{file}: cannot be loaded as MoGe-2: {error}") from error
         return cls(network, chosen, f"MoGe-2 ({file.parent.name}, {chosen})")
 
-    def estimate(self, color: NDArray[np.uint8], camera: Camera | None) -> DepthEstimate:
-        """Depth [H, W] of an RGB image [H, W, 3], with the true field of view if a camera is given.
+    def estimate_batch(
+        self, colors: Sequence[NDArray[np.uint8]], cameras: Sequence[Camera | None]
+    ) -> list[DepthEstimate]:
+        """See `MonocularDepth.estimate_batch`; uses the true field of view if cameras are given.
 
         MoGe supports only a central principal point and square pixels. For other cameras it estimates the depth of the
         nearest such camera, which is then back-projected with the true one.
         """
-        return self.estimate_batch([color], [camera])[0]
-
-    def estimate_batch(
-        self, colors: Sequence[NDArray[np.uint8]], cameras: Sequence[Camera | None]
-    ) -> list[DepthEstimate]:
-        """See `MonocularDepth.estimate_batch`."""
         import torch
 
         height, width = colors[0].shape[:2]

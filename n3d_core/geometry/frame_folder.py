@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from n3d_core.atomic_write import atomic_write
 from n3d_core.errors import DAMAGED, CameraError, DepthError, ImageError, reading
-from n3d_core.geometry.boxes import Box3D
+from n3d_core.geometry.boxes import Box3D, Vector
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.image_file import decode_image, read_bytes, read_color
@@ -121,15 +121,10 @@ class MapObject:
         """
         _check(isinstance(entry, dict), "objects", entry, "a list of objects")
         _check_text(entry.get("label"), "label")
-        for key in ("center", "size"):
-            value = entry.get(key)
-            right = isinstance(value, list) and len(value) == 3 and all(map(_is_number, value))
-            _check(right, key, value, "three finite numbers in metres")
+        center, size = (_vector(entry.get(key), key) for key in ("center", "size"))
         for key in ("yaw", "from", "to"):
             _check(_is_number(entry.get(key)), key, entry.get(key), "a finite number")
-        (x, y, z), (length, width, height) = entry["center"], entry["size"]
-        name, label = str(entry.get("id", "")), entry["label"]
-        return cls(name, label, (x, y, z), (length, width, height), entry["yaw"], entry["from"], entry["to"])
+        return cls(str(entry.get("id", "")), entry["label"], center, size, entry["yaw"], entry["from"], entry["to"])
 
 
 class FrameFolder:
@@ -254,18 +249,18 @@ def _true_object(entry: Any, where: str) -> TrueObject:
     for key, text in (("label", label), ("class", label if cls is None else cls)):
         _check_text(text, f"{where}.{key}")
     _check(color is None or isinstance(color, str), f"{where}.color", color, "a text")
-    vectors = [entry.get(key) for key in ("center", "size")]
-    for key, vector in zip(("center", "size"), vectors, strict=True):
-        right = isinstance(vector, list) and len(vector) == 3 and all(map(_is_number, vector))
-        _check(right, f"{where}.{key}", vector, "three finite numbers in metres")
-    center, (w, h, length) = vectors[0], vectors[1]
-    _check(min(w, h, length) >= 0, f"{where}.size", vectors[1], "three lengths of at least 0")
+    center, size = (_vector(entry.get(key), f"{where}.{key}") for key in ("center", "size"))
+    _check(min(size) >= 0, f"{where}.size", entry["size"], "three lengths of at least 0")
     visible = entry.get("visible", 1.0)
     _check(_is_number(visible) and 0 <= visible <= 1, f"{where}.visible", visible, "a share from 0 to 1")
-    x, y, z = (float(v) for v in center)
-    return TrueObject(
-        Box3D(label, (x, y, z), (float(w), float(h), float(length))), cls or label, color or "", float(visible)
-    )
+    return TrueObject(Box3D(label, center, size), cls or label, color or "", float(visible))
+
+
+def _vector(value: Any, where: str) -> Vector:
+    right = isinstance(value, list) and len(value) == 3 and all(map(_is_number, value))
+    _check(right, where, value, "three finite numbers in metres")
+    x, y, z = (float(v) for v in value)
+    return x, y, z
 
 
 def _check_asked(entry: Any, objects: int, where: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +42,15 @@ def rigid(rotation: NDArray[Any], translation: Any) -> Pose:
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = rotation, translation
     return matrix
+
+
+def rigid_of(place: Sequence[float], turn: Sequence[float]) -> Pose | None:
+    """The transform [4, 4] of a position and a quaternion (x, y, z, w); None if that is not of length 1."""
+    length = math.hypot(*turn)
+    if not abs(length - 1) < 0.01:
+        return None
+    x, y, z, w = (v / length for v in turn)
+    return rigid(rotation_of((x, y, z, w)), place)
 
 
 class TransformTree:

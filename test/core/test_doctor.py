@@ -59,8 +59,8 @@ def test_a_finding_says_absent_for_missing_and_broken_for_failing() -> None:
         raise RuntimeError("driver too old")
 
     assert doctor._attempt("backends", "x", missing, "install x") == Finding("backends", "x", ABSENT, "", "install x")
-    assert doctor._attempt("backends", "x", missing, "install x", needed=True).status == BROKEN
-    assert doctor._attempt("backends", "x", failing, "update").found == "RuntimeError: driver too old"
+    broken = doctor._attempt("backends", "x", failing, "update")
+    assert (broken.status, broken.found) == (BROKEN, "RuntimeError: driver too old")
 
 
 def test_whatever_a_model_raises_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:

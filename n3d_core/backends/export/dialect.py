@@ -7,6 +7,7 @@ q, k and v are [batch, heads, tokens, head_size].
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -16,11 +17,13 @@ from n3d_core.backends.export.builder import GraphBuilder
 from n3d_core.backends.export.precision import FloatName
 
 
-class Heads:
+class Heads(NamedTuple):
     """Sizes for attention: query heads, key-value heads, head size, batch (windows)."""
 
-    def __init__(self, query: int, key_value: int, size: int, batch: int = 1) -> None:
-        self.query, self.key_value, self.size, self.batch = query, key_value, size, batch
+    query: int
+    key_value: int
+    size: int
+    batch: int = 1
 
 
 def swish(g: GraphBuilder, x: str) -> str:

@@ -9,8 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import onnx
-
 from n3d_core.backends.export.builder import GraphBuilder, Weights
 from n3d_core.backends.export.decoder_graph import DecoderGraph
 from n3d_core.backends.export.dialect import Dialect, Opset19, refusals
@@ -42,11 +40,6 @@ class Graph:
     def weight_bytes(self) -> int:
         """Size of the weights."""
         return self.path.with_suffix(".data").stat().st_size
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """The exporter's metadata in the file."""
-        return {p.key: p.value for p in onnx.load(str(self.path), load_external_data=False).metadata_props}
 
 
 def export_vision(

@@ -6,7 +6,7 @@ import logging
 import resource
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,21 +45,6 @@ def decoder_profiles(capacity: int) -> tuple[Profile, Profile]:
     )
 
 
-@dataclass(frozen=True)
-class BuiltEngine:
-    """The result of a build, for the manifest."""
-
-    bytes: int
-    layers: int
-    seconds: float
-    peak_memory_bytes: int
-    profiles: list[dict[str, Any]]
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON, for a manifest."""
-        return asdict(self)
-
-
 def build_engine(
     api: TensorRT,
     graph: Graph,
@@ -68,8 +53,8 @@ def build_engine(
     profiles: tuple[Profile, ...] = (),
     workspace: int | None = None,
     timing_cache: Path | None = None,
-) -> BuiltEngine:
-    """Builds an engine and writes it to a file.
+) -> dict[str, Any]:
+    """Builds an engine and writes it to a file; returns what the manifest says of it.
 
     Args:
         output: the engine file.
@@ -97,15 +82,15 @@ def build_engine(
     if timings is not None and timing_cache is not None:
         _keep_timings(timing_cache, bytes(timings.serialize()))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    built = BuiltEngine(
-        bytes=output.stat().st_size,
-        layers=int(network.num_layers),
-        seconds=round(time.monotonic() - started, 2),
-        peak_memory_bytes=peak,
-        profiles=profile_entries(graph, profiles),
-    )
-    log.info("%s: %.1f MB in %.0f s, peak memory %.1f GB", output.name, built.bytes / 1e6, built.seconds, peak / 1e9)
-    return built
+    size, seconds = output.stat().st_size, time.monotonic() - started
+    log.info("%s: %.1f MB in %.0f s, peak memory %.1f GB", output.name, size / 1e6, seconds, peak / 1e9)
+    return {
+        "bytes": size,
+        "layers": int(network.num_layers),
+        "seconds": round(seconds, 2),
+        "peak_memory_bytes": peak,
+        "profiles": [{"name": profile.name, "shapes": shapes_of(graph, profile)} for profile in profiles],
+    }
 
 
 def _parsed(api: TensorRT, builder: Any, graph: Graph, logger: Any) -> tuple[Any, Any]:
@@ -142,11 +127,6 @@ def shapes_of(graph: Graph, profile: Profile) -> dict[str, list[list[int]]]:
                 [profile.sizes[d.dim_param][i] if d.dim_param else d.dim_value for d in dims] for i in range(3)
             ]
     return shapes
-
-
-def profile_entries(graph: Graph, profiles: tuple[Profile, ...]) -> list[dict[str, Any]]:
-    """The profiles as JSON, for a manifest."""
-    return [{"name": p.name, "shapes": shapes_of(graph, p)} for p in profiles]
 
 
 def _trt_profile(builder: Any, graph: Graph, profile: Profile) -> Any:

@@ -125,7 +125,7 @@ class EngineStore:
                 self.api, source, folder / f"{name}.engine", self.target, profiles, self._workspace, timings
             )
             more = {"graph_sha256": source.sha256, "workspace": self._workspace} | (notes or {})
-            return more | made.to_json()
+            return more | made
 
         there = self.store.find(key)
         if there is not None and self._workspace is not None and there.notes.get("workspace") != self._workspace:
