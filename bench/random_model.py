@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from n3d_core.decoding.calibration import Calibration, Existence
 from n3d_core.errors import ConfigError
-from n3d_core.language.conditions import condition_names, scene_condition
+from n3d_core.language.prompts import condition_names, scene_condition
 from n3d_core.language.structured import BoxCodec, parse, serialise
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig, TextConfig, VisionConfig

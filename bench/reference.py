@@ -15,7 +15,7 @@ import torch
 
 from n3d_core.errors import UnparsableError, optional
 from n3d_core.language import prompts
-from n3d_core.language.conditions import condition_names, first_sentence, scene_condition
+from n3d_core.language.prompts import condition_names, first_sentence, scene_condition
 from n3d_core.language.structured import BoxCodec, parse
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig

@@ -14,7 +14,7 @@ from n3d_core.errors import EmptyTextError, QueryError, TextTooLongError
 from n3d_core.finding import Finder, Sightings, bare, kept
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.language.answer_grammar import split_reply
-from n3d_core.language.conditions import condition_names, first_sentence, numbered_names, scene_condition
+from n3d_core.language.prompts import condition_names, first_sentence, numbered_names, scene_condition
 from n3d_core.querying import Query
 from n3d_core.reasoning.asking import plain_question
 from n3d_core.reasoning.audit import CONTRADICTED, NOT_SEEN, UNVERIFIABLE, VERIFIED, audit

@@ -33,5 +33,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a text file that appears whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a file that appears whole or not at all."""
     with atomic_write(path) as part:
-        part.write_text(text)
+        part.write_bytes(data)

@@ -17,7 +17,7 @@ from n3d_core.evidence import SAME_PLACE, Evidence, Fits, evidence_of, is_found,
 from n3d_core.geometry.boxes import Box3D, iou_3d
 from n3d_core.geometry.frame import Frame
 from n3d_core.language import prompts
-from n3d_core.language.box_grammar import BoxGrammar, Grammar
+from n3d_core.language.box_grammar import BoxGrammar, ReplyGrammar
 from n3d_core.language.structured import BoxCode, BoxCodec
 from n3d_core.querying import Query
 from n3d_core.reasoning.question import ANYTHING, Phrase
@@ -107,7 +107,7 @@ class Finder:
         """What the model takes a question to be about; for questions that were not understood."""
         return self._ground("", prompts.locate_prompt(question), None, query)
 
-    def reply(self, prompt: Prompt, grammar: Grammar, drafter: Drafter, query: Query) -> Iterator[Token]:
+    def reply(self, prompt: Prompt, grammar: ReplyGrammar, drafter: Drafter, query: Query) -> Iterator[Token]:
         """The tokens of a reply; warns if the reply was cut off."""
         cut = query.work.cut
         decoder = Decoder(self.runtime.sampling, drafter=drafter)

@@ -33,7 +33,7 @@ from n3d_core.memory.object_map import MOST_OBJECTS, ObjectMap
 from n3d_core.memory.observations import Look as MemoryLook
 from n3d_core.memory.observations import Pose
 from n3d_core.memory.recollection import Viewpoint, answer_from_memory, find_remembered, where_sentence
-from n3d_core.recordings import ReadAs, Shot, read_recording, tour_of, upright
+from n3d_core.recordings import ReadAs, Shot, has_poses, read_recording, upright
 from n3d_core.results import Answer
 
 CATCH_UP_S = 20.0
@@ -66,7 +66,7 @@ class RecordedScene:
     ) -> None:
         self.name = path.name
         self._shots, self._limits = shots_of(path)
-        self._has_poses = tour_of(self._shots)
+        self._has_poses = has_poses(self._shots)
         if memory is not None and not self._has_poses:
             raise ConfigError(f"--memory needs camera poses, and {path} has none")
         self._index = self._checked((len(self._shots) - 1 if self._has_poses else 0) if frame is None else frame)
@@ -227,7 +227,7 @@ def shots_of(path: Path) -> tuple[list[Shot], DepthLimits]:
         ]
         return shots, DepthLimits(unit_is_given=folder.unit_is_given)
     shots = read_recording(path, "", ReadAs())
-    turn = upright(shots) if tour_of(shots) else None
+    turn = upright(shots) if has_poses(shots) else None
     if turn is not None:
         turned = [None if one.camera_to_world is None else turn @ one.camera_to_world for one in shots]
         shots = [replace(one, camera_to_world=pose) for one, pose in zip(shots, turned, strict=True)]

@@ -26,7 +26,7 @@ from n3d_core.geometry.camera_file import read_camera, read_mat, read_pose
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.image_file import read_color
 from n3d_core.geometry.registration import register_depth
-from n3d_core.geometry.transforms import rigid, rigid_of
+from n3d_core.geometry.transforms import Matrix, rigid, rigid_of
 from n3d_core.geometry.upright_box import gravity_from_points
 from n3d_core.messages.assembly import Door, frame_of, nanoseconds_of
 
@@ -37,8 +37,6 @@ MAP_FRAMES = ("map", "world", "odom")
 _PICTURES = (".png", ".jpg", ".jpeg")
 _TILT = 10.0  # degrees; if the floor is tilted further, the world is not z up
 _GRAVITY_FRAMES = 12  # number of frames that gravity is estimated from
-
-Pose = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Shot:
 
     load: Callable[[], Frame]
     stamp_ns: int = 0
-    camera_to_world: Pose | None = None
+    camera_to_world: Matrix | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def read_recording(path: Path, kind: str, how: ReadAs) -> list[Shot]:
     return shots
 
 
-def upright(shots: list[Shot]) -> Pose | None:
+def upright(shots: list[Shot]) -> Matrix | None:
     """The rotation [4, 4] that makes the world z up, judging by the floors and tables in view.
 
     None if the world is z up already, or if there are no poses or no level planes.
@@ -141,7 +139,7 @@ def _shot(
     camera: str | Path | Camera,
     unit: str,
     stamp_ns: int,
-    camera_to_world: Pose | None,
+    camera_to_world: Matrix | None,
     index: int = 0,
 ) -> Shot:
     return Shot(partial(_frame, color, depth, camera, unit, index), stamp_ns, camera_to_world)
@@ -226,7 +224,7 @@ def _read_bop(root: Path, how: ReadAs) -> Iterator[Shot]:
         yield _shot(color, depth, camera, unit, _at_30_hz(int(number)), where, int(number))
 
 
-def _inverse(rotation: NDArray[np.float64], translation: NDArray[np.float64]) -> Pose:
+def _inverse(rotation: NDArray[np.float64], translation: NDArray[np.float64]) -> Matrix:
     return rigid(rotation.T, -rotation.T @ translation)
 
 
@@ -283,7 +281,7 @@ def _read_open3d(root: Path, how: ReadAs) -> Iterator[Shot]:
             yield _shot(color, depth, camera, how.depth_unit, _at_30_hz(index), where)
 
 
-def _trajectory(path: Path) -> list[Pose]:
+def _trajectory(path: Path) -> list[Matrix]:
     """The poses of a `.log` file of Redwood or Open3D: a line of numbers, then four rows, for each."""
     rows = [line.split() for line in path.read_text().splitlines() if line.strip()] if path.is_file() else []
     with reading(path, "a trajectory of Open3D", ConfigError):
@@ -325,6 +323,6 @@ KINDS: dict[str, tuple[Callable[[Path], bool], Callable[[Path, ReadAs], Iterator
 }
 
 
-def tour_of(shots: list[Shot]) -> bool:
+def has_poses(shots: list[Shot]) -> bool:
     """Whether a recording has poses."""
     return any(shot.camera_to_world is not None for shot in shots)

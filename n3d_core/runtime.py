@@ -13,7 +13,7 @@ from n3d_core.decoding.calibration import Calibration
 from n3d_core.decoding.sampling import Sampling
 from n3d_core.errors import CheckpointError, reading
 from n3d_core.language.answer_grammar import MAX_THOUGHT, FreeReply, Spelling, ThoughtThenAnswer, answer_room
-from n3d_core.language.box_grammar import BoxVocabulary, Grammar
+from n3d_core.language.box_grammar import BoxVocabulary, ReplyGrammar
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig
 from n3d_core.preparation import ImageSize
@@ -97,7 +97,7 @@ class Runtime:
         """Whether answers are known, and can be spelled in whatever way the model likes."""
         return bool(answers) and self._spelling.spells(answers)
 
-    def reply_grammar(self, answers: Sequence[str], room: int) -> Grammar:
+    def reply_grammar(self, answers: Sequence[str], room: int) -> ReplyGrammar:
         """What a second reply may say: a thought and one of some answers, or any text where none are known.
 
         Args:

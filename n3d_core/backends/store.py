@@ -24,7 +24,7 @@ from typing import Any, Generic, TypeVar
 
 from filelock import FileLock, Timeout
 
-from n3d_core.atomic_write import atomic_write
+from n3d_core.atomic_write import write_text
 from n3d_core.errors import ConfigError, EngineError
 
 log = logging.getLogger("n3d.store")
@@ -262,8 +262,7 @@ def remembered_sha256(path: Path) -> str:
     digest = sha256_of(path)
     with suppress(OSError):
         note.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(note) as part:
-            part.write_text(json.dumps({**known, "sha256": digest}))
+        write_text(note, json.dumps({**known, "sha256": digest}))
     return digest
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from n3d_core.cli.query import (
     add_query_arguments,
+    open_view,
     outputs,
-    prepare,
     print_notes,
     tell,
     true_boxes,
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Answers one question about one frame."""
-    asked = prepare(args)
+    asked = open_view(args)
     about = None
     if args.about is not None:
         about = asked.view.ground(args.about, on_event=asked.listen, deadline=asked.deadline).boxes

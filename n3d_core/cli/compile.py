@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from n3d_core.atomic_write import atomic_write
+from n3d_core.atomic_write import write_text
 from n3d_core.errors import ConfigError, EngineError
 from n3d_core.models import find_model
 
@@ -165,8 +165,7 @@ class Compilation:
             **({"tensorrt": {"name": api.name, "version": api.version}} if api is not None else {}),
             **{kind: entries for kind, entries in listed.items() if entries},
         }
-        with atomic_write(store.root / MANIFEST) as part:
-            part.write_text(json.dumps(manifest, indent=1) + "\n")
+        write_text(store.root / MANIFEST, json.dumps(manifest, indent=1) + "\n")
         return manifest
 
     def _check_space(self, output: Path, targets: float) -> None:

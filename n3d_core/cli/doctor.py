@@ -57,7 +57,7 @@ for name in sys.argv[1:]:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """The result of one check.
 
     Attributes:
@@ -92,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs and prints all checks; returns 1 if a requirement is missing."""
-    findings: list[Finding] = []
+    findings: list[Check] = []
     for finding in examine(args.model):
         if not args.json:
             _print(finding, heading=not findings or findings[-1].area != finding.area)
@@ -105,10 +105,10 @@ def run(args: argparse.Namespace) -> int:
     return 0 if well else 1
 
 
-def examine(model: str) -> Iterator[Finding]:
+def examine(model: str) -> Iterator[Check]:
     """Yields all findings in the order of printing; never raises."""
     system = f"{platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    yield Finding("machine", "Python", OK, system)
+    yield Check("machine", "Python", OK, system)
     yield _attempt("machine", "memory", _memory, "free memory is unknown on this system")
     yield _attempt("machine", "cache", _cache, "")
     for finding in _modules("machine", _PACKAGES, needed=True):
@@ -141,10 +141,10 @@ def _cache() -> str:
     return f"{folder}, {shutil.disk_usage(there).free / 1e9:.0f} GB free"
 
 
-def _too_new(cv2: Finding) -> Finding:
+def _too_new(cv2: Check) -> Check:
     if cv2.status == OK and int(cv2.found.split(".")[0]) >= 5:
         advice = "version 5 breaks cv_bridge: pip install 'opencv-python-headless<5'"
-        return Finding("machine", "cv2", BROKEN, cv2.found, advice)
+        return Check("machine", "cv2", BROKEN, cv2.found, advice)
     return cv2
 
 
@@ -175,7 +175,7 @@ def _tensorrt() -> str:
     return f"{api.name} {api.version} for {target}"
 
 
-def _model(name: str) -> Iterator[Finding]:
+def _model(name: str) -> Iterator[Check]:
     """Loads the checkpoint on torch, after checking that it fits in memory."""
     try:
         from n3d_core.backends.base import available_bytes
@@ -191,24 +191,24 @@ def _model(name: str) -> Iterator[Finding]:
     except Exception as error:  # the remaining checks still run
         advice = "see `n3d download` for published checkpoints, or give a folder with --model"
         found = str(error) if isinstance(error, N3DError) else f"{type(error).__name__}: {error}"
-        yield Finding("model", name, BROKEN, found, advice, needed=True)
+        yield Check("model", name, BROKEN, found, advice, needed=True)
         return
     size = f"{loaded.memory_bytes / 1e6:.0f} MB of weights and buffers"
     found = f"{folder}: {size}, loaded in {time.monotonic() - start:.1f} s on {loaded.backend.name}"
-    yield Finding("model", name, OK, found, needed=True)
+    yield Check("model", name, OK, found, needed=True)
 
 
-def _ros() -> Iterator[Finding]:
+def _ros() -> Iterator[Check]:
     distribution = os.environ.get("ROS_DISTRO", "")
     if distribution:
         middleware = os.environ.get("RMW_IMPLEMENTATION") or "default middleware"
-        yield Finding("ROS", "distribution", OK, f"{distribution}, {middleware}")
+        yield Check("ROS", "distribution", OK, f"{distribution}, {middleware}")
     else:
-        yield Finding("ROS", "distribution", ABSENT, "not sourced", "only the nodes need ROS")
+        yield Check("ROS", "distribution", ABSENT, "not sourced", "only the nodes need ROS")
     yield from _modules("ROS", _ROS)
 
 
-def _modules(area: str, wanted: dict[str, str], needed: bool = False) -> Iterator[Finding]:
+def _modules(area: str, wanted: dict[str, str], needed: bool = False) -> Iterator[Check]:
     """Whether modules can be imported, with their versions, or their folders if they have none."""
     found = _probe(list(wanted))
     distributions = importlib.metadata.packages_distributions()
@@ -217,11 +217,11 @@ def _modules(area: str, wanted: dict[str, str], needed: bool = False) -> Iterato
         if there:
             package = distributions.get(name, [""])[0]
             version = importlib.metadata.version(package) if package else str(Path(where).parent)
-            yield Finding(area, name, OK, version, needed=needed)
+            yield Check(area, name, OK, version, needed=needed)
         elif where.startswith("ModuleNotFoundError") and not needed:
-            yield Finding(area, name, ABSENT, "", advice)
+            yield Check(area, name, ABSENT, "", advice)
         else:
-            yield Finding(area, name, BROKEN, where, advice, needed)
+            yield Check(area, name, BROKEN, where, advice, needed)
 
 
 def _probe(names: list[str]) -> dict[str, tuple[bool, str]]:
@@ -243,19 +243,19 @@ def _probe(names: list[str]) -> dict[str, tuple[bool, str]]:
     return found
 
 
-def _attempt(area: str, name: str, look: Callable[[], str], advice: str) -> Finding:
+def _attempt(area: str, name: str, look: Callable[[], str], advice: str) -> Check:
     """The result of `look`: absent if a module or device is missing, broken if it fails otherwise."""
     try:
-        return Finding(area, name, OK, look())
+        return Check(area, name, OK, look())
     except (ModuleNotFoundError, _AbsentError):
-        return Finding(area, name, ABSENT, "", advice)
+        return Check(area, name, ABSENT, "", advice)
     except N3DError as error:
-        return Finding(area, name, ABSENT, "", str(error))
+        return Check(area, name, ABSENT, "", str(error))
     except Exception as error:  # report the failure and go on
-        return Finding(area, name, BROKEN, f"{type(error).__name__}: {error}", advice)
+        return Check(area, name, BROKEN, f"{type(error).__name__}: {error}", advice)
 
 
-def _print(finding: Finding, heading: bool) -> None:
+def _print(finding: Check, heading: bool) -> None:
     if heading:
         print(f"\n{finding.area}")
     advice = "" if finding.status == OK else finding.advice

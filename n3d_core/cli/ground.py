@@ -6,8 +6,8 @@ import argparse
 
 from n3d_core.cli.query import (
     add_query_arguments,
+    open_view,
     outputs,
-    prepare,
     print_notes,
     true_boxes,
     true_overlaps,
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Grounds one text in one frame."""
-    asked = prepare(args)
+    asked = open_view(args)
     result = asked.view.ground(args.text, min_score=args.min_score, on_event=asked.listen, deadline=asked.deadline)
     truth = true_boxes(asked.input.truth, args.text)
     overlaps = true_overlaps(result.boxes, truth)

@@ -85,7 +85,7 @@ class Asked:
         }
 
 
-def prepare(args: argparse.Namespace) -> Asked:
+def open_view(args: argparse.Namespace) -> Asked:
     """Checks the outputs, reads the frame, loads the model and encodes the frame.
 
     Raises:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from n3d_core.decoding.calibration import Calibration
 from n3d_core.decoding.loop import Token
 from n3d_core.geometry.boxes import Box3D, iou_3d
-from n3d_core.language.box_grammar import BoxGrammar, BoxVocabulary, Kind
+from n3d_core.language.box_grammar import BoxGrammar, BoxVocabulary, TokenKind
 from n3d_core.language.structured import BINS, FIELDS, BoxCode, BoxCodec
 
 SAME_OBJECT = 0.5
@@ -72,7 +72,7 @@ class BoxDecoder:
         """Takes the next token; returns the box that it completes, if it is a new object."""
         before, words = self._state, self._words
         self._state = before.advance(token.id)
-        if token.kind is Kind.DECISION and before.part == "start":
+        if token.kind is TokenKind.DECISION and before.part == "start":
             self._decision += _log(token.probability)
         if before.queue or token.id in words.ends:
             return None
@@ -93,7 +93,7 @@ class BoxDecoder:
         self._moments: list[BinMoments | None] = []
 
     def _add_label(self, token: Token) -> None:
-        if token.kind is Kind.LABEL:
+        if token.kind is TokenKind.LABEL:
             self._label += _log(token.probability)
         if token.id != self._words.comma:
             self._label_ids.append(token.id)

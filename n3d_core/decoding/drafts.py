@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.language.box_grammar import BoxGrammar, BoxVocabulary, Grammar
+from n3d_core.language.box_grammar import BoxGrammar, BoxVocabulary, ReplyGrammar
 from n3d_core.language.structured import ANGLE_ZERO, FIELDS
 
 SHORT_DRAFT = 3  # tokens of a guessed draft; doubled each time a whole draft was right
@@ -28,7 +28,7 @@ Ids = NDArray[np.int64]
 class Drafter(Protocol):
     """Drafts within one reply."""
 
-    def propose(self, known: Ids, grammar: Grammar, most: int) -> list[int]:
+    def propose(self, known: Ids, grammar: ReplyGrammar, most: int) -> list[int]:
         """Proposes at most `most` next ids.
 
         Args:
@@ -64,7 +64,7 @@ class Lookup:
         self._seen = -1  # number of known ids at the last call
         self.length = trust if len(self._prepared) else SHORT_DRAFT
 
-    def propose(self, known: Ids, grammar: Grammar, most: int) -> list[int]:
+    def propose(self, known: Ids, grammar: ReplyGrammar, most: int) -> list[int]:
         """See `Drafter.propose`. Of several equally long matches in the context, the last one is used."""
         if not len(self._prepared):
             return self._repeat(known, most)
@@ -168,7 +168,7 @@ class BoxLines:
         self._angle = words.tokenizer.encode(str(ANGLE_ZERO))
         self._label = _label_ids(words, label) if label else []
 
-    def propose(self, known: Ids, grammar: Grammar, most: int) -> list[int]:
+    def propose(self, known: Ids, grammar: ReplyGrammar, most: int) -> list[int]:
         """See `Drafter.propose`: forced and guessed ids, up to a number that cannot be guessed."""
         found: list[int] = []
         while isinstance(grammar, BoxGrammar) and len(found) < most and not grammar.finished:

@@ -12,7 +12,7 @@ from n3d_core.backends.base import Backend
 from n3d_core.decoding.loop import Decoder, Limits, Token, Work
 from n3d_core.errors import TextTooLongError
 from n3d_core.language import prompts
-from n3d_core.language.box_grammar import Grammar
+from n3d_core.language.box_grammar import ReplyGrammar
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.plan import ImagePlan, text_positions
 
@@ -73,7 +73,9 @@ class KeptPrefix:
             )
         return Prompt(ids, room)
 
-    def reply(self, prompt: Prompt, grammar: Grammar, decoder: Decoder, limits: Limits, work: Work) -> Iterator[Token]:
+    def reply(
+        self, prompt: Prompt, grammar: ReplyGrammar, decoder: Decoder, limits: Limits, work: Work
+    ) -> Iterator[Token]:
         """Feeds a prompt in place of the last one and yields the tokens of its reply as they are decoded.
 
         Args:

@@ -18,7 +18,7 @@ from n3d_core.backends.base import Sequence
 from n3d_core.decoding.drafts import Drafter
 from n3d_core.decoding.sampling import Sampling, median_id, softmax
 from n3d_core.errors import QueryCancelledError, QueryTimeoutError
-from n3d_core.language.box_grammar import Grammar, Kind
+from n3d_core.language.box_grammar import ReplyGrammar, TokenKind
 from n3d_core.network.plan import text_positions
 
 LONGEST_REPLY = 4096  # tokens, as in the released scripts
@@ -58,7 +58,7 @@ class Token:
     """
 
     id: int
-    kind: Kind | None
+    kind: TokenKind | None
     probability: float = 1.0
     distribution: NDArray[np.float32] | None = None
 
@@ -107,7 +107,7 @@ class Decoder:
         sequence: Sequence,
         prompt: Ids[int],
         position: int,
-        grammar: Grammar,
+        grammar: ReplyGrammar,
         context: Ids[int] = (),
         limits: Limits = Limits(),
         work: Work | None = None,
@@ -161,14 +161,14 @@ class _Run:
         """All ids up to the last decided one."""
         return self.ids[: self.count]
 
-    def tokens(self, grammar: Grammar) -> Iterator[Token]:
+    def tokens(self, grammar: ReplyGrammar) -> Iterator[Token]:
         """See `Decoder.reply`. However it ends, no draft is left in the sequence."""
         try:
             yield from self._tokens(grammar)
         finally:
             self._drop_draft()
 
-    def _tokens(self, grammar: Grammar) -> Iterator[Token]:
+    def _tokens(self, grammar: ReplyGrammar) -> Iterator[Token]:
         for written in range(self.limits.tokens):
             self.limits.check(written)
             forced = grammar.forced
@@ -207,7 +207,7 @@ class _Run:
         if self.decoder.drafter is not None:
             self.decoder.drafter.judge(right)
 
-    def _extend(self, grammar: Grammar, most: int, of_prompt: bool) -> None:
+    def _extend(self, grammar: ReplyGrammar, most: int, of_prompt: bool) -> None:
         """Feeds the decided tokens and a draft of at most `most` tokens in one pass."""
         drafter = self.decoder.drafter
         draft = drafter.propose(self.known, grammar, most) if drafter is not None else []
@@ -222,21 +222,21 @@ class _Run:
         self.work.forced += 1
         return Token(token, None)
 
-    def _choose(self, grammar: Grammar) -> Token:
+    def _choose(self, grammar: ReplyGrammar) -> Token:
         self.work.free += 1
         kind, sampling, mask = grammar.kind, self.decoder.sampling, grammar.mask()
         scores = sampling.penalised(self.rows[0], self.known)
-        if kind is Kind.TEXT and sampling.temperature == 0:
+        if kind is TokenKind.TEXT and sampling.temperature == 0:
             best = int(scores.argmax())
             if mask is None or mask[best]:
                 return Token(best, kind)
         if mask is not None:
             scores = np.where(mask, scores, -np.inf)
-        if kind is Kind.TEXT:
+        if kind is TokenKind.TEXT:
             return Token(sampling.draw(scores, self.random), kind)  # its probability is not used
         probabilities, ladder = softmax(scores), grammar.ladder
         if ladder is not None and sampling.box_numbers == "median" and sampling.temperature == 0:
             token = median_id(probabilities, ladder)
         else:
             token = sampling.draw(scores, self.random)
-        return Token(token, kind, float(probabilities[token]), probabilities if kind is Kind.NUMBER else None)
+        return Token(token, kind, float(probabilities[token]), probabilities if kind is TokenKind.NUMBER else None)

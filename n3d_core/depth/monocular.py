@@ -27,7 +27,7 @@ from n3d_core.errors import CameraError, CheckpointError, optional, reading
 from n3d_core.geometry.camera import Camera
 
 # short names of published models; `n3d download` fetches them
-PUBLISHED = {"indoor": "depth-anything-v2-indoor", "outdoor": "depth-anything-v2-outdoor", "moge": "moge-2"}
+SHORT_NAMES = {"indoor": "depth-anything-v2-indoor", "outdoor": "depth-anything-v2-outdoor", "moge": "moge-2"}
 
 _SATURATED = 0.995  # of max_depth: the end of the sigmoid, which means sky and not a distance
 
@@ -102,17 +102,17 @@ def monocular_folder(source: str) -> Path:
     Raises:
         CheckpointError: if it does not exist.
     """
-    if source not in PUBLISHED:
+    if source not in SHORT_NAMES:
         if not Path(source).exists():
-            known = ", ".join(PUBLISHED)
+            known = ", ".join(SHORT_NAMES)
             raise CheckpointError(f"{source}: no such folder; expected {known} or the folder of a monocular model")
         return Path(source)
     from n3d_core.models import local_folder
 
-    folder = local_folder(PUBLISHED[source])
+    folder = local_folder(SHORT_NAMES[source])
     if not folder.is_dir():
         raise CheckpointError(
-            f"the monocular model {source!r} is not downloaded ({folder}): run `n3d download {PUBLISHED[source]}`"
+            f"the monocular model {source!r} is not downloaded ({folder}): run `n3d download {SHORT_NAMES[source]}`"
         )
     return folder
 

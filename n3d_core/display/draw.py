@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from n3d_core.atomic_write import atomic_write
+from n3d_core.atomic_write import write_bytes
 from n3d_core.errors import ImageError
 from n3d_core.geometry.boxes import Box3D, OrientedBox
 from n3d_core.geometry.camera import Camera
@@ -243,7 +243,6 @@ def save_picture(path: Path, image: NDArray[np.uint8]) -> None:
     if not ok:
         raise ImageError(f"{path}: an image of {image.shape[1]}x{image.shape[0]} cannot be written as {path.suffix}")
     try:
-        with atomic_write(path) as part:
-            part.write_bytes(data.tobytes())
+        write_bytes(path, data.tobytes())
     except OSError as error:
         raise ImageError(f"{path}: cannot be written: {error.strerror}") from error

@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from n3d_core.atomic_write import atomic_write
+from n3d_core.atomic_write import write_text
 from n3d_core.errors import DAMAGED, CameraError, reading
 
 DISTORTION_POLICIES = ("rectify", "rectified", "refuse")
@@ -131,8 +131,7 @@ class Camera:
             "rectification_matrix": {"rows": 3, "cols": 3, "data": [1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0]},
             "projection_matrix": {"rows": 3, "cols": 4, "data": p},
         }
-        with atomic_write(Path(path)) as part:
-            part.write_text(yaml.safe_dump(data, sort_keys=False, default_flow_style=None))
+        write_text(Path(path), yaml.safe_dump(data, sort_keys=False, default_flow_style=None))
 
     @property
     def fields_of_view(self) -> tuple[float, float]:

@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from n3d_core.atomic_write import atomic_write
+from n3d_core.atomic_write import write_bytes, write_text
 from n3d_core.errors import DAMAGED, CameraError, DepthError, ImageError, reading
 from n3d_core.geometry.boxes import Box3D, Vector
 from n3d_core.geometry.camera import Camera
@@ -188,8 +188,7 @@ class FrameFolder:
 
 def write_map_objects(folder: str | Path, objects: Sequence[MapObject]) -> None:
     """Writes the true objects of a tour's map."""
-    text = json.dumps({"objects": [one.to_json() for one in objects]}, indent=1)
-    _write_whole(Path(folder) / MAP_TRUTH, text.encode())
+    write_text(Path(folder) / MAP_TRUTH, json.dumps({"objects": [one.to_json() for one in objects]}, indent=1))
 
 
 def write_frame(
@@ -211,11 +210,10 @@ def write_frame(
     millimetres = np.clip(np.nan_to_num(frame.depth * 1000, nan=0.0), 0, 65535).round().astype(np.uint16)
     _write_image(root / f"{index:06d}.depth.png", millimetres, *(_SMALLEST_PNG if compact else ()))
     if truth is not None:
-        text = json.dumps(truth.to_json(), indent=1)
-        _write_whole(root / f"{index:06d}.truth.json", text.encode())
+        write_text(root / f"{index:06d}.truth.json", json.dumps(truth.to_json(), indent=1))
     if pose is not None:
         record = {"stamp": pose.stamp_ns / 1e9, "camera_to_map": pose.camera_to_map.tolist()}
-        _write_whole(root / f"{index:06d}.pose.json", json.dumps(record).encode())
+        write_text(root / f"{index:06d}.pose.json", json.dumps(record))
     color, name = cv2.cvtColor(frame.color, cv2.COLOR_RGB2BGR), f"{index:06d}.color"
     if compact:
         _write_image(root / f"{name}.jpg", color, *_SMALL_JPEG)
@@ -305,9 +303,4 @@ def _write_image(path: Path, image: NDArray[Any], *options: int) -> None:
     ok, data = cv2.imencode(path.suffix, image, options)
     if not ok:
         raise ImageError(f"{path}: an image of {image.dtype} {list(image.shape)} cannot be written as {path.suffix}")
-    _write_whole(path, data.tobytes())
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    with atomic_write(path) as part:
-        part.write_bytes(data)
+    write_bytes(path, data.tobytes())

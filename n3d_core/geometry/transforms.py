@@ -16,7 +16,7 @@ from n3d_core.errors import CameraError, TransformError
 from n3d_core.geometry.boxes import rotation_of
 
 _BEYOND_NS = 100_000_000  # a stamp this close before the first or after the last transform uses that one
-Pose = NDArray[np.float64]
+Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class CameraPose:
             raise CameraError(f"camera pose must be a rotation and translation [4, 4]; got {np.round(m, 3).tolist()}")
 
 
-def rigid(rotation: NDArray[Any], translation: Any) -> Pose:
+def rigid(rotation: NDArray[Any], translation: Any) -> Matrix:
     """The transform [4, 4] of a rotation [3, 3] and a translation [3]."""
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = rotation, translation
     return matrix
 
 
-def rigid_of(place: Sequence[float], turn: Sequence[float]) -> Pose | None:
+def rigid_of(place: Sequence[float], turn: Sequence[float]) -> Matrix | None:
     """The transform [4, 4] of a position and a quaternion (x, y, z, w); None if that is not of length 1."""
     length = math.hypot(*turn)
     if not abs(length - 1) < 0.01:
@@ -107,7 +107,7 @@ class TransformTree:
             known[:] = [one for one in known if one[0] == stamp_ns]
         del known[: bisect_left(known, (known[-1][0] - self._keep_ns,))]
 
-    def look_up(self, target: str, source: str, stamp_ns: int) -> tuple[Pose, Pose]:
+    def look_up(self, target: str, source: str, stamp_ns: int) -> tuple[Matrix, Matrix]:
         """Rotation [3, 3] and translation [3] that transform points from `source` to `target` at a stamp.
 
         Raises:
@@ -136,7 +136,7 @@ class TransformTree:
         known = ", ".join(sorted(self._neighbours)) or "none"
         raise TransformError(f"{self._source}: no transform from {source!r} to {target!r}; known frames: {known}")
 
-    def _at(self, edge: tuple[str, str], stamp_ns: int) -> tuple[Pose, Pose]:
+    def _at(self, edge: tuple[str, str], stamp_ns: int) -> tuple[Matrix, Matrix]:
         known = self._edges[edge]
         if stamp_ns == 0:  # as in tf2: the newest
             stamp_ns = known[-1][0]

@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.language.box_grammar import BoxVocabulary, Kind
+from n3d_core.language.box_grammar import BoxVocabulary, TokenKind
 from n3d_core.reasoning.replies import DIGIT
 
 THINK, END_THINK = "<think>", "</think>"
@@ -150,20 +150,20 @@ class FreeReply:
     closed: bool = False
     queue: tuple[int, ...] = ()
     finished: bool = False
-    kind: Kind = Kind.TEXT
+    kind: TokenKind = TokenKind.TEXT
     ladder: None = None
 
     @property
     def forced(self) -> tuple[int, ...]:
-        """See `Grammar.forced`."""
+        """See `ReplyGrammar.forced`."""
         return self.queue
 
     def mask(self) -> NDArray[np.bool_] | None:
-        """See `Grammar.mask`."""
+        """See `ReplyGrammar.mask`."""
         return self.words.only(self.queue[0]) if self.queue else None
 
     def advance(self, token: int) -> FreeReply:
-        """See `Grammar.advance`."""
+        """See `ReplyGrammar.advance`."""
         if token in self.words.ends:
             return replace(self, finished=True)
         if self.closed:
@@ -199,7 +199,7 @@ class ThoughtThenAnswer:
     rests: frozenset[str]
     opening: str | None
     finished: bool = False
-    kind: Kind = Kind.TEXT
+    kind: TokenKind = TokenKind.TEXT
     ladder: None = None
     masks: dict[object, NDArray[np.bool_]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -212,14 +212,14 @@ class ThoughtThenAnswer:
 
     @property
     def forced(self) -> tuple[int, ...]:
-        """See `Grammar.forced`."""
+        """See `ReplyGrammar.forced`."""
         if self.tail is not None or self.finished:
             return ()
         ids = np.flatnonzero(self.mask())
         return (int(ids[0]),) if len(ids) == 1 else ()
 
     def mask(self) -> NDArray[np.bool_]:
-        """See `Grammar.mask`."""
+        """See `ReplyGrammar.mask`."""
         key = (self.rests, self.opening) if self.tail is None else self.tail
         if key not in self.masks:
             if self.tail is None:
@@ -229,7 +229,7 @@ class ThoughtThenAnswer:
         return self.masks[key]
 
     def advance(self, token: int) -> ThoughtThenAnswer:
-        """See `Grammar.advance`."""
+        """See `ReplyGrammar.advance`."""
         if token in self.spelling.words.ends:
             return replace(self, finished=True)
         text = self.spelling.texts[token] if token < len(self.spelling.texts) else ""

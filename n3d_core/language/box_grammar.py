@@ -22,7 +22,7 @@ from n3d_core.language.tokenizer import Tokenizer
 MAX_CLASS_TOKENS = 24
 
 
-class Kind(Enum):
+class TokenKind(Enum):
     """What a free token decides."""
 
     DECISION = auto()  # another box, or the end
@@ -31,7 +31,7 @@ class Kind(Enum):
     TEXT = auto()
 
 
-class Grammar(Protocol):
+class ReplyGrammar(Protocol):
     """A state of a reply. Immutable: `advance` returns the next one, so drafts can be tried and dropped."""
 
     @property
@@ -43,7 +43,7 @@ class Grammar(Protocol):
         """Ids that must come next; empty if there is a choice."""
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> TokenKind:
         """What the choice decides."""
 
     @property
@@ -53,7 +53,7 @@ class Grammar(Protocol):
     def mask(self) -> NDArray[np.bool_] | None:
         """[vocab] True for allowed ids; None if all are."""
 
-    def advance(self, token: int) -> Grammar:
+    def advance(self, token: int) -> ReplyGrammar:
         """The state after one id."""
 
 
@@ -179,7 +179,7 @@ class BoxGrammar:
 
     @property
     def forced(self) -> tuple[int, ...]:
-        """See `Grammar.forced`."""
+        """See `ReplyGrammar.forced`."""
         if self.queue or self.finished:
             return self.queue
         allowed = self.mask()
@@ -187,20 +187,20 @@ class BoxGrammar:
         return (int(ids[0]),) if len(ids) == 1 else ()
 
     @property
-    def kind(self) -> Kind:
-        """See `Grammar.kind`."""
+    def kind(self) -> TokenKind:
+        """See `ReplyGrammar.kind`."""
         if self.part == "label":
-            return Kind.LABEL
-        return Kind.NUMBER if self.part == "number" else Kind.DECISION
+            return TokenKind.LABEL
+        return TokenKind.NUMBER if self.part == "number" else TokenKind.DECISION
 
     @property
     def ladder(self) -> NDArray[np.int64] | None:
-        """See `Grammar.ladder`."""
+        """See `ReplyGrammar.ladder`."""
         whole = self.part == "number" and not self.digits and self.words.whole_numbers
         return self.words.number_ids if whole else None
 
     def mask(self) -> NDArray[np.bool_]:
-        """See `Grammar.mask`."""
+        """See `ReplyGrammar.mask`."""
         w = self.words
         if self.queue:
             return w.only(self.queue[0])
@@ -217,7 +217,7 @@ class BoxGrammar:
         return w.only(w.newline, *sorted(w.ends))
 
     def advance(self, token: int) -> BoxGrammar:
-        """See `Grammar.advance`."""
+        """See `ReplyGrammar.advance`."""
         w = self.words
         if self.queue:
             return replace(self, queue=self.queue[1:])

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from n3d_core.atomic_write import atomic_write
+from n3d_core.atomic_write import atomic_write, write_text
 from n3d_core.errors import CheckpointError, reading
 from n3d_core.network.config import N3DConfig
 from n3d_core.network.model import N3DNetwork
@@ -202,8 +202,7 @@ def save_checkpoint(folder: str | Path, config: N3DConfig, state: Mapping[str, T
     whole = {k: v.contiguous() for k, v in state.items()}
     with atomic_write(root / WEIGHTS) as part:
         save_file(whole, str(part), metadata={"format": "pt"})
-    with atomic_write(root / "config.json") as part:
-        part.write_text(json.dumps(config.to_json(), indent=1) + "\n")
+    write_text(root / "config.json", json.dumps(config.to_json(), indent=1) + "\n")
 
 
 def _sources(shards: Shards) -> dict[str, str]:

@@ -61,7 +61,7 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: KVCache | None, layer: int, start: int
     ) -> Tensor:
-        """[B, T, hidden] -> the same; see `Decoder.forward` for the rest."""
+        """[B, T, hidden] -> the same; see `TextDecoder.forward` for the rest."""
         batch, length, _ = x.shape
         q, k, v = (
             p(x).view(batch, length, -1, self.head_size).transpose(1, 2)
@@ -101,12 +101,12 @@ class DecoderLayer(nn.Module):
     def forward(
         self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: KVCache | None, layer: int, start: int
     ) -> Tensor:
-        """[B, T, hidden] -> the same; see `Decoder.forward` for the rest."""
+        """[B, T, hidden] -> the same; see `TextDecoder.forward` for the rest."""
         x = x + self.self_attn(self.input_layernorm(x), cos, sin, mask, cache, layer, start)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
-class Decoder(nn.Module):
+class TextDecoder(nn.Module):
     """Embeddings [B, T, hidden] -> hidden states [B, T, hidden] after the last norm."""
 
     def __init__(self, c: TextConfig) -> None:

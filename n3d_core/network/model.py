@@ -7,18 +7,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from n3d_core.network.config import N3DConfig
-from n3d_core.network.decoder import Decoder
+from n3d_core.network.decoder import TextDecoder
 from n3d_core.network.vision import VisionTower
 
 
 class N3DNetwork(nn.Module):
-    """The parts; backends and the trainer call `Decoder.forward` and `VisionTower.forward`."""
+    """The parts; backends and the trainer call `TextDecoder.forward` and `VisionTower.forward`."""
 
     def __init__(self, config: N3DConfig) -> None:
         super().__init__()
         self.config = config
         self.visual = VisionTower(config.vision)
-        self.model = Decoder(config.text)
+        self.model = TextDecoder(config.text)
         if not config.text.tie_word_embeddings:
             self.lm_head = nn.Linear(config.text.hidden_size, config.text.vocab_size, bias=False)
 

@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from n3d_core.backends.export.dialect import refusals
-from n3d_core.backends.export.graph import GRAPH_VERSION, Graph, Weights, export_decoder, export_vision
+from n3d_core.backends.export.graph import GRAPH_VERSION, Graph, NetworkWeights, export_decoder, export_vision
 from n3d_core.backends.export.precision import Precision
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.network.preprocess import VisionInput
@@ -59,14 +59,14 @@ def test_the_vision_graph_gives_torchs_tokens(
     network = random_network(replace(small_config(), pe_order=pe_order, points=points))
     plan = image_plan(network.config, 10, 12)
     taken = VisionInput(image.patches, image.coordinates, plan)
-    graph = export_vision(Weights(network), plan, tmp_path, Precision.named("fp32"), lowered)
+    graph = export_vision(NetworkWeights(network), plan, tmp_path, Precision.named("fp32"), lowered)
     found = run(graph, {"patches": taken.patches[None], "coordinates": taken.coordinates[None]})["tokens"][0]
     np.testing.assert_allclose(found, TorchBackend(network).encode(taken).numpy(), atol=2e-5)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int4"])
 def test_the_lowered_decoder_equals_the_canonical_one(tmp_path: Path, precision: str) -> None:
-    weights = Weights(random_network(small_config()))
+    weights = NetworkWeights(random_network(small_config()))
     found = []
     for lowered in (False, True):
         folder = tmp_path / str(lowered)
@@ -81,7 +81,7 @@ def test_the_lowered_decoder_equals_the_canonical_one(tmp_path: Path, precision:
 
 def test_the_graph_of_fixed_capacity_reads_the_slots_that_the_mask_spans(tmp_path: Path) -> None:
     """TensorRT's form, run at full length and at a shorter bucket, against the symbolic form."""
-    weights = Weights(random_network(small_config()))
+    weights = NetworkWeights(random_network(small_config()))
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     symbolic = export_decoder(weights, tmp_path / "a", Precision.named("fp32"))
@@ -96,7 +96,7 @@ def test_the_graph_of_fixed_capacity_reads_the_slots_that_the_mask_spans(tmp_pat
 
 
 def test_the_cache_is_written_at_the_index_and_nowhere_else(tmp_path: Path) -> None:
-    weights = Weights(random_network(small_config()))
+    weights = NetworkWeights(random_network(small_config()))
     for lowered in (False, True):
         graph = export_decoder(weights, tmp_path, Precision.named("fp32"), lowered)
         feed = decoder_feed(graph)
@@ -109,7 +109,7 @@ def test_the_cache_is_written_at_the_index_and_nowhere_else(tmp_path: Path) -> N
 def test_tensorrt_10_3_takes_every_operator_and_type_of_the_lowered_graphs(
     tmp_path: Path, image: VisionInput, precision: str
 ) -> None:
-    weights = Weights(random_network(small_config()))
+    weights = NetworkWeights(random_network(small_config()))
     chosen = Precision.named(precision, "fp16")
     for graph in (
         export_vision(weights, image.plan, tmp_path, chosen, lowered=True),
@@ -119,7 +119,7 @@ def test_tensorrt_10_3_takes_every_operator_and_type_of_the_lowered_graphs(
 
 
 def test_the_canonical_graph_is_refused_by_the_list_of_tensorrt_10_3(tmp_path: Path) -> None:
-    weights = Weights(random_network(small_config()))
+    weights = NetworkWeights(random_network(small_config()))
     found = refusals(export_decoder(weights, tmp_path, Precision.named("fp16")).path)
     for name in ("Attention", "RotaryEmbedding", "TensorScatter", "RMSNormalization"):
         assert f"operator {name} is not supported" in found
@@ -148,7 +148,7 @@ def test_the_last_vision_mlp_stays_finite_where_fp16_overflows(tmp_path: Path, i
     last.up_proj.weight.mul_(60000)
     last.down_proj.weight.div_(300)
     reference = TorchBackend(network).encode(image).numpy()
-    weights = Weights(network)
+    weights = NetworkWeights(network)
     graph = export_vision(weights, image.plan, tmp_path, Precision.named("fp16"))
     found = run(graph, {"patches": image.patches[None], "coordinates": image.coordinates[None]})["tokens"][0]
     assert np.isfinite(found).all()
@@ -158,7 +158,7 @@ def test_the_last_vision_mlp_stays_finite_where_fp16_overflows(tmp_path: Path, i
 def test_equal_weights_give_equal_graphs_and_other_weights_others(tmp_path: Path) -> None:
     hashes = []
     for seed in (0, 0, 1):
-        weights = Weights(random_network(small_config(), seed))
+        weights = NetworkWeights(random_network(small_config(), seed))
         hashes.append(export_decoder(weights, tmp_path, Precision.named("fp32")).sha256)
     assert hashes[0] == hashes[1] != hashes[2]
 
@@ -166,7 +166,7 @@ def test_equal_weights_give_equal_graphs_and_other_weights_others(tmp_path: Path
 @pytest.mark.parametrize("lowered", [False, True], ids=["opset24", "opset19"])
 def test_the_graphs_are_those_of_their_version(tmp_path: Path, image: VisionInput, lowered: bool) -> None:
     """Graphs and engines are kept by this version: who changes what is written raises `GRAPH_VERSION`, then this."""
-    weights, chosen = Weights(random_network(small_config())), Precision.named("fp16")
+    weights, chosen = NetworkWeights(random_network(small_config())), Precision.named("fp16")
     spelled = []
     for graph in (
         export_vision(weights, image.plan, tmp_path, chosen, lowered),
@@ -183,9 +183,9 @@ def test_the_graphs_are_those_of_their_version(tmp_path: Path, image: VisionInpu
 
 def test_an_untied_head_is_exported_as_itself(tmp_path: Path) -> None:
     network = random_network(small_config(tie_word_embeddings=False))
-    graph = export_decoder(Weights(network), tmp_path, Precision.named("fp32"))
+    graph = export_decoder(NetworkWeights(network), tmp_path, Precision.named("fp32"))
     feed = decoder_feed(graph)
     before = run(graph, feed)["logits"]
     network.lm_head.weight.mul_(2)
-    after = run(export_decoder(Weights(network), tmp_path, Precision.named("fp32")), feed)["logits"]
+    after = run(export_decoder(NetworkWeights(network), tmp_path, Precision.named("fp32")), feed)["logits"]
     np.testing.assert_allclose(after, 2 * before, rtol=1e-4, atol=1e-5)

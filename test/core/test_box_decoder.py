@@ -18,7 +18,7 @@ from n3d_core.decoding.loop import Token
 from n3d_core.errors import CheckpointError
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.points import Normalisation
-from n3d_core.language.box_grammar import BoxGrammar, BoxVocabulary, Kind
+from n3d_core.language.box_grammar import BoxGrammar, BoxVocabulary, TokenKind
 from n3d_core.language.structured import BINS, BoxCode, BoxCodec, serialise
 from test.core.vocabularies import joining_tokenizer, whole_number_tokenizer
 
@@ -59,7 +59,7 @@ def tokens_of(
             certain = np.zeros(words.size, np.float32)
             certain[token] = 1.0
             probability, shares = (unsure or {}).get(place, (1.0, certain))
-            number = state.kind is Kind.NUMBER
+            number = state.kind is TokenKind.NUMBER
             found.append(Token(token, state.kind, probability, shares if number else None))
         state = state.advance(token)
     return found
@@ -72,7 +72,7 @@ def decode(
     return decoder, [found for found in map(decoder.add, tokens) if found is not None]
 
 
-def places_of(words: BoxVocabulary, codes: list[BoxCode], kind: Kind) -> list[int]:
+def places_of(words: BoxVocabulary, codes: list[BoxCode], kind: TokenKind) -> list[int]:
     """Of a reply's tokens, those that decide something of a kind."""
     return [i for i, token in enumerate(tokens_of(words, codes)) if token.kind is kind]
 
@@ -119,7 +119,7 @@ def test_forty_equal_lines_are_one_box(words: BoxVocabulary) -> None:
 
 
 def test_choices_add_up_and_forced_tokens_count_for_nothing(words: BoxVocabulary) -> None:
-    decision, label = places_of(words, [MUG], Kind.DECISION)[0], places_of(words, [MUG], Kind.LABEL)
+    decision, label = places_of(words, [MUG], TokenKind.DECISION)[0], places_of(words, [MUG], TokenKind.LABEL)
     unsure = {decision: (0.5, None)} | dict.fromkeys(label, (0.25, None))
     (found,) = decode(words, tokens_of(words, [MUG], unsure))[1]
     np.testing.assert_allclose(found.evidence, [math.log(0.5), len(label) * math.log(0.25), 0.0])
@@ -157,7 +157,7 @@ def shares_of(words: BoxVocabulary, **of: float) -> Shares:
 
 def test_a_whole_number_has_the_moments_of_its_distribution(whole: BoxVocabulary) -> None:
     code = replace(MUG, u=7)
-    place = places_of(whole, [code], Kind.NUMBER)[0]
+    place = places_of(whole, [code], TokenKind.NUMBER)[0]
     (found,) = decode(whole, tokens_of(whole, [code], {place: (0.5, shares_of(whole, _7=0.5, _9=0.25, _4=0.25))}))[1]
     expected = center_covariance(CODEC, code, [BinMoments(0.25 * 4 + 0.25 * 9, 1.0), *[BinMoments(0.0, 1.0)] * 2], 1.0)
     assert expected is not None
@@ -167,7 +167,7 @@ def test_a_whole_number_has_the_moments_of_its_distribution(whole: BoxVocabulary
 
 def test_far_bins_are_not_near_and_places_add_up(joining: BoxVocabulary) -> None:
     code = replace(MUG, u=432)
-    places = places_of(joining, [code], Kind.NUMBER)
+    places = places_of(joining, [code], TokenKind.NUMBER)
     unsure = {
         places[0]: (0.9, shares_of(joining, _4=0.9, _6=0.1)),
         places[1]: (0.5, shares_of(joining, _3=0.5, _2=0.5)),
@@ -183,7 +183,7 @@ def test_far_bins_are_not_near_and_places_add_up(joining: BoxVocabulary) -> None
 @pytest.mark.parametrize(("place", "expected"), [(3, 0.0), (2, math.log(0.1) / 6)])
 def test_the_angle_does_not_count(whole: BoxVocabulary, place: int, expected: float) -> None:
     code = BoxCode("mug", *[555] * 7)
-    token = places_of(whole, [code], Kind.NUMBER)[place]
+    token = places_of(whole, [code], TokenKind.NUMBER)[place]
     (found,) = decode(whole, tokens_of(whole, [code], {token: (0.1, shares_of(whole, _555=0.1, _999=0.9))}))[1]
     assert found.evidence[2] == pytest.approx(expected, abs=1e-6)
 

@@ -15,7 +15,7 @@ from n3d_core.decoding.loop import Decoder, Limits, Work
 from n3d_core.decoding.sampling import Sampling
 from n3d_core.errors import BackendError, ConfigError, QueryCancelledError, QueryTimeoutError
 from n3d_core.language.answer_grammar import FreeReply
-from n3d_core.language.box_grammar import BoxGrammar, BoxVocabulary, Grammar, Kind
+from n3d_core.language.box_grammar import BoxGrammar, BoxVocabulary, ReplyGrammar, TokenKind
 from n3d_core.language.tokenizer import Tokenizer
 from test.core.vocabularies import joining_tokenizer, whole_number_tokenizer
 
@@ -65,16 +65,16 @@ def words(tokenizer: Tokenizer) -> BoxVocabulary:
     return BoxVocabulary(tokenizer, tokenizer.size, frozenset({tokenizer.id_of("<|im_end|>")}))
 
 
-def boxes(tokenizer: Tokenizer) -> Grammar:
+def boxes(tokenizer: Tokenizer) -> ReplyGrammar:
     return BoxGrammar(words(tokenizer))
 
 
-def text(tokenizer: Tokenizer) -> Grammar:
+def text(tokenizer: Tokenizer) -> ReplyGrammar:
     return FreeReply(words(tokenizer))
 
 
 def decode(
-    decoder: Decoder, grammar: Grammar, tokenizer: Tokenizer, loop: int = 0, tokens: int = 150
+    decoder: Decoder, grammar: ReplyGrammar, tokenizer: Tokenizer, loop: int = 0, tokens: int = 150
 ) -> tuple[list[int], HashSequence, Work]:
     sequence, work = HashSequence(tokenizer.size, tokenizer.id_of("<|im_end|>"), loop), Work()
     prompt = [1, 2, 3, 4, 5]
@@ -340,7 +340,7 @@ def test_a_number_of_a_box_is_the_likeliest_one_or_the_median_where_that_is_aske
     words = (tokenizer.encode(text)[0] for text in ("bbox_0", "red"))  # one box, of a class that never ends by itself
     sequence = Shares(tokenizer.size, of | dict.fromkeys(words, 1e-3))
     reply = Decoder(sampling).reply(sequence, [1], 0, boxes(tokenizer), limits=Limits(60))
-    numbers = [t for t in reply if t.kind is Kind.NUMBER]
+    numbers = [t for t in reply if t.kind is TokenKind.NUMBER]
     assert {tokenizer.decode([t.id]) for t in numbers} == {expected}
     assert numbers[0].probability == pytest.approx(shares[expected], rel=1e-2)
 

@@ -10,7 +10,7 @@ import pytest
 
 import n3d_core.cli.doctor as doctor
 from n3d_core.cli import main
-from n3d_core.cli.doctor import ABSENT, BROKEN, OK, Finding
+from n3d_core.cli.doctor import ABSENT, BROKEN, OK, Check
 
 
 def test_this_machine_is_examined_and_the_shipped_model_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,7 +58,7 @@ def test_a_finding_says_absent_for_missing_and_broken_for_failing() -> None:
     def failing() -> str:
         raise RuntimeError("driver too old")
 
-    assert doctor._attempt("backends", "x", missing, "install x") == Finding("backends", "x", ABSENT, "", "install x")
+    assert doctor._attempt("backends", "x", missing, "install x") == Check("backends", "x", ABSENT, "", "install x")
     broken = doctor._attempt("backends", "x", failing, "update")
     assert (broken.status, broken.found) == (BROKEN, "RuntimeError: driver too old")
 

@@ -20,8 +20,7 @@ from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.language.answer_grammar import FreeReply, split_reply
-from n3d_core.language.conditions import condition_names, numbered_names, scene_condition
-from n3d_core.language.prompts import grounding_prompt
+from n3d_core.language.prompts import condition_names, grounding_prompt, numbered_names, scene_condition
 from n3d_core.language.structured import BoxCode, parse
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.n3d import N3D, View

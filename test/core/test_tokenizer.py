@@ -10,7 +10,7 @@ import pytest
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.language import prompts
-from n3d_core.language.conditions import condition_names, scene_condition
+from n3d_core.language.prompts import condition_names, scene_condition
 from n3d_core.language.tokenizer import Tokenizer
 from test.core.vocabularies import SPECIAL, joining_tokenizer, whole_number_tokenizer
 

@@ -15,7 +15,7 @@ from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder, TrueObject, Truth, write_frame
 from n3d_core.language import prompts
-from n3d_core.language.conditions import first_sentence
+from n3d_core.language.prompts import first_sentence
 from n3d_core.reasoning.asking import plain_question
 from n3d_core.reasoning.audit import audit
 from n3d_core.reasoning.outcome import evaluate, plain

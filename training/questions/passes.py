@@ -17,7 +17,7 @@ import numpy as np
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
-from n3d_core.language.conditions import (
+from n3d_core.language.prompts import (
     condition_names,
     first_sentence,
     mentioned,

@@ -23,7 +23,7 @@ _PIECE = 1 << 22  # elements
 _TILE = 256  # columns: a tile of a matrix stays in the processor's cache while it is transposed
 
 
-class Weights:
+class NetworkWeights:
     """A network's tensors as fp32 arrays, one at a time, by the released checkpoint's names.
 
     The network may be memory-mapped (`load_network(folder, dtype=None)`).

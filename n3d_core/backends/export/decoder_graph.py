@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.backends.export.builder import GraphBuilder, Weights
+from n3d_core.backends.export.builder import GraphBuilder, NetworkWeights
 from n3d_core.backends.export.dialect import Dialect, Heads, swish
 from n3d_core.backends.export.precision import BLOCK, Precision, quantise
 
@@ -26,7 +26,12 @@ class DecoderGraph:
     """
 
     def __init__(
-        self, g: GraphBuilder, dialect: Dialect, weights: Weights, precision: Precision, capacity: int | None = None
+        self,
+        g: GraphBuilder,
+        dialect: Dialect,
+        weights: NetworkWeights,
+        precision: Precision,
+        capacity: int | None = None,
     ) -> None:
         self.g, self.dialect, self.weights, self.precision, self.capacity = g, dialect, weights, precision, capacity
         self.config = weights.config.text

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from n3d_core.backends.export.builder import GraphBuilder, Weights
+from n3d_core.backends.export.builder import GraphBuilder, NetworkWeights
 from n3d_core.backends.export.decoder_graph import DecoderGraph
 from n3d_core.backends.export.dialect import Dialect, Opset19, refusals
 from n3d_core.backends.export.precision import Precision
@@ -43,7 +43,7 @@ class Graph:
 
 
 def export_vision(
-    weights: Weights, plan: ImagePlan, folder: Path, precision: Precision, lowered: bool = False
+    weights: NetworkWeights, plan: ImagePlan, folder: Path, precision: Precision, lowered: bool = False
 ) -> Graph:
     """Writes `vision.onnx` for the patch grid of `plan`. Integer precisions leave the tower in their computing type."""
     dialect = _dialect(precision, lowered, bits=None)
@@ -55,7 +55,7 @@ def export_vision(
 
 
 def export_decoder(
-    weights: Weights, folder: Path, precision: Precision, lowered: bool = False, capacity: int | None = None
+    weights: NetworkWeights, folder: Path, precision: Precision, lowered: bool = False, capacity: int | None = None
 ) -> Graph:
     """Writes `decoder.onnx`, with a cache of symbolic length, or of `capacity` tokens (see `DecoderGraph`)."""
     dialect = _dialect(precision, lowered, bits=precision.weight_bits)
@@ -142,8 +142,8 @@ class GraphStore:
             "graph_version": GRAPH_VERSION,
         }
 
-    def _weights(self) -> Weights:
-        return Weights(load_network(self.folder, dtype=None))
+    def _weights(self) -> NetworkWeights:
+        return NetworkWeights(load_network(self.folder, dtype=None))
 
 
 def _noted(graph: Graph) -> dict[str, Any]:

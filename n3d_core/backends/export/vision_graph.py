@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.backends.export.builder import GraphBuilder, Weights
+from n3d_core.backends.export.builder import GraphBuilder, NetworkWeights
 from n3d_core.backends.export.dialect import Dialect, Heads, swish
 from n3d_core.backends.export.precision import FloatName
 from n3d_core.network.plan import ImagePlan
@@ -22,7 +22,7 @@ class VisionGraph:
     """
 
     def __init__(
-        self, g: GraphBuilder, dialect: Dialect, weights: Weights, plan: ImagePlan, compute: FloatName
+        self, g: GraphBuilder, dialect: Dialect, weights: NetworkWeights, plan: ImagePlan, compute: FloatName
     ) -> None:
         self.g, self.dialect, self.weights, self.plan, self.compute = g, dialect, weights, plan, compute
         self.config = weights.config.vision

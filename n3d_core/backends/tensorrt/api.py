@@ -7,8 +7,10 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from n3d_core.atomic_write import write_bytes
 from n3d_core.backends.export.precision import Precision
 from n3d_core.errors import EngineError, MissingDependencyError
 
@@ -175,6 +177,17 @@ class TensorRT:
                 return "; ".join(dict.fromkeys(told[-3:])) or "no reason given"
 
         return Logger()
+
+
+def keep(path: Path, data: bytes, what: str) -> bool:
+    """Saves what only makes something faster; a failure is logged and returned as False."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, data)
+    except OSError as error:
+        log.warning("%s: cannot save %s (%s)", path, what, error.strerror)
+        return False
+    return True
 
 
 def local_architecture(device: str = "") -> str | None:

@@ -12,10 +12,9 @@ from typing import Any
 
 import onnx
 
-from n3d_core.atomic_write import atomic_write
 from n3d_core.backends.export.graph import Graph
 from n3d_core.backends.sequence import FIRST_BUCKET
-from n3d_core.backends.tensorrt.api import TensorRT
+from n3d_core.backends.tensorrt.api import TensorRT, keep
 from n3d_core.errors import EngineError
 
 log = logging.getLogger("n3d.tensorrt")
@@ -80,7 +79,7 @@ def build_engine(
     with output.open("wb") as file:
         file.write(serialized)
     if timings is not None and timing_cache is not None:
-        _keep_timings(timing_cache, bytes(timings.serialize()))
+        keep(timing_cache, bytes(timings.serialize()), "timings for the next build")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     size, seconds = output.stat().st_size, time.monotonic() - started
     log.info("%s: %.1f MB in %.0f s, peak memory %.1f GB", output.name, size / 1e6, seconds, peak / 1e9)
@@ -155,15 +154,6 @@ def _attach_timing_cache(config: Any, path: Path | None) -> Any:
             return cache
     log.warning("TensorRT rejected the timing cache %s: the next build will take as long as this one", path)
     return None
-
-
-def _keep_timings(path: Path, data: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as part:
-            part.write_bytes(data)
-    except OSError as error:  # not fatal: only the next build takes longer
-        log.warning("%s: cannot save timings for the next build (%s)", path, error.strerror)
 
 
 def _progress_monitor(trt: Any, name: str) -> Any:

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from n3d_core.atomic_write import atomic_write
 from n3d_core.backends.base import capture_graph
-from n3d_core.backends.tensorrt.api import TensorRT
+from n3d_core.backends.tensorrt.api import TensorRT, keep
 from n3d_core.errors import EngineError
 
 log = logging.getLogger("n3d.tensorrt")
@@ -79,12 +78,7 @@ class Engine:
         data = bytes(self._kernels.serialize())
         if data == self._saved:
             return
-        try:
-            self._cache_file.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(self._cache_file) as part:
-                part.write_bytes(data)
-        except OSError as error:  # not fatal: only the next start is slower
-            log.warning("%s: cannot save kernels for the next start (%s)", self._cache_file, error.strerror)
+        if not keep(self._cache_file, data, "kernels for the next start"):
             self._cache_file = None
         self._saved = data
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
-from n3d_core.language.conditions import (
+from n3d_core.language.prompts import (
     first_sentence,
     mentioned,
     numbered_names,
