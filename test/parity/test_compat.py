@@ -7,7 +7,7 @@ import pytest
 
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.points import Normalisation
-from n3d_core.language import conditions, structured
+from n3d_core.language import prompts, structured
 from n3d_core.language.structured import BoxCode
 from n3d_core.reasoning.relations import stated_numbers
 from test.parity import compat
@@ -48,20 +48,20 @@ def test_a_name_swallows_the_words_behind_it() -> None:  # 18
     question = "How far is 0_chair from 1_table?"
     assert compat.condition(found, K, "0_chair, 1_table").startswith(" The 3D bbox of 0_chair is ")
     assert compat.condition(found, K, question) == ""
-    assert conditions.mentioned(question, ["0_chair", "1_table"]) == [0, 1]
+    assert prompts.mentioned(question, ["0_chair", "1_table"]) == [0, 1]
 
 
 def test_repeated_names_count_twice() -> None:  # 18
     text = compat.condition(boxes("chair"), K, "0_chair, 0_chair")
     assert text.count("The 3D bbox of 0_chair") == 2
-    assert conditions.mentioned("0_chair, 0_chair", ["0_chair"]) == [0]
+    assert prompts.mentioned("0_chair, 0_chair", ["0_chair"]) == [0]
 
 
 def test_a_decimal_point_ends_a_sentence() -> None:  # 19
     question = "Is it within 0.5 m? Yes or no."
     assert compat.first_sentence(question) == "Is it within 0."
     assert compat.first_sentence("first\nsecond. third") == "first\nsecond. third"
-    assert conditions.first_sentence(question) == "Is it within 0.5 m?"
+    assert prompts.first_sentence(question) == "Is it within 0.5 m?"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from n3d_core.errors import QueryError, UnparsableError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.points import Normalisation
-from n3d_core.language import conditions, structured
+from n3d_core.language import prompts, structured
 from n3d_core.language.structured import BoxCodec
 from n3d_core.reasoning.relations import stated_numbers
 from test.parity import compat
@@ -129,14 +129,14 @@ def _check_corners(what: str, item: Item, report: Report) -> None:
     size = (box["scale_x"], box["scale_y"], box["scale_z"])
     behind = (np.nan, np.nan)
     try:
-        box_2d = conditions.image_box(centre, size, fractions)
+        box_2d = prompts.image_box(centre, size, fractions)
     except QueryError:
         report.same("corners", f"{what}/refused", True, "error" in golden)
         return
-    ours = [conditions.project(c, fractions) if c[2] > 0 else behind for c in conditions.corners(centre, size)]
+    ours = [prompts.project(c, fractions) if c[2] > 0 else behind for c in prompts.corners(centre, size)]
     report.near("corners", f"{what}/corners", ours, [c or behind for c in golden["ok"]["corners_2d"]])
     report.near("corners", f"{what}/bbox", box_2d, golden["ok"]["bbox_2d"])
-    report.near("corners", f"{what}/centre", conditions.project(centre, fractions), golden["ok"]["center_2d"])
+    report.near("corners", f"{what}/centre", prompts.project(centre, fractions), golden["ok"]["center_2d"])
     report.same("corners", f"{what}/class", " ".join(box["class_name"].split()), golden["ok"]["class_name"])
 
 
@@ -156,7 +156,7 @@ def _check_product_condition(
     metres = [Box3D(b.name, compat.unproject(b.u, b.v, b.z, fractions), b.size) for b in boxes]
     plain = [" ".join(b.name.split()) for b in boxes]
     names = plain if len(boxes) <= 3 else [f"{b.id}_{name}" for b, name in zip(boxes, plain, strict=True)]
-    ours = conditions.scene_condition(metres, _camera(fractions), names)
+    ours = prompts.scene_condition(metres, _camera(fractions), names)
     report.same("product_conditions", f"{what}/words", _NUMBER.sub("#", ours), _NUMBER.sub("#", wanted))
     numbers = [[float(n) for n in _NUMBER.findall(text)] for text in (ours, wanted)]
     report.near("product_conditions", f"{what}/numbers", *numbers)
@@ -170,7 +170,7 @@ def _check_rounding(what: str, item: Item, report: Report) -> None:
     value = float(item["in"])
     kinds: dict[str, Callable[[float], float]] = {
         "float": lambda v: stated_numbers(Box3D("", (0.0, 0.0, v), (0.0, 0.0, 0.0)))[2],
-        "float64": lambda v: conditions.rounded_image_box([v])[0],
+        "float64": lambda v: prompts.rounded_image_box([v])[0],
     }
     report.same("rounding", what, str(kinds[item["type"]](value)), item["out"])
 
