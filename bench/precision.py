@@ -20,9 +20,9 @@ from bench.command import bench_parser, run_bench
 from n3d_core.errors import ConfigError
 from n3d_core.models import find_model
 from training.evaluate import report_of, work_file
-from training.evaluation.headline import headline, markdown
 from training.evaluation.running import run_suite
 from training.evaluation.suite import Amount, SceneSuite
+from training.evaluation.table import headline, markdown
 from training.scenes.vocabulary import Vocabulary
 
 LOSSES = ("f1_25", "f1_50", "open", "numerical")

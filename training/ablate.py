@@ -25,9 +25,9 @@ from n3d_core.atomic_write import write_text
 from n3d_core.errors import ConfigError
 from training.entry.command import described, run_command
 from training.evaluate import report_of
-from training.evaluation.headline import headline, markdown
 from training.evaluation.running import run_suite
 from training.evaluation.suite import Amount, SceneSuite
+from training.evaluation.table import headline, markdown
 from training.learn.config import TrainConfig
 from training.questions.mixture import SPATIAL_PASSES
 from training.scenes.cache import SceneCache

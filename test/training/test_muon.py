@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.learn.muon import Float32Muon, orthogonalised
+from training.learn.optim import Float32Muon, orthogonalised
 
 RATE = 0.05
 

@@ -9,8 +9,8 @@ import pytest
 
 from bench.precision import main
 from training.evaluate import work_file
-from training.evaluation.headline import markdown
 from training.evaluation.suite import SceneSuite
+from training.evaluation.table import markdown
 
 
 def test_finished_frames_of_one_precision_are_not_another_ones(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from n3d_core.errors import ConfigError
 from n3d_core.network.config import N3DConfig
 from training import ablate
-from training.evaluation.headline import markdown
+from training.evaluation.table import markdown
 from training.learn.config import TrainConfig
 from training.learn.progress import Progress
 

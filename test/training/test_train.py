@@ -26,7 +26,7 @@ from training.data.stream import Numbers, SceneSamples
 from training.learn.checkpoints import TrainingError
 from training.learn.config import TrainConfig
 from training.learn.model import TrainingModel, collate
-from training.learn.muon import Float32Muon
+from training.learn.optim import Float32Muon
 from training.learn.parallel import Processes
 from training.train import Trainer
 

@@ -7,21 +7,13 @@ from pathlib import Path
 from training.evaluate import report_of
 from training.evaluation.running import run_suite
 from training.evaluation.suite import Amount, FolderSuite, SceneSuite
+from training.evaluation.table import headline
 from training.learn.config import ValidationConfig
 from training.scenes.vocabulary import Vocabulary
 
-_KEPT = {
-    "f1_25": ("grounding", "f1_25"),
-    "f1_50": ("grounding", "f1_50"),
-    "mean_iou": ("grounding", "mean_iou"),
-    "absent": ("absent", "accuracy"),
-    "open": ("qa", "open"),
-    "numerical": ("qa", "numerical"),
-}
-
 
 def validate(folder: Path, config: ValidationConfig) -> dict[str, float]:
-    """The headline figures of a checkpoint folder, by name, except those with nothing to count."""
+    """The main figures of a checkpoint folder, by name, except those with nothing to count."""
     amount = Amount(config.groundings, config.questions, 0)
     taught = Vocabulary.of_model(folder)
     suite = (
@@ -29,6 +21,5 @@ def validate(folder: Path, config: ValidationConfig) -> dict[str, float]:
         if config.folder
         else SceneSuite(config.scenes, amount=amount, held_out="validation", vocabulary=taught)
     )
-    report = report_of(run_suite(folder, suite, workers=1))
-    found = {f"validation_{name}": report[part][key] for name, (part, key) in _KEPT.items()}
-    return {name: value for name, value in found.items() if value is not None}
+    found = headline(report_of(run_suite(folder, suite, workers=1)))
+    return {f"validation_{name}": value for name, value in found.items() if value is not None}
