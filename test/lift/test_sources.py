@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from n3d_core.depth import DepthUnit
+from n3d_core.errors import CameraError
 from n3d_core.geometry import Camera
 from n3d_core.geometry.image_file import read_color
 from training.lift import masks
@@ -302,6 +303,52 @@ def test_depth_is_paired_by_path_and_never_by_a_name_that_two_pictures_have(tmp_
     records = read(kind="folder", images=str(tmp_path / "img"), depth=str(tmp_path / "depth"))
     found = {r.key: r.depth and str(Path(r.depth.path).relative_to(tmp_path / "depth")) for r in records}
     assert found == {"folder_a_1": "a/1.png", "folder_b_1": "b/1.png", "folder_b_2": "2.depth.png", "folder_c_1": None}
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_pictures_and_depth_images_may_share_a_folder(tmp_path: Path, suffix: str) -> None:
+    for name in ("frame-000000", "frame-000020"):
+        picture(tmp_path / f"{name}.color{suffix}")
+        cv2.imwrite(str(tmp_path / f"{name}.depth.png"), np.full((30, 40), 900, np.uint16))
+    shared = {"images": str(tmp_path), "depth": str(tmp_path)}
+    found = read(kind="folder", **shared)
+    assert [Path(r.image).name for r in found] == [f"frame-000000.color{suffix}", f"frame-000020.color{suffix}"]
+    assert [Path(r.depth.path).name for r in found if r.depth] == ["frame-000000.depth.png", "frame-000020.depth.png"]
+    images = [{"id": 5, "file_name": f"frame-000020.color{suffix}", "width": 40, "height": 30}]
+    coco_json(tmp_path / "i.json", [entry(1)], images=images)
+    (record,) = read(kind="coco", annotations=str(tmp_path / "i.json"), **shared)
+    assert record.depth is not None
+    assert Path(record.depth.path).name == "frame-000020.depth.png"
+
+
+def test_a_depth_folder_among_the_pictures_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "z" / "a.png")
+    monkeypatch.chdir(tmp_path)
+    for depth in ("z", str(tmp_path / "z")):  # as it is written does not matter
+        assert [r.image for r in read(kind="folder", images=".", depth=depth)] == ["a.png"]
+
+
+@pytest.mark.parametrize("kind", ["frames", "open3d", "tum"])
+def test_recordings_without_intrinsics_take_those_of_the_configuration(tmp_path: Path, kind: str) -> None:
+    names = {"frames": ("0.color.png", "0.depth.png"), "open3d": ("color/0.png", "depth/0.png"),
+             "tum": ("rgb/1.0.png", "depth/1.0.png")}[kind]  # fmt: skip
+    picture(tmp_path / names[0])
+    (tmp_path / names[1]).parent.mkdir(exist_ok=True)
+    cv2.imwrite(str(tmp_path / names[1]), np.full((30, 40), 5000, np.uint16))
+    for name in ("rgb", "depth"):
+        (tmp_path / f"{name}.txt").write_text(f"# timestamp filename\n1.0 {name}/1.0.png\n")
+    coco_json(tmp_path / "i.json", [entry(1)], images=[{"id": 5, "file_name": Path(names[0]).name}])
+    shared = {"kind": kind, "images": str(tmp_path), "annotations": str(tmp_path / "i.json")}
+    source = SourceConfig(**shared, camera="36,37,19,14", depth_unit="mm")
+    (record,) = read_source(source, Problems())
+    seen = observe(record, LiftConfig(source, OutputConfig(str(tmp_path / "out"))))
+    assert (seen.camera, seen.camera_origin) == (Camera(40, 30, 36.0, 37.0, 19.0, 14.0), "given")
+    if kind == "tum":
+        assert read(**shared)[0].camera == Camera(640, 480, 525.0, 525.0, 319.5, 239.5)  # its default Kinect
+    else:
+        with pytest.raises(CameraError, match=r"no camera.yaml .* set source.camera"):
+            read(**shared)
 
 
 def test_a_mask_hides_only_the_picture_that_it_is(tmp_path: Path) -> None:

@@ -76,7 +76,8 @@ def make_plan(config: LiftConfig) -> Plan:
     with atomic_write(folder / NAME) as part:
         shards, images, digest = _write(part, read_source(config.source, problems), config, problems)
         if not images:
-            raise SourceError(f"source {config.source.kind}: no usable image; left out: {dict(problems.counts)}")
+            left_out = f"; left out: {dict(problems.counts)}" if problems.counts else ""
+            raise SourceError(f"{config.source.images}: no usable image for source.kind {config.source.kind}{left_out}")
     return Plan(folder / NAME, f"{config.fingerprint}-{digest}", shards, images, problems)
 
 

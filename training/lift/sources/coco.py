@@ -140,10 +140,14 @@ class DepthFolder:
         root = Path(config.depth)
         if config.depth and not root.is_dir():
             raise SourceError(f"{root}: source.depth is not a folder")
-        for path in sorted(root.rglob("*")) if config.depth else ():
-            if path.suffix.lower() in (".png", ".tif", ".tiff", ".npy", ".npz"):
-                self._by_path.setdefault(_stem(path.relative_to(root)), path)
-                self._by_name.setdefault(_stem(path).name, []).append(path)
+        # where a name is given twice, as `1.color.png` and `1.depth.png` in one folder, the depth comes first
+        for path in sorted(root.rglob("*"), key=lambda p: (not _says_depth(p), p)) if config.depth else ():
+            place = _stem(path.relative_to(root))
+            if path.suffix.lower() in (".png", ".tif", ".tiff", ".npy", ".npz") and place not in self._by_path:
+                self._by_path[place] = path
+                self._by_name.setdefault(place.name, []).append(path)
+        self._root = root.absolute()
+        self._mixed = Path(config.images).absolute().is_relative_to(self._root)
 
     def of(self, picture: Path) -> DepthSource | None:
         """The depth of an image (a relative path): the file at the same path, else the only one of that name."""
@@ -152,6 +156,15 @@ class DepthFolder:
         if found is None and len(alike) == 1:
             found = alike[0]
         return None if found is None else DepthSource(str(found), self._unit)
+
+    def holds(self, path: Path) -> bool:
+        """Whether a file among the images is a depth image: one in `source.depth`, by its name where images are too."""
+        inside = bool(self._by_path) and path.absolute().is_relative_to(self._root)
+        return inside and (_says_depth(path) or not self._mixed)
+
+
+def _says_depth(path: Path) -> bool:
+    return "depth" in path.name.lower()
 
 
 def _stem(path: Path) -> Path:

@@ -31,7 +31,7 @@ def read_folder(config: SourceConfig, problems: Problems) -> Iterator[Record]:
     depths = DepthFolder(config)
     masks = _mask_pictures(root)
     for path in sorted(p for p in root.rglob("*") if p.suffix.lower() in PICTURES):
-        if path in masks or (config.depth and Path(config.depth) in path.parents):
+        if path in masks or depths.holds(path):
             continue
         annotations, camera = _sidecar(path, problems)
         yield Record(

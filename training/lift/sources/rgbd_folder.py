@@ -90,16 +90,21 @@ def _frame_pairs(root: Path, problems: Problems) -> Iterator[Pair]:
         yield color, color.with_name(color.name.replace(".color.", ".depth."))
 
 
-def _camera(root: Path, config: SourceConfig) -> Camera:
-    """Intrinsics from `camera.yaml`, Open3D's `camera_intrinsic.json`, or TUM's default Kinect."""
+def _camera(root: Path, config: SourceConfig) -> Camera | None:
+    """Intrinsics from `camera.yaml` or Open3D's `camera_intrinsic.json`; None if `source.camera` gives them, or TUM's
+    default Kinect."""
     if (root / "camera.yaml").exists():
         return Camera.from_yaml(root / "camera.yaml")
     for name in ("camera_intrinsic.json", "intrinsic.json", "camera_primesense.json"):
         if (root / name).exists():
             return read_camera(root / name, 0, 0).camera  # the file has the size
+    if config.camera:
+        return None
     if config.kind == "tum":
         return Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
-    raise CameraError(f"{root}: no camera.yaml and no camera_intrinsic.json; measured depth needs the true intrinsics")
+    raise CameraError(
+        f"{root}: no camera.yaml and no camera_intrinsic.json; measured depth needs true intrinsics: set source.camera"
+    )
 
 
 class _Boxes:
