@@ -305,6 +305,26 @@ def test_depth_is_paired_by_path_and_never_by_a_name_that_two_pictures_have(tmp_
     assert found == {"folder_a_1": "a/1.png", "folder_b_1": "b/1.png", "folder_b_2": "2.depth.png", "folder_c_1": None}
 
 
+@pytest.mark.parametrize("kind", ["openimages", "objects365", "refcoco"])
+def test_depth_images_are_found_for_annotations_of_every_kind(tmp_path: Path, kind: str) -> None:
+    name = {"openimages": "a.jpg", "objects365": "patch8/a.jpg", "refcoco": "a.jpg"}[kind]
+    picture(tmp_path / "img" / name)
+    picture((tmp_path / "depth" / name).with_suffix(".png"))
+    images = [{"id": 5, "file_name": f"images/v1/{name}" if kind == "objects365" else name, "width": 40, "height": 30}]
+    coco_json(tmp_path / "instances.json", [entry(1)], images=images)
+    (tmp_path / "refs.json").write_text(json.dumps([{"image_id": 5, "ann_id": 1, "sentences": [{"sent": "a mug"}]}]))
+    (tmp_path / "boxes.csv").write_text(
+        "ImageID,LabelName,XMin,XMax,YMin,YMax,IsGroupOf,IsDepiction\na,/m/01,0.2,0.4,0.2,0.5,-1,-1\n"
+    )
+    (tmp_path / "classes.csv").write_text("LabelName,DisplayName\n/m/01,Mug\n")
+    files = {"openimages": "boxes.csv", "objects365": "instances.json", "refcoco": "refs.json"}
+    more = {"classes": str(tmp_path / "classes.csv")} if kind == "openimages" else {}
+    (record,) = read(kind=kind, images=str(tmp_path / "img"), annotations=str(tmp_path / files[kind]),
+                     depth=str(tmp_path / "depth"), **more)  # fmt: skip
+    assert record.depth is not None
+    assert Path(record.depth.path) == (tmp_path / "depth" / name).with_suffix(".png")
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_pictures_and_depth_images_may_share_a_folder(tmp_path: Path, suffix: str) -> None:
     for name in ("frame-000000", "frame-000020"):

@@ -9,6 +9,7 @@ from itertools import islice
 
 from training.lift.lift_config import SourceConfig
 from training.lift.record import Annotation, Problems, Record
+from training.lift.sources.depth_folder import DepthFolder
 
 _MOST_PIXELS = 1e6
 
@@ -20,12 +21,14 @@ def read_source(config: SourceConfig, problems: Problems) -> Iterator[Record]:
         SourceError: if the annotation file or folder is missing or of another kind.
     """
     seen: set[str] = set()
-    for record in islice(_reader(config, problems), config.limit or None):
+    depths = DepthFolder(config)
+    for record in islice(_reader(config, problems, depths), config.limit or None):
         if record.key in seen:
             problems.add("duplicate_id", record.key)
             continue
         seen.add(record.key)
-        record = replace(record, annotations=tuple(a for a in record.annotations if _is_sound(a, record, problems)))
+        sound = tuple(a for a in record.annotations if _is_sound(a, record, problems))
+        record = replace(record, annotations=sound, depth=record.depth or depths.of(record.image))
         try:
             json.dumps(record.to_json(), ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
@@ -42,7 +45,7 @@ def _is_sound(annotation: Annotation, record: Record, problems: Problems) -> boo
     return sound
 
 
-def _reader(config: SourceConfig, problems: Problems) -> Iterator[Record]:
+def _reader(config: SourceConfig, problems: Problems, depths: DepthFolder) -> Iterator[Record]:
     if config.kind == "coco":
         from training.lift.sources.coco import read_coco as read
     elif config.kind == "objects365":
@@ -52,7 +55,9 @@ def _reader(config: SourceConfig, problems: Problems) -> Iterator[Record]:
     elif config.kind == "refcoco":
         from training.lift.sources.refcoco import read_refcoco as read
     elif config.kind == "folder":
-        from training.lift.sources.plain_folder import read_folder as read
+        from training.lift.sources.plain_folder import read_folder
+
+        return read_folder(config, problems, depths)
     elif config.kind == "sunrgbd":
         from training.lift.sources.sunrgbd import read_sunrgbd as read
     elif config.kind == "bag":

@@ -12,22 +12,19 @@ from typing import Any
 from training.lift.lift_config import SourceConfig
 from training.lift.masks import to_rle
 from training.lift.problems import SourceError
-from training.lift.record import Annotation, DepthSource, Problems, Record, safe_key
+from training.lift.record import Annotation, Problems, Record, safe_key
 
 
 def read_coco(config: SourceConfig, problems: Problems) -> Iterator[Record]:
     """Images of a COCO file, in order; images without annotations are kept for a detector."""
     coco = load_coco(config.annotations, problems)
-    depths = DepthFolder(config)
     for image in coco.dataset["images"]:
-        name = image["file_name"]
         yield Record(
             key=safe_key(config.name or "coco", image["id"]),
-            image=str(Path(config.images) / name),
+            image=str(Path(config.images) / image["file_name"]),
             width=image["width"],
             height=image["height"],
             annotations=tuple(annotations_of(coco, image, problems)),
-            depth=depths.of(Path(name)),
         )
 
 
@@ -124,49 +121,3 @@ def _annotation(entry: dict[str, Any], label: str, height: int, width: int) -> A
         id="" if entry["id"] is None else str(entry["id"]),
         phrases=tuple(str(p) for p in entry.get("phrases", ())),
     )
-
-
-class DepthFolder:
-    """The depth images in `source.depth`, found by image name.
-
-    Raises:
-        SourceError: if `source.depth` is set but not a folder.
-    """
-
-    def __init__(self, config: SourceConfig) -> None:
-        self._unit = config.depth_unit
-        self._by_path: dict[Path, Path] = {}
-        self._by_name: dict[str, list[Path]] = {}
-        root = Path(config.depth)
-        if config.depth and not root.is_dir():
-            raise SourceError(f"{root}: source.depth is not a folder")
-        # where a name is given twice, as `1.color.png` and `1.depth.png` in one folder, the depth comes first
-        for path in sorted(root.rglob("*"), key=lambda p: (not _says_depth(p), p)) if config.depth else ():
-            place = _stem(path.relative_to(root))
-            if path.suffix.lower() in (".png", ".tif", ".tiff", ".npy", ".npz") and place not in self._by_path:
-                self._by_path[place] = path
-                self._by_name.setdefault(place.name, []).append(path)
-        self._root = root.absolute()
-        self._mixed = Path(config.images).absolute().is_relative_to(self._root)
-
-    def of(self, picture: Path) -> DepthSource | None:
-        """The depth of an image (a relative path): the file at the same path, else the only one of that name."""
-        found = self._by_path.get(_stem(picture))
-        alike = self._by_name.get(_stem(picture).name, [])
-        if found is None and len(alike) == 1:
-            found = alike[0]
-        return None if found is None else DepthSource(str(found), self._unit)
-
-    def holds(self, path: Path) -> bool:
-        """Whether a file among the images is a depth image: one in `source.depth`, by its name where images are too."""
-        inside = bool(self._by_path) and path.absolute().is_relative_to(self._root)
-        return inside and (_says_depth(path) or not self._mixed)
-
-
-def _says_depth(path: Path) -> bool:
-    return "depth" in path.name.lower()
-
-
-def _stem(path: Path) -> Path:
-    """The path up to the first dot of the name, equal for `a/1.depth.png` and `a/1.jpg`."""
-    return path.with_name(path.name.split(".")[0] or path.name)

@@ -18,17 +18,16 @@ from n3d_core.geometry import Camera
 from training.lift.lift_config import SourceConfig
 from training.lift.problems import SourceError
 from training.lift.record import Annotation, Problems, Record, safe_key
-from training.lift.sources.coco import DepthFolder
+from training.lift.sources.depth_folder import DepthFolder
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 
 
-def read_folder(config: SourceConfig, problems: Problems) -> Iterator[Record]:
-    """Images in order of name, including those in subfolders."""
+def read_folder(config: SourceConfig, problems: Problems, depths: DepthFolder) -> Iterator[Record]:
+    """Images in order of name, including those in subfolders, without depth images and masks."""
     root = Path(config.images)
     if not root.is_dir():
         raise SourceError(f"{root}: no such folder")
-    depths = DepthFolder(config)
     masks = _mask_pictures(root)
     for path in sorted(p for p in root.rglob("*") if p.suffix.lower() in PICTURES):
         if path in masks or depths.holds(path):
@@ -39,7 +38,6 @@ def read_folder(config: SourceConfig, problems: Problems) -> Iterator[Record]:
             str(path),
             annotations=annotations,
             camera=camera,
-            depth=depths.of(path.relative_to(root)),
         )
 
 
