@@ -26,6 +26,7 @@ from n3d_core.reasoning.constituents import (
     Gripper,
     Part,
     Standing,
+    Table,
     Unit,
     about,
     by_distance,
@@ -294,11 +295,36 @@ def _color_noun(color: str) -> Phrase:
     return Phrase(color, color)
 
 
-def _tens(tens: str, ones: str) -> float:
-    """As in "twenty five"."""
-    if int(tens) % 10 or not 20 <= int(tens) <= 90 or not 1 <= int(ones) <= 9:
+def _spoken(*words: str) -> float:
+    """As in "twenty five", "a hundred and twenty"."""
+    total, *rest = map(int, words)
+    for more in rest:
+        if more == 100 and 0 < total < 10:
+            total *= 100
+        elif 0 < more < 100 and total and (total % 100 == 0 or (total % 10 == 0 < total % 100 - 10 and more < 10)):
+            total += more
+        else:
+            raise NoReadingError
+    return float(total)
+
+
+def _decimal(whole: float, *digits: str) -> float:
+    """As in "one point two"."""
+    if any(int(digit) > 9 for digit in digits):
         raise NoReadingError
-    return float(int(tens) + int(ones))
+    return float(f"{whole:.0f}.{''.join(digits)}")
+
+
+def _metres(number: float, unit: str, *rest: Any) -> float:
+    """Metres; of two numbers as in "4 feet 2 inches", "5 foot 3" or "1 metre 20"."""
+    metres = to_metres(number, unit)
+    if rest:
+        more, smaller = (*rest, Table({"m": "cm", "ft": "in"})[unit])[:2]
+        part = to_metres(more, smaller)
+        if number != int(number) or part >= to_metres(1.0, unit) or (len(rest) == 1 and unit == "m" and more < 10):
+            raise NoReadingError
+        metres += part
+    return metres
 
 
 def _listed(*items: Phrase | tuple[Phrase, ...]) -> tuple[Phrase, ...]:
@@ -324,19 +350,20 @@ SIMPLE: dict[str, Callable[..., Any]] = {
     "light_color": lambda color: Part("color", f"light {color}"),
     "two_colors": lambda first, second: Part("color", f"{first} and {second}"),
     "number": float,
-    "one": lambda: 1.0,
-    "tens": _tens,
-    "hundred": lambda: 100.0,
-    "metres": to_metres,
-    "metres_and_half": lambda number, unit: to_metres(number + 0.5, unit),
-    "metres_of_one_and_half": lambda unit: to_metres(1.5, unit),
-    "metres_of_one": lambda unit: to_metres(1.0, unit),
-    "metres_of_half": lambda unit: to_metres(0.5, unit),
+    "spoken": _spoken,
+    "decimal": _decimal,
+    "sum": lambda *numbers: sum(numbers),
+    "share": lambda part, whole: int(part) / int(whole),
+    "metres": _metres,
+    "inches": lambda number: to_metres(number, "in"),
+    "metres_and": lambda number, unit, part: to_metres(number + part, unit),
+    "metres_of_one": lambda unit, part=0.0: to_metres(1.0 + part, unit),
     "pick": Pick,
     "ranked": lambda *parts: Pick(parts[-1], int(parts[0]) if len(parts) > 1 else 1),
     "ordinal": lambda rank: Pick("", int(rank)),
     "last": lambda: Pick("", -1),
     "where": clause,
+    "where_saying": clause_saying,
     "where_side": lambda reference, side: clause(side, reference),
     "most": lambda measure: OF_MEASURE[measure],
     "least": lambda measure: OPPOSITES[OF_MEASURE[measure]],

@@ -139,6 +139,8 @@ class NounPhrases:
             raise NoReadingError  # "a sign of the mug", "the number of mugs"
         if (len(head) == 1 and head[0] in LISTS["sides"]) or (len(words) > 1 and words[0] == "a"):
             raise NoReadingError  # "in [front of the box]"
+        if len(words) > 1 and words[-1].isdigit() and words[-2] in TERMINALS["UNIT"]:
+            raise NoReadingError  # "taller than 5 [foot 3]"
         if not is_compound(head):
             raise NoReadingError  # "how many [mugs can] you see"
         one = singulars(" ".join(head))[0]

@@ -20,7 +20,6 @@ from n3d_core.reasoning.constituents import (
     about,
     by_distance,
     check_reference,
-    clause_saying,
     in_depth,
     in_unit,
     is_pair,
@@ -30,7 +29,7 @@ from n3d_core.reasoning.constituents import (
 from n3d_core.reasoning.grammar import NoReadingError
 from n3d_core.reasoning.lexicon import TERMINALS
 from n3d_core.reasoning.noun_phrases import NounPhrases
-from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, DISTANCES, SIZES, Phrase, Question, Where
+from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, DISTANCES, SIZES, Phrase, Question
 
 
 class Predicates(NounPhrases):
@@ -116,16 +115,9 @@ class Predicates(NounPhrases):
             raise NoReadingError
         return self.say("volume", "more" if degree.predicate == "bigger" else "less", litres / 1000)
 
-    def where_compared(self, degree: Degree, reference: Phrase) -> Where:
-        """As in "taller than the box"."""
-        return clause_saying(self.compared(degree, reference))
-
-    def where_limited(self, degree: Degree, metres: float) -> Where:
-        """As in "taller than 20 cm"."""
-        return clause_saying(self.limited(degree, metres))
-
-    def where_within(self, metres: float, reference: Phrase = CAMERA_PHRASE) -> Where:
-        return Where("within", (reference,), metres)
+    def limited_from(self, near: str, reference: Phrase, metres: float) -> Question:
+        """As in "closer to the box than 40 cm"."""
+        return self.say("distance", "less" if near == "closer" else "more", reference, metres)
 
     def same(self, *children: Any) -> Question:
         """As in "as tall as the box", "of the same size as the box"."""
