@@ -40,6 +40,11 @@ LIMITS: dict[str, tuple[Any, str]] = {
     "behind": ("distance", "more"),
 }
 """Predicate → the length that it limits, and how."""
+MORE_OR_LESS = Table(
+    dict.fromkeys(("more", "bigger", "wider", "taller", "longer", "thicker", "above"), "more")
+    | dict.fromkeys(("less", "smaller", "thinner", "shorter", "below"), "less")
+)
+"""How a quantity compares that is bigger, wider, smaller ... than another."""
 BOUNDS = ("more", "less", "at_least", "at_most")
 GAPS = ("space", "room", *TERMINALS["_GAP"])
 
@@ -115,6 +120,7 @@ class Children:
         self.bound = self.unit = ""
         self.metres: float | None = None
         self.without: tuple[Phrase, ...] = ()
+        self.negations: tuple[Question, ...] = ()
         for child in children:
             if isinstance(child, Phrase | tuple):
                 self.phrases += (child,) if isinstance(child, Phrase) else child
@@ -134,14 +140,27 @@ class Children:
                 self.metres = child
             elif isinstance(child, Part) and child.kind == "without":
                 self.without = child.value
+            elif isinstance(child, Part) and child.kind == "negated":
+                self.negations = child.value
 
     @property
     def negated(self) -> bool:
         return self.words.count("not") % 2 == 1
 
+    def restricted(self, among: Phrase) -> Phrase:
+        """Those of a kind for which the predicate holds, or the negated ones do not."""
+        for said in self.negations:
+            among = restricted(among, said, negated=True)
+        return restricted(among, self.question) if self.question else among
+
 
 def is_pair(phrase: Phrase) -> bool:
     return phrase.number == 2 or phrase == THEM
+
+
+def is_any(phrase: Phrase) -> bool:
+    """Whether one object of several is meant, whichever: "anything", "any mug"."""
+    return phrase.text.startswith("any ") or (phrase.is_anything and phrase.plural and not phrase.every)
 
 
 def two_of(phrase: Phrase) -> tuple[Phrase]:
@@ -237,15 +256,23 @@ def about(subject: Phrase, question: Question) -> Question:
     """
     if subject == CAMERA_PHRASE:
         raise NoReadingError
-    if (subject.plural or subject.text.startswith("any ")) and _is_clause(question):
+    if (subject.plural or is_any(subject)) and _is_clause(question):
         some = restricted(subject, question)
         if subject.every or subject == THEM:
             return Question("all", "yes_no", (some,), among=subject)
         if subject.number is not None and subject.number > 1:
             return Question("count", "yes_no", among=replace(some, number=None), count=subject.number)
         return Question("exists", "yes_no", (some,))
-    if (subject.text.startswith("any ") or (subject.is_anything and subject.plural)) and question.type != "exists":
+    if (is_any(subject) or (subject.is_anything and subject.plural)) and question.type != "exists":
         raise NoReadingError  # "is anything closer to the mug than to the box"
+    chosen = subject.pick is not None or any(w.relation in ("nearest", "farthest") for w in subject.where)
+    if question.type == "exists" and (chosen or len(question.objects) == 2):
+        if chosen and not subject.noun.startswith(
+            "\0"
+        ):  # "is the tallest mug red" does not ask for the tallest red one
+            rest = replace(subject, pick=None, where=(), plural=True)
+            return Question("all", "yes_no", (restricted(rest, question),), among=replace(subject, number=1))
+        return Question("exists", "yes_no", (restricted(subject, question),))
     objects = []
     for phrase in question.objects:
         if phrase.noun == SUBJECT.noun:
@@ -257,7 +284,7 @@ def about(subject: Phrase, question: Question) -> Question:
 
 def _is_clause(said: Question) -> bool:
     try:
-        restricted(SUBJECT, said)
+        restricted(ANYTHING, said)
     except NoReadingError:
         return False
     return True
@@ -266,12 +293,17 @@ def _is_clause(said: Question) -> bool:
 def restricted(among: Phrase, said: Question, negated: bool = False) -> Phrase:
     """Restricts `among` to the objects for which a predicate holds, or does not hold."""
     if negated:
-        others = replace(restricted(among, said), plural=True, pick=None, number=None)
+        others = replace(restricted(replace(among, without=()), said), plural=True, pick=None, number=None)
         references = [r for where in others.where[len(among.where) :] for r in where.references if r != CAMERA_PHRASE]
         return replace(among, without=(*among.without, others, *references))
     if said.type == "exists":
-        if not said.objects[0].colors:
+        if not said.objects[0].colors and len(said.objects) < 2:
             raise NoReadingError
+        for kind in said.objects[1:]:
+            if among.noun not in (ANYTHING.noun, kind.noun):
+                raise NoReadingError
+            attributes = (*among.attributes, *kind.attributes)
+            among = replace(among, noun=kind.noun, text=kind.text, attributes=attributes)
         return replace(among, colors=(*among.colors, *said.objects[0].colors))
     return replace(among, where=(*among.where, clause_saying(said)))
 

@@ -172,6 +172,9 @@ class Facts:
         if self.question.type in ("direction", "position"):
             degrees = relations.direction_degrees(boxes[0], boxes[1])
             values |= {"normalized_angle": degrees, "clock_position": float(relations.clock_hour(degrees))}
+        if self.question.factor != 1.0:
+            size = relations.SIZE[self.question.sizes[1]](boxes[-1])
+            values |= {"factor": self.question.factor, "times": self.question.factor * size}
         if self.question.limit is not None:
             values["limit"] = self.question.limit * (1000.0 if self.question.type == "volume" else 1.0)
         return values

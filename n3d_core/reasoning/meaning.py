@@ -12,6 +12,7 @@ from typing import Any
 
 from n3d_core.reasoning.constituents import (
     IT,
+    MORE_OR_LESS,
     OF_MEASURE,
     ONE,
     OPPOSITES,
@@ -39,13 +40,12 @@ from n3d_core.reasoning.constituents import (
     joined,
     listing,
     of_kind,
-    restricted,
     two_of,
     type_of,
 )
 from n3d_core.reasoning.grammar import NoReadingError
 from n3d_core.reasoning.predicates import Predicates
-from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, Phrase, Pick, Question
+from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, COMPARISONS, Phrase, Pick, Question
 from n3d_core.reasoning.relations import PREDICATES
 from n3d_core.reasoning.units import to_metres
 
@@ -117,12 +117,11 @@ class Meaning(Predicates):
         parts = Children(children)
         (kind,), said = parts.phrases, parts.question
         kind = replace(kind, without=(*kind.without, *parts.without))
-        if said is None:
-            return Question("related", "objects", among=competing(kind))
-        if said.type == "exists" and not said.objects[0].colors:
-            raise NoReadingError
-        if said.type == "exists" or said.limit is not None or parts.negated:
-            return Question("related", "objects", among=competing(restricted(kind, said, parts.negated)))
+        named = said is not None and said.type == "exists" and len(said.objects) == 2
+        if named and kind == WHICH and not self.said.lower().startswith("which"):
+            raise NoReadingError  # "what is a mug?"
+        if said is None or said.type == "exists" or said.limit is not None:
+            return Question("related", "objects", among=competing(parts.restricted(kind)))
         clause_saying(said)  # only what a clause can say
         return Question("related", "objects", said.objects[1:], said.predicate, among=competing(kind))
 
@@ -155,7 +154,9 @@ class Meaning(Predicates):
             phrase.pick or any(w.relation in ("nearest", "farthest") for w in phrase.where)
         ):
             return Question("related", "objects", among=competing(phrase))
-        if phrase.pick is not None and phrase.pick.predicate != "middle":
+        if phrase.pick is not None and phrase.pick.predicate == "middle":
+            return Question("related", "objects", among=competing(phrase))
+        if phrase.pick is not None:
             rest = phrase if phrase.pick.rank > 1 else replace(phrase, pick=None)
             return Question("extreme", "choice", (), phrase.pick.predicate, among=competing(rest))
         if len(phrase.where) == 1 and phrase.where[0].relation in ("nearest", "farthest"):
@@ -165,6 +166,12 @@ class Meaning(Predicates):
             among = competing(replace(phrase, where=(), pick=Pick("", rank) if rank > 1 else None))
             return replace(relative, among=among)
         raise NoReadingError
+
+    def middle_of(self, kind: Phrase) -> Question:
+        """As in "which mug is in the middle?"."""
+        if kind.pick is not None:
+            raise NoReadingError
+        return self.bare(replace(kind, pick=Pick("middle")))
 
     def find(self, phrase: Phrase) -> Question:
         if phrase.pick is not None or any(w.relation in ("nearest", "farthest") for w in phrase.where):
@@ -207,7 +214,7 @@ class Meaning(Predicates):
         question = parts.question
         if question is None or question.form != "number" or question.type in ("direction", "volume", "dimensions"):
             raise NoReadingError
-        bound = ("more" if parts.words[0] == "bigger" else "less") if parts.words else parts.bound or "equal"
+        bound = MORE_OR_LESS[parts.words[0]] if parts.words else parts.bound or "equal"
         return replace(question, form="yes_no", predicate=bound, limit=parts.metres)
 
     def compared_quantity(self, question: Question, word: str, reference: Phrase) -> Question:
@@ -272,7 +279,16 @@ class Meaning(Predicates):
         parts = Children(children)
         question = parts.question
         assert question
+        if parts.degree.predicate:  # "is the box bigger, i.e. taller?"
+            if question.type not in COMPARISONS or len(question.objects) != 2 or question.form == "difference":
+                raise NoReadingError
+            question = replace(question, type=type_of(parts.degree.predicate), predicate=parts.degree.predicate)
         for word in parts.words:
+            if word == "by_how_much":
+                if question.type not in COMPARISONS or question.form not in ("choice", "yes_no"):
+                    raise NoReadingError
+                question = replace(question, form="difference")
+                continue
             if word == "opposite" and question.type == "exists" and not question.objects[0].where:
                 raise NoReadingError  # "is it visible from behind"
             if word == "opposite":
@@ -377,7 +393,7 @@ SIMPLE: dict[str, Callable[..., Any]] = {
     "two": two_of,
     "alternatives": lambda *phrases: Alternatives(phrases),
     "listed": _listed,
-    "negated": lambda *said: Part("negated", said[-1]),
+    "negated": lambda *said: Part("negated", tuple(q for q in said if isinstance(q, Question))),
     "unit": Unit,
     "subject": lambda phrase, _: Context((phrase,)),
     "standing": Standing,

@@ -23,7 +23,7 @@ class Draft:
     where: tuple[Where, ...] = ()
     end: str = ""
     without: tuple[Phrase, ...] = ()
-    negated: Question | None = None
+    negated: tuple[Question, ...] = ()
     several: bool = False
     after: bool = False
 
@@ -92,7 +92,9 @@ class Draft:
         every = plural and (self.determiner in ("all", "the") or text.lower().startswith("every"))
         whole = replace(head, every=every, text=text, colors=self.colors, attributes=self.attributes, plural=plural,
                         number=self.number, where=where, pick=pick, without=without)  # fmt: skip
-        return whole if self.negated is None else restricted(whole, self.negated, negated=True)
+        for said in self.negated:
+            whole = restricted(whole, said, negated=True)
+        return whole
 
 
 class NounPhrases:
@@ -109,6 +111,13 @@ class NounPhrases:
         for part in parts:
             draft = draft.with_part(part)
         return draft.phrase(head, self.said)
+
+    def other(self, *parts: Any) -> Phrase:
+        """As in "another ball besides the red one"."""
+        phrase = self.phrase(Part("determiner", "any"), *parts)
+        if not phrase.without:
+            raise NoReadingError  # other than which?
+        return phrase
 
     def headless(self, *parts: Any) -> Phrase:
         """As in "the tallest", "the second from the left"."""

@@ -10,7 +10,7 @@ from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning import relations
 from n3d_core.reasoning.question import ANYTHING, COMPARISONS, DISTANCES, NOTHING, SIZES, Phrase, Question, Value, Where
-from n3d_core.reasoning.relations import PLACES, PREDICATES, largest_wins
+from n3d_core.reasoning.relations import ALIKE, PLACES, PREDICATES, largest_wins
 from n3d_core.reasoning.resolve import LETTERS, AmbiguousError, MissingError, Roles, Scene, listed
 from n3d_core.reasoning.units import UNITS, from_metres
 
@@ -24,12 +24,14 @@ class Outcome:
         value: the typed value; `NOTHING` if objects tie.
         found: for counts and relations, indices of the boxes that are counted or related, in the order of the answer.
         references: the number of roles, at the front, that they are related to.
+        counts: for `outnumber`, how many there are of each kind.
     """
 
     roles: Roles
     value: Value
     found: tuple[int, ...] = ()
     references: int = 0
+    counts: tuple[int, ...] = ()
 
 
 def evaluate(question: Question, scene: Scene) -> Outcome:
@@ -67,7 +69,8 @@ _PREDICATES_OF: dict[str, frozenset[str]] = {
     "place": _PLACED,
     "related": _PLACED | {"nearest", "farthest", ""},
     "same": frozenset({*relations.SIZE, "dimensions"}),
-    **dict.fromkeys(("outnumber", "proportion"), frozenset({"more", "less", "equal"})),
+    "outnumber": frozenset({"more", "less", "equal", "any", "each"}),
+    "proportion": frozenset({"more", "less", "equal", "at_least", "at_most"}),
     **dict.fromkeys(("extreme", "order", "depth_order"), frozenset(PREDICATES)),
     **{kind: frozenset(n for n, p in PREDICATES.items() if p.type == kind) for kind in COMPARISONS},
 }
@@ -83,7 +86,8 @@ def _check(question: Question) -> None:
         raise QueryError(f"a question of type {question.type!r} cannot ask for {question.predicate!r}")
     if question.type == "proportion" and len(question.sizes) != 2:
         raise QueryError(f"a question of type 'proportion' compares two sizes; it names {len(question.sizes)}")
-    if question.type == "outnumber" and len(question.objects) != 2:
+    several = question.predicate in ("any", "each") and len(question.objects) > 2
+    if question.type == "outnumber" and len(question.objects) != 2 and not several:
         raise QueryError(f"a question of type 'outnumber' compares two kinds; it names {len(question.objects)}")
 
 
@@ -96,14 +100,18 @@ def measured(question: Question, boxes: Sequence[Box3D]) -> float:
     return relations.SIZE[question.type](boxes[0])
 
 
-def compares(value: float, how: str, limit: float) -> bool:
-    """Whether a number compares with a limit as a question asks (`more`, `less`, `at_least`, `at_most`, `equal`)."""
+def compares(value: float, how: str, limit: float, alike: float = 0.0) -> bool:
+    """Whether a number compares with a limit as a question asks (`more`, `less`, `at_least`, `at_most`, `equal`).
+
+    Args:
+        alike: share of the larger one by which equal ones may differ.
+    """
     return {
         "more": value > limit,
         "less": value < limit,
         "at_least": value >= limit,
         "at_most": value <= limit,
-    }.get(how, value == limit)
+    }.get(how, abs(value - limit) <= alike * max(value, limit))
 
 
 def fitting_side(question: Question, box: Box3D) -> float:
@@ -185,7 +193,7 @@ def _length(question: Question, scene: Scene) -> Outcome:
     roles = scene.roles(_named(question, scene, 2 if question.type in DISTANCES else 1))
     value = measured(question, roles.boxes)
     if question.form == "yes_no":
-        return Outcome(roles, Value("truth", truth=compares(value, question.predicate, question.limit or 0.0)))
+        return Outcome(roles, Value("truth", truth=compares(value, question.predicate, question.limit or 0.0, ALIKE)))
     return Outcome(roles, NOTHING if question.type == "volume" else Value("length", number=value))
 
 
@@ -308,24 +316,26 @@ def _number(question: Question, count: int) -> Value:
 
 def more_of(outcome: Outcome) -> int:
     """Of a question of type `outnumber`: how many more there are of the first kind than of the second."""
-    return 2 * len(outcome.found) - len(outcome.roles)
+    return outcome.counts[0] - outcome.counts[1]
 
 
 def _outnumber(question: Question, scene: Scene) -> Outcome:
-    first, second = (scene.means(replace(p, plural=True), question.opposite) for p in question.objects)
-    outcome = Outcome(scene.roles([*first, *second]), NOTHING, tuple(first))
-    more = more_of(outcome) * (-1 if question.predicate == "less" else 1)
-    if question.form == "number":
-        return replace(outcome, value=Value("count", number=float(more)))
-    return replace(outcome, value=Value("truth", truth=more == 0 if question.predicate == "equal" else more > 0))
+    kinds = [scene.means(replace(p, plural=True), question.opposite) for p in question.objects]
+    found = tuple(dict.fromkeys(i for kind in kinds for i in kind))
+    counts = tuple(map(len, kinds))
+    if question.predicate in ("any", "each"):
+        number, holds = len(found), all(counts) if question.predicate == "each" else bool(found)
+    else:
+        number = (counts[0] - counts[1]) * (-1 if question.predicate == "less" else 1)
+        holds = number == 0 if question.predicate == "equal" else number > 0
+    value = Value("count", number=float(number)) if question.form == "number" else Value("truth", truth=holds)
+    return Outcome(scene.roles(found), value, found, counts=counts)
 
 
 def _proportion(question: Question, scene: Scene) -> Outcome:
-    roles = scene.roles(_named(question, scene, 1))
-    first, second = (relations.SIZE[size](roles.boxes[0]) for size in question.sizes)
-    if question.predicate == "equal":
-        return Outcome(roles, Value("truth", truth=abs(first - second) <= relations.ALIKE * max(first, second)))
-    return Outcome(roles, Value("truth", truth=compares(first, question.predicate, second)))
+    roles = scene.roles(_named(question, scene, 2 if len(question.objects) > 1 else 1))
+    first, second = (relations.SIZE[s](box) for s, box in zip(question.sizes, roles.boxes * 2, strict=False))
+    return Outcome(roles, Value("truth", truth=compares(first, question.predicate, question.factor * second, ALIKE)))
 
 
 def _related(question: Question, scene: Scene) -> Outcome:

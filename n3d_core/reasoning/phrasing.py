@@ -131,7 +131,7 @@ def _length(question: Question, outcome: Outcome) -> str:
         return said
     limit = question.limit or 0.0
     limit_words = f"{number_text(limit * 1000)} liters" if volume else length_words(limit, question.unit)
-    how = _COMPARED.get(question.predicate, "exactly")
+    how = _COMPARED.get(question.predicate, "about")
     holds = outcome.value.truth
     return f"{_yes(holds)}, {said}, {'' if holds else 'not '}{how} {limit_words}"
 
@@ -306,6 +306,11 @@ def _all(question: Question, outcome: Outcome) -> str:
     kind, total, found = question.among or ANYTHING, all_of(outcome), len(outcome.found)
     more = sought(question)
     said = " ".join(more.colors[len(kind.colors) :]) or " and ".join(map(_clause, more.where[len(kind.where) :]))
+    if more.noun != kind.noun:
+        said = replies.kind_words(Phrase("", more.noun, more.colors, more.attributes), total > 1)
+        said = said if total > 1 else article(said)
+    if kind.number == 1:
+        return f"{_yes(found == 1)}, the {normal(kind.text)} is {'' if found else 'not '}{said}"
     if total == 1:
         return f"{_yes(found == 1)}, the only {_kind(kind, False)} is {'' if found else 'not '}{said}"
     share = f"all {total}" if found == total else f"only {found} of {total}" if found else f"none of {total}"
@@ -313,21 +318,29 @@ def _all(question: Question, outcome: Outcome) -> str:
 
 
 def _outnumber(question: Question, outcome: Outcome) -> str:
-    """Yes, there are more mugs (3) than balls (2); there are 3 mugs and 2 balls: 1 more."""
-    more, counts = more_of(outcome), (len(outcome.found), len(outcome.roles) - len(outcome.found))
-    if question.form == "number":
+    """Yes, there are more mugs (3) than balls (2); there are 3 mugs and 2 balls: 1 more (5 in all)."""
+    more, counts = more_of(outcome), outcome.counts
+    together = question.predicate in ("any", "each")
+    if together or question.form == "number":
         kinds = [f"{n} {_kind(kind, n != 1)}" for kind, n in zip(question.objects, counts, strict=True)]
-        how = f"{abs(more)} {'fewer' if more < 0 else 'more'}"
-        return f"there {'is' if counts[0] == 1 else 'are'} {' and '.join(kinds)}: {how}"
+        there = f"there {'is' if counts[0] == 1 else 'are'} {listed(kinds)}"
+        if question.form == "yes_no":
+            return f"{_yes(outcome.value.truth)}, {there}"
+        how = f"{len(outcome.found)} in all" if together else f"{abs(more)} {'fewer' if more < 0 else 'more'}"
+        return f"{there}: {how}"
     first, second = (f"{_kind(kind, True)} ({n})" for kind, n in zip(question.objects, counts, strict=True))
     words = f"{'more' if more > 0 else 'fewer'} {first} than {second}" if more else f"as many {first} as {second}"
     return f"{_yes(outcome.value.truth)}, there are {words}"
 
 
 def _proportion(question: Question, outcome: Outcome) -> str:
-    box = outcome.roles.boxes[0]
-    sizes = [f"{length_words(relations.SIZE[size](box))} {_ADJECTIVES[size]}" for size in question.sizes]
-    return f"{_yes(outcome.value.truth)}, {_called(outcome.roles)[0]} is {listed(sizes)}"
+    called, boxes = _called(outcome.roles), outcome.roles.boxes * 2
+    first, second = (
+        f"{length_words(relations.SIZE[size](box))} {_ADJECTIVES[size]}"
+        for size, box in zip(question.sizes, boxes, strict=False)
+    )
+    both = f"{called[0]} is {first} and {f'{called[1]} is ' if len(called) > 1 else ''}{second}"
+    return f"{_yes(outcome.value.truth)}, {both}"
 
 
 def _same(question: Question, outcome: Outcome) -> str:

@@ -9,7 +9,9 @@ from n3d_core.reasoning.constituents import (
     GAPS,
     IT,
     LIMITS,
+    MORE_OR_LESS,
     OF_MEASURE,
+    ONE,
     OPPOSITES,
     SCENES,
     SUBJECT,
@@ -22,6 +24,7 @@ from n3d_core.reasoning.constituents import (
     check_reference,
     in_depth,
     in_unit,
+    is_any,
     is_pair,
     restricted,
     type_of,
@@ -119,6 +122,12 @@ class Predicates(NounPhrases):
         """As in "closer to the box than 40 cm"."""
         return self.say("distance", "less" if near == "closer" else "more", reference, metres)
 
+    def times(self, *children: Any) -> Question:
+        """As in "at least twice as tall as the box", "half the height of the box"."""
+        parts = Children(children)
+        (size,) = parts.words
+        return self._proportion(parts.bound or "equal", size, size, parts.phrases, parts.metres or 1.0)
+
     def same(self, *children: Any) -> Question:
         """As in "as tall as the box", "of the same size as the box"."""
         parts = Children(children)
@@ -127,30 +136,31 @@ class Predicates(NounPhrases):
             raise NoReadingError
         return Question("same", "yes_no", (SUBJECT, *parts.phrases), kind)
 
-    def proportion(self, degree: Degree, size: str) -> Question:
-        """As in "taller than it is wide"."""
+    def proportion(self, degree: Degree, *children: Any) -> Question:
+        """As in "taller than it is wide", "taller than the box is wide"."""
         own, more = LIMITS.get(degree.predicate, ("", ""))
-        return self._proportion(more, own, size)
-
-    def even_proportion(self, first: str, second: str) -> Question:
-        """As in "as tall as it is wide"."""
-        return self._proportion("equal", first, second)
-
-    def proportion_of(self, first: str, *children: Any) -> Question:
-        """As in "is the height of the mug greater than its width?"."""
         parts = Children(children)
-        word, second = parts.words
-        how = {"bigger": "more", "smaller": "less"}.get(word, "")
-        return about(parts.phrases[0], self._proportion(how, first, second))
+        return self._proportion(more, own, parts.words[0], parts.phrases)
 
-    def proportion_after(self, phrase: Phrase, first: str, word: str, second: str) -> Question:
-        """As in "is the mug's height greater than its width?"."""
-        return self.proportion_of(first, phrase, word, second)
+    def even_proportion(self, first: str, *children: Any) -> Question:
+        """As in "as tall as it is wide"."""
+        parts = Children(children)
+        return self._proportion("equal", first, parts.words[0], parts.phrases)
 
-    def _proportion(self, how: str, first: Any, second: Any) -> Question:
-        if not how or first == second or not {first, second} <= set(SIZES) - {"volume"}:
+    def compared_quantities(self, first: Question, word: str, second: Question) -> Question:
+        """As in "is the mug's height greater than its width?", "... than the box's width?"."""
+        if len(first.objects) != 1 or len(second.objects) != 1:
             raise NoReadingError
-        return Question("proportion", "yes_no", (SUBJECT,), how, sizes=(first, second))
+        other = () if second.objects[0] == IT else second.objects
+        return about(first.objects[0], self._proportion(MORE_OR_LESS[word], first.type, second.type, other))
+
+    def _proportion(
+        self, how: str, first: Any, second: Any, other: tuple[Phrase, ...] = (), factor: float = 1.0
+    ) -> Question:
+        plain = {first, second} <= set(SIZES) - {"volume"} and CAMERA_PHRASE not in other
+        if not how or not plain or (first == second and not other):
+            raise NoReadingError
+        return Question("proportion", "yes_no", (SUBJECT, *other), how, sizes=(first, second), factor=factor)
 
     def same_pair(self, *children: Any) -> Question:
         """As in "are the box and the can of the same height?"."""
@@ -177,6 +187,14 @@ class Predicates(NounPhrases):
 
     def of_color(self, *words: str) -> Question:
         return Question("exists", "yes_no", (replace(SUBJECT, colors=(" ".join(words),)),))
+
+    def of_kind(self, *parts: Any) -> Question:
+        """As in "is the thing on the box a mug?", "are all objects mugs?"."""
+        kind = self.phrase(*parts)
+        article = self.said.lower().startswith(("a ", "an "))
+        if article == kind.plural or not kind.is_plain or kind.number or kind.noun in (ANYTHING.noun, ONE.noun):
+            raise NoReadingError
+        return Question("exists", "yes_no", (replace(SUBJECT, colors=kind.colors), replace(kind, plural=True)))
 
     def is_most(self, degree: Degree | str, *parts: Any) -> Question:
         """As in "the tallest", "the tallest of the mugs", "taller than any other mug"."""
@@ -219,16 +237,18 @@ class Predicates(NounPhrases):
     def polar(self, *children: Any) -> Question:
         parts = Children(children)
         assert parts.question
-        question = about(parts.phrases[0], parts.question)
-        if children[0] != "not" and parts.negated and question.type != parts.question.type:
-            raise NoReadingError  # "is anything not on the table", "are the mugs not red"
+        subject, said = parts.phrases[0], parts.question
+        question = about(subject, said)
+        if children[0] != "not" and parts.negated and (subject.plural or is_any(subject)):
+            if not is_any(subject) or said.type == "extreme":
+                raise NoReadingError  # "are the mugs not red": all or some of them?
+            return self.some(restricted(subject, said, negated=True))
         return replace(question, negated=parts.negated)
 
-    def none_of(self, phrase: Phrase, said: Question) -> Question:
-        """As in "are none of the mugs blue?"."""
-        if not phrase.plural:
-            raise NoReadingError
-        return replace(about(replace(phrase, every=False, number=None), said), negated=True)
+    def none_of(self, *parts: Any) -> Question:
+        """As in "are none of the mugs blue?", "is nothing on the table?", "is no mug red?"."""
+        *kind, said = parts
+        return replace(about(replace(self._kind(*kind), every=False, number=None), said), negated=True)
 
     def polar_more(self, subject: Phrase, degree: Degree, reference: Phrase) -> Question:
         return about(subject, self.compared(degree, reference))
@@ -267,9 +287,17 @@ class Predicates(NounPhrases):
         among = replace(parts.phrases[0], plural=True, without=(*parts.phrases[0].without, *parts.without))
         if parts.phrases[0] in (CAMERA_PHRASE, IT, THEM) or among.pick is not None or among.number is not None:
             raise NoReadingError
-        if parts.question:
-            among = restricted(among, parts.question, parts.negated)
-        return Question("count", "number", among=among)
+        return Question("count", "number", among=parts.restricted(among))
+
+    def together(self, form: Any, how: str, *children: Any) -> Question:
+        """As in "how many mugs and bottles are there?", "is there a mug or a bottle?"."""
+        parts = Children(children)
+        kinds = [parts.restricted(replace(kind, plural=True)) for kind in parts.phrases]
+        if how == "any" and all(kind.is_plain for kind in kinds[:-1]):  # "mugs or bottles on the table"
+            kinds = [replace(kind, where=kinds[-1].where) for kind in kinds]
+        if any(p.where != kinds[-1].where or p.without or p.pick or p.number or p == CAMERA_PHRASE for p in kinds):
+            raise NoReadingError
+        return Question("outnumber", form, tuple(kinds), how)
 
     def outnumber(self, form: Any, how: str, *children: Any) -> Question:
         """As in "more mugs than balls"."""
@@ -284,7 +312,4 @@ class Predicates(NounPhrases):
     def outnumber_by(self, form: Any, *children: Any) -> Question:
         """As in "is the number of mugs greater than the number of balls?"."""
         words = [c for c in children if isinstance(c, str) and c != "not"]
-        how = {"bigger": "more", "smaller": "less"}.get(words[0], words[0])
-        if how not in ("more", "less", "equal"):
-            raise NoReadingError
-        return self.outnumber(form, how, *(c for c in children if c not in words))
+        return self.outnumber(form, MORE_OR_LESS[words[0]], *(c for c in children if c not in words))

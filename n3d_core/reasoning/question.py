@@ -50,8 +50,10 @@ QuestionType = Literal[
     "fit",  # does objects[0] fit into `limit` metres, into objects[1], or between objects[1] and objects[2]
     "same",  # are two alike in `predicate`, one of SIZES or "dimensions" (all three); yes/no only
     "all",  # does all of `among` belong to objects[0]; yes/no only
-    "outnumber",  # are there more (`predicate`: less, equal) objects[0] than objects[1], or how many more
-    "proportion",  # is the first of `sizes` of objects[0] more (less, equal) than the second; yes/no only
+    "outnumber",  # are there more (`predicate`: less, equal) objects[0] than objects[1], or how many more; `any`: are
+    # there any of them, or how many together; `each`: are there some of each
+    "proportion",  # is the first of `sizes` of objects[0] more (less, equal, at least, at most) than `factor` times the
+    # second, of itself or of objects[1]; yes/no only
 ]
 
 Form = Literal["yes_no", "choice", "free", "number", "difference", "order", "objects", "position"]
@@ -184,7 +186,7 @@ class Question:
         limit: for `fit`, and yes/no questions about a length ("is it taller than 20 cm?"): metres; about a volume,
             cubic metres.
         negated: "isn't there a mug": the question's polarity is turned; the answer is about the positive statement.
-        sizes: for `proportion`, the two that are compared.
+        sizes, factor: for `proportion`, the two that are compared, and how many times the second is meant.
     """
 
     type: QuestionType
@@ -198,6 +200,7 @@ class Question:
     limit: float | None = None
     negated: bool = False
     sizes: tuple[Size, ...] = ()
+    factor: float = 1.0
 
     @property
     def phrases(self) -> tuple[Phrase, ...]:

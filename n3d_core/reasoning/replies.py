@@ -167,6 +167,8 @@ def possible_answers(question: Question, names: Sequence[str]) -> tuple[str, ...
     """
     if question.form == "yes_no":
         return (truth_answer(True), truth_answer(False), "True.", "False.", "Yes.", "No.")
+    if question.type == "outnumber" and question.predicate == "any":
+        return tuple(f"{DIGIT * n}." for n in range(1, _COUNT_DIGITS + 1))
     if question.type == "outnumber":
         return tuple(f"{DIGIT * n} {how}." for how in ("more", "fewer") for n in range(1, _COUNT_DIGITS + 1))
     if question.form == "difference":

@@ -83,7 +83,7 @@ def read_answer(question: Question, names: Sequence[str], text: str) -> Said | N
     if question.type == "direction":
         return _degrees(text) if question.unit == "deg" else _hour(text)
     if question.form == "number":
-        return _count(held) if question.type != "outnumber" else _more(question, held)
+        return _more(question, held) if question.type == "outnumber" and question.predicate != "any" else _count(held)
     if question.type == "related":
         return _related(question, names, held, table)
     if question.type in ("depth_order", "order"):

@@ -337,16 +337,21 @@ def same_chain(question: Question, roles: Roles, holds: bool) -> tuple[list[str]
 
 
 def proportion_chain(question: Question, roles: Roles, holds: bool) -> tuple[list[str], str]:
-    """How two extents of one object compare."""
-    stated = stated_numbers(roles.boxes[0])[3:]
-    a, b = (_extent(size, stated) for size in question.sizes)
-    names = [f"{_SYMBOLS[size]}_A" for size in question.sizes]
+    """How two extents of one object, or of two, compare."""
+    stated = [stated_numbers(box)[3:] for box in roles.boxes] * 2
+    a, b = (_extent(size, numbers) for size, numbers in zip(question.sizes, stated, strict=False))
+    names = [f"{_SYMBOLS[size]}_{letter}" for size, letter in zip(question.sizes, "AB" if len(roles) > 1 else "AA")]
+    steps = [bboxes(roles)]
+    if question.factor != 1.0:
+        times = round(question.factor * b, 4)
+        steps.append(f"{round(question.factor, 4):g} * {b} = {times}.")
+        names[1], b = f"{round(question.factor, 4):g} * {names[1]}", times
     if question.predicate == "equal":
         near = abs(a - b) <= ALIKE * max(a, b)
-        compared = f"|{a} - {b}| = {round(abs(a - b), 2)} {'<=' if near else '>'} max({a}, {b}) / 10"
+        compared = f"|{a} - {b}| = {round(abs(a - b), 4)} {'<=' if near else '>'} max({a}, {b}) / 10"
     else:
         compared = f"{names[0]} = {a} {sign(str(a), str(b))} {names[1]} = {b}"
-    return [bboxes(roles), f"Since {compared}, {holds}."], replies.truth_answer(holds)
+    return [*steps, f"Since {compared}, {holds}."], replies.truth_answer(holds)
 
 
 def _extent(kind: str, sizes: Sequence[float]) -> float:

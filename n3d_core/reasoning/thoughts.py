@@ -23,7 +23,7 @@ from n3d_core.reasoning.relations import (
     largest_wins,
     place_terms,
 )
-from n3d_core.reasoning.resolve import LETTERS, Roles
+from n3d_core.reasoning.resolve import LETTERS, Roles, listed
 from n3d_core.reasoning.thought_numbers import (
     COMPARED,
     EXTENTS,
@@ -318,12 +318,15 @@ def _all_chain(question: Question, outcome: Outcome) -> tuple[list[str], str]:
 
 def _outnumber_chain(question: Question, outcome: Outcome) -> tuple[list[str], str]:
     """State both numbers, and compare them."""
-    first, second, more = len(outcome.found), len(outcome.roles) - len(outcome.found), more_of(outcome)
     words = [replies.kind_words(kind, True) for kind in question.objects]
-    steps = [f"The numbers of {words[0]} and of {words[1]} are {first} and {second}. {first} - {second} = {more}."]
-    if question.form == "number":
-        return steps, f"{abs(more)} {'fewer' if more < 0 else 'more'}."
-    return steps, replies.truth_answer(outcome.value.truth)
+    steps = [f"The numbers of {listed(words)} are {listed([str(count) for count in outcome.counts])}."]
+    together = question.predicate in ("any", "each")
+    if not together:
+        steps.append(f"{outcome.counts[0]} - {outcome.counts[1]} = {more_of(outcome)}.")
+    if question.form == "yes_no":
+        return steps, replies.truth_answer(outcome.value.truth)
+    more = more_of(outcome)
+    return steps, f"{len(outcome.found)}." if together else f"{abs(more)} {'fewer' if more < 0 else 'more'}."
 
 
 def _standing(question: Question, outcome: Outcome) -> list[str]:

@@ -25,6 +25,26 @@ SCENE = [MUG, BOX, CAN, BALL, BOWL, CUP]
 
 # question, sentence for a person, kind of value, the value itself (of the kind's field)
 CASES = [
+    ("Is the tallest mug red?", "No, the tallest mug is not red.", "truth", False),
+    ("Is the leftmost object a mug?", "Yes, the leftmost object is a mug.", "truth", True),
+    ("Are all objects mugs?", "No, only 2 of 6 objects are mugs.", "truth", False),
+    ("How many mugs and boxes are there?", "There are 2 mugs and 1 box: 3 in all.", "count", 3),
+    ("Is there a dog or a bowl?", "Yes, there are 0 dogs and 1 bowl.", "truth", True),
+    ("Is there a dog and a bowl?", "No, there are 0 dogs and 1 bowl.", "truth", False),
+    (
+        "Is the white bowl at least twice as tall as the red mug?",
+        "Yes, the white bowl is 0.30 m tall and the red mug is 0.12 m tall.",
+        "truth",
+        True,
+    ),
+    (
+        "Is the red mug half the height of the white bowl?",
+        "No, the red mug is 0.12 m tall and the white bowl is 0.30 m tall.",
+        "truth",
+        False,
+    ),
+    ("How many objects are neither red nor blue?", "There are 4 objects that are not red that are not blue.", "count", 4),
+    ("Is the red mug 12 cm tall?", "Yes, the red mug is 0.12 m tall, about 0.12 m.", "truth", True),
     ("Is the red mug to the left of the blue box?", "Yes, the red mug is to the left of the blue box.", "truth", True),
     ("Is the blue box left of the red mug?", "No, the blue box is not to the left of the red mug.", "truth", False),
     ("Is the green can above the blue box?", "Yes, the green can is above the blue box.", "truth", True),

@@ -283,7 +283,7 @@ def test_wordings_of_published_benchmarks_are_read(text, kind, form, names, rest
         "Describe the image.",
         "Wie weit ist die Tasse von der Dose entfernt?",
         "¿A qué distancia está la taza?",
-        "Is A twice as tall as B?",
+        "Is A twice as far away as B?",
         "Which is taller?",
         "",
         "?",
