@@ -14,6 +14,7 @@ from n3d_core.reasoning.relations import PREDICATES
 SUBJECT = Phrase("", "\0subject")
 """The subject of a predicate, until it is known."""
 IT, ONE = Phrase("it", "\0it"), Phrase("one", "\0one")
+FORMER, LATTER = Phrase("the former", "\0former"), Phrase("the latter", "\0latter")
 THEM = Phrase("them", "\0them", plural=True)
 """Pronouns, until the phrase that they stand for is known."""
 WHICH = Phrase("", "\0which", plural=True)
@@ -108,6 +109,10 @@ class Gripper:
     opening: float
 
 
+Condition = tuple[Question, bool]
+"""What is said of a subject, and whether it is negated."""
+
+
 class Children:
     """The meanings of an alternative's children, sorted by what they are."""
 
@@ -120,7 +125,7 @@ class Children:
         self.bound = self.unit = ""
         self.metres: float | None = None
         self.without: tuple[Phrase, ...] = ()
-        self.negations: tuple[Question, ...] = ()
+        self.conditions: tuple[Condition, ...] = ()
         for child in children:
             if isinstance(child, Phrase | tuple):
                 self.phrases += (child,) if isinstance(child, Phrase) else child
@@ -140,17 +145,17 @@ class Children:
                 self.metres = child
             elif isinstance(child, Part) and child.kind == "without":
                 self.without = child.value
-            elif isinstance(child, Part) and child.kind == "negated":
-                self.negations = child.value
+            elif isinstance(child, Part) and child.kind == "conditions":
+                self.conditions = child.value
 
     @property
     def negated(self) -> bool:
         return self.words.count("not") % 2 == 1
 
     def restricted(self, among: Phrase) -> Phrase:
-        """Those of a kind for which the predicate holds, or the negated ones do not."""
-        for said in self.negations:
-            among = restricted(among, said, negated=True)
+        """Those of a kind for which the predicate, or the conditions, hold."""
+        for condition in self.conditions:
+            among = restricted(among, *condition)
         return restricted(among, self.question) if self.question else among
 
 
@@ -225,7 +230,7 @@ def check_reference(relation: str, reference: Phrase) -> None:
     nowhere = noun in SCENES or noun in LISTS["no_places"] or noun.split()[-1] in TERMINALS["_CLOTHES"]
     if relation in ("inside", "on") and (reference == CAMERA_PHRASE or nowhere):
         raise NoReadingError
-    if relation in ("left", "right") and noun in ("image", "scene", "view", "photo", "side"):
+    if relation in ("left", "right") and (noun in SCENES or noun == "side"):
         raise NoReadingError
 
 
@@ -254,8 +259,8 @@ def about(subject: Phrase, question: Question) -> Question:
 
     "Is anything left of the mug?" asks whether something exists, "are the mugs red?" whether all of them are.
     """
-    if subject == CAMERA_PHRASE:
-        raise NoReadingError
+    if subject == CAMERA_PHRASE or (subject.number == 1 and not subject.every):
+        raise NoReadingError  # "is exactly one mug on the table"
     if (subject.plural or is_any(subject)) and _is_clause(question):
         some = restricted(subject, question)
         if subject.every or subject == THEM:

@@ -11,7 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from n3d_core.reasoning.constituents import (
+    FORMER,
     IT,
+    LATTER,
     MORE_OR_LESS,
     OF_MEASURE,
     ONE,
@@ -125,13 +127,6 @@ class Meaning(Predicates):
         clause_saying(said)  # only what a clause can say
         return Question("related", "objects", said.objects[1:], said.predicate, among=competing(kind))
 
-    def related_to_both(self, kind: Phrase, first: str, anchor: Phrase, second: str, other: Phrase) -> Question:
-        """As in "what is left of the box and in front of the lamp?"."""
-        if kind.pick is not None:
-            raise NoReadingError
-        among = competing(replace(kind, where=(*kind.where, clause(first, anchor), clause(second, other))))
-        return Question("related", "objects", among=among)
-
     def related_back(self, kind: Phrase, phrase: Phrase, relation: str) -> Question:
         """As in "what is the ball next to?", "what is the mug left of?": the relation turned round."""
         if kind not in (ANYTHING, WHICH) or phrase == CAMERA_PHRASE:
@@ -189,7 +184,7 @@ class Meaning(Predicates):
         kind: Any = "depth_order" if parts.words[0] in ("front", "behind") else "order"
         if parts.words[0] not in PREDICATES:
             raise NoReadingError
-        among = None if parts.alternatives else competing(parts.phrases[0])
+        among = None if parts.alternatives else competing(*(parts.phrases or (ANYTHING,)))
         return Question(kind, "order", parts.alternatives, parts.words[0], among=among)
 
     def from_to(self, first: str, last: str) -> str:
@@ -257,10 +252,22 @@ class Meaning(Predicates):
         parts = Children(children)
         return self.offset(*reversed(parts.phrases), *parts.words, Unit(parts.unit))
 
+    def distance_to_nearest(self, *children: Any) -> Question:
+        """As in "how far is the mug from its nearest neighbor?"."""
+        parts = Children(children)
+        (phrase,) = parts.phrases
+        relation: Any = "nearest" if parts.words[-1] == "closer" else "farthest"
+        other = Phrase("neighbor", "object", where=(clause(relation, phrase),))
+        return self.ask("distance", "number", "", phrase, other, Unit(parts.unit))
+
     def room_between(self, pair: tuple[Phrase, ...], phrase: Phrase) -> Question:
         return self.ask("fit", "yes_no", "between", phrase, pair)
 
     # -------------------------------------------------------------------------------------- directions, whole texts
+    def turn_to(self, *children: Any) -> Question:
+        """As in "how far do I have to turn left to see the mug?"."""
+        return self.direction(*Children(children).phrases, "degrees")
+
     def which_way(self, first: str, second: str, phrase: Phrase) -> Question:
         return about(phrase, self.either(first, second))
 
@@ -293,12 +300,16 @@ class Meaning(Predicates):
                 raise NoReadingError  # "is it visible from behind"
             if word == "opposite":
                 question = replace(question, opposite=True)
-            elif question.type not in ("distance", "gap") or (word != "centers" and question.type == "gap"):
+                continue
+            kind: Any = {"centers": "distance", "surfaces": "gap"}.get(word, f"{word}_distance")
+            if question.type != "distance" and not (question.type == "gap" and word in ("centers", "surfaces")):
                 raise NoReadingError
-            else:
-                kind: Any = "distance" if word == "centers" else f"{word}_distance"
-                question = replace(question, type=kind)
+            question = replace(question, type=kind)
         return in_unit(question, parts.unit)
+
+    def context_of(self, *children: Any) -> Context:
+        """As in "I want to wrap the box": whatever is to be done with it."""
+        return self.context(*(c for c in children if not isinstance(c, str)))
 
     def context(self, listed: tuple[Phrase, ...], *places: Phrase) -> Context:
         return Context(listed, places)
@@ -384,6 +395,9 @@ SIMPLE: dict[str, Callable[..., Any]] = {
     "most": lambda measure: OF_MEASURE[measure],
     "least": lambda measure: OPPOSITES[OF_MEASURE[measure]],
     "degree": Degree,
+    "pick_of": lambda degree: Pick(degree.predicate),
+    "former": lambda: FORMER,
+    "latter": lambda: LATTER,
     "most_of_all": lambda predicate: Degree(predicate, superlative=True),
     "more": lambda measure: Degree(OF_MEASURE[measure]),
     "less": lambda measure: Degree(OPPOSITES[OF_MEASURE[measure]]),
@@ -393,12 +407,12 @@ SIMPLE: dict[str, Callable[..., Any]] = {
     "two": two_of,
     "alternatives": lambda *phrases: Alternatives(phrases),
     "listed": _listed,
-    "negated": lambda *said: Part("negated", tuple(q for q in said if isinstance(q, Question))),
     "unit": Unit,
     "subject": lambda phrase, _: Context((phrase,)),
     "standing": Standing,
     "gripper": lambda metres, *_: Gripper(metres),
     "first": lambda first, *_: first,
+    "neither": lambda *said: Part("conditions", tuple((question, True) for question in said)),
     "length_of": lambda *parts: next(p for p in parts if isinstance(p, float)),
     "last_of": lambda *parts: parts[-1],
     "horizontal_size": lambda plane: "width" if plane == "horizontal" else "height",

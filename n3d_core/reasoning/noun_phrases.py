@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from n3d_core.reasoning.constituents import ONE, WHICH, Part, clause, joined, restricted
+from n3d_core.reasoning.constituents import ONE, WHICH, Condition, Part, clause, joined, restricted
 from n3d_core.reasoning.grammar import NoReadingError
 from n3d_core.reasoning.lexicon import LISTS, TERMINALS, is_compound, singulars, strip_article
-from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, Phrase, Pick, Question, Where
+from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, Phrase, Pick, Where
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Draft:
     where: tuple[Where, ...] = ()
     end: str = ""
     without: tuple[Phrase, ...] = ()
-    negated: tuple[Question, ...] = ()
+    conditions: tuple[Condition, ...] = ()
     several: bool = False
     after: bool = False
 
@@ -76,7 +76,10 @@ class Draft:
             (self.several or self.without) and not (plural or pick or self.determiner in ("a", "any"))
         ):
             raise NoReadingError
-        if self.end and plural and pick is None and self.end != "middle":
+        chosen = (
+            pick is not None and pick.predicate and head != WHICH
+        )  # "nearest mug on the left", "farthest to the left"
+        if self.end and self.end != "middle" and (plural if pick is None else chosen):
             where = (*where, clause(self.end, CAMERA_PHRASE))
         elif self.end:
             pick = joined(pick, Pick(self.end))
@@ -92,8 +95,8 @@ class Draft:
         every = plural and (self.determiner in ("all", "the") or text.lower().startswith("every"))
         whole = replace(head, every=every, text=text, colors=self.colors, attributes=self.attributes, plural=plural,
                         number=self.number, where=where, pick=pick, without=without)  # fmt: skip
-        for said in self.negated:
-            whole = restricted(whole, said, negated=True)
+        for condition in self.conditions:
+            whole = restricted(whole, *condition)
         return whole
 
 

@@ -16,12 +16,16 @@ from n3d_core.reasoning.constituents import (
     SCENES,
     SUBJECT,
     THEM,
+    Bound,
     Children,
+    Condition,
     Degree,
+    Part,
     Unit,
     about,
     by_distance,
     check_reference,
+    clause_saying,
     in_depth,
     in_unit,
     is_any,
@@ -43,8 +47,8 @@ class Predicates(NounPhrases):
         """Builds a question about the phrases, in their order, with the children's unit, bound, length and negation."""
         parts = Children(children)
         objects = parts.phrases
-        if objects[0] != SUBJECT and (objects[0] == CAMERA_PHRASE or objects[0].noun in SCENES):
-            raise NoReadingError  # neither the camera nor the picture has a size or a place
+        if objects[0] != SUBJECT and (objects[0] == CAMERA_PHRASE or objects[0].noun in (*SCENES, *GAPS)):
+            raise NoReadingError  # neither the camera, the picture nor a gap has a size or a place
         if kind == "place" and any(o.noun in SCENES for o in objects):
             raise NoReadingError  # "does the scene contain a mug" asks whether there is one
         if kind == "fit" and (CAMERA_PHRASE in objects or objects[-1].noun in TERMINALS["_GRIPPER"]):
@@ -74,6 +78,12 @@ class Predicates(NounPhrases):
         if kind == "dimensions":
             raise NoReadingError
         return self.say(kind, "", *children)
+
+    def size_across(self, kind: str, phrase: Phrase, across: str) -> Question:
+        """As in "how deep is the box from front to back?"."""
+        if kind != across:
+            raise NoReadingError
+        return self.size(kind, phrase)
 
     def all_sizes(self, *children: Any) -> Question:
         """As in "the width, height and depth of the box"."""
@@ -112,6 +122,12 @@ class Predicates(NounPhrases):
         if degree.superlative or degree.predicate not in LIMITS:
             raise NoReadingError
         return self.say(*LIMITS[degree.predicate], metres)
+
+    def exceeding(self, degree: Degree, *parts: Any) -> Phrase:
+        """As in "a taller object than the lamp", "any object longer than 20 cm"."""
+        *kind, other = parts
+        said = self.compared(degree, other) if isinstance(other, Phrase) else self.limited(degree, other)
+        return self.phrase(Part("determiner", "any"), *kind, clause_saying(said))
 
     def limited_volume(self, degree: Degree, litres: float) -> Question:
         if degree.predicate not in ("bigger", "smaller"):
@@ -219,6 +235,8 @@ class Predicates(NounPhrases):
         first, second = (p.predicate if isinstance(p, Degree) else p for p in (first, second))
         if OPPOSITES[first] != second:
             raise NoReadingError
+        if reference.noun in SCENES:  # "on the left or the right of the picture"
+            reference = CAMERA_PHRASE
         return Question(type_of(first), "free", (SUBJECT, reference), first)
 
     def either_of_it(self, first: str, reference: Phrase, second: str) -> Question:
@@ -237,13 +255,40 @@ class Predicates(NounPhrases):
     def polar(self, *children: Any) -> Question:
         parts = Children(children)
         assert parts.question
-        subject, said = parts.phrases[0], parts.question
-        question = about(subject, said)
+        subject = parts.phrases[0]
         if children[0] != "not" and parts.negated and (subject.plural or is_any(subject)):
-            if not is_any(subject) or said.type == "extreme":
-                raise NoReadingError  # "are the mugs not red": all or some of them?
-            return self.some(restricted(subject, said, negated=True))
-        return replace(question, negated=parts.negated)
+            raise NoReadingError  # see `polar_conditions`
+        return replace(about(subject, parts.question), negated=parts.negated)
+
+    def conditions(self, *children: Any) -> Part:
+        """As in "not red", "left of the box and not red"."""
+        found: list[Condition] = []
+        for before, child in zip(("", *children), children, strict=False):
+            if isinstance(child, Question):
+                found.append((child, before == "not"))
+        named = [said for said, negated in found if said.type == "exists" and not negated]
+        if len(found) > 1 and (len(named) > 1 or any(len(said.objects) > 1 for said in named)):
+            raise NoReadingError  # "red and blue", "left of the box and balls"
+        return Part("conditions", tuple(found))
+
+    def polar_conditions(self, *children: Any) -> Question:
+        """As in "is the mug left of the box and in front of the lamp?", "is anything not red?"."""
+        parts = Children(children)
+        (subject,) = parts.phrases
+        if is_any(subject):
+            return replace(self.some(parts.restricted(subject)), negated=parts.negated)
+        if subject.plural or subject.noun.startswith("\0") or len(parts.conditions) < 2:
+            raise NoReadingError  # "are the mugs not red": all or some of them?
+        among, both = replace(subject, number=1), replace(parts.restricted(subject), plural=True)
+        return Question("all", "yes_no", (both,), among=among, negated=parts.negated)
+
+    def polar_counted(self, bound: Bound, phrase: Phrase, said: Question) -> Question:
+        """As in "are at least two mugs red?"."""
+        return self.some(bound, restricted(phrase, said))
+
+    def count_either(self, phrase: Phrase, first: Question, second: Question) -> Question:
+        """As in "how many objects are red or blue?"."""
+        return self.together("number", "any", restricted(phrase, first), restricted(phrase, second))
 
     def none_of(self, *parts: Any) -> Question:
         """As in "are none of the mugs blue?", "is nothing on the table?", "is no mug red?"."""
@@ -279,7 +324,7 @@ class Predicates(NounPhrases):
         return self.some(phrase)
 
     def none(self, *parts: Any) -> Question:
-        return replace(self.some(self.phrase(*parts)), negated=True)
+        return replace(self.some(self.phrase(Part("determiner", "any"), *parts)), negated=True)
 
     def count(self, *children: Any) -> Question:
         """How many objects a phrase means, perhaps only those for which a predicate holds."""

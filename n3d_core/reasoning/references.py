@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from n3d_core.reasoning.constituents import IT, ONE, THEM, WHICH, Context, Gripper, Standing
+from n3d_core.reasoning.constituents import FORMER, IT, LATTER, ONE, THEM, WHICH, Context, Gripper, Standing
 from n3d_core.reasoning.grammar import NoReadingError
 from n3d_core.reasoning.lexicon import TERMINALS
 from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, Phrase, Pick, Question, Where
@@ -43,7 +43,7 @@ def resolved_question(question: Question, told: Sequence[Any]) -> Question:
     if not spoken_of and question.type == "distance" and question.objects[0] == IT:
         question = replace(question, objects=(question.objects[1], CAMERA_PHRASE))  # "how far is it to the door"
     several = tuple(dict.fromkeys(spoken_of))
-    question = _with_them(question, several)
+    question = _with_them(_with_both(question, several), several)
     named = [p for p in question.phrases if not p.noun.startswith("\0") and p not in (CAMERA_PHRASE, ANYTHING)]
     last = [*contexts[-1].phrases, *contexts[-1].places] if contexts else []
     free = tuple(p for p in dict.fromkeys(last) if p not in named)
@@ -122,6 +122,16 @@ def _from_where(question: Question, told: Sequence[Any]) -> Question:
     if question.type == "fit" and question.limit is None and len(question.objects) == 1:
         raise NoReadingError("does not say how far the gripper opens, as 'a gripper that opens 10 cm' would")
     return question
+
+
+def _with_both(question: Question, several: tuple[Phrase, ...]) -> Question:
+    """ "The former" and "the latter" of the two that were told of."""
+    if FORMER not in question.objects and LATTER not in question.objects:
+        return question
+    if len(several) != 2:
+        raise NoReadingError("does not say what the former and the latter are")
+    both = dict(zip((FORMER, LATTER), several, strict=True))
+    return replace(question, objects=tuple(both.get(p, p) for p in question.objects))
 
 
 def _with_them(question: Question, several: tuple[Phrase, ...]) -> Question:

@@ -340,7 +340,8 @@ def proportion_chain(question: Question, roles: Roles, holds: bool) -> tuple[lis
     """How two extents of one object, or of two, compare."""
     stated = [stated_numbers(box)[3:] for box in roles.boxes] * 2
     a, b = (_extent(size, numbers) for size, numbers in zip(question.sizes, stated, strict=False))
-    names = [f"{_SYMBOLS[size]}_{letter}" for size, letter in zip(question.sizes, "AB" if len(roles) > 1 else "AA")]
+    letters = "AB" if len(roles) > 1 else "AA"
+    names = [f"{_SYMBOLS[size]}_{letter}" for size, letter in zip(question.sizes, letters, strict=True)]
     steps = [bboxes(roles)]
     if question.factor != 1.0:
         times = round(question.factor * b, 4)

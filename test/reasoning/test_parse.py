@@ -197,7 +197,6 @@ def test_names_are_matched_whole_whatever_words_they_hold(text, names, meaning):
         ("How tall is the mug and how wide is the box?", "several"),
         ("How tall is the mug? How wide is the box?", "several"),
         ("How tall is the red blue mug?", "contradictory"),
-        ("Is the mug left of the box and in front of the lamp?", "wording"),
         ("Is the mug next to the box on the table?", "wording"),  # on the table: the mug or the box?
         ("Is the mug closer to the lamp than the box?", "wording"),  # than the box is, or than to the box?
         ("How tall is the second mug?", "wording"),
