@@ -227,7 +227,7 @@ def of_kind(kinds: Sequence[Phrase], alternatives: tuple[Phrase, ...]) -> tuple[
 def check_reference(relation: str, reference: Phrase) -> None:
     """Rejects "in the picture", "in feet", "on the left of the image" and "in the red shirt"."""
     noun = reference.noun
-    nowhere = noun in SCENES or noun in LISTS["no_places"] or noun.split()[-1] in TERMINALS["_CLOTHES"]
+    nowhere = noun.split()[-1] in SCENES or noun in LISTS["no_places"] or noun.split()[-1] in TERMINALS["_CLOTHES"]
     if relation in ("inside", "on") and (reference == CAMERA_PHRASE or nowhere):
         raise NoReadingError
     if relation in ("left", "right") and (noun in SCENES or noun == "side"):

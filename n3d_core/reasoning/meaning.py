@@ -224,6 +224,10 @@ class Meaning(Predicates):
             raise NoReadingError
         return in_unit(Question(type_of(predicate), "difference", parts.phrases, predicate), parts.unit)
 
+    def difference_in(self, measure: str, first: Phrase, second: Phrase) -> Question:
+        """As in "how tall is A compared to B?"."""
+        return self.difference((first, second), Degree(OF_MEASURE[measure]))
+
     def difference_than(self, *children: Any) -> Question:
         """As in "how much taller than B is A?", "how much further to the left than B is A?"."""
         parts = Children(children)

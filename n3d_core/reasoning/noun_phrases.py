@@ -82,13 +82,16 @@ class Draft:
         if self.end and self.end != "middle" and (plural if pick is None else chosen):
             where = (*where, clause(self.end, CAMERA_PHRASE))
         elif self.end:
-            pick = joined(pick, Pick(self.end))
+            last = pick is not None and pick.rank == -1  # "the last mug on the left" is the leftmost
+            pick = Pick(self.end) if last else joined(pick, Pick(self.end))
         if plural and any(" and " in color for color in self.colors):
             raise NoReadingError  # "the red and blue mugs" are not of two colours each
         if pick is not None and not pick.predicate:
             raise NoReadingError  # "the second mug": counted from where?
         if pick is not None and head.noun in LISTS["parts"] and text.lower().startswith(("front", "back", "rear")):
             raise NoReadingError  # "front door" is a noun
+        if head.noun in TERMINALS["_GRIPPER"] and self.where:
+            raise NoReadingError  # "put your [hand on the mug]"
         if head.noun in TERMINALS["_CAMERA"] and self in (Draft(), Draft("the")):
             raise NoReadingError  # it is the camera itself
         without = tuple(replace(p, noun=head.noun) if p.noun == ONE.noun else p for p in self.without)
@@ -149,7 +152,7 @@ class NounPhrases:
         head, rest = words[:at], [w for w in words[at:] if w not in ("a", "an", "the")]
         if "of" in rest and head[-1] in LISTS["not_of"]:
             raise NoReadingError  # "a sign of the mug", "the number of mugs"
-        if (len(head) == 1 and head[0] in LISTS["sides"]) or (len(words) > 1 and words[0] == "a"):
+        if (len(head) == 1 and singulars(head[0])[0] in LISTS["sides"]) or (len(words) > 1 and words[0] == "a"):
             raise NoReadingError  # "in [front of the box]"
         if len(words) > 1 and words[-1].isdigit() and words[-2] in TERMINALS["UNIT"]:
             raise NoReadingError  # "taller than 5 [foot 3]"

@@ -282,6 +282,20 @@ class Predicates(NounPhrases):
         among, both = replace(subject, number=1), replace(parts.restricted(subject), plural=True)
         return Question("all", "yes_no", (both,), among=among, negated=parts.negated)
 
+    def exceeds_both(self, degree: Degree, *others: Phrase) -> Part:
+        """As in "taller than both the box and the mug"."""
+        return Part("conditions", tuple((self.compared(degree, other), False) for other in others))
+
+    def contains(self, container: Phrase, phrase: Phrase) -> Question:
+        return about(phrase, self.related_to("inside", container))
+
+    def count_is(self, phrase: Phrase, *rest: Any) -> Question:
+        """As in "is the number of mugs three?"."""
+        *bound, number = rest
+        if number != int(number) or phrase.number is not None:
+            raise NoReadingError
+        return self.some(*(bound or [Bound("only")]), replace(phrase, number=int(number)))
+
     def polar_counted(self, bound: Bound, phrase: Phrase, said: Question) -> Question:
         """As in "are at least two mugs red?"."""
         return self.some(bound, restricted(phrase, said))

@@ -43,7 +43,12 @@ CASES = [
         "truth",
         False,
     ),
-    ("How many objects are neither red nor blue?", "There are 4 objects that are not red that are not blue.", "count", 4),
+    (
+        "How many objects are neither red nor blue?",
+        "There are 4 objects that are not red that are not blue.",
+        "count",
+        4,
+    ),
     ("Is the red mug 12 cm tall?", "Yes, the red mug is 0.12 m tall, about 0.12 m.", "truth", True),
     ("Is the red mug to the left of the blue box?", "Yes, the red mug is to the left of the blue box.", "truth", True),
     ("Is the blue box left of the red mug?", "No, the blue box is not to the left of the red mug.", "truth", False),
