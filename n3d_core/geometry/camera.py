@@ -19,7 +19,7 @@ import yaml
 from numpy.typing import NDArray
 
 from n3d_core.atomic_write import write_text
-from n3d_core.errors import DAMAGED, CameraError, reading
+from n3d_core.errors import CameraError
 
 DISTORTION_POLICIES = ("rectify", "rectified", "refuse")
 _FISHEYE = ("equidistant", "fisheye")
@@ -98,27 +98,8 @@ class Camera:
         f = width / 2 / math.tan(math.radians(horizontal_degrees) / 2)
         return cls(width, height, f, f, (width - 1) / 2, (height - 1) / 2)
 
-    @classmethod
-    def from_yaml(cls, path: str | Path) -> Camera:
-        """Reads a ROS camera-info YAML file (`camera_calibration_parsers` form).
-
-        Raises:
-            CameraError: if it cannot be read, has another form, or its lens is not a pinhole.
-        """
-        advice = (
-            ": expected image_width, image_height and camera_matrix.data (9 numbers), as ROS's camera calibration "
-            "writes them"
-        )
-        with reading(path, "a camera-info YAML file", CameraError, advice, (*DAMAGED, yaml.YAMLError)):
-            data = yaml.safe_load(Path(path).read_text())
-            distortion = [float(d) for d in (data.get("distortion_coefficients") or {}).get("data", [])]
-            camera = cls.from_matrix(data["camera_matrix"]["data"], data["image_width"], data["image_height"]).checked()
-        if not all(abs(d) <= 1e-12 for d in distortion):  # NaN is not zero either
-            raise CameraError(f"{path}: distortion {distortion} is not zero: rectify the images first")
-        return camera
-
     def to_yaml(self, path: str | Path) -> None:
-        """Writes the ROS camera-info YAML form that `from_yaml` reads."""
+        """Writes the ROS camera-info YAML form (`camera_calibration_parsers`), which `read_camera` reads."""
         k = [float(v) for v in self.matrix.reshape(-1)]
         p = [k[0], k[1], k[2], 0.0, k[3], k[4], k[5], 0.0, k[6], k[7], k[8], 0.0]
         data = {

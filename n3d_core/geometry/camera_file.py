@@ -38,7 +38,8 @@ class CameraFile:
     Attributes:
         camera: intrinsics, for the size in the file or else that of the image.
         model, coefficients: distortion of a lens that is not a pinhole (see `Lens.of`).
-        units_per_metre: unit of the matching depth (BOP's `depth_scale`, GraspNet's `factor_depth`); 0 if not given.
+        units_per_metre: unit of the matching depth (a frame folder's `units_per_metre`, BOP's `depth_scale`, GraspNet's
+            `factor_depth`); 0 if not given.
         rectified: camera of the rectified image, if the file has one (ROS's projection matrix).
     """
 
@@ -72,6 +73,21 @@ def read_camera(source: str | Path, width: int, height: int, frame: int = 0, rol
         return _read(str(source), width, height, frame, role)
     except CameraError as error:
         raise CameraError(f"{source}: {error}; {EXAMPLE}") from error
+
+
+def read_pinhole(path: str | Path) -> CameraFile:
+    """Reads the intrinsics of rectified images from a file that states their size, in any form of `read_camera`.
+
+    Raises:
+        CameraError: if it cannot be read, or its lens is not a pinhole.
+    """
+    if not is_file_or_pipe(path):
+        raise CameraError(f"{path}: no such file; expected the camera info of the rectified images, as ROS writes it")
+    with reading(path, "a camera file", CameraError):
+        found = _read(str(path), 0, 0, 0, "color")
+        if not all(abs(d) <= 1e-12 for d in found.coefficients):  # NaN is not zero either
+            raise CameraError(f"distortion {list(found.coefficients)} is not zero: rectify the images first")
+    return found
 
 
 def read_pose(path: str | Path) -> NDArray[np.float64]:
@@ -141,6 +157,9 @@ def _of_mapping(data: Mapping[str, Any], width: int, height: int, frame: int) ->
     model = str(data.get("distortion_model") or data.get("model") or "plumb_bob").rpartition(".")[2]
     scale = float(np.asarray(data.get("depth_scale") or 0.0).reshape(-1)[0])
     factor = float(np.asarray(data.get("factor_depth", 0.0)).reshape(-1)[0])
+    units = data.get("units_per_metre", factor)
+    if isinstance(units, bool) or not 0 <= float(units) < 1e9 or ("units_per_metre" in data and not units):
+        raise CameraError(f"units_per_metre must be a positive number; got {units!r}")
     p = next((data[key] for key in ("projection_matrix", "p", "P") if data.get(key)), None)
     p = p.get("data") if isinstance(p, Mapping) else p
     p = None if p is None else np.asarray(p, dtype=np.float64).reshape(3, 4)[:, :3]
@@ -149,7 +168,7 @@ def _of_mapping(data: Mapping[str, Any], width: int, height: int, frame: int) ->
         _window(camera, data),
         "plumb_bob" if model.endswith("brown_conrady") else model,  # as RealSense's ROS driver calls it
         tuple(float(d) for d in values),
-        1000 / scale if scale > 0 else max(factor, 0.0),
+        1000 / scale if scale > 0 else float(units),
         rectified and _window(rectified, data),
     )
 

@@ -15,13 +15,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from n3d_core.atomic_write import write_bytes, write_text
 from n3d_core.errors import DAMAGED, CameraError, DepthError, ImageError, reading
 from n3d_core.geometry.boxes import Box3D, Vector
-from n3d_core.geometry.camera import Camera
+from n3d_core.geometry.camera_file import read_pinhole
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.image_file import decode_image, read_bytes, read_color
 from n3d_core.geometry.transforms import CameraPose
@@ -142,10 +141,9 @@ class FrameFolder:
         self._pictures = found
         if not self.names:
             raise ImageError(f"{self.path}: no frame found; expected files named 000000.color.png, 000000.depth.png")
-        self.camera = Camera.from_yaml(self.path / "camera.yaml")
-        units = _units_per_metre(self.path / "camera.yaml")
-        self.unit_is_given = units is not None
-        self.units_per_metre = units or 1000.0
+        found = read_pinhole(self.path / "camera.yaml")
+        self.camera, self.unit_is_given = found.camera, found.units_per_metre > 0
+        self.units_per_metre = found.units_per_metre or 1000.0
 
     def __len__(self) -> int:
         return len(self.names)
@@ -219,13 +217,6 @@ def write_frame(
         _write_image(root / f"{name}.jpg", color, *_SMALL_JPEG)
     else:
         _write_image(root / f"{name}.png", color)
-
-
-def _units_per_metre(path: Path) -> float | None:
-    units = yaml.safe_load(path.read_text()).get("units_per_metre")
-    if units is not None and not (_is_number(units) and units > 0):
-        raise CameraError(f"{path}: units_per_metre must be a positive number; got {units!r}")
-    return None if units is None else float(units)
 
 
 def read_depth_png(path: str | Path) -> NDArray[np.uint16]:

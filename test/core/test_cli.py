@@ -20,6 +20,7 @@ from n3d_core.cli.inputs import add_frame_arguments, read_input
 from n3d_core.cli.query import true_boxes, true_overlaps
 from n3d_core.errors import CameraError, ImageError
 from n3d_core.geometry import Box3D, Camera
+from n3d_core.geometry.camera_file import read_pinhole
 from n3d_core.geometry.frame_folder import FrameFolder, TrueObject, Truth
 
 ROOT = Path(__file__).parents[2]
@@ -169,7 +170,7 @@ def test_distortion_is_rectified_taken_as_rectified_or_refused(files: Path, tmp_
 def test_the_unit_that_a_camera_file_tells_is_used_and_said_and_an_option_goes_before_it(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    camera = Camera.from_yaml(files / "camera.yaml")
+    camera = read_pinhole(files / "camera.yaml").camera
     bop = tmp_path / "camera.json"
     bop.write_text(json.dumps({"fx": camera.fx, "fy": camera.fy, "cx": camera.cx, "cy": camera.cy, "depth_scale": 0.1}))
     image = [str(files / "color.png"), "--depth", str(files / "depth.png"), "--camera", str(bop)]

@@ -43,6 +43,19 @@ def test_what_was_written_is_read_back(folder: Path) -> None:
     assert not list(folder.glob("*.part"))
 
 
+def test_the_camera_may_be_a_printed_camera_info_with_a_unit(folder: Path) -> None:
+    """As `ros2 topic echo --once /camera_info` prints it."""
+    k = "\n".join(f"- {value}" for value in CAMERA.matrix.reshape(-1))
+    roi = "roi:\n  x_offset: 0\n  y_offset: 0\n  height: 0\n  width: 0\n  do_rectify: false"
+    printed = (
+        f"height: 6\nwidth: 8\ndistortion_model: plumb_bob\nd:\n- 0.0\nk:\n{k}\nbinning_x: 0\nbinning_y: 0\n{roi}\n"
+    )
+    (folder / "camera.yaml").write_text(f"{printed}units_per_metre: 500\n---\n")
+    read = FrameFolder(folder)
+    assert (read.camera, read.unit_is_given) == (CAMERA, True)
+    np.testing.assert_allclose(read.frame(0).depth, frame().depth * 2, rtol=1e-6)
+
+
 def read_all(folder: Path) -> None:
     read = FrameFolder(folder)
     read.frame(0)

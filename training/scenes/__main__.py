@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n3d_core.errors import ConfigError
-from n3d_core.geometry import Camera
+from n3d_core.geometry.camera_file import read_pinhole
 from n3d_core.geometry.frame_folder import write_frame, write_map_objects
 from training.entry.command import run_command
 from training.scenes.cache import parse_size
@@ -136,7 +136,7 @@ def _config(args: argparse.Namespace) -> SceneConfig:
 def _check_folder(folder: Path, config: SceneConfig) -> None:
     """Rejects a folder that has another camera."""
     path = folder / "camera.yaml"
-    if path.exists() and Camera.from_yaml(path) != camera_of(config.fov[0], config.width, config.height):
+    if path.exists() and read_pinhole(path).camera != camera_of(config.fov[0], config.width, config.height):
         raise ConfigError(f"{path} belongs to another camera: choose another --output, or the same --size and --fov")
 
 

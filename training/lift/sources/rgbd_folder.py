@@ -13,7 +13,7 @@ from typing import Any
 
 from n3d_core.errors import CameraError
 from n3d_core.geometry import Camera
-from n3d_core.geometry.camera_file import read_camera
+from n3d_core.geometry.camera_file import read_camera, read_pinhole
 from training.lift.lift_config import SourceConfig
 from training.lift.problems import SourceError
 from training.lift.record import Annotation, DepthSource, Problems, Record, safe_key
@@ -94,7 +94,7 @@ def _camera(root: Path, config: SourceConfig) -> Camera | None:
     """Intrinsics from `camera.yaml` or Open3D's `camera_intrinsic.json`; None if `source.camera` gives them, or TUM's
     default Kinect."""
     if (root / "camera.yaml").exists():
-        return Camera.from_yaml(root / "camera.yaml")
+        return read_pinhole(root / "camera.yaml").camera
     for name in ("camera_intrinsic.json", "intrinsic.json", "camera_primesense.json"):
         if (root / name).exists():
             return read_camera(root / name, 0, 0).camera  # the file has the size
