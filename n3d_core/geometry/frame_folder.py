@@ -136,9 +136,8 @@ class FrameFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        found = {p.name.removesuffix(e): p for e in _PICTURES[::-1] for p in self.path.glob(f"*{e}")}
-        self.names = sorted(found)
-        self._pictures = found
+        self._pictures = {p.name.removesuffix(e): p for e in _PICTURES[::-1] for p in self.path.glob(f"*{e}")}
+        self.names = sorted(self._pictures)
         if not self.names:
             raise ImageError(f"{self.path}: no frame found; expected files named 000000.color.png, 000000.depth.png")
         found = read_pinhole(self.path / "camera.yaml")
