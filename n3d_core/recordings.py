@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from n3d_core.bag import Bag, is_bag
 from n3d_core.depth.files import read_depth
 from n3d_core.errors import CameraError, ConfigError, N3DError, TransformError, reading
-from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.camera_file import read_camera, read_mat, read_pose
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.image_file import read_color
@@ -120,13 +119,11 @@ def upright(shots: list[Shot]) -> Matrix | None:
     return rigid(np.stack([np.cross(ahead, -down), ahead, -down]), 0.0)
 
 
-def _frame(color: Path, depth: Path, camera: str | Path | Camera, unit: str, index: int = 0) -> Frame:
+def _frame(color: Path, depth: Path, camera: str | Path, unit: str, index: int = 0) -> Frame:
     """Reads a frame; depth of the same aspect ratio is resized to the colour image."""
     picture = read_color(color)
     height, width = picture.shape[:2]
-    seen = camera if isinstance(camera, Camera) else read_camera(camera, width, height, index).camera
-    if (seen.width, seen.height) != (width, height):
-        raise CameraError(f"{camera} is for {seen.width}x{seen.height}, but {color} is {width}x{height}")
+    seen = read_camera(camera, width, height, index).checked_for(width, height, camera, color).camera
     metres = read_depth(depth, unit or None)
     if metres.shape != (height, width):
         metres = register_depth(metres, seen.resized(metres.shape[1], metres.shape[0]), seen)
@@ -136,7 +133,7 @@ def _frame(color: Path, depth: Path, camera: str | Path | Camera, unit: str, ind
 def _shot(
     color: Path,
     depth: Path,
-    camera: str | Path | Camera,
+    camera: str | Path,
     unit: str,
     stamp_ns: int,
     camera_to_world: Matrix | None,

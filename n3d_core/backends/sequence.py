@@ -138,7 +138,25 @@ def give_back(spare: deque[Cache], cache: Cache) -> None:
     spare.append(cache)
 
 
-class CachedSequence:
+class TokenCount:
+    """How many tokens of a cache a sequence uses; see `base.Sequence`."""
+
+    def __init__(self) -> None:
+        self._length = 0
+
+    @property
+    def length(self) -> int:
+        """See `base.Sequence.length`."""
+        return self._length
+
+    def truncate(self, length: int) -> None:
+        """See `base.Sequence.truncate`."""
+        if not 0 <= length <= self._length:
+            raise ValueError(f"cannot truncate a sequence of {self._length} tokens to {length}")
+        self._length = length
+
+
+class CachedSequence(TokenCount):
     """See `base.Sequence`; `limit` tokens fit.
 
     Args:
@@ -156,15 +174,10 @@ class CachedSequence:
         max_rows: int,
         fine: bool = False,
     ) -> None:
+        super().__init__()
         self._config, self._table, self._cache = config, table, cache
         self.limit, self._max_chunk, self._max_rows, self._fine = limit, max_chunk, max_rows, fine
-        self._length = 0
         self._bucket = 0
-
-    @property
-    def length(self) -> int:
-        """See `base.Sequence.length`."""
-        return self._length
 
     def extend(
         self, ids: list[int], positions: NDArray[np.int64], image: NDArray[np.float32] | None = None, rows: int = 1
@@ -193,12 +206,6 @@ class CachedSequence:
                 logits.append(found)
         self._length = start + len(ids)  # after the last pass: if one fails, nothing is added
         return logits[0] if len(logits) == 1 else np.concatenate(logits)
-
-    def truncate(self, length: int) -> None:
-        """See `base.Sequence.truncate`."""
-        if not 0 <= length <= self._length:
-            raise ValueError(f"cannot truncate a sequence of {self._length} tokens to {length}")
-        self._length = length
 
     def _reserve(self, length: int) -> None:
         if length > self.limit:

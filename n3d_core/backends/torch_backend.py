@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from n3d_core.backends.base import cached_numbers, capture_graph, enough_memory, require_finite, use_device
-from n3d_core.backends.sequence import SPARE_CACHES, require_pads
+from n3d_core.backends.sequence import SPARE_CACHES, TokenCount, require_pads
 from n3d_core.backends.store import RecentlyUsed
 from n3d_core.errors import BackendError, TextTooLongError
 from n3d_core.network.decoder import KVCache, causal_mask, mrope_tables
@@ -186,17 +186,12 @@ class _Slot:
     step: StaticStep | None = None
 
 
-class TorchSequence:
+class TorchSequence(TokenCount):
     """A sequence whose cache grows by doubling and is written by index."""
 
     def __init__(self, backend: TorchBackend, slot: _Slot) -> None:
+        super().__init__()
         self._backend, self._slot = backend, slot
-        self._length = 0
-
-    @property
-    def length(self) -> int:
-        """See `base.Sequence.length`."""
-        return self._length
 
     @property
     def limit(self) -> int:
@@ -229,12 +224,6 @@ class TorchSequence:
         mask = causal_mask(len(ids), self._length, backend.device)
         hidden = network.model(embeddings[None], cos[None, None], sin[None, None], mask, self._slot.cache, self._length)
         return self._kept(network.logits(hidden[0, -rows:]).float().cpu().numpy(), end)
-
-    def truncate(self, length: int) -> None:
-        """See `Sequence.truncate`."""
-        if not 0 <= length <= self._length:
-            raise ValueError(f"cannot truncate a sequence of {self._length} tokens to {length}")
-        self._length = length
 
     def _static_step(self, token: int, position: NDArray[np.int64]) -> NDArray[np.float32]:
         backend, slot = self._backend, self._slot

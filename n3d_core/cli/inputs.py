@@ -228,13 +228,7 @@ def _lens(args: argparse.Namespace, width: int, height: int) -> tuple[CameraFile
         return None, Lens(Camera.from_fov(args.fov, width, height))
     if args.camera is None:
         return None, None
-    given = read_camera(args.camera, width, height, args.frame)
-    camera = given.camera
-    if (camera.width, camera.height) != (width, height):
-        raise CameraError(
-            f"{args.camera} is for {camera.width}x{camera.height} but {args.image} is {width}x{height}: "
-            "give the intrinsics of this image"
-        )
+    given = read_camera(args.camera, width, height, args.frame).checked_for(width, height, args.camera, args.image)
     return given, given.lens(args.distortion or "rectify")
 
 
@@ -257,12 +251,7 @@ def _registered(args: argparse.Namespace, depth: NDArray[np.float32], lens: Lens
         )
         return register_depth(depth, camera.resized(width, height), camera)
     given = read_camera(args.depth_camera, width, height, args.frame, role="depth")
-    if (given.camera.width, given.camera.height) != (width, height):
-        raise CameraError(
-            f"{args.depth_camera} is for {given.camera.width}x{given.camera.height} but {args.depth} is {width}x"
-            f"{height}: give the intrinsics of this depth image"
-        )
-    own = given.lens(args.distortion or "rectify")
+    own = given.checked_for(width, height, args.depth_camera, args.depth).lens(args.distortion or "rectify")
     depth = own.rectify(depth, nearest=True)
     if args.depth_to_color is None:
         return register_depth(depth, own.camera, camera)

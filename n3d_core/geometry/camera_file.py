@@ -49,6 +49,19 @@ class CameraFile:
     units_per_metre: float = 0.0
     rectified: Camera | None = None
 
+    def checked_for(self, width: int, height: int, source: object, image: object) -> CameraFile:
+        """The same, if it is for an image of that size.
+
+        Raises:
+            CameraError: if it is for another, naming `source` and `image`.
+        """
+        if (self.camera.width, self.camera.height) != (width, height):
+            raise CameraError(
+                f"{source} is for {self.camera.width}x{self.camera.height} but {image} is {width}x{height}: give the "
+                "intrinsics of this image"
+            )
+        return self
+
     def lens(self, policy: str = "rectify") -> Lens:
         """The lens under a `distortion` policy (see `Lens.of`)."""
         if policy == "rectified" and self.rectified is not None:

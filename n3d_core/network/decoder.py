@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from n3d_core.network.config import TextConfig
-from n3d_core.network.layers import RMSNorm, gated, residual, rotate
+from n3d_core.network.layers import MLP, RMSNorm, residual, rotate
 
 
 class KVCache:
@@ -74,27 +74,13 @@ class Attention(nn.Module):
         return self.o_proj(out.transpose(1, 2).reshape(batch, length, -1))
 
 
-class MLP(nn.Module):
-    """SwiGLU without biases."""
-
-    def __init__(self, c: TextConfig) -> None:
-        super().__init__()
-        self.gate_proj = nn.Linear(c.hidden_size, c.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(c.hidden_size, c.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(c.intermediate_size, c.hidden_size, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., hidden] -> the same."""
-        return gated(self.gate_proj(x), self.up_proj(x), self.down_proj)
-
-
 class DecoderLayer(nn.Module):
     """Pre-norm transformer layer."""
 
     def __init__(self, c: TextConfig) -> None:
         super().__init__()
         self.self_attn = Attention(c)
-        self.mlp = MLP(c)
+        self.mlp = MLP(c.hidden_size, c.intermediate_size, bias=False)
         self.input_layernorm = RMSNorm(c.hidden_size, c.rms_norm_eps)
         self.post_attention_layernorm = RMSNorm(c.hidden_size, c.rms_norm_eps)
 

@@ -27,12 +27,22 @@ def residual(x: Tensor) -> Tensor:
     return x.float() if x.dtype == torch.float16 else x
 
 
-def gated(gate: Tensor, up: Tensor, down: nn.Linear) -> Tensor:
-    """SwiGLU's down projection; computed in fp32 if its weight is fp32, also in an fp16 network."""
-    if gate.dtype == torch.float16:
-        gate, up = gate.to(down.weight.dtype), up.to(down.weight.dtype)
-    out: Tensor = down(F.silu(gate) * up)
-    return out
+class MLP(nn.Module):
+    """SwiGLU. Its down projection is computed in fp32 if its weight is fp32, also in an fp16 network."""
+
+    def __init__(self, width: int, inner: int, bias: bool) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(width, inner, bias)
+        self.up_proj = nn.Linear(width, inner, bias)
+        self.down_proj = nn.Linear(inner, width, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., width] -> the same."""
+        gate, up = self.gate_proj(x), self.up_proj(x)
+        if gate.dtype == torch.float16:
+            gate, up = gate.to(self.down_proj.weight.dtype), up.to(self.down_proj.weight.dtype)
+        out: Tensor = self.down_proj(F.silu(gate) * up)
+        return out
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from n3d_core.network.config import VisionConfig
-from n3d_core.network.layers import RMSNorm, gated, residual, rotate
+from n3d_core.network.layers import MLP, RMSNorm, residual, rotate
 from n3d_core.network.plan import ImagePlan
 from n3d_core.network.point_encoding import sinusoid
 
@@ -97,20 +97,6 @@ class VisionAttention(nn.Module):
         return self.proj(out)
 
 
-class VisionMLP(nn.Module):
-    """SwiGLU with biases."""
-
-    def __init__(self, c: VisionConfig) -> None:
-        super().__init__()
-        self.gate_proj = nn.Linear(c.hidden_size, c.intermediate_size)
-        self.up_proj = nn.Linear(c.hidden_size, c.intermediate_size)
-        self.down_proj = nn.Linear(c.intermediate_size, c.hidden_size)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., hidden] -> the same."""
-        return gated(self.gate_proj(x), self.up_proj(x), self.down_proj)
-
-
 class VisionBlock(nn.Module):
     """Pre-norm transformer block."""
 
@@ -119,7 +105,7 @@ class VisionBlock(nn.Module):
         self.norm1 = RMSNorm(c.hidden_size)
         self.norm2 = RMSNorm(c.hidden_size)
         self.attn = VisionAttention(c)
-        self.mlp = VisionMLP(c)
+        self.mlp = MLP(c.hidden_size, c.intermediate_size, bias=True)
 
     def forward(self, x: Tensor, plan: PlanTensors, windowed: bool) -> Tensor:
         """[B, P, hidden] in window order -> the same."""
