@@ -197,7 +197,7 @@ def _unlisted(name: str) -> Published:
     owner, slash, repository = name.partition("/")
     if not (slash and owner and repository) or "/" in repository:
         known = ", ".join(PUBLISHED)
-        raise ConfigError(f"unknown checkpoint {name!r}: known are {known}, or give owner/repository on the hub")
+        raise ConfigError(f"unknown checkpoint {name!r}: must be one of {known}, or owner/repository on the hub")
     return Published(name, "a checkpoint on the hub", "see its page")
 
 

@@ -81,7 +81,7 @@ def read_recording(path: Path, kind: str, how: ReadAs) -> list[Shot]:
         raise ConfigError(f"{path}: no such file or folder; give a bag, or the folder of a recording")
     kind = kind or next((name for name, (looks, _) in KINDS.items() if looks(path)), "")
     if kind not in KINDS and (path / "camera.yaml").is_file() and any(path.glob("*.color.*")):
-        raise ConfigError(f"{path} is a frame folder already: n3d ground {path} reads it as it is")
+        raise ConfigError(f"{path} is already a frame folder: n3d ground {path} reads it directly")
     if kind not in KINDS:
         raise ConfigError(
             f"{path}: unknown kind of recording; expected a bag, or a folder of TUM (rgb.txt), 7-Scenes (frame-000000."
@@ -187,7 +187,7 @@ def _read_7scenes(root: Path, how: ReadAs) -> Iterator[Shot]:
     camera: str | Path = how.camera or root / "camera-intrinsics.txt"
     if not how.camera and not Path(camera).is_file():
         camera = "585,585,320,240"  # 7-Scenes' values for its depth camera
-        log.warning("%s: no camera-intrinsics.txt: assuming 7-Scenes' %s; else give --camera", root, camera)
+        log.warning("%s: no camera-intrinsics.txt: assuming 7-Scenes' %s; --camera sets others", root, camera)
     for color in _pictures(root, "frame-*.color.*"):
         name = color.name.partition(".")[0]
         pose = root / f"{name}.pose.txt"

@@ -124,7 +124,7 @@ class _Annotator:
         args, done = self._args, self._journal.done
         left = [(color_ns, depth_ns) for color_ns, depth_ns in times if color_ns not in done]
         if len(left) < len(times):
-            tell(args, f"{len(times) - len(left)} of {len(times)} images are done already")
+            tell(args, f"{len(times) - len(left)} of {len(times)} images are already done")
         start = said = time.monotonic()
         for number, (color_ns, depth_ns) in enumerate(left):
             self._journal.add(self._annotations(color_ns, depth_ns))

@@ -143,7 +143,7 @@ def read_input(args: argparse.Namespace) -> CommandInput:
     unit = args.depth_unit
     if unit is None and given is not None and given.units_per_metre and not str(args.depth).endswith((".npy", ".npz")):
         unit = f"{given.units_per_metre:g}"
-        say(f"n3d: depth is read as {unit} values per metre, as {args.camera} says")
+        say(f"n3d: reading depth as {unit} values per metre, as {args.camera} says")
     depth = _registered(args, read_depth(args.depth, unit), lens)
     limits = _limits(args, DepthLimits.far, unit_is_given=unit is not None)
     return CommandInput(Frame(color, depth, lens.camera), None, limits, str(args.depth))
@@ -246,8 +246,8 @@ def _registered(args: argparse.Namespace, depth: NDArray[np.float32], lens: Lens
                 "own intrinsics, as in --depth-camera depth.yaml, so that it can be registered"
             )
         say(
-            f"n3d: depth is {width}x{height} and colour {camera.width}x{camera.height}: taken as the same view at "
-            "another size, with the intrinsics scaled (else give --depth-camera)"
+            f"n3d: depth is {width}x{height} and colour {camera.width}x{camera.height}: assuming the same view at "
+            "another size, with scaled intrinsics (otherwise give --depth-camera)"
         )
         return register_depth(depth, camera.resized(width, height), camera)
     given = read_camera(args.depth_camera, width, height, args.frame, role="depth")

@@ -57,7 +57,7 @@ def read_bytes(path: str | Path) -> bytes:
     Raises:
         ImageError: if it cannot be read.
     """
-    with reading(path, "an image", ImageError, "; is it there, and whole?"):
+    with reading(path, "an image", ImageError):
         return Path(path).read_bytes()
 
 
@@ -85,7 +85,7 @@ def decode_image(data: bytes, what: str, error: Refusal = ImageError) -> NDArray
     except cv2.error:  # a header that claims an absurd size
         image = None
     if image is None:
-        raise error(f"{what}: {len(data)} bytes that cannot be read as an image (PNG, JPEG …); is it whole?")
+        raise error(f"{what}: cannot be read as an image (PNG, JPEG …); is it complete? It has {len(data)} bytes")
     return np.asarray(image)
 
 

@@ -186,7 +186,7 @@ def test_an_interrupted_run_continues_where_it_stopped(
     assert "unfinished run with another min-score" in capsys.readouterr().err
     assert main(arguments) == 0
     shown = capsys.readouterr()
-    assert "2 of 3 images are done already" in shown.err
+    assert "2 of 3 images are already done" in shown.err
     assert "3 of 3 images" in shown.err
     assert "3 images annotated" in shown.out
     assert len(looks) == 4

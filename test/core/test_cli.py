@@ -146,7 +146,7 @@ def test_a_4x4_file_says_the_same_as_seven_numbers(files: Path, tmp_path: Path) 
 def test_depth_of_the_same_ratio_is_scaled_and_that_is_said(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [str(files / "color.png"), "--camera", str(files / "camera.yaml"), "--depth", str(files / "small.npy")]
     scaled = read_input(parsed(*arguments)).frame.depth
-    assert "320x240 and colour 640x480: taken as the same view" in capsys.readouterr().err
+    assert "320x240 and colour 640x480: assuming the same view" in capsys.readouterr().err
     named = read_input(parsed(*arguments, "--depth-camera", str(files / "small.yaml"))).frame.depth
     np.testing.assert_array_equal(scaled, named)
 

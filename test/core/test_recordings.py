@@ -272,7 +272,7 @@ def test_what_is_assumed_or_looks_wrong_is_told(
     assert "assuming 7-Scenes' 585,585,320,240" in caplog.text
     assert "n3d: warning: median depth is" in capsys.readouterr().err
     assert main(["import", str(tmp_path / "frames"), str(tmp_path / "again")]) == 1
-    assert "is a frame folder already" in capsys.readouterr().err
+    assert "is already a frame folder" in capsys.readouterr().err
     assert main(["import", str(tmp_path / "nothing"), str(tmp_path / "again")]) == 1
     assert "nothing: no such file or folder" in capsys.readouterr().err
 
