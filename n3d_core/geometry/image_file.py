@@ -85,7 +85,7 @@ def decode_image(data: bytes, what: str, error: Refusal = ImageError) -> NDArray
     except cv2.error:  # a header that claims an absurd size
         image = None
     if image is None:
-        raise error(f"{what}: cannot be read as an image (PNG, JPEG …); is it complete? It has {len(data)} bytes")
+        raise error(f"{what}: {len(data)} bytes that cannot be read as an image (PNG, JPEG …); is the file complete?")
     return np.asarray(image)
 
 
