@@ -17,6 +17,7 @@ from n3d_core.geometry.upright_box import gravity_from_points, upright_box
 # Frames that have z up by REP 105 and REP 120, with or without a prefix ("robot1/odom"). All others may be tilted with
 # the camera or the arm that they belong to.
 LEVEL_FRAMES = ("map", "odom", "base_link", "base_footprint")
+_OPTICAL_LINKS = ("rgb_camera_link", "depth_camera_link")
 _VERTICAL = math.cos(math.radians(1.0))
 
 
@@ -48,6 +49,25 @@ class Placement:
         else:
             x, y, z = np.asarray(self.rotation) @ np.asarray(point) + np.asarray(self.translation)
         return float(x), float(y), float(z)
+
+
+def frame_doubts(frame_id: str) -> list[str]:
+    """Why boxes in the frame of an image may end up in the wrong place; empty if nothing speaks for it.
+
+    REP 103: images are in an optical frame. Simulators often name the camera's link, whose x axis points forward.
+    Gazebo's default is the sensor's scoped name, `model/link/sensor`. Azure Kinect's links are optical frames.
+    """
+    if not frame_id:
+        return ["images have no frame_id, so neither TF nor RViz can place the boxes: set it in the driver"]
+    name = frame_id.rpartition("/")[2]
+    is_scoped = frame_id.count("/") > 1 or "::" in frame_id
+    is_link = name.endswith(("link", "_frame")) and not name.endswith(_OPTICAL_LINKS)
+    if "optical" in frame_id or not (is_scoped or is_link):
+        return []
+    return [
+        f"images are in frame {frame_id!r}, whose name suggests x forward; boxes have z forward, so TF would "
+        "rotate them: configure the driver to use an optical frame (Gazebo: <optical_frame_id>)"
+    ]
 
 
 def standing(box: OrientedBox) -> OrientedBox:

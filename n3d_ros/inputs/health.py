@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from n3d_core.messages.assembly import frame_of
+from n3d_ros.frames.placement import frame_doubts
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.inputs.newest_topic import LOSS_SHARE, NewestTopic
 from n3d_ros.inputs.rgbd_topics import RgbdTopics, crowd_of, explain_loss, explain_silence
 
 SILENT_S = 3.0
-_OPTICAL_LINKS = ("rgb_camera_link", "depth_camera_link")
 LOOK_EVERY_S = 2.0  # checking takes the newest images from the middleware, which costs as much as a query's read
 WAITED_FOR_S = 0.5  # a query waits for an image that comes this much after the other
 LINGER_S = 10.0  # after a query the images stay subscribed for this long, so that only the first of several wakes them
@@ -99,7 +99,8 @@ def input_report(topics: RgbdTopics, parameters: GroundingParameters) -> InputRe
     problems = _silences_and_losses(topics, arrivals)
     if topics.has_depth and all(arrivals[topic] for topic in topics.required):
         problems += _mismatches(topics, arrivals, parameters.pairing_tolerance)
-    problems += _body_frame(arrivals[topics.color])
+    if color := arrivals[topics.color]:
+        problems += frame_doubts(frame_of(color[-1].message))
     values: dict[str, str] = {}
     for topic in (topic for topic in topics.all if topic.open_for_s > 0):
         statistics = topic.statistics
@@ -127,27 +128,6 @@ def _silences_and_losses(topics: RgbdTopics, arrivals: dict[NewestTopic, list[An
     if lossy:
         found.append(explain_loss(lossy))
     return found
-
-
-def _body_frame(color: list[Any]) -> list[str]:
-    """REP 103: images are in an optical frame. Simulators often name the camera's link, whose x axis points forward.
-
-    Gazebo's default is the sensor's scoped name, `model/link/sensor`. Azure Kinect's links are optical frames.
-    """
-    if not color:
-        return []
-    frame_id = frame_of(color[-1].message)
-    if not frame_id:
-        return ["images have no frame_id, so neither TF nor RViz can place the boxes: set it in the driver"]
-    name = frame_id.rpartition("/")[2]
-    is_scoped = frame_id.count("/") > 1 or "::" in frame_id
-    is_link = name.endswith(("link", "_frame")) and not name.endswith(_OPTICAL_LINKS)
-    if "optical" in frame_id or not (is_scoped or is_link):
-        return []
-    return [
-        f"images are in frame {frame_id!r}, whose name suggests x forward; boxes have z forward, so TF would "
-        "rotate them: configure the driver to use an optical frame (Gazebo: <optical_frame_id>)"
-    ]
 
 
 def _mismatches(topics: RgbdTopics, arrivals: dict[NewestTopic, list[Any]], tolerance_s: float) -> list[str]:

@@ -87,7 +87,11 @@ class RgbdTopics:
             with self._lock:
                 if not self._is_closed:  # else a query that outlives its node would stay subscribed
                     self.depth_info.open()
-        return color, depth, info, self.depth_info.drain()
+        depth_info = self.depth_info.drain()
+        if depth_info and not self.depth_info.publishers:
+            self.depth_info.close()  # it described the images of a driver that is gone
+            depth_info = []
+        return color, depth, info, depth_info
 
     @property
     def newest_header(self) -> Header | None:

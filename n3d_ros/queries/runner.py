@@ -19,7 +19,7 @@ from n3d_core.reasoning.question import NOTHING, Value
 from n3d_core.reasoning.resolve import listed
 from n3d_core.results import Answer, BoxDecoded, Event, Grounding, StageStarted, TextDecoded
 from n3d_ros.errors import ReplacedError
-from n3d_ros.frames.placement import Placement, Refinement
+from n3d_ros.frames.placement import Placement, Refinement, frame_doubts
 from n3d_ros.frames.transforms import Transforms
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.queries.latest_frame import LatestFrame, Taken, at_once
@@ -208,7 +208,7 @@ def _outcome(
         shaping.placement.frame_id,
         times,
         age_ms,
-        [*reply.warnings, *shaping.warnings()],
+        [*reply.warnings, *shaping.warnings(), *frame_doubts(frame.frame_id)],
         answer,
         _placed(value, shaping.placement),
     )

@@ -117,3 +117,14 @@ def test_a_query_that_a_deactivation_left_behind_shows_nothing_later(client, nod
     assert left.result().result.status == Result.NOT_ACTIVE
     assert "deactivated while the query ran" in left.result().result.message
     assert published == []
+
+
+@pytest.mark.parametrize(
+    ("frame_id", "words"), [("robot/link/rgbd", "x forward"), ("", "no frame_id"), ("optical", "")]
+)
+def test_boxes_of_images_whose_frame_is_not_optical_come_with_a_warning(client, node, source, frame_id, words):
+    for message in (source.messages.color, source.messages.depth, source.messages.info):
+        message.header.frame_id = frame_id
+    result = client.call(Ground, "/grounding/ground", text="mug").result
+    assert (result.status, len(result.detections.detections)) == (Result.OK, 1)
+    assert [words in warning for warning in result.warnings] == ([True] if words else [])

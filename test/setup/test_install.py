@@ -53,6 +53,27 @@ def test_shared_files_and_programs_are_installed_and_training_is_not(prefix):
     assert not [path for path in prefix.rglob("training*") if path.is_dir()]
 
 
+def test_interfaces_alone_are_installed_on_demand_and_work_without_the_rest(prefix, tmp_path):
+    """The same build tree, configured once more: nothing is compiled again."""
+    build = prefix.parents[1] / "build" / "n3d_ros"
+    environment = {**os.environ, "CMAKE_PREFIX_PATH": os.environ["AMENT_PREFIX_PATH"]}
+    options = ["-DINTERFACES_ONLY=ON", f"-DCMAKE_INSTALL_PREFIX={tmp_path}"]
+    for command in (["cmake", *options, str(build)], ["cmake", "--build", str(build), "--target", "install"]):
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    (site,) = {path.parents[2] for path in tmp_path.glob("**/n3d_ros/msg/__init__.py") if "site-packages" in str(path)}
+    assert {path.name for path in (site / "n3d_ros").iterdir() if path.is_dir()} - {"__pycache__"} == {
+        "action",
+        "msg",
+        "srv",
+    }
+    assert not list(tmp_path.rglob("n3d_core")) + list(tmp_path.glob("lib/n3d_ros/*"))
+    share = tmp_path / "share" / "n3d_ros"
+    assert (share / "package.xml").is_file()
+    assert (share / "srv" / "Ground.srv").is_file()
+    assert not [name for name in ("models", "demo", "launch") if (share / name).exists()]
+
+
 @pytest.mark.parametrize("node", ["grounding_node", "camera_node", "bag_node", "composed_node", "page_node"])
 def test_a_program_runs_its_module_with_the_interpreter_that_is_asked_for(prefix, node):
     program = prefix / "lib" / "n3d_ros" / node
