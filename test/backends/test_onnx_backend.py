@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -359,3 +361,16 @@ def test_what_onnx_runtime_says_of_a_binding_reaches_a_user_in_words(
     monkeypatch.setattr(OnnxCache, "bind", lambda *_: made.decoder.run(["no such output"], {}))
     with pytest.raises(BackendError, match="failed to run the decoder graph"):
         made.start().extend([1, 2], np.zeros((3, 2), np.int64))
+
+
+def test_a_model_that_is_let_go_needs_no_garbage_collector(checkpoint: Path, image: VisionInput) -> None:
+    made = OnnxBackend(GraphStore(checkpoint, Precision.named("fp32")), threads=1)
+    replies(made, image)
+    backend, memory = weakref.ref(made), weakref.ref(made._free[0])
+    gc.collect()
+    gc.disable()
+    try:
+        del made
+        assert (backend(), memory()) == (None, None)
+    finally:
+        gc.enable()
