@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.bag import CAMERA_INFO, IMAGE, TRANSFORMS
 from n3d_core.errors import BagError, MissingDependencyError, N3DError
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder
+from n3d_core.recordings.bag import CAMERA_INFO, IMAGE, TRANSFORMS
 
 HERE = Path(__file__).resolve().parent
 START_NS = 1_767_225_600_000_000_000  # 2026-01-01 00:00 UTC: a fixed day, so that a bag can be made again byte by byte

@@ -33,7 +33,7 @@ from n3d_core.memory.object_map import MOST_OBJECTS, ObjectMap
 from n3d_core.memory.observations import Look as MemoryLook
 from n3d_core.memory.observations import Pose
 from n3d_core.memory.recollection import Viewpoint, answer_from_memory, find_remembered, where_sentence
-from n3d_core.recordings import ReadAs, Shot, has_poses, read_recording, upright
+from n3d_core.recordings.formats import ReadAs, Shot, has_poses, read_recording, upright
 from n3d_core.results import Answer
 
 CATCH_UP_S = 20.0

@@ -61,10 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Annotates one bag."""
     _check(args)
-    from n3d_core.annotation import Journal, MessageWriter, copy_annotated
     from n3d_core.backends.store import model_digest
-    from n3d_core.bag import Bag
     from n3d_core.models import find_model
+    from n3d_core.recordings.annotation import Journal, MessageWriter, copy_annotated
+    from n3d_core.recordings.bag import Bag
 
     bag = Bag(args.bag)
     if not bag.is_ros2:
@@ -138,8 +138,8 @@ class _Annotator:
                 )
 
     def _annotations(self, color_ns: int, depth_ns: int | None) -> Any:
-        from n3d_core.annotation import Annotations, annotate_frame
         from n3d_core.messages.assembly import Door
+        from n3d_core.recordings.annotation import Annotations, annotate_frame
 
         if depth_ns is None:
             return Annotations(color_ns, skipped="no depth image near it")

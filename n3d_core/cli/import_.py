@@ -15,7 +15,7 @@ from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import write_frame
 from n3d_core.geometry.transforms import CameraPose
-from n3d_core.recordings import KINDS, ReadAs, Shot, has_poses, read_recording, upright
+from n3d_core.recordings.formats import KINDS, ReadAs, Shot, has_poses, read_recording, upright
 
 DESCRIPTION = """\
 Converts a recording to a frame folder: TUM, 7-Scenes (and tsdf-fusion's), BOP, YCB-Video, record3d, Open3D, or a bag.

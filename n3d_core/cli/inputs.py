@@ -25,7 +25,7 @@ from n3d_core.geometry.frame_folder import FrameFolder, Truth
 from n3d_core.geometry.image_file import read_color
 from n3d_core.geometry.registration import register_depth
 from n3d_core.geometry.transforms import rigid_of
-from n3d_core.recordings import KINDS
+from n3d_core.recordings.formats import KINDS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -118,7 +118,7 @@ def read_input(args: argparse.Namespace) -> CommandInput:
     Raises:
         N3DError: if an input is invalid; the message names the file or option, and what to do.
     """
-    from n3d_core.bag import is_bag
+    from n3d_core.recordings.bag import is_bag
 
     if is_bag(args.image):
         return _from_bag(args)
@@ -169,8 +169,8 @@ def _from_folder(args: argparse.Namespace) -> CommandInput:
 
 
 def _from_bag(args: argparse.Namespace) -> CommandInput:
-    from n3d_core.bag import Bag
     from n3d_core.messages.assembly import Door
+    from n3d_core.recordings.bag import Bag
 
     _refuse_files(args, "a bag", but=("distortion", "depth_unit"))
     bag = Bag(args.image)

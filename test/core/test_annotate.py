@@ -18,14 +18,14 @@ from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from n3d_core.annotation import ANSWER, DEFINITIONS, DETECTIONS, MARKERS, Journal, MessageWriter
-from n3d_core.bag import Bag
 from n3d_core.cli import annotate, main
 from n3d_core.errors import ConfigError, QueryTimeoutError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.reasoning.question import Value
+from n3d_core.recordings.annotation import ANSWER, DEFINITIONS, DETECTIONS, MARKERS, Journal, MessageWriter
+from n3d_core.recordings.bag import Bag
 from n3d_core.results import Answer, Grounding
 
 ROOT = Path(__file__).parents[2]

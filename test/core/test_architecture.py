@@ -90,7 +90,7 @@ FLOORS = [
     {"geometry", "network"},
     {"depth", "reasoning", "backends", "language"},
     {"decoding", "messages", "memory", "display"},
-    {"n3d", "view"},
+    {"n3d", "view", "recordings"},
     {"cli"},
 ]
 

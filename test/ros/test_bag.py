@@ -12,12 +12,12 @@ from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 
-from n3d_core.bag import Bag
 from n3d_core.errors import BagError
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder, write_frame
 from n3d_core.messages.images import color_array, depth_array
+from n3d_core.recordings.bag import Bag
 from n3d_ros.demo.node_process import NodeProcess
 from n3d_ros.node.shipped import demo_frames, shipped
 from n3d_ros.playback.bag_node import BagNode, PassTimes, _stamp

@@ -1,4 +1,4 @@
-"""RGB-D bags (see `n3d_core.bag`): one record per colour image, with the depth image nearest in time."""
+"""RGB-D bags (see `n3d_core.recordings.bag`): one record per colour image, with the depth image nearest in time."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.bag import Bag, RgbdTopicNames
 from n3d_core.errors import BagError, CameraError, DepthError, ImageError, TransformError
 from n3d_core.geometry import Camera
 from n3d_core.messages.assembly import Door, is_rectified, read_camera_info
+from n3d_core.recordings.bag import Bag, RgbdTopicNames
 from training.lift.lift_config import SourceConfig
 from training.lift.problems import ImageProblem, SourceError
 from training.lift.record import DepthSource, Problems, Record, safe_key

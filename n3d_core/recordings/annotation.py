@@ -19,7 +19,6 @@ from typing import Any, get_args
 
 import numpy as np
 
-from n3d_core.bag import Bag
 from n3d_core.display.draw import class_color
 from n3d_core.display.marker_shape import edge_points, edge_width, label_of
 from n3d_core.errors import BagError, ConfigError
@@ -27,6 +26,7 @@ from n3d_core.geometry.boxes import Box3D, pose_covariance
 from n3d_core.geometry.frame import Frame
 from n3d_core.reasoning.audit import Verdict
 from n3d_core.reasoning.question import Kind
+from n3d_core.recordings.bag import Bag
 from n3d_core.results import Answer, Grounding
 
 DETECTIONS, MARKERS, ANSWER = (

@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.bag import Bag, is_bag
 from n3d_core.depth.files import read_depth
 from n3d_core.errors import CameraError, ConfigError, N3DError, TransformError, reading
 from n3d_core.geometry.camera_file import read_camera, read_mat, read_pose
@@ -28,6 +27,7 @@ from n3d_core.geometry.registration import register_depth
 from n3d_core.geometry.transforms import Matrix, rigid, rigid_of
 from n3d_core.geometry.upright_box import gravity_from_points
 from n3d_core.messages.assembly import Door, frame_of, nanoseconds_of
+from n3d_core.recordings.bag import Bag, is_bag
 
 log = logging.getLogger("n3d.recordings")
 
