@@ -19,10 +19,11 @@ from n3d_core.reasoning import relations
 from n3d_core.reasoning.outcome import COUNTING, Outcome, evaluate, number_of, rank_of
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question
 from n3d_core.reasoning.relations import MEASURES, PREDICATES
-from n3d_core.reasoning.resolve import Scene
+from n3d_core.reasoning.resolve import SIZE_ADJECTIVES, Scene
 
 MOVED = 64  # perturbed scenes
 ASSURED = 0.9  # share of them that must give the same answer
+_NUMBERS = ("length", "direction", "position", "none")  # kinds of values that come with an uncertainty of their own
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,9 @@ def doubt_of(question: Question, scene: Scene, outcome: Outcome) -> Doubt | None
     Args:
         outcome: the answer for the unperturbed boxes.
     """
-    if outcome.value.kind == "none" and question.form in ("choice", "free"):
-        return Doubt(reason="the boxes are equal in this")
-    beyond = _at_an_end(question, outcome)
-    if beyond:
-        return Doubt(reason=beyond)
-    if _depth_misleads(question, outcome):
-        return Doubt(reason="what is nearer in depth is farther along the line of sight")
+    reason = plain_doubt(question, outcome)
+    if reason or _is_fixed(question, outcome):
+        return Doubt(reason=reason) if reason else None
     others: list[Outcome | None] = []
     for boxes in _moved(scene.boxes):
         try:
@@ -71,6 +68,25 @@ def doubt_of(question: Question, scene: Scene, outcome: Outcome) -> Doubt | None
         if not _same(question, outcome, moved):
             others.append(moved)
     return Doubt(next((o for o in others if o is not None), None)) if len(others) > (1 - ASSURED) * MOVED else None
+
+
+def plain_doubt(question: Question, outcome: Outcome) -> str:
+    """Why the boxes do not decide a question, as they are; empty if only their uncertainty could be a reason."""
+    if outcome.value.kind == "none" and question.form in ("choice", "free"):
+        return "the boxes are equal in this"
+    misleads = "what is nearer in depth is farther along the line of sight"
+    return _at_an_end(question, outcome) or (misleads if _depth_misleads(question, outcome) else "")
+
+
+def names_alone(question: Question) -> bool:
+    """Whether the names of the boxes alone tell which of them a question is about, wherever they are."""
+    phrases = (*question.objects, *([question.among] if question.among is not None else ()))
+    return all(phrase.is_plain and not SIZE_ADJECTIVES.keys() & set(phrase.attributes) for phrase in phrases)
+
+
+def _is_fixed(question: Question, outcome: Outcome) -> bool:
+    """Whether no perturbation changes what `_same` compares: the objects, and no more of an answer with a number."""
+    return names_alone(question) and (outcome.value.kind in _NUMBERS or question.type in ("count", "exists"))
 
 
 def spread(question: Question, scene: Scene, outcome: Outcome) -> float:
@@ -108,11 +124,11 @@ def _noise(count: int) -> NDArray[np.float64]:
 
 
 def _same(question: Question, a: Outcome, b: Outcome) -> bool:
-    """Whether two outcomes give the same answer. Numbers always do: they come with an uncertainty of their own."""
+    """Whether two outcomes give the same answer. Numbers always do."""
     counted = question.type in COUNTING
     if a.roles.indices != b.roles.indices and not counted and a.value.kind != "objects":
         return False
-    if a.value.kind in ("length", "direction", "position", "none"):
+    if a.value.kind in _NUMBERS:
         return True
     return set(a.found) == set(b.found) if question.type == "related" else a.value == b.value
 

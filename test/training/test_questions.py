@@ -16,6 +16,7 @@ from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder, TrueObject, Truth, write_frame
 from n3d_core.language import prompts
 from n3d_core.language.prompts import first_sentence
+from n3d_core.reasoning import doubt
 from n3d_core.reasoning.asking import plain_question
 from n3d_core.reasoning.audit import audit
 from n3d_core.reasoning.outcome import evaluate, plain
@@ -23,7 +24,7 @@ from n3d_core.reasoning.parse import read_question
 from n3d_core.reasoning.question import TYPES, Form, Question
 from n3d_core.reasoning.relations import PREDICATES, as_stated
 from n3d_core.reasoning.solve import solve
-from training.questions import SceneObjects, Vocabulary, fill, groundable, grounding_samples, spatial_samples
+from training.questions import SceneObjects, Vocabulary, fill, groundable, grounding_samples, margins, spatial_samples
 from training.questions import wordings as words
 from training.questions.__main__ import main
 from training.questions.grounding import DEFAULT_MIXTURE
@@ -313,3 +314,27 @@ def test_two_thousand_samples_a_second_and_core():
     started = time.process_time()
     made = sum(len(spatial_samples(s, 8, k)) + len(grounding_samples(s, 8, k, WORDS)) for k, s in enumerate(scenes))
     assert made / (time.process_time() - started) > 2000
+
+
+def test_what_uncertainty_cannot_change_is_not_computed_and_changes_no_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def drawn() -> list[str]:
+        return [f"{s.text} {s.reply}" for seed in range(0, 40, 2) for s in spatial_samples(SCENES[seed], 8, seed)]
+
+    short = drawn()
+    assert len(short) > 100
+    perturbed: list[str] = []
+    moved = doubt._moved
+
+    def counted(boxes: tuple[Box3D, ...]) -> list[list[Box3D]]:
+        perturbed.append("")
+        return moved(boxes)
+
+    monkeypatch.setattr(doubt, "_moved", counted)
+    drawn()
+    few = len(perturbed)
+    monkeypatch.setattr(doubt, "_is_fixed", lambda *_: False)
+    monkeypatch.setattr(margins, "_margin_is_wider", lambda _: False)
+    assert drawn() == short
+    assert len(perturbed) - few > 2 * few

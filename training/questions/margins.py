@@ -13,6 +13,7 @@ from itertools import pairwise
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning import relations
+from n3d_core.reasoning.doubt import names_alone, plain_doubt
 from n3d_core.reasoning.outcome import clause_of, evaluate, fitting_side, measured, plain, sought
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question, Where
 from n3d_core.reasoning.relations import MEASURES, PREDICATES, as_stated, largest_wins
@@ -56,6 +57,10 @@ _BY_MARGIN = (
 )  # fmt: skip
 
 
+_WIDER = (*COMPARISONS, "depth_order", "order", "extreme")
+_NEAR = 8.0  # metres; margins of offsets are then above two deviations of a box without covariance, others above three
+
+
 def is_clear(solution: Solution, margins: Margins) -> bool:
     """Whether a solution's answer is clear: by the margins, and within the uncertainty of boxes that have none given.
 
@@ -74,7 +79,15 @@ def is_clear(solution: Solution, margins: Margins) -> bool:
     value = solution.plain
     if not isinstance(value, float) and plain(question, same) != value:
         return False
-    return not solution.doubt
+    if _margin_is_wider(solution):
+        return not plain_doubt(question, solution.outcome)
+    return solution.uncertain is None
+
+
+def _margin_is_wider(solution: Solution) -> bool:
+    """Whether the margins are so much wider than the boxes' uncertainty that it need not be computed."""
+    question, boxes = solution.question, solution.roles.boxes
+    return question.type in _WIDER and names_alone(question) and all(abs(b.center[2]) <= _NEAR for b in boxes)
 
 
 def is_decided(question: Question, boxes: Sequence[Box3D], margins: Margins) -> bool:
