@@ -13,12 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from n3d_core.errors import ConfigError
+from n3d_core.errors import ConfigError, N3DError
 from training.learn.checkpoints import Piece, TrainingError, write_pieces
 from training.learn.config import TrainConfig
 from training.learn.parallel import Processes
 from training.learn.progress import Progress
-from training.scenes.cache import write_cache
+from training.scenes.cache import CacheError, write_cache
 from training.scenes.scene_config import SceneConfig
 from training.train import Trainer
 
@@ -159,3 +159,37 @@ def test_a_state_of_images_of_another_size_is_refused(
     rendered(40)
     with pytest.raises(TrainingError, match=r"made with images of 64x48, 64x36 pixels, .* now 64x48, 64x40: use a new"):
         Trainer(make_config("steps=2", "data.cache=''", caches), CPU)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed=-1", "seed must be at least 0; got -1"),
+        ("output=/dev/null", "output /dev/null: not a folder"),
+        ("data.tokens=10", "data.tokens: 10 leaves no room for any question"),
+    ],
+)
+def test_settings_that_train_nothing_are_refused(make_config: MakeConfig, override: str, message: str) -> None:
+    with pytest.raises(N3DError, match=message):
+        Trainer(make_config(override), CPU).run()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content"),
+    [
+        (".json", b'{"format": 1, "conf'),
+        (".json", b"{}"),
+        (".json", b"[1]"),
+        (".safetensors", b"\xff" * 8),
+        (".safetensors", b""),
+    ],
+)
+def test_a_damaged_shard_of_a_cache_is_named(
+    make_config: MakeConfig, small_cache: Path, tmp_path: Path, suffix: str, content: bytes
+) -> None:
+    shutil.copytree(small_cache, tmp_path / "cache")
+    path = next((tmp_path / "cache").glob(f"*{suffix}"))
+    whole = path.read_bytes()
+    path.write_bytes(content + (whole[len(content) :] if suffix == ".safetensors" and content else b""))
+    with pytest.raises(CacheError, match=rf"{path}: (damaged .* render again|missing or cut short)"):
+        Trainer(make_config(f"data.cache={tmp_path / 'cache'}"), CPU)

@@ -232,6 +232,8 @@ class TrainConfig(Strict):
         for name in ("steps", "batch", "accumulate", "log_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ConfigError(f"seed must be at least 0; got {self.seed}")
         if self.validation.every % self.save_every:
             raise ConfigError(
                 f"validation.every must be a multiple of save_every ({self.save_every}); got {self.validation.every}"

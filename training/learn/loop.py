@@ -41,7 +41,12 @@ class Trainer:
             config = replace(config, precision=fastest_precision(processes.device))
         self.config, self.processes = config, processes
         self.output, self.init = Path(config.output), Path(config.init)
-        self.output.mkdir(parents=True, exist_ok=True)
+        try:
+            self.output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TrainingError(
+                f"output {self.output}: not a folder, and none can be made ({error.strerror})"
+            ) from error
         if config.threads:
             torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
@@ -105,6 +110,10 @@ class Trainer:
             warnings = (*self.samples.size_warnings(), *lengths.warnings())
             for line in (lengths.summary(), *(f"warning: {text}" for text in warnings)):
                 self._say(line)
+            if lengths.left_out == lengths.drawn:
+                raise TrainingError(
+                    f"data.tokens: {config.data.tokens} leaves no room for any question: see the warnings"
+                )
 
     def _step(self, stream: Iterator[Batch]) -> tuple[dict[str, float], int]:
         """One optimiser step; its metrics and its number of tokens in this process."""

@@ -136,7 +136,7 @@ class SceneCache:
 
     def _add(self, sidecar: Path) -> None:
         data = sidecar.with_suffix(".safetensors")
-        about = json.loads(sidecar.read_text())
+        about = _sidecar(sidecar)
         if about["classes"] != list(CLASSES) or about["colors"] != list(COLORS) or about["format"] != _FORMAT:
             raise CacheError(f"{sidecar}: written for other classes, colours or format: render the cache again")
         kind = {k: about["config"][k] for k in ("width", "height")}
@@ -149,7 +149,10 @@ class SceneCache:
         if self._verify and _sha256(data) != about["sha256"]:
             raise CacheError(f"{data}: its checksum differs from its sidecar's: delete both and rerun")
         self._kind = kind
-        self._shards.append(_map_tensors(data))
+        try:
+            self._shards.append(_map_tensors(data))
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
+            raise CacheError(f"{data}: damaged ({error}): delete it and its sidecar, and render again") from error
         self._names.add(sidecar.name)
         self._starts.append(self._starts[-1] + int(about["frames"]))
 
@@ -174,7 +177,7 @@ def write_shard(folder: Path, seeds: range, views: int, config: SceneConfig) -> 
         "colors": list(COLORS),
     }
     if sidecar.exists():
-        found = json.loads(sidecar.read_text())
+        found = _sidecar(sidecar)
         # shards written before a setting existed have its default
         same = SceneConfig.from_mapping(found.get("config", {})) == config
         if not same or any(found.get(key) != value for key, value in about.items() if key != "config"):
@@ -231,6 +234,21 @@ def _map_tensors(path: Path) -> dict[str, NDArray[Any]]:
             first, stop = entry["data_offsets"]
             out[name] = raw[first:stop].view(kinds[entry["dtype"]]).reshape(entry["shape"])
     return out
+
+
+def _sidecar(path: Path) -> dict[str, Any]:
+    """What the file beside a shard says of it.
+
+    Raises:
+        CacheError: if it is damaged.
+    """
+    try:
+        about = json.loads(path.read_text())
+        if not {"format", "config", "classes", "colors", "frames", "bytes", "sha256"} <= about.keys():
+            raise ValueError("keys are missing")
+    except (ValueError, AttributeError) as error:
+        raise CacheError(f"{path}: damaged ({error}): delete it and its .safetensors, and render again") from error
+    return dict(about)
 
 
 def _sha256(path: Path) -> str:
@@ -311,8 +329,7 @@ def check_space(folder: Path, frames: int, config: SceneConfig, agreed: bool) ->
 def _frames_there(folder: Path, seeds: range) -> int:
     """Number of frames of the seeds in complete shards."""
     names = (path.stem.split("-")[1:] for path in folder.glob("shard-*-*.json"))
-    found = (json.loads((folder / f"shard-{a}-{b}.json").read_text()) for a, b in names if int(a) in seeds)
-    return sum(int(about.get("frames", 0)) for about in found)
+    return sum(_sidecar(folder / f"shard-{a}-{b}.json")["frames"] for a, b in names if int(a) in seeds)
 
 
 def render_cache(args: argparse.Namespace) -> dict[str, Any]:
