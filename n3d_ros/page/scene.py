@@ -39,6 +39,7 @@ from n3d_core.geometry.frame import Frame
 from n3d_ros.errors import UnavailableError
 
 LOOPBACK = "127.0.0.1"
+_APPLICATION = "n3d"
 _LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never use a proxy for loopback
 FILES = ("index.html", "re_viewer.js", "re_viewer_bg.wasm", "favicon.svg")
 _PATIENCE_S = 120.0
@@ -66,6 +67,7 @@ class LiveScene:
 
     def __init__(self) -> None:
         self._rr = import_rerun()
+        self._layout = _layout()
         self._news = threading.Condition()
         self._frame: Frame | Picture | None = None
         self._boxes: Sequence[AnyBox] = ()
@@ -87,20 +89,26 @@ class LiveScene:
 
         A viewer slower than the camera misses frames; it never gets old ones.
         """
-        recording = self._rr.RecordingStream("n3d")
+        recording = self._rr.RecordingStream(_APPLICATION)
         sink = recording.binary_stream()
-        recording.send_blueprint(_blueprint())
-        frame: Frame | Picture | None = None
-        boxes: Sequence[AnyBox] | None = None
-        while not gone():
-            newest_frame, newest_boxes = self._wait(frame, boxes)
-            if newest_frame is not None and newest_frame is not frame:
-                self._log(recording, newest_frame)
-            if newest_boxes is not boxes:
-                log_boxes(self._rr, recording, "boxes", newest_boxes, [class_color(box.label) for box in newest_boxes])
-            frame, boxes = newest_frame, newest_boxes
-            if data := sink.read(flush=True):
-                yield data
+        try:
+            head = self._layout
+            frame: Frame | Picture | None = None
+            boxes: Sequence[AnyBox] | None = None
+            while not gone():
+                newest_frame, newest_boxes = self._wait(frame, boxes)
+                if newest_frame is not None and newest_frame is not frame:
+                    self._log(recording, newest_frame)
+                if newest_boxes is not boxes:
+                    colors = [class_color(box.label) for box in newest_boxes]
+                    log_boxes(self._rr, recording, "boxes", newest_boxes, colors)
+                frame, boxes = newest_frame, newest_boxes
+                if data := head + (sink.read(flush=True) or b""):
+                    yield data
+                head = b""
+        finally:
+            del sink, recording
+            self._rr.bindings.flush_and_cleanup_orphaned_recordings()  # else their threads stay
 
     def _log(self, recording: Any, frame: Frame | Picture) -> None:
         if isinstance(frame, Frame):
@@ -116,6 +124,17 @@ class LiveScene:
         with self._news:
             self._news.wait_for(lambda: self._frame is not frame or self._boxes is not boxes, _POLL_S)
             return self._frame, self._boxes
+
+
+def _layout() -> bytes:
+    """The blueprint as a stream of its own, which the viewer reads before that of the data.
+
+    `send_blueprint` would leave two threads behind for each viewer.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "layout.rbl"
+        _blueprint().save(_APPLICATION, path)
+        return path.read_bytes()
 
 
 def _blueprint() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -68,6 +69,32 @@ def test_a_stream_ends_when_its_viewer_is_gone() -> None:
     scene = LiveScene()
     answers = iter([False, False, True])
     assert len(list(scene.stream(lambda: next(answers)))) <= 2
+
+
+def test_viewers_that_come_and_go_leave_no_threads_behind() -> None:
+    def threads() -> int:
+        return len(list(Path("/proc/self/task").iterdir()))
+
+    scene = LiveScene()
+    scene.show_frame(frame(1.0))
+    kept = scene.stream(lambda: False)
+    next(kept)
+    before = threads()
+    for closed in (True, False, True, False, True, False):
+        answers = iter([False, not closed])
+        stream = scene.stream(lambda answers=answers: next(answers))
+        assert next(stream)
+        if closed:
+            stream.close()
+        else:
+            assert not list(stream)
+        del stream
+    end = time.monotonic() + 10.0
+    while threads() > before and time.monotonic() < end:
+        time.sleep(0.05)
+    assert threads() <= before
+    scene.show_frame(frame(2.0))
+    assert next(kept)  # the one that stayed goes on
 
 
 def test_a_large_image_is_thinned(tmp_path: Path) -> None:
