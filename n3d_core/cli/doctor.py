@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -142,7 +143,8 @@ def _cache() -> str:
 
 
 def _too_new(cv2: Check) -> Check:
-    if cv2.status == OK and int(cv2.found.split(".")[0]) >= 5:
+    version = re.match(r"\d+", cv2.found)  # a folder where the distribution has no metadata, as on Ubuntu
+    if cv2.status == OK and version is not None and int(version[0]) >= 5:
         advice = "version 5 breaks cv_bridge: pip install 'opencv-python-headless<5'"
         return Check("machine", "cv2", BROKEN, cv2.found, advice)
     return cv2

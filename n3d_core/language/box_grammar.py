@@ -71,6 +71,12 @@ class BoxVocabulary:
     """
 
     def __init__(self, tokenizer: Tokenizer, vocab_size: int, ends: frozenset[int]) -> None:
+        wrong = sorted(i for i in ends if not 0 <= i < vocab_size)
+        if wrong:
+            raise CheckpointError(
+                f"end tokens must be ids from 0 to {vocab_size - 1}; got {wrong}: check eos_token_id in "
+                "config.json and generation_config.json"
+            )
         self.tokenizer, self.ends = tokenizer, ends
         self.comma, self.close = self._single(","), self._single(")")
         self.newline = self._single("\n")

@@ -45,6 +45,8 @@ class VisionConfig:
 
     def __post_init__(self) -> None:
         _positive(self)
+        if self.in_channels != 3:
+            raise CheckpointError(f"in_channels must be 3 (RGB); got {self.in_channels}")
         _divides("vision num_heads", self.num_heads, "hidden_size", self.hidden_size)
         _divides("vision rotary axes", 4, "head size", self.hidden_size // self.num_heads)
         _divides("patch_size x spatial_merge_size", self.pixels_per_token, "window_size", self.window_size)

@@ -21,7 +21,7 @@ import numpy as np
 
 from n3d_core.display.draw import class_color
 from n3d_core.display.marker_shape import edge_points, edge_width, label_of
-from n3d_core.errors import BagError, ConfigError
+from n3d_core.errors import BagError, ConfigError, reading
 from n3d_core.geometry.boxes import Box3D, pose_covariance
 from n3d_core.geometry.frame import Frame
 from n3d_core.reasoning.audit import Verdict
@@ -173,9 +173,10 @@ class Journal:
         self.path = path
         self.done: dict[int, Annotations] = {}
         head, *lines = _whole_lines(path) or [""]
-        if head:
-            self._check(json.loads(head), settings)
-        self.done = {one.color_ns: one for one in map(_from_line, lines)}
+        with reading(path, "the results of an unfinished run", ConfigError, "; delete that folder to start again"):
+            if head:
+                self._check(json.loads(head), settings)
+            self.done = {one.color_ns: one for one in map(_from_line, lines)}
         kept = "".join(f"{line}\n" for line in [head or json.dumps(settings, sort_keys=True), *lines])
         if not path.exists() or path.read_text() != kept:
             path.write_text(kept)

@@ -266,6 +266,10 @@ def test_a_journal_of_other_settings_is_refused(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "journal.jsonl").read_text()) == {"query": ["mug"]}
     with pytest.raises(ConfigError, match="another query"):
         Journal(tmp_path / "journal.jsonl", {"query": ["can"]})
+    for damaged in ("\0\0\n", '{"query": ["mug"]}\n[1]\n'):
+        (tmp_path / "journal.jsonl").write_text(damaged)
+        with pytest.raises(ConfigError, match=r"journal.jsonl: cannot be read as .*; delete that folder"):
+            Journal(tmp_path / "journal.jsonl", {"query": ["mug"]})
 
 
 def test_the_shipped_model_annotates_the_shipped_bag(tmp_path: Path) -> None:

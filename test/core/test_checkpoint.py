@@ -177,6 +177,10 @@ def test_missing_weights_say_what_is_there_instead(tmp_path: Path, file: str, hi
         ({"max_position_embeddings": True}, "max_position_embeddings must be .* got True"),
         ({"rms_norm_eps": float("nan")}, "rms_norm_eps must be .* got nan"),
         ({"rope_theta": float("inf")}, "rope_theta must be .* got inf"),
+        (
+            {"vision_config": CONFIG.to_json()["vision_config"] | {"in_channels": 4}},
+            "in_channels must be 3 .*got 4",
+        ),
     ],
 )
 def test_configurations_that_would_compute_something_else_are_refused(

@@ -63,6 +63,14 @@ def test_a_finding_says_absent_for_missing_and_broken_for_failing() -> None:
     assert (broken.status, broken.found) == (BROKEN, "RuntimeError: driver too old")
 
 
+@pytest.mark.parametrize(
+    ("found", "status"), [("4.14.0", OK), ("5.0.1", BROKEN), ("/usr/lib/python3/dist-packages", OK), ("", OK)]
+)
+def test_an_opencv_that_breaks_cv_bridge_is_named(found: str, status: str) -> None:
+    """A distribution's own has no version in its metadata: its folder is shown."""
+    assert doctor._too_new(Check("machine", "cv2", OK, found)).status == status
+
+
 def test_whatever_a_model_raises_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*args: object) -> None:
         raise MemoryError("no room")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from n3d_core.errors import CheckpointError
 from n3d_core.language.box_grammar import BoxGrammar, BoxVocabulary
 from n3d_core.language.structured import BoxCode, parse, serialise
 from n3d_core.language.tokenizer import Tokenizer
@@ -71,6 +72,12 @@ def test_no_class_is_empty(tokenizer: Tokenizer, words: BoxVocabulary, blank: st
     for token in tokenizer.encode("can"):
         state = state.advance(token)
     assert state.mask()[words.comma]
+
+
+@pytest.mark.parametrize("end", [-1, 10_000_000])
+def test_an_end_token_outside_of_the_vocabulary_is_refused(tokenizer: Tokenizer, end: int) -> None:
+    with pytest.raises(CheckpointError, match=rf"end tokens must be ids from 0 to \d+; got \[{end}\]"):
+        BoxVocabulary(tokenizer, tokenizer.size, frozenset({tokenizer.id_of("<|im_end|>"), end}))
 
 
 def test_forced_text_encodes_to_the_same_tokens_whatever_class_follows(
