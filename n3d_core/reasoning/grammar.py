@@ -1,9 +1,9 @@
 """A parser for small grammars of natural language: all readings of a sentence, each meaning once.
 
-The notation is lark's (rules, `|`, `?`, `*`, `+`, groups, aliases after `->`). lark itself was tried: its Earley parser
-predicts without looking at the next word and needs 0.2 s for a question of eight words, this one 1 or 2 ms. It descends
-from the start rule, keeps what it found for each rule and place, and tries an alternative only where the next word can
-begin it. Rules must not be left-recursive.
+The notation is lark's (rules, `|`, `?`, `*`, `+`, groups, aliases after `->`), and `{a b? c*}` for pieces in any order.
+lark itself was tried: its Earley parser predicts without looking at the next word and needs 0.2 s for a question of
+eight words, this one 1 or 2 ms. It descends from the start rule, keeps what it found for each rule and place, and tries
+an alternative only where the next word can begin it. Rules must not be left-recursive.
 
 An alternative's meaning is what the method of its alias makes of its children's meanings. Quoted words, terminals whose
 names begin with "_", and None leave no child; rules whose names begin with "_" hand their children on.
@@ -42,7 +42,8 @@ class Word(Protocol):
 
 @dataclass(eq=False)
 class Node:
-    """A piece of the grammar: `kind` is "terminal", "rule", "sequence", "choice", "repeat" (`least` times, `most`)."""
+    """A piece of the grammar: `kind` is "terminal", "rule", "sequence", "shuffle" (in any order), "choice" or "repeat"
+    (`least` times, `many`)."""
 
     kind: str
     name: str = ""
@@ -54,7 +55,7 @@ class Node:
     empty: bool = False
 
 
-_TOKEN = re.compile(r'\s+|//[^\n]*|(->|"[^"]+"|[\w.]+|[:|()?*+])')
+_TOKEN = re.compile(r'\s+|//[^\n]*|(->|"[^"]+"|[\w.]+|[:|()?*+{}])')
 
 
 class Grammar:
@@ -64,6 +65,8 @@ class Grammar:
         self.rules: dict[str, Node] = {}
         self.literals: set[str] = set()
         for match in re.finditer(r"^(\w+):(.*?)(?=^\w+:|\Z)", text, re.MULTILINE | re.DOTALL):
+            if match[1] in self.rules:
+                raise ValueError(f"rule {match[1]} stands twice")
             tokens = [t for t in _TOKEN.findall(match[2]) if t]
             self.rules[match[1]] = self._choice(tokens)
             if tokens:
@@ -79,7 +82,7 @@ class Grammar:
 
     def _sequence(self, tokens: list[str]) -> Node:
         items: list[Node] = []
-        while tokens and tokens[0] not in "|)" and tokens[0] != "->":
+        while tokens and tokens[0] not in "|)}" and tokens[0] != "->":
             items.append(self._item(tokens))
         node = Node("sequence", items=items)
         if tokens and tokens[0] == "->":
@@ -91,6 +94,9 @@ class Grammar:
         token = tokens.pop(0)
         if token == "(":
             node = self._choice(tokens)
+            tokens.pop(0)
+        elif token == "{":
+            node = Node("shuffle", items=self._sequence(tokens).items)
             tokens.pop(0)
         elif token.startswith('"'):
             node = Node("terminal", token[1:-1])
@@ -126,6 +132,8 @@ class Grammar:
                     return frozenset(first), False
             return frozenset(first), True
         first = set().union(*(item.first for item in node.items))
+        if node.kind == "shuffle":
+            return frozenset(first), all(item.empty for item in node.items)
         empty = node.least == 0 if node.kind == "repeat" else any(item.empty for item in node.items)
         return frozenset(first), empty
 
@@ -183,6 +191,8 @@ class _Parse:
             return self.rule(node.name, at)
         if node.kind == "sequence":
             return self.sequence(node.items, at)
+        if node.kind == "shuffle":
+            return self.shuffle(node.items, at)
         if node.kind == "choice":
             return _once([m for option in node.items for m in self.match(option, at)])
         return self.repeat(node, at)
@@ -194,6 +204,24 @@ class _Parse:
             if not found:
                 break
         return found
+
+    def shuffle(self, items: list[Node], at: int) -> Found:
+        """All pieces once, in any order; one that may repeat may do so at several places."""
+        found: Found = []
+        reached: dict[tuple[int, Children, frozenset[int]], None] = {(at, (), frozenset()): None}
+        while reached:
+            onward: dict[tuple[int, Children, frozenset[int]], None] = {}
+            for start, children, done in reached:
+                if all(i in done or item.empty for i, item in enumerate(items)):
+                    found.append((start, children))
+                for i, item in enumerate(items):
+                    if i in done and not item.many:
+                        continue
+                    for end, more in self.match(item.items[0] if item.kind == "repeat" else item, start):
+                        if end > start:
+                            onward[end, (*children, *more), done | {i}] = None
+            reached = onward
+        return _once(found)
 
     def repeat(self, node: Node, at: int) -> Found:
         found: Found = [] if node.least else [(at, ())]

@@ -267,6 +267,27 @@ class Meaning(Predicates):
     def room_between(self, pair: tuple[Phrase, ...], phrase: Phrase) -> Question:
         return self.ask("fit", "yes_no", "between", phrase, pair)
 
+    # ------------------------------------------------------------------------- in any order: only what is clear then
+    def loose_distance(self, *children: Any) -> Question:
+        phrases = Children(children).phrases
+        if any(p.plural or (p.is_anything and p.pick and p.text in ("", p.pick.predicate)) for p in phrases):
+            raise NoReadingError
+        return self.distance(*children)
+
+    def loose_polar(self, subject: Phrase, *said: Any) -> Question:
+        if subject.plural or subject.is_anything or subject.number or subject.text.startswith(("a ", "an ", "any ")):
+            raise NoReadingError  # of all of them, or one of them?
+        return self.polar(subject, *said)
+
+    def loose_polar_more(self, subject: Phrase, degree: Degree, reference: Phrase) -> Question:
+        return self.loose_polar(subject, self.compared(degree, reference))
+
+    def loose_ordering(self, *children: Any) -> Question:
+        parts = Children(children)
+        if parts.phrases and not parts.phrases[0].plural:
+            raise NoReadingError
+        return self.ordering(*children)
+
     # -------------------------------------------------------------------------------------- directions, whole texts
     def turn_to(self, *children: Any) -> Question:
         """As in "how far do I have to turn left to see the mug?"."""

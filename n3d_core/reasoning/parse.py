@@ -65,6 +65,8 @@ def _read(sentence: Sentence) -> _Read | NotUnderstood:
         asked = after.readings("question")
         if told and asked:
             return _Read(sentence, asked, told[0])
+    if asked := sentence.readings("loose"):
+        return _Read(sentence, asked)
     return sentence.why_not()
 
 
