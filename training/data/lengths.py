@@ -10,18 +10,18 @@ from training.data.sequences import Question
 from training.data.stream import SceneSamples
 
 IMAGES = 200  # drawn to measure lengths
-_MOST_LEFT_OUT = 0.1  # share of a kind that may be left out unsaid
+_MOST_LEFT_OUT = 0.1  # share of a kind that may be left out without a warning
 _ROW_STEP = 64  # recommended rows are a multiple of this
 _MOST_NAMED = 12  # kinds in a warning
 
 
 @dataclass
 class KindLengths:
-    """The questions of one kind that were drawn.
+    """The questions of one kind.
 
     Attributes:
-        tokens: length of each, prompt and reply.
-        rows: length of a row that holds each behind its image, alone.
+        tokens: length of each, with its reply.
+        rows: length of a row that holds nothing but its image and one question.
         too_long: how many are longer than the row even alone.
         left_out: how many found no room, those that are too long among them.
     """
@@ -47,12 +47,12 @@ class KindLengths:
 
 @dataclass
 class QuestionLengths:
-    """What was drawn for some images.
+    """The lengths of the questions about a number of images.
 
     Attributes:
         row: `data.tokens`.
         image: tokens of the system prompt and the image, of the largest image.
-        images: how many were drawn.
+        images: number of images.
         kinds: by name: a kind of the mixture, for spatial questions followed by "about" and the type.
     """
 

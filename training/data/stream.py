@@ -78,7 +78,7 @@ class SceneSamples(Dataset[Sample]):
         self._check_ratios(model)
         self.sizes = [min(len(s.scenes), config.data.limit or len(s.scenes)) for s in self.sources]
         self.turns = Turns(_shares(config.data), config.seed)
-        # images of one batch must be of one size; two batches in a row, as processes that work side by side take
+        # images of a batch must have one size; two batches in a row, so that two processes take images of one size
         self.run = 2 * config.batch if config.data.caches else 1
         codec = CameraXYCodec if config.data.centers == "camera_xy" else BoxCodec
         self.maker = SampleMaker(

@@ -22,7 +22,7 @@ class DataConfig(Strict):
             the cache gives the rest, and without one they sum to 1.
         size: WIDTHxHEIGHT that lifted images are cropped and scaled to; empty for the cache's, or 640x480 without one.
         tokens: length of a packed sequence: questions are added to an image until it is full.
-        questions: drawn for each image, of which as many are used as fit.
+        questions: number drawn for each image; those that fit are used.
         mixture: weight of each kind of question, see `training.questions.mixture`.
         augment: flips, crops and colour jitter.
         depth: whether the model sees the points; without, their encoding is the same everywhere (ablation).
@@ -83,8 +83,8 @@ class OptimConfig(Strict):
     until attention saturates and nothing more is learnt); the rest is AdamW.
 
     Attributes:
-        decay_share: of the steps, the last, in which the rate falls from its peak to `min_lr_share` of it; it stays at
-            its peak before them. 1 lets it fall all the time.
+        decay_share: share of the steps, at the end, over which the rate decays from its peak to `min_lr_share` of it; 1
+            decays from the warm-up on.
     """
 
     name: str = "muon"
@@ -104,13 +104,12 @@ class LossConfig(Strict):
     """Weights of the losses.
 
     Attributes:
-        sigma: standard deviation, in bins, over which the targets of bins are softened; 0 for none. `sigma_z` is that
-            of the bins of z.
+        sigma: standard deviation, in bins, of the softened targets of bins; 0 for hard ones. `sigma_z` is for z.
         depth: weight of z among the numbers of a box.
-        dense: of the auxiliary head's loss; 0 leaves the head out.
-        decision: of the choice between one more box and the end, and of what a thought compares and concludes; that of
-            a number is 1.
-        text: of each other word of a thought or an answer.
+        dense: weight of the auxiliary heads; 0 leaves them out.
+        decision: weight of the choice between one more box and the end, and of the comparisons and conclusions of a
+            thought; a number weighs 1.
+        text: weight of every other word of a thought or an answer.
     """
 
     sigma: float = 4.0
@@ -127,8 +126,8 @@ class LoraConfig(Strict):
 
     Attributes:
         rank, alpha, dropout: of the adapters; their product is scaled by `alpha / rank`.
-        targets: names of the linear layers beside which they stand.
-        full: beginnings of names of parameters that are trained in full besides.
+        targets: names of the linear layers that get adapters.
+        full: prefixes of the names of parameters that are trained in full as well.
     """
 
     rank: int = 32
@@ -169,24 +168,24 @@ class TrainConfig(Strict):
             a fresh optimiser; empty for none.
         steps: optimiser steps of the whole schedule.
         batch: images of a micro-batch of one process; `accumulate` micro-batches make a step.
-        processes: number of processes that `batch` and `accumulate` were chosen for; with another number a training
-            says how many images its step has. 0 for any.
-        pe_order: onto which patch the encoding of a point is added: `aligned`, its own; `row_major`, as the weights of
-            the released N3D-VLM know it; `auto` keeps what the checkpoint says, takes `row_major` for a released
-            N3D-VLM and `aligned` for everything else, Qwen2.5-VL among it.
-        points: how points become coordinates of patches: `valid`, from measured pixels alone; `mean`, as the released
-            N3D-VLM knows them; `auto` as for `pe_order`.
-        precision: `fp32`, or `bf16` for the forward and backward passes (what is trained and the optimiser stay fp32;
-            frozen parameters of `lora` are bf16 then); `auto` takes the one that is faster here.
-        compiled: whether the blocks run through `torch.compile` (a minute at the start; half as long a step on a CPU).
-        sharding: of many processes: `fsdp` shards parameters and optimiser over them, `ddp` keeps all in each, which
-            is faster where the model is small.
+        processes: number of processes that `batch` and `accumulate` were chosen for; with another number, the training
+            says how many images a step has. 0 for any.
+        pe_order: the patch that a point's encoding is added to: `aligned`, its own; `row_major`, as in the released
+            N3D-VLM; `auto` keeps what the checkpoint says, and takes `row_major` for a released N3D-VLM and `aligned`
+            for everything else, such as Qwen2.5-VL.
+        points: how points become coordinates of patches: `valid`, from measured pixels only; `mean`, as in the released
+            N3D-VLM; `auto` as for `pe_order`.
+        precision: `fp32`, or `bf16` for the forward and backward passes (trained parameters and the optimiser stay
+            fp32; with `lora`, frozen ones are bf16); `auto` takes the faster one on this device.
+        compiled: whether to compile the blocks (`torch.compile`; takes a minute at the start).
+        sharding: with several processes, `fsdp` shards parameters and optimiser; `ddp` replicates them, which is faster
+            for small models.
         gradient_sync: when processes exchange gradients: once a `step`, or after each `micro_batch`, which is slower
             and under `fsdp` saves each process the memory of a whole set of gradients.
-        checkpointing: whether activations of the blocks are computed again in the backward pass, to save memory.
+        checkpointing: whether to recompute the blocks' activations in the backward pass, to save memory.
         train: `full` or `lora`.
-        threads: of one process on a CPU; 0 leaves torch's default.
-        tensorboard: whether metrics go to TensorBoard files too.
+        threads: threads of a process on a CPU; 0 keeps torch's default.
+        tensorboard: whether to write metrics for TensorBoard too.
 
     Raises:
         ConfigError: if a value is out of its range.

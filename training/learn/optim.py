@@ -131,10 +131,7 @@ def orthogonalised(matrix: Tensor, coefficients: tuple[float, float, float], ste
 
 
 class MovingAverage:
-    """Exponential moving average of the trained parameters; its decay warms up, so the initial values do not dominate.
-
-    A decay of 0 keeps no average and takes no memory.
-    """
+    """Exponential moving average of the trained parameters; its decay warms up. A decay of 0 takes no memory."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay

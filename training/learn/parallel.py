@@ -60,7 +60,7 @@ class Processes:
         return self.rank == 0
 
     def stop(self) -> None:
-        """Leaves the others."""
+        """Leaves the process group."""
         if distributed.is_initialized():
             distributed.destroy_process_group()
 
