@@ -48,6 +48,9 @@ def run_ray(
     owned = not ray.is_initialized()
     if owned:
         _connect(ray, address, workers)
+    context = ray.data.DataContext.get_current()  # a data set takes a copy of it
+    context.enable_progress_bars = context.print_on_execution_start = False
+    context.target_max_block_size = None  # a block is one shard and must not be split
     try:
         data = ray.data.from_items([{"shard": s} for s in shards], override_num_blocks=len(shards))
         for row in _tasks(ray, data, plan, config, workers, gpus).iter_rows():
@@ -80,9 +83,6 @@ def _connect(ray: Any, address: str, workers: int) -> None:
 
 
 def _tasks(ray: Any, data: Any, plan: Plan, config: LiftConfig, workers: int, gpus: int) -> Any:
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.target_max_block_size = None  # a block is one shard and must not be split
     if not config.models.any:
 
         def make(row: dict[str, Any]) -> dict[str, Any]:
