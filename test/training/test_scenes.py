@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -146,6 +148,16 @@ def test_the_command_writes_a_frame_folder_that_reads_back(tmp_path: Path, capsy
     assert truth is not None
     assert {o.cls for o in truth.objects} <= set(CLASSES)
     assert scenes_main(["--seed", "1", "--count", "1", "--size", "64x48", "--output", str(tmp_path)]) == 2
+
+
+def test_the_command_with_two_processes_writes_the_same_files_as_with_one(tmp_path: Path) -> None:
+    for workers in ("1", "2"):
+        command = [sys.executable, "-m", "training.scenes", "--seed", "31", "--count", "2", "--size", "160x120"]
+        subprocess.run([*command, "--output", tmp_path / workers, "--workers", workers], check=True, timeout=300)
+    one, two = (sorted((tmp_path / workers).iterdir()) for workers in ("1", "2"))
+    assert [path.name for path in one] == [path.name for path in two]
+    assert len(one) == 7  # the camera, and colour, depth and truth of each
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
 
 
 def test_a_portrait_camera_sees_along_its_longer_side_what_a_landscape_one_does(tmp_path: Path) -> None:

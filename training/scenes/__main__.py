@@ -15,9 +15,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,7 @@ from n3d_core.geometry.camera_file import read_pinhole
 from n3d_core.geometry.frame_folder import write_frame, write_map_objects
 from training.entry.command import run_command
 from training.scenes.cache import parse_size
-from training.scenes.scene import render
+from training.scenes.frames import write_frames
 from training.scenes.scene_config import SceneConfig
 from training.scenes.tour import Tour
 from training.scenes.viewpoint import camera_of
@@ -43,8 +41,8 @@ def write_scenes(args: argparse.Namespace) -> dict[str, Any]:
     _check_folder(args.output, config)
     if args.tour:
         return write_tour(args, config)
-    start = time.monotonic()
-    objects = sum(_progress(_write_all(args, config), args.count))
+    start, seeds = time.monotonic(), range(args.seed, args.seed + args.count)
+    objects = sum(_progress(write_frames(args.output, seeds, config, args.workers), args.count))
     rate = round(args.count / (time.monotonic() - start), 2)
     return {"frames": args.count, "objects": objects, "frames_per_second": rate, "output": str(args.output)}
 
@@ -138,23 +136,6 @@ def _check_folder(folder: Path, config: SceneConfig) -> None:
     path = folder / "camera.yaml"
     if path.exists() and read_pinhole(path).camera != camera_of(config.fov[0], config.width, config.height):
         raise ConfigError(f"{path} belongs to another camera: choose another --output, or the same --size and --fov")
-
-
-def _write_all(args: argparse.Namespace, config: SceneConfig) -> Iterator[int]:
-    if args.workers == 1:
-        for number in range(args.count):
-            yield _write_one(args.output, number, args.seed + number, config)
-        return
-    with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_write_one, args.output, n, args.seed + n, config) for n in range(args.count)]
-        for future in futures:
-            yield future.result()
-
-
-def _write_one(folder: Path, number: int, seed: int, config: SceneConfig) -> int:
-    scene = render(seed, config)
-    write_frame(folder, number, scene.frame, scene.truth)
-    return len(scene.truth.objects)
 
 
 def _progress(counts: Iterator[int], total: int) -> Iterator[int]:
