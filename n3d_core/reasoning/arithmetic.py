@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -97,6 +98,7 @@ class _Check:
                 yield Slip(
                     self.chain.text,
                     f"the step says {name} = {operand.text}, but the boxes give {shown(_like(truths[0], value))}",
+                    _off(name, value, truths),
                 )
             elif not truths and before is not None and not follows:
                 yield Slip(self.chain.text, f"the numbers of the step give {shown(before[0])}, not {operand.text}")
@@ -121,9 +123,8 @@ class _Check:
             fits = (abs(abs(number.value) - known) <= off for known in self.facts.numbers)
             if not any(fits) and not self._is_defined(number.value):
                 axis = name[0].lower() if re.match("[XYZ]_", name) else ""
-                meant = self.facts.misread(number.value, axis)
                 unknown = f"the step uses {shown(number.value)}, which is no number of these boxes"
-                yield Slip(self.chain.text, meant or unknown)
+                yield self.facts.misread(self.chain.text, number.value, axis) or Slip(self.chain.text, unknown)
                 return
         pure = not operand.formula.variables
         try:
@@ -134,7 +135,8 @@ class _Check:
         values = [self._value(operand, {})] if pure else [self._value(operand, v) for v in self.known]
         found = [v for v in values if v is not None]
         if truths and found and not any(self._fits(name, v, t, slack + 0.006) for v in found for t in truths):
-            yield Slip(self.chain.text, f"{operand.text} gives {shown(found[0])}, but {name} is {shown(truths[0])}")
+            told = f"{operand.text} gives {shown(found[0])}, but {name} is {shown(truths[0])}"
+            yield Slip(self.chain.text, told, _off(name, found[0], truths))
 
     def _is_defined(self, value: float) -> bool:
         return any(abs(abs(value) - abs(v)) < 0.01 for v in self.defined.values() if not isinstance(v, tuple))
@@ -165,7 +167,7 @@ class _Check:
                 off = number.rounding() + _EPSILON
                 if not any(abs(abs(number.value) - known) <= off for known in self.facts.numbers):
                     unknown = f"the step uses {shown(number.value)}, which is no number of these boxes"
-                    yield Slip(self.chain.text, self.facts.misread(number.value) or unknown)
+                    yield self.facts.misread(self.chain.text, number.value) or Slip(self.chain.text, unknown)
 
 
 def _compares(sign: str, a: float, b: float) -> bool:
@@ -177,6 +179,13 @@ def _like(truth: Value, value: Value) -> Value:
     if isinstance(truth, tuple) and isinstance(value, tuple) and len(truth) == 3 and len(value) == 2:
         return truth[0], truth[2]
     return truth
+
+
+def _off(name: str, value: Value, truths: list[Value]) -> float:
+    """By how many metres a length or coordinate is off; infinity for what is none."""
+    if isinstance(value, tuple) or name.startswith(("angle", "clock", "count")):
+        return math.inf
+    return min((abs(value - t) for t in truths if not isinstance(t, tuple)), default=math.inf)
 
 
 def _close(a: Value, b: Value, tolerance: float) -> bool:

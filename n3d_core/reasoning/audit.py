@@ -103,7 +103,7 @@ def check_text(reasoning: str, facts: Facts) -> list[Slip]:
         at = flat.find(slip.step)
         return at if at >= 0 else len(flat)
 
-    return sorted((Slip(release(s.step, names), release(s.problem, names)) for s in slips), key=place)
+    return sorted((Slip(release(s.step, names), release(s.problem, names), s.off) for s in slips), key=place)
 
 
 def check_answer_claims(said: str, facts: Facts) -> list[Slip]:
@@ -139,7 +139,8 @@ def _finding(solution: Solution, text: str, slips: list[Slip], false: list[Slip]
     if solution.doubt:
         return Finding(UNVERIFIABLE, solution.doubt, found)
     if said is not None and not false and any(_agrees(question, said, o, text) for o in outcomes):
-        return Finding(VERIFIED, ended(f"the answer is right, though {_named(slips)}") if slips else "", found)
+        told = [slip for slip in slips if slip.matters]
+        return Finding(VERIFIED, ended(f"the answer is right, though {_named(told)}") if told else "", found)
     off = all(slip.problem.startswith(OTHER_VALUE) for slip in false)
     if said is not None and off and _is_near(solution, said):
         slips = [*slips, *(false or [Slip(text, _given(solution))])]

@@ -57,7 +57,8 @@ def _check_list(name: str, values: str, size: int, facts: Facts) -> Iterator[Sli
         yield Slip(step, f"the step states {len(texts)} numbers instead of {size}")
     elif not any(_matches(texts, box) for box in boxes):
         truth = stated_numbers(boxes[0])[:size]
-        yield Slip(step, _misstated(name, texts, truth))
+        off = max(abs(parse_number(text) - value) for text, value in zip(texts, truth, strict=False))
+        yield Slip(step, _misstated(name, texts, truth), off)
 
 
 def _misstated(name: str, texts: list[str], truth: list[float]) -> str:
@@ -91,6 +92,7 @@ def check_measures(text: str, facts: Facts, names: dict[str, str]) -> Iterator[S
                 step,
                 f"the step uses {MEASURE_WORDS[match['m']]} = {value:.2f}, but the box of {name} has "
                 f"{MEASURE_WORDS[match['m']]} = {MEASURES[match['m']](boxes[0]):.2f}",
+                abs(MEASURES[match["m"]](boxes[0]) - value),
             )
 
 

@@ -28,6 +28,9 @@ MEASURE_WORDS = dict(zip("XYZWHL", AXES, strict=True)) | {"V": "volume", "T": "t
 """The measures of formulas in words."""
 
 
+_CENTIMETRE = 0.0101  # with the rounding of two decimals
+
+
 @dataclass(frozen=True)
 class Slip:
     """A step that the boxes contradict.
@@ -35,10 +38,17 @@ class Slip:
     Attributes:
         step: the step, in the words of the text.
         problem: what is wrong with it, and what the boxes give.
+        off: by how many metres a number of a box is misstated; infinity for any other slip.
     """
 
     step: str
     problem: str
+    off: float = math.inf
+
+    @property
+    def matters(self) -> bool:
+        """Whether it is worth telling where the answer is right: a centimetre is not, boxes are no better."""
+        return self.off > _CENTIMETRE
 
 
 def shown(value: float | tuple[float, ...]) -> str:
@@ -132,8 +142,8 @@ class Facts:
                 found |= {abs(v) for v in (value if isinstance(value, tuple) else (value,))}
         return tuple(found)
 
-    def misread(self, number: float, axis: str = "") -> str:
-        """Which number of a box a wrong number was probably meant to be; empty if none is close.
+    def misread(self, step: str, number: float, axis: str = "") -> Slip | None:
+        """The slip of a step whose wrong number was probably meant to be one of a box; None if none is close.
 
         Args:
             axis: `x`, `y` or `z` where the formula is along one.
@@ -146,8 +156,9 @@ class Facts:
         ]
         off, name, measure, value = min(known, default=(math.inf, "", "", 0.0))
         if off > max(0.5, abs(number) / 2):
-            return ""
-        return f"the step uses {measure} = {number:.2f}, but the box of {name} has {measure} = {value + 0.0:.2f}"
+            return None
+        told = f"the step uses {measure} = {number:.2f}, but the box of {name} has {measure} = {value + 0.0:.2f}"
+        return Slip(step, told, off)
 
     def _variables(self, boxes: Sequence[Box3D]) -> dict[str, Value]:
         values: dict[str, Value] = {}

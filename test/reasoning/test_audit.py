@@ -45,6 +45,21 @@ def test_a_slip_on_the_way_to_a_right_answer_is_named_and_the_answer_verified():
     assert "the step says angle_deg = 31.83, but the boxes give 31.21" in verdict.reason
 
 
+@pytest.mark.parametrize(
+    ("stated", "reason"), [("0.68", ""), ("0.66", "but the box of red mug has z = 0.69"), ("0.93", "")]
+)
+def test_a_centimetre_beside_a_right_answer_is_not_told(stated, reason):
+    mug, can = Box3D("red mug", (0.0, 0.0, 0.69), (0.1, 0.1, 0.1)), Box3D("blue can", (0.0, 0.0, 0.94), (0.1, 0.1, 0.1))
+    numbers = [f"0.00, 0.00, {z}, 0.10, 0.10, 0.10" for z in ("0.69", "0.94")]
+    numbers[stated == "0.93"] = f"0.00, 0.00, {stated}, 0.10, 0.10, 0.10"
+    told = f"The 3D bbox of red mug is [{numbers[0]}]. The 3D bbox of blue can is [{numbers[1]}]."
+    verdict = judged("Is the red mug in front of the blue can?", [mug, can], told, "Yes.")
+    assert verdict.verdict == "verified"
+    assert len(verdict.slips) == 1  # it is still found
+    assert bool(verdict.reason) == bool(reason)
+    assert reason in verdict.reason
+
+
 def test_a_wrong_hour_is_contradicted_with_the_right_one():
     verdict = judged(DIRECTION, [LOWER, UPPER], "", CLOCK.replace("11", "2"), NAMES)
     assert verdict.verdict == "contradicted"
