@@ -238,7 +238,7 @@ def _check_features(text: Mapping[str, Any], vision: Mapping[str, Any], rope: Ma
 def _positive(config: VisionConfig | TextConfig) -> None:
     for field in fields(config):
         value = getattr(config, field.name)
-        if field.type == "int" and (type(value) is not int or value < 1):
+        if field.type == "int" and (type(value) is not int or not 0 < value < 1 << 31):
             raise CheckpointError(f"{field.name} must be a positive whole number; got {value!r}")
         if field.type == "float" and not 0 < value < math.inf:
             raise CheckpointError(f"{field.name} must be a positive number; got {value!r}")

@@ -174,6 +174,7 @@ def test_missing_weights_say_what_is_there_instead(tmp_path: Path, file: str, hi
         ({"n3d": {"ratios": [4]}}, "ValueError"),
         ({"n3d": {"image_longest_side": 3}}, "image_longest_side must be .* got 3"),
         ({"vocab_size": 300.0}, r"vocab_size must be a positive whole number; got 300\.0"),
+        ({"intermediate_size": 10**30}, "intermediate_size must be a positive whole number; got 10{30}"),
         ({"max_position_embeddings": True}, "max_position_embeddings must be .* got True"),
         ({"rms_norm_eps": float("nan")}, "rms_norm_eps must be .* got nan"),
         ({"rope_theta": float("inf")}, "rope_theta must be .* got inf"),
