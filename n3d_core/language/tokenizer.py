@@ -63,9 +63,14 @@ class Tokenizer:
         return int(number)
 
     @property
+    def tokens(self) -> dict[str, int]:
+        """All tokens and their ids, added ones included."""
+        return dict(self._backend.get_vocab(with_added_tokens=True))
+
+    @property
     def size(self) -> int:
         """Number of ids, added tokens included."""
-        return int(self._backend.get_vocab_size(with_added_tokens=True))
+        return len(self.tokens)
 
 
 def load_tokenizer(folder: str | Path, config: N3DConfig) -> Tokenizer:

@@ -17,12 +17,12 @@ from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from n3d_core.atomic_write import atomic_write, write_text
 from n3d_core.decoding.calibration import CALIBRATION
 from n3d_core.errors import N3DError
+from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.checkpoint import WEIGHTS
 from n3d_core.network.config import N3DConfig
 from training.learn.parallel import Processes, whole
@@ -187,8 +187,12 @@ def export(
 
 
 def tokenizer_digest(folder: Path) -> str:
-    """A digest of the tokens and ids of a checkpoint folder's tokenizer; equal for files that differ in form alone."""
-    tokens = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab(with_added_tokens=True)
+    """A digest of the tokens and ids of a checkpoint folder's tokenizer; equal for files that differ in form alone.
+
+    Raises:
+        CheckpointError: if it is missing or damaged.
+    """
+    tokens = Tokenizer(folder / "tokenizer.json").tokens
     return hashlib.sha256(json.dumps(sorted(tokens.items())).encode()).hexdigest()[:16]
 
 
