@@ -92,6 +92,19 @@ def run_two_processes(folder: Path, overrides: list[str], make_config: MakeConfi
     return config
 
 
+def test_a_model_takes_no_memory_before_it_is_sharded(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    devices: set[str] = set()
+
+    def shard(self: Processes, model: TrainingModel, *_: object) -> None:
+        devices.update(p.device.type for p in model.network.parameters())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Processes, "shard", shard)
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(make_config(), Processes(0, 2, torch.device("cpu")))
+    assert devices == {"meta"}
+
+
 @pytest.mark.parametrize("optimiser", ["adamw", "muon"])
 def test_two_processes_train_as_one_that_accumulates(make_config: MakeConfig, tmp_path: Path, optimiser: str) -> None:
     name = f"optim.name={optimiser}"
