@@ -415,6 +415,8 @@ def test_sources_and_configurations_that_cannot_work_are_explained(
     )
     assert main([str(path)]) == 2
     assert "annotation file not found" in capsys.readouterr().err
+    assert main([str(path), "--gpus", "2"]) == 2
+    assert "--gpus is for --ray" in capsys.readouterr().err
     (tmp_path / "none.json").write_text("{broken")
     with pytest.raises(SourceError, match="not a COCO instances file"):
         run(LiftConfig.from_yaml(path))

@@ -119,7 +119,7 @@ class SceneSamples(Dataset[Sample]):
         longest = self.maker.config.image_longest_side
         return [
             f"{folder}: its images are {width}x{height} and are enlarged for the model of {self.config.init}, which "
-            f"sees {longest} pixels along the longer side: render or lift them at that size"
+            f"sees {longest} pixels along the longer side: render them, or set data.size, that large"
             for folder, (width, height) in zip(self._folders, self.image_sizes, strict=True)
             if max(width, height) < longest
         ]

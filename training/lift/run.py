@@ -156,6 +156,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             config = replace(config, output=replace(config.output, folder=options.output))
         if options.workers is not None and options.workers < (0 if options.ray else 1):
             raise ConfigError(f"--workers must be at least 1; got {options.workers}")
+        if options.gpus and not options.ray:
+            raise ConfigError("--gpus is for --ray; without it, models.device: cuda and --workers N use this machine's")
         workers = options.workers if options.workers is not None else (0 if options.ray else 1)
         result = run(config, workers, options.ray, options.gpus, options.verify)
     except (N3DError, OSError) as error:
