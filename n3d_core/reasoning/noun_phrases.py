@@ -90,8 +90,8 @@ class Draft:
             raise NoReadingError  # "the second mug": counted from where?
         if pick is not None and head.noun in LISTS["parts"] and text.lower().startswith(("front", "back", "rear")):
             raise NoReadingError  # "front door" is a noun
-        if head.noun in TERMINALS["_GRIPPER"] and self.where:
-            raise NoReadingError  # "put your [hand on the mug]"
+        if (head.noun in TERMINALS["_GRIPPER"] and self.where) or (head.noun in ("edge", "border") and self.pick):
+            raise NoReadingError  # "put your [hand on the mug]", "closest to the [left edge]" of the picture
         if head.noun in TERMINALS["_CAMERA"] and self in (Draft(), Draft("the")):
             raise NoReadingError  # it is the camera itself
         without = tuple(replace(p, noun=head.noun) if p.noun == ONE.noun else p for p in self.without)
@@ -132,7 +132,7 @@ class NounPhrases:
     def best_of(self, *parts: Any) -> Phrase:
         """As in "the largest of the mugs"."""
         *_, pick, among = parts
-        if among.pick is not None or not among.plural:
+        if among.pick is not None or not among.plural or not pick.predicate:
             raise NoReadingError
         return replace(among, text=strip_article(self.said), pick=pick, plural=False, number=None)
 
