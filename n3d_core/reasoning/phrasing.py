@@ -21,7 +21,7 @@ _MEASURES = {
 }  # fmt: skip
 _COMPARED = {"more": "more than", "less": "less than", "at_least": "at least", "at_most": "at most"}
 _STANDS_OUT = 0.4  # share of the distance that an offset along one axis must be to be named
-_STRAIGHT, _SLIGHT, _ASIDE, _REAR = (math.radians(d) for d in (5.0, 20.0, 70.0, 110.0))
+_STRAIGHT, _ASIDE, _REAR = (math.radians(d) for d in (5.0, 70.0, 110.0))
 
 
 def sentence(question: Question, outcome: Outcome) -> str:
@@ -181,11 +181,10 @@ def _extreme(question: Question, outcome: Outcome) -> str:
 def _direction(question: Question, outcome: Outcome) -> str:
     a, b = _called(outcome.roles)
     degrees = relations.direction_degrees(*outcome.roles.boxes)
-    if question.unit == "deg":
-        turned = 360.0 - degrees if degrees > 180.0 else degrees
-        where = f"{turned:.0f} degrees to the {'right' if degrees > 180.0 else 'left'}"
-    else:
-        where = f"at {relations.clock_hour(degrees)} o'clock"
+    turned = 360.0 - degrees if degrees > 180.0 else degrees
+    where = f"{turned:.0f} degrees to the {'right' if degrees > 180.0 else 'left'}"
+    if question.unit != "deg":
+        where = f"at {relations.clock_hour(degrees)} o'clock ({where})"
     return f"{b} is {where}" if a == "the camera" else f"seen from {a}, {b} is {where}"
 
 
@@ -198,30 +197,23 @@ def _position(question: Question, outcome: Outcome) -> str:
     camera, box = outcome.roles.boxes
     if camera != relations.CAMERA:
         return _position_from(question, outcome)
-    left = outcome.value.point[0] < 0
     turned = abs(math.atan2(box.center[0], box.center[2]))
-    side = "left" if left else "right"
-    if turned < _STRAIGHT:
-        where = "straight ahead"
-    elif turned < _SLIGHT:
-        where = f"ahead, slightly to the {side}"
-    elif turned < _ASIDE:
-        where = f"ahead on the {side}"
-    else:
-        where = f"on the {side}" if turned < _REAR else f"behind on the {side}"
-    hour = relations.clock_direction(camera, box)
+    side = "left" if box.center[0] < 0 else "right"
+    ahead = "ahead, " if turned < _ASIDE else "behind, " if turned > _REAR else ""
+    where = "straight ahead" if turned < _STRAIGHT else f"{ahead}{math.degrees(turned):.0f} degrees to the {side}"
     away = length_words(relations.distance(camera, box), question.unit)
-    return f"{_called(outcome.roles)[1]} is {where}, at {hour} o'clock, {away} away"
+    point = ", ".join(f"{axis} = {v:.2f}" for axis, v in zip("xyz", box.center, strict=True))
+    at = f", at {point} m" if question.predicate == "xyz" else ""
+    return f"{_called(outcome.roles)[1]} is {where}, {away} away{at}"
 
 
 def _position_from(question: Question, outcome: Outcome) -> str:
-    """Where an object is from another: the most obvious relations, the hour and the distance."""
+    """Where an object is from another: the most obvious relations and the distance."""
     (anchor, box), (there, name) = outcome.roles.boxes, _called(outcome.roles)
     away = relations.distance(anchor, box)
     held = [(relations.gain(p, box, anchor), p) for p in ("left", "right", "front", "behind", "above", "below")]
     words = [replies.relation_words(p) for gain, p in sorted(held, reverse=True) if gain > _STANDS_OUT * away]
-    hour = relations.clock_direction(anchor, box)
-    return f"{name} is {listed(words)} {there}, at {hour} o'clock from it, {length_words(away, question.unit)} away"
+    return f"{name} is {listed(words)} {there}, {length_words(away, question.unit)} away"
 
 
 def _count(question: Question, outcome: Outcome) -> str:

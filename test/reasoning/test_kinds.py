@@ -25,6 +25,12 @@ SCENE = [MUG, BOX, CAN, BALL, BOWL, CUP]
 
 # question, sentence for a person, kind of value, the value itself (of the kind's field)
 CASES = [
+    (
+        "What are the coordinates of the red mug?",
+        "The red mug is ahead, 17 degrees to the left, 1.05 m away, at x = -0.30, y = 0.10, z = 1.00 m.",
+        "position",
+        (-0.3, 0.1, 1.0),
+    ),
     ("Is the tallest mug red?", "No, the tallest mug is not red.", "truth", False),
     ("Is the leftmost object a mug?", "Yes, the leftmost object is a mug.", "truth", True),
     ("Are all objects mugs?", "No, only 2 of 6 objects are mugs.", "truth", False),
@@ -154,15 +160,15 @@ CASES = [
     ),
     (
         "If you are at the red mug, where will you find the blue box?",
-        "Seen from the red mug, the blue box is at 2 o'clock.",
+        "Seen from the red mug, the blue box is at 2 o'clock (59 degrees to the right).",
         "direction",
         -1.0304,
     ),
-    ("At what o'clock is the red mug?", "The red mug is at 12 o'clock.", "direction", 0.2915),
+    ("At what o'clock is the red mug?", "The red mug is at 12 o'clock (17 degrees to the left).", "direction", 0.2915),
     ("At what angle is the red mug?", "The red mug is 17 degrees to the left.", "direction", 0.2915),
     (
         "Where is the red mug?",
-        "The red mug is ahead, slightly to the left, at 12 o'clock, 1.05 m away.",
+        "The red mug is ahead, 17 degrees to the left, 1.05 m away.",
         "position",
         (-0.3, 0.1, 1.0),
     ),
