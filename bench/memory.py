@@ -8,7 +8,8 @@ alarms. `--pose-noise` disturbs the poses that the memory is told (2 cm and 1 de
   the end (within half their size and 10 cm); `precision`: share of present remembered objects that are a true one;
   `doubled`: share of true objects with more than one.
 * `center_error_m`: median error of the centre; `single_error_m`: that of the boxes of single looks.
-* `gone_found`: share of removed or moved objects recognised as gone within five looks at their place;
+* `gone_found`: share of removed or moved objects recognised as such within five looks that would have shown them at
+  their old place: it is gone, or remembered nearer to its new place than to the old one, however short the way;
   `gone_wrongly`: share of remaining objects believed gone at the end.
 * `id_switches`: changes of id for each object; `covariance_coverage_95`: share of centres within their 95 % ellipsoid.
 * `look_ms_p95`, `recall_ms_p95`: with `--objects` (100,000) in the map; `_cpu_`: the processor's time alone, which
@@ -199,24 +200,18 @@ def _follow(
     pose: Pose,
     out: dict[str, list[float]],
 ) -> None:
-    """Whether removed or moved objects become gone within five looks that could see their old place."""
+    """Whether removed or moved objects are recognised as such within five looks that would have shown them."""
     for index, thing in enumerate(things):
         if len(thing.places) == 1:
             continue
-        start, old = thing.places[1][0], thing.places[0][1]
+        (_, old), (start, new) = thing.places
         if number == start and thing.ids:
             missing[index] = (thing.ids[-1], 0)
-        if index not in missing or old is None:
+        if index not in missing or old is None or _pixels(thing, old, depth, pose) < LEAST_PIXELS:
             continue
         identity, looks = missing[index]
-        own = (old - pose.translation) @ pose.rotation
-        u, v = (float(x) for x in CAMERA.project(own[None])[0])
-        inside = own[2] > 0 and 2 < u < CAMERA.width - 3 and 2 < v < CAMERA.height - 3
-        if not inside or depth[round(v), round(u)] < own[2] - 0.1:
-            continue
         known = memory.get(identity)
-        elsewhere = known is not None and np.linalg.norm(known.center - old) > 0.3
-        if known is None or known.state == "gone" or elsewhere:
+        if known is None or known.state == "gone" or _is_nearer(known.center, new, old):
             out["gone_found"].append(1.0)
             del missing[index]
         elif looks + 1 == 5:
@@ -224,6 +219,16 @@ def _follow(
             del missing[index]
         else:
             missing[index] = (identity, looks + 1)
+
+
+def _pixels(thing: Thing, place: np.ndarray, depth: np.ndarray, pose: Pose) -> int:
+    """How many pixels an object would take in a look if it were at a place."""
+    there, owner = cast(pose, [_true_box(thing, place)])
+    return int(((owner == 0) & (there < depth + 0.005)).sum())
+
+
+def _is_nearer(point: np.ndarray, first: np.ndarray | None, second: np.ndarray) -> bool:
+    return first is not None and float(np.linalg.norm(point - first)) < float(np.linalg.norm(point - second))
 
 
 def _judge(memory: ObjectMap, things: list[Thing], looks: int, out: dict[str, list[float]]) -> None:
