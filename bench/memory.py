@@ -9,7 +9,7 @@ alarms. `--pose-noise` disturbs the poses that the memory is told (2 cm and 1 de
   `doubled`: share of true objects with more than one.
 * `center_error_m`: median error of the centre; `single_error_m`: that of the boxes of single looks.
 * `gone_found`: share of removed or moved objects recognised as such within five looks that would have shown them at
-  their old place: it is gone, or remembered nearer to its new place than to the old one, however short the way;
+  their old place: it is gone there, or remembered nearer to its new place than to the old one, however short the way;
   `gone_wrongly`: share of remaining objects believed gone at the end.
 * `id_switches`: changes of id for each object; `covariance_coverage_95`: share of centres within their 95 % ellipsoid.
 * `look_ms_p95`, `recall_ms_p95`: with `--objects` (100,000) in the map; `_cpu_`: the processor's time alone, which
@@ -211,7 +211,7 @@ def _follow(
             continue
         identity, looks = missing[index]
         known = memory.get(identity)
-        if known is None or known.state == "gone" or _is_nearer(known.center, new, old):
+        if known is None or known.state == "gone" or _has_left(known.center, old, new):
             out["gone_found"].append(1.0)
             del missing[index]
         elif looks + 1 == 5:
@@ -227,8 +227,10 @@ def _pixels(thing: Thing, place: np.ndarray, depth: np.ndarray, pose: Pose) -> i
     return int(((owner == 0) & (there < depth + 0.005)).sum())
 
 
-def _is_nearer(point: np.ndarray, first: np.ndarray | None, second: np.ndarray) -> bool:
-    return first is not None and float(np.linalg.norm(point - first)) < float(np.linalg.norm(point - second))
+def _has_left(center: np.ndarray, old: np.ndarray, new: np.ndarray | None) -> bool:
+    """Whether an object is remembered away from its old place: nearer to the new one, if there is one."""
+    apart = float(np.linalg.norm(center - old))
+    return apart > 0.3 if new is None else float(np.linalg.norm(center - new)) < apart
 
 
 def _judge(memory: ObjectMap, things: list[Thing], looks: int, out: dict[str, list[float]]) -> None:

@@ -18,13 +18,16 @@ from n3d_core.memory.association import assign, size_difference
 from n3d_core.memory.database import ObjectStore, Places
 from n3d_core.memory.objects import (
     GONE_LOG_ODDS,
+    PRESENT_LOG_ODDS,
     WELL_KNOWN,
     RememberedObject,
     after_missing,
     doubted,
+    first_log_odds,
     first_seen,
     moved,
     seen_again,
+    seen_past,
 )
 from n3d_core.memory.observations import CLEAR, Array, Look, Observation, Pose, Visibility, visibility
 
@@ -37,7 +40,7 @@ _KEPT_LOOKS, _KEPT_WIDTH = 24, 240  # past looks that can tell that a place was 
 _KEPT_APART_M, _KEPT_APART_RAD = 0.1, math.radians(8)
 _MET_WITHIN = 0.5  # share of an object's size by which a ray may err and still meet it
 _AROUND_M = 1.0  # how far around an observation its object is looked for
-_FILLED = 0.2  # share of a place that may be seen through although something is there
+_LEAST_MOVED = 0.0
 _STILL_FILLED = 0.3  # share of a place that must be seen filled for its object to be there still
 _AS_RECORDED = ("yaw", "log_odds", "first_seen", "last_seen", "last_looked", "observations", "quality")
 
@@ -94,22 +97,24 @@ class ObjectMap:
         with self._store.transaction():
             near = self._store.near(*_region(look, seen))
             pairs = assign(near, seen, look.pose)
-            views, through = _views(look, near, seen)
+            views, against = _views(look, near, seen)
             known = self._store.many([near.ids[i] for i in pairs.values()])
             lost = _disproved(look, near, views, set(pairs.values()))
-            unknown = {n: one for n, one in enumerate(seen) if n not in pairs}
-            filled = {n for n in unknown if through[n] < _FILLED}
-            elsewhere = self._elsewhere(look, near, views, lost, unknown, filled, set(known))
+            odds = [first_log_odds(one, less) for one, less in zip(seen, against, strict=True)]
+            doubtful = {n for n, i in pairs.items() if _is_other(known[near.ids[i]], seen[n])}
+            unknown = {n: one for n, one in enumerate(seen) if (n not in pairs or n in doubtful) and odds[n] >= _LEAST_MOVED}
+            arrived = {n for n in unknown if n not in pairs and odds[n] >= PRESENT_LOG_ODDS}
+            elsewhere = self._elsewhere(look, near, views, lost, unknown, arrived, set(known))
             fresh = []
             for number, one in enumerate(seen):
                 at = (one, look.pose, look.stamp, look.source)
                 if number in elsewhere:
-                    fresh.append(moved(elsewhere[number], *at, seen_through=float(through[number])))
+                    fresh.append(moved(elsewhere[number], *at, against=against[number]))
                 elif number in pairs:
                     index = pairs[number]
                     fresh.append(seen_again(known[near.ids[index]], *at, was_there=not views.empty[index]))
                 else:
-                    fresh.append(first_seen(*at, seen_through=float(through[number])))
+                    fresh.append(first_seen(*at, against=against[number]))
             ids = self._store.write(fresh)
             gone_elsewhere = {one.id for one in elsewhere.values()}
             lost = {i: odds for i, odds in lost.items() if near.ids[i] not in gone_elsewhere}
@@ -229,7 +234,7 @@ class ObjectMap:
         views: Visibility,
         lost: dict[int, float],
         unknown: dict[int, Observation],
-        filled: set[int],
+        sure: set[int],
         found: set[int],
     ) -> dict[int, RememberedObject]:
         """By number of an observation that fits no object in place: the missing object that it can be.
@@ -243,26 +248,27 @@ class ObjectMap:
         emptied = {near.ids[i] for i in empty if named & near.labels[i].keys()}
         emptied_here = list(self._store.many(sorted(emptied)).values())
         for number, seen in unknown.items():
-            known = self._store.missing(seen.label, look.stamp - _MOVED_WITHIN_S, number in filled)
+            known = self._store.missing(seen.label, look.stamp - _MOVED_WITHIN_S, number in sure)
             either = {one.id: one for one in (*emptied_here, *known)}
             alike = [one for one in either.values() if one.id not in found and _could_be(one, seen)]
-            missing = [one for one in alike if one.state == "gone" or (one.id in emptied and _is_well_known(one))]
+            missing = [one for one in alike if one.state == "gone" or one.id in emptied]
+            missing = [one for one in missing if _is_well_known(one)]
             alike = [one for one in alike if _is_well_known(one)]
-            if not missing and alike and number in filled:
+            if not missing and alike and number in sure:
                 places = Places.of(alike)
                 view = visibility(look, places.centers, places.sizes, places.yaws)
                 there = view.clear - view.through > _STILL_FILLED
                 missing = [one for one, still in zip(alike, there, strict=True) if not still]
                 missing = missing if len(missing) == 1 and self._was_empty(seen) else []
             if missing:
-                moved_here[number] = max(missing, key=lambda one: (_is_well_known(one), one.last_seen))
+                moved_here[number] = min(missing, key=lambda one: float(np.linalg.norm(one.center - seen.center)))
                 found = found | {moved_here[number].id}
         return moved_here
 
     def _was_empty(self, seen: Observation) -> bool:
-        """Whether a past look saw the place of an observation wholly empty."""
+        """Whether past looks saw the place of an observation empty."""
         place = seen.center[None], seen.size[None], np.array([seen.yaw])
-        return any(visibility(look, *place).wholly_empty[0] for look in self._past)
+        return any(visibility(look, *place).empty[0] for look in self._past)
 
     def _keep(self, look: Look) -> None:
         """Keeps the depth of one look for each place that the camera was at."""
@@ -304,20 +310,21 @@ def _disproved(look: Look, near: Places, views: Visibility, found: set[int]) -> 
     if look.depth is None:
         return {}
     asked = np.array([look.asked is None or _was_asked(labels, look.asked) for labels in near.labels], bool)
-    after = after_missing(near.log_odds, views, asked, _met(look, near))
+    met = _met(look.pose, near.centers, near.sizes, np.trace(near.covariances, axis1=1, axis2=2) / 3)
+    after = after_missing(near.log_odds, views, asked, met)
     changed = np.flatnonzero(after < near.log_odds).tolist()
     return {i: float(after[i]) for i in changed if i not in found}
 
 
-def _met(look: Look, near: Places) -> Array:
-    """[N]: how probable it is that a ray to an object that is there meets it, given the pose's errors."""
-    reach, error = _MET_WITHIN * near.sizes.mean(axis=1), look.pose.variance_at(near.centers)
+def _met(pose: Pose, centers: Array, sizes: Array, variances: Array) -> Array:
+    """[N]: how probable it is that a ray to an object that is there meets it, given the errors of its place and the pose."""
+    reach, error = _MET_WITHIN * sizes.mean(axis=1), pose.variance_at(centers) + variances
     met: Array = 1 - np.exp(-(reach**2) / (2 * np.maximum(error, 1e-12)))  # a normal error in two directions
     return met
 
 
-def _views(look: Look, near: Places, seen: Sequence[Observation]) -> tuple[Visibility, Array]:
-    """How the look sees the places of what is known, and [N] how much of each observation's it sees through.
+def _views(look: Look, near: Places, seen: Sequence[Observation]) -> tuple[Visibility, list[float]]:
+    """How the look sees the places of what is known, and what its depth says against each observation, log-odds.
 
     The latter is 0 where it cannot tell.
     """
@@ -325,8 +332,11 @@ def _views(look: Look, near: Places, seen: Sequence[Observation]) -> tuple[Visib
     centers = np.concatenate([near.centers, np.array([one.center for one in seen]).reshape(-1, 3)])
     sizes = np.concatenate([near.sizes, np.array([one.size for one in seen]).reshape(-1, 3)])
     both = visibility(look, centers, sizes, np.concatenate([near.yaws, [one.yaw for one in seen]]))
-    through: Array = np.where(both.clear >= CLEAR, both.share_through, 0.0)[known:]
-    return Visibility(both.in_view[:known], both.hidden[:known], both.through[:known], both.pixels[:known]), through
+    spread = [np.trace(one.covariance) / 3 for one in seen]
+    met = _met(look.pose, centers[known:], sizes[known:], np.array(spread))
+    through = np.where(both.empty, both.share_through, 0.0)[known:]
+    against = (seen_past(met) * through).tolist()
+    return Visibility(both.in_view[:known], both.hidden[:known], both.through[:known], both.pixels[:known]), against
 
 
 def _was_asked(labels: dict[str, float], asked: Sequence[str]) -> bool:
@@ -338,6 +348,11 @@ def _was_asked(labels: dict[str, float], asked: Sequence[str]) -> bool:
 def _is_well_known(one: RememberedObject) -> bool:
     """Whether the place of an object is known well enough to tell that it is no longer there."""
     return one.observations >= WELL_KNOWN
+
+
+def _is_other(known: RememberedObject, seen: Observation) -> bool:
+    """Whether what is seen at the place of an object may well be another one: it has another name, or that was hardly ever there."""
+    return known.label != seen.label or (known.state == "gone" and not _is_well_known(known))
 
 
 def _could_be(known: RememberedObject, seen: Observation) -> bool:

@@ -92,19 +92,15 @@ def noun_of(label: str) -> str:
     return label.split()[-1] if label.split() else ""
 
 
-def first_seen(seen: Observation, pose: Pose, stamp: float, source: str, seen_through: float = 0.0) -> RememberedObject:
-    """A new object.
-
-    Args:
-        seen_through: share of its place that the same look sees through, which speaks against it.
-    """
+def first_seen(seen: Observation, pose: Pose, stamp: float, source: str, against: float = 0.0) -> RememberedObject:
+    """A new object; `against`: log-odds of what the depth of the same look says against it, 0 or less."""
     return RememberedObject(
         labels={seen.label: max(seen.score, 1e-3)},
         center=seen.center,
         covariance=seen.covariance + pose.covariance_at(seen.center),
         size=seen.size,
         yaw=seen.yaw,
-        log_odds=_detection(seen.score) + _SEEN_THROUGH * seen_through,
+        log_odds=first_log_odds(seen, against),
         first_seen=stamp,
         last_seen=stamp,
         last_looked=stamp,
@@ -165,8 +161,7 @@ def after_missing(log_odds: Array, seen: Visibility, asked_for: NDArray[np.bool_
         met: [N] probability, 0..1, that a ray to an object that is there meets it.
     """
     share = seen.share_through
-    seen_past = np.log(1 - (1 - math.exp(_SEEN_THROUGH)) * met)
-    through = np.maximum(log_odds + seen_past * share, -_MOST_LOG_ODDS)
+    through = np.maximum(log_odds + seen_past(met) * share, -_MOST_LOG_ODDS)
     telling = np.clip((seen.pixels - _OFTEN_MISSED) / (_SELDOM_MISSED - _OFTEN_MISSED), 0, 1)
     filled = np.maximum(log_odds + _NOT_FOUND * telling * (1 - share), np.minimum(log_odds, _FILLED_LOG_ODDS))
     missing = np.where(share > SEEN_THROUGH, through, np.where(asked_for, filled, log_odds))
@@ -175,10 +170,10 @@ def after_missing(log_odds: Array, seen: Visibility, asked_for: NDArray[np.bool_
 
 
 def moved(
-    known: RememberedObject, seen: Observation, pose: Pose, stamp: float, source: str, seen_through: float = 0.0
+    known: RememberedObject, seen: Observation, pose: Pose, stamp: float, source: str, against: float = 0.0
 ) -> RememberedObject:
-    """An object that is now at another place, under its old id; `seen_through` as in `first_seen`."""
-    fresh = first_seen(seen, pose, stamp, source, seen_through)
+    """An object that is now at another place, under its old id; `against` as in `first_seen`."""
+    fresh = first_seen(seen, pose, stamp, source, against)
     labels = dict(known.labels)
     labels[seen.label] = labels.get(seen.label, 0.0) + max(seen.score, 1e-3)
     return replace(fresh, id=known.id, labels=labels, first_seen=known.first_seen, observations=known.observations + 1)
@@ -187,6 +182,17 @@ def moved(
 def doubted(known: RememberedObject, sigma_m: float) -> RememberedObject:
     """An object after the map has moved by an unknown amount: it is there, but its place is less sure."""
     return replace(known, covariance=known.covariance + np.eye(3) * sigma_m**2, log_odds=min(known.log_odds, 1.0))
+
+
+def first_log_odds(seen: Observation, against: float) -> float:
+    """Log-odds of the existence of an object that was seen once."""
+    return _detection(seen.score) + against
+
+
+def seen_past(met: Array) -> Array:
+    """Log-odds [N], 0 or less, of seeing through the places of N objects; `met` as in `after_missing`."""
+    past: Array = np.log(1 - (1 - math.exp(_SEEN_THROUGH)) * met)
+    return past
 
 
 def _detection(score: float) -> float:

@@ -30,6 +30,7 @@ _SOLID = 0.85  # share of a ray's way through a box within which a solid object'
 # Where in a box the depth is compared, as shares of its size: boxes are a little larger than what is in them, and what
 # an object stands on may reach into its lower part.
 _SAMPLES = np.array([[x, y, z] for x in (-0.2, 0.0, 0.2) for y in (-0.2, 0.0, 0.2) for z in (-0.1, 0.1, 0.3)])
+_INSIDE = 0.25  # share of it behind a point well inside of the box, by when the ray must have met the object
 _LEAST_PIXELS = 2.5  # that an object's smaller extent must span for a look to tell whether it is there
 
 
@@ -246,7 +247,9 @@ def visibility(look: Look, centers: Array, sizes: Array, yaws: Array) -> Visibil
     with np.errstate(invalid="ignore"):
         hidden = measured < near - noise - 0.02
         # A camera that looks down on a table sees the table where the ray leaves an empty box.
-        deep = near + np.maximum(_SOLID * (far - near), noise)
+        deep = np.minimum(
+            near + np.maximum(_SOLID * (far - near), noise), points[..., 2] + noise + _INSIDE * (far - near)
+        )
         through = (measured > deep) & (far - near > 2 * noise)
     return Visibility(in_view, _share(hidden), _share(through), pixels)
 
