@@ -207,7 +207,7 @@ def _follow(
         (_, old), (start, new) = thing.places
         if number == start and thing.ids:
             missing[index] = (thing.ids[-1], 0)
-        if index not in missing or old is None or _pixels(thing, old, depth, pose) < LEAST_PIXELS:
+        if index not in missing or old is None or not _would_show(thing, old, depth, pose):
             continue
         identity, looks = missing[index]
         known = memory.get(identity)
@@ -221,10 +221,15 @@ def _follow(
             missing[index] = (identity, looks + 1)
 
 
-def _pixels(thing: Thing, place: np.ndarray, depth: np.ndarray, pose: Pose) -> int:
-    """How many pixels an object would take in a look if it were at a place."""
+def _would_show(thing: Thing, place: np.ndarray, depth: np.ndarray, pose: Pose) -> bool:
+    """Whether a look sees the middle of a place, and from near enough to find an object there."""
+    own = (place - pose.translation) @ pose.rotation
+    u, v = (float(x) for x in CAMERA.project(own[None])[0])
+    inside = own[2] > 0 and 2 < u < CAMERA.width - 3 and 2 < v < CAMERA.height - 3
+    if not inside or depth[round(v), round(u)] < own[2] - 0.1:
+        return False
     there, owner = cast(pose, [_true_box(thing, place)])
-    return int(((owner == 0) & (there < depth + 0.005)).sum())
+    return int(((owner == 0) & (there < depth + 0.005)).sum()) >= LEAST_PIXELS
 
 
 def _has_left(center: np.ndarray, old: np.ndarray, new: np.ndarray | None) -> bool:

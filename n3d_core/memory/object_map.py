@@ -29,7 +29,7 @@ from n3d_core.memory.objects import (
     seen_again,
     seen_past,
 )
-from n3d_core.memory.observations import CLEAR, Array, Look, Observation, Pose, Visibility, visibility
+from n3d_core.memory.observations import Array, Look, Observation, Pose, Visibility, visibility
 
 REACH_M = 6.0  # a look says nothing of what is further away
 MOST_OBJECTS = 100_000

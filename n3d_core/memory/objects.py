@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n3d_core.geometry.boxes import OrientedBox, quaternion_of
-from n3d_core.memory.observations import CLEAR, SEEN_THROUGH, Array, Observation, Pose, Visibility, level_axes
+from n3d_core.memory.observations import CLEAR, Array, Observation, Pose, Visibility, level_axes
 
 State = Literal["present", "gone", "uncertain"]
 
@@ -164,8 +164,8 @@ def after_missing(log_odds: Array, seen: Visibility, asked_for: NDArray[np.bool_
     through = np.maximum(log_odds + seen_past(met) * share, -_MOST_LOG_ODDS)
     telling = np.clip((seen.pixels - _OFTEN_MISSED) / (_SELDOM_MISSED - _OFTEN_MISSED), 0, 1)
     filled = np.maximum(log_odds + _NOT_FOUND * telling * (1 - share), np.minimum(log_odds, _FILLED_LOG_ODDS))
-    missing = np.where(share > SEEN_THROUGH, through, np.where(asked_for, filled, log_odds))
-    after: Array = np.where(seen.clear < CLEAR, log_odds, missing)
+    missed = np.where(asked_for & (seen.clear >= CLEAR), filled, log_odds)
+    after: Array = np.where(seen.empty, through, missed)
     return after
 
 

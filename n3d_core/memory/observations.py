@@ -21,8 +21,10 @@ UNKNOWN_SIGMA_M = 0.15
 LEAST_SIGMA_M = 0.01
 """No look is trusted to be more exact than this."""
 CLEAR = 0.5
-"""Share of a place that must be visible for a look to tell whether an object is there."""
-SEEN_THROUGH = 0.6
+"""Share of a place that must be visible for a look to find an object there."""
+GLIMPSED = 0.2
+"""Share of a place that must be visible for a look to see that it is empty: a solid object blocks every ray."""
+SEEN_THROUGH = 0.5
 """Share of what is visible of a place that must be seen through for it to be empty."""
 _WHOLLY = 0.9
 _EYE = np.eye(3)
@@ -215,7 +217,7 @@ class Visibility:
     @property
     def empty(self) -> NDArray[np.bool_]:
         """Which places [N] the look shows to be empty."""
-        return (self.clear >= CLEAR) & (self.share_through > SEEN_THROUGH)
+        return (self.clear >= GLIMPSED) & (self.share_through > SEEN_THROUGH)
 
     @property
     def wholly_empty(self) -> NDArray[np.bool_]:
