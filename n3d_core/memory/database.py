@@ -20,10 +20,10 @@ from n3d_core.errors import ObjectMapError
 from n3d_core.memory.objects import GONE_LOG_ODDS, WELL_KNOWN, RememberedObject, noun_of
 from n3d_core.memory.observations import Array, Pose, level_axes
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _COLUMNS = (
     "id", "noun", "label", "labels", "x", "y", "z", "covariance", "length", "width", "height", "yaw", "log_odds",
-    "first_seen", "last_seen", "last_looked", "observations", "view", "quality",
+    "first_seen", "last_seen", "last_looked", "observations", "view", "quality", "drift",
 )  # fmt: skip
 _AS_STORED = ("id", "yaw", "log_odds", "first_seen", "last_seen", "last_looked", "observations", "quality")
 _CHECKPOINT_PAGES = 8192  # 32 MB of WAL: a page that many looks change is copied once, and few looks wait for it
@@ -54,6 +54,7 @@ _MIGRATIONS: dict[int, str] = {
         DROP INDEX objects_by_label;
         CREATE INDEX objects_by_label ON objects (map, label, last_seen DESC, log_odds, observations);
     """,
+    4: f"ALTER TABLE objects ADD COLUMN drift BLOB NOT NULL DEFAULT x'{'00' * 24}';",
 }  # to each version from the one before it
 
 
@@ -294,6 +295,7 @@ def _row(one: RememberedObject) -> tuple[Any, ...]:
         int(one.observations),
         json.dumps(view),
         float(one.quality),
+        np.asarray(one.drift, np.float64).tobytes(),
     )
 
 
@@ -305,6 +307,7 @@ def _object(row: Sequence[Any]) -> RememberedObject:
         center=np.array([values["x"], values["y"], values["z"]]),
         covariance=np.frombuffer(values["covariance"], np.float64).reshape(3, 3),
         size=np.array([values["length"], values["width"], values["height"]]),
+        drift=np.frombuffer(values["drift"], np.float64),
         view=(seen_from[0], Pose(np.array(seen_from[1]), np.array(seen_from[2]))) if seen_from else None,
         **{name: values[name] for name in _AS_STORED},
     )

@@ -24,7 +24,9 @@ _FILLED_LOG_ODDS = 0.0  # such looks make an object uncertain, never gone: somet
 _OFTEN_MISSED, _SELDOM_MISSED = 4.0, 16.0  # pixels: to miss objects as small as the first says nothing
 _SEEN_THROUGH = -2.2  # log-odds of a look that saw through the place: one in nine of those is wrong
 _MOVED_VARIANCE = 1e-6  # m^2 a look: a standing object's place is known better with every look, but never exactly
-_CHI_SQUARE_99 = 11.34  # three degrees of freedom
+_DRIFT_KEPT = 0.6  # of an object's drift from look to look
+_MOST_DRIFT = 16.27 / (1 - _DRIFT_KEPT**2)  # chi-square 99.9 %, three degrees of freedom, of what looks add up to
+_EMPTY_DRIFT = 4.4 / (1 - _DRIFT_KEPT**2)  # by which less is needed where the look sees past the old place
 _SAME_YAW = math.radians(12)
 _STILL_M, _STILL_RAD = 0.05, math.radians(4)  # looks nearer than this to the last one tell little new
 _LEAST_NEW = 0.05
@@ -42,6 +44,7 @@ class RememberedObject:
         log_odds: of its existence.
         first_seen, last_seen: seconds; `last_looked`: when its place was last in view.
         observations: how many looks found it.
+        drift: [3]: how far recent looks saw it from its place, all to one side: a decaying sum in standard deviations.
         view: where it was last seen from, and by which camera; looks from there tell little new.
         quality: of the look that gave size and yaw.
     """
@@ -58,6 +61,7 @@ class RememberedObject:
     observations: int = 1
     view: tuple[str, Pose] | None = None
     quality: float = 0.0
+    drift: Array = field(default_factory=lambda: np.zeros(3))
     id: int = field(default=0)
 
     @property
@@ -117,13 +121,15 @@ def seen_again(
     A look from where the last one was taken is discounted: its errors are the same, so it must not count as new.
 
     Args:
-        was_there: whether the look did not see its remembered place empty. Where it did, and finds the object farther
-            away than errors explain, the object was moved a little: its place is taken from this look alone.
+        was_there: whether the look did not see its remembered place empty. Where looks keep finding the object to one
+            side of its place, farther than errors explain, it was moved a little: its place is taken from this look
+            alone. To see the old place empty makes that likelier.
     """
-    if not was_there and _is_beyond(known, seen, pose):
+    new = _newness(known, pose, source)
+    drift = _DRIFT_KEPT * known.drift + new * _standardised(known, seen, pose)
+    if drift @ drift > _MOST_DRIFT - (0.0 if was_there else _EMPTY_DRIFT):
         here = moved(known, seen, pose, stamp, source)
         return replace(here, log_odds=max(known.log_odds, here.log_odds))
-    new = _newness(known, pose, source)
     observed = (seen.covariance + pose.covariance_at(seen.center)) / new
     before = known.covariance + np.eye(3) * _MOVED_VARIANCE
     gain = before @ np.linalg.inv(before + observed)
@@ -147,6 +153,7 @@ def seen_again(
         observations=known.observations + 1,
         view=(source, pose),
         quality=max(quality, known.quality),
+        drift=drift,
     )
 
 
@@ -201,11 +208,11 @@ def _detection(score: float) -> float:
     return math.log(p / (1 - p))
 
 
-def _is_beyond(known: RememberedObject, seen: Observation, pose: Pose) -> bool:
-    """Whether an observation is outside of the 99 % ellipsoid around where an object was."""
-    apart = seen.center - known.center
-    spread = known.covariance + seen.covariance + pose.covariance_at(seen.center)
-    return float(apart @ np.linalg.solve(spread, apart)) > _CHI_SQUARE_99
+def _standardised(known: RememberedObject, seen: Observation, pose: Pose) -> Array:
+    """[3]: how far from an object's place it is seen, in standard deviations of both and of the pose."""
+    spread = np.linalg.cholesky(known.covariance + seen.covariance + pose.covariance_at(seen.center))
+    apart: Array = np.linalg.solve(spread, seen.center - known.center)
+    return apart
 
 
 def _found_again(log_odds: float, new: float, score: float) -> float:
