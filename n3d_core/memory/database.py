@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,12 @@ _MIGRATIONS: dict[int, str] = {
         DROP INDEX objects_by_label;
         CREATE INDEX objects_by_label ON objects (map, label, last_seen DESC, log_odds, observations);
     """,
-    4: f"ALTER TABLE objects ADD COLUMN drift BLOB NOT NULL DEFAULT x'{'00' * 24}';",
+    # Most looks change the log-odds of many objects: the fewer indices hold them, the fewer pages a look writes.
+    4: f"""
+        ALTER TABLE objects ADD COLUMN drift BLOB NOT NULL DEFAULT x'{"00" * 24}';
+        DROP INDEX objects_by_label;
+        CREATE INDEX objects_by_label ON objects (map, label, last_seen DESC) WHERE observations >= {WELL_KNOWN};
+    """,
 }  # to each version from the one before it
 
 
@@ -156,9 +162,9 @@ class ObjectStore:
         return self._select(f"map = ? AND {where} {order}", (self._map, *values, limit))
 
     def missing(self, label: str, seen_from: float, out_of_view: bool, limit: int = 20) -> list[RememberedObject]:
-        """Objects of a label that are gone, the last seen first; with `out_of_view` all that are well known too."""
-        where = "map = ? AND label = ? AND last_seen >= ? AND (log_odds < ? OR (? AND observations >= ?))"
-        values = (self._map, label, seen_from, GONE_LOG_ODDS, out_of_view, WELL_KNOWN)
+        """Well-known objects of a label that are gone, the last seen first; with `out_of_view` all of them."""
+        where = f"map = ? AND label = ? AND last_seen >= ? AND observations >= {WELL_KNOWN} AND (? OR log_odds < ?)"
+        values = (self._map, label, seen_from, out_of_view, GONE_LOG_ODDS)
         return self._select(f"{where} ORDER BY last_seen DESC LIMIT ?", (*values, limit))
 
     def get(self, identity: int) -> RememberedObject | None:
@@ -279,7 +285,6 @@ def bounds(one: RememberedObject) -> tuple[Array, Array]:
 
 def _row(one: RememberedObject) -> tuple[Any, ...]:
     """The columns behind the id."""
-    view = [] if one.view is None else [one.view[0], one.view[1].rotation.tolist(), one.view[1].translation.tolist()]
     return (
         noun_of(one.label),
         one.label,
@@ -293,10 +298,18 @@ def _row(one: RememberedObject) -> tuple[Any, ...]:
         float(one.last_seen),
         float(one.last_looked),
         int(one.observations),
-        json.dumps(view),
+        "[]"
+        if one.view is None
+        else _view(one.view[0], one.view[1].rotation.tobytes(), one.view[1].translation.tobytes()),
         float(one.quality),
         np.asarray(one.drift, np.float64).tobytes(),
     )
+
+
+@lru_cache(maxsize=8)
+def _view(source: str, rotation: bytes, translation: bytes) -> str:
+    """As JSON: by which camera and from where an object was seen; one text for all objects of a look."""
+    return json.dumps([source, np.frombuffer(rotation).reshape(3, 3).tolist(), np.frombuffer(translation).tolist()])
 
 
 def _object(row: Sequence[Any]) -> RememberedObject:

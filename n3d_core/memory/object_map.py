@@ -38,9 +38,9 @@ _SAME_SIZE = 0.15  # mean squared logarithm: sizes within about 40 %
 _MOVED_WITHIN_S = 3600.0
 _KEPT_LOOKS, _KEPT_WIDTH = 24, 240  # past looks that can tell that a place was empty, and their columns
 _KEPT_APART_M, _KEPT_APART_RAD = 0.1, math.radians(8)
-_MET_WITHIN = 0.5  # share of an object's size by which a ray may err and still meet it
+_MET_WITHIN = 0.42  # share of a box's size by which a ray may err and still meet what is in it
 _AROUND_M = 1.0  # how far around an observation its object is looked for
-_LEAST_MOVED = 0.0
+_LEAST_MOVED = 0.0  # log-odds that a detection needs to be an object known from elsewhere
 _STILL_FILLED = 0.3  # share of a place that must be seen filled for its object to be there still
 _AS_RECORDED = ("yaw", "log_odds", "first_seen", "last_seen", "last_looked", "observations", "quality")
 
@@ -101,8 +101,8 @@ class ObjectMap:
             known = self._store.many([near.ids[i] for i in pairs.values()])
             lost = _disproved(look, near, views, set(pairs.values()))
             odds = [first_log_odds(one, less) for one, less in zip(seen, against, strict=True)]
-            doubtful = {n for n, i in pairs.items() if _is_other(known[near.ids[i]], seen[n])}
-            unknown = {n: one for n, one in enumerate(seen) if (n not in pairs or n in doubtful) and odds[n] >= _LEAST_MOVED}
+            settled = {n for n, i in pairs.items() if not _is_other(known[near.ids[i]], seen[n])}
+            unknown = {n: one for n, one in enumerate(seen) if n not in settled and odds[n] >= _LEAST_MOVED}
             arrived = {n for n in unknown if n not in pairs and odds[n] >= PRESENT_LOG_ODDS}
             elsewhere = self._elsewhere(look, near, views, lost, unknown, arrived, set(known))
             fresh = []
@@ -234,13 +234,13 @@ class ObjectMap:
         views: Visibility,
         lost: dict[int, float],
         unknown: dict[int, Observation],
-        sure: set[int],
+        arrived: set[int],
         found: set[int],
     ) -> dict[int, RememberedObject]:
-        """By number of an observation that fits no object in place: the missing object that it can be.
+        """By number of an observation that fits no object in place, or one by another name: the missing one it can be.
 
-        That is one whose place was seen to be empty; or, where something has arrived at a place that was empty before,
-        the only one alike that this look does not see in its own place.
+        That is the nearest of those whose place was seen to be empty; or, where something has arrived at a place that
+        was empty before, the only one alike that this look does not see in its own place.
         """
         moved_here: dict[int, RememberedObject] = {}
         named, wholly_empty = {one.label for one in unknown.values()}, views.wholly_empty
@@ -248,13 +248,11 @@ class ObjectMap:
         emptied = {near.ids[i] for i in empty if named & near.labels[i].keys()}
         emptied_here = list(self._store.many(sorted(emptied)).values())
         for number, seen in unknown.items():
-            known = self._store.missing(seen.label, look.stamp - _MOVED_WITHIN_S, number in sure)
+            known = self._store.missing(seen.label, look.stamp - _MOVED_WITHIN_S, number in arrived)
             either = {one.id: one for one in (*emptied_here, *known)}
             alike = [one for one in either.values() if one.id not in found and _could_be(one, seen)]
             missing = [one for one in alike if one.state == "gone" or one.id in emptied]
-            missing = [one for one in missing if _is_well_known(one)]
-            alike = [one for one in alike if _is_well_known(one)]
-            if not missing and alike and number in sure:
+            if not missing and alike and number in arrived:
                 places = Places.of(alike)
                 view = visibility(look, places.centers, places.sizes, places.yaws)
                 there = view.clear - view.through > _STILL_FILLED
@@ -312,12 +310,12 @@ def _disproved(look: Look, near: Places, views: Visibility, found: set[int]) -> 
     asked = np.array([look.asked is None or _was_asked(labels, look.asked) for labels in near.labels], bool)
     met = _met(look.pose, near.centers, near.sizes, np.trace(near.covariances, axis1=1, axis2=2) / 3)
     after = after_missing(near.log_odds, views, asked, met)
-    changed = np.flatnonzero(after < near.log_odds).tolist()
+    changed = np.flatnonzero(after != near.log_odds).tolist()
     return {i: float(after[i]) for i in changed if i not in found}
 
 
 def _met(pose: Pose, centers: Array, sizes: Array, variances: Array) -> Array:
-    """[N]: how probable it is that a ray to an object that is there meets it, given the errors of its place and the pose."""
+    """[N]: how probable it is that a ray to an object that is there meets it, given the errors of place and pose."""
     reach, error = _MET_WITHIN * sizes.mean(axis=1), pose.variance_at(centers) + variances
     met: Array = 1 - np.exp(-(reach**2) / (2 * np.maximum(error, 1e-12)))  # a normal error in two directions
     return met
@@ -351,13 +349,17 @@ def _is_well_known(one: RememberedObject) -> bool:
 
 
 def _is_other(known: RememberedObject, seen: Observation) -> bool:
-    """Whether what is seen at the place of an object may well be another one: it has another name, or that was hardly ever there."""
+    """Whether what is seen at an object's place may be another one: it is named otherwise, or that was hardly there."""
     return known.label != seen.label or (known.state == "gone" and not _is_well_known(known))
 
 
 def _could_be(known: RememberedObject, seen: Observation) -> bool:
-    """Whether an object that is not where it was may be the one that is seen now."""
-    return known.label == seen.label and float(size_difference(known.size, seen.size)) < _SAME_SIZE
+    """Whether an object that is well known, and not where it was, may be the one that is seen now."""
+    return (
+        _is_well_known(known)
+        and known.label == seen.label
+        and float(size_difference(known.size, seen.size)) < _SAME_SIZE
+    )
 
 
 def _record(one: RememberedObject) -> dict[str, Any]:

@@ -21,6 +21,7 @@ WELL_KNOWN = 3
 _MOST_LOG_ODDS = 4.0  # certainty is bounded, so that a few looks can undo it
 _NOT_FOUND = -0.5  # log-odds of a look that saw the place filled, asked for the object and did not find it
 _FILLED_LOG_ODDS = 0.0  # such looks make an object uncertain, never gone: something is there
+_STILL_FILLED = 0.6  # log-odds of a look that saw the place filled and could not find the object
 _OFTEN_MISSED, _SELDOM_MISSED = 4.0, 16.0  # pixels: to miss objects as small as the first says nothing
 _SEEN_THROUGH = -2.2  # log-odds of a look that saw through the place: one in nine of those is wrong
 _MOVED_VARIANCE = 1e-6  # m^2 a look: a standing object's place is known better with every look, but never exactly
@@ -161,8 +162,8 @@ def after_missing(log_odds: Array, seen: Visibility, asked_for: NDArray[np.bool_
     """Log-odds [N] of N objects after a look that did not find them.
 
     Only what the look could see counts. To see through a place speaks against the object, the less the likelier the
-    look has missed it by an error of the pose; that the place is filled does so only if the object was asked for,
-    and large enough in the image to be found.
+    look has missed it by an error of the pose. That the place is filled speaks against it if the object was asked for
+    and large enough in the image to be found, and otherwise for it.
 
     Args:
         met: [N] probability, 0..1, that a ray to an object that is there meets it.
@@ -171,7 +172,9 @@ def after_missing(log_odds: Array, seen: Visibility, asked_for: NDArray[np.bool_
     through = np.maximum(log_odds + seen_past(met) * share, -_MOST_LOG_ODDS)
     telling = np.clip((seen.pixels - _OFTEN_MISSED) / (_SELDOM_MISSED - _OFTEN_MISSED), 0, 1)
     filled = np.maximum(log_odds + _NOT_FOUND * telling * (1 - share), np.minimum(log_odds, _FILLED_LOG_ODDS))
-    missed = np.where(asked_for & (seen.clear >= CLEAR), filled, log_odds)
+    backed = np.minimum(log_odds + _STILL_FILLED * (1 - telling) * (1 - share), _MOST_LOG_ODDS)
+    still = np.where(log_odds < GONE_LOG_ODDS, log_odds, backed)
+    missed = np.where(seen.clear >= CLEAR, np.where(asked_for & (telling > 0), filled, still), log_odds)
     after: Array = np.where(seen.empty, through, missed)
     return after
 

@@ -33,7 +33,7 @@ _SOLID = 0.85  # share of a ray's way through a box within which a solid object'
 # an object stands on may reach into its lower part.
 _SAMPLES = np.array([[x, y, z] for x in (-0.2, 0.0, 0.2) for y in (-0.2, 0.0, 0.2) for z in (-0.1, 0.1, 0.3)])
 _INSIDE = 0.25  # share of it behind a point well inside of the box, by when the ray must have met the object
-_LEAST_PIXELS = 4.0  # that an object's smaller extent must span for a look to tell whether it is there
+_LEAST_PIXELS = 2.5  # that an object's smaller extent must span for a look to tell whether it is there
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,8 @@ class Pose:
     sigma_rad: float = 0.0
 
     def __post_init__(self) -> None:
-        a, b, c, d, e, f, g, h, i = self.rotation.reshape(-1).tolist()
-        volume = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
         rest = (*self.translation.tolist(), self.sigma_m, self.sigma_rad)
-        if not all(map(math.isfinite, rest)) or not abs(volume - 1) <= 1e-3:
+        if not all(map(math.isfinite, rest)) or not abs(np.linalg.det(self.rotation) - 1) <= 1e-3:
             raise ObjectMapError(f"the camera's pose is not a rigid transform: rotation {self.rotation.tolist()}")
 
     @classmethod

@@ -3,6 +3,7 @@
 import math
 import sqlite3
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 
 from n3d_core.memory.association import _GATE, _costs, assign
 from n3d_core.memory.database import ObjectStore, Places, bounds
-from n3d_core.memory.objects import RememberedObject
+from n3d_core.memory.objects import WELL_KNOWN, RememberedObject
 from n3d_core.memory.observations import Observation, Pose
 
 COLORS, NOUNS = ("red", "green", "blue"), ("mug", "box", "lamp")
@@ -53,6 +54,31 @@ def test_near_finds_what_a_search_through_all_objects_finds_and_nothing_of_anoth
         assert set(found.ids) == wanted
         assert [found.labels[i] for i in range(len(found.ids))] == [known[i].labels for i in found.ids]
     store.close(), other.close()
+
+
+@pytest.mark.parametrize("out_of_view", [False, True])
+def test_missing_finds_what_a_search_through_all_objects_finds(tmp_path, out_of_view):
+    rng = np.random.default_rng(5)
+    things = [
+        replace(one, observations=int(rng.integers(1, 6)), last_seen=float(rng.uniform(0, 100)))
+        for one in objects(300, 8.0)
+    ]
+    store, known = store_of(tmp_path / "m.db", things)
+    fitting = [
+        (-one.last_seen, identity)
+        for identity, one in known.items()
+        if one.label == "red mug" and one.last_seen >= 30 and one.observations >= WELL_KNOWN
+        and (out_of_view or one.state == "gone")
+    ]  # fmt: skip
+    found = store.missing("red mug", 30.0, out_of_view)
+    assert [one.id for one in found] == [identity for _, identity in sorted(fitting)][:20]
+    assert len(found) >= (9 if out_of_view else 2)
+    plan = store._db.execute(
+        "EXPLAIN QUERY PLAN SELECT id FROM objects WHERE map = 1 AND label = 'a' AND last_seen >= 0 "
+        f"AND observations >= {WELL_KNOWN} ORDER BY last_seen DESC"
+    ).fetchall()
+    assert "objects_by_label" in plan[0][3]
+    store.close()
 
 
 def test_bounds_are_those_of_the_boxes_corners():
@@ -106,7 +132,7 @@ def test_a_map_of_version_2_gets_a_tree_that_sorts_and_keeps_its_maps_apart(tmp_
     store.close(), other.close()
     old = sqlite3.connect(path)
     old.executescript("UPDATE places SET map0 = round((map0 + map1) / 2), map1 = round((map0 + map1) / 2);")
-    old.executescript("PRAGMA user_version = 2;")
+    old.executescript("ALTER TABLE objects DROP COLUMN drift; PRAGMA user_version = 2;")
     old.close()
     again = ObjectStore(path)
     found = again.near(np.full(3, -9.0), np.full(3, 9.0))
