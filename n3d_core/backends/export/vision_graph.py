@@ -79,7 +79,7 @@ class VisionGraph:
         )
 
     def _encoding(self, coordinates: str) -> str:
-        """The 3D positional encoding [P, hidden] of rounded coordinates [1, P, 3] (see `model.point_encoding`)."""
+        """The 3D positional encoding [P, hidden] of rounded coordinates [1, P, 3] (see `network.point_encoding`)."""
         g, plan, width = self.g, self.plan, self.config.hidden_size
         per_axis = width // 3
         rows = self._rows(g.op("Reshape", coordinates, g.constant([plan.patches, 3])), plan.pe_rows)
