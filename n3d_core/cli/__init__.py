@@ -83,7 +83,7 @@ def say(line: str) -> None:
 
 
 def _discard(stream: IO[str]) -> None:
-    """Sends what stdout or stderr still holds nowhere, lest Python fails again when it flushes it at exit."""
+    """Drops what stdout or stderr still holds: Python would fail again when it flushes it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

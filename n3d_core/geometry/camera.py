@@ -117,10 +117,11 @@ class Camera:
     @property
     def fields_of_view(self) -> tuple[float, float]:
         """Horizontal and vertical, in degrees."""
-        return tuple(  # type: ignore[return-value]
+        across, down = (
             math.degrees(math.atan((c + 0.5) / f) + math.atan((size - 0.5 - c) / f))
             for c, f, size in ((self.cx, self.fx, self.width), (self.cy, self.fy, self.height))
         )
+        return across, down
 
     def checked(self) -> Camera:
         """The same camera, if its numbers are possible for a pinhole image in pixels.

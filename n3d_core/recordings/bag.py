@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from n3d_core.errors import BagError, optional, reading
 from n3d_core.geometry.frame import Frame
@@ -161,8 +161,8 @@ class Bag:
 
     def _stamp(self, raw: bytes) -> int:
         """Stamp of a serialised message with a header; it follows CDR's own header or ROS 1's sequence number."""
-        order = "big" if self.is_ros2 and raw[1:2] == b"\0" else "little"
-        seconds, rest = (int.from_bytes(raw[at : at + 4], order) for at in (4, 8))  # type: ignore[arg-type]
+        order: Literal["big", "little"] = "big" if self.is_ros2 and raw[1:2] == b"\0" else "little"
+        seconds, rest = (int.from_bytes(raw[at : at + 4], order) for at in (4, 8))
         return seconds * 1_000_000_000 + rest
 
     def _nearest(self, topic: str, log_ns: int) -> Any:

@@ -147,10 +147,10 @@ def _pictures(folder: Path, pattern: str = "*") -> list[Path]:
 
 
 def _camera_beside(folder: Path, how: ReadAs, *names: str) -> str | Path:
-    found = next((folder / name for name in names if (folder / name).is_file()), None)
-    if how.camera or found:
-        return how.camera or found  # type: ignore[return-value]
-    raise CameraError(f"{folder}: {', '.join(names)} not found; give --camera FILE or FX,FY,CX,CY")
+    found = how.camera or next((folder / name for name in names if (folder / name).is_file()), None)
+    if found is None:
+        raise CameraError(f"{folder}: {', '.join(names)} not found; give --camera FILE or FX,FY,CX,CY")
+    return found
 
 
 def _read_tum(root: Path, how: ReadAs) -> Iterator[Shot]:
