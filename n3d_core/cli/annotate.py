@@ -8,7 +8,7 @@ import re
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
@@ -23,6 +23,11 @@ from n3d_core.errors import (
     QueryTimeoutError,
     TransformError,
 )
+
+if TYPE_CHECKING:
+    from n3d_core.n3d import N3D
+    from n3d_core.recordings.annotation import Annotations, Journal, MessageWriter
+    from n3d_core.recordings.bag import Bag, RgbdTopicNames
 
 DESCRIPTION = """\
 Runs queries on the images of an RGB-D bag and writes the results into a copy of it: detections, markers for RViz, and
@@ -114,10 +119,12 @@ def run(args: argparse.Namespace) -> int:
 class _Annotator:
     """Runs the queries on each image that is not in the journal yet."""
 
-    def __init__(self, args: argparse.Namespace, bag: Any, names: Any, writer: Any, journal: Any) -> None:
+    def __init__(
+        self, args: argparse.Namespace, bag: Bag, names: RgbdTopicNames, writer: MessageWriter, journal: Journal
+    ) -> None:
         self._args, self._bag, self._names = args, bag, names
         self._writer, self._journal = writer, journal
-        self._model: Any = None
+        self._model: N3D | None = None
 
     def run(self, times: list[tuple[int, int | None]]) -> None:
         """Fills the journal."""
@@ -137,7 +144,7 @@ class _Annotator:
                     f"{each * (len(left) - number - 1):.0f} s left",
                 )
 
-    def _annotations(self, color_ns: int, depth_ns: int | None) -> Any:
+    def _annotations(self, color_ns: int, depth_ns: int | None) -> Annotations:
         from n3d_core.messages.assembly import Door
         from n3d_core.recordings.annotation import Annotations, annotate_frame
 

@@ -16,6 +16,7 @@ from n3d_core.cli.query import (
     write_outputs,
 )
 from n3d_core.cli.tables import box_record, box_table, json_line, value_record
+from n3d_core.results import Answer
 
 DESCRIPTION = """\
 Answers a spatial question about an RGB-D image: grounds the objects in the question, reasons over their boxes, and
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _lines(result: Any) -> list[str]:
+def _lines(result: Answer) -> list[str]:
     """The answer first, then its verdict, then what it is based on."""
     verdict = f"{result.verdict}: {result.verdict_reason}" if result.verdict_reason else result.verdict
     lines = [f"answer:    {result.answer or 'none'}", f"verdict:   {verdict}"]
@@ -67,7 +68,7 @@ def _lines(result: Any) -> list[str]:
     return lines
 
 
-def _record(result: Any) -> dict[str, Any]:
+def _record(result: Answer) -> dict[str, Any]:
     return {
         "question": result.question,
         "answer": result.answer,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 
@@ -21,7 +21,10 @@ from n3d_core.display.draw import draw_boxes, enlarged, save_picture
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.boxes import Box3D, pairwise_iou_3d
 from n3d_core.geometry.frame_folder import Truth
-from n3d_core.results import BoxDecoded, Event, StageStarted
+from n3d_core.results import Answer, BoxDecoded, Event, Grounding, StageStarted
+
+if TYPE_CHECKING:
+    from n3d_core.n3d import N3D, View
 
 _PICTURE_SIDE = 960  # pixels; smaller images are enlarged to keep labels readable
 
@@ -59,8 +62,8 @@ class Asked:
 
     args: argparse.Namespace
     input: CommandInput
-    model: Any
-    view: Any
+    model: N3D
+    view: View
 
     @cached_property
     def deadline(self) -> float | None:
@@ -100,7 +103,7 @@ def open_view(args: argparse.Namespace) -> Asked:
     return Asked(args, found, model, model.look(found.frame, found.limits))
 
 
-def load_model(args: argparse.Namespace) -> Any:
+def load_model(args: argparse.Namespace) -> N3D:
     """The `N3D` that the arguments name.
 
     Raises:
@@ -181,7 +184,7 @@ def write_outputs(asked: Asked, boxes: Sequence[Box3D], truth: Sequence[Box3D] |
         write_recording(args.rrd, frame, boxes, "\n".join(lines), truth=truth)
 
 
-def print_notes(result: Any, written: dict[str, str]) -> None:
+def print_notes(result: Grounding | Answer, written: dict[str, str]) -> None:
     """Prints the lines below a table: share of valid depth, times, files and warnings."""
     print(f"\ndepth valid {result.depth_valid:.0%}   {times_line(result.times)}")
     for name, path in written.items():
