@@ -206,6 +206,11 @@ def listing(phrase: Phrase) -> Question:
     return Question("related", "objects", among=phrase)
 
 
+def one_among(phrases: tuple[Phrase, ...], pick: Pick, text: str) -> Phrase:
+    """The one of several named objects that is the most of something."""
+    return replace(ANYTHING, text=text, plural=False, where=(Where("among", phrases),), pick=pick)
+
+
 def check_kind(kinds: Sequence[Phrase]) -> None:
     """Rejects "which mug is taller, the box or the can?"."""
     if any(kind.noun not in ("object", WHICH.noun, THEM.noun) for kind in kinds):

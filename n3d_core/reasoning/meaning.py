@@ -145,6 +145,8 @@ class Meaning(Predicates):
 
     def bare(self, phrase: Phrase) -> Question:
         """A phrase alone: "the tallest mug", "the mug closest to the lamp", "the two tallest mugs"."""
+        if phrase.pick is not None and phrase.where and phrase.where[0].relation == "among":
+            return self.choice(Degree(phrase.pick.predicate), Alternatives(phrase.where[0].references))
         if (phrase.number or 1) > 1 and (
             phrase.pick or any(w.relation in ("nearest", "farthest") for w in phrase.where)
         ):
@@ -336,6 +338,12 @@ class Meaning(Predicates):
         """As in "I want to wrap the box": whatever is to be done with it."""
         return self.context(*(c for c in children if not isinstance(c, str)))
 
+    def moved(self, listed: tuple[Phrase, ...], _: Phrase) -> tuple[Phrase, ...]:
+        """As in "bring the mug to the table"."""
+        if CAMERA_PHRASE in listed:
+            raise NoReadingError
+        return listed
+
     def context(self, listed: tuple[Phrase, ...], *places: Phrase) -> Context:
         return Context(listed, places)
 
@@ -432,6 +440,7 @@ SIMPLE: dict[str, Callable[..., Any]] = {
     "two": two_of,
     "alternatives": lambda *phrases: Alternatives(phrases),
     "listed": _listed,
+    "half": lambda side: clause(side, CAMERA_PHRASE),
     "unit": Unit,
     "subject": lambda phrase, _: Context((phrase,)),
     "standing": Standing,

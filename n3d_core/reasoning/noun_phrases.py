@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from n3d_core.reasoning.constituents import ONE, WHICH, Condition, Part, clause, joined, restricted
+from n3d_core.reasoning.constituents import ONE, WHICH, Condition, Part, clause, joined, one_among, restricted
 from n3d_core.reasoning.grammar import NoReadingError
 from n3d_core.reasoning.lexicon import LISTS, TERMINALS, is_compound, singulars, strip_article
 from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, Phrase, Pick, Where
@@ -135,6 +135,13 @@ class NounPhrases:
         if among.pick is not None or not among.plural or not pick.predicate:
             raise NoReadingError
         return replace(among, text=strip_article(self.said), pick=pick, plural=False, number=None)
+
+    def best_among(self, *parts: Any) -> Phrase:
+        """As in "the taller one of the mug and the box"."""
+        *_, pick, among = parts
+        if CAMERA_PHRASE in among.phrases:
+            raise NoReadingError
+        return one_among(among.phrases, pick, strip_article(self.said))
 
     def camera(self, *_: Any) -> Phrase:
         return replace(CAMERA_PHRASE, text=strip_article(self.said))

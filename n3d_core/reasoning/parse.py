@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from n3d_core.reasoning.constituents import IT, ONE, THEM, Context, Unit, in_unit
 from n3d_core.reasoning.grammar import Grammar, NoReadingError, TooManyReadingsError
-from n3d_core.reasoning.lexicon import LISTS, Word, hold_names, is_foreign, normal_text, words_of
+from n3d_core.reasoning.lexicon import LISTS, TERMINALS, Word, hold_names, is_foreign, normal_text, words_of
 from n3d_core.reasoning.meaning import SIMPLE, Meaning
 from n3d_core.reasoning.question import CAMERA_PHRASE, NotUnderstood, Phrase, Question
 from n3d_core.reasoning.references import resolved_phrases, resolved_question, wanted_by
@@ -47,7 +47,7 @@ class _Read:
 
     sentence: Sentence
     asks: Sequence[Question] = ()
-    tells: Any = None
+    tells: tuple[Any, ...] = ()
     certain: bool = True
 
 
@@ -55,19 +55,29 @@ def _read(sentence: Sentence) -> _Read | NotUnderstood:
     asked = sentence.readings("question")
     told = [] if asked and sentence.mark == "?" else sentence.readings("context")
     if asked or told:
-        return _Read(sentence, asked, told[0] if told else None, certain=not (asked and told))
+        return _Read(sentence, asked, tuple(told[:1]), certain=not (asked and told))
     bare, unit = sentence.without_unit()
     if unit is not None and (asked := bare.readings("question")):
-        return _Read(sentence, asked, unit)
-    for at in sentence.places_of(",", ":", "-", "and")[:6]:
-        before, after = sentence.split(at)
-        told = before.readings("context") or ([] if before.foreign() else before.readings("topic"))
-        asked = after.readings("question")
-        if told and asked:
-            return _Read(sentence, asked, told[0])
+        return _Read(sentence, asked, (unit,))
+    if led := _told_first(sentence, 2):
+        return led
     if asked := sentence.readings("loose"):
         return _Read(sentence, asked)
     return sentence.why_not()
+
+
+def _told_first(sentence: Sentence, most: int) -> _Read | None:
+    """A question after one or more statements in the same sentence: "I have two mugs, which one is taller?"."""
+    for at in sentence.places_of(",", ":", "-", "and")[:6]:
+        before, after = sentence.split(at)
+        told = before.readings("context") or ([] if before.foreign() else before.readings("topic"))
+        if not told:
+            continue
+        asked = after.readings("question")
+        rest = _Read(after, asked) if asked else _told_first(after, most - 1) if most > 1 else None
+        if rest is not None:
+            return _Read(sentence, rest.asks, (told[0], *rest.tells))
+    return None
 
 
 def _one_question(read: list[_Read]) -> Question | NotUnderstood:
@@ -79,8 +89,8 @@ def _one_question(read: list[_Read]) -> Question | NotUnderstood:
             asking[-1:],
             [q.objects for r in asking[:-1] for q in r.asks if q.type in ("exists", "position")],
         )
-        read = [*(_Read(r.sentence, (), Context(objects)) for r, objects in zip(read, shown, strict=False)), *read]
-    told = [r.tells for r in read if r.tells is not None and (r not in asking or r.certain)]
+        read = [*(_Read(r.sentence, (), (Context(objects),)) for r, objects in zip(read, shown, strict=False)), *read]
+    told = [t for r in read if r not in asking or r.certain for t in r.tells]
     meant: list[Question] = []
     for sentence in asking:
         found, unclear = _resolved(sentence, told)
@@ -138,6 +148,8 @@ def read_phrases(text: str) -> tuple[Phrase, ...] | NotUnderstood:
         if isinstance(question, NotUnderstood):
             return question
         found = [wanted_by(question)] if wanted_by(question) else []
+    hands = TERMINALS["_GRIPPER"]  # "put your hand on the ball": it is not the hand that is looked for
+    found = [f for f in found if not any(p.noun in hands for p in f)] or found
     if len(found) != 1:
         return sentence.not_understood()
     try:

@@ -61,7 +61,7 @@ Form = Literal["yes_no", "choice", "free", "number", "difference", "order", "obj
 Relation = Literal[
     "left", "right", "front", "behind", "above", "below", "wider", "thinner", "taller", "shorter", "bigger", "smaller",
     "longer", "less_long", "thicker", "less_thick", "on", "under", "inside", "next_to", "between", "nearest",
-    "farthest", "within", "beyond",
+    "farthest", "within", "beyond", "among",
 ]  # fmt: skip
 Size = Literal["width", "height", "length", "thickness"]
 
@@ -95,7 +95,7 @@ class Where:
     "the lamp next to the green car" has relation `next_to`, references (green car,). "the mug closest to the lamp" has
     relation `nearest`: of several candidates it keeps one. `between` has two references. A reference may be CAMERA.
     "Wider than 20 cm" has a limit in metres and no reference, "within 50 cm of the camera" (or "beyond") has both.
-    "Second closest to the lamp" has the rank 2.
+    "Second closest to the lamp" has the rank 2. `among` keeps the references themselves: "the taller one of A and B".
     """
 
     relation: Relation
@@ -155,7 +155,8 @@ class Phrase:
     def parts(self) -> tuple[Phrase, ...]:
         """This phrase and those that its clauses and exceptions refer to, the camera too."""
         inner = [*(reference for where in self.where for reference in where.references), *self.without]
-        return (self, *(part for phrase in inner for part in phrase.parts))
+        itself = () if any(where.relation == "among" for where in self.where) else (self,)
+        return (*itself, *(part for phrase in inner for part in phrase.parts))
 
 
 CAMERA_PHRASE = Phrase("camera", "camera")

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from n3d_core.reasoning.constituents import FORMER, IT, LATTER, ONE, THEM, WHICH, Context, Gripper, Standing
+from n3d_core.reasoning.constituents import FORMER, IT, LATTER, ONE, THEM, WHICH, Context, Gripper, Standing, one_among
 from n3d_core.reasoning.grammar import NoReadingError
 from n3d_core.reasoning.lexicon import TERMINALS
-from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, Phrase, Pick, Question, Where
+from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, COMPARISONS, Phrase, Pick, Question, Where
 from n3d_core.reasoning.relations import PREDICATES
 
 
@@ -20,6 +20,15 @@ def wanted_by(question: Question) -> tuple[Phrase, ...]:
     if question.type == "extreme" and question.form == "choice" and question.among is not None:
         pick = question.among.pick or Pick(question.predicate)
         return (replace(question.among, pick=pick, plural=False),)
+    if question.form == "choice" and question.objects and question.type in (*COMPARISONS, "extreme"):
+        return (one_among(question.objects, Pick(question.predicate), ""),)
+    if question.type == "relative_distance" and question.form == "choice":
+        relation: Any = "nearest" if question.predicate == "closer" else "farthest"
+        anchor, *rest = question.objects
+        among = question.among or replace(ANYTHING, where=(Where("among", tuple(rest)),))
+        rank = among.pick.rank if among.pick else 1
+        clauses = (*among.where, Where(relation, (anchor,), rank=rank))
+        return (replace(among, where=clauses, pick=None, plural=False),)
     if question.type == "related" and question.among is not None:
         if not question.predicate:
             return (question.among,)

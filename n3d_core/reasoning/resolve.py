@@ -175,6 +175,8 @@ class Scene:
     def _standing(self, found: list[int], where: Where, phrase: Phrase, opposite: bool) -> list[int]:
         """The boxes for which a clause holds."""
         references = self.each(where.references, opposite)
+        if where.relation == "among":
+            return [i for i in references if i is not None]
         others = [CAMERA if i is None else self.boxes[i] for i in references]
         found = [i for i in found if i not in references]
         if where.relation in ("nearest", "farthest"):

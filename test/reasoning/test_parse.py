@@ -13,11 +13,13 @@ from n3d_core.reasoning.meaning import SIMPLE, Meaning
 from n3d_core.reasoning.parse import MAX_CHARACTERS, read_phrases, read_question
 from n3d_core.reasoning.question import CAMERA_PHRASE, NotUnderstood, Phrase, Pick, Question, Where
 
-READINGS = [
-    tuple(line.split(" => "))
-    for line in Path(__file__).with_name("readings.txt").read_text(encoding="utf-8").splitlines()
-    if " => " in line
-]
+
+def _pairs(file: str) -> list[tuple[str, ...]]:
+    lines = Path(__file__).with_name(file).read_text(encoding="utf-8").splitlines()
+    return [tuple(line.split(" => ")) for line in lines if " => " in line]
+
+
+READINGS, WANTED = _pairs("readings.txt"), _pairs("phrases.txt")
 
 
 def shown_phrase(phrase: Phrase) -> str:
@@ -52,6 +54,28 @@ def shown(question: Question | NotUnderstood) -> str:
 @pytest.mark.parametrize(("text", "meaning"), READINGS)
 def test_questions_are_read(text, meaning):
     assert shown(read_question(text)) == meaning
+
+
+@pytest.mark.parametrize(("text", "meaning"), WANTED)
+def test_what_is_wanted_is_read(text, meaning):
+    phrases = read_phrases(text)
+    assert not isinstance(phrases, NotUnderstood), phrases
+    assert ", ".join(map(shown_phrase, phrases)) == meaning
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "remove the mug",
+        "ignore the mug",
+        "don't pick the mug",
+        "forget the mug",
+        "put the mug on the table",
+        "the other mug",
+    ],
+)
+def test_what_is_not_wanted_is_not_looked_for(text):
+    assert isinstance(read_phrases(text), NotUnderstood)
 
 
 @pytest.mark.parametrize(("text", "meaning"), READINGS[::3])
