@@ -11,7 +11,7 @@ import numpy as np
 
 from n3d_core.depth import DepthLimits, DepthReport, clean_depth
 from n3d_core.errors import ConfigError, ImageError
-from n3d_core.geometry.frame import Frame
+from n3d_core.geometry.frame import MAX_PIXELS, Frame
 from n3d_core.geometry.points import normalise, to_model_frame
 from n3d_core.language.structured import BoxCodec
 from n3d_core.network.config import N3DConfig
@@ -24,6 +24,9 @@ _LONGEST_POINT_MAP = 640  # pixels: the cloud is pooled to some dozens of patche
 OnOtherSize = Literal["recompile", "resize", "error"]
 
 
+_LEAST_SIDE = 16  # pixels; nothing can be told apart in less
+
+
 @dataclass(frozen=True)
 class ImageSize:
     """Width and height in pixels of the images that a vision tower is compiled for.
@@ -34,7 +37,7 @@ class ImageSize:
             distorts the picture but not the boxes; `error` rejects it.
 
     Raises:
-        ConfigError: if a side is not positive, or `on_other` is unknown.
+        ConfigError: if no camera has that size, or `on_other` is unknown.
     """
 
     width: int
@@ -42,8 +45,11 @@ class ImageSize:
     on_other: OnOtherSize = "recompile"
 
     def __post_init__(self) -> None:
-        if self.width < 1 or self.height < 1:
-            raise ConfigError(f"image size {self.width}x{self.height}: both sides must be at least 1 pixel")
+        if min(self.width, self.height) < _LEAST_SIDE or self.width * self.height > MAX_PIXELS:
+            raise ConfigError(
+                f"image size {self.width}x{self.height}: both sides must be at least {_LEAST_SIDE} pixels, and at most "
+                f"{MAX_PIXELS} together"
+            )
         if self.on_other not in get_args(OnOtherSize):
             raise ConfigError(f"on_other must be one of {', '.join(get_args(OnOtherSize))}; got {self.on_other!r}")
 

@@ -7,6 +7,7 @@ action, pictures come from its annotated image, and remembered objects from its 
 from __future__ import annotations
 
 import math
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -25,14 +26,13 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection3D
 
 from n3d_core import mcp_server as agent
-from n3d_core.errors import N3DError
 from n3d_core.messages.images import color_array
 from n3d_core.reasoning.question import Value
 from n3d_ros.errors import STATUS_NAMES, UnavailableError
 from n3d_ros.frames.images import nanoseconds_of
 from n3d_ros.msg import Answer, RememberedObject, Result
-from n3d_ros.node.parameters import AT_START, CheckedParameters, ParameterSet, parameter
-from n3d_ros.node.running import leave, leave_graph
+from n3d_ros.node.parameters import AT_START, CheckedParameters, ParameterSet, named, parameter
+from n3d_ros.node.running import REFUSALS, leave, leave_graph
 from n3d_ros.outputs.messages import VALUE_KINDS, VERDICTS, detection_box
 from n3d_ros.page.client import PageQuery
 from n3d_ros.srv import Recall
@@ -58,6 +58,10 @@ class McpParameters(CheckedParameters):
         when=AT_START,
     )
     timeout: float = parameter(60.0, "How long to wait for an answer, in seconds.", low=1.0, high=3600.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        named(self.grounding)
 
 
 class NodeScene:
@@ -250,8 +254,8 @@ def main(args: list[str] | None = None) -> int:
         agent.serve(agent.make_server(scene), None if port < 0 else port)
     except KeyboardInterrupt:
         pass
-    except N3DError as error:
-        node.get_logger().error(str(error))
+    except REFUSALS as error:
+        print(f"cannot start: {error}", file=sys.stderr)
         return 1
     finally:
         executor.shutdown(0.5)

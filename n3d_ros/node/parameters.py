@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, Generic, TypeVar
@@ -65,6 +66,19 @@ def spelled(each: Field[Any], value: Any) -> Any:
     if isinstance(each.default, float) and type(value) is int:
         return float(value)
     return each.metadata["also"].get(value, value) if isinstance(value, str | bool) else value
+
+
+def named(grounding: str) -> None:
+    """Checks the parameter `grounding` of a client.
+
+    Raises:
+        ConfigError: if it is no name of a node.
+    """
+    if re.fullmatch(r"(~/|/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", grounding, re.ASCII) is None:
+        raise ConfigError(
+            "grounding must be the name of the grounding node, such as grounding or /front/grounding; got "
+            f"{grounding!r}"
+        )
 
 
 P = TypeVar("P", bound=CheckedParameters)

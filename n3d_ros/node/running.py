@@ -19,7 +19,7 @@ from rclpy.utilities import remove_ros_args
 from n3d_core.errors import N3DError
 from n3d_ros.node.parameters import warn_of_unknown
 
-_REFUSALS = (N3DError, InvalidParameterTypeException, InvalidParameterValueException, NameValidationException)
+REFUSALS = (N3DError, InvalidParameterTypeException, InvalidParameterValueException, NameValidationException)
 
 
 def run_nodes(factories: Sequence[Callable[[], Node]]) -> int:
@@ -42,7 +42,7 @@ def run_nodes(factories: Sequence[Callable[[], Node]]) -> int:
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except _REFUSALS as error:
+    except REFUSALS as error:
         print(f"cannot start: {error}", file=sys.stderr)
         return 1
     except Exception:  # Ctrl-C may shut ROS down in the middle of any call

@@ -28,7 +28,7 @@ from n3d_core.messages.assembly import ColorImage
 from n3d_ros.errors import STATUS_NAMES, UnavailableError
 from n3d_ros.frames.images import nanoseconds_of
 from n3d_ros.frames.transforms import Transforms
-from n3d_ros.node.parameters import AT_START, CheckedParameters, ParameterSet, parameter
+from n3d_ros.node.parameters import AT_START, CheckedParameters, ParameterSet, named, parameter
 from n3d_ros.node.running import leave, run_nodes, start_ros
 from n3d_ros.outputs.messages import VERDICTS, detection_box
 from n3d_ros.outputs.publishers import latched
@@ -58,6 +58,10 @@ class PageParameters(CheckedParameters):
     answer_timeout: float = parameter(
         120.0, "How long the page waits for the grounding node's answer, in seconds.", low=1.0, high=3600.0
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        named(self.grounding)
 
 
 class PageNode(Node):

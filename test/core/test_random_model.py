@@ -155,7 +155,7 @@ def test_a_resized_image_is_the_tower_that_was_compiled(
     assert "exporting the vision tower for 8x4 patches" in caplog.text
 
 
-@pytest.mark.parametrize("text", ["640", "x480", "640x-480", "0x480", "640*480", ""])
+@pytest.mark.parametrize("text", ["640", "x480", "640x-480", "0x480", "1x1", "99999x99999", "640*480", ""])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="image size"):
         ImageSize.parse(text)

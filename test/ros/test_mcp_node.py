@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import os
+import subprocess
 import sys
 import time
 from types import SimpleNamespace
@@ -166,3 +167,21 @@ def test_without_a_node_the_agent_is_told_so_over_stdio():
     (refused,) = talk(server, ("find", {"text": "mug"}))
     assert refused.is_error
     assert "/nowhere/query not found" in refused.content[0].text
+
+
+@pytest.mark.parametrize(
+    ("parameter", "words"),
+    [
+        ("port:=99999", "Parameter port out of range"),
+        ("port:=x", "'port' to 'x' of type 'STRING'"),
+        ("grounding:=''", "grounding must be the name of the grounding node"),
+        ("grounding:='a b'", "such as grounding or /front/grounding; got 'a b'"),
+    ],
+)
+def test_a_parameter_that_cannot_be_is_told_in_one_sentence(parameter, words):
+    command = [sys.executable, "-m", "n3d_ros", "mcp_node", "--ros-args", "-p", parameter]
+    ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith("cannot start: ")
+    assert words in ran.stderr
+    assert "Traceback" not in ran.stderr

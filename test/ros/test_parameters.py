@@ -28,6 +28,7 @@ from n3d_ros.node.parameters import (
     refuse_frozen,
     warn_of_unknown,
 )
+from n3d_ros.page.page_node import PageParameters
 from n3d_ros.queries.models import ModelPool, SharedModel
 
 
@@ -98,6 +99,19 @@ def test_a_value_of_another_type_is_refused_whatever_the_parameter_and_changes_n
         assert not answer.successful, each.name
         assert node.get_parameter(each.name).value == each.default
     assert settings.value == GroundingParameters()
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [("grounding", True), ("/front/grounding", True), ("front/grounding", True), ("~/other", True), ("_x1", True)]
+    + [(name, False) for name in ("", " ", "a b", "/", "a/", "//a", "1a", "a-b", "größe", "a\n")],
+)
+def test_a_node_that_is_named_must_be_able_to_exist(name, allowed):
+    if allowed:
+        assert PageParameters(grounding=name).grounding == name
+        return
+    with pytest.raises(ConfigError, match=r"grounding must be the name of the grounding node, such as .*; got '"):
+        PageParameters(grounding=name)
 
 
 @pytest.mark.parametrize("value", ["many", *ARRAYS])
