@@ -418,7 +418,7 @@ def test_sources_and_configurations_that_cannot_work_are_explained(
     assert main([str(path), "--gpus", "2"]) == 2
     assert "--gpus is for --ray" in capsys.readouterr().err
     (tmp_path / "none.json").write_text("{broken")
-    with pytest.raises(SourceError, match="not a COCO instances file"):
+    with pytest.raises(SourceError, match="cannot be read as a COCO instances file"):
         run(LiftConfig.from_yaml(path))
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n3d_core.depth.cleaning import DepthLimits
+from n3d_core.errors import reading
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame_folder import TrueObject
@@ -195,11 +196,9 @@ def _object(true: TrueObject, instance: int, groundable: bool, phrases: Any = ()
 
 def _truth(sample: Sample) -> list[TrueObject]:
     """The objects of a sample; each must have a name and a box in front of the camera."""
-    try:
+    with reading(f"sample {sample.key}", "objects with boxes", ShardError):
         objects = sample.truth().objects
         fine = all(o.cls and o.box.center[2] > 0 and np.isfinite([*o.box.center, *o.box.size]).all() for o in objects)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ShardError(f"sample {sample.key}: objects cannot be read ({type(error).__name__}: {error})") from error
     if not fine:
         raise ShardError(f"sample {sample.key}: an object without a name or a finite box in front of the camera")
     return objects

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from n3d_core.errors import ConfigError
+from n3d_core.errors import ConfigError, reading
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame_folder import TrueObject, Truth
@@ -52,10 +52,8 @@ def read_public(kind: str, path: str | Path) -> Iterator[PublicSample]:
     """
     if kind not in READERS:
         raise ConfigError(f"format must be one of {', '.join(READERS)}; got {kind!r}")
-    try:
+    with reading(path, kind, ConfigError):
         yield from READERS[kind](Path(path))
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise ConfigError(f"{path}: cannot be read as {kind} ({type(error).__name__}: {error})") from error
 
 
 def question_type(words: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from n3d_core.errors import reading
 from n3d_core.geometry import Box3D, Camera
 from n3d_core.geometry.boxes import OrientedBox, quaternion_of
 from training.lift.export.sharegpt import SIDE_NAME, imported
@@ -65,7 +66,7 @@ def read_omni3d(path: str | Path) -> Iterator[tuple[dict[str, Any], Camera, list
     Raises:
         ShardError: if the file is missing or has another form.
     """
-    try:
+    with reading(path, "Omni3D JSON", ShardError):
         data = json.loads(Path(path).read_text())
         by_image: dict[int, list[dict[str, Any]]] = {}
         for entry in data["annotations"]:
@@ -74,8 +75,6 @@ def read_omni3d(path: str | Path) -> Iterator[tuple[dict[str, Any], Camera, list
         for image in data["images"]:
             camera = Camera.from_matrix(np.asarray(image["K"]), image["width"], image["height"])
             yield image, camera, [_box(e) for e in by_image.get(image["id"], [])]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ShardError(f"{path}: not an Omni3D JSON ({type(error).__name__}: {error})") from error
 
 
 def import_omni3d(folder: str | Path) -> Iterator[Sample]:

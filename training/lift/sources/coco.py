@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from n3d_core.errors import reading
 from training.lift.lift_config import SourceConfig
 from training.lift.masks import to_rle
 from training.lift.problems import SourceError
@@ -40,11 +41,9 @@ def load_coco(path: str, problems: Problems) -> Any:
 
     if not Path(path).is_file():
         raise SourceError(f"{path or 'source.annotations'}: annotation file not found")
-    try:
+    with reading(path, "a COCO instances file", SourceError):
         data = json.loads(Path(path).read_bytes())
         images, annotations, categories = (_list(data, key) for key in ("images", "annotations", "categories"))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise SourceError(f"{path}: not a COCO instances file ({type(error).__name__}: {error})") from error
     coco = COCO()
     coco.dataset = {
         "images": _once_each([_sized(i) for i in _whole(images, ("id", "file_name"), "image", problems)], problems),

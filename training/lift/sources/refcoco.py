@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from n3d_core.errors import DAMAGED, reading
 from training.lift.lift_config import SourceConfig
 from training.lift.problems import SourceError
 from training.lift.record import Annotation, Problems, Record, safe_key
@@ -55,20 +56,9 @@ def _with_phrases(annotation: Annotation, image: Any, phrases: dict[tuple[Any, A
 
 
 def _load_refs(path: Path) -> list[Any]:
-    try:
+    with reading(path, "RefCOCO refs", SourceError, of=(*DAMAGED, pickle.UnpicklingError)):
         data = path.read_bytes()
         refs = json.loads(data) if path.suffix == ".json" else _plain(data)
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-        pickle.UnpicklingError,
-    ) as error:
-        raise SourceError(f"{path}: cannot be read as RefCOCO refs ({type(error).__name__}: {error})") from error
     if not isinstance(refs, list):
         raise SourceError(f"{path} must contain a list of refs; got {type(refs).__name__}")
     return refs
