@@ -12,6 +12,7 @@ from typing import Any
 
 from n3d_core.reasoning.constituents import (
     FORMER,
+    GAPS,
     IT,
     LATTER,
     MORE_OR_LESS,
@@ -277,12 +278,18 @@ class Meaning(Predicates):
         return self.distance(*children)
 
     def loose_polar(self, subject: Phrase, *said: Any) -> Question:
-        if subject.plural or subject.is_anything or subject.number or subject.text.startswith(("a ", "an ", "any ")):
+        some = subject.plural or subject.is_anything or subject.text.startswith(("a ", "an ", "any "))
+        if some or subject.number or subject.noun.split()[-1] in GAPS:
             raise NoReadingError  # of all of them, or one of them?
         return self.polar(subject, *said)
 
     def loose_polar_more(self, subject: Phrase, degree: Degree, reference: Phrase) -> Question:
         return self.loose_polar(subject, self.compared(degree, reference))
+
+    def loose_superlative(self, phrase: Phrase) -> Question:
+        if phrase.pick is None or phrase.plural:
+            raise NoReadingError
+        return self.bare(phrase)
 
     def loose_ordering(self, *children: Any) -> Question:
         parts = Children(children)

@@ -44,6 +44,21 @@ def told(text: str) -> str:
         ("Of mugs, the total?", "count number of mug"),
         ("From near to far, the stools?", "depth_order order front of stool"),
         ("Ranking by height: chair, stool, lamp?", "order order taller chair stool lamp"),
+        ("Vertically, ball to lamp, in cm?", "vertical_distance number ball lamp"),
+        ("How many feet to the car?", f"distance number car {CAMERA_PHRASE.label}"),
+        ("Mug to ball, mm.", "distance number mug ball"),
+        ("Should the gap from mug to ball be larger than 5 cm?", "gap yes_no more mug ball"),
+        ("Chair versus stool, width difference?", "wide_thin difference wider chair stool"),
+        ("The mug stands left of the lamp by how much?", "left_right difference left mug lamp"),
+        ("Which bowl of all of them is closest the lamp?", "wording"),  # "closest lamp"?
+        ("Which bowl lies nearest the lamp?", "relative_distance choice closer lamp of bowl"),
+        ("Can you tell me, what has the smallest ball got there?", "wording"),
+        ("The biggest ball is?", "extreme choice bigger of ball"),
+        ("Ended up under the chair, the duck, correct?", "wording"),  # not a sentence that anybody says
+        ("Has the duck ended up under the chair?", "place yes_no under duck chair"),
+        ("Is the duck squeezed in between the chairs?", "wording"),
+        ("The duck parked in between the two chairs?", "place yes_no between duck chair"),
+        ("By distance, sort near to far?", "depth_order order front of object"),
         ("The green cone, its location?", "position position green cone"),
     ],
 )
