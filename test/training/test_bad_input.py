@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from n3d_core.errors import ConfigError, N3DError
 from training.learn.checkpoints import Piece, TrainingError, write_pieces
@@ -159,6 +160,23 @@ def test_a_state_of_images_of_another_size_is_refused(
     rendered(40)
     with pytest.raises(TrainingError, match=r"made with images of 64x48, 64x36 pixels, .* now 64x48, 64x40: use a new"):
         Trainer(make_config("steps=2", "data.cache=''", caches), CPU)
+
+
+@pytest.mark.parametrize(("height", "fits"), [(48, True), (40, False)])
+def test_a_state_of_before_is_compared_by_what_it_holds(make_config: MakeConfig, height: int, fits: bool) -> None:
+    Trainer(make_config("steps=1"), CPU).run()
+    path = make_config().output + "/resume.safetensors"
+    with safe_open(path, framework="pt") as file:
+        held = file.metadata()
+    about = json.loads(held["about"])
+    del about["sizes"]
+    about = {"step": held["step"], "config": held["config"], "about": json.dumps(about | {"size": [64, height]})}
+    save_file(load_file(path), path, metadata=about)  # it knows neither the tokenizer nor the sizes of all sources
+    if fits:
+        assert Trainer(make_config("steps=2"), CPU).step == 1
+    else:
+        with pytest.raises(TrainingError, match=r"made with images of 64x40 pixels, .* now 64x48: use a new output"):
+            Trainer(make_config("steps=2"), CPU)
 
 
 @pytest.mark.parametrize(
