@@ -9,7 +9,6 @@ not count. Each is a pure function of the config and its seeds, so an interrupte
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import shutil
 import sys
@@ -25,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n3d_core.atomic_write import atomic_write, write_text
+from n3d_core.backends.store import sha256_of
 from n3d_core.errors import ConfigError, N3DError
 from n3d_core.geometry import Camera
 from training.entry.command import described, run_command
@@ -146,7 +146,7 @@ class SceneCache:
             raise CacheError(
                 f"{data}: missing or cut short ({about['bytes']} bytes expected): delete {sidecar} and rerun"
             )
-        if self._verify and _sha256(data) != about["sha256"]:
+        if self._verify and sha256_of(data) != about["sha256"]:
             raise CacheError(f"{data}: its checksum differs from its sidecar's: delete both and rerun")
         self._kind = kind
         try:
@@ -187,7 +187,7 @@ def write_shard(folder: Path, seeds: range, views: int, config: SceneConfig) -> 
     try:
         with atomic_write(data) as part:
             save_file(_arrays(scenes), str(part))
-            about |= {"frames": len(scenes), "bytes": part.stat().st_size, "sha256": _sha256(part)}
+            about |= {"frames": len(scenes), "bytes": part.stat().st_size, "sha256": sha256_of(part)}
     except SafetensorError as error:
         raise CacheError(
             f"{data}: cannot be written ({error}): free some space and run again; finished shards are kept"
@@ -249,11 +249,6 @@ def _sidecar(path: Path) -> dict[str, Any]:
     except (ValueError, AttributeError) as error:
         raise CacheError(f"{path}: damaged ({error}): delete it and its .safetensors, and render again") from error
     return dict(about)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_cache(
