@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import math
 import shutil
 import sys
 from pathlib import Path
@@ -83,7 +82,7 @@ class Compilation:
         self.precision = Precision.named(precision, "fp16")
         if capacity < 64:
             raise ConfigError(f"--cache must be at least 64 tokens (an image alone takes hundreds); got {capacity}")
-        if workspace is not None and not 0 < workspace < math.inf:
+        if workspace is not None and not 0 < workspace < 1 << 40:
             raise ConfigError(f"--workspace must be a number of MiB above 0; got {workspace}")
         self.workspace = None if workspace is None else int(workspace * 2**20)
         self.plan = plan_of_size(N3DConfig.from_file(folder / "config.json"), size)

@@ -63,6 +63,9 @@ class Config:
     def set_memory_pool_limit(self, pool: str, size: int) -> None:
         self.limits[pool] = size
 
+    def get_memory_pool_limit(self, pool: str) -> int:
+        return self.limits.get(pool, 0)
+
     def set_compute_capability(self, capability: str, index: int) -> None:
         assert self._module.rtx, "classic TensorRT has no such call"
         self.capabilities[index] = capability

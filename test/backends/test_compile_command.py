@@ -41,6 +41,7 @@ def test_an_output_that_cannot_be_written_is_named_with_its_option(
         (["--workspace", "0"], "--workspace must be a number of MiB above 0; got 0.0"),
         (["--workspace", "nan"], "--workspace must be a number of MiB above 0; got nan"),
         (["--workspace", "inf"], "--workspace must be a number of MiB above 0; got inf"),
+        (["--workspace", "1e30"], "--workspace must be a number of MiB above 0; got 1e+30"),
         (["--cache", "8"], "--cache must be at least 64 tokens"),
         (["--size", "640"], "image size must be WIDTHxHEIGHT"),
     ],

@@ -118,6 +118,15 @@ def test_workspace_and_target_reach_the_builder(checkpoint: Path) -> None:
         assert [p["embeddings"][2][1] for p in config.profiles] == [1024, 1]
 
 
+def test_a_workspace_that_tensorrt_ignores_is_refused(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from .stand_in_tensorrt import Config
+
+    monkeypatch.setattr(Config, "set_memory_pool_limit", lambda self, pool, size: None)
+    store = EngineStore(checkpoint, api("tensorrt", "10.16.1"), TARGET, Precision.named("fp16"), workspace=7)
+    with pytest.raises(EngineError, match=r"decoder-.*: tensorrt 10.16.1 rejects a workspace of 7 bytes"):
+        store.decoder()
+
+
 @pytest.mark.parametrize(("name", "version"), VERSIONS, ids=[f"{n}-{v}" for n, v in VERSIONS])
 def test_only_tensorrt_for_rtx_keeps_kernels(
     checkpoint: Path, image: VisionInput, tmp_path: Path, name: str, version: str

@@ -109,7 +109,10 @@ def _builder_config(api: TensorRT, builder: Any, target: str, workspace: int | N
     config = builder.create_builder_config()
     api.set_target(config, target)
     if workspace is not None:
-        config.set_memory_pool_limit(api.module.MemoryPoolType.WORKSPACE, workspace)
+        pool = api.module.MemoryPoolType.WORKSPACE
+        config.set_memory_pool_limit(pool, workspace)  # returns nothing, and does nothing if it refuses
+        if config.get_memory_pool_limit(pool) != workspace:
+            raise EngineError(f"{name}: {api.name} {api.version} rejects a workspace of {workspace} bytes")
     monitor = _progress_monitor(api.module, name)
     if monitor is not None:
         config.progress_monitor = monitor
