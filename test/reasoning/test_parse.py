@@ -232,6 +232,10 @@ def test_names_are_matched_whole_whatever_words_they_hold(text, names, meaning):
         ("Are the mugs not red?", "wording"),
         ("Are the mugs and the box left of the lamp?", "wording"),
         ("How many times taller is the mug than the box?", "wording"),
+        ("How high up is the lamp?", "wording"),  # above what?
+        ("How far up is the lamp?", "wording"),
+        ("What is the height at which the mug stands?", "wording"),
+        ("Is the mug in the way?", "wording"),
         ("Is the mug almost as tall as the box?", "wording"),
         ("Is the mug hidden behind the box?", "wording"),
         ("Is the mug visible from behind?", "wording"),
