@@ -10,6 +10,7 @@ import sys
 import threading
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from PIL import Image
 from n3d_core.depth.files import is_point_map, read_depth, read_point_map
 from n3d_core.errors import DepthError, ImageError
 from n3d_core.geometry.image_file import read_color
+from n3d_core.messages.images import color_array
 
 METRES = np.array([[0.5, 1.25, np.nan], [2.0, 3.5, 4.0]], np.float32)
 
@@ -120,6 +122,22 @@ def test_other_formats_that_claim_too_many_pixels_are_refused(
         read_depth(tmp_path / name)
     with pytest.raises(ImageError, match="claims 90x80 pixels"):
         read_color(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["depth.png", "depth.tiff", "depth.pgm"])
+def test_a_depth_image_that_is_given_as_colour_is_refused(tmp_path: Path, name: str) -> None:
+    """It would become saturated white."""
+    depth = np.random.default_rng(0).integers(500, 5000, (6, 8), dtype=np.uint16)
+    cv2.imwrite(str(tmp_path / name), depth)
+    for upright in (False, True):
+        with pytest.raises(ImageError, match=rf"{name}: a 16-bit grey image given as colour looks like a depth image"):
+            read_color(tmp_path / name, upright)
+    message = SimpleNamespace(data=(tmp_path / name).read_bytes(), format=name.rpartition(".")[2])
+    with pytest.raises(ImageError, match="looks like a depth image"):
+        color_array(message)
+    raw = SimpleNamespace(encoding="mono16", height=6, width=8, step=16, is_bigendian=0, data=depth.tobytes())
+    with pytest.raises(ImageError, match="looks like a depth image"):
+        color_array(raw)
 
 
 def test_a_png_whose_checksum_is_wrong_is_damaged(tmp_path: Path) -> None:

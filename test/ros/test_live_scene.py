@@ -106,7 +106,9 @@ def test_a_large_image_is_thinned(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_viewer_comes_out_of_the_wheel_and_leaves_no_program_behind() -> None:
+def test_the_viewer_comes_out_of_the_wheel_and_leaves_no_program_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")  # is not asked
     files = fetch_viewer()
     assert set(files) == set(FILES)
     assert files["re_viewer_bg.wasm"].data[:4] == b"\0asm"
