@@ -19,7 +19,7 @@ from n3d_core.querying import Query
 from n3d_core.reasoning.asking import plain_question
 from n3d_core.reasoning.audit import CONTRADICTED, NOT_SEEN, UNVERIFIABLE, VERIFIED, audit
 from n3d_core.reasoning.outcome import evaluate, sought
-from n3d_core.reasoning.parse import read_question
+from n3d_core.reasoning.parse import NOT_GEOMETRY, read_question
 from n3d_core.reasoning.question import CAMERA_PHRASE, NOTHING, NotUnderstood, Phrase, Question
 from n3d_core.reasoning.resolve import AmbiguousError, MissingError, Scene, article, matching, missing_sentence
 from n3d_core.reasoning.solve import Solution, solve_scene
@@ -61,6 +61,9 @@ class Asker:
         question = read_question(text, names)
         if isinstance(question, NotUnderstood):
             return self._not_understood(text, question, about, query)
+        if question.type == "color" and about is None and self._runtime.vocabulary is None:
+            unseen = NotUnderstood("not_geometry", NOT_GEOMETRY, question.objects)
+            return self._not_understood(text, unseen, about, query)
         unknown = self._unknown(question) if about is None else ""
         if unknown:
             return _unsolved(text, f"{self._runtime.name} does not know {unknown!r}.")
@@ -78,7 +81,8 @@ class Asker:
             raise
         except QueryError as error:
             return _unsolved(text, str(error))
-        if about is None and answer_from != "model" and _is_about_grounding(question, seen):
+        untaught = self._runtime.vocabulary is not None and _is_untaught(question)
+        if answer_from != "model" and (untaught or (about is None and _is_about_grounding(question, seen))):
             return self._grounded(text, question, solution, shown, seen, query)
         steps, tokens = query.work.steps, query.work.tokens
         with query.stage("reason"):
@@ -107,7 +111,8 @@ class Asker:
             single = phrase.is_plain and not (phrase.plural or phrase.is_anything)
             seen.add(phrase, kept(found, least, single))
         among = question.among
-        if among is not None and not among.is_anything and question.type in _RANGING and len(seen.meant[among]) > 1:
+        ranging = among is not None and not among.is_anything and question.type in _RANGING
+        if (ranging and among is not None and len(seen.meant[among]) > 1) or question.type == "color":
             seen.name_apart(self._finder.everything(query).found)
         return seen
 
@@ -132,8 +137,8 @@ class Asker:
     def _grounded(
         self, text: str, question: Question, solution: Solution, boxes: list[Box3D], seen: Sightings, query: Query
     ) -> Answer:
-        """Whether something is there. Grounding has answered that already; a second reply would only be a guess."""
-        reason = self._mistrusted(question, solution, seen, query)
+        """The answer that grounding and geometry give; a second reply would only be a guess."""
+        reason = solution.doubt or self._mistrusted(question, solution, seen, query)
         verdict, value = (UNVERIFIABLE, NOTHING) if reason else (VERIFIED, solution.value)
         return Answer(text, solution.sentence, "", "", verdict, reason, value, boxes)
 
@@ -234,6 +239,12 @@ def _is_about_grounding(question: Question, seen: Sightings) -> bool:
         return False
     phrase = sought(question)
     return phrase.is_plain and not phrase.is_anything and (question.type == "exists" or not _meant(seen, phrase))
+
+
+def _is_untaught(question: Question) -> bool:
+    """Whether a small model was never taught to answer such questions."""
+    sided = question.type == "same" and question.predicate in ("side", "other_side")
+    return question.type in ("color", "angle") or sided or (question.type == "direction" and question.form == "yes_no")
 
 
 def _meant(seen: Sightings, phrase: Phrase) -> list[int]:

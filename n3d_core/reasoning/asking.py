@@ -158,6 +158,8 @@ def _order(question: Question, names: list[str]) -> str:
 
 def _direction(question: Question, names: list[str]) -> str:
     a, b = names
+    if question.form != "number":
+        return ""
     if "the camera" not in names:
         return f"At what o'clock is {b} from {a}?" if question.unit != "deg" else ""
     if a != "the camera":
@@ -193,6 +195,8 @@ def _related(question: Question, names: list[str]) -> str:
 
 
 def _same(question: Question, names: list[str]) -> str:
+    if question.predicate in ("side", "other_side"):
+        return ""
     return f"Is {names[0]} as {_ADJECTIVES.get(question.predicate, 'big')} as {names[1]}?"
 
 

@@ -50,6 +50,7 @@ _NAMED = 2  # wrong steps that a reason lists
 _RUN = re.compile(r"\S{200,}")  # endless runs of characters that some models write
 _THINK = re.compile(r"</?think>", re.IGNORECASE)
 _NEAR = 0.05  # relative error of a length that still counts as right
+_TURNED = ("direction", "angle")
 _NEAR_DEGREES = 5.0
 _HEDGED = 0.1  # the same for "about 0.4 meters"
 _HEDGE = re.compile(r"\b(?:about|approximately|roughly|nearly|almost|approx)\b", re.IGNORECASE)
@@ -179,7 +180,7 @@ def _off(question: Question, said: Said, outcome: Outcome) -> float | None:
     if isinstance(said, Length):
         return abs(said.metres - number)
     if isinstance(said, Amount):
-        return relations.turn(said.value, number) if question.type == "direction" else abs(said.value - number)
+        return relations.turn(said.value, number) if question.type in _TURNED else abs(said.value - number)
     return None
 
 
@@ -188,7 +189,7 @@ def _slack(kind: str, said: Length | Amount, text: str) -> float:
     if isinstance(said, Length):
         slack = said.resolution + (FROM_FOUR_DECIMALS if said.unit == "m" else FROM_TWO_DECIMALS)
         return max(slack, _HEDGED * said.metres) if _HEDGE.search(text) else slack
-    if kind == "direction":
+    if kind in _TURNED:
         return said.resolution + 0.1
     return said.resolution + FROM_TWO_DECIMALS * (2 if kind in ("volume", "big_small") else 1)
 
@@ -211,7 +212,7 @@ def _is_near(solution: Solution, said: Said) -> bool:
     number = number_of(question, outcome) or 0.0
     off = _off(question, said, outcome)
     if off is not None and isinstance(said, Length | Amount):
-        turned = question.type == "direction"
+        turned = question.type in _TURNED
         return off <= max(sure, _NEAR_DEGREES if turned else max(_NEAR * abs(number), 3.001 * said.resolution))
     if isinstance(said, Whereabouts):
         away = relations.distance(*outcome.roles.boxes)
@@ -235,6 +236,8 @@ def _wanted(question: Question) -> str:
     if question.type in SIZES + DISTANCES or question.form == "difference":
         return "a length with its unit"
     kinds = {
+        "angle": "degrees",
+        "color": "a color",
         "direction": "degrees to a side" if question.unit == "deg" else "an hour from 1 to 12",
         "count": "a number",
         "depth_order": "all objects in order",

@@ -253,7 +253,7 @@ def in_unit(question: Question, symbol: str) -> Question:
         raise NoReadingError
     if question.type == "position" and symbol == "deg" and len(question.objects) == 1:
         return Question("direction", "number", (CAMERA_PHRASE, *question.objects), unit="deg")
-    litres, degrees = question.type in ("volume", "big_small"), question.type == "direction"
+    litres, degrees = question.type in ("volume", "big_small"), question.type in ("direction", "angle")
     if (symbol == "l") != litres or (symbol == "deg") != degrees:
         raise NoReadingError
     return replace(question, unit=symbol)

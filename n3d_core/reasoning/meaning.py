@@ -311,6 +311,19 @@ class Meaning(Predicates):
         unit = "deg" if "degrees" in parts.words else "m"
         return Question("direction", "number", (CAMERA_PHRASE, *parts.phrases)[-2:], unit=unit)
 
+    def angle_between(self, *children: Any) -> Question:
+        """The angle between two objects as the camera sees them."""
+        phrases = Children(children).phrases
+        if CAMERA_PHRASE in phrases:
+            raise NoReadingError
+        return Question("angle", "number", phrases, unit="deg")
+
+    def color_of(self, *children: Any) -> Question:
+        (phrase,) = Children(children).phrases
+        if phrase.plural or phrase == CAMERA_PHRASE:
+            raise NoReadingError
+        return Question("color", "objects", (phrase,))
+
     def direction_to(self, *children: Any) -> Question:
         parts = Children(children)
         return self.direction(*reversed(parts.phrases), *parts.words)

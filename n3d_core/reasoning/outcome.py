@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning import relations
+from n3d_core.reasoning.lexicon import TERMINALS, normal, without_id
 from n3d_core.reasoning.question import ANYTHING, COMPARISONS, DISTANCES, NOTHING, SIZES, Phrase, Question, Value, Where
 from n3d_core.reasoning.relations import ALIKE, PLACES, PREDICATES, largest_wins
 from n3d_core.reasoning.resolve import LETTERS, AmbiguousError, MissingError, Roles, Scene, listed
@@ -55,7 +56,9 @@ _FORMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(COMPARISONS, ("yes_no", "choice", "free", "difference")),
     "relative_distance": ("choice", "yes_no", "difference"),
     **dict.fromkeys(("order", "depth_order"), ("order",)),
-    **dict.fromkeys(("direction", "dimensions"), ("number",)),
+    **dict.fromkeys(("angle", "dimensions"), ("number",)),
+    "direction": ("number", "yes_no"),
+    "color": ("objects",),
     "extreme": ("choice", "yes_no"),
     "position": ("position",),
     "related": ("objects", "yes_no", "number"),
@@ -68,8 +71,8 @@ _PREDICATES_OF: dict[str, frozenset[str]] = {
     "relative_distance": frozenset({"closer", "farther"}),
     "place": _PLACED,
     "related": _PLACED | {"nearest", "farthest", ""},
-    "same": frozenset({*relations.SIZE, "dimensions"}),
-    "outnumber": frozenset({"more", "less", "equal", "any", "each"}),
+    "same": frozenset({*relations.SIZE, "dimensions", "side", "other_side"}),
+    "outnumber": frozenset({"more", "less", "equal", "any", "each", "both"}),
     "proportion": frozenset({"more", "less", "equal", "at_least", "at_most"}),
     **dict.fromkeys(("extreme", "order", "depth_order"), frozenset(PREDICATES)),
     **{kind: frozenset(n for n, p in PREDICATES.items() if p.type == kind) for kind in COMPARISONS},
@@ -238,7 +241,28 @@ def _extreme(question: Question, scene: Scene) -> Outcome:
 
 def _direction(question: Question, scene: Scene) -> Outcome:
     roles = scene.roles(_named(question, scene, 2))
-    return Outcome(roles, Value("direction", number=radians(*roles.boxes)))
+    if question.form == "number":
+        return Outcome(roles, Value("direction", number=radians(*roles.boxes)))
+    degrees = relations.direction_degrees(*roles.boxes)
+    hour = question.count
+    holds = relations.is_ahead(degrees) if hour is None else relations.is_at_hour(degrees, hour)
+    return Outcome(roles, Value("truth", truth=holds))
+
+
+def _angle(question: Question, scene: Scene) -> Outcome:
+    return Outcome(scene.roles(_named(question, scene, 2)), NOTHING)
+
+
+def _color(question: Question, scene: Scene) -> Outcome:
+    roles = scene.roles(_named(question, scene, 1))
+    if not color_in(roles.names[0]):
+        raise QueryError(f"The label of {roles.names[0]!r} names no color, and boxes hold none.")
+    return Outcome(roles, _chosen(roles, [0]))
+
+
+def color_in(name: str) -> str:
+    """The color that a label names, empty if it names none: `red` for `3_red mug`."""
+    return " ".join(word for word in normal(without_id(name)).split() if word in TERMINALS["COLOR"])
 
 
 def radians(a: Box3D, b: Box3D) -> float:
@@ -329,6 +353,8 @@ def _outnumber(question: Question, scene: Scene) -> Outcome:
         number = (counts[0] - counts[1]) * (-1 if question.predicate == "less" else 1)
         holds = number == 0 if question.predicate == "equal" else number > 0
     value = Value("count", number=float(number)) if question.form == "number" else Value("truth", truth=holds)
+    if question.predicate == "both":
+        value = NOTHING  # two numbers
     return Outcome(scene.roles(found), value, found, counts=counts)
 
 
@@ -393,6 +419,8 @@ _EVALUATE: dict[str, Callable[[Question, Scene], Outcome]] = {
     "order": _order,
     "extreme": _extreme,
     "direction": _direction,
+    "angle": _angle,
+    "color": _color,
     "position": _position,
     "dimensions": _dimensions,
     "count": _count,
@@ -415,6 +443,8 @@ def number_of(question: Question, outcome: Outcome) -> float | None:
     boxes = outcome.roles.boxes
     if question.form == "difference":
         return gain_of(question, boxes)
+    if question.type == "angle":
+        return relations.angle_seen(boxes[0], boxes[1])
     if question.form == "number" and question.type in (*SIZES, *DISTANCES):
         return measured(question, boxes) * (1000.0 if question.type == "volume" else 1.0)
     return relations.direction_degrees(boxes[0], boxes[1]) if question.type in ("direction", "position") else None
@@ -435,6 +465,12 @@ def plain(question: Question, outcome: Outcome) -> float | int | bool | str | tu
         return question.predicate if value.truth else PREDICATES[question.predicate].converse
     if value.kind == "truth":
         return value.truth
+    if question.type == "angle":
+        return round(relations.angle_seen(*roles.boxes), 2)
+    if question.type == "color":
+        return color_in(roles.names[0])
+    if question.predicate == "both":
+        return tuple(map(str, outcome.counts))
     if value.kind == "length":
         return _in_unit(value.number, question)
     if value.kind == "count":

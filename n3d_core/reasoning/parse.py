@@ -159,6 +159,7 @@ def read_phrases(text: str) -> tuple[Phrase, ...] | NotUnderstood:
     return _without_contradiction(phrases, phrases)
 
 
+NOT_GEOMETRY = "Boxes do not tell that: they have places and sizes."
 _LANGUAGE = NotUnderstood("language", "Only English is understood: ask in English, please.")
 
 
@@ -260,7 +261,7 @@ class Sentence:
             return NotUnderstood("several", "There are several questions in the text: ask them one by one.")
         words = [w.text.lower() for w in self.words]
         if not LISTS["off_topic"].isdisjoint(words) or (self.words and "QUALITY" in self.words[-1].meanings):
-            return NotUnderstood("not_geometry", "Boxes do not tell that: they have places and sizes.", self.phrases())
+            return NotUnderstood("not_geometry", NOT_GEOMETRY, self.phrases())
         return self.not_understood()
 
     def not_understood(self, why: str = "") -> NotUnderstood:

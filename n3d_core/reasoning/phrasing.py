@@ -8,7 +8,17 @@ from collections.abc import Callable, Sequence
 from n3d_core.reasoning import relations, replies
 from n3d_core.reasoning.doubt import Doubt
 from n3d_core.reasoning.lexicon import ORDINALS, normal, without_id
-from n3d_core.reasoning.outcome import Outcome, all_of, fitting_side, gain_of, measured, more_of, rank_of, sought
+from n3d_core.reasoning.outcome import (
+    Outcome,
+    all_of,
+    color_in,
+    fitting_side,
+    gain_of,
+    measured,
+    more_of,
+    rank_of,
+    sought,
+)
 from n3d_core.reasoning.question import ANYTHING, COMPARISONS, DISTANCES, SIZES, Phrase, Question, Where
 from n3d_core.reasoning.relations import PREDICATES
 from n3d_core.reasoning.resolve import Roles, article, listed
@@ -183,9 +193,22 @@ def _direction(question: Question, outcome: Outcome) -> str:
     degrees = relations.direction_degrees(*outcome.roles.boxes)
     turned = 360.0 - degrees if degrees > 180.0 else degrees
     where = f"{turned:.0f} degrees to the {'right' if degrees > 180.0 else 'left'}"
+    if question.form == "yes_no":
+        return f"{_yes(outcome.value.truth)}, {b} is {where}"
     if question.unit != "deg":
         where = f"at {relations.clock_hour(degrees)} o'clock ({where})"
     return f"{b} is {where}" if a == "the camera" else f"seen from {a}, {b} is {where}"
+
+
+def _angle(_: Question, outcome: Outcome) -> str:
+    degrees = relations.angle_seen(*outcome.roles.boxes)
+    return f"seen from the camera, the angle between {listed(_called(outcome.roles))} is {degrees:.0f} degrees"
+
+
+def _color(question: Question, outcome: Outcome) -> str:
+    phrase = question.objects[0]
+    name = f"the {normal(phrase.text)}" if phrase.text and phrase.noun != "object" else _called(outcome.roles)[0]
+    return f"{name} is {color_in(outcome.roles.names[0])}"
 
 
 def _dimensions(question: Question, outcome: Outcome) -> str:
@@ -312,12 +335,14 @@ def _all(question: Question, outcome: Outcome) -> str:
 def _outnumber(question: Question, outcome: Outcome) -> str:
     """Yes, there are more mugs (3) than balls (2); there are 3 mugs and 2 balls: 1 more (5 in all)."""
     more, counts = more_of(outcome), outcome.counts
-    together = question.predicate in ("any", "each")
+    together = question.predicate in ("any", "each", "both")
     if together or question.form == "number":
         kinds = [f"{n} {_kind(kind, n != 1)}" for kind, n in zip(question.objects, counts, strict=True)]
         there = f"there {'is' if counts[0] == 1 else 'are'} {listed(kinds)}"
         if question.form == "yes_no":
             return f"{_yes(outcome.value.truth)}, {there}"
+        if question.predicate == "both":
+            return there
         how = f"{len(outcome.found)} in all" if together else f"{abs(more)} {'fewer' if more < 0 else 'more'}"
         return f"{there}: {how}"
     first, second = (f"{_kind(kind, True)} ({n})" for kind, n in zip(question.objects, counts, strict=True))
@@ -337,6 +362,9 @@ def _proportion(question: Question, outcome: Outcome) -> str:
 
 def _same(question: Question, outcome: Outcome) -> str:
     names, boxes = _called(outcome.roles), outcome.roles.boxes
+    if question.predicate in ("side", "other_side"):
+        sides = ["left" if box.center[0] < 0 else "right" for box in boxes]
+        return f"{_yes(outcome.value.truth)}, {names[0]} is on the {sides[0]} and {names[1]} on the {sides[1]}"
     if question.predicate == "dimensions":
         sizes = [" x ".join(f"{v:.2f}" for v in box.size) + " m" for box in boxes]
         how = "the size"
@@ -356,6 +384,8 @@ _SENTENCES: dict[str, Callable[[Question, Outcome], str]] = {
     "direction": _direction,
     "position": _position,
     "dimensions": _dimensions,
+    "angle": _angle,
+    "color": _color,
     "related": _related,
     "place": _place,
     "fit": _fit,

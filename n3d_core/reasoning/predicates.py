@@ -184,6 +184,20 @@ class Predicates(NounPhrases):
         question = self.same(*parts.words)
         return replace(question, objects=parts.phrases, negated=parts.negated)
 
+    def same_side(self, *children: Any) -> Question:
+        """As in "are the mug and the box on the same side of the picture?"."""
+        parts = Children(children)
+        which = next(word for word in parts.words if word != "not")
+        if CAMERA_PHRASE in parts.phrases:
+            raise NoReadingError
+        return Question("same", "yes_no", parts.phrases, which, negated=parts.negated)
+
+    def heading(self, hour: float | None = None) -> Question:
+        """As in "straight ahead", "at 11 o'clock"."""
+        if hour is not None and hour not in range(1, 13):
+            raise NoReadingError
+        return Question("direction", "yes_no", (CAMERA_PHRASE, SUBJECT), count=None if hour is None else int(hour))
+
     def owner_side(self, reference: Phrase, side: str) -> Question:
         return self.related_to(side, reference)
 

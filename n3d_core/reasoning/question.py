@@ -41,14 +41,20 @@ QuestionType = Literal[
     "horizontal_distance",
     "gap",
     # the rest
-    "direction",  # from objects[0] (or CAMERA) to objects[1]: clock hour, or degrees where unit is "deg"
+    # from objects[0] (or CAMERA) to objects[1]: clock hour, or degrees where unit is "deg"; yes/no: whether it is at
+    # the hour `count`, or straight ahead
+    "direction",
+    "angle",  # between the lines of sight to objects[0] and objects[1]
+    "color",  # which color the label of objects[0] names
     "position",  # where is objects[0]
     "count",  # how many `among`
     "exists",  # is there an objects[0]
     "extreme",  # which of `among` is the most of something
     "related",  # what stands in relation `predicate` to objects
     "fit",  # does objects[0] fit into `limit` metres, into objects[1], or between objects[1] and objects[2]
-    "same",  # are two alike in `predicate`, one of SIZES or "dimensions" (all three); yes/no only
+    # are two alike in `predicate`, one of SIZES or "dimensions" (all three), or on one side or the other of the picture
+    # (`side`, `other_side`); yes/no only
+    "same",
     "all",  # does all of `among` belong to objects[0]; yes/no only
     "outnumber",  # are there more (`predicate`: less, equal) objects[0] than objects[1], or how many more; `any`: are
     # there any of them, or how many together; `each`: are there some of each

@@ -161,6 +161,22 @@ def turn(a: float, b: float) -> float:
     return abs((a - b + 180.0) % 360.0 - 180.0)
 
 
+def is_ahead(degrees: float) -> bool:
+    """Whether an angle as in `direction_degrees` is straight ahead: within 10 degrees."""
+    return turn(degrees, 0.0) <= _AHEAD
+
+
+def is_at_hour(degrees: float, hour: int) -> bool:
+    """Whether an angle is at a clock hour by `clock_hour`, or by the nearest hour, as people say it."""
+    return clock_hour(degrees) == hour or turn(degrees, -30.0 * hour) <= 15.0
+
+
+def angle_seen(a: Box3D, b: Box3D) -> float:
+    """Degrees between the camera's lines of sight to two centres, 0..180."""
+    p, q = np.asarray(a.center), np.asarray(b.center)
+    return math.degrees(math.atan2(float(np.linalg.norm(np.cross(p, q))), float(p @ q)))
+
+
 def clock_hour(degrees: float) -> int:
     """Clock hour 1..12 of an angle as in `direction_degrees`: `12 - degrees // 30`, wrapped."""
     hour = 12 - int(degrees % 360.0 // 30)
@@ -230,13 +246,17 @@ def leeway(a: Box3D, b: Box3D, c: Box3D) -> float:
 def alike(kind: str, a: Box3D, b: Box3D) -> bool:
     """Whether an extent (a key of `SIZE`) of two boxes differs by a tenth of the larger one at most.
 
-    For `dimensions` all three do, from the smallest to the largest.
+    For `dimensions` all three do, from the smallest to the largest. `side`: both are left, or both right, of the middle
+    of the picture; `other_side`: they are not.
     """
+    if kind in ("side", "other_side"):
+        return ((a.center[0] < 0) == (b.center[0] < 0)) == (kind == "side")
     extents = (sorted(box.size) if kind == "dimensions" else [SIZE[kind](box)] for box in (a, b))
     return all(abs(p - q) <= max(p, q) * ALIKE for p, q in zip(*extents, strict=True))
 
 
 ALIKE = 0.1
+_AHEAD = 10.0  # degrees
 _LEAST_REACH = 0.1  # metres
 _TOUCHING = 0.05  # metres: what stands on something is no farther above or below its top
 _LEAST_OVERLAP = 0.25  # of the footprints of what stands on or under something

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import permutations, product
 
-from n3d_core.reasoning.lexicon import ORDINALS, plural, singulars
+from n3d_core.reasoning.lexicon import ORDINALS, TERMINALS, plural, singulars
 from n3d_core.reasoning.outcome import rank_of, sought
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Phrase, Question, Where
 from n3d_core.reasoning.relations import PLACES, PREDICATES, largest_wins
@@ -169,6 +169,13 @@ def possible_answers(question: Question, names: Sequence[str]) -> tuple[str, ...
         return (truth_answer(True), truth_answer(False), "True.", "False.", "Yes.", "No.")
     if question.type == "outnumber" and question.predicate == "any":
         return tuple(f"{DIGIT * n}." for n in range(1, _COUNT_DIGITS + 1))
+    if question.type == "angle":
+        return tuple(f"{number} degrees." for number in _numbers(1))
+    if question.type == "color":
+        return tuple(f"{color}." for color in TERMINALS["COLOR"])
+    if question.predicate == "both":
+        counts = [DIGIT * n for n in range(1, _COUNT_DIGITS + 1)]
+        return tuple(f"{first} and {second}." for first, second in product(counts, repeat=2))
     if question.type == "outnumber":
         return tuple(f"{DIGIT * n} {how}." for how in ("more", "fewer") for n in range(1, _COUNT_DIGITS + 1))
     if question.form == "difference":

@@ -15,6 +15,7 @@ from n3d_core.reasoning.claims import (
 )
 from n3d_core.reasoning.facts import named
 from n3d_core.reasoning.lexicon import HOLDER, hold_names, normal, release
+from n3d_core.reasoning.outcome import color_in
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question
 from n3d_core.reasoning.relations import PREDICATES, largest_wins
 from n3d_core.reasoning.units import NUMBER_PATTERN, Length, decimals_of, find_lengths, parse_number
@@ -80,8 +81,14 @@ def read_answer(question: Question, names: Sequence[str], text: str) -> Said | N
         return tuple(f"{v.metres:.2f}" for v in lengths[-3:]) if len(lengths) >= 3 else None
     if question.type == "position":
         return _whereabouts(text)
+    if question.type == "angle":
+        return _degrees(text)
+    if question.type == "color":
+        return color_in(text.rpartition(" is ")[2]) or None
     if question.type == "direction":
         return _degrees(text) if question.unit == "deg" else _hour(text)
+    if question.predicate == "both":
+        return tuple(re.findall(r"\b\d+\b", held)) or None
     if question.form == "number":
         return _more(question, held) if question.type == "outnumber" and question.predicate != "any" else _count(held)
     if question.type == "related":

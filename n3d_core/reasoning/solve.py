@@ -70,7 +70,7 @@ class Solution:
     def unit(self) -> str:
         """The unit of `plain`: `m`, `cm`, `mm`, `ft` or `in` for lengths, `o'clock` or `deg`, `l`, otherwise empty."""
         kind, question = self.value.kind, self.question
-        if kind == "direction":
+        if kind == "direction" or question.type == "angle":
             return "deg" if question.unit == "deg" else "o'clock"
         if kind in ("length", "position") or (question.type in (*SIZES, *DISTANCES) and question.form == "number"):
             return "l" if question.type == "volume" else question.unit
@@ -113,7 +113,7 @@ def solve(
 
 def solve_scene(question: Question, scene: Scene, style: Style = "compact") -> Solution:
     """As `solve`, for a scene that may already know which boxes a phrase fits."""
-    if question.unit not in UNITS and question.type not in ("direction", "volume", "big_small"):
+    if question.unit not in UNITS and question.type not in ("direction", "angle", "volume", "big_small"):
         question = replace(question, unit="m")
     if question.type in ("extreme", "relative_distance") and question.form == "objects":
         question = replace(question, form="choice")

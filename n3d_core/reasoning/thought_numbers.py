@@ -324,6 +324,8 @@ def _fit_between(question: Question, roles: Roles, holds: bool) -> list[str]:
 
 def same_chain(question: Question, roles: Roles, holds: bool) -> tuple[list[str], str]:
     """By how much extents differ, and a tenth of the larger ones."""
+    if question.predicate in ("side", "other_side"):
+        return [centers(roles, False)], replies.truth_answer(holds)
     first, second = (stated_numbers(b)[3:] for b in roles.boxes)
     if question.predicate == "dimensions":
         pairs = list(zip(sorted(first), sorted(second), strict=True))

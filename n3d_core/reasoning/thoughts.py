@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from n3d_core.reasoning import relations, replies
-from n3d_core.reasoning.outcome import Outcome, all_of, clause_of, gain_of, more_of, ordered, rank_of, sought
+from n3d_core.reasoning.outcome import Outcome, all_of, clause_of, color_in, gain_of, more_of, ordered, rank_of, sought
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question, Where
 from n3d_core.reasoning.relations import (
     FLIPPED_BY_VIEW,
@@ -66,7 +66,12 @@ def chain_of_thought(question: Question, outcome: Outcome, style: Style = "compa
     if question.type == "relative_distance":
         return _relative_distance_chain(question, roles, published)
     if question.type == "direction":
-        return direction_chain(question, roles, published)
+        steps, text = direction_chain(question, roles, published)
+        return steps, replies.truth_answer(outcome.value.truth) if question.form == "yes_no" else text
+    if question.type == "angle":
+        return [centers(roles, False)], f"{relations.angle_seen(*roles.boxes):.1f} degrees."
+    if question.type == "color":
+        return [bboxes(roles)], f"{color_in(roles.names[0])}."
     if question.type == "position":
         return position_chain(question, roles)
     if question.type == "dimensions":
@@ -320,12 +325,14 @@ def _outnumber_chain(question: Question, outcome: Outcome) -> tuple[list[str], s
     """State both numbers, and compare them."""
     words = [replies.kind_words(kind, True) for kind in question.objects]
     steps = [f"The numbers of {listed(words)} are {listed([str(count) for count in outcome.counts])}."]
-    together = question.predicate in ("any", "each")
+    together = question.predicate in ("any", "each", "both")
     if not together:
         steps.append(f"{outcome.counts[0]} - {outcome.counts[1]} = {more_of(outcome)}.")
     if question.form == "yes_no":
         return steps, replies.truth_answer(outcome.value.truth)
     more = more_of(outcome)
+    if question.predicate == "both":
+        return steps, f"{listed([str(count) for count in outcome.counts])}."
     return steps, f"{len(outcome.found)}." if together else f"{abs(more)} {'fewer' if more < 0 else 'more'}."
 
 

@@ -209,7 +209,7 @@ def test_names_are_matched_whole_whatever_words_they_hold(text, names, meaning):
         ("Dov'è la tazza?", "language"),
         ("杯子在哪里", "language"),
         ("Где чашка?", "language"),
-        ("What color is the mug?", "not_geometry"),
+        ("What color are the mugs?", "not_geometry"),
         ("What does the mug cost?", "not_geometry"),
         ("What's the mug made of?", "not_geometry"),
         ("Whose mug is that?", "not_geometry"),
