@@ -88,7 +88,7 @@ def read_answer(question: Question, names: Sequence[str], text: str) -> Said | N
     if question.type == "direction":
         return _degrees(text) if question.unit == "deg" else _hour(text)
     if question.predicate == "both":
-        return tuple(re.findall(r"\b\d+\b", held)) or None
+        return tuple(re.findall(r"\b\d+\b", HOLDER.sub("", held))) or None
     if question.form == "number":
         return _more(question, held) if question.type == "outnumber" and question.predicate != "any" else _count(held)
     if question.type == "related":
