@@ -28,6 +28,7 @@ from n3d_core.runtime import Runtime
 _MOST_REPEATS = 12  # lines in a row that repeat earlier ones; a model in such a loop does not stop by itself
 _SAME_THING = 0.25  # 3D IoU above which a box of one class is an object that grounding everything has found
 _SURE = 0.8  # minimum score of a box that grounding everything has missed
+_MOST_KNOWN = 128  # labels whose replies a view keeps; a small model's classes and much more
 _CLEARLY_LESS = 0.5  # if one object is meant, boxes below this share of the best score are ignored
 
 
@@ -48,7 +49,7 @@ class Reply:
 
 
 class Finder:
-    """Finds things in one view. Each label is decoded at most once.
+    """Finds things in one view. Each label is decoded once, and the reply kept, as long as there are not too many.
 
     Args:
         prefix: KV cache of the system prompt and the image.
@@ -122,6 +123,8 @@ class Finder:
             before = len(query.warnings)
             found = self._ground(label, prompt, fits, query)
             self._known[label] = found, query.warnings[before:]
+            if len(self._known) > _MOST_KNOWN:
+                del self._known[next(known for known in self._known if known)]  # the oldest but "", everything
             return found
         found, warnings = self._known[label]
         for warning in warnings:

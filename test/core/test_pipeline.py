@@ -104,6 +104,21 @@ def step_by_step(sampling: Sampling, drafter: Drafter | None = None) -> Decoder:
     return Decoder(sampling, jump=False)
 
 
+def test_what_was_found_is_not_grounded_again_and_old_labels_are_forgotten(
+    model: N3D, frame: Frame, label: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = model.look(frame)
+    question = f"How tall is the {label}?"
+    first, again = view.ask(question), view.ask(question)
+    assert first.steps > first.reason_steps
+    assert again.steps == again.reason_steps == first.reason_steps
+    assert (again.text, again.boxes) == (first.text, first.boxes)
+    monkeypatch.setattr(finding_module, "_MOST_KNOWN", 2)
+    view.ground("all objects")
+    assert view._finder.known_everything
+    assert len(view._finder._known) == 2
+
+
 def test_jumping_forward_changes_no_token(model: N3D, frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
     fast = model.look(frame).ground("all objects")
     monkeypatch.setattr(finding_module, "Decoder", step_by_step)
