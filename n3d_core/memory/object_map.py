@@ -28,6 +28,7 @@ from n3d_core.memory.objects import (
     moved,
     seen_again,
     seen_past,
+    unexpected,
 )
 from n3d_core.memory.observations import Array, Look, Observation, Pose, Visibility, visibility
 
@@ -38,9 +39,10 @@ _SAME_SIZE = 0.15  # mean squared logarithm: sizes within about 40 %
 _MOVED_WITHIN_S = 3600.0
 _KEPT_LOOKS, _KEPT_WIDTH = 24, 240  # past looks that can tell that a place was empty, and their columns
 _KEPT_APART_M, _KEPT_APART_RAD = 0.1, math.radians(8)
-_MET_WITHIN = 0.42  # share of a box's size by which a ray may err and still meet what is in it
+_MET_WITHIN = 0.46  # share of a box's size by which a ray may err and still meet what is in it
 _AROUND_M = 1.0  # how far around an observation its object is looked for
 _LEAST_MOVED = 0.0  # log-odds that a detection needs to be an object known from elsewhere
+_DOUBT_GAIN, _MOST_SURPRISE = 0.02, 8.0  # how fast a camera's errors are found to be larger than it says
 _STILL_FILLED = 0.3  # share of a place that must be seen filled for its object to be there still
 _AS_RECORDED = ("yaw", "log_odds", "first_seen", "last_seen", "last_looked", "observations", "quality")
 
@@ -79,6 +81,7 @@ class ObjectMap:
         self._store, self._most = ObjectStore(path, name), most
         self._room = most - self._store.count()
         self._past: deque[Look] = deque(maxlen=_KEPT_LOOKS)
+        self._doubt: dict[str, float] = {}  # by camera: log of how much larger its errors are than it says
 
     def close(self) -> None:
         """Closes the database."""
@@ -93,7 +96,8 @@ class ObjectMap:
         Raises:
             ObjectMapError: if the database cannot be written.
         """
-        seen = look.observations()
+        doubt = self._doubt.get(look.source, 0.0)
+        seen = [replace(one, covariance=one.covariance * math.exp(doubt)) for one in look.observations()]
         with self._store.transaction():
             near = self._store.near(*_region(look, seen))
             pairs = assign(near, seen, look.pose)
@@ -112,6 +116,8 @@ class ObjectMap:
                     fresh.append(moved(elsewhere[number], *at, against=against[number]))
                 elif number in pairs:
                     index = pairs[number]
+                    surprise = min(unexpected(known[near.ids[index]], one, look.pose), _MOST_SURPRISE)
+                    doubt = max(doubt + _DOUBT_GAIN * (surprise - 1), 0.0)
                     fresh.append(seen_again(known[near.ids[index]], *at, was_there=not views.empty[index]))
                 else:
                     fresh.append(first_seen(*at, against=against[number]))
@@ -119,6 +125,7 @@ class ObjectMap:
             gone_elsewhere = {one.id for one in elsewhere.values()}
             lost = {i: odds for i, odds in lost.items() if near.ids[i] not in gone_elsewhere}
             self._store.discredit([(odds, look.stamp, near.ids[i]) for i, odds in lost.items()])
+        self._doubt[look.source] = doubt
         self._bound(sum(one.id == 0 for one in fresh))
         self._keep(look)
         gone = tuple(near.ids[i] for i, odds in lost.items() if odds < GONE_LOG_ODDS <= near.log_odds[i])

@@ -158,6 +158,12 @@ def seen_again(
     )
 
 
+def unexpected(known: RememberedObject, seen: Observation, pose: Pose) -> float:
+    """How much farther than expected an object is seen from its place: 1 on average, if covariances are honest."""
+    apart = _standardised(known, seen, pose)
+    return float(apart @ apart) / 3
+
+
 def after_missing(log_odds: Array, seen: Visibility, asked_for: NDArray[np.bool_], met: Array) -> Array:
     """Log-odds [N] of N objects after a look that did not find them.
 
