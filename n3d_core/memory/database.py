@@ -21,12 +21,12 @@ from n3d_core.errors import ObjectMapError
 from n3d_core.memory.objects import GONE_LOG_ODDS, WELL_KNOWN, RememberedObject, noun_of
 from n3d_core.memory.observations import Array, Pose, level_axes
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _COLUMNS = (
     "id", "noun", "label", "labels", "x", "y", "z", "covariance", "length", "width", "height", "yaw", "log_odds",
-    "first_seen", "last_seen", "last_looked", "observations", "view", "quality", "drift",
+    "first_seen", "last_seen", "last_looked", "observations", "view", "quality", "drift", "through",
 )  # fmt: skip
-_AS_STORED = ("id", "yaw", "log_odds", "first_seen", "last_seen", "last_looked", "observations", "quality")
+_AS_STORED = ("id", "yaw", "log_odds", "first_seen", "last_seen", "last_looked", "observations", "quality", "through")
 _CHECKPOINT_PAGES = 8192  # 32 MB of WAL: a page that many looks change is copied once, and few looks wait for it
 _HALF_LAYER = 0.4  # of the place that a map takes along the fourth axis of the R-tree
 _MIGRATIONS: dict[int, str] = {
@@ -61,6 +61,7 @@ _MIGRATIONS: dict[int, str] = {
         DROP INDEX objects_by_label;
         CREATE INDEX objects_by_label ON objects (map, label, last_seen DESC) WHERE observations >= {WELL_KNOWN};
     """,
+    5: "ALTER TABLE objects ADD COLUMN through REAL NOT NULL DEFAULT 0;",
 }  # to each version from the one before it
 
 
@@ -68,7 +69,7 @@ _MIGRATIONS: dict[int, str] = {
 class Places:
     """Where N objects are: centers [N, 3], sizes [N, 3], yaws [N], log_odds [N], covariances [N, 3, 3] of centres.
 
-    `labels` are the weights of each object's labels.
+    `labels` are the weights of each object's labels, `through` [N] the shares that looks at them usually see through.
     """
 
     ids: list[int]
@@ -78,6 +79,7 @@ class Places:
     yaws: Array
     log_odds: Array
     covariances: Array
+    through: Array
 
     @classmethod
     def of(cls, objects: Sequence[RememberedObject]) -> Places:
@@ -90,6 +92,7 @@ class Places:
             np.array([one.yaw for one in objects]),
             np.array([one.log_odds for one in objects]),
             np.array([one.covariance for one in objects]).reshape(-1, 3, 3),
+            np.array([one.through for one in objects]),
         )
 
 
@@ -138,16 +141,16 @@ class ObjectStore:
         """Where the objects are whose boxes overlap an axis-aligned region of the map."""
         with self._explained():
             rows = self._db.execute(
-                "SELECT o.id, labels, x, y, z, length, width, height, yaw, log_odds, covariance FROM places AS p "
-                "JOIN objects AS o ON o.id = p.id WHERE x1 >= ? AND x0 <= ? AND y1 >= ? AND y0 <= ? AND z1 >= ? "
-                "AND z0 <= ? AND map0 <= ? AND map1 >= ?",
+                "SELECT o.id, labels, x, y, z, length, width, height, yaw, log_odds, through, covariance "
+                "FROM places AS p JOIN objects AS o ON o.id = p.id WHERE x1 >= ? AND x0 <= ? AND y1 >= ? AND y0 <= ? "
+                "AND z1 >= ? AND z0 <= ? AND map0 <= ? AND map1 >= ?",
                 (low[0], high[0], low[1], high[1], low[2], high[2], self._map, self._map),
             ).fetchall()
-        numbers = np.array([row[2:10] for row in rows], np.float64).reshape(-1, 8)
-        covariances = np.frombuffer(b"".join(row[10] for row in rows), np.float64).reshape(-1, 3, 3)
+        numbers = np.array([row[2:11] for row in rows], np.float64).reshape(-1, 9)
+        covariances = np.frombuffer(b"".join(row[11] for row in rows), np.float64).reshape(-1, 3, 3)
         centers, sizes, yaws, log_odds = numbers[:, :3], numbers[:, 3:6], numbers[:, 6], numbers[:, 7]
         labels = json.loads(f"[{','.join(row[1] for row in rows)}]")
-        return Places([row[0] for row in rows], labels, centers, sizes, yaws, log_odds, covariances)
+        return Places([row[0] for row in rows], labels, centers, sizes, yaws, log_odds, covariances, numbers[:, 8])
 
     def many(self, identities: Sequence[int]) -> dict[int, RememberedObject]:
         """Objects by id."""
@@ -303,6 +306,7 @@ def _row(one: RememberedObject) -> tuple[Any, ...]:
         else _view(one.view[0], one.view[1].rotation.tobytes(), one.view[1].translation.tobytes()),
         float(one.quality),
         np.asarray(one.drift, np.float64).tobytes(),
+        float(one.through),
     )
 
 

@@ -101,7 +101,7 @@ class ObjectMap:
         with self._store.transaction():
             near = self._store.near(*_region(look, seen))
             pairs = assign(near, seen, look.pose)
-            views, against = _views(look, near, seen)
+            views, raw, against = _views(look, near, seen)
             known = self._store.many([near.ids[i] for i in pairs.values()])
             lost = _disproved(look, near, views, set(pairs.values()))
             odds = [first_log_odds(one, less) for one, less in zip(seen, against, strict=True)]
@@ -118,7 +118,9 @@ class ObjectMap:
                     index = pairs[number]
                     surprise = min(unexpected(known[near.ids[index]], one, look.pose), _MOST_SURPRISE)
                     doubt = max(doubt + _DOUBT_GAIN * (surprise - 1), 0.0)
-                    fresh.append(seen_again(known[near.ids[index]], *at, was_there=not views.empty[index]))
+                    seen_through = float(raw[index])
+                    there = not views.empty[index]
+                    fresh.append(seen_again(known[near.ids[index]], *at, was_there=there, through=seen_through))
                 else:
                     fresh.append(first_seen(*at, against=against[number]))
             ids = self._store.write(fresh)
@@ -328,10 +330,11 @@ def _met(pose: Pose, centers: Array, sizes: Array, variances: Array) -> Array:
     return met
 
 
-def _views(look: Look, near: Places, seen: Sequence[Observation]) -> tuple[Visibility, list[float]]:
+def _views(look: Look, near: Places, seen: Sequence[Observation]) -> tuple[Visibility, Array, list[float]]:
     """How the look sees the places of what is known, and what its depth says against each observation, log-odds.
 
-    The latter is 0 where it cannot tell.
+    In the former, `through` is what exceeds the share [N] that looks see through such an object when they find it; the
+    whole share comes second. The log-odds are 0 where the look cannot tell.
     """
     known = len(near.ids)
     centers = np.concatenate([near.centers, np.array([one.center for one in seen]).reshape(-1, 3)])
@@ -341,7 +344,9 @@ def _views(look: Look, near: Places, seen: Sequence[Observation]) -> tuple[Visib
     met = _met(look.pose, centers[known:], sizes[known:], np.array(spread))
     through = np.where(both.empty, both.share_through, 0.0)[known:]
     against = (seen_past(met) * through).tolist()
-    return Visibility(both.in_view[:known], both.hidden[:known], both.through[:known], both.pixels[:known]), against
+    whole, clear = both.share_through[:known], (both.in_view - both.hidden)[:known]
+    more = clear * np.maximum(whole - near.through, 0) / (1 - near.through)
+    return Visibility(both.in_view[:known], both.hidden[:known], more, both.pixels[:known]), whole, against
 
 
 def _was_asked(labels: dict[str, float], asked: Sequence[str]) -> bool:

@@ -21,6 +21,7 @@ WELL_KNOWN = 3
 _MOST_LOG_ODDS = 4.0  # certainty is bounded, so that a few looks can undo it
 _NOT_FOUND = -0.5  # log-odds of a look that saw the place filled, asked for the object and did not find it
 _FILLED_LOG_ODDS = 0.0  # such looks make an object uncertain, never gone: something is there
+_MOST_THROUGH = 0.7  # of an object that is there
 _STILL_FILLED = 0.6  # log-odds of a look that saw the place filled and could not find the object
 _OFTEN_MISSED, _SELDOM_MISSED = 4.0, 16.0  # pixels: to miss objects as small as the first says nothing
 _SEEN_THROUGH = -2.2  # log-odds of a look that saw through the place: one in nine of those is wrong
@@ -46,6 +47,7 @@ class RememberedObject:
         first_seen, last_seen: seconds; `last_looked`: when its place was last in view.
         observations: how many looks found it.
         drift: [3]: how far recent looks saw it from its place, all to one side: a decaying sum in standard deviations.
+        through: share of its place that looks which find it see through, on average: much of a lamp, little of a box.
         view: where it was last seen from, and by which camera; looks from there tell little new.
         quality: of the look that gave size and yaw.
     """
@@ -63,6 +65,7 @@ class RememberedObject:
     view: tuple[str, Pose] | None = None
     quality: float = 0.0
     drift: Array = field(default_factory=lambda: np.zeros(3))
+    through: float = 0.0
     id: int = field(default=0)
 
     @property
@@ -115,7 +118,14 @@ def first_seen(seen: Observation, pose: Pose, stamp: float, source: str, against
 
 
 def seen_again(
-    known: RememberedObject, seen: Observation, pose: Pose, stamp: float, source: str, *, was_there: bool = True
+    known: RememberedObject,
+    seen: Observation,
+    pose: Pose,
+    stamp: float,
+    source: str,
+    *,
+    was_there: bool = True,
+    through: float = 0.0,
 ) -> RememberedObject:
     """An object after a look that found it: place fused by information, size and yaw from where they were seen best.
 
@@ -125,6 +135,7 @@ def seen_again(
         was_there: whether the look did not see its remembered place empty. Where looks keep finding the object to one
             side of its place, farther than errors explain, it was moved a little: its place is taken from this look
             alone. To see the old place empty makes that likelier.
+        through: share of its place that the look sees through.
     """
     new = _newness(known, pose, source)
     drift = _DRIFT_KEPT * known.drift + new * _standardised(known, seen, pose)
@@ -155,6 +166,7 @@ def seen_again(
         view=(source, pose),
         quality=max(quality, known.quality),
         drift=drift,
+        through=known.through + new * (min(through, _MOST_THROUGH) - known.through) / min(known.observations + 1, 10),
     )
 
 

@@ -132,7 +132,9 @@ def test_a_map_of_version_2_gets_a_tree_that_sorts_and_keeps_its_maps_apart(tmp_
     store.close(), other.close()
     old = sqlite3.connect(path)
     old.executescript("UPDATE places SET map0 = round((map0 + map1) / 2), map1 = round((map0 + map1) / 2);")
-    old.executescript("ALTER TABLE objects DROP COLUMN drift; PRAGMA user_version = 2;")
+    old.executescript(
+        "ALTER TABLE objects DROP COLUMN drift; ALTER TABLE objects DROP COLUMN through; PRAGMA user_version = 2;"
+    )
     old.close()
     again = ObjectStore(path)
     found = again.near(np.full(3, -9.0), np.full(3, 9.0))

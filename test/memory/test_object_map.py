@@ -171,6 +171,19 @@ def test_a_camera_whose_errors_are_larger_than_it_says_gets_honest_covariances(m
         assert error @ np.linalg.solve(one.covariance, error) < 16.27
 
 
+def test_an_object_that_looks_see_through_when_they_find_it_is_not_gone_when_they_do_not(memory):
+    for i in range(6):
+        look(memory, i, [("lamp", (1.5, 0.0, 0.9))], at=pose(y=0.1 * i), depth=FAR)
+    thin = memory.recall()[0]
+    assert 0.3 < thin.through <= 0.7
+    look(memory, 10, [], depth=FAR)
+    change = memory.recall()[0].log_odds - thin.log_odds
+    assert -2.0 < change < 0  # a solid one loses 2.2
+    again = ObjectMap(memory._store.path)
+    assert again.recall()[0].through == pytest.approx(thin.through)
+    again.close()
+
+
 def test_a_missing_object_that_is_put_beside_another_keeps_its_id(memory):
     for i in range(4):
         look(memory, i, [("red mug", (1.5, 0.5, 0.9)), ("box", (1.5, -0.5, 0.9))], at=pose(y=0.1 * i))
