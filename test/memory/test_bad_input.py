@@ -115,9 +115,8 @@ def _opened_and_read(path):
 def test_a_map_of_an_older_version_is_brought_up_to_date_and_keeps_its_objects(tmp_path):
     filled(tmp_path / "m.db")
     old = sqlite3.connect(tmp_path / "m.db")
-    old.executescript(
-        "DROP INDEX objects_by_label; ALTER TABLE objects DROP COLUMN drift; ALTER TABLE objects DROP COLUMN through; PRAGMA user_version = 1;"
-    )
+    old.executescript("DROP INDEX objects_by_label; ALTER TABLE objects DROP COLUMN drift;")
+    old.executescript("ALTER TABLE objects DROP COLUMN through; PRAGMA user_version = 1;")
     old.close()
     memory = ObjectMap(tmp_path / "m.db")
     look(memory, 10, mug(x=3.0))

@@ -172,13 +172,18 @@ def test_a_camera_whose_errors_are_larger_than_it_says_gets_honest_covariances(m
 
 
 def test_an_object_that_looks_see_through_when_they_find_it_is_not_gone_when_they_do_not(memory):
+    def stem(at):
+        return depth_with([box("stem", (1.5, -0.02, 0.9), (0.02, 0.12, 0.1), at)])
+
     for i in range(6):
-        look(memory, i, [("lamp", (1.5, 0.0, 0.9))], at=pose(y=0.1 * i), depth=FAR)
+        at = pose(y=0.1 * i)
+        look(memory, i, [("lamp", (1.5, 0.0, 0.9))], at=at, depth=stem(at))
     thin = memory.recall()[0]
     assert 0.3 < thin.through <= 0.7
-    look(memory, 10, [], depth=FAR)
-    change = memory.recall()[0].log_odds - thin.log_odds
-    assert -2.0 < change < 0  # a solid one loses 2.2
+    look(memory, 10, [], depth=stem(pose()))
+    assert memory.recall()[0].log_odds - thin.log_odds > -0.6  # to a solid object it would say 1.4
+    look(memory, 11, [], depth=FAR)
+    assert memory.recall()[0].log_odds - thin.log_odds < -2.0
     again = ObjectMap(memory._store.path)
     assert again.recall()[0].through == pytest.approx(thin.through)
     again.close()
