@@ -27,7 +27,7 @@ from n3d_core.runtime import Runtime
 
 _MOST_REPEATS = 12  # lines in a row that repeat earlier ones; a model in such a loop does not stop by itself
 _SAME_THING = 0.25  # 3D IoU above which a box of one class is an object that grounding everything has found
-_SURE = 0.8  # minimum score of a box that grounding everything has missed
+_SURE = 0.8  # minimum score of a box that another prompt has missed
 _MOST_KNOWN = 128  # labels whose replies a view keeps; a small model's classes and much more
 _CLEARLY_LESS = 0.5  # if one object is meant, boxes below this share of the best score are ignored
 
@@ -70,6 +70,17 @@ class Finder:
 
         return self._once(plain.label, prompts.class_prompt(prompts.harmless(plain.label)), fits, query)
 
+    def find_all(self, phrase: Phrase, query: Query) -> Reply:
+        """As `find`, with objects of that name that a small model finds only when it grounds everything."""
+        reply, plain = self.find(phrase, query), bare(phrase)
+        if plain.is_anything or self.runtime.vocabulary is None:
+            return reply
+        with query.quiet():
+            everything = self.everything(query).found
+        places = matching(plain, [one.box.label for one in everything])
+        found = self._with_missed(reply.found, [everything[i] for i in places], query)
+        return Reply(tuple(found), reply.codes)
+
     def everything(self, query: Query) -> Reply:
         """All objects of the scene."""
         return self._once("", prompts.detect_prompt(), None, query)
@@ -96,13 +107,19 @@ class Finder:
         for name in sorted(vocabulary.classes):
             with query.quiet():
                 one_class = self.find(Phrase(name, name, plural=True), query)
-            for one in one_class.found:
-                elsewhere = all(iou_3d(one.box, other.box) < _SAME_THING for other in found)
-                if elsewhere and one.box.score >= _SURE:
-                    query.tell(BoxDecoded(one.box))
-                    found.append(one)
+            found = self._with_missed(found, one_class.found, query)
             codes += one_class.codes
         return Reply(tuple(found), tuple(codes))
+
+    @staticmethod
+    def _with_missed(found: Iterable[Found], others: Iterable[Found], query: Query) -> list[Found]:
+        """Adds what is elsewhere, and sure, of what another prompt found."""
+        found = list(found)
+        for one in others:
+            if one.box.score >= _SURE and all(iou_3d(one.box, other.box) < _SAME_THING for other in found):
+                query.tell(BoxDecoded(one.box))
+                found.append(one)
+        return found
 
     def locate(self, question: str, query: Query) -> Reply:
         """What the model takes a question to be about; for questions that were not understood."""

@@ -174,7 +174,8 @@ class View:
         plain = phrase.is_plain
         for part in (p for p in phrase.parts if p != CAMERA_PHRASE):
             with query.quiet(not plain):
-                reply = self._finder.find(part, query)
+                several = part.plural or not part.is_plain
+                reply = self._finder.find_all(part, query) if several else self._finder.find(part, query)
             replies[bare(part).label] = reply
             seen.add(part, [one for one in reply.found if one.box.score >= least])
         try:
