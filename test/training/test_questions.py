@@ -96,11 +96,11 @@ def test_a_small_model_is_asked_in_words_that_it_was_trained_on() -> None:
             again = read_question(text)
             assert isinstance(again, Question), text
             assert plain_question(again, solve(again, s.solution.scene.boxes, s.solution.scene.names).roles) == text
-    assert set(asked) == set(TYPES) - {"all", "outnumber", "proportion"}
+    assert set(asked) == set(TYPES) - {"all", "angle", "color", "outnumber", "proportion"}
 
 
 def test_all_types_and_forms_are_asked():
-    assert {s.type for _, s in SPATIAL} == set(TYPES) - {"outnumber", "proportion"}
+    assert {s.type for _, s in SPATIAL} == set(TYPES) - {"angle", "color", "outnumber", "proportion"}
     assert {s.solution.question.form for _, s in SPATIAL} == set(get_args(Form))
     assert {s.solution.unit for _, s in SPATIAL} >= {"m", "cm", "mm", "ft", "in", "o'clock", "deg", "l"}
     assert any(s.solution.question.opposite for _, s in SPATIAL)
