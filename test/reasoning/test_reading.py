@@ -279,7 +279,7 @@ def test_wordings_of_published_benchmarks_are_read(text, kind, form, names, rest
     "text",
     [
         "What is the capital of France?",
-        "What color is the mug?",
+        "What color are the mugs?",
         "Describe the image.",
         "Wie weit ist die Tasse von der Dose entfernt?",
         "¿A qué distancia está la taza?",
