@@ -317,14 +317,14 @@ def _disproved(look: Look, near: Places, views: Visibility, found: set[int]) -> 
     if look.depth is None:
         return {}
     asked = np.array([look.asked is None or _was_asked(labels, look.asked) for labels in near.labels], bool)
-    met = _met(look.pose, near.centers, near.sizes, np.trace(near.covariances, axis1=1, axis2=2) / 3)
+    met = _met(look.pose, near.centers, near.sizes)
     after = after_missing(near.log_odds, views, asked, met)
     changed = np.flatnonzero(after != near.log_odds).tolist()
     return {i: float(after[i]) for i in changed if i not in found}
 
 
-def _met(pose: Pose, centers: Array, sizes: Array, variances: Array) -> Array:
-    """[N]: how probable it is that a ray to an object that is there meets it, given the errors of place and pose."""
+def _met(pose: Pose, centers: Array, sizes: Array, variances: Array | float = 0.0) -> Array:
+    """[N]: how probable it is that a ray to an object that is there meets it, given the errors of pose and place."""
     reach, error = _MET_WITHIN * sizes.mean(axis=1), pose.variance_at(centers) + variances
     met: Array = 1 - np.exp(-(reach**2) / (2 * np.maximum(error, 1e-12)))  # a normal error in two directions
     return met
