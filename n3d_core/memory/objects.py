@@ -181,7 +181,7 @@ def after_missing(log_odds: Array, seen: Visibility, asked_for: NDArray[np.bool_
 
     Only what the look could see counts. To see through a place speaks against the object, the less the likelier the
     look has missed it by an error of the pose. That the place is filled speaks against it if the object was asked for
-    and large enough in the image to be found, and otherwise for it.
+    and large enough in the image to be found, and for it if it was too small.
 
     Args:
         met: [N] probability, 0..1, that a ray to an object that is there meets it.
@@ -190,9 +190,10 @@ def after_missing(log_odds: Array, seen: Visibility, asked_for: NDArray[np.bool_
     through = np.maximum(log_odds + seen_past(met) * share, -_MOST_LOG_ODDS)
     telling = np.clip((seen.pixels - _OFTEN_MISSED) / (_SELDOM_MISSED - _OFTEN_MISSED), 0, 1)
     filled = np.maximum(log_odds + _NOT_FOUND * telling * (1 - share), np.minimum(log_odds, _FILLED_LOG_ODDS))
-    backed = np.minimum(log_odds + _STILL_FILLED * (1 - telling) * (1 - share), _MOST_LOG_ODDS)
+    backed = np.minimum(log_odds + _STILL_FILLED * (1 - share), _MOST_LOG_ODDS)
     still = np.where(log_odds < GONE_LOG_ODDS, log_odds, backed)
-    missed = np.where(seen.clear >= CLEAR, np.where(asked_for & (telling > 0), filled, still), log_odds)
+    missed = np.where(telling > 0, np.where(asked_for, filled, log_odds), still)
+    missed = np.where(seen.clear >= CLEAR, missed, log_odds)
     after: Array = np.where(seen.empty, through, missed)
     return after
 
