@@ -21,6 +21,7 @@ WELL_KNOWN = 3
 _MOST_LOG_ODDS = 4.0  # certainty is bounded, so that a few looks can undo it
 _NOT_FOUND = -0.5  # log-odds of a look that saw the place filled, asked for the object and did not find it
 _FILLED_LOG_ODDS = 0.0  # such looks make an object uncertain, never gone: something is there
+_DOUBTED_LOG_ODDS = 1.0  # of what was present before a jump: only to be found again makes it surer
 _MOST_THROUGH = 0.7  # of an object that is there
 _STILL_FILLED = 0.6  # log-odds of a look that saw the place filled and could not find the object
 _OFTEN_MISSED, _SELDOM_MISSED = 4.0, 16.0  # pixels: to miss objects as small as the first says nothing
@@ -190,7 +191,7 @@ def after_missing(log_odds: Array, seen: Visibility, asked_for: NDArray[np.bool_
     through = np.maximum(log_odds + seen_past(met) * share, -_MOST_LOG_ODDS)
     telling = np.clip((seen.pixels - _OFTEN_MISSED) / (_SELDOM_MISSED - _OFTEN_MISSED), 0, 1)
     filled = np.maximum(log_odds + _NOT_FOUND * telling * (1 - share), np.minimum(log_odds, _FILLED_LOG_ODDS))
-    backed = np.minimum(log_odds + _STILL_FILLED * (1 - share), _MOST_LOG_ODDS)
+    backed = np.minimum(log_odds + _STILL_FILLED * (1 - share), np.maximum(log_odds, _DOUBTED_LOG_ODDS))
     still = np.where(log_odds < GONE_LOG_ODDS, log_odds, backed)
     missed = np.where(telling > 0, np.where(asked_for, filled, log_odds), still)
     missed = np.where(seen.clear >= CLEAR, missed, log_odds)
@@ -210,7 +211,9 @@ def moved(
 
 def doubted(known: RememberedObject, sigma_m: float) -> RememberedObject:
     """An object after the map has moved by an unknown amount: it is there, but its place is less sure."""
-    return replace(known, covariance=known.covariance + np.eye(3) * sigma_m**2, log_odds=min(known.log_odds, 1.0))
+    return replace(
+        known, covariance=known.covariance + np.eye(3) * sigma_m**2, log_odds=min(known.log_odds, _DOUBTED_LOG_ODDS)
+    )
 
 
 def first_log_odds(seen: Observation, against: float) -> float:
