@@ -463,6 +463,7 @@ SIMPLE: dict[str, Callable[..., Any]] = {
     "half": lambda side: clause(side, CAMERA_PHRASE),
     "unit": Unit,
     "subject": lambda phrase, _: Context((phrase,)),
+    "subject_alone": lambda phrase: Context((phrase,)),
     "standing": Standing,
     "gripper": lambda metres, *_: Gripper(metres),
     "first": lambda first, *_: first,

@@ -78,7 +78,10 @@ def resolved_phrases(phrases: Sequence[Phrase]) -> tuple[Phrase, ...]:
         things = [replace(p, noun=nouns[0]) if p.noun == WHICH.noun else p for p in things]
     elif any(p.noun == WHICH.noun for p in things):
         raise NoReadingError("does not say which objects are meant")
-    return tuple(dict.fromkeys(_resolved(p, (), nouns) for p in things))
+    found = tuple(dict.fromkeys(_resolved(p, (), nouns) for p in things))
+    if any(p.noun.startswith("\0") for p in found):  # "the laptop, it is purple"
+        raise NoReadingError("does not say what 'it' is")
+    return found
 
 
 def _resolved(phrase: Phrase, free: tuple[Phrase, ...], nouns: tuple[str, ...]) -> Phrase:

@@ -4,10 +4,13 @@ import random
 from collections import Counter
 from typing import get_args
 
+import pytest
+
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning.audit import audit
-from n3d_core.reasoning.question import CAMERA_PHRASE, TYPES, Form, Phrase, Pick, Question, Where
+from n3d_core.reasoning.parse import read_phrases, read_question
+from n3d_core.reasoning.question import CAMERA_PHRASE, TYPES, Form, NotUnderstood, Phrase, Pick, Question, Where
 from n3d_core.reasoning.relations import PLACES, PREDICATES
 from n3d_core.reasoning.solve import solve
 
@@ -53,3 +56,26 @@ def test_any_combination_of_fields_is_answered_or_refused():
             finding = audit(solution, solution.reasoning, solution.text)
             assert finding.verdict in ("verified", "unverifiable"), (question, solution.reply, finding)
     assert set(seen) == set(TYPES)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("Good morning! Could you tell me how many cars there are? Thanks.", "count"),
+        ("I lost my black cone. Where is it?", "position"),
+        ("My mug is missing. Is it behind the box?", "front_behind"),
+        ("Got any bottles in view?", "exists"),
+        ("How much balls are here?", "count"),
+        ("How much space does the box take up?", "volume"),
+    ],
+)
+def test_greetings_losses_and_learners_english_are_read(text: str, kind: str) -> None:
+    read = read_question(text)
+    assert isinstance(read, Question), read
+    assert read.type == kind
+
+
+def test_a_pronoun_among_what_is_wanted_is_said() -> None:
+    read = read_phrases("the laptop, it is purple")
+    assert isinstance(read, NotUnderstood)
+    assert "\0" not in read.reason
