@@ -63,7 +63,8 @@ def test_a_drill_asks_for_what_follows_from_the_boxes_that_its_beginning_states(
         assert "The 3D" not in drill.reply
         assert drill.reply.startswith(" ")
         assert drill.reply.count("</think>") == 1
-    assert set(drilled) >= set(TYPES) - {"count", "exists", "outnumber", "proportion"}
+    unwritten = {"outnumber", "proportion", "color", "angle"}  # types that training has no texts for
+    assert set(drilled) >= set(TYPES) - {"count", "exists"} - unwritten
 
 
 def test_a_shaken_prompt_never_makes_a_thought_contradict_its_answer() -> None:
