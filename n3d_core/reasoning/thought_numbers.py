@@ -62,6 +62,12 @@ def listed_measures(measure: str, roles: Roles) -> str:
     return ", ".join(f"{measure}_{roles.letter(i)} = {text}" for i, text in enumerate(texts))
 
 
+def measures_of(measure: str, texts: Sequence[str], roles: Roles) -> str:
+    """`Z_A = 2.75 for red mug, Z_B = 1.37 for ball.`"""
+    pairs = enumerate(zip(texts, roles.names, strict=True))
+    return ", ".join(f"{measure}_{roles.letter(i)} = {t} for {name}" for i, (t, name) in pairs) + "."
+
+
 def volumes(roles: Roles) -> str:
     """The volume of each object in litres, one product each."""
     lines = []
@@ -322,6 +328,12 @@ def _fit_between(question: Question, roles: Roles, holds: bool) -> list[str]:
     return [bboxes(roles), along, f"gap_BC = {formula} = {gap}.", f"Since {compared}, {holds}."]
 
 
+def alike_step(a: float, b: float) -> str:
+    """`|0.47 - 0.41| = 0.06 > max(0.47, 0.41) / 10`: by how much extents differ, and a tenth of the larger one."""
+    near = abs(a - b) <= ALIKE * max(a, b)
+    return f"|{a} - {b}| = {round(abs(a - b), 4)} {'<=' if near else '>'} max({a}, {b}) / 10"
+
+
 def same_chain(question: Question, roles: Roles, holds: bool) -> tuple[list[str], str]:
     """By how much extents differ, and a tenth of the larger ones."""
     if question.predicate in ("side", "other_side"):
@@ -331,10 +343,7 @@ def same_chain(question: Question, roles: Roles, holds: bool) -> tuple[list[str]
         pairs = list(zip(sorted(first), sorted(second), strict=True))
     else:
         pairs = [(_extent(question.predicate, first), _extent(question.predicate, second))]
-    compared = [
-        f"|{a} - {b}| = {round(abs(a - b), 2)} {'<=' if abs(a - b) <= ALIKE * max(a, b) else '>'} max({a}, {b}) / 10"
-        for a, b in pairs
-    ]
+    compared = [alike_step(a, b) for a, b in pairs]
     return [bboxes(roles), f"Since {', '.join(compared)}, {holds}."], replies.truth_answer(holds)
 
 
@@ -350,8 +359,7 @@ def proportion_chain(question: Question, roles: Roles, holds: bool) -> tuple[lis
         steps.append(f"{round(question.factor, 4):g} * {b} = {times}.")
         names[1], b = f"{round(question.factor, 4):g} * {names[1]}", times
     if question.predicate == "equal":
-        near = abs(a - b) <= ALIKE * max(a, b)
-        compared = f"|{a} - {b}| = {round(abs(a - b), 4)} {'<=' if near else '>'} max({a}, {b}) / 10"
+        compared = alike_step(a, b)
     else:
         compared = f"{names[0]} = {a} {sign(str(a), str(b))} {names[1]} = {b}"
     return [*steps, f"Since {compared}, {holds}."], replies.truth_answer(holds)

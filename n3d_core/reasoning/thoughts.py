@@ -41,6 +41,7 @@ from n3d_core.reasoning.thought_numbers import (
     length_of,
     listed_measures,
     measures,
+    measures_of,
     position_chain,
     proportion_chain,
     root_text,
@@ -241,12 +242,7 @@ def _order_chain(question: Question, roles: Roles, published: bool) -> tuple[lis
         ], text
     if measure == "V":
         return [f"{bboxes(roles)} {volumes(roles)}", since], text
-    return [_measures_of(measure, texts, roles), since], text
-
-
-def _measures_of(measure: str, texts: Sequence[str], roles: Roles) -> str:
-    pairs = enumerate(zip(texts, roles.names, strict=True))
-    return ", ".join(f"{measure}_{roles.letter(i)} = {t} for {name}" for i, (t, name) in pairs) + "."
+    return [measures_of(measure, texts, roles), since], text
 
 
 def _order_claim(question: Question, roles: Roles, order: list[int]) -> tuple[str, str]:
@@ -367,7 +363,7 @@ def _standing(question: Question, outcome: Outcome) -> list[str]:
     variables = [f"{measure}_{roles.letter(i)}" for i in range(len(roles))]
     pairs = ", ".join(compared(variables, texts, i, 0) for i in rivals)
     view = _OPPOSITE_VIEW if question.opposite and measure in FLIPPED_BY_VIEW else ""
-    stated = f"{bboxes(roles)} {volumes(roles)}" if measure == "V" else _measures_of(measure, texts, roles)
+    stated = f"{bboxes(roles)} {volumes(roles)}" if measure == "V" else measures_of(measure, texts, roles)
     return [stated, f"Since {pairs}, {view}{claim}"]
 
 
@@ -381,7 +377,7 @@ def _limited(clause: Where, limit: float, roles: Roles, count: int) -> list[str]
         measure = PREDICATES[clause.relation].measure
         texts = measures(measure, roles.boxes)
         variables = [f"{measure}_{roles.letter(i)}" for i in range(len(roles))]
-        stated = [_measures_of(measure, texts, roles)]
+        stated = [measures_of(measure, texts, roles)]
     pairs = zip(variables, texts, strict=True)
     compared = ", ".join(f"{variable} = {text} {sign(text, f'{limit:g}')} {limit:g}" for variable, text in pairs)
     return [*stated, f"Compared with the limit: {compared}."]

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from n3d_core.geometry.boxes import Box3D
-from n3d_core.reasoning import relations
 from n3d_core.reasoning.question import Question as SpatialQuestion
-from n3d_core.reasoning.relations import MEASURES, as_stated
+from n3d_core.reasoning.relations import ALIKE, MEASURES, as_stated
 from n3d_core.reasoning.resolve import Roles
 from n3d_core.reasoning.thought_numbers import (
+    alike_step,
     bboxes,
     best,
     difference,
@@ -24,6 +24,7 @@ from n3d_core.reasoning.thought_numbers import (
     in_order,
     length_of,
     measures,
+    measures_of,
     sign,
     subtractions,
     volumes,
@@ -94,21 +95,20 @@ def _ranked(roles: Roles, rng: np.random.Generator) -> tuple[str, str]:
     variables, texts = [f"{measure}_{roles.letter(i)}" for i in range(len(roles))], measures(measure, roles.boxes)
     values = [float(t) for t in texts]
     order = sorted(range(len(values)), key=values.__getitem__)
-    listed = ", ".join(f"{v} = {t} for {n}" for v, t, n in zip(variables, texts, roles.names, strict=True))
+    listed = measures_of(measure, texts, roles)
     if how == "order":
         names = " < ".join(roles.names[i] for i in order)
-        return f"order({measure})", f"{listed}. Since {in_order(variables, texts, order)}, {names}."
+        return f"order({measure})", f"{listed} Since {in_order(variables, texts, order)}, {names}."
     winner = roles.names[order[-1] if how == "max" else order[0]]
-    return f"{how}({measure})", f"{listed}. Since {best(variables, texts, how == 'max')}, {winner}."
+    return f"{how}({measure})", f"{listed} Since {best(variables, texts, how == 'max')}, {winner}."
 
 
 def _alike(roles: Roles, rng: np.random.Generator) -> tuple[str, str]:
     a, b, letters = _pair(roles, rng)
     measure = str(rng.choice(list("WHL")))
     first, second = (round(MEASURES[measure](box), 2) for box in (a, b))
-    near = abs(first - second) <= relations.ALIKE * max(first, second)
-    step = f"|{first} - {second}| = {round(abs(first - second), 2)} {'<=' if near else '>'} max({first}, {second}) / 10"
-    return f"alike({measure}_{letters})", f"Since {step}, {near}."
+    near = abs(first - second) <= ALIKE * max(first, second)
+    return f"alike({measure}_{letters})", f"Since {alike_step(first, second)}, {near}."
 
 
 def _limited(roles: Roles, rng: np.random.Generator) -> tuple[str, str]:
