@@ -20,18 +20,17 @@ from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder
 from n3d_core.mcp_server import (
     Answered,
-    Look,
+    KnownObject,
     Looked,
     Object,
+    Picture,
     Remembered,
-    RememberedObject,
     Seen,
     answer_value,
     object_fields,
 )
 from n3d_core.memory.object_map import MOST_OBJECTS, ObjectMap
-from n3d_core.memory.observations import Look as MemoryLook
-from n3d_core.memory.observations import Pose
+from n3d_core.memory.observations import Look, Pose
 from n3d_core.memory.recollection import Viewpoint, answer_from_memory, find_remembered, where_sentence
 from n3d_core.recordings.formats import ReadAs, Shot, has_poses, read_recording, upright
 from n3d_core.results import Answer
@@ -86,8 +85,8 @@ class RecordedScene:
         with self._lock:
             self._view()
 
-    def look(self, text: str, frame: int | None) -> Look:
-        """As `Scene.look`."""
+    def look(self, text: str, frame: int | None) -> Picture:
+        """As `AgentScene.look`."""
         with self._lock:
             if frame is not None:
                 self._index = self._checked(frame)
@@ -96,15 +95,15 @@ class RecordedScene:
             color, camera = enlarged(shown.color, shown.camera, _LEAST_SIDE)
             source = f"{self.name}, frame {self._index} of {len(self._shots)}"
             seen = Looked(**self._seen(text, found).model_dump(), width=shown.width, height=shown.height, source=source)
-            return Look(draw_boxes(color, camera, found.boxes), seen)
+            return Picture(draw_boxes(color, camera, found.boxes), seen)
 
     def find(self, text: str) -> Seen:
-        """As `Scene.find`."""
+        """As `AgentScene.find`."""
         with self._lock:
             return self._seen(text, self._ground(text))
 
     def ask(self, question: str) -> Answered:
-        """As `Scene.ask`; what is not in view is looked for in memory."""
+        """As `AgentScene.ask`; what is not in view is looked for in memory."""
         with self._lock:
             frame, view = self._view()
             viewpoint, recall = self._viewpoint(), None
@@ -128,7 +127,7 @@ class RecordedScene:
         )
 
     def recall(self, text: str, max_age_s: float) -> Remembered:
-        """As `Scene.recall`."""
+        """As `AgentScene.recall`."""
         with self._lock:
             viewpoint = self._viewpoint()
             if viewpoint is None or self._map is None:
@@ -205,7 +204,7 @@ class RecordedScene:
             found = self._loaded().look(frame, self._limits).ground("all objects")
             boxes = [OrientedBox.of(box) for box in found.boxes]
             pose, stamp = Pose.of_matrix(where), frame.stamp_ns / 1e9
-            self._map.look(MemoryLook(stamp, pose, frame.camera, boxes, None, frame.depth, self.name))
+            self._map.look(Look(stamp, pose, frame.camera, boxes, None, frame.depth, self.name))
 
 
 def shots_of(path: Path) -> tuple[list[Shot], DepthLimits]:
@@ -238,8 +237,8 @@ def _recalled(memory: ObjectMap, viewpoint: Viewpoint, question: str, in_view: A
     return answer_from_memory(question, memory, viewpoint, in_view)
 
 
-def _remembered(one: Any, viewpoint: Viewpoint) -> RememberedObject:
-    return RememberedObject(
+def _remembered(one: Any, viewpoint: Viewpoint) -> KnownObject:
+    return KnownObject(
         **object_fields(one.box, viewpoint.pose.translation.tolist()),
         id=str(one.id),
         state=one.state,

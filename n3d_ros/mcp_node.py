@@ -85,8 +85,8 @@ class NodeScene:
         self._looks = 0  # running
         self._looked = 0.0  # when the last one ended
 
-    def look(self, text: str, frame: int | None) -> agent.Look:
-        """As `Scene.look`; the node draws only while somebody subscribes to its picture."""
+    def look(self, text: str, frame: int | None) -> agent.Picture:
+        """As `AgentScene.look`; the node draws only while somebody subscribes to its picture."""
         if frame is not None:
             raise UnavailableError("frame is for recordings, and this camera is live: leave frame out")
         with self._subscribed():
@@ -100,14 +100,14 @@ class NodeScene:
         pixels = color_array(picture)
         seen = self._seen(text, result)
         size = {"width": pixels.shape[1], "height": pixels.shape[0]}
-        return agent.Look(pixels, agent.Looked(**seen.model_dump(), **size, source=self.name))
+        return agent.Picture(pixels, agent.Looked(**seen.model_dump(), **size, source=self.name))
 
     def find(self, text: str) -> agent.Seen:
-        """As `Scene.find`."""
+        """As `AgentScene.find`."""
         return self._seen(text, self._ask(text, "ground").result)
 
     def ask(self, question: str) -> agent.Answered:
-        """As `Scene.ask`; the node itself falls back on its memory."""
+        """As `AgentScene.ask`; the node itself falls back on its memory."""
         reply = self._ask(question, "ask")
         result, value = reply.result, reply.value
         taken = nanoseconds_of(result.header.stamp)
@@ -131,7 +131,7 @@ class NodeScene:
         )
 
     def recall(self, text: str, max_age_s: float) -> agent.Remembered:
-        """As `Scene.recall`."""
+        """As `AgentScene.recall`."""
         if not self._recall.service_is_ready():
             raise UnavailableError(f"service {self._recall.srv_name} not found: is the grounding node running?")
         request = Recall.Request(text=text)
@@ -170,12 +170,12 @@ class NodeScene:
             warnings=list(result.warnings),
         )
 
-    def _remembered(self, one: RememberedObject, frame_id: str) -> agent.RememberedObject:
+    def _remembered(self, one: RememberedObject, frame_id: str) -> agent.KnownObject:
         age_s, state = self._age(nanoseconds_of(one.last_seen)), _STATES.get(one.state, "uncertain")
         fields = _fields(one.detection, frame_id)
         place = ", ".join(f"{v:.2f}" for v in fields["center"])
         gone = ", but it is gone: its place was seen to be empty" if state == "gone" else ""
-        return agent.RememberedObject(
+        return agent.KnownObject(
             **fields,
             id=one.detection.id,
             state=state,

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 
-from n3d_core.reasoning.expressions import QUANTITY, Chain, Operand, UnreadableError, Value, read_chain
+from n3d_core.reasoning.expressions import QUANTITY, Chain, Numeric, Operand, UnreadableError, read_chain
 from n3d_core.reasoning.facts import Facts, Slip, shown
 from n3d_core.reasoning.relations import turn
 from n3d_core.reasoning.units import UNITS
@@ -18,7 +18,7 @@ _EPSILON = 1e-6
 
 def check_equations(text: str, facts: Facts) -> Iterator[Slip]:
     """Slips about all equations and comparisons of a held text (see `lexicon.hold_names`)."""
-    defined: dict[str, Value] = {}
+    defined: dict[str, Numeric] = {}
     for clause in _clauses(_HYPOTHESIS.sub(" ", text)):
         if clause.strip().lower().startswith("if "):
             continue
@@ -42,7 +42,7 @@ def _clauses(text: str) -> Iterator[str]:
 class _Check:
     """One chain: its runs of equal operands, and the comparisons between them."""
 
-    def __init__(self, chain: Chain, facts: Facts, defined: dict[str, Value]) -> None:
+    def __init__(self, chain: Chain, facts: Facts, defined: dict[str, Numeric]) -> None:
         self.chain, self.facts, self.known, self.defined = chain, facts, facts.variables, defined
 
     def findings(self) -> Iterator[Slip]:
@@ -60,7 +60,7 @@ class _Check:
         for sign, left, right in zip(between, runs, runs[1:], strict=False):
             yield from self._comparison(sign, left, right)
 
-    def _truths(self, run: list[Operand]) -> list[Value]:
+    def _truths(self, run: list[Operand]) -> list[Numeric]:
         """What the first operand that names a known quantity is, by the stated and by the exact boxes."""
         for operand in run:
             truths = [v for v in (self._value(operand, values) for values in self.known) if v is not None]
@@ -68,7 +68,7 @@ class _Check:
                 return truths
         return []
 
-    def _value(self, operand: Operand, variables: dict[str, Value]) -> Value | None:
+    def _value(self, operand: Operand, variables: dict[str, Numeric]) -> Numeric | None:
         try:
             value = operand.formula.value({**self.defined, **variables})
         except UnreadableError:
@@ -81,7 +81,7 @@ class _Check:
         for variable in (v for operand in run for v in operand.formula.variables):
             if QUANTITY.fullmatch(variable) and variable not in self.known[0] and variable not in self.defined:
                 yield Slip(self.chain.text, f"{variable} names no quantity of the objects in question")
-        before: tuple[Value, float] | None = (
+        before: tuple[Numeric, float] | None = (
             None  # the value and tolerance of the operand before, where it was computed
         )
         for operand in run:
@@ -107,7 +107,7 @@ class _Check:
         if not truths and last is not None and len(run) > 1 and name.isidentifier():
             self.defined[name] = last if isinstance(last, tuple) else last * run[-1].scale
 
-    def _computed(self, operand: Operand) -> tuple[Value, float] | None:
+    def _computed(self, operand: Operand) -> tuple[Numeric, float] | None:
         """The value of an expression of numbers alone, with what their rounding makes uncertain."""
         if operand.formula.variables:
             value = self._value(operand, {})  # of quantities that the text itself has defined
@@ -117,7 +117,7 @@ class _Check:
         except UnreadableError:
             return None
 
-    def _expression(self, operand: Operand, truths: list[Value], name: str) -> Iterator[Slip]:
+    def _expression(self, operand: Operand, truths: list[Numeric], name: str) -> Iterator[Slip]:
         for number in operand.formula.numbers:
             off = (number.rounding() if number.decimals else 0.0) + _EPSILON
             fits = (abs(abs(number.value) - known) <= off for known in self.facts.numbers)
@@ -142,7 +142,7 @@ class _Check:
         return any(abs(abs(value) - abs(v)) < 0.01 for v in self.defined.values() if not isinstance(v, tuple))
 
     @staticmethod
-    def _fits(name: str, value: Value, truth: Value, tolerance: float) -> bool:
+    def _fits(name: str, value: Numeric, truth: Numeric, tolerance: float) -> bool:
         if name.startswith("angle_deg") and not isinstance(value, tuple) and not isinstance(truth, tuple):
             return turn(value, truth) <= tolerance
         return _close(value, _like(truth, value), tolerance)
@@ -174,21 +174,21 @@ def _compares(sign: str, a: float, b: float) -> bool:
     return {"<": a < b, ">": a > b, "<=": a <= b, ">=": a >= b, "!=": a != b}[sign]
 
 
-def _like(truth: Value, value: Value) -> Value:
+def _like(truth: Numeric, value: Numeric) -> Numeric:
     """The truth in the number of dimensions of a stated vector: (x, y, z) as (x, z)."""
     if isinstance(truth, tuple) and isinstance(value, tuple) and len(truth) == 3 and len(value) == 2:
         return truth[0], truth[2]
     return truth
 
 
-def _off(name: str, value: Value, truths: list[Value]) -> float:
+def _off(name: str, value: Numeric, truths: list[Numeric]) -> float:
     """By how many metres a length or coordinate is off; infinity for what is none."""
     if isinstance(value, tuple) or name.startswith(("angle", "clock", "count")):
         return math.inf
     return min((abs(value - t) for t in truths if not isinstance(t, tuple)), default=math.inf)
 
 
-def _close(a: Value, b: Value, tolerance: float) -> bool:
+def _close(a: Numeric, b: Numeric, tolerance: float) -> bool:
     if isinstance(a, tuple) and isinstance(b, tuple):
         return len(a) == len(b) and all(abs(p - q) <= tolerance for p, q in zip(a, b, strict=True))
     return not isinstance(a, tuple) and not isinstance(b, tuple) and abs(a - b) <= tolerance

@@ -36,7 +36,7 @@ from n3d_core.reasoning.lexicon import hold_names, release
 from n3d_core.reasoning.outcome import EQUAL, Outcome, number_of, plain
 from n3d_core.reasoning.phrasing import ended, lowered
 from n3d_core.reasoning.question import DISTANCES, SIZES, Question
-from n3d_core.reasoning.said import Amount, Said, Whereabouts, read_answer
+from n3d_core.reasoning.said import Amount, StatedAnswer, Whereabouts, read_answer
 from n3d_core.reasoning.solve import Solution
 from n3d_core.reasoning.units import Length, find_lengths, length_text
 
@@ -160,7 +160,7 @@ def _named(slips: list[Slip]) -> str:
     return "; ".join(slip.problem.rstrip(".") for slip in slips[:_NAMED]) + more
 
 
-def _agrees(question: Question, said: Said, outcome: Outcome, text: str) -> bool:
+def _agrees(question: Question, said: StatedAnswer, outcome: Outcome, text: str) -> bool:
     off = _off(question, said, outcome)
     if off is not None and isinstance(said, Length | Amount):
         return off <= _slack(question.type, said, text)
@@ -174,7 +174,7 @@ def _agrees(question: Question, said: Said, outcome: Outcome, text: str) -> bool
     return said == truth and type(said) is type(truth)
 
 
-def _off(question: Question, said: Said, outcome: Outcome) -> float | None:
+def _off(question: Question, said: StatedAnswer, outcome: Outcome) -> float | None:
     """How far a number is from what the boxes give: metres, litres or degrees; None if the answer is no number."""
     number = number_of(question, outcome) or 0.0
     if isinstance(said, Length):
@@ -205,7 +205,7 @@ def _is_there(said: Whereabouts, outcome: Outcome, text: str) -> bool:
     return not said.side or said.side == ("left" if box.center[0] < 0 else "right")
 
 
-def _is_near(solution: Solution, said: Said) -> bool:
+def _is_near(solution: Solution, said: StatedAnswer) -> bool:
     """Whether a number is within the uncertainty of the boxes, 5 %, or its own last digit."""
     question, outcome = solution.question, solution.outcome
     sure = spread(question, solution.scene, outcome)

@@ -81,7 +81,7 @@ class Bound:
 
 
 @dataclass(frozen=True)
-class Unit:
+class AskedUnit:
     """Symbol of the unit that the question asks for; empty if it names none."""
 
     symbol: str
@@ -139,7 +139,7 @@ class Children:
                 self.alternatives = child.phrases
             elif isinstance(child, Bound):
                 self.bound = child.kind
-            elif isinstance(child, Unit):
+            elif isinstance(child, AskedUnit):
                 self.unit = child.symbol
             elif isinstance(child, float):
                 self.metres = child

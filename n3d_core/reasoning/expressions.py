@@ -15,7 +15,7 @@ from functools import cached_property
 
 from n3d_core.reasoning.units import UNITS, decimals_of, unit_symbol
 
-Value = float | tuple[float, ...]
+Numeric = float | tuple[float, ...]
 
 QUANTITY = re.compile(
     r"(?:[XYZWHLVT]|vector|distance|horizontal_distance|vertical_distance|gaps?|reach|rise|clearance|overlap|inside"
@@ -53,7 +53,7 @@ class Number:
         return 0.5 * 10.0 ** -max(self.decimals, decimals)
 
 
-def _norm(value: Value) -> float:
+def _norm(value: Numeric) -> float:
     return math.hypot(*value) if isinstance(value, tuple) else abs(value)
 
 
@@ -90,7 +90,7 @@ class Expression:
     source: str
     tree: ast.expr
 
-    def value(self, variables: Mapping[str, Value], moved: ast.expr | None = None, by: float = 0.0) -> Value:
+    def value(self, variables: Mapping[str, Numeric], moved: ast.expr | None = None, by: float = 0.0) -> Numeric:
         """The value for known variables.
 
         Args:
@@ -104,8 +104,8 @@ class Expression:
         except (ArithmeticError, ValueError, TypeError, IndexError, RecursionError) as error:
             raise UnreadableError(f"{self.text} is not defined: {error}") from error
 
-    def _value(self, node: ast.expr, variables: Mapping[str, Value], moved: ast.expr | None, by: float) -> Value:
-        def of(inner: ast.expr) -> Value:
+    def _value(self, node: ast.expr, variables: Mapping[str, Numeric], moved: ast.expr | None, by: float) -> Numeric:
+        def of(inner: ast.expr) -> Numeric:
             return self._value(inner, variables, moved, by)
 
         if isinstance(node, ast.Constant):
@@ -147,7 +147,7 @@ class Expression:
         return tuple(n.id for n in sorted(names, key=lambda n: n.col_offset))
 
     @cached_property
-    def literal(self) -> Value | None:
+    def literal(self) -> Numeric | None:
         """The value of a plain number or tuple of numbers, None for anything that has to be computed."""
         items = self.tree.elts if isinstance(self.tree, ast.Tuple | ast.List) else [self.tree]
         plain = (i.operand if isinstance(i, ast.UnaryOp) and isinstance(i.op, ast.USub) else i for i in items)
@@ -177,7 +177,7 @@ class Expression:
             yield node, float(node.value), decimals_of(self.source[node.col_offset : node.end_col_offset])  # type: ignore[arg-type]
 
 
-def _scalar(value: Value) -> float:
+def _scalar(value: Numeric) -> float:
     if isinstance(value, tuple):
         raise TypeError("a vector where a number is wanted")
     return value
@@ -189,13 +189,13 @@ def _finite(value: float) -> float:
     return float(value)
 
 
-def _combined(operator: type[ast.operator], left: Value, right: Value) -> Value:
+def _combined(operator: type[ast.operator], left: Numeric, right: Numeric) -> Numeric:
     if isinstance(left, tuple) and isinstance(right, tuple) and operator in (ast.Add, ast.Sub):
         return tuple(_OPERATORS[operator](a, b) for a, b in zip(left, right, strict=True))
     return _finite(_OPERATORS[operator](_scalar(left), _scalar(right)))
 
 
-def _apart(a: Value, b: Value) -> float:
+def _apart(a: Numeric, b: Numeric) -> float:
     if isinstance(a, tuple) and isinstance(b, tuple):
         return max((abs(p - q) for p, q in zip(a, b, strict=True)), default=0.0)
     return math.inf if isinstance(a, tuple) or isinstance(b, tuple) else abs(a - b)

@@ -10,7 +10,7 @@ from functools import cached_property
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning import relations
-from n3d_core.reasoning.expressions import Value
+from n3d_core.reasoning.expressions import Numeric
 from n3d_core.reasoning.lexicon import normal, singulars, without_id
 from n3d_core.reasoning.outcome import Outcome, evaluate, sought
 from n3d_core.reasoning.question import Question
@@ -126,7 +126,7 @@ class Facts:
         return self.roles.letter(found[0]) if found else None
 
     @cached_property
-    def variables(self) -> tuple[dict[str, Value], dict[str, Value]]:
+    def variables(self) -> tuple[dict[str, Numeric], dict[str, Numeric]]:
         """Values of all named quantities: from the stated boxes, and from the exact ones."""
         stated = [as_stated(b) for b in self.roles.boxes]
         return self._variables(stated), self._variables(list(self.roles.boxes))
@@ -160,8 +160,8 @@ class Facts:
         told = f"the step uses {measure} = {number:.2f}, but the box of {name} has {measure} = {value + 0.0:.2f}"
         return Slip(step, told, off)
 
-    def _variables(self, boxes: Sequence[Box3D]) -> dict[str, Value]:
-        values: dict[str, Value] = {}
+    def _variables(self, boxes: Sequence[Box3D]) -> dict[str, Numeric]:
+        values: dict[str, Numeric] = {}
         flat = self.question.type in ("direction", "horizontal_distance")
         if len(boxes) > len(LETTERS):
             return values
@@ -197,12 +197,12 @@ class Facts:
                 if i != j and (count <= _MAX_PAIRED or 0 in (i, j)):
                     yield i, j
 
-    def _triples(self, boxes: Sequence[Box3D]) -> dict[str, Value]:
+    def _triples(self, boxes: Sequence[Box3D]) -> dict[str, Numeric]:
         """What decides whether an object is between two others: those are the first two of a relation's roles, or the
         last two of a place's."""
         count = len(boxes)
         places = [(0, 1, 2)] if self.question.type == "place" else [(i, 0, 1) for i in range(2, count)]
-        values: dict[str, Value] = {}
+        values: dict[str, Numeric] = {}
         for place in places:
             letters = "".join(self.roles.letter(i) for i in place)
             a, b, c = (boxes[i] for i in place)
@@ -210,11 +210,11 @@ class Facts:
         return values
 
     @staticmethod
-    def _pair(a: Box3D, b: Box3D, letters: str, flat: bool) -> dict[str, Value]:
+    def _pair(a: Box3D, b: Box3D, letters: str, flat: bool) -> dict[str, Numeric]:
         dx, dy, dz = (round(v, 9) for v in relations.vector(a, b))
         degrees = relations.direction_degrees(a, b)
         signed = degrees - 360.0 if degrees > 180.0 else degrees
-        values: dict[str, Value] = {
+        values: dict[str, Numeric] = {
             "vector": (dx, dz) if flat else (dx, dy, dz),
             "X": dx,
             "Y": dy,
@@ -234,8 +234,8 @@ class Facts:
         return named_values
 
 
-def _terms(place: str, a: Box3D, references: Sequence[Box3D], letters: str) -> dict[str, Value]:
-    values: dict[str, Value] = {}
+def _terms(place: str, a: Box3D, references: Sequence[Box3D], letters: str) -> dict[str, Numeric]:
+    values: dict[str, Numeric] = {}
     for term in place_terms(place, a, references):
         values[f"{term.symbol}_{letters}"] = term.value
         if term.bound:

@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-Children = tuple[Any, ...]
-Found = list[tuple[int, Children]]
+Meanings = tuple[Any, ...]
+Matches = list[tuple[int, Meanings]]
 """Where a match ends, and its children."""
 
 
@@ -33,7 +33,7 @@ MAX_STEPS = 50_000
 """Matches that are tried in one sentence; questions of 20 words need about 2,000."""
 
 
-class Word(Protocol):
+class Lexeme(Protocol):
     """A word of a sentence: the terminals that it may be, each with its meaning (quoted words are terminals, too)."""
 
     @property
@@ -141,7 +141,9 @@ class Grammar:
         """A piece and all pieces of it."""
         return [n for item in node.items for n in self.nodes(item)] + [node]
 
-    def readings(self, start: str, words: Sequence[Word], mean: Callable[[str, Children, int, int], Any]) -> list[Any]:
+    def readings(
+        self, start: str, words: Sequence[Lexeme], mean: Callable[[str, Meanings, int, int], Any]
+    ) -> list[Any]:
         """What a whole sentence may mean by a rule, each meaning once.
 
         Args:
@@ -152,15 +154,15 @@ class Grammar:
 
 
 class _Parse:
-    def __init__(self, grammar: Grammar, words: Sequence[Word], mean: Callable[..., Any]) -> None:
+    def __init__(self, grammar: Grammar, words: Sequence[Lexeme], mean: Callable[..., Any]) -> None:
         self.grammar, self.words, self.mean = grammar, words, mean
-        self.known: dict[tuple[str, int], Found] = {}
+        self.known: dict[tuple[str, int], Matches] = {}
         self.steps = 0
 
-    def rule(self, name: str, at: int) -> Found:
+    def rule(self, name: str, at: int) -> Matches:
         """All that a rule matches at a place."""
         if (name, at) not in self.known:
-            found: dict[tuple[int, Children], None] = {}
+            found: dict[tuple[int, Meanings], None] = {}
             for option in self.grammar.rules[name].items:
                 for end, children in self.match(option, at):
                     if name[0] != "_":
@@ -173,7 +175,7 @@ class _Parse:
             self.known[name, at] = list(found)
         return self.known[name, at]
 
-    def match(self, node: Node, at: int) -> Found:
+    def match(self, node: Node, at: int) -> Matches:
         self.steps += 1
         if self.steps > MAX_STEPS:
             raise TooManyReadingsError
@@ -197,20 +199,20 @@ class _Parse:
             return _once([m for option in node.items for m in self.match(option, at)])
         return self.repeat(node, at)
 
-    def sequence(self, items: list[Node], at: int) -> Found:
-        found: Found = [(at, ())]
+    def sequence(self, items: list[Node], at: int) -> Matches:
+        found: Matches = [(at, ())]
         for item in items:
             found = [(end, (*c, *more)) for start, c in found for end, more in self.match(item, start)]
             if not found:
                 break
         return found
 
-    def shuffle(self, items: list[Node], at: int) -> Found:
+    def shuffle(self, items: list[Node], at: int) -> Matches:
         """All pieces once, in any order; one that may repeat may do so at several places."""
-        found: Found = []
-        reached: dict[tuple[int, Children, frozenset[int]], None] = {(at, (), frozenset()): None}
+        found: Matches = []
+        reached: dict[tuple[int, Meanings, frozenset[int]], None] = {(at, (), frozenset()): None}
         while reached:
-            onward: dict[tuple[int, Children, frozenset[int]], None] = {}
+            onward: dict[tuple[int, Meanings, frozenset[int]], None] = {}
             for start, children, done in reached:
                 if all(i in done or item.empty for i, item in enumerate(items)):
                     found.append((start, children))
@@ -223,9 +225,9 @@ class _Parse:
             reached = onward
         return _once(found)
 
-    def repeat(self, node: Node, at: int) -> Found:
-        found: Found = [] if node.least else [(at, ())]
-        reached: Found = [(at, ())]
+    def repeat(self, node: Node, at: int) -> Matches:
+        found: Matches = [] if node.least else [(at, ())]
+        reached: Matches = [(at, ())]
         while reached:
             reached = [
                 (end, (*c, *m)) for start, c in reached for end, m in self.match(node.items[0], start) if end > start
@@ -237,5 +239,5 @@ class _Parse:
         return found
 
 
-def _once(found: Found) -> Found:
+def _once(found: Matches) -> Matches:
     return list(dict.fromkeys(found))

@@ -23,6 +23,7 @@ from n3d_core.reasoning.constituents import (
     THEM,
     WHICH,
     Alternatives,
+    AskedUnit,
     Bound,
     Children,
     Context,
@@ -31,7 +32,6 @@ from n3d_core.reasoning.constituents import (
     Part,
     Standing,
     Table,
-    Unit,
     about,
     by_distance,
     check_kind,
@@ -235,7 +235,7 @@ class Meaning(Predicates):
         """As in "how much taller than B is A?", "how much further to the left than B is A?"."""
         parts = Children(children)
         degree = parts.degree if parts.degree.predicate else Degree(parts.words[0])
-        return self.difference(*reversed(parts.phrases), degree, Unit(parts.unit))
+        return self.difference(*reversed(parts.phrases), degree, AskedUnit(parts.unit))
 
     def nearer_difference(self, *children: Any) -> Question:
         parts = Children(children)
@@ -251,13 +251,13 @@ class Meaning(Predicates):
         if not relation:
             raise NoReadingError
         if relation in ("above", "below"):
-            return self.ask("vertical_distance", "number", "", pair, Unit(parts.unit))
-        return self.difference(pair, Degree(relation), Unit(parts.unit))
+            return self.ask("vertical_distance", "number", "", pair, AskedUnit(parts.unit))
+        return self.difference(pair, Degree(relation), AskedUnit(parts.unit))
 
     def offset_of(self, *children: Any) -> Question:
         """As in "how far is A left of B?"."""
         parts = Children(children)
-        return self.offset(*reversed(parts.phrases), *parts.words, Unit(parts.unit))
+        return self.offset(*reversed(parts.phrases), *parts.words, AskedUnit(parts.unit))
 
     def distance_to_nearest(self, *children: Any) -> Question:
         """As in "how far is the mug from its nearest neighbor?"."""
@@ -265,7 +265,7 @@ class Meaning(Predicates):
         (phrase,) = parts.phrases
         relation: Any = "nearest" if parts.words[-1] == "closer" else "farthest"
         other = Phrase("neighbor", "object", where=(clause(relation, phrase),))
-        return self.ask("distance", "number", "", phrase, other, Unit(parts.unit))
+        return self.ask("distance", "number", "", phrase, other, AskedUnit(parts.unit))
 
     def room_between(self, pair: tuple[Phrase, ...], phrase: Phrase) -> Question:
         return self.ask("fit", "yes_no", "between", phrase, pair)
@@ -461,7 +461,7 @@ SIMPLE: dict[str, Callable[..., Any]] = {
     "alternatives": lambda *phrases: Alternatives(phrases),
     "listed": _listed,
     "half": lambda side: clause(side, CAMERA_PHRASE),
-    "unit": Unit,
+    "unit": AskedUnit,
     "subject": lambda phrase, *_: Context((phrase,)),
     "standing": Standing,
     "gripper": lambda metres, *_: Gripper(metres),

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, TypeVar
 
-from n3d_core.reasoning.constituents import IT, ONE, THEM, Context, Unit, in_unit
+from n3d_core.reasoning.constituents import IT, ONE, THEM, AskedUnit, Context, in_unit
 from n3d_core.reasoning.grammar import Grammar, NoReadingError, TooManyReadingsError
 from n3d_core.reasoning.lexicon import LISTS, TERMINALS, Word, hold_names, is_foreign, normal_text, words_of
 from n3d_core.reasoning.meaning import SIMPLE, Meaning
@@ -113,7 +113,7 @@ def _resolved(read: _Read, told: Sequence[Any]) -> tuple[list[Question], str]:
     for question in read.asks:
         try:
             meant = resolved_question(question, told)
-            for unit in (t for t in told if isinstance(t, Unit) and t.symbol):
+            for unit in (t for t in told if isinstance(t, AskedUnit) and t.symbol):
                 meant = in_unit(meant, unit.symbol)
             found.append(meant)
         except NoReadingError as reason:
@@ -217,12 +217,12 @@ class Sentence:
         """What stands before and after a word."""
         return replace(self, words=self.words[:at])._tidy(), replace(self, words=self.words[at + 1 :])._tidy()
 
-    def without_unit(self) -> tuple[Sentence, Unit | None]:
+    def without_unit(self) -> tuple[Sentence, AskedUnit | None]:
         """The sentence without a unit in the middle of it ("in cm"), and that unit."""
         for at in self.places_of("in", "using"):
             if "UNIT" in self.words[at + 1].meanings:
                 rest = replace(self, words=(*self.words[:at], *self.words[at + 2 :]))._tidy()
-                return rest, Unit(self.words[at + 1].meanings["UNIT"])
+                return rest, AskedUnit(self.words[at + 1].meanings["UNIT"])
         return self, None
 
     def readings(self, start: str) -> list[Any]:

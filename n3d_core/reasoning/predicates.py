@@ -16,12 +16,12 @@ from n3d_core.reasoning.constituents import (
     SCENES,
     SUBJECT,
     THEM,
+    AskedUnit,
     Bound,
     Children,
     Condition,
     Degree,
     Part,
-    Unit,
     about,
     by_distance,
     check_reference,
@@ -63,7 +63,9 @@ class Predicates(NounPhrases):
     def ask_back(self, kind: Any, form: Any, predicate: str, *children: Any) -> Question:
         """As `ask`, with the phrases in reverse order."""
         parts = Children(children)
-        return self.ask(kind, form, predicate, *reversed(parts.phrases), *(c for c in children if isinstance(c, Unit)))
+        return self.ask(
+            kind, form, predicate, *reversed(parts.phrases), *(c for c in children if isinstance(c, AskedUnit))
+        )
 
     def say(self, kind: Any, predicate: str, *children: Any) -> Question:
         """Builds a yes/no question about a subject that is not known yet."""
@@ -105,7 +107,7 @@ class Predicates(NounPhrases):
             raise NoReadingError  # apart from what?
         if objects[0] == CAMERA_PHRASE:
             objects = objects[::-1]
-        return self.ask(f"{planes[0]}_distance" if planes else "distance", "number", "", objects, Unit(parts.unit))
+        return self.ask(f"{planes[0]}_distance" if planes else "distance", "number", "", objects, AskedUnit(parts.unit))
 
     # ---------------------------------------------------------------------------------- what is said of a subject
     def related_to(self, relation: Any, *references: Phrase) -> Question:

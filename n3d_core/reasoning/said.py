@@ -40,7 +40,7 @@ class Whereabouts:
     side: str
 
 
-Said = bool | int | str | Length | Amount | Whereabouts | tuple[str, ...]
+StatedAnswer = bool | int | str | Length | Amount | Whereabouts | tuple[str, ...]
 
 _NO = re.compile(
     r"\b(?:no|nope|false|incorrect|wrong|not (?:true|correct|the case)|isn't|is not|doesn't|does not|aren't"
@@ -54,7 +54,7 @@ _NUMBER = re.compile(NUMBER_PATTERN)
 _THEN = re.compile(r"[<>\u2264\u2265]|\bthen\b|\bbefore\b|,|;|\u2192|->|\band\b", re.I)
 
 
-def read_answer(question: Question, names: Sequence[str], text: str) -> Said | None:
+def read_answer(question: Question, names: Sequence[str], text: str) -> StatedAnswer | None:
     """Reads the value of an answer; None if there is none in it.
 
     Args:

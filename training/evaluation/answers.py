@@ -16,7 +16,7 @@ from n3d_core.reasoning.lexicon import HOLDER, hold_names, release
 from n3d_core.reasoning.parse import read_question
 from n3d_core.reasoning.question import TYPES, Form, Phrase, Question, QuestionType
 from n3d_core.reasoning.relations import PREDICATES
-from n3d_core.reasoning.said import Amount, Said, Whereabouts, read_answer
+from n3d_core.reasoning.said import Amount, StatedAnswer, Whereabouts, read_answer
 from n3d_core.reasoning.units import UNITS, Length, to_metres
 
 NUMERICAL = (
@@ -173,7 +173,7 @@ def _first_named_right(entry: dict[str, Any], names: Sequence[str], said: str) -
     return _chosen(entry["type"], _mentioned(names, said)) == wanted[0]
 
 
-def _yes_or_no(kind: str, said: str) -> Said | None:
+def _yes_or_no(kind: str, said: str) -> StatedAnswer | None:
     """An explicit yes or no; what else a sentence implies depends on the question."""
     return read_answer(_asked(kind, "yes_no", ()), (), said)
 
