@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,8 +31,9 @@ def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder.mkdir(parents=True)
     (folder / "red_coffee_mug.xml").write_text(WEDGE)
     (folder / "variant.xml").write_text("no model")
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    sys.modules.pop(PACKAGE, None)
+    # only the lookup is replaced: with another sys.path, rendering could not import OpenGL any more
+    found = SimpleNamespace(submodule_search_locations=[str(tmp_path / PACKAGE)])
+    monkeypatch.setattr("training.scenes.household.find_spec", lambda name: found if name == PACKAGE else None)
     household_files.cache_clear()
     yield folder
     household_files.cache_clear()
