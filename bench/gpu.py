@@ -48,8 +48,7 @@ from n3d_core.errors import ConfigError, N3DError
 from n3d_core.models import find_model
 from n3d_core.network.checkpoint import load_network
 from n3d_core.network.config import N3DConfig
-from n3d_core.network.decoder import causal_mask, mrope_tables
-from n3d_core.network.model import N3DNetwork
+from n3d_core.network.model import N3DNetwork, causal_mask, mrope_tables
 from n3d_core.network.plan import ImagePlan, text_positions
 from n3d_core.network.preprocess import VisionInput
 
@@ -210,7 +209,7 @@ def _training_step(
     network: N3DNetwork, optimiser: torch.optim.Optimizer, plan: ImagePlan, batch: int, length: int, device: str
 ) -> float:
     """One step, always on the same random batch; the loss is on the text after the image."""
-    from n3d_core.network.vision import PlanTensors
+    from n3d_core.network.model import PlanTensors
 
     config, rng = network.config, np.random.default_rng(0)
     image = random_image(config, plan)

@@ -19,8 +19,8 @@ from n3d_core.language.prompts import condition_names, first_sentence, scene_con
 from n3d_core.language.structured import BoxCodec, parse
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig
+from n3d_core.network.model import PlanTensors
 from n3d_core.network.preprocess import VisionInput
-from n3d_core.network.vision import PlanTensors
 
 LONGEST_REPLY = 1024
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from n3d_core.errors import BackendError, TextTooLongError
 from n3d_core.network.checkpoint import load_tensor
 from n3d_core.network.config import N3DConfig, TextConfig
-from n3d_core.network.decoder import mrope_tables
+from n3d_core.network.model import mrope_tables
 
 
 class EmbeddingTable:

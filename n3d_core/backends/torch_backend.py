@@ -18,11 +18,9 @@ from n3d_core.backends.base import cached_numbers, capture_graph, enough_memory,
 from n3d_core.backends.sequence import SPARE_CACHES, TokenCount, require_pads
 from n3d_core.backends.store import RecentlyUsed
 from n3d_core.errors import BackendError, TextTooLongError
-from n3d_core.network.decoder import KVCache, causal_mask, mrope_tables
-from n3d_core.network.model import N3DNetwork
+from n3d_core.network.model import KVCache, N3DNetwork, PlanTensors, causal_mask, mrope_tables
 from n3d_core.network.plan import ImagePlan
 from n3d_core.network.preprocess import VisionInput
-from n3d_core.network.vision import PlanTensors
 
 _PLANS = 8  # image sizes whose index tensors are cached
 _WARM_UP = 3  # runs before a capture, to let libraries choose kernels and allocate

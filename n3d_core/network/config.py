@@ -100,7 +100,7 @@ class N3DConfig:
 
     Attributes:
         pe_order: `row_major` for the released weights, which were trained that way; `aligned` for models trained here.
-        points: how points become patch coordinates (see `point_encoding`): `mean` for the released weights, `valid` for
+        points: how points become patch coordinates (see `preprocess`): `mean` for the released weights, `valid` for
             models trained here.
         image_longest_side: images are resized so that their longest side has this many pixels.
         ratios: aspect ratios (width, height) that the model was trained on; images of other ratios are letterboxed to

@@ -1,27 +1,39 @@
 """From an RGB image and a point map to the vision tower's inputs: patches, coordinates and their plan.
 
-Follows the Qwen2-VL image processor and N3D-VLM's demo: Lanczos to the longest side, bicubic to multiples of a
+Images follow the Qwen2-VL image processor and N3D-VLM's demo: Lanczos to the longest side, bicubic to multiples of a
 token's pixels, CLIP's mean and deviation. All in fp32 on the host.
+
+Points are pooled to the patch grid and rounded; `model.sinusoid` encodes them. The config selects one of two variants.
+`mean` is the released one. `valid` is for models trained here: it ignores holes, represents a patch by its nearest
+surface rather than a mix of object and background, subtracts a constant instead of a mean that the network would have
+to guess, and reserves some channels for the patch's image position, so that image coordinates can be read off for any
+aspect ratio and principal point.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
 
-from n3d_core.errors import ImageError
+from n3d_core.errors import DepthError, ImageError
 from n3d_core.network.config import N3DConfig, VisionConfig
 from n3d_core.network.plan import ImagePlan, image_plan
-from n3d_core.network.point_encoding import pooled_coordinates, surface_coordinates
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
 DEVIATION = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
+UNIT = 0.001  # of the normalised cloud: one step of the 3D positional encoding
+CENTRE = 0.5  # of the normalised cloud, subtracted by `valid`: about the mean coordinate of an indoor scene
+_SAMPLES = 16  # points along each side of a patch that `valid` samples
 _SAME_RATIO = 0.04  # difference of logarithms, no more than rounding an image to whole tokens changes
 _SCALED = (np.arange(256, dtype=np.uint8) * (1 / 255)).astype(np.float32)
 _NORMALISED = ((_SCALED[:, None] - MEAN) / DEVIATION)[None]  # [1, 256, 3]: normalised value of each pixel value
@@ -166,3 +178,84 @@ def merge_group_tiles(pixels: NDArray[Any], vision: VisionConfig) -> NDArray[Any
     tiles = pixels.reshape(height // group, merge, side, width // group, merge, side, channels)
     tiles = tiles.transpose(0, 3, 1, 4, 6, 2, 5)  # token row, token col, row and col in the token, C, S, S
     return np.ascontiguousarray(tiles.reshape(-1, channels, side, side))
+
+
+def pooled_coordinates(
+    points: NDArray[np.float32], valid: NDArray[np.bool_], grid_h: int, grid_w: int
+) -> NDArray[np.float32]:
+    """Rounded coordinates [grid_h * grid_w, 3] in row-major patch order, of a normalised point map [H, W, 3].
+
+    Invalid points count as the mean of the valid ones; one scalar mean over all three axes is subtracted.
+
+    Raises:
+        DepthError: if no point is valid, or a valid one is not finite.
+    """
+    return np.round(coordinates_before_rounding(points, valid, grid_h, grid_w))
+
+
+def coordinates_before_rounding(
+    points: NDArray[np.float32], valid: NDArray[np.bool_], grid_h: int, grid_w: int
+) -> NDArray[np.float32]:
+    """`pooled_coordinates` before rounding (half to even)."""
+    if not valid.any():
+        raise DepthError("no valid point to encode: the depth image holds no measurement")
+    # copied to a point-by-point layout: the order of summation in mean and pooling shows in the last bits
+    cloud = cv2.merge(list(np.moveaxis(np.asarray(points, dtype=np.float32), -1, 0)))
+    rows = cloud.reshape(-1, 3)
+    mean = torch.from_numpy(rows.take(np.flatnonzero(valid), axis=0)).mean(dim=0)
+    if not torch.isfinite(mean).all():
+        raise DepthError("a valid point is not finite: mark pixels without a measurement as invalid")
+    rows[np.flatnonzero(~valid)] = mean.numpy()
+    return centred_coordinates(torch.from_numpy(cloud), grid_h, grid_w)
+
+
+def surface_coordinates(
+    points: NDArray[np.float32], valid: NDArray[np.bool_], grid_h: int, grid_w: int
+) -> NDArray[np.float32]:
+    """Rounded coordinates [grid_h * grid_w, 3] in row-major patch order, variant `valid`.
+
+    A patch has the lower-quartile depth of its valid points, which is the object's if it covers a quarter of the patch,
+    and x and y of the points up to that depth. A patch without valid points is put at the cloud's origin, where no
+    measured patch is.
+
+    Args:
+        points: [H, W, 3] normalised.
+        valid: [H, W].
+
+    Raises:
+        DepthError: if no point is valid, or a valid one is not finite.
+    """
+    if not valid.any():
+        raise DepthError("no valid point to encode: the depth image holds no measurement")
+    samples = _sample_index(*valid.shape, grid_h, grid_w)
+    counted = valid.reshape(-1).take(samples)
+    x, y, z = (np.ascontiguousarray(points[..., axis]).reshape(-1).take(samples) for axis in range(3))
+    if not all((np.isfinite(axis) | ~counted).all() for axis in (x, y, z)):
+        raise DepthError("a valid point is not finite: mark pixels without a measurement as invalid")
+    np.copyto(z, np.inf, where=~counted)
+    count = counted.sum(axis=1)
+    depth = np.sort(z, axis=1)[np.arange(len(z)), np.maximum(count - 1, 0) // 4]
+    before = counted & (z <= depth[:, None])
+    amount = np.maximum(before.sum(axis=1), 1)
+    mean_x, mean_y = (np.where(before, axis, 0).sum(axis=1, dtype=np.float64) / amount for axis in (x, y))
+    surface = np.stack([mean_x, mean_y, np.where(count > 0, depth, 0)], axis=1)
+    return np.round((surface - CENTRE) / UNIT).astype(np.float32)
+
+
+@lru_cache(maxsize=4)
+def _sample_index(height: int, width: int, grid_h: int, grid_w: int) -> NDArray[np.int32]:
+    """Index [grid_h * grid_w, S * S] into a flattened point map of each patch's samples."""
+    rows, columns = (
+        ((np.arange(count * _SAMPLES) + 0.5) * (side / (count * _SAMPLES))).astype(np.int32)
+        for count, side in ((grid_h, height), (grid_w, width))
+    )
+    tiles = (rows[:, None] * width + columns).reshape(grid_h, _SAMPLES, grid_w, _SAMPLES).swapaxes(1, 2)
+    return tiles.reshape(grid_h * grid_w, _SAMPLES * _SAMPLES)
+
+
+def centred_coordinates(cloud: Tensor, grid_h: int, grid_w: int) -> NDArray[np.float32]:
+    """Coordinates [grid_h * grid_w, 3] in units of the encoding, of a point map [H, W, 3] without holes."""
+    pooled = F.adaptive_avg_pool2d(cloud.permute(2, 0, 1)[None], (grid_h, grid_w))[0]
+    rows = pooled.permute(1, 2, 0).reshape(-1, 3)
+    centre = rows.double().mean().float()  # in double: the same on every machine
+    return np.asarray((rows - centre) / UNIT)

@@ -11,11 +11,9 @@ from torch.nn import functional as F
 
 from n3d_core.backends.torch_backend import FIRST_CAPACITY, TorchBackend
 from n3d_core.errors import TextTooLongError
-from n3d_core.network.layers import RMSNorm, rotate
+from n3d_core.network.model import PlanTensors, RMSNorm, VisionAttention, rotate, sinusoid
 from n3d_core.network.plan import ImagePlan, image_plan
-from n3d_core.network.point_encoding import sinusoid
 from n3d_core.network.preprocess import VisionInput, merge_group_tiles
-from n3d_core.network.vision import PlanTensors, VisionAttention
 from test.core.checkpoints import random_network, small_config
 from test.parity.forward import prompt_positions
 

@@ -16,8 +16,14 @@ from n3d_core.depth.cleaning import flying_pixels
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.points import normalise, to_model_frame
-from n3d_core.network.point_encoding import coordinates_before_rounding, surface_coordinates
-from n3d_core.network.preprocess import DEVIATION, MEAN, merge_group_tiles, patchify
+from n3d_core.network.preprocess import (
+    DEVIATION,
+    MEAN,
+    coordinates_before_rounding,
+    merge_group_tiles,
+    patchify,
+    surface_coordinates,
+)
 from n3d_core.preparation import letterboxed, prepare
 from test.core.checkpoints import small_config
 

@@ -13,16 +13,18 @@ from PIL import Image
 
 from n3d_core.errors import DepthError, ImageError
 from n3d_core.network.plan import image_plan
-from n3d_core.network.point_encoding import coordinates_before_rounding, pooled_coordinates, surface_coordinates
 from n3d_core.network.preprocess import (
     DEVIATION,
     MEAN,
     canvas_size,
+    coordinates_before_rounding,
     longest_side_size,
     merge_group_tiles,
     model_size,
     patchify,
+    pooled_coordinates,
     resize_for_model,
+    surface_coordinates,
     vision_input,
     whole_token_size,
 )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.points import Normalisation
 from n3d_core.language.prompts import condition_text, image_box, rounded_image_box
-from n3d_core.network.point_encoding import centred_coordinates
+from n3d_core.network.preprocess import centred_coordinates
 from n3d_core.reasoning.relations import stated_numbers
 
 Value = TypeVar("Value", bound=np.generic)

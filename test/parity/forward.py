@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from n3d_core.backends.base import Sequence
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.geometry.points import normalise
+from n3d_core.network.model import sinusoid
 from n3d_core.network.plan import ImagePlan, image_plan, text_positions
-from n3d_core.network.point_encoding import coordinates_before_rounding, sinusoid
 from n3d_core.network.preprocess import (
     DEVIATION,
     MEAN,
     VisionInput,
+    coordinates_before_rounding,
     merge_group_tiles,
     patchify,
     resize_for_model,

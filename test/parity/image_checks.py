@@ -11,7 +11,7 @@ from PIL import Image
 
 from n3d_core.errors import ImageError
 from n3d_core.network.config import N3DConfig
-from n3d_core.network.point_encoding import sinusoid
+from n3d_core.network.model import sinusoid
 from n3d_core.network.preprocess import (
     longest_side_size,
     merge_group_tiles,

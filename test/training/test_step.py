@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from n3d_core.network.layers import rotate
+from n3d_core.network.model import rotate
 from training.data.packing import IGNORE
 from training.learn import attention
 from training.learn.attention import PackedAttention, packed_mask

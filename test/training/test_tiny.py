@@ -11,8 +11,8 @@ import torch
 
 from n3d_core.network.checkpoint import load_network, save_checkpoint
 from n3d_core.network.config import N3DConfig
+from n3d_core.network.model import PlanTensors
 from n3d_core.network.preprocess import vision_input
-from n3d_core.network.vision import PlanTensors
 from training.tiny import tiny_config, write_fresh, write_warm
 
 

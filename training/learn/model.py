@@ -17,11 +17,8 @@ from torch.utils.checkpoint import checkpoint
 
 from n3d_core.errors import ConfigError
 from n3d_core.network.config import N3DConfig
-from n3d_core.network.decoder import mrope_tables
-from n3d_core.network.layers import rotate
-from n3d_core.network.model import N3DNetwork
+from n3d_core.network.model import N3DNetwork, PlanTensors, mrope_tables, rotate
 from n3d_core.network.plan import image_plan
-from n3d_core.network.vision import PlanTensors
 from training.data.packing import IGNORE, Packed
 from training.data.sequences import Sample
 from training.learn.attention import Kernel, PackedAttention

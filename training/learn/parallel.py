@@ -21,8 +21,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from n3d_core.errors import ConfigError
-from n3d_core.network.decoder import DecoderLayer
-from n3d_core.network.vision import VisionBlock
+from n3d_core.network.model import DecoderLayer, VisionBlock
 
 _PATIENCE = timedelta(hours=12)  # allows for the first process to evaluate and write while the others wait
 

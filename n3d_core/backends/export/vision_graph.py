@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from n3d_core.backends.export.builder import GraphBuilder, NetworkWeights
 from n3d_core.backends.export.dialect import Dialect, Heads, swish
 from n3d_core.backends.export.precision import FloatName
+from n3d_core.network.model import axis_divisors
 from n3d_core.network.plan import ImagePlan
-from n3d_core.network.point_encoding import axis_divisors
 
 _EPS = 1e-6  # of the tower's norms
 
@@ -79,7 +79,7 @@ class VisionGraph:
         )
 
     def _encoding(self, coordinates: str) -> str:
-        """The 3D positional encoding [P, hidden] of rounded coordinates [1, P, 3] (see `network.point_encoding`)."""
+        """The 3D positional encoding [P, hidden] of rounded coordinates [1, P, 3] (see `network.model.sinusoid`)."""
         g, plan, width = self.g, self.plan, self.config.hidden_size
         per_axis = width // 3
         rows = self._rows(g.op("Reshape", coordinates, g.constant([plan.patches, 3])), plan.pe_rows)
