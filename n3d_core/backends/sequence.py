@@ -96,7 +96,7 @@ class Chunk:
         return np.arange(visible) <= self.start + np.arange(self.length)[:, None]
 
     def inputs(self, bucket: int) -> dict[str, NDArray[Any]]:
-        """The decoder graph's inputs (see `export.decoder_graph`), but for the cache."""
+        """The decoder graph's inputs (see `export.graph`), but for the cache."""
         return {
             "embeddings": self.embeddings[None],
             "cos": self.cos[None],

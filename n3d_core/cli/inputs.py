@@ -23,7 +23,7 @@ from n3d_core.geometry.camera_file import EXAMPLE, CameraFile, read_camera, read
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import FrameFolder, Truth
 from n3d_core.geometry.image_file import read_color
-from n3d_core.geometry.registration import register_depth
+from n3d_core.geometry.points import register_depth
 from n3d_core.geometry.transforms import rigid_of
 from n3d_core.recordings.formats import KINDS
 

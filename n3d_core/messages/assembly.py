@@ -12,7 +12,7 @@ from n3d_core.depth.monocular import DepthEstimate
 from n3d_core.errors import CameraError, DepthError, ImageError
 from n3d_core.geometry.camera import Camera, Lens
 from n3d_core.geometry.frame import Frame
-from n3d_core.geometry.registration import register_depth
+from n3d_core.geometry.points import register_depth
 from n3d_core.messages.images import color_array, depth_array, is_compressed
 
 REGISTRATION_POLICIES = ("auto", "aligned", "register")

@@ -19,8 +19,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from n3d_core.display.draw import class_color
-from n3d_core.display.marker_shape import edge_points, edge_width, label_of
+from n3d_core.display.draw import class_color, edge_points, edge_width, label_of
 from n3d_core.errors import BagError, ConfigError, reading
 from n3d_core.geometry.boxes import Box3D, pose_covariance
 from n3d_core.geometry.frame import Frame

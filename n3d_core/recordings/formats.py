@@ -23,7 +23,7 @@ from n3d_core.errors import CameraError, ConfigError, N3DError, TransformError, 
 from n3d_core.geometry.camera_file import read_camera, read_mat, read_pose
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.image_file import read_color
-from n3d_core.geometry.registration import register_depth
+from n3d_core.geometry.points import register_depth
 from n3d_core.geometry.transforms import Matrix, rigid, rigid_of
 from n3d_core.geometry.upright_box import gravity_from_points
 from n3d_core.messages.assembly import Door, frame_of, nanoseconds_of

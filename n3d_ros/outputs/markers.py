@@ -11,8 +11,7 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from n3d_core.display.draw import class_color
-from n3d_core.display.marker_shape import OPTICAL_UP, Direction, edge_points, edge_width, label_of
+from n3d_core.display.draw import OPTICAL_UP, Direction, class_color, edge_points, edge_width, label_of
 from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.frame import Frame
 from n3d_ros.outputs.messages import pose_message

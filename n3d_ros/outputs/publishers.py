@@ -15,8 +15,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection3DArray, VisionInfo
 from visualization_msgs.msg import MarkerArray
 
-from n3d_core.display.draw import draw_boxes
-from n3d_core.display.marker_shape import BODY_UP, OPTICAL_UP
+from n3d_core.display.draw import BODY_UP, OPTICAL_UP, draw_boxes
 from n3d_core.errors import ConfigError
 from n3d_ros.frames.images import image_message
 from n3d_ros.grounding_parameters import GroundingParameters

@@ -22,7 +22,7 @@ from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import MarkerArray
 
-from n3d_core.display.marker_shape import BODY_UP
+from n3d_core.display.draw import BODY_UP
 from n3d_core.errors import N3DError, QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame import Frame

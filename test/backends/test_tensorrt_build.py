@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from n3d_core.backends.tensorrt.build import build_engine, decoder_profiles
+from n3d_core.backends.tensorrt.engine import build_engine, decoder_profiles
 from n3d_core.cli.compile import Compilation
 from n3d_core.errors import ConfigError, EngineError
 from n3d_core.models import find_model

@@ -26,7 +26,7 @@ import torch
 from n3d_core.backends.export.precision import Precision
 from n3d_core.backends.store import MOST_TOWERS, Store
 from n3d_core.backends.tensorrt.api import TensorRT
-from n3d_core.backends.tensorrt.build import MAX_ROWS
+from n3d_core.backends.tensorrt.engine import MAX_ROWS
 from n3d_core.backends.tensorrt.run import TensorRTBackend
 from n3d_core.backends.tensorrt.supply import EngineStore
 from n3d_core.backends.torch_backend import TorchBackend
@@ -77,7 +77,7 @@ def test_the_graph_is_chosen_by_version_and_one_line_says_why(
 
 def test_a_canonical_graph_given_to_an_old_parser_names_the_operator(checkpoint: Path, tmp_path: Path) -> None:
     from n3d_core.backends.export.graph import GraphStore
-    from n3d_core.backends.tensorrt.build import build_engine
+    from n3d_core.backends.tensorrt.engine import build_engine
 
     graph = GraphStore(checkpoint, Precision.named("fp16"), capacity=256).decoder()
     with pytest.raises(

@@ -6,7 +6,7 @@ import pytest
 
 from n3d_core.errors import DepthError
 from n3d_core.geometry.camera import Camera
-from n3d_core.geometry.registration import register_depth
+from n3d_core.geometry.points import register_depth
 
 COLOR = Camera.from_fov(60, 64, 48)
 

@@ -12,8 +12,7 @@ from rclpy.qos import ReliabilityPolicy
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
-from n3d_core.display.draw import class_color, draw_boxes
-from n3d_core.display.marker_shape import BODY_UP
+from n3d_core.display.draw import BODY_UP, class_color, draw_boxes
 from n3d_core.errors import ConfigError
 from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.reasoning.audit import Verdict

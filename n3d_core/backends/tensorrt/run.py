@@ -14,8 +14,7 @@ from torch import Tensor
 from n3d_core.backends.base import cached_numbers, current_device, enough_memory, require_finite, use_device
 from n3d_core.backends.sequence import SPARE_CACHES, CachedSequence, Chunk, give_back
 from n3d_core.backends.store import MOST_TOWERS, TOWER_BYTES, RecentlyUsed
-from n3d_core.backends.tensorrt.build import MAX_CHUNK, MAX_ROWS
-from n3d_core.backends.tensorrt.engine import BoundContext, Engine
+from n3d_core.backends.tensorrt.engine import MAX_CHUNK, MAX_ROWS, BoundContext, Engine
 from n3d_core.backends.tensorrt.supply import EngineStore
 from n3d_core.errors import BackendError
 from n3d_core.network.plan import ImagePlan

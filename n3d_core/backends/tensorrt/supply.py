@@ -12,8 +12,7 @@ from n3d_core.backends.export.graph import Graph, GraphStore
 from n3d_core.backends.export.precision import Precision
 from n3d_core.backends.store import Artifact, Store, cache_root, damage
 from n3d_core.backends.tensorrt.api import TensorRT
-from n3d_core.backends.tensorrt.build import CAPACITY, Profile, build_engine, decoder_profiles
-from n3d_core.backends.tensorrt.engine import Engine
+from n3d_core.backends.tensorrt.engine import CAPACITY, Engine, Profile, build_engine, decoder_profiles
 from n3d_core.errors import EngineError
 from n3d_core.network.plan import ImagePlan
 
