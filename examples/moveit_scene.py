@@ -27,7 +27,7 @@ from robot_client import RobotClient, RobotError, ros_node
 from n3d_core.errors import N3DError
 from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.memory.approach import padded
-from n3d_ros.frames.images import nanoseconds_of
+from n3d_core.messages.assembly import nanoseconds_of
 from n3d_ros.outputs.messages import detection_box, pose_message
 
 PREFIX = "n3d_"  # of ids: objects of others in the planning scene are left alone

@@ -10,10 +10,10 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to: it takes its place when the block ends, and is removed if the block raises.
+    """A path beside `path` to write to. It replaces `path` when the block ends, and is removed if the block raises.
 
-    What was there before stays until then. Writers in other processes do not meet; the last one counts. A link stays
-    one, and the file that it leads to is replaced; a device or a pipe is written to as it is.
+    Until then the old file stays. Writers in other processes do not interfere; the last one wins. If `path` is a
+    symbolic link, its target is replaced; a device or a pipe is written to directly.
 
     Raises:
         OSError: if the file cannot be given its name.

@@ -23,12 +23,12 @@ class MissingDependencyError(N3DError):
 
 
 @contextmanager
-def optional(needed: str, install: str) -> Iterator[None]:
+def optional(needed: str, install: str, command: str = "pip install") -> Iterator[None]:
     """For imports of an optional package.
 
     Args:
         needed: what needs which package, such as "reading bags needs rosbags".
-        install: what pip installs it as.
+        install: what `command` installs it as.
 
     Raises:
         MissingDependencyError: if one cannot be imported.
@@ -36,7 +36,7 @@ def optional(needed: str, install: str) -> Iterator[None]:
     try:
         yield
     except ImportError as missing:
-        raise MissingDependencyError(f"{needed} ({missing}): pip install {install}") from missing
+        raise MissingDependencyError(f"{needed} ({missing}): {command} {install}") from missing
 
 
 DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, RecursionError)

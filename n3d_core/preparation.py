@@ -1,4 +1,4 @@
-"""From a frame to what the vision tower takes, and how the bins of that view become metres. All on the host."""
+"""Turns a frame into the vision tower's inputs and the conversion from bins to metres. All on the host."""
 
 from __future__ import annotations
 
@@ -21,15 +21,14 @@ if TYPE_CHECKING:
 
 _LONGEST_POINT_MAP = 640  # pixels: the cloud is pooled to some dozens of patches a side
 
+_LEAST_SIDE = 16  # pixels; smaller images show nothing
+
 OnOtherSize = Literal["recompile", "resize", "error"]
-
-
-_LEAST_SIDE = 16  # pixels; nothing can be told apart in less
 
 
 @dataclass(frozen=True)
 class ImageSize:
-    """Width and height in pixels of the images that a vision tower is compiled for.
+    """Width and height, in pixels, of the images that a vision tower is compiled for.
 
     Attributes:
         on_other: what to do with an image of another aspect ratio (another patch grid): `recompile` compiles a tower
@@ -37,7 +36,7 @@ class ImageSize:
             distorts the picture but not the boxes; `error` rejects it.
 
     Raises:
-        ConfigError: if no camera has that size, or `on_other` is unknown.
+        ConfigError: if the size is too small or too large, or `on_other` is unknown.
     """
 
     width: int
@@ -69,10 +68,10 @@ class ImageSize:
         return f"{self.width}x{self.height}"
 
     def fitted(self, frame: Frame, config: N3DConfig) -> Frame:
-        """The frame, resized where `on_other` asks for that.
+        """The frame, resized if `on_other` says so.
 
         Raises:
-            ImageError: if it is rejected; the message names both sizes.
+            ImageError: if `on_other` rejects it; the message names both sizes.
         """
         from n3d_core.network.preprocess import patch_grid
 
@@ -88,9 +87,8 @@ class ImageSize:
         size = (self.width, self.height)
         shrinks = self.width * self.height < frame.width * frame.height
         color = cv2.resize(frame.color, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-        depth = cv2.resize(
-            frame.depth, size, interpolation=cv2.INTER_NEAREST_EXACT
-        )  # an average of two depths is neither
+        # nearest neighbour: an average of two depths is neither of them
+        depth = cv2.resize(frame.depth, size, interpolation=cv2.INTER_NEAREST_EXACT)
         return Frame(
             np.asarray(color, dtype=np.uint8),
             np.asarray(depth, dtype=np.float32),
@@ -107,7 +105,7 @@ class PreparedFrame:
     Attributes:
         image: for the vision tower.
         codec: between bins and metres in this view.
-        depth: what was found when the depth was cleaned.
+        depth: the report of the depth cleaning.
     """
 
     image: VisionInput
@@ -136,12 +134,12 @@ def prepare(frame: Frame, limits: DepthLimits, config: N3DConfig, size: ImageSiz
     seen, depth = boxed, boxed.depth
     points = seen.camera.back_project(depth, stride=-(-max(depth.shape) // _LONGEST_POINT_MAP))
     valid = np.isfinite(points[..., 2])
-    cloud, normalisation = normalise(to_model_frame(points, own=True), valid, own=True)
+    cloud, normalisation = normalise(to_model_frame(points, in_place=True), valid, in_place=True)
     return PreparedFrame(vision_input(seen.color, cloud, valid, config), BoxCodec(normalisation, seen.camera), report)
 
 
 def letterboxed(frame: Frame, config: N3DConfig) -> Frame:
-    """The frame on a black canvas of an aspect ratio that the model was trained on, itself where its own is one.
+    """The frame on a black canvas whose aspect ratio the model was trained on; unchanged if its own is one.
 
     The border has no depth, and the principal point moves with the image: points and boxes in metres stay the same.
     """
@@ -162,5 +160,5 @@ def _letterbox_warning(frame: Frame, boxed: Frame, config: N3DConfig) -> str:
     known = ", ".join(f"{width}:{height}" for width, height in config.ratios)
     return (
         f"the image is {frame.width}x{frame.height} and this model was trained on {known}: it is letterboxed to "
-        f"{boxed.width}x{boxed.height}, and its objects are seen smaller"
+        f"{boxed.width}x{boxed.height}, and its objects appear smaller"
     )

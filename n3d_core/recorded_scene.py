@@ -32,7 +32,7 @@ from n3d_core.mcp_server import (
 from n3d_core.memory.object_map import MOST_OBJECTS, ObjectMap
 from n3d_core.memory.observations import Look, Pose
 from n3d_core.memory.recollection import Viewpoint, answer_from_memory, find_remembered, where_sentence
-from n3d_core.recordings.formats import ReadAs, Shot, has_poses, read_recording, upright
+from n3d_core.recordings.formats import Overrides, Shot, has_poses, read_recording, upright
 from n3d_core.results import Answer
 
 CATCH_UP_S = 20.0
@@ -225,7 +225,7 @@ def shots_of(path: Path) -> tuple[list[Shot], DepthLimits]:
             for i, pose in enumerate(poses)
         ]
         return shots, DepthLimits(unit_is_given=folder.unit_is_given)
-    shots = read_recording(path, "", ReadAs())
+    shots = read_recording(path, "", Overrides())
     turn = upright(shots) if has_poses(shots) else None
     if turn is not None:
         turned = [None if one.camera_to_world is None else turn @ one.camera_to_world for one in shots]

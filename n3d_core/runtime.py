@@ -1,4 +1,4 @@
-"""What a loaded model consists of, frozen: `N3D` builds it once, and every `View` takes it."""
+"""The parts of a loaded model. `N3D` builds them once, and all its views share them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VOCABULARY = "vocabulary.json"
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The words that a small model was taught. A large one has no such list.
+    """The words that a small model was trained on. A large one has no such list.
 
     Attributes:
         classes, colors: nouns and colour words, singular and lower case.
@@ -37,7 +37,7 @@ class Vocabulary:
 
     @classmethod
     def from_folder(cls, folder: Path) -> Vocabulary | None:
-        """Reads `vocabulary.json` of a checkpoint folder; None where there is none.
+        """Reads `vocabulary.json` of a checkpoint folder; None if it has none.
 
         Raises:
             CheckpointError: if the file is damaged.
@@ -53,7 +53,7 @@ class Vocabulary:
             return cls(frozenset(map(str, classes)), frozenset(map(str, colors)))
 
     def unknown(self, phrase: Phrase) -> str:
-        """The first word of a phrase, its clauses or exceptions that the model was not taught; empty if none."""
+        """The first word of a phrase, its clauses or exceptions that the model was not trained on; empty if none."""
         own = [
             *(a for a in phrase.attributes if a not in SIZE_ADJECTIVES),
             *(c for c in phrase.colors if c not in self.colors),
@@ -65,14 +65,14 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Runtime:
-    """A backend, and how it is spoken to.
+    """A backend, with the tokenizer, grammars and settings that all views of a model share.
 
     Attributes:
-        name: of the model.
-        words: what the grammars know of the tokenizer.
+        name: the model's name.
+        words: what the grammars need to know about the tokenizer.
         sampling: how replies are decoded.
-        image_size: that the backend is compiled for; None compiles for each image size that comes.
-        vocabulary: the words that the model was taught; None where any may be asked for.
+        image_size: the size the backend is compiled for; if None, it is compiled for every size that arrives.
+        vocabulary: the words the model was trained on; None if it can be asked for anything.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Runtime:
 
     @property
     def config(self) -> N3DConfig:
-        """Of the network."""
+        """The network's configuration."""
         return self.backend.config
 
     @cached_property
@@ -94,14 +94,14 @@ class Runtime:
         return Spelling(self.words)
 
     def can_spell(self, answers: Sequence[str]) -> bool:
-        """Whether answers are known, and can be spelled in whatever way the model likes."""
+        """Whether there are known answers, all of which can be spelled with the model's tokens."""
         return bool(answers) and self._spelling.spells(answers)
 
     def reply_grammar(self, answers: Sequence[str], room: int) -> ReplyGrammar:
-        """What a second reply may say: a thought and one of some answers, or any text where none are known.
+        """The grammar of a second reply: a thought and then one of the answers, or any text if none are known.
 
         Args:
-            room: tokens that the reply can have; the thought leaves enough of them for the answer.
+            room: maximum tokens of the reply; the thought leaves enough of them for the answer.
         """
         known = answers if self.can_spell(answers) else ()
         budget = max(1, min(MAX_THOUGHT, room - answer_room(known)))
@@ -110,5 +110,5 @@ class Runtime:
         return ThoughtThenAnswer.answering(self._spelling, known, budget)
 
     def least_reply(self, answers: Sequence[str]) -> int:
-        """Tokens that a second reply needs: the longest answer, and a short thought."""
+        """Minimum tokens of a second reply: the longest answer, and a short thought."""
         return answer_room(answers if self.can_spell(answers) else ()) + LEAST_THOUGHT

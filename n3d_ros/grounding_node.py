@@ -25,7 +25,7 @@ from n3d_ros.node.running import leave, run_nodes, start_ros
 from n3d_ros.outputs.diagnostics import DiagnosticsTopic, input_status, model_status, query_status
 from n3d_ros.outputs.publishers import Outputs
 from n3d_ros.queries.continuous import ContinuousQuery
-from n3d_ros.queries.desk import NOT_ACTIVE, QueryDesk, told
+from n3d_ros.queries.desk import NOT_ACTIVE, QueryDesk, error_text
 from n3d_ros.queries.latest_frame import LatestFrame, RgbdSource
 from n3d_ros.queries.memory import NodeMemory
 from n3d_ros.queries.models import ModelPool, SharedModel, give_back
@@ -156,7 +156,7 @@ class GroundingNode(ResponsiveLifecycleNode):
             try:
                 step()
             except Exception as error:  # the cause may persist; still take the other steps
-                self.get_logger().error(f"while recovering: {told(error)}")
+                self.get_logger().error(f"while recovering: {error_text(error)}")
         return super().on_error(state)
 
     def _close_inputs(self) -> None:
@@ -215,7 +215,7 @@ class GroundingNode(ResponsiveLifecycleNode):
 
     def _fail(self, transition: str, error: Exception) -> TransitionCallbackReturn:
         self._failure = self._desk.closed_because = f"{transition} failed: {error}"
-        self.get_logger().error(f"{transition} failed: {told(error)}")
+        self.get_logger().error(f"{transition} failed: {error_text(error)}")
         return _FAILURE
 
 

@@ -26,10 +26,10 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection3D
 
 from n3d_core import mcp_server as agent
+from n3d_core.messages.assembly import nanoseconds_of
 from n3d_core.messages.images import color_array
 from n3d_core.reasoning.question import Value
 from n3d_ros.errors import STATUS_NAMES, UnavailableError
-from n3d_ros.frames.images import nanoseconds_of
 from n3d_ros.msg import Answer, RememberedObject, Result
 from n3d_ros.node.parameters import AT_START, CheckedParameters, ParameterSet, named, parameter
 from n3d_ros.node.running import REFUSALS, leave, leave_graph

@@ -31,7 +31,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from bench.client import BenchClient, resident_bytes
 from n3d_core.errors import N3DError
-from n3d_core.messages.assembly import Door, RgbdMessages, assemble_frame
+from n3d_core.messages.assembly import FrameOptions, RgbdMessages, assemble_frame
 from n3d_ros.demo.node_process import NodeProcess
 from n3d_ros.errors import status_of
 from test.damage import damaged, good_messages, transform
@@ -105,9 +105,11 @@ def in_process(count: int, chance: random.Random) -> dict:
     start = resident_bytes(os.getpid())
     for number in range(count):
         progress.at(number)
-        door = Door(chance.choice(["rectify", "rectified", "refuse"]), chance.choice(["auto", "aligned", "register"]))
+        options = FrameOptions(
+            chance.choice(["rectify", "rectified", "refuse"]), chance.choice(["auto", "aligned", "register"])
+        )
         try:
-            frame = assemble_frame(damaged(good, chance), door, transform(chance))
+            frame = assemble_frame(damaged(good, chance), options, transform(chance))
             sound = frame.color.shape[:2] == frame.depth.shape == (frame.camera.height, frame.camera.width)
             outcomes["frame"] += 1
             report["unexplained"] += not sound

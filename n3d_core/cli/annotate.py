@@ -145,13 +145,13 @@ class _Annotator:
                 )
 
     def _annotations(self, color_ns: int, depth_ns: int | None) -> Annotations:
-        from n3d_core.messages.assembly import Door
+        from n3d_core.messages.assembly import FrameOptions
         from n3d_core.recordings.annotation import Annotations, annotate_frame
 
         if depth_ns is None:
             return Annotations(color_ns, skipped="no depth image near it")
         try:
-            frame = self._bag.frame(self._names, color_ns, depth_ns, Door(depth_unit=self._args.depth_unit))
+            frame = self._bag.frame(self._names, color_ns, depth_ns, FrameOptions(depth_unit=self._args.depth_unit))
             self._model = self._model or load_model(self._args)
             view = self._model.look(frame)
             grounding = None

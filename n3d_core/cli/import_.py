@@ -15,7 +15,7 @@ from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import write_frame
 from n3d_core.geometry.transforms import CameraPose
-from n3d_core.recordings.formats import KINDS, ReadAs, Shot, has_poses, read_recording, upright
+from n3d_core.recordings.formats import KINDS, Overrides, Shot, has_poses, read_recording, upright
 
 DESCRIPTION = """\
 Converts a recording to a frame folder: TUM, 7-Scenes (and tsdf-fusion's), BOP, YCB-Video, record3d, Open3D, or a bag.
@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
         DepthUnit.parse(args.depth_unit)
     if args.folder.exists() and (not args.folder.is_dir() or any(args.folder.iterdir())):
         raise ConfigError(f"{args.folder} is not empty: give a new or empty folder")
-    shots = read_recording(args.source, args.kind, ReadAs(args.camera, args.depth_unit, args.map_frame))[:: args.every]
+    overrides = Overrides(args.camera, args.depth_unit, args.map_frame)
+    shots = read_recording(args.source, args.kind, overrides)[:: args.every]
     is_tour = has_poses(shots)
     posed = [shot for shot in shots if _has_pose(shot)] if is_tour else shots
     left_out = len(shots) - len(posed)

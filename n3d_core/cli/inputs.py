@@ -169,7 +169,7 @@ def _from_folder(args: argparse.Namespace) -> CommandInput:
 
 
 def _from_bag(args: argparse.Namespace) -> CommandInput:
-    from n3d_core.messages.assembly import Door
+    from n3d_core.messages.assembly import FrameOptions
     from n3d_core.recordings.bag import Bag
 
     _refuse_files(args, "a bag", but=("distortion", "depth_unit"))
@@ -181,8 +181,8 @@ def _from_bag(args: argparse.Namespace) -> CommandInput:
             f"{args.image}: --frame must be one of 0..{len(times) - 1} (colour with depth); got {args.frame}"
         )
     color_ns, depth_ns = times[args.frame]
-    door = Door(args.distortion or "rectify", depth_unit=args.depth_unit or "")
-    frame = bag.frame(names, color_ns, depth_ns, door)
+    options = FrameOptions(args.distortion or "rectify", depth_unit=args.depth_unit or "")
+    frame = bag.frame(names, color_ns, depth_ns, options)
     limits = _limits(args, DepthLimits.far, unit_is_given=args.depth_unit is not None)
     return CommandInput(frame, None, limits, f"{args.image} {names.depth}, frame {args.frame}")
 

@@ -179,7 +179,7 @@ def write_outputs(asked: Asked, boxes: Sequence[Box3D], truth: Sequence[Box3D] |
         color, camera = enlarged(frame.color, frame.camera, _PICTURE_SIDE)
         save_picture(args.output, draw_boxes(color, camera, boxes, truth=truth))
     if args.rrd is not None:
-        from n3d_core.display.recording import write_recording
+        from n3d_core.display.rerun import write_recording
 
         write_recording(args.rrd, frame, boxes, "\n".join(lines), truth=truth)
 
@@ -207,6 +207,6 @@ def _check_outputs(args: argparse.Namespace) -> None:
         raise ConfigError(f"--output {args.output}: unsupported image format; use .png or .jpg")
     check_timeout(args)
     if args.rrd is not None:
-        from n3d_core.display.recording import import_rerun
+        from n3d_core.display.rerun import import_rerun
 
         import_rerun()

@@ -34,22 +34,22 @@ class Normalisation:
         return self.shift[2]
 
 
-def to_model_frame(points: NDArray[np.float32], own: bool = False) -> NDArray[np.float32]:
+def to_model_frame(points: NDArray[np.float32], in_place: bool = False) -> NDArray[np.float32]:
     """Optical-frame points (x right, y down) [..., 3] -> the model's frame (x left, y up), and back.
 
     Args:
-        own: whether the points may be overwritten.
+        in_place: whether the points may be overwritten.
     """
-    return np.multiply(points, np.array([-1, -1, 1], dtype=np.float32), out=points if own else None)
+    return np.multiply(points, np.array([-1, -1, 1], dtype=np.float32), out=points if in_place else None)
 
 
 def normalise(
-    points: NDArray[np.float32], valid: NDArray[np.bool_], own: bool = False
+    points: NDArray[np.float32], valid: NDArray[np.bool_], in_place: bool = False
 ) -> tuple[NDArray[np.float32], Normalisation]:
     """Normalises model-frame points [H, W, 3]; only valid pixels [H, W] count.
 
     Args:
-        own: whether the points may be overwritten, which saves the time to allocate others.
+        in_place: whether the points may be overwritten, which saves the time to allocate others.
 
     Returns:
         The normalised points [H, W, 3] float32 (invalid ones included), and the normalisation.
@@ -63,7 +63,8 @@ def normalise(
     counted = valid.view(np.uint8)
     x, y, z = (cv2.minMaxLoc(plane, counted)[0] for plane in planes)
     with np.errstate(invalid="ignore", over="ignore"):  # invalid pixels may be NaN or infinite
-        centred = np.subtract(planes, np.array([x, y, z], dtype=np.float32)[:, None, None], out=planes if own else None)
+        lowest = np.array([x, y, z], dtype=np.float32)[:, None, None]
+        centred = np.subtract(planes, lowest, out=planes if in_place else None)
         distances, square = centred[0] * centred[0], centred[1] * centred[1]
         distances += square
         distances += np.multiply(centred[2], centred[2], out=square)

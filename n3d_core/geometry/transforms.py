@@ -115,7 +115,7 @@ class TransformTree:
         """
         rotation, translation = np.eye(3), np.zeros(3)
         at = source.lstrip("/")
-        for frame in self._way(at, target.lstrip("/")):
+        for frame in self._path(at, target.lstrip("/")):
             edge = self._neighbours[at][frame]
             r, t = self._at(edge, stamp_ns)
             if edge[0] == at:  # from parent to child
@@ -123,7 +123,7 @@ class TransformTree:
             rotation, translation, at = r @ rotation, r @ translation + t, frame
         return rotation, translation
 
-    def _way(self, source: str, target: str) -> list[str]:
+    def _path(self, source: str, target: str) -> list[str]:
         ways, seen = deque([(source, [])]), {source}  # type: deque[tuple[str, list[str]]], set[str]
         while ways:
             frame, way = ways.popleft()

@@ -46,9 +46,14 @@ def is_rectified(topic: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Door:
-    """How messages are read: the parameters `distortion` and `depth_registration`, the depth estimator, and the depth
-    unit as in `DepthUnit.parse` (empty: from the encoding)."""
+class FrameOptions:
+    """How messages become a frame.
+
+    Attributes:
+        distortion, registration: the parameters `distortion` and `depth_registration`.
+        estimate: estimates depth if there is no depth image.
+        depth_unit: as in `DepthUnit.parse`; empty: the encoding's own.
+    """
 
     distortion: str = "rectify"
     registration: str = "auto"
@@ -119,13 +124,13 @@ class ColorImage:
         return self.lens.camera
 
 
-def assemble_color(messages: RgbdMessages, door: Door) -> ColorImage:
+def assemble_color(messages: RgbdMessages, options: FrameOptions) -> ColorImage:
     """The messages' colour image, rectified.
 
     Raises:
         ImageError, CameraError: naming what does not fit, and the two values that disagree.
     """
-    lens = read_camera_info(messages.info, door.distortion, messages.color_rectified)
+    lens = read_camera_info(messages.info, options.distortion, messages.color_rectified)
     color = color_array(messages.color)
     if color.shape[:2] != (lens.camera.height, lens.camera.width):
         raise CameraError(
@@ -141,7 +146,7 @@ def assemble_color(messages: RgbdMessages, door: Door) -> ColorImage:
     return ColorImage(lens.rectify(color), lens, nanoseconds_of(header.stamp), frame_of(messages.color))
 
 
-def assemble_frame(messages: RgbdMessages, door: Door, look_up: TransformLookup) -> Frame:
+def assemble_frame(messages: RgbdMessages, options: FrameOptions, look_up: TransformLookup) -> Frame:
     """The messages' frame, rectified, with depth registered to colour.
 
     Raises:
@@ -149,12 +154,12 @@ def assemble_frame(messages: RgbdMessages, door: Door, look_up: TransformLookup)
         N3DError: raised by the depth estimator.
         TransformError: if depth must be registered and the transform between the cameras is unknown.
     """
-    image = assemble_color(messages, door)
+    image = assemble_color(messages, options)
     if messages.depth is not None:
-        depth = _measured(messages, image, door, look_up)
+        depth = _measured(messages, image, options, look_up)
         camera = image.camera
-    elif door.estimate is not None:
-        seen = door.estimate(image.color, image.camera)
+    elif options.estimate is not None:
+        seen = options.estimate(image.color, image.camera)
         depth, camera = seen.depth, seen.camera
     else:
         raise DepthError("no depth image, and no model to estimate depth: set monocular_depth")
@@ -172,12 +177,14 @@ def transform_of_depth(messages: RgbdMessages, registration: str) -> tuple[str, 
     return None if source in ("", target) else (target, source)
 
 
-def _measured(messages: RgbdMessages, image: ColorImage, door: Door, look_up: TransformLookup) -> NDArray[np.float32]:
+def _measured(
+    messages: RgbdMessages, image: ColorImage, options: FrameOptions, look_up: TransformLookup
+) -> NDArray[np.float32]:
     """The depth image [H, W] as the rectified colour camera would have measured it."""
-    depth = depth_array(messages.depth, door.depth_unit)
-    if _is_registered(messages, image.color.shape[:2], depth.shape, door.registration):
+    depth = depth_array(messages.depth, options.depth_unit)
+    if _is_registered(messages, image.color.shape[:2], depth.shape, options.registration):
         return depth if messages.depth_rectified else image.lens.rectify(depth, nearest=True)
-    lens = read_camera_info(messages.depth_info, door.distortion, messages.depth_rectified)
+    lens = read_camera_info(messages.depth_info, options.distortion, messages.depth_rectified)
     camera = lens.camera
     if depth.shape != (camera.height, camera.width):
         raise DepthError(
@@ -185,7 +192,7 @@ def _measured(messages: RgbdMessages, image: ColorImage, door: Door, look_up: Tr
             f"{camera.width}x{camera.height}: both must come from one camera"
         )
     depth = lens.rectify(depth, nearest=True)
-    transform = transform_of_depth(messages, door.registration)
+    transform = transform_of_depth(messages, options.registration)
     placed = () if transform is None else look_up(*transform, image.stamp_ns)
     return register_depth(depth, camera, image.camera, *placed)
 

@@ -105,13 +105,6 @@ CAMERA = Box3D("camera", (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
 """The camera as a place: the origin, without extent."""
 
 
-def advantage(predicate: str, a: Box3D, b: Box3D, opposite: bool = False) -> float:
-    """By how much `predicate` holds for (a, b), in metres or litres: positive if it holds, 0 for a tie."""
-    measure = MEASURES[PREDICATES[predicate].measure]
-    more = measure(a) - measure(b)
-    return more if largest_wins(predicate, opposite) else -more
-
-
 def largest_wins(predicate: str, opposite: bool = False) -> bool:
     """Whether the largest measure wins for `predicate`, in the given view."""
     p = PREDICATES[predicate]
@@ -325,10 +318,15 @@ def stands(
 
 
 def gain(predicate: str, a: Box3D, b: Box3D, opposite: bool = False) -> float:
-    """As `advantage`, but in front of the camera is the side that it faces."""
+    """By how much `predicate` holds for (a, b), in metres or litres: positive if it holds, 0 for a tie.
+
+    In front of the camera is the side that it faces.
+    """
     if b == CAMERA and PREDICATES[predicate].measure == "Z":
         predicate = PREDICATES[predicate].converse
-    return advantage(predicate, a, b, opposite)
+    measure = MEASURES[PREDICATES[predicate].measure]
+    more = measure(a) - measure(b)
+    return more if largest_wins(predicate, opposite) else -more
 
 
 def _low(box: Box3D) -> tuple[float, ...]:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from n3d_core.errors import BagError, optional, reading
 from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.transforms import TransformTree
-from n3d_core.messages.assembly import Door, RgbdMessages, assemble_frame, is_rectified, nanoseconds_of
+from n3d_core.messages.assembly import FrameOptions, RgbdMessages, assemble_frame, is_rectified, nanoseconds_of
 
 _SUFFIXES = (".mcap", ".db3", ".bag")
 DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
@@ -121,7 +121,7 @@ class Bag:
             found.append((log_ns, near[1] if near is not None and fits else None))
         return found
 
-    def frame(self, names: RgbdTopicNames, color_ns: int, depth_ns: int, door: Door | None = None) -> Frame:
+    def frame(self, names: RgbdTopicNames, color_ns: int, depth_ns: int, options: FrameOptions | None = None) -> Frame:
         """The frame of a colour and a depth image (see `frame_times`), read as the node would.
 
         Raises:
@@ -139,7 +139,7 @@ class Bag:
             is_rectified(names.color),
             is_rectified(names.depth),
         )
-        return assemble_frame(messages, door or Door(), self.transforms.look_up)
+        return assemble_frame(messages, options or FrameOptions(), self.transforms.look_up)
 
     @cached_property
     def transforms(self) -> TransformTree:

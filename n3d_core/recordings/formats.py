@@ -26,7 +26,7 @@ from n3d_core.geometry.image_file import read_color
 from n3d_core.geometry.points import register_depth
 from n3d_core.geometry.transforms import Matrix, rigid, rigid_of
 from n3d_core.geometry.upright_box import gravity_from_points
-from n3d_core.messages.assembly import Door, frame_of, nanoseconds_of
+from n3d_core.messages.assembly import FrameOptions, frame_of, nanoseconds_of
 from n3d_core.recordings.bag import Bag, is_bag
 
 log = logging.getLogger("n3d.recordings")
@@ -54,8 +54,8 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class ReadAs:
-    """Settings that override the recording's own; empty ones do not.
+class Overrides:
+    """Settings that override a recording's own; empty ones do not.
 
     Attributes:
         camera: intrinsics, as for `read_camera`.
@@ -68,7 +68,7 @@ class ReadAs:
     map_frame: str = ""
 
 
-def read_recording(path: Path, kind: str, how: ReadAs) -> list[Shot]:
+def read_recording(path: Path, kind: str, given: Overrides) -> list[Shot]:
     """The frames of a recording in order of time.
 
     Args:
@@ -89,7 +89,7 @@ def read_recording(path: Path, kind: str, how: ReadAs) -> list[Shot]:
             f"(color/ and depth/); --kind can be one of {', '.join(KINDS)}"
         )
     with reading(path, f"a recording of kind {kind}", ConfigError, ": a file of it is missing or damaged"):
-        shots = list(KINDS[kind][1](path, how))
+        shots = list(KINDS[kind][1](path, given))
     if not shots:
         raise ConfigError(f"{path}: no frame with colour and depth in this {kind} recording")
     return shots
@@ -146,18 +146,18 @@ def _pictures(folder: Path, pattern: str = "*") -> list[Path]:
     return sorted(path for path in folder.glob(pattern) if path.suffix in _PICTURES)
 
 
-def _camera_beside(folder: Path, how: ReadAs, *names: str) -> str | Path:
-    found = how.camera or next((folder / name for name in names if (folder / name).is_file()), None)
+def _camera_beside(folder: Path, given: Overrides, *names: str) -> str | Path:
+    found = given.camera or next((folder / name for name in names if (folder / name).is_file()), None)
     if found is None:
         raise CameraError(f"{folder}: {', '.join(names)} not found; give --camera FILE or FX,FY,CX,CY")
     return found
 
 
-def _read_tum(root: Path, how: ReadAs) -> Iterator[Shot]:
+def _read_tum(root: Path, given: Overrides) -> Iterator[Shot]:
     colors, depths = _tum_list(root / "rgb.txt"), _tum_list(root / "depth.txt")
     poses = _tum_list(root / "groundtruth.txt") if (root / "groundtruth.txt").is_file() else []
-    camera: str | Path = how.camera or "525.0,525.0,319.5,239.5"  # TUM's values for registered depth
-    if not how.camera:
+    camera: str | Path = given.camera or "525.0,525.0,319.5,239.5"  # TUM's values for registered depth
+    if not given.camera:
         log.warning("%s: assuming TUM's default intrinsics %s; --camera sets others", root, camera)
     for stamp, (name, *_) in colors:
         depth, pose = _nearest(depths, stamp), _nearest(poses, stamp)
@@ -167,7 +167,7 @@ def _read_tum(root: Path, how: ReadAs) -> Iterator[Shot]:
         if pose is not None:
             x, y, z, *turn = map(float, pose[:7])
             where = rigid_of((x, y, z), turn)  # none where tracking was lost
-        unit = how.depth_unit or "tum"
+        unit = given.depth_unit or "tum"
         yield _shot(root / name, root / depth[0], camera, unit, round(stamp * 1e9), where)
 
 
@@ -183,9 +183,9 @@ def _nearest(entries: list[tuple[float, list[str]]], stamp: float) -> list[str] 
     return near[1] if near is not None and abs(near[0] - stamp) <= PAIR_S else None
 
 
-def _read_7scenes(root: Path, how: ReadAs) -> Iterator[Shot]:
-    camera: str | Path = how.camera or root / "camera-intrinsics.txt"
-    if not how.camera and not Path(camera).is_file():
+def _read_7scenes(root: Path, given: Overrides) -> Iterator[Shot]:
+    camera: str | Path = given.camera or root / "camera-intrinsics.txt"
+    if not given.camera and not Path(camera).is_file():
         camera = "585,585,320,240"  # 7-Scenes' values for its depth camera
         log.warning("%s: no camera-intrinsics.txt: assuming 7-Scenes' %s; --camera sets others", root, camera)
     for color in _pictures(root, "frame-*.color.*"):
@@ -197,7 +197,7 @@ def _read_7scenes(root: Path, how: ReadAs) -> Iterator[Shot]:
             with suppress(CameraError):  # missing, or infinite where tracking was lost
                 where = read_pose(pose)
             stamp_ns = _at_30_hz(int("0" + re.sub(r"\D", "", name)))
-            yield _shot(color, depth, camera, how.depth_unit or "mm", stamp_ns, where)
+            yield _shot(color, depth, camera, given.depth_unit or "mm", stamp_ns, where)
 
 
 def _at_30_hz(index: int) -> int:
@@ -205,7 +205,7 @@ def _at_30_hz(index: int) -> int:
     return round((index + 1) * 1e9 / 30)
 
 
-def _read_bop(root: Path, how: ReadAs) -> Iterator[Shot]:
+def _read_bop(root: Path, given: Overrides) -> Iterator[Shot]:
     cameras = json.loads((root / "scene_camera.json").read_text())
     for number in sorted(cameras, key=int):
         entry, stem = cameras[number], f"{int(number):06d}"
@@ -216,8 +216,8 @@ def _read_bop(root: Path, how: ReadAs) -> Iterator[Shot]:
         where = None
         if "cam_R_w2c" in entry and "cam_t_w2c" in entry:
             where = _inverse(np.reshape(entry["cam_R_w2c"], (3, 3)), np.array(entry["cam_t_w2c"]) / 1000)
-        unit = how.depth_unit or f"{1000 / float(entry.get('depth_scale', 1.0)):g}"
-        camera: str | Path = how.camera or root / "scene_camera.json"
+        unit = given.depth_unit or f"{1000 / float(entry.get('depth_scale', 1.0)):g}"
+        camera: str | Path = given.camera or root / "scene_camera.json"
         yield _shot(color, depth, camera, unit, _at_30_hz(int(number)), where, int(number))
 
 
@@ -225,21 +225,21 @@ def _inverse(rotation: NDArray[np.float64], translation: NDArray[np.float64]) ->
     return rigid(rotation.T, -rotation.T @ translation)
 
 
-def _read_ycb(root: Path, how: ReadAs) -> Iterator[Shot]:
+def _read_ycb(root: Path, given: Overrides) -> Iterator[Shot]:
     for index, color in enumerate(_pictures(root, "*-color.*")):
         stem = color.name.partition("-")[0]
         depth, meta = root / f"{stem}-depth.png", root / f"{stem}-meta.mat"
         if not depth.is_file():
             continue
-        camera: str | Path = how.camera or meta
-        where, unit = None, how.depth_unit or "10000"  # YCB-Video's default
+        camera: str | Path = given.camera or meta
+        where, unit = None, given.depth_unit or "10000"  # YCB-Video's default
         if meta.is_file():
             held = read_mat(meta)
-            unit = how.depth_unit or f"{float(np.asarray(held.get('factor_depth', 10000)).reshape(-1)[0]):g}"
+            unit = given.depth_unit or f"{float(np.asarray(held.get('factor_depth', 10000)).reshape(-1)[0]):g}"
             if "rotation_translation_matrix" in held:
                 matrix = np.asarray(held["rotation_translation_matrix"], dtype=np.float64).reshape(3, 4)
                 where = _inverse(matrix[:, :3], matrix[:, 3])
-        elif not how.camera:
+        elif not given.camera:
             raise CameraError(f"{meta} not found: give --camera FX,FY,CX,CY")
         yield _shot(color, depth, camera, unit, _at_30_hz(index), where)
 
@@ -247,7 +247,7 @@ def _read_ycb(root: Path, how: ReadAs) -> Iterator[Shot]:
 _Z_UP = rigid(np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]), 0.0)  # from y up
 
 
-def _read_record3d(root: Path, how: ReadAs) -> Iterator[Shot]:
+def _read_record3d(root: Path, given: Overrides) -> Iterator[Shot]:
     """record3d's EXR + JPG export; ARKit's world is y up, and its cameras look along -z."""
     data = json.loads((root / "metadata.json").read_text())
     poses, fps = data.get("poses") or [], float(data.get("fps") or 60)
@@ -262,20 +262,20 @@ def _read_record3d(root: Path, how: ReadAs) -> Iterator[Shot]:
             *turn, x, y, z = map(float, poses[index])
             seen = rigid_of((x, y, z), turn)
             where = None if seen is None else _Z_UP @ seen @ np.diag([1.0, -1, -1, 1])
-        camera: str | Path = how.camera or root / "metadata.json"
-        yield _shot(color, depth, camera, how.depth_unit, round((index + 1) * 1e9 / fps), where)
+        camera: str | Path = given.camera or root / "metadata.json"
+        yield _shot(color, depth, camera, given.depth_unit, round((index + 1) * 1e9 / fps), where)
 
 
-def _read_open3d(root: Path, how: ReadAs) -> Iterator[Shot]:
+def _read_open3d(root: Path, given: Overrides) -> Iterator[Shot]:
     names = ("camera_intrinsic.json", "intrinsic.json", "camera.yaml", "camera_primesense.json")
-    camera = _camera_beside(root, how, *names)
+    camera = _camera_beside(root, given, *names)
     folder = next((root / name for name in ("color", "image", "rgb") if (root / name).is_dir()), root / "color")
     poses = _trajectory(root / "trajectory.log")
     for index, color in enumerate(_pictures(folder)):
         depth = root / "depth" / f"{color.stem}.png"
         if depth.is_file():
             where = poses[index] if index < len(poses) else None
-            yield _shot(color, depth, camera, how.depth_unit, _at_30_hz(index), where)
+            yield _shot(color, depth, camera, given.depth_unit, _at_30_hz(index), where)
 
 
 def _trajectory(path: Path) -> list[Matrix]:
@@ -285,18 +285,18 @@ def _trajectory(path: Path) -> list[Matrix]:
         return [np.array(rows[i + 1 : i + 5], dtype=np.float64).reshape(4, 4) for i in range(0, len(rows) - 4, 5)]
 
 
-def _read_bag(path: Path, how: ReadAs) -> Iterator[Shot]:
-    if how.camera:
+def _read_bag(path: Path, given: Overrides) -> Iterator[Shot]:
+    if given.camera:
         raise ConfigError(f"{path} is a bag, which has its own camera info: remove --camera")
     bag = Bag(path)
     names = bag.rgbd_topics()
     known = bag.transforms.frames
-    if how.map_frame and how.map_frame not in known:
+    if given.map_frame and given.map_frame not in known:
         raise ConfigError(
             f"{path}: --map-frame must be one of {', '.join(sorted(known)) or 'none: the bag has no TF'}; "
-            f"got {how.map_frame!r}"
+            f"got {given.map_frame!r}"
         )
-    world = how.map_frame or next((frame for frame in MAP_FRAMES if frame in known), "")
+    world = given.map_frame or next((frame for frame in MAP_FRAMES if frame in known), "")
     optical = frame_of(bag.message(names.color))
     for color_ns, depth_ns in bag.frame_times(names):
         if depth_ns is None:
@@ -306,10 +306,12 @@ def _read_bag(path: Path, how: ReadAs) -> Iterator[Shot]:
             stamp_ns = nanoseconds_of(bag.message(names.color, color_ns).header.stamp) or color_ns
             with suppress(TransformError):  # this frame has no pose
                 where = rigid(*bag.transforms.look_up(world, optical, stamp_ns))
-        yield Shot(partial(bag.frame, names, color_ns, depth_ns, Door(depth_unit=how.depth_unit)), color_ns, where)
+        yield Shot(
+            partial(bag.frame, names, color_ns, depth_ns, FrameOptions(depth_unit=given.depth_unit)), color_ns, where
+        )
 
 
-KINDS: dict[str, tuple[Callable[[Path], bool], Callable[[Path, ReadAs], Iterator[Shot]]]] = {
+KINDS: dict[str, tuple[Callable[[Path], bool], Callable[[Path, Overrides], Iterator[Shot]]]] = {
     "bag": (is_bag, _read_bag),
     "tum": (lambda root: (root / "rgb.txt").is_file(), _read_tum),
     "bop": (lambda root: (root / "scene_camera.json").is_file(), _read_bop),

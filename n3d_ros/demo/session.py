@@ -21,8 +21,8 @@ from rclpy.task import Future
 
 from n3d_core.errors import N3DError
 from n3d_core.geometry.boxes import Box3D
+from n3d_core.messages.assembly import nanoseconds_of
 from n3d_ros.demo.node_process import NodeProcess
-from n3d_ros.frames.images import nanoseconds_of
 from n3d_ros.node.shipped import dds_profile, shipped
 
 START_S, QUERY_S = 300.0, 120.0

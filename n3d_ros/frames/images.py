@@ -42,17 +42,12 @@ def camera_info_message(camera: Camera) -> CameraInfo:
     return info
 
 
-def nanoseconds_of(stamp: Time) -> int:
-    """A stamp in nanoseconds; negative if it is invalid (see `is_sound`)."""
-    return int(stamp.sec) * _SECOND + int(stamp.nanosec)
-
-
 def is_sound(stamp: Time) -> bool:
     """Whether rclpy and tf2 accept the stamp: not before 1970, and nanosec below 1e9."""
     return stamp.sec >= 0 and stamp.nanosec < _SECOND
 
 
 def stamp_of(nanoseconds: int) -> Time:
-    """The inverse of `nanoseconds_of`."""
+    """A stamp of nanoseconds; see `n3d_core.messages.assembly.nanoseconds_of`."""
     seconds, rest = divmod(nanoseconds, _SECOND)
     return Time(sec=seconds, nanosec=rest)

@@ -22,7 +22,7 @@ from tf2_msgs.msg import TFMessage
 from n3d_core.errors import TransformError as TransformException
 from n3d_core.geometry.boxes import quaternion_of
 from n3d_core.geometry.transforms import TransformTree
-from n3d_ros.frames.images import nanoseconds_of
+from n3d_core.messages.assembly import nanoseconds_of
 from n3d_ros.inputs.newest_topic import UnwaitedGroup, take
 
 _KEPT_S = 10.0  # as tf2 does

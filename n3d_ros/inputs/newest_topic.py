@@ -34,7 +34,7 @@ from rclpy.subscription import Subscription
 from std_msgs.msg import Header
 
 from n3d_core.errors import ConfigError
-from n3d_ros.frames.images import nanoseconds_of
+from n3d_core.messages.assembly import nanoseconds_of
 from n3d_ros.node.shipped import uses_dds_profile
 
 WINDOW_S = 10.0

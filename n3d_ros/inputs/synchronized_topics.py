@@ -6,15 +6,16 @@ Every message is received and deserialised while the inputs are subscribed; `rgb
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from rclpy.duration import Duration
 from rclpy.node import Node
 
-from n3d_core.errors import MissingDependencyError
-from n3d_core.messages.assembly import RgbdMessages
+from n3d_core.errors import optional
+from n3d_core.messages.assembly import RgbdMessages, nanoseconds_of
 from n3d_ros.errors import NoImageError
-from n3d_ros.frames.images import is_sound, nanoseconds_of
+from n3d_ros.frames.images import is_sound
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.inputs.newest_topic import Arrival, NewestTopic
 from n3d_ros.inputs.rgbd_topics import DEAD_NS, RgbdTopics
@@ -140,11 +141,6 @@ def _slop(bound_ns: int) -> Duration:
 
 
 def _message_filters() -> Any:
-    try:
-        import message_filters
-    except ImportError as missing:
-        raise MissingDependencyError(
-            "message_filters is not installed and synchronizer is 'message_filters': apt install "
-            "ros-$ROS_DISTRO-message-filters, or use synchronizer:=newest"
-        ) from missing
-    return message_filters
+    package = "ros-$ROS_DISTRO-message-filters, or use synchronizer:=newest"
+    with optional("synchronizer:=message_filters needs message_filters", package, command="apt install"):
+        return import_module("message_filters")

@@ -24,9 +24,8 @@ from n3d_core.display.draw import draw_boxes
 from n3d_core.errors import MissingDependencyError, N3DError
 from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.frame import Frame
-from n3d_core.messages.assembly import ColorImage
+from n3d_core.messages.assembly import ColorImage, nanoseconds_of
 from n3d_ros.errors import STATUS_NAMES, UnavailableError
-from n3d_ros.frames.images import nanoseconds_of
 from n3d_ros.frames.transforms import Transforms
 from n3d_ros.node.parameters import AT_START, CheckedParameters, ParameterSet, named, parameter
 from n3d_ros.node.running import leave, run_nodes, start_ros

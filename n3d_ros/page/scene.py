@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n3d_core.display.draw import AnyBox, class_color
-from n3d_core.display.recording import import_rerun, log_boxes, log_frame, log_image
+from n3d_core.display.rerun import import_rerun, log_boxes, log_frame, log_image
 from n3d_core.errors import MissingDependencyError
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame

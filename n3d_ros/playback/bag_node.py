@@ -22,8 +22,9 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from n3d_core.errors import BagError
+from n3d_core.messages.assembly import nanoseconds_of
 from n3d_core.recordings.bag import IMAGE, TRANSFORMS, Bag, Packet, RgbdTopicNames
-from n3d_ros.frames.images import nanoseconds_of, stamp_of
+from n3d_ros.frames.images import stamp_of
 from n3d_ros.node.parameters import AT_START, CheckedParameters, ParameterSet, parameter
 from n3d_ros.node.running import leave, run_nodes
 from n3d_ros.node.shipped import shipped

@@ -168,12 +168,12 @@ class QueryDesk:
             return
         again = f" ({repeats} more times since this was last logged)" if repeats else ""
         if result.status == Result.MODEL_FAILURE:
-            reason = str(error) if repeats else told(error)  # log the traceback once
+            reason = str(error) if repeats else error_text(error)  # log the traceback once
             self._node.get_logger().error(f"query failed: {reason}{again}")
         else:
             self._node.get_logger().warning(f"query failed: {error}{again}")
 
 
-def told(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """The message of an `N3DError`, the traceback of any other error."""
     return str(error) if isinstance(error, N3DError) else "".join(traceback.format_exception(error))

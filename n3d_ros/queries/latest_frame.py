@@ -16,15 +16,16 @@ from n3d_core.geometry.frame import Frame
 from n3d_core.messages.assembly import (
     ColorImage,
     DepthEstimator,
-    Door,
+    FrameOptions,
     RgbdMessages,
     assemble_color,
     assemble_frame,
     frame_of,
+    nanoseconds_of,
     transform_of_depth,
 )
 from n3d_ros.errors import NoImageError, StaleImageError, TransformError
-from n3d_ros.frames.images import is_sound, nanoseconds_of
+from n3d_ros.frames.images import is_sound
 from n3d_ros.frames.transforms import Transforms
 from n3d_ros.grounding_parameters import GroundingParameters
 
@@ -178,7 +179,7 @@ class LatestFrame:
             ImageError, DepthError, CameraError, TransformError: see `assemble_frame`.
         """
         look_up = partial(self.transforms.look_up, timeout_s=parameters.transform_timeout)
-        return assemble_frame(messages, self._door(parameters), look_up)
+        return assemble_frame(messages, self._options(parameters), look_up)
 
     def read_color(self, messages: RgbdMessages, parameters: GroundingParameters) -> ColorImage:
         """Reads the colour image from the messages.
@@ -186,14 +187,14 @@ class LatestFrame:
         Raises:
             ImageError, CameraError: see `assemble_color`.
         """
-        return assemble_color(messages, self._door(parameters))
+        return assemble_color(messages, self._options(parameters))
 
     def age_ms(self, messages: RgbdMessages) -> float:
         """Age of a colour image by the node's clock, in milliseconds."""
         return (self.clock.now().nanoseconds - nanoseconds_of(messages.color.header.stamp)) / 1e6
 
-    def _door(self, parameters: GroundingParameters) -> Door:
-        return Door(parameters.distortion, parameters.depth_registration, self.estimate, parameters.depth_unit)
+    def _options(self, parameters: GroundingParameters) -> FrameOptions:
+        return FrameOptions(parameters.distortion, parameters.depth_registration, self.estimate, parameters.depth_unit)
 
     def _wait(
         self, parameters: GroundingParameters, cancelled: Callable[[], bool], deadline: float | None

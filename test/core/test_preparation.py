@@ -71,11 +71,11 @@ def test_a_cloud_is_normalised_as_the_formula_says(size: tuple[int, int], holes:
     np.testing.assert_array_equal(found, (points - shift) * np.float32(scale))
     assert normalisation.shift == tuple(float(v) for v in shift)
     assert normalisation.scale == scale
-    before, again = points.copy(), normalise(points, valid, own=True)
+    before, again = points.copy(), normalise(points, valid, in_place=True)
     assert np.shares_memory(again[0], points)
     assert again[1] == normalisation
     np.testing.assert_array_equal(again[0], found)
-    np.testing.assert_array_equal(to_model_frame(before.copy(), own=True), to_model_frame(before))
+    np.testing.assert_array_equal(to_model_frame(before.copy(), in_place=True), to_model_frame(before))
 
 
 @pytest.mark.parametrize("size", SIZES)

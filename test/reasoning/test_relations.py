@@ -46,15 +46,15 @@ OPTICAL = {  # what each predicate means for the optical frame's numbers: x righ
 @settings(max_examples=60)
 @given(a=box, b=box)
 def test_a_predicate_is_the_comparison_of_optical_frame_numbers(predicate, a, b):
-    if abs(relations.advantage(predicate, a, b)) > 1e-9:
-        assert (relations.advantage(predicate, a, b) > 0) == OPTICAL[predicate](a, b)
+    if abs(relations.gain(predicate, a, b)) > 1e-9:
+        assert (relations.gain(predicate, a, b) > 0) == OPTICAL[predicate](a, b)
 
 
 @given(a=box, b=box)
 def test_the_opposite_view_swaps_sides_and_depth_and_nothing_else(a, b):
     for name, p in PREDICATES.items():
         swapped = name if p.measure not in "XZ" else p.converse
-        assert (relations.advantage(name, a, b, opposite=True) > 0) == (relations.advantage(swapped, a, b) > 0)
+        assert (relations.gain(name, a, b, opposite=True) > 0) == (relations.gain(swapped, a, b) > 0)
 
 
 @given(a=box, b=box)

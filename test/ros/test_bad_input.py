@@ -13,7 +13,13 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
 from n3d_core.errors import CameraError, DepthError, ImageError
-from n3d_core.messages.assembly import Door, RgbdMessages, assemble_frame, read_camera_info, transform_of_depth
+from n3d_core.messages.assembly import (
+    FrameOptions,
+    RgbdMessages,
+    assemble_frame,
+    read_camera_info,
+    transform_of_depth,
+)
 from n3d_ros.errors import TransformError, status_of
 from n3d_ros.frames.images import image_message
 from n3d_ros.frames.transforms import Transforms
@@ -88,7 +94,7 @@ NAMES = [case[0].__name__ for case in BROKEN]
 @pytest.mark.parametrize(("breaks", "status", "words"), BROKEN, ids=NAMES)
 def test_what_does_not_fit_is_named_with_both_values(frame, breaks, status, words):
     with pytest.raises((CameraError, DepthError, ImageError)) as raised:
-        assemble_frame(breaks(frame_messages(frame, "optical")), Door(), no_transform)
+        assemble_frame(breaks(frame_messages(frame, "optical")), FrameOptions(), no_transform)
     assert status_of(raised.value) == status
     assert words in str(raised.value)
 
@@ -98,7 +104,7 @@ def test_a_stamp_that_rclpy_cannot_hold_is_named(frame, stamp):
     messages = frame_messages(frame, "optical")
     messages.color.header.stamp = Time(**stamp)
     with pytest.raises(ImageError, match=f"stamped {stamp['sec']} s") as raised:
-        assemble_frame(messages, Door(), no_transform)
+        assemble_frame(messages, FrameOptions(), no_transform)
     assert status_of(raised.value) == Result.NO_IMAGE
 
 
@@ -112,7 +118,7 @@ def test_a_transform_without_tf2_has_a_status_of_its_own(client, monkeypatch):
 
 def test_good_messages_become_the_frame_they_were_made_of(frame):
     for encoding in ("16UC1", "32FC1"):
-        back = assemble_frame(frame_messages(frame, "optical", encoding), Door(), no_transform)
+        back = assemble_frame(frame_messages(frame, "optical", encoding), FrameOptions(), no_transform)
         assert (back.stamp_ns, back.frame_id, back.camera) == (frame.stamp_ns, "optical", frame.camera)
         np.testing.assert_array_equal(back.color, frame.color)
         np.testing.assert_allclose(back.depth, frame.depth, atol=6e-4)
@@ -121,7 +127,7 @@ def test_good_messages_become_the_frame_they_were_made_of(frame):
 def test_frames_with_the_leading_slash_of_ros_1_are_those_without(frame):
     messages = frame_messages(frame, "/optical")
     messages.depth.header.frame_id = "optical"
-    back = assemble_frame(messages, Door(), no_transform)
+    back = assemble_frame(messages, FrameOptions(), no_transform)
     assert back.frame_id == "optical"
     np.testing.assert_allclose(back.depth, frame.depth, atol=6e-4)
     assert transform_of_depth(messages, "register") is None
@@ -144,7 +150,7 @@ def test_unregistered_depth_is_registered_with_its_own_intrinsics_and_the_transf
         asked.append((target, source, stamp_ns))
         return np.eye(3), np.array([0.0, 0.0, 0.25])
 
-    back = assemble_frame(messages, Door(), shifted)
+    back = assemble_frame(messages, FrameOptions(), shifted)
     assert asked == [("optical", "depth_optical", frame.stamp_ns)]
     assert np.nanmedian(back.depth) == pytest.approx(1.75)
 
@@ -156,7 +162,7 @@ def test_depth_of_another_size_in_the_same_frame_needs_only_its_own_camera_info(
     from n3d_ros.frames.images import camera_info_message
 
     back = assemble_frame(
-        RgbdMessages(messages.color, depth, messages.info, camera_info_message(small)), Door(), no_transform
+        RgbdMessages(messages.color, depth, messages.info, camera_info_message(small)), FrameOptions(), no_transform
     )
     np.testing.assert_allclose(back.depth, 1.5)
 
@@ -166,17 +172,17 @@ def test_aligned_depth_is_rectified_with_colour_unless_its_topic_is_rectified_al
     messages = frame_messages(frame, "optical", "32FC1")
     messages.info.d = [-0.3, 0.1, 0.0, 0.0, 0.0]
     lens = read_camera_info(messages.info)
-    plain = assemble_frame(messages, Door(), no_transform)
+    plain = assemble_frame(messages, FrameOptions(), no_transform)
     np.testing.assert_array_equal(plain.depth, lens.rectify(frame.depth, nearest=True))
     assert not np.array_equal(plain.depth, frame.depth, equal_nan=True)
-    rectified = assemble_frame(replace(messages, depth_rectified=True), Door(), no_transform)
+    rectified = assemble_frame(replace(messages, depth_rectified=True), FrameOptions(), no_transform)
     np.testing.assert_array_equal(rectified.depth, frame.depth)
     np.testing.assert_array_equal(rectified.color, lens.rectify(frame.color))
 
 
 def test_aligned_believes_the_driver_whatever_the_frame_names(frame):
     messages = another_frame(frame_messages(frame, "optical"))
-    assert assemble_frame(messages, Door(registration="aligned"), no_transform).frame_id == "optical"
+    assert assemble_frame(messages, FrameOptions(registration="aligned"), no_transform).frame_id == "optical"
 
 
 class Publisher:

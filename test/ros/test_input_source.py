@@ -15,7 +15,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from n3d_core.depth.monocular import DepthEstimate
 from n3d_core.errors import ConfigError, DepthError, MissingDependencyError
-from n3d_core.messages.assembly import Door, RgbdMessages, assemble_frame
+from n3d_core.messages.assembly import FrameOptions, RgbdMessages, assemble_frame
 from n3d_ros.demo.node_process import NodeProcess
 from n3d_ros.errors import NoImageError
 from n3d_ros.grounding_parameters import GroundingParameters
@@ -77,12 +77,12 @@ def test_depth_of_a_camera_without_is_the_estimate_of_its_rectified_image(frame)
         return DepthEstimate(np.full(color.shape[:2], 2.5, np.float32), camera)
 
     alone = RgbdMessages(messages.color, None, messages.info)
-    made = assemble_frame(alone, Door(estimate=estimate), None)
+    made = assemble_frame(alone, FrameOptions(estimate=estimate), None)
     assert asked == [((48, 64, 3), frame.camera)]
     np.testing.assert_array_equal(made.depth, np.float32(2.5))
     np.testing.assert_array_equal(made.color, frame.color)
     with pytest.raises(DepthError, match="set monocular_depth"):
-        assemble_frame(alone, Door(), None)
+        assemble_frame(alone, FrameOptions(), None)
 
 
 @pytest.mark.ros

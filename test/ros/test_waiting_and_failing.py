@@ -12,7 +12,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from std_msgs.msg import Header
 
 from n3d_core.errors import UnparsableError
-from n3d_ros.frames.images import nanoseconds_of
+from n3d_core.messages.assembly import nanoseconds_of
 from n3d_ros.queries.outcome import GROUND
 from test.ros.ready_node import MUG, Source, end, make_ready
 

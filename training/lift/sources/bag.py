@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from n3d_core.errors import BagError, CameraError, DepthError, ImageError, TransformError
 from n3d_core.geometry import Camera
-from n3d_core.messages.assembly import Door, is_rectified, read_camera_info
+from n3d_core.messages.assembly import FrameOptions, is_rectified, read_camera_info
 from n3d_core.recordings.bag import Bag, RgbdTopicNames
 from training.lift.lift_config import SourceConfig
 from training.lift.problems import ImageProblem, SourceError
@@ -49,7 +49,7 @@ def read_bag_image(record: Record) -> tuple[NDArray[np.uint8], NDArray[np.float3
     *names, depth_ns = record.depth.path.split("\n")
     try:
         frame = open_bag(record.image).frame(
-            RgbdTopicNames(*names), record.stamp_ns, int(depth_ns), Door(depth_unit=record.depth.unit)
+            RgbdTopicNames(*names), record.stamp_ns, int(depth_ns), FrameOptions(depth_unit=record.depth.unit)
         )
     except CameraError as error:
         raise ImageProblem("camera_missing", f"{record.key}: {error}") from error

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from n3d_core.display.recording import write_recording
+from n3d_core.display.rerun import write_recording
 from n3d_core.errors import ImageError
 from n3d_core.geometry import Box3D, Camera, Frame
 
