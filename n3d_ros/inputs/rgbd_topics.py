@@ -322,9 +322,10 @@ B = TypeVar("B", bound=Stamped)
 def newest_pair(first: Sequence[A], second: Sequence[B], bound_ns: int) -> tuple[A, B] | None:
     """The newest of `first` with a match in `second` within `bound_ns`, and its nearest match; None without one.
 
-    Both sequences may be in any order. Newest takes precedence over nearest: a robot acts on the present.
+    Both sequences may be in any order; of equal stamps (drivers that set none) the last one is taken to be the newest.
+    Newest takes precedence over nearest: a robot acts on the present.
     """
-    for one in sorted(first, key=lambda item: item.stamp_ns, reverse=True):
+    for one in sorted(reversed(first), key=lambda item: item.stamp_ns, reverse=True):
         partner = nearest(one, second)
         if partner is not None and abs(partner.stamp_ns - one.stamp_ns) <= bound_ns:
             return one, partner
@@ -332,5 +333,5 @@ def newest_pair(first: Sequence[A], second: Sequence[B], bound_ns: int) -> tuple
 
 
 def nearest(to: Stamped, among: Sequence[B]) -> B | None:
-    """The item of `among` whose stamp is nearest to `to`'s; None if `among` is empty."""
-    return min(among, key=lambda item: abs(item.stamp_ns - to.stamp_ns), default=None)
+    """The item of `among` whose stamp is nearest to `to`'s, the last of several; None if `among` is empty."""
+    return min(reversed(among), key=lambda item: abs(item.stamp_ns - to.stamp_ns), default=None)
