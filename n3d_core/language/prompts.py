@@ -37,6 +37,10 @@ MAX_TEXT = 2000  # characters: longer than any question, shorter than any contex
 _SENTENCE = re.compile(r".*?(?:[?\uff1f\u3002]|\.(?=\s+[^\sa-z0-9]|\s*$))", re.DOTALL)
 _CORNERS = [(x, y, z) for z in (1, -1) for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+# Zero width spaces, marks of direction and the like come along with text that is copied from a page. Joiners stay.
+_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
+_QUOTES = ("''", '""', "``", "\u2018\u2019", "\u201c\u201d", "\u00ab\u00bb", "\u201e\u201c")
 _SPECIAL = re.compile(r"<\|([A-Za-z_]{1,40})\|>")
 
 
@@ -66,7 +70,9 @@ def harmless(text: str) -> str:
 
 
 def checked_text(text: str, example: str = "name what to look for, for example 'red mug', or 'all objects'") -> str:
-    """User text made safe for a prompt. `example` is what to write instead of nothing.
+    """User text made safe for a prompt, without invisible characters and without quotes around all of it.
+
+    `example` is what to write instead of nothing.
 
     Raises:
         EmptyTextError, TextTooLongError: if nothing is left, or more than `MAX_TEXT` characters.
@@ -76,12 +82,19 @@ def checked_text(text: str, example: str = "name what to look for, for example '
     if half is not None:
         found = f"U+{ord(half.group()):04X} at {half.start()}"
         raise QueryError(f"the query text has the unpaired surrogate {found}: send valid UTF-8")
-    clean = harmless(text)
+    clean = _unquoted(harmless(_INVISIBLE.sub("", _CONTROL.sub(" ", text))))
     if not clean:
         raise EmptyTextError(f"the query text is empty: {example}")
     if len(clean) > MAX_TEXT:
         raise TextTooLongError(f"the query text has {len(clean)} characters; the limit is {MAX_TEXT}")
     return clean
+
+
+def _unquoted(text: str) -> str:
+    """The text without the quotes that a shell or a chat left around it."""
+    inside = text[1:-1].strip()
+    is_quoted = len(text) > 1 and text[0] + text[-1] in _QUOTES and not {text[0], text[-1]} & set(inside)
+    return inside if is_quoted else text
 
 
 def phrases(text: str) -> list[str]:
@@ -90,7 +103,7 @@ def phrases(text: str) -> list[str]:
     Raises:
         EmptyTextError, TextTooLongError: if there is none, one is too long, or there are more than `MOST_PHRASES`.
     """
-    found = [checked_text(part) for part in text.split(SEPARATOR) if part.strip()]
+    found = [checked_text(part) for part in _unquoted(text.strip()).split(SEPARATOR) if part.strip()]
     if not found:
         return [checked_text("")]
     if len(found) > MOST_PHRASES:

@@ -140,7 +140,7 @@ def _named(question: Question, scene: Scene, count: int | None = None) -> list[i
     """
     chosen = scene.each(question.objects, question.opposite)
     if len(set(chosen)) != len(chosen):
-        twice = next(scene.names[i] if i is not None else "camera" for i in chosen if chosen.count(i) > 1)
+        twice = next(scene.boxes[i].label if i is not None else "camera" for i in chosen if chosen.count(i) > 1)
         raise QueryError(f"the question names the {twice} twice; name different objects")
     if count is not None and len(chosen) != count:
         plural = next((p for p in question.objects if p.plural), None)

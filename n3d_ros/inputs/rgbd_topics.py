@@ -325,7 +325,7 @@ def newest_pair(first: Sequence[A], second: Sequence[B], bound_ns: int) -> tuple
     Both sequences may be in any order; of equal stamps (drivers that set none) the last one is taken to be the newest.
     Newest takes precedence over nearest: a robot acts on the present.
     """
-    for one in sorted(reversed(first), key=lambda item: item.stamp_ns, reverse=True):
+    for one in sorted(first, key=lambda item: item.stamp_ns)[::-1]:
         partner = nearest(one, second)
         if partner is not None and abs(partner.stamp_ns - one.stamp_ns) <= bound_ns:
             return one, partner

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from n3d_core.errors import QueryError
+from n3d_core.errors import EmptyTextError, QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
+from n3d_core.language import prompts
 from n3d_core.language.prompts import (
     first_sentence,
     mentioned,
@@ -29,6 +30,35 @@ TV, TV_2D = "[-1.0, -1.0, 5.0, 1.0, 0.5, 0.05]", "[0.7, 0.75, 0.2, 0.13]"
 
 def condition(*boxes: Box3D, names: list[str] | None = None) -> str:
     return scene_condition(boxes, CAMERA, names or [b.label for b in boxes])
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("'red mug'", "red mug"),
+        ('"red mug"', "red mug"),
+        ("\u201cred mug\u201d", "red mug"),
+        ("red\u00a0mug\u200b", "red mug"),
+        ("\ufeff\u202ered mug", "red mug"),
+        ("red\x1b\x07mug\r\n", "red mug"),
+        ("the 'red mug'", "the 'red mug'"),
+        ("'red mug' and 'blue can'", "'red mug' and 'blue can'"),
+        ("the robot's mug", "the robot's mug"),
+    ],
+)
+def test_what_a_shell_or_a_page_left_around_a_text_is_removed(text: str, clean: str) -> None:
+    assert (prompts.checked_text(text), prompts.phrases(text)) == (clean, [clean])
+
+
+def test_quotes_around_several_phrases_are_removed_too() -> None:
+    assert prompts.phrases("'red mug; blue can'") == ["red mug", "blue can"]
+    assert prompts.phrases('"red mug"; "blue can"') == ["red mug", "blue can"]
+
+
+@pytest.mark.parametrize("text", ["\u200b", "''", "\x00", " \ufeff "])
+def test_a_text_of_nothing_that_shows_is_empty(text: str) -> None:
+    with pytest.raises(EmptyTextError, match="name what to look for"):
+        prompts.checked_text(text)
 
 
 def test_no_box_is_no_condition() -> None:

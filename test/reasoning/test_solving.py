@@ -114,6 +114,8 @@ def test_numbered_names_stand_for_boxes_of_one_label():
     names = [f"{i}_chair" for i in range(5)]
     assert asked("Is 4_chair taller than 3_chair?", boxes, names).plain is True
     assert asked("Which chair is the tallest?", boxes, names).plain == "4_chair"
+    with pytest.raises(QueryError, match="the question names the chair twice"):
+        asked("Is 4_chair taller than 4_chair?", boxes, names)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,8 @@ def test_the_bound_is_inclusive():
 def test_of_images_without_stamps_the_last_that_came_are_taken():
     color, depth, info = ([SimpleNamespace(stamp_ns=0, number=n) for n in range(3)] for _ in range(3))
     pair = newest_pair(color, depth, 20 * MS)
-    assert pair is not None and [item.number for item in pair] == [2, 2]
+    assert pair is not None
+    assert [item.number for item in pair] == [2, 2]
     assert nearest(SimpleNamespace(stamp_ns=5), info).number == 2
 
 
