@@ -168,6 +168,8 @@ def checked(context: LaunchContext) -> dict:
         PackageNotFoundError: if RViz is requested but not installed.
     """
     values = {each.name: LaunchConfiguration(each.name).perform(context).strip() for each in ARGUMENTS}
+    for name in ("params_file", "rviz_config", "dds_profile", "python", "frames", "bag"):
+        values[name] = os.path.expanduser(values[name])  # a shell leaves the ~ of bag:=~/my.mcap alone
     for name in ("demo", "tour", "page", "rviz", "autostart", "use_sim_time"):
         values[name] = switch(name, values[name])
     values["cameras"] = [name.strip() for name in values["cameras"].split(",") if name.strip()]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -103,10 +104,11 @@ def monocular_folder(source: str) -> Path:
         CheckpointError: if it does not exist.
     """
     if source not in SHORT_NAMES:
-        if not Path(source).exists():
+        folder = Path(os.path.expanduser(source))
+        if not folder.exists():
             known = ", ".join(SHORT_NAMES)
             raise CheckpointError(f"{source}: no such folder; expected {known} or the folder of a monocular model")
-        return Path(source)
+        return folder
     from n3d_core.models import local_folder
 
     folder = local_folder(SHORT_NAMES[source])

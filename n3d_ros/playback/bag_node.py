@@ -6,6 +6,7 @@ overwritten, at its fixed place in CDR, so images are never decoded.
 
 from __future__ import annotations
 
+import os
 import struct
 import threading
 import time
@@ -70,7 +71,7 @@ class BagNode(Node):
         super().__init__("n3d_bag", **options)
         self._settings = ParameterSet(self, BagParameters)
         settings = self._settings.value
-        self._bag = Bag(settings.bag or shipped("demo/bag"))
+        self._bag = Bag(os.path.expanduser(settings.bag) or shipped("demo/bag"))
         if not self._bag.is_ros2:
             raise BagError(f"{self._bag.path} is a ROS 1 bag: convert it with rosbags-convert --src FILE --dst FOLDER")
         self._names = self._bag.rgbd_topics(settings.color_topic, settings.depth_topic)

@@ -6,6 +6,7 @@ reliable, like that driver's.
 
 from __future__ import annotations
 
+import os
 from copy import copy
 from dataclasses import dataclass
 from importlib import import_module
@@ -84,7 +85,7 @@ class CameraNode(Node):
         self._frames: list[RgbdMessages] = []
         self._settings = ParameterSet(self, CameraParameters)
         settings = self._settings.value
-        folder = FrameFolder(settings.folder or demo_frames())
+        folder = FrameFolder(os.path.expanduser(settings.folder) or demo_frames())
         self._frames = [
             frame_messages(folder.frame(i), settings.frame_id, settings.depth_encoding) for i in range(len(folder))
         ]

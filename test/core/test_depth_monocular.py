@@ -125,6 +125,13 @@ def test_a_relative_model_is_refused(tmp_path: Path) -> None:
         load_monocular(str(tmp_path))
 
 
+def test_a_folder_may_lie_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "depth model").mkdir()
+    with pytest.raises(CheckpointError, match=f"^{tmp_path}/depth model: no monocular depth model"):
+        load_monocular("~/depth model")
+
+
 def test_incomplete_and_damaged_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such folder"):
         load_monocular(str(tmp_path / "nowhere"))

@@ -169,6 +169,14 @@ def test_a_node_without_a_bag_says_what_is_wrong(tmp_path, capfd):
     assert f"cannot start: {tmp_path / 'none'}: cannot be read as a bag" in capfd.readouterr().err
 
 
+def test_the_path_of_a_bag_or_a_folder_may_begin_in_the_home_folder(tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for kind, parameter in (("bag", "bag"), ("camera", "folder")):
+        with NodeProcess(f"n3d_ros.playback.{kind}_node", {parameter: "~/none"}) as player:
+            assert player._process.wait(60) == 1
+        assert f"cannot start: {tmp_path / 'none'}: " in capfd.readouterr().err
+
+
 def test_stamps_of_a_faster_pass_keep_their_ratio():
     times = PassTimes(1_000, 5_000, rate=2.0)
     assert [times(stamp) for stamp in (1_000, 1_200, 900)] == [5_000, 5_100, 4_950]

@@ -111,6 +111,16 @@ def test_a_tour_is_played_and_remembered_in_the_map_unless_somebody_says_otherwi
     assert parameters(camera, context)["folder"] == "/own"
 
 
+def test_a_path_may_begin_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "own.yaml").write_text("{}")
+    (grounding, camera), context = nodes(demo="true", frames="~/my frames", params_file="~/own.yaml")
+    assert parameters(camera, context)["folder"] == f"{tmp_path}/my frames"
+    assert "continuous_query" not in parameters(grounding, context)  # of the shipped parameter file alone
+    (_, player), context = nodes(bag="~/room.mcap")
+    assert parameters(player, context)["bag"] == f"{tmp_path}/room.mcap"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
