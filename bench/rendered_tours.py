@@ -30,7 +30,7 @@ VISIBLE = 0.5  # share of an object that must show for it to count as in view
 def model_tour(
     model: N3D, vocabulary: Vocabulary, memory: ObjectMap, seed: int, looks: int, pose_noise: bool
 ) -> dict[str, list[float]]:
-    """Runs one rendered tour, of what a model was taught, through it and a memory; see `bench.tours.tour`."""
+    """Runs one rendered tour, of what a model was trained on, through it and a memory; see `bench.tours.tour`."""
     config = replace(SceneConfig.standard(), fov=(FOV, FOV), objects=OBJECTS).made_of(vocabulary)
     tour = Tour.sample(seed, config, looks)
     noise = (POSE_SIGMA_M, POSE_SIGMA_RAD) if pose_noise else (0.0, 0.0)

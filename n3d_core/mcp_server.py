@@ -162,7 +162,7 @@ class Picture:
 
 
 class AgentScene(Protocol):
-    """Where the tools look. Methods may be called from several threads, and raise `N3DError` with what to do."""
+    """What the tools work on. Methods may be called from several threads, and raise `N3DError` with what to do."""
 
     def look(self, text: str, frame: int | None) -> Picture:
         """The picture with the boxes of what a text names; `frame` moves to another frame of a recording."""
@@ -197,7 +197,7 @@ def object_fields(box: Box3D | OrientedBox, camera: Sequence[float] | None) -> d
 
 
 def answer_value(value: Value) -> AnswerValue | None:
-    """A typed value for an agent; None if there is none."""
+    """A typed value for an agent; None for a value of kind `none`."""
     kind = value.kind
     if kind == "none":
         return None
@@ -273,7 +273,7 @@ class _Tools:
         frame: Annotated[int | None, Field(description="of a recording: the frame to move to, from 0")] = None,
     ) -> Annotated[CallToolResult, Looked]:
         """Shows what the camera sees now: a picture with 3D boxes, and the boxes as data."""
-        look = _told(lambda: self._scene.look(text.strip() or "all objects", frame))
+        look = _or_tool_error(lambda: self._scene.look(text.strip() or "all objects", frame))
         content: list[ContentBlock] = [
             ImageContent(type="image", data=_jpeg(look.picture), mime_type="image/jpeg"),
             TextContent(type="text", text=look.seen.model_dump_json()),
@@ -282,11 +282,11 @@ class _Tools:
 
     def find(self, text: PhrasesText) -> Seen:
         """Finds the objects in view that a text names, as 3D boxes in metres."""
-        return _told(lambda: self._scene.find(text))
+        return _or_tool_error(lambda: self._scene.find(text))
 
     def ask(self, question: QuestionText) -> Answered:
         """Answers a spatial question (distances, sizes, places, counts, comparisons) and checks the answer."""
-        return _told(lambda: self._scene.ask(question))
+        return _or_tool_error(lambda: self._scene.ask(question))
 
     def where_is(self, text: PhraseText, max_age_s: Age | None = None) -> Location:
         """Says where an object is: in view, and where it was last seen if there is a memory."""
@@ -299,12 +299,12 @@ class _Tools:
                 text=phrase, found=found, sentence=_where(phrase, seen, known), in_view=seen, remembered=known
             )
 
-        return _told(where)
+        return _or_tool_error(where)
 
     def list_objects(self, max_age_s: Age | None = None) -> Inventory:
         """Lists all objects in view, and all that are remembered."""
         scene = self._scene
-        return _told(
+        return _or_tool_error(
             lambda: Inventory(in_view=scene.find("all objects"), remembered=scene.recall("", max_age_s or math.inf))
         )
 
@@ -317,7 +317,7 @@ class _Tools:
             f"Is the {a} in front of or behind the {b}?",
             f"Is the {a} above or below the {b}?",
         )
-        distance, side, depth, height = answers = _told(lambda: [self._scene.ask(one) for one in questions])
+        distance, side, depth, height = answers = _or_tool_error(lambda: [self._scene.ask(one) for one in questions])
         value = distance.value
         return DescribedRelation(
             first=a,
@@ -330,8 +330,8 @@ class _Tools:
         )
 
 
-def _told(work: Callable[[], Any]) -> Any:
-    """The result of some work, or what went wrong as a message to the agent."""
+def _or_tool_error(work: Callable[[], Any]) -> Any:
+    """Calls `work`, and turns its errors into messages that the agent reads."""
     try:
         return work()
     except N3DError as error:

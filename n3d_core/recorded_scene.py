@@ -36,7 +36,7 @@ from n3d_core.recordings.formats import Overrides, Shot, has_poses, read_recordi
 from n3d_core.results import Answer
 
 CATCH_UP_S = 20.0
-"""How long one call may take frames into memory; clients give up on calls that take a minute."""
+"""How long one call may spend on adding frames to memory; clients give up after a minute."""
 OPTICAL, MAP = "camera_optical_frame", "map"
 _LEAST_SIDE = 640  # pixels; smaller pictures are enlarged to keep labels readable
 
@@ -74,7 +74,7 @@ class RecordedScene:
         self._model: Any = None
         self._shown: tuple[int, Frame, Any] | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="n3d-memory-") if memory is None else None
-        self._taken = 0  # frames that memory knows
+        self._taken = 0  # number of frames in memory
         self._map: ObjectMap | None = None
         if self._has_poses:
             self._map = ObjectMap(memory or Path(self._folder.name, "map.db"))  # type: ignore[union-attr]
@@ -185,14 +185,14 @@ class RecordedScene:
         return Viewpoint(Pose.of_matrix(where), self._shots[latest].stamp_ns / 1e9, MAP)
 
     def _skip_known(self) -> None:
-        """Leaves out the frames that an earlier run took into the map."""
+        """Skips the frames that an earlier run has added to the map."""
         assert self._map is not None
         known = max((one.last_looked for one in self._map.recall(limit=MOST_OBJECTS)), default=-math.inf)
         while self._taken < len(self._shots) and self._shots[self._taken].stamp_ns / 1e9 <= known:
             self._taken += 1
 
     def _catch_up(self) -> None:
-        """Takes frames up to the current one into memory, as many as the time allows."""
+        """Adds frames up to the current one to the map, as many as `CATCH_UP_S` allows."""
         assert self._map is not None
         end = time.monotonic() + CATCH_UP_S
         while self._taken <= self._index and time.monotonic() < end:

@@ -124,7 +124,7 @@ class DecoderCache(Protocol):
 
 
 class Reused(Protocol):
-    """What outlives its sequence. It holds its backend only while in use, or the backend would keep itself alive."""
+    """A cache that outlives its sequence. It refers to its backend only while in use, so as not to keep it alive."""
 
     backend: Any
 

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: from argparse, for `--help` (0) and wrong usage (2).
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it would say, our errors say
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # our own errors say what went wrong
     if sys.stderr is None:  # closed: print would write to stdout instead
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def say(line: str) -> None:
-    """Prints a line to stderr, if it can be written: what is said must not cost the result."""
+    """Prints a line to stderr; ignores a closed or full stderr, which must not cost the result."""
     try:
         print(line, file=sys.stderr, flush=True)
     except OSError:

@@ -56,12 +56,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _open(scene: Any) -> None:
-    with suppress(N3DError):  # the first call meets the same error, and tells the agent
+    with suppress(N3DError):  # the first call raises it again, and the agent reads it
         scene.open()
 
 
 def _serve_node(args: argparse.Namespace) -> None:
-    """Becomes the program that asks a node: the core knows no ROS."""
+    """Replaces this process by `mcp_node`: the core itself knows no ROS."""
     if importlib.util.find_spec("n3d_ros") is None or importlib.util.find_spec("rclpy") is None:
         raise ConfigError(
             "--node needs ROS 2 and n3d_ros: source the workspace first, or run `ros2 run n3d_ros mcp_node`"

@@ -148,7 +148,7 @@ class DepthAnything(MonocularDepth):
 
         with optional("Depth Anything V2 needs transformers", "'n3d-ros[mono]'"):
             transformers: Any = importlib.import_module("transformers")
-        _check(folder)
+        _check_files(folder)
         try:
             # the PIL processor gives the same pixels with and without torchvision
             processor = transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
@@ -187,7 +187,7 @@ class DepthAnything(MonocularDepth):
         return [DepthEstimate(own, camera) for own, camera in zip(metres, known, strict=True)]
 
 
-def _check(folder: Path) -> None:
+def _check_files(folder: Path) -> None:
     for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder}: {name} is missing; expected a Depth Anything V2 folder as on the hub")

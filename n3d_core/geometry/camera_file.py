@@ -50,10 +50,10 @@ class CameraFile:
     rectified: Camera | None = None
 
     def checked_for(self, width: int, height: int, source: object, image: object) -> CameraFile:
-        """The same, if it is for an image of that size.
+        """Returns itself if it is for images of that size.
 
         Raises:
-            CameraError: if it is for another, naming `source` and `image`.
+            CameraError: if it is for another size, naming `source` and `image`.
         """
         if (self.camera.width, self.camera.height) != (width, height):
             raise CameraError(

@@ -124,15 +124,17 @@ class TransformTree:
         return rotation, translation
 
     def _path(self, source: str, target: str) -> list[str]:
-        ways, seen = deque([(source, [])]), {source}  # type: deque[tuple[str, list[str]]], set[str]
-        while ways:
-            frame, way = ways.popleft()
-            if frame == target:
-                return way
-            for near in self._neighbours.get(frame, ()):
+        """The frames after `source` on the shortest path to `target`."""
+        paths: deque[list[str]] = deque([[source]])
+        seen = {source}
+        while paths:
+            path = paths.popleft()
+            if path[-1] == target:
+                return path[1:]
+            for near in self._neighbours.get(path[-1], ()):
                 if near not in seen:
                     seen.add(near)
-                    ways.append((near, [*way, near]))
+                    paths.append([*path, near])
         known = ", ".join(sorted(self._neighbours)) or "none"
         raise TransformError(f"{self._source}: no transform from {source!r} to {target!r}; known frames: {known}")
 

@@ -80,10 +80,8 @@ class _Check:
         name = run[0].text
         for variable in (v for operand in run for v in operand.formula.variables):
             if QUANTITY.fullmatch(variable) and variable not in self.known[0] and variable not in self.defined:
-                yield Slip(self.chain.text, f"{variable} names no quantity of the objects in question")
-        before: tuple[Numeric, float] | None = (
-            None  # the value and tolerance of the operand before, where it was computed
-        )
+                yield Slip(self.chain.text, f"{variable} is not a quantity of the objects in question")
+        before: tuple[Numeric, float] | None = None  # value and tolerance of the previous operand, if it was computed
         for operand in run:
             literal = operand.formula.literal
             if literal is None:
@@ -123,7 +121,7 @@ class _Check:
             fits = (abs(abs(number.value) - known) <= off for known in self.facts.numbers)
             if not any(fits) and not self._is_defined(number.value):
                 axis = name[0].lower() if re.match("[XYZ]_", name) else ""
-                unknown = f"the step uses {shown(number.value)}, which is no number of these boxes"
+                unknown = f"the step uses {shown(number.value)}, but none of the boxes has that number"
                 yield self.facts.misread(self.chain.text, number.value, axis) or Slip(self.chain.text, unknown)
                 return
         pure = not operand.formula.variables
@@ -166,7 +164,7 @@ class _Check:
             for number in operand.formula.numbers if operand.formula.literal is not None else ():
                 off = number.rounding() + _EPSILON
                 if not any(abs(abs(number.value) - known) <= off for known in self.facts.numbers):
-                    unknown = f"the step uses {shown(number.value)}, which is no number of these boxes"
+                    unknown = f"the step uses {shown(number.value)}, but none of the boxes has that number"
                     yield self.facts.misread(self.chain.text, number.value) or Slip(self.chain.text, unknown)
 
 
@@ -182,7 +180,7 @@ def _like(truth: Numeric, value: Numeric) -> Numeric:
 
 
 def _off(name: str, value: Numeric, truths: list[Numeric]) -> float:
-    """By how many metres a length or coordinate is off; infinity for what is none."""
+    """By how many metres a length or coordinate is off; infinity for any other quantity."""
     if isinstance(value, tuple) or name.startswith(("angle", "clock", "count")):
         return math.inf
     return min((abs(value - t) for t in truths if not isinstance(t, tuple)), default=math.inf)

@@ -175,7 +175,7 @@ def _agrees(question: Question, said: StatedAnswer, outcome: Outcome, text: str)
 
 
 def _off(question: Question, said: StatedAnswer, outcome: Outcome) -> float | None:
-    """How far a number is from what the boxes give: metres, litres or degrees; None if the answer is no number."""
+    """How far a number is from what the boxes give: metres, litres or degrees; None if the answer is not a number."""
     number = number_of(question, outcome) or 0.0
     if isinstance(said, Length):
         return abs(said.metres - number)

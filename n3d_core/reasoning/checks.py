@@ -52,7 +52,7 @@ def _check_list(name: str, values: str, size: int, facts: Facts) -> Iterator[Sli
     step = f"{name} is {values}"
     boxes = facts.boxes_called(name)
     if not boxes:
-        yield Slip(step, f"{name} is none of the objects in view")
+        yield Slip(step, f"{name} is not among the objects in view")
     elif len(texts) != size:
         yield Slip(step, f"the step states {len(texts)} numbers instead of {size}")
     elif not any(_matches(texts, box) for box in boxes):
@@ -84,7 +84,7 @@ def check_measures(text: str, facts: Facts, names: dict[str, str]) -> Iterator[S
         boxes = facts.boxes_called(name)
         step, value, half = match[0], parse_number(match["value"]), rounding(match["value"])
         if not boxes:
-            yield Slip(step, f"{name} is none of the objects in view")
+            yield Slip(step, f"{name} is not among the objects in view")
         elif facts.letter(name) != match["letter"]:
             yield Slip(step, f"{match['letter']} does not stand for {name}")
         elif not any(abs(v - value) <= half + _ROUNDING for b in boxes for v in _measures(match["m"], b)):
@@ -197,7 +197,7 @@ class _Checker:
             return ""  # "all mugs"; "on the table", of which there need be no box
         for name in claim.names:
             if not self.facts.boxes_called(name):
-                return f"{name} is none of the objects in view"
+                return f"{name} is not among the objects in view"
             if not self.facts.is_asked_about(name):
                 return f"{name} is not what the question asks about"
         boxes = [self.facts.boxes_called(n)[0] for n in claim.names]

@@ -32,7 +32,7 @@ _HELD = re.compile(r"\u27e6(\d+)\u27e7")
 _ABSOLUTE = re.compile(r"\|([^|]*)\|")
 _ROOT = re.compile(r"\u221a\s*(?=\()")
 _ROOT_OF_NUMBER = re.compile(r"\u221a\s*([\w.]+)")
-_LONGEST = 240  # characters; no formula of a thought is longer
+_LONGEST = 240  # characters; longer than any formula of a thought
 _MOST_TOKENS = 60
 _MOST_TRIED = 12  # beginnings of a text that are tried as formulas, the longest first
 
@@ -127,7 +127,7 @@ class Expression:
         if isinstance(node, ast.Tuple | ast.List):
             items = tuple(_scalar(of(item)) for item in node.elts)
             return items[0] if len(items) == 1 else items
-        raise UnreadableError(f"{self.text} is no formula")
+        raise UnreadableError(f"{self.text} is not a formula")
 
     @cached_property
     def numbers(self) -> tuple[Number, ...]:
@@ -205,7 +205,7 @@ def whole_expression(text: str) -> Expression:
     """All of a text as a formula.
 
     Raises:
-        UnreadableError: if it is none.
+        UnreadableError: if it is not one.
     """
     if len(text) > _LONGEST:
         raise UnreadableError("the text is too long for a formula")
@@ -218,7 +218,7 @@ def whole_expression(text: str) -> Expression:
         tree = ast.parse(source, mode="eval").body
         _check(tree)
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-        raise UnreadableError(f"{text!r} is no formula") from error
+        raise UnreadableError(f"{text!r} is not a formula") from error
     return Expression(text.strip(), source, tree)
 
 
@@ -227,18 +227,18 @@ def _check(node: ast.expr) -> None:
     for part in ast.walk(node):
         if isinstance(part, ast.Constant):
             if type(part.value) not in (int, float):
-                raise UnreadableError(f"{part.value!r} is no number")
+                raise UnreadableError(f"{part.value!r} is not a number")
         elif isinstance(part, ast.Call):
             if not isinstance(part.func, ast.Name) or part.func.id not in _FUNCTIONS or part.keywords:
-                raise UnreadableError("an unknown function")
+                raise UnreadableError("unknown function")
         elif isinstance(part, ast.BinOp):
             if type(part.op) not in _OPERATORS:
-                raise UnreadableError("an unknown operator")
+                raise UnreadableError("unknown operator")
         elif isinstance(part, ast.UnaryOp):
             if not isinstance(part.op, ast.USub | ast.UAdd):
-                raise UnreadableError("an unknown sign")
+                raise UnreadableError("unknown sign")
         elif isinstance(part, ast.expr) and not isinstance(part, ast.Name | ast.Tuple | ast.List | ast.Subscript):
-            raise UnreadableError(f"{type(part).__name__} is no arithmetic")
+            raise UnreadableError(f"{type(part).__name__} is not arithmetic")
 
 
 def first_expression(text: str) -> tuple[Expression, int]:
@@ -257,7 +257,7 @@ def first_expression(text: str) -> tuple[Expression, int]:
             return whole_expression(text[:end]), end
         except UnreadableError:
             continue
-    raise UnreadableError(f"{text[:40]!r} starts with no formula")
+    raise UnreadableError(f"{text[:40]!r} does not start with a formula")
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,8 @@ _CONSTANTS = (0.0, 1.0, 2.0, 10.0, 12.0, 30.0, 100.0, 180.0, 360.0, 1000.0)
 _MAX_PAIRED = 8  # with more objects only the distances from and to the first have names
 AXES = ("x", "y", "z", "width", "height", "length")
 """Names of the six numbers of a stated box."""
-
-
 MEASURE_WORDS = dict(zip("XYZWHL", AXES, strict=True)) | {"V": "volume", "T": "thickness"}
 """The measures of formulas in words."""
-
-
 _CENTIMETRE = 0.0101  # with the rounding of two decimals
 
 
@@ -47,7 +43,7 @@ class Slip:
 
     @property
     def matters(self) -> bool:
-        """Whether it is worth telling where the answer is right: a centimetre is not, boxes are no better."""
+        """Whether to mention it even if the answer is right. A centimetre is not: boxes are no better."""
         return self.off > _CENTIMETRE
 
 

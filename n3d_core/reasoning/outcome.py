@@ -18,7 +18,7 @@ from n3d_core.reasoning.units import UNITS, from_metres
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the boxes give.
+    """The result of evaluating a question on boxes.
 
     Attributes:
         roles: the objects that the question is about.

@@ -109,7 +109,7 @@ def _resolved(phrase: Phrase, free: tuple[Phrase, ...], nouns: tuple[str, ...]) 
 
 
 def _also(phrase: Phrase, said: Phrase) -> Phrase:
-    """A phrase of which something more is said."""
+    """A phrase with the colours, clauses and exceptions of another one added."""
     colors, where = (*phrase.colors, *said.colors), (*phrase.where, *said.where)
     return replace(phrase, colors=colors, where=where, without=(*phrase.without, *said.without))
 
@@ -120,7 +120,7 @@ def _is_in_picture(relation: str, references: Sequence[Phrase]) -> bool:
 
 
 def _from_where(question: Question, told: Sequence[Any]) -> Question:
-    """With the place where the asker stands, and the gripper that was told of."""
+    """Adds the place where the asker stands, and the opening of the gripper mentioned before."""
     for standing in (t for t in told if isinstance(t, Standing)):
         if question.type == "position" and len(question.objects) == 1:
             question = Question("direction", "number", question.objects)

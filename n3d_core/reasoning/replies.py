@@ -21,7 +21,7 @@ _COUNT_DIGITS = 2
 
 
 def truth_answer(holds: bool) -> str:
-    """To a question for yes or no."""
+    """The answer to a yes/no question."""
     return f"That is {holds}."
 
 
@@ -150,11 +150,9 @@ def clause_words(where: Where, references: Sequence[str]) -> str:
 
 def count_answer(among: Phrase, count: int | str) -> str:
     """How many there are of a kind."""
-    return (
-        f"There is 1 {kind_words(among, False)}."
-        if count in (1, "1")
-        else (f"There are {count} {kind_words(among, True)}.")
-    )
+    if count in (1, "1"):
+        return f"There is 1 {kind_words(among, False)}."
+    return f"There are {count} {kind_words(among, True)}."
 
 
 def possible_answers(question: Question, names: Sequence[str]) -> tuple[str, ...]:

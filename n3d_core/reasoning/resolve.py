@@ -160,7 +160,7 @@ class Scene:
         return found
 
     def _left_out(self, phrase: Phrase, opposite: bool) -> list[int]:
-        """What "except the ball" leaves out: nothing where there is no ball."""
+        """Boxes that "except the ball" leaves out; none if there is no ball."""
         found = self.means(phrase, opposite)
         if len(found) > 1 and not phrase.plural:
             raise AmbiguousError(phrase, found, self.names)

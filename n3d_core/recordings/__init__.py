@@ -1,1 +1,1 @@
-"""Recordings: bags, the published formats of others, and results written into a copy of a bag."""
+"""Recordings: bags, public recording formats, and results written into a copy of a bag."""

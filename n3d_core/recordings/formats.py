@@ -102,7 +102,7 @@ def upright(shots: list[Shot]) -> Matrix | None:
     """
     downs = []
     for shot in shots[:: max(1, len(shots) // _GRAVITY_FRAMES)]:
-        with suppress(N3DError):  # whoever imports the frame says what is wrong with it
+        with suppress(N3DError):  # importing the frame will report the error
             frame = shot.load()
             down = gravity_from_points(frame.points[frame.valid])
             if shot.camera_to_world is not None and down is not None:
@@ -166,7 +166,7 @@ def _read_tum(root: Path, given: Overrides) -> Iterator[Shot]:
         where = None
         if pose is not None:
             x, y, z, *turn = map(float, pose[:7])
-            where = rigid_of((x, y, z), turn)  # none where tracking was lost
+            where = rigid_of((x, y, z), turn)  # None where tracking was lost
         unit = given.depth_unit or "tum"
         yield _shot(root / name, root / depth[0], camera, unit, round(stamp * 1e9), where)
 

@@ -40,7 +40,7 @@ _VERDICTS = {value: name.replace("_", " ") for name, value in VERDICTS.items()}
 
 @dataclass(frozen=True)
 class Report:
-    """What the memory made of a tour.
+    """How well the memory did on a tour.
 
     Attributes:
         found: true objects remembered as present where they are, out of `seen` that stand at the end and were often in
@@ -60,7 +60,7 @@ def run(folder: FrameFolder, model: str, backend: str, output: Path, scratch: Pa
     """Plays the tour; prints what happens, the answers, the pictures' paths and one JSON line.
 
     Raises:
-        DemoError: if the folder is no tour with the true objects of its map, or a node fails.
+        DemoError: if the folder is not a tour with the true objects of its map, or a node fails.
     """
     truth = folder.map_objects()
     poses = [folder.pose(i) for i in range(len(folder))]

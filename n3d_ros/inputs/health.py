@@ -14,9 +14,9 @@ from n3d_ros.inputs.rgbd_topics import RgbdTopics, crowd_of, explain_loss, expla
 
 SILENT_S = 3.0
 LOOK_EVERY_S = 2.0  # checking takes the newest images from the middleware, which costs as much as a query's read
-WAITED_FOR_S = 0.5  # a query waits for an image that comes this much after the other
+WAITED_FOR_S = 0.5  # a query waits this long for the second of two images
 LINGER_S = 10.0  # after a query the images stay subscribed for this long, so that only the first of several wakes them
-_PULSE_HZ = 1.0  # a camera info that comes at least this often shows that the camera is alive
+_PULSE_HZ = 1.0  # camera infos at this rate show that the camera is alive
 
 
 @dataclass
@@ -38,7 +38,7 @@ class InputWatch:
     """Checks the input topics at most every `LOOK_EVERY_S` and keeps the last report.
 
     It also lets unused images rest (parameter `lazy`), but not while something is wrong with them, and wakes them if
-    their publishers disappear or the camera info stops, so that faults are found, and seen to be cured, as ever.
+    their publishers disappear or the camera info stops, so that faults, and their end, are still noticed.
 
     Args:
         topics: what it checks.

@@ -365,7 +365,7 @@ class NewestTopic:
                 batch.append(taken)
             depth = self._subscription.qos_profile.depth
             if self._drained - before > NEW_QUERY_S and len(batch) >= depth:
-                self.arrivals.clear()  # of an earlier query: all that belongs together comes anew
+                self.arrivals.clear()  # from an earlier query; the batch holds complete sets
             self._keep(batch, depth)
             self._adapt()
             return list(self.arrivals)

@@ -28,8 +28,8 @@ class RgbdTopics:
     """Subscribes to colour, depth and camera info; nothing is received until `newest` asks for it.
 
     Subscribes to depth's camera info only once images arrive whose depth may need registration, so a driver that aligns
-    depth pays nothing for it. `rest` unsubscribes the images, which the middleware would copy for nobody, and `newest`
-    subscribes them again. Camera infos stay: they are small, and show that the camera is alive.
+    depth pays nothing for it. `rest` unsubscribes the images, which would otherwise be copied for nothing, and
+    `newest` subscribes them again. Camera infos stay: they are small, and show that the camera is alive.
 
     Args:
         color_transport, depth_transport: parameters of these names; `raw` or a transport's name, which is the last

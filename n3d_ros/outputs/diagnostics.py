@@ -21,7 +21,7 @@ from n3d_ros.inputs.health import InputReport
 from n3d_ros.queries.models import gpu_memory, rss_bytes
 
 RECENT = 100
-_SAYS_NOTHING = (Result.CANCELLED, Result.REPLACED, Result.BUSY, Result.NOT_ACTIVE)
+_UNINFORMATIVE = (Result.CANCELLED, Result.REPLACED, Result.BUSY, Result.NOT_ACTIVE)
 
 
 @dataclass
@@ -52,7 +52,7 @@ class QueryLog:
         """Records a query that was not answered."""
         with self._lock:
             self.statuses[status] += 1
-            if status not in _SAYS_NOTHING:
+            if status not in _UNINFORMATIVE:
                 self.last_status = status
             if status not in (Result.CANCELLED, Result.REPLACED):
                 self.last_error = message
@@ -135,7 +135,7 @@ class DiagnosticsTopic:
     def _publish(self) -> None:
         message = DiagnosticArray(status=self._collect())
         problems = "; ".join(s.message for s in message.status if s.level == DiagnosticStatus.WARN)
-        # one by one: problems that come and go in ever other combinations would be news each time
+        # one by one: each new combination of the same problems would count as a new message
         if [p for p in problems.split("; ") if p and self._repeats.due(p) is not None]:
             self._node.get_logger().warning(problems)
         message.header.stamp = self._node.get_clock().now().to_msg()

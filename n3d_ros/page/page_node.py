@@ -182,9 +182,9 @@ class PageNode(Node):
 
     def _status(self) -> dict[str, Any]:
         """Runs in a thread of the server."""
-        boxes = [_told(box) for box in self._boxes]
-        told = {"camera": self._camera, "sees": self._sees, "model": self._model}
-        return {**told, "boxes": boxes, "progress": self._progress()}
+        boxes = [_box_record(box) for box in self._boxes]
+        shown = {"camera": self._camera, "sees": self._sees, "model": self._model}
+        return {**shown, "boxes": boxes, "progress": self._progress()}
 
     def _picture(self) -> bytes:
         """Runs in a thread of the server."""
@@ -211,7 +211,7 @@ class PageNode(Node):
             "message": result.message,
             "warnings": list(result.warnings),
             "milliseconds": 1000 * (time.monotonic() - began),
-            "boxes": [_told(detection_box(detection)) for detection in result.detections.detections],
+            "boxes": [_box_record(detection_box(detection)) for detection in result.detections.detections],
             "answer": reply.answer,
             "said": reply.said,
             "reasoning": reply.reasoning,
@@ -224,7 +224,7 @@ class PageNode(Node):
         progress = self._query.progress
         if progress is None:
             return None
-        boxes = [_told(detection_box(detection)) for detection in progress.detections]
+        boxes = [_box_record(detection_box(detection)) for detection in progress.detections]
         return {"stage": progress.stage, "text": progress.text, "boxes": boxes}
 
 
@@ -242,7 +242,7 @@ def _scene() -> LiveScene | None:
         return None  # the viewer's files are missing too, and report it
 
 
-def _told(box: OrientedBox) -> dict[str, Any]:
+def _box_record(box: OrientedBox) -> dict[str, Any]:
     """A box as JSON, in metres, in the detections' frame."""
     return {"label": box.label, "score": box.score, "center": list(box.center), "size": list(box.size)}
 

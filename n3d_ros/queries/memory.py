@@ -71,7 +71,7 @@ class NodeMemory:
         self._problem = ""  # of the last look
         self._looks = 0
         self._repeats = BackOff()
-        self._untold: set[str] = set()  # topics that do not show the newest state yet
+        self._outdated: set[str] = set()  # topics that do not show the newest state yet
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._publisher = node.create_publisher(Detection3DArray, "~/memory", latched)
         self._markers = node.create_publisher(MarkerArray, "~/memory_markers", latched)
@@ -115,7 +115,7 @@ class NodeMemory:
         try:
             return None if shared is None else self._locate(shared, frame, timeout_s)
         except N3DError:
-            return None  # `look` tries again, and tells why it failed
+            return None  # `look` tries again, and logs why it failed
 
     def look(self, text: str, mode: int, outcome: Outcome, timeout_s: float) -> None:
         """Records what a query found, and what it looked for but did not find."""
@@ -266,14 +266,14 @@ class NodeMemory:
         return Header(stamp=self._node.get_clock().now().to_msg(), frame_id=frame_id)
 
     def _on_change(self) -> None:
-        self._untold = {"memory", "markers"}
+        self._outdated = {"memory", "markers"}
 
     def _show(self) -> None:
         """Publishes the objects that are present, and markers once somebody wants them; both latched."""
         wanted = {"memory"} | ({"markers"} if self._markers.get_subscription_count() else set())
-        if not self._untold & wanted:
+        if not self._outdated & wanted:
             return
-        topics, self._untold = self._untold & wanted, self._untold - wanted
+        topics, self._outdated = self._outdated & wanted, self._outdated - wanted
         try:
             objects = self.recall("")
         except N3DError:

@@ -27,7 +27,7 @@ _open_lock = threading.Lock()
 
 @dataclass
 class SharedMap:
-    """A map and those who show it; `acquire` one, and `release` it in the end.
+    """A map and its watchers; `acquire` it before use, and `release` it after.
 
     Attributes:
         objects: the map; use it inside of `held`.
@@ -58,7 +58,7 @@ class SharedMap:
             watcher()
 
     def count(self) -> int:
-        """How many objects are remembered; a number of the last ten seconds."""
+        """How many objects are remembered; counted at most every ten seconds."""
         now = time.monotonic()
         with self._lock:
             if now - self._count[0] >= _COUNT_EVERY_S:
@@ -66,10 +66,10 @@ class SharedMap:
             return self._count[1]
 
     def take(self, look: Look, odometry: Pose | None) -> list[str]:
-        """Takes a look in, after what is known has been moved or doubted if there was a jump.
+        """Adds a look. If time or the map frame has jumped, first adapts what is known.
 
         Args:
-            odometry: from the odometry's frame to the map at the look's stamp; None where there is none.
+            odometry: from the odometry's frame to the map at the look's stamp; None without odometry.
 
         Returns:
             A sentence for each jump.
@@ -78,10 +78,10 @@ class SharedMap:
             ObjectMapError: if the look cannot be used or the map not be written.
         """
         with self._lock:
-            told = [*self._note_time(look.stamp), *self._note_place(look, odometry)]
+            jumps = [*self._note_time(look.stamp), *self._note_place(look, odometry)]
             self.objects.look(look)
         self.changed()
-        return told
+        return jumps
 
     def _note_time(self, stamp: float) -> list[str]:
         """Stamps ahead of the look's are moved back: they come from before the clock was set, or from another one."""
@@ -104,7 +104,7 @@ class SharedMap:
         if odometry is not None:
             moved, what = self._moved_against_odometry(look, odometry), f"{self.frame_id} moved against the odometry"
         else:
-            moved, what = self._leapt(look), f"{look.source or 'the camera'} leapt in {self.frame_id}"
+            moved, what = self._jumped(look), f"{look.source or 'the camera'} jumped in {self.frame_id}"
         self._cameras[look.source] = look.stamp, look.pose
         if moved is None:
             return []
@@ -116,7 +116,7 @@ class SharedMap:
         ]
 
     def _moved_against_odometry(self, look: Look, odometry: Pose) -> float | None:
-        """By how much what is near the camera has moved in the map since the last look; None if by little."""
+        """How far the surroundings of the camera have moved in the map since the last look; None if hardly."""
         before, self._odometry = self._odometry, (look.stamp, odometry)
         if before is None:
             return None
@@ -125,8 +125,8 @@ class SharedMap:
         moved = float(np.linalg.norm(was - look.pose.translation))
         return moved if moved > _JUMP_M + _DRIFT_M_S * abs(look.stamp - before[0]) else None
 
-    def _leapt(self, look: Look) -> float | None:
-        """How far a camera came that came further than it can; None if it did not."""
+    def _jumped(self, look: Look) -> float | None:
+        """How far a camera has moved if that is faster than a camera can; else None."""
         stamp, pose = self._cameras.get(look.source, (-np.inf, look.pose))
         if look.stamp - stamp > _SOON_S:
             return None
@@ -149,7 +149,7 @@ def acquire(path: str, frame_id: str, watcher: Callable[[], None]) -> SharedMap:
 
 
 def release(shared: SharedMap, watcher: Callable[[], None]) -> None:
-    """Ends one node's use; the map is closed with the last."""
+    """Ends one node's use; the last one closes the map."""
     with _open_lock:
         shared.watchers.remove(watcher)
         if shared.watchers:

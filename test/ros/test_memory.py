@@ -376,7 +376,7 @@ def test_without_odometry_a_camera_that_comes_further_than_it_can_makes_places_l
         world.x = x
         ground(client, "bottle")
         client.until(lambda number=number: status(node)[2]["looks"] == str(number + 1))
-    assert capfd.readouterr().err.count("/grounding leapt in map by 8.00 m") == 1
+    assert capfd.readouterr().err.count("/grounding jumped in map by 8.00 m") == 1
     assert status(node)[2]["jumps"] == "1"
 
 
