@@ -7,9 +7,10 @@ Geometry then solves the question and drafts the model's thought, and the audit 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from n3d_core.decoding.drafts import LONG_PREPARED, Lookup
+from n3d_core.decoding.drafts import Lookup
 from n3d_core.errors import EmptyTextError, QueryError, TextTooLongError
 from n3d_core.finding import Finder, Sightings, bare, kept
 from n3d_core.geometry.boxes import Box3D
@@ -20,7 +21,7 @@ from n3d_core.reasoning.asking import plain_question
 from n3d_core.reasoning.audit import CONTRADICTED, NOT_SEEN, UNVERIFIABLE, VERIFIED, audit
 from n3d_core.reasoning.outcome import evaluate, sought
 from n3d_core.reasoning.parse import NOT_GEOMETRY, read_question
-from n3d_core.reasoning.question import CAMERA_PHRASE, NOTHING, NotUnderstood, Phrase, Question
+from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, NOTHING, NotUnderstood, Phrase, Question
 from n3d_core.reasoning.resolve import AmbiguousError, MissingError, Scene, article, matching, missing_sentence
 from n3d_core.reasoning.solve import Solution, solve_scene
 from n3d_core.reasoning.thoughts import Style
@@ -29,6 +30,12 @@ from n3d_core.results import Answer, AnswerFrom, TextDecoded
 _SEEN_TOO = 0.25  # 3D IoU
 _RANGING = ("extreme", "related", "relative_distance", "order", "depth_order")
 """Types that pick among objects of one kind: they need names that tell these objects apart."""
+_TAKEN_FOR = (
+    Question("extreme", "choice", predicate="front", among=ANYTHING),
+    Question("extreme", "choice", predicate="bigger", among=ANYTHING),
+    Question("count", "number", among=ANYTHING),
+)
+"""What a small model answers instead of questions that it misunderstands; only drafts follow from them."""
 
 
 @dataclass(frozen=True)
@@ -181,8 +188,11 @@ class Asker:
         names = [solution.scene.names[i] for i in indices]
         text = asked + scene_condition(boxes, self._finder.frame.camera, names)
         draft = tokenizer.encode_plain(solution.reply)
-        trust = len(draft) if self._runtime.vocabulary is not None else LONG_PREPARED  # a small model was taught it
-        return self._reply(text, answers, Lookup(draft, trust, self._runtime.words.digits), query)
+
+        def others() -> list[list[int]]:
+            return [tokenizer.encode_plain(reply) for reply in _mistaken_replies(solution, self._style)]
+
+        return self._reply(text, answers, Lookup(draft, self._runtime.words.digits, others), query)
 
     def _reply(self, text: str, answers: Sequence[str], drafter: Lookup, query: Query) -> Said:
         prompt = self._finder.prefix.prompt(text, self._runtime.least_reply(answers))
@@ -265,6 +275,15 @@ def _asked_in(text: str, question: Question, names: Sequence[str]) -> str:
     """The first sentence, as the model was trained on single sentences; the whole text if the question needs it."""
     first = first_sentence(text)
     return first if first == text or read_question(first, names) == question else text
+
+
+def _mistaken_replies(solution: Solution, style: Style) -> list[str]:
+    """Replies to other questions about the same boxes, which a model that misunderstands the question thinks of."""
+    scene, replies = Scene(solution.scene.boxes, solution.scene.names), []
+    for question in _TAKEN_FOR:
+        with suppress(QueryError):  # too many boxes for it, or none
+            replies.append(solve_scene(question, scene, style).reply)
+    return replies
 
 
 def _unsolved(text: str, sentence: str) -> Answer:

@@ -6,7 +6,7 @@ more rows in a pass that is made anyway.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -17,9 +17,11 @@ from n3d_core.language.structured import ANGLE_ZERO, FIELDS
 
 SHORT_DRAFT = 3  # tokens of a guessed draft; doubled each time a whole draft was right
 LONG_DRAFT = 24
-LONG_PREPARED = 48  # tokens of a draft from a prepared reply, which is usually right
+LONG_PREPARED = 48  # tokens of a draft from a prepared reply: longer ones cost a CPU more than the pass that they save
 LONGEST_MATCH = 24  # tokens before a draft that are compared for a match
+_SHORT_PREPARED = 4
 _SURE = 2  # matching tokens after which the place in a prepared reply is not in doubt
+_REPEATED = 2  # matching tokens more than in a prepared reply, for which the model is taken to repeat itself
 _NEARBY = 16  # tokens searched around the position in a prepared reply after the model deviates from it
 
 Ids = NDArray[np.int64]
@@ -44,25 +46,29 @@ class Lookup:
     """Continues a prepared reply, or repeats what followed the longest match of the last tokens.
 
     The model may deviate from a prepared reply. A different number changes nothing about the words behind it, and where
-    the reply states it again, the model's number is drafted. After different words, the reply is continued where it
-    matches the last tokens.
+    the reply states it again, the model's number is drafted. After different words, the reply, or another one that the
+    model may have confused it with, is continued where it matches the last tokens.
 
     Args:
         prepared: ids of the whole expected reply; empty if unknown.
-        trust: tokens of the first draft from the prepared reply.
         numbers: ids that consist of digits.
+        others: returns the ids of other replies; called once, when the model first deviates from the expected one.
     """
 
     def __init__(
-        self, prepared: Sequence[int] = (), trust: int = LONG_PREPARED, numbers: Collection[int] = frozenset()
+        self,
+        prepared: Sequence[int] = (),
+        numbers: Collection[int] = frozenset(),
+        others: Callable[[], Iterable[Sequence[int]]] = tuple,
     ) -> None:
         self._prepared = np.array(prepared, np.int64)
-        self._numbers = numbers
+        self._numbers, self._others = numbers, others
+        self._replies: list[Ids] = []  # the expected one and the others, once they are needed
         self._place = 0  # index of the next id in the prepared reply
         self._matched = _SURE  # ids that matched since the model's words deviated
         self._restated: dict[tuple[int, ...], int] = {}  # a number with the two ids before it -> the model's number
         self._seen = -1  # number of known ids at the last call
-        self.length = trust if len(self._prepared) else SHORT_DRAFT
+        self.length = LONG_PREPARED if len(self._prepared) else SHORT_DRAFT
 
     def propose(self, known: Ids, grammar: ReplyGrammar, most: int) -> list[int]:
         """See `Drafter.propose`. Of several equally long matches in the context, the last one is used."""
@@ -71,12 +77,8 @@ class Lookup:
         gained = len(known) - self._seen if self._seen >= 0 else 0
         self.length = max(self.length, min(2 * gained, LONG_PREPARED))
         self._follow(known)
-        if self._matched < _SURE:
-            place, shared = _after_longest_match(self._prepared, known)
-            if _after_longest_match(known, known)[1] > max(shared, _SURE):
-                return self._repeat(known, most)
-            if shared > max(self._matched, 1):
-                self._place, self._matched = place, shared
+        if self._matched < _SURE and self._is_repeating(known):
+            return self._repeat(known, most)
         end = min(self._place + min(most, self.length), len(self._prepared))
         return self._drafted(self._place, end) or self._repeat(known, most)
 
@@ -87,7 +89,25 @@ class Lookup:
         elif right:
             self.length = min(2 * self.length, LONG_PREPARED)
         else:
-            self.length = max(min(self.length // 2, LONG_PREPARED), SHORT_DRAFT)
+            self.length = max(self.length // 2, _SHORT_PREPARED)
+
+    def _is_repeating(self, known: Ids) -> bool:
+        """Whether the last ids match earlier ones better than any reply; if not, continues the reply that they match.
+
+        Keeps the place in the present reply unless another one matches more.
+        """
+        if not self._replies:
+            self._replies = [self._prepared, *(np.array(other, np.int64) for other in self._others())]
+        matches = [_after_longest_match(reply, known) for reply in self._replies]
+        best = max(range(len(matches)), key=lambda i: matches[i][1])
+        place, shared = matches[best]
+        if _after_longest_match(known, known)[1] > max(shared, self._matched + _REPEATED):
+            return True
+        if shared > max(self._matched, 1):
+            if self._replies[best] is not self._prepared:
+                self._restated = {}
+            self._prepared, self._place, self._matched = self._replies[best], place, shared
+        return False
 
     def _repeat(self, known: Ids, most: int) -> list[int]:
         place, shared = _after_longest_match(known, known)

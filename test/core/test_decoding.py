@@ -185,17 +185,47 @@ def test_after_other_words_the_reply_is_continued_where_it_matches_the_last_ones
     assert proposed(drafter, known, tokenizer)[:3] == [53, 54, 55]
 
 
+def test_another_reply_is_drafted_once_the_model_has_left_the_expected_one(tokenizer: Tokenizer) -> None:
+    asked: list[int] = []
+
+    def others() -> list[list[int]]:
+        asked.append(1)
+        return [[70, 71, 72, 73], [60, 61, 62, 63, 64, 65]]
+
+    drafter, known = Lookup([20, 21, 22, 23, 24, 25], others=others), [1, 2]
+    assert proposed(drafter, known, tokenizer) == [20, 21, 22, 23, 24, 25]
+    known += [20, 21]
+    assert proposed(drafter, known, tokenizer) == [22, 23, 24, 25]
+    assert asked == []  # none is needed while the model says what is expected
+    known += [61, 62]
+    assert proposed(drafter, known, tokenizer) == [63, 64, 65]
+    known += [63, 22, 23]  # back in the expected one
+    assert proposed(drafter, known, tokenizer) == [24, 25]
+    assert asked == [1]
+
+
+@pytest.mark.parametrize("start", [0, 7, 30])
+def test_other_replies_change_no_token(tokenizer: Tokenizer, start: int) -> None:
+    plain, slow, _ = decode(Decoder(), text(tokenizer), tokenizer, tokens=80)
+    wrong = [(i + 1) % 50 for i in plain]
+    prepared = [*plain[:start], *wrong[start:]]
+    drafter = Lookup(prepared, others=lambda: [wrong, plain])
+    drafted, fast, _ = decode(Decoder(drafter=drafter), text(tokenizer), tokenizer, tokens=80)
+    assert drafted == plain
+    assert fast.calls < slow.calls / 2
+
+
 def test_a_prepared_reply_that_is_wrong_is_drafted_in_shorter_pieces(tokenizer: Tokenizer) -> None:
     plain, _, _ = decode(Decoder(), text(tokenizer), tokenizer, tokens=120)
     wrong = [(i + 1) % 50 for i in plain]
-    drafted, sequence, _ = decode(Decoder(drafter=Lookup(wrong, trust=120)), text(tokenizer), tokenizer, tokens=120)
+    drafted, sequence, _ = decode(Decoder(drafter=Lookup(wrong)), text(tokenizer), tokenizer, tokens=120)
     assert drafted == plain
     assert sum(sequence.chunks) < 120 + 48 + 120 * 6  # five for the prompt, and its own pass for each token
-    drafter, lengths = Lookup(plain, trust=120), []
+    drafter, lengths = Lookup(plain), []
     for right in (False, False, False, False, False, True, True, True, True, True):
         drafter.judge(right)
         lengths.append(drafter.length)
-    assert lengths == [48, 24, 12, 6, 3, 6, 12, 24, 48, 48]
+    assert lengths == [24, 12, 6, 4, 4, 8, 16, 32, 48, 48]
 
 
 @pytest.mark.parametrize("wrong", [None, 0, 7, 39])
@@ -204,9 +234,7 @@ def test_a_prepared_reply_shares_the_prompts_pass_and_changes_no_token(tokenizer
     guess = list(plain)
     if wrong is not None:
         guess[wrong] = (guess[wrong] + 1) % 50
-    drafted, sequence, work = decode(
-        Decoder(drafter=Lookup(guess, trust=len(guess))), text(tokenizer), tokenizer, tokens=40
-    )
+    drafted, sequence, work = decode(Decoder(drafter=Lookup(guess)), text(tokenizer), tokenizer, tokens=40)
     assert drafted == plain
     assert sequence.ids[5:] == plain[: len(sequence.ids) - 5]
     assert (sequence.calls, work.steps) == ((1, 1) if wrong in (None, 39) else (3, 3))
