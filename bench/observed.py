@@ -6,6 +6,7 @@ in full, and its logits are shifted to the prescribed token.
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +49,11 @@ class ObservedBackend:
     def memory_bytes(self) -> int:
         """See `base.Backend.memory_bytes`."""
         return self.inner.memory_bytes
+
+    @property
+    def least_shared(self) -> int:
+        """See `base.Backend`. A prescribed reply has its passes to itself."""
+        return self.inner.least_shared if self.script is None else sys.maxsize
 
     def forget(self) -> None:
         """Counts anew."""
@@ -93,13 +99,18 @@ class _ObservedSequence:
         del self._ids[length:]
 
     def extend(
-        self, ids: list[int], positions: NDArray[np.int64], image: Any = None, rows: int = 1
+        self,
+        ids: list[int],
+        positions: NDArray[np.int64],
+        image: Any = None,
+        rows: int = 1,
+        sees: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         """See `base.Sequence.extend`."""
         seen = self._backend.seen
         seen.prefix_tokens_recomputed += max(0, min(self._prefix, len(self._ids) + len(ids)) - len(self._ids))
         started = time.perf_counter()
-        logits = self.inner.extend(ids, positions, image, rows)
+        logits = self.inner.extend(ids, positions, image, rows, sees)
         seen.passes.append((len(ids), time.perf_counter() - started))
         self._ids += ids
         if image is not None:

@@ -113,7 +113,9 @@ class Asker:
     def _see(self, question: Question, query: Query) -> Sightings:
         """Grounds the phrases of a question."""
         seen, least = Sightings(), self._runtime.calibration.threshold
-        for phrase in sorted(_things(question), key=lambda p: p.is_anything):
+        phrases = sorted(_things(question), key=lambda p: p.is_anything)
+        self._finder.prepare(phrases, query)
+        for phrase in phrases:
             found = self._finder.find(phrase, query).found
             single = phrase.is_plain and not (phrase.plural or phrase.is_anything)
             seen.add(phrase, kept(found, least, single))

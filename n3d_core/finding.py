@@ -7,12 +7,15 @@ superlatives never reach the prompt: geometry resolves them on the boxes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from n3d_core.decoding.box_decoder import BoxDecoder, DecodedBox, same_object
+from n3d_core.decoding.calibration import Calibration
 from n3d_core.decoding.drafts import BoxLines, Drafter
 from n3d_core.decoding.kept_prefix import KeptPrefix, Prompt
 from n3d_core.decoding.loop import Decoder, Token
+from n3d_core.errors import TextTooLongError
 from n3d_core.evidence import SAME_PLACE, Evidence, Fits, evidence_of, is_found, needs_agreement
 from n3d_core.geometry.boxes import Box3D, iou_3d
 from n3d_core.geometry.frame import Frame
@@ -48,6 +51,67 @@ class Reply:
     codes: tuple[BoxCode, ...]
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """A reply that a phrase needs.
+
+    Attributes:
+        label: what it is kept under; empty for all objects.
+        text: the prompt.
+        fits: whether a box of some name is what the label means; None if any is.
+        aside: whether it only adds to another reply: the listener is not told, and a class may well be absent.
+    """
+
+    label: str
+    text: str
+    fits: Fits | None
+    aside: bool = False
+
+
+_EVERYTHING = _Wanted("", prompts.detect_prompt(), None)
+
+
+class _Lines:
+    """The lines of a grounding reply as they come: boxes beyond doubt, and boxes to be compared with everything."""
+
+    def __init__(self, finder: Finder, wanted: _Wanted, query: Query) -> None:
+        runtime, self._frame, self._fits = finder.runtime, finder.frame, wanted.fits
+        self._calibration, self._query, self._quiet = runtime.calibration, query, wanted.aside
+        self.decoder = BoxDecoder(runtime.words, finder.codec, runtime.calibration)
+        self.found: list[Found] = []
+        self.doubtful: list[tuple[DecodedBox, Evidence]] = []
+        drafter = BoxLines(runtime.words, wanted.label, begins=not (wanted.aside and wanted.label))
+        prompt, decoder = finder.prefix.prompt(wanted.text), Decoder(runtime.sampling, drafter=drafter)
+        grammar = BoxGrammar(runtime.words)
+        self.asked = finder.prefix.asked(prompt, grammar, decoder, query.limits, query.work, self._add)
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is nothing left to decode."""
+        return self.asked.reply.ended
+
+    @property
+    def warning(self) -> str:
+        """Why it is not the whole reply; empty if it is."""
+        if self.decoder.repeats >= _MOST_REPEATS:
+            return "the model repeats itself; its reply was stopped"
+        return _cut_off(self.asked.reply.limits.tokens) if self.asked.reply.cut else ""
+
+    def _add(self, token: Token) -> bool:
+        """Takes the next token and tells about a box beyond doubt; returns whether the reply should go on."""
+        decoded, fits = self.decoder.add(token), self._fits
+        if decoded is None or (fits is not None and not fits(decoded.box.label)):
+            return self.decoder.repeats < _MOST_REPEATS
+        evidence = evidence_of(decoded.evidence, self._frame, decoded.box)
+        if fits is not None and needs_agreement(evidence, self._calibration):
+            self.doubtful.append((decoded, evidence))
+        elif is_found(evidence, self._calibration):
+            self.found.append(_scored(decoded, evidence, self._calibration))
+            if not self._quiet:
+                self._query.tell(BoxDecoded(self.found[-1].box))
+        return True
+
+
 class Finder:
     """Finds things in one view. Each label is decoded once, and the reply kept, as long as there are not too many.
 
@@ -58,17 +122,36 @@ class Finder:
     def __init__(self, runtime: Runtime, frame: Frame, codec: BoxCodec, prefix: KeptPrefix) -> None:
         self.runtime, self.frame, self.codec, self.prefix = runtime, frame, codec, prefix
         self._known: dict[str, tuple[Reply, list[str]]] = {}
+        self._decoded: dict[str, _Lines] = {}  # decoded together with others, and not asked for yet
+
+    def prepare(self, phrases: Iterable[Phrase], query: Query, everywhere: bool = False) -> None:
+        """Decodes what several phrases need in shared passes, so that `find` needs none.
+
+        Args:
+            everywhere: whether `find_all` will be called for those that `means_several`.
+        """
+        wanted: dict[str, _Wanted] = {}
+        for phrase in phrases:
+            for one in self._wanted(bare(phrase), everywhere and means_several(phrase)):
+                if one.label not in self._known and one.label not in self._decoded:
+                    wanted.setdefault(one.label, one)
+        if len(wanted) < self.prefix.least_shared:
+            return
+        rows: dict[str, _Lines] = {}
+        for label, one in wanted.items():
+            with suppress(TextTooLongError):  # `find` raises it
+                rows[label] = _Lines(self, one, query)
+        if len(self._decoded) > _MOST_KNOWN:
+            self._decoded.clear()
+        try:
+            self.prefix.share([lines.asked for lines in rows.values()], query.work)
+        finally:
+            self._decoded |= {label: lines for label, lines in rows.items() if lines.complete}
 
     def find(self, phrase: Phrase, query: Query) -> Reply:
         """What the label of a phrase finds, without boxes of another name."""
         plain = bare(phrase)
-        if plain.is_anything:
-            return self._swept(query)
-
-        def fits(name: str) -> bool:
-            return bool(matching(plain, [name]))
-
-        return self._once(plain.label, prompts.class_prompt(prompts.harmless(plain.label)), fits, query)
+        return self._swept(query) if plain.is_anything else self._once(_named(plain), query)
 
     def find_all(self, phrase: Phrase, query: Query) -> Reply:
         """As `find`, with objects of that name that a small model finds only when it grounds everything."""
@@ -83,7 +166,7 @@ class Finder:
 
     def everything(self, query: Query) -> Reply:
         """All objects of the scene."""
-        return self._once("", prompts.detect_prompt(), None, query)
+        return self._once(_EVERYTHING, query)
 
     @property
     def known_everything(self) -> tuple[Found, ...]:
@@ -106,7 +189,7 @@ class Finder:
         found, codes = list(everything.found), list(everything.codes)
         for name in sorted(vocabulary.classes):
             with query.quiet():
-                one_class = self.find(Phrase(name, name, plural=True), query)
+                one_class = self._once(_named(Phrase(name, name, plural=True)), query)
             found = self._with_missed(found, one_class.found, query)
             codes += one_class.codes
         return Reply(tuple(found), tuple(codes))
@@ -123,7 +206,7 @@ class Finder:
 
     def locate(self, question: str, query: Query) -> Reply:
         """What the model takes a question to be about; for questions that were not understood."""
-        return self._ground("", prompts.locate_prompt(question), None, query)
+        return self._judged(self._decode(_Wanted("", prompts.locate_prompt(question), None), query), None, query)
 
     def reply(self, prompt: Prompt, grammar: ReplyGrammar, drafter: Drafter, query: Query) -> Iterator[Token]:
         """The tokens of a reply; warns if the reply was cut off."""
@@ -131,14 +214,26 @@ class Finder:
         decoder = Decoder(self.runtime.sampling, drafter=drafter)
         yield from self.prefix.reply(prompt, grammar, decoder, query.limits, query.work)
         if query.work.cut > cut:
-            most = min(query.limits.tokens, prompt.room)
-            query.warn(f"the reply was cut after {most} tokens; what came later is missing")
+            query.warn(_cut_off(min(query.limits.tokens, prompt.room)))
 
-    def _once(self, label: str, prompt: str, fits: Fits | None, query: Query) -> Reply:
+    def _wanted(self, plain: Phrase, everywhere: bool) -> Iterator[_Wanted]:
+        """The replies that a phrase needs."""
+        vocabulary = self.runtime.vocabulary
+        if not plain.is_anything:
+            yield _named(plain)
+        if plain.is_anything or (everywhere and vocabulary is not None):
+            yield replace(_EVERYTHING, aside=not plain.is_anything)
+        if plain.is_anything and vocabulary is not None:
+            for name in vocabulary.classes:
+                yield replace(_named(Phrase(name, name, plural=True)), aside=True)
+
+    def _once(self, wanted: _Wanted, query: Query) -> Reply:
         query.limits.check(0)
+        label = wanted.label
         if label not in self._known:
             before = len(query.warnings)
-            found = self._ground(label, prompt, fits, query)
+            lines = self._decoded.pop(label) if label in self._decoded else self._decode(wanted, query)
+            found = self._judged(lines, wanted.fits, query)
             self._known[label] = found, query.warnings[before:]
             if len(self._known) > _MOST_KNOWN:
                 del self._known[next(known for known in self._known if known)]  # the oldest but "", everything
@@ -150,41 +245,44 @@ class Finder:
             query.tell(BoxDecoded(one.box))
         return found
 
-    def _ground(self, label: str, text: str, fits: Fits | None, query: Query) -> Reply:
-        """Reports boxes beyond doubt at once, and doubtful ones after everything has been grounded for comparison."""
-        calibration = self.runtime.calibration
-        found: list[Found] = []
-        doubtful: list[tuple[DecodedBox, Evidence]] = []
-        decoder = BoxDecoder(self.runtime.words, self.codec, calibration)
-        prompt = self.prefix.prompt(text)
-        for token in self.reply(prompt, BoxGrammar(self.runtime.words), BoxLines(self.runtime.words, label), query):
-            decoded = decoder.add(token)
-            if decoded is None:
-                if decoder.repeats >= _MOST_REPEATS:
-                    query.warn("the model repeats itself; its reply was stopped")
-                    break
-                continue
-            if fits is not None and not fits(decoded.box.label):
-                continue
-            evidence = evidence_of(decoded.evidence, self.frame, decoded.box)
-            if fits is not None and needs_agreement(evidence, calibration):
-                doubtful.append((decoded, evidence))
-            elif is_found(evidence, calibration):
-                found.append(self._keep(decoded, evidence, query))
-        if doubtful and fits is not None:
+    def _decode(self, wanted: _Wanted, query: Query) -> _Lines:
+        lines = _Lines(self, wanted, query)
+        self.prefix.share([lines.asked], query.work)
+        return lines
+
+    def _judged(self, lines: _Lines, fits: Fits | None, query: Query) -> Reply:
+        """What counts as found: the boxes beyond doubt, and the doubtful ones that grounding everything confirms."""
+        if lines.warning:
+            query.warn(lines.warning)
+        found, calibration = list(lines.found), self.runtime.calibration
+        for one in found:
+            query.tell(BoxDecoded(one.box))
+        if lines.doubtful and fits is not None:
             with query.quiet():
                 everything = [one.box for one in self.everything(query).found]
-            for decoded, evidence in doubtful:
+            for decoded, evidence in lines.doubtful:
                 compared = evidence.compared(decoded.box, everything, fits)
                 if is_found(compared, calibration):
-                    found.append(self._keep(decoded, compared, query))
-        return Reply(tuple(found), tuple(decoder.codes))
+                    found.append(_scored(decoded, compared, calibration))
+                    query.tell(BoxDecoded(found[-1].box))
+        return Reply(tuple(found), tuple(lines.decoder.codes))
 
-    def _keep(self, decoded: DecodedBox, evidence: Evidence, query: Query) -> Found:
-        calibration = self.runtime.calibration
-        box = replace(decoded.box, score=calibration.score(evidence.values))
-        query.tell(BoxDecoded(box))
-        return Found(box, evidence)
+
+def _named(plain: Phrase) -> _Wanted:
+    """The reply that finds the label of a phrase."""
+
+    def fits(name: str) -> bool:
+        return bool(matching(plain, [name]))
+
+    return _Wanted(plain.label, prompts.class_prompt(prompts.harmless(plain.label)), fits)
+
+
+def _scored(decoded: DecodedBox, evidence: Evidence, calibration: Calibration) -> Found:
+    return Found(replace(decoded.box, score=calibration.score(evidence.values)), evidence)
+
+
+def _cut_off(tokens: int) -> str:
+    return f"the reply was cut after {tokens} tokens; what came later is missing"
 
 
 @dataclass
@@ -233,6 +331,11 @@ class Sightings:
         one = self.found[index]
         if set(one.box.label.lower().split()) < set(label.lower().split()):
             self.found[index] = Found(replace(one.box, label=label), one.evidence)
+
+
+def means_several(phrase: Phrase) -> bool:
+    """Whether all objects of a name are wanted, if only to choose among them."""
+    return phrase.plural or not phrase.is_plain
 
 
 def bare(phrase: Phrase) -> Phrase:

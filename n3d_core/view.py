@@ -13,7 +13,7 @@ from n3d_core.decoding.loop import Limits
 from n3d_core.depth import DepthLimits
 from n3d_core.errors import ConfigError, QueryError
 from n3d_core.evidence import box_warnings
-from n3d_core.finding import Finder, Reply, Sightings, bare
+from n3d_core.finding import Finder, Reply, Sightings, bare, means_several
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.frame import Frame
 from n3d_core.language import prompts
@@ -87,6 +87,7 @@ class View:
         seen, replies = Sightings(), dict[str, Reply]()
         with self._lock, query.stage("ground"):
             wanted = [phrase for part in parts for phrase in self._phrases(part, query)]
+            self._prepare(wanted, query)
             chosen = [i for phrase in wanted for i in self._meant(phrase, least, seen, replies, query)]
             seen.name_apart(self._finder.known_everything)
         found = [seen.found[i] for i in dict.fromkeys(chosen)]
@@ -163,6 +164,14 @@ class View:
         query.warn(read.reason)
         return ()
 
+    def _prepare(self, phrases: Sequence[Phrase], query: Query) -> None:
+        """Decodes together what the phrases need, but for those that the model does not know."""
+        vocabulary = self.runtime.vocabulary
+        known = [phrase for phrase in phrases if vocabulary is None or not vocabulary.unknown(phrase)]
+        with query.quiet(not all(phrase.is_plain for phrase in known)):
+            parts = [part for phrase in known for part in phrase.parts if part != CAMERA_PHRASE]
+            self._finder.prepare(parts, query, everywhere=True)
+
     def _meant(
         self, phrase: Phrase, least: float, seen: Sightings, replies: dict[str, Reply], query: Query
     ) -> list[int]:
@@ -174,8 +183,8 @@ class View:
         plain = phrase.is_plain
         for part in (p for p in phrase.parts if p != CAMERA_PHRASE):
             with query.quiet(not plain):
-                several = part.plural or not part.is_plain
-                reply = self._finder.find_all(part, query) if several else self._finder.find(part, query)
+                find = self._finder.find_all if means_several(part) else self._finder.find
+                reply = find(part, query)
             replies[bare(part).label] = reply
             seen.add(part, [one for one in reply.found if one.box.score >= least])
         try:

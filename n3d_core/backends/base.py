@@ -35,7 +35,12 @@ class Sequence(Protocol):
         """Maximum number of tokens."""
 
     def extend(
-        self, ids: list[int], positions: NDArray[np.int64], image: Any = None, rows: int = 1
+        self,
+        ids: list[int],
+        positions: NDArray[np.int64],
+        image: Any = None,
+        rows: int = 1,
+        sees: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         """Appends a chunk in one pass.
 
@@ -44,6 +49,8 @@ class Sequence(Protocol):
             positions: [3, len(ids)] M-RoPE positions.
             image: the result of `Backend.encode`; its tokens replace the chunk's image pads, in order.
             rows: number of tokens at the end that need logits.
+            sees: [len(ids), length + len(ids)], True where a token of the chunk attends to a token of the sequence:
+                itself and earlier ones. None: all earlier ones. With it, one sequence holds several continuations.
 
         Returns:
             logits [rows, vocab] float32: row i predicts the token after the chunk's i-th of the last `rows`.
@@ -64,11 +71,13 @@ class Backend(Protocol):
         name: `torch`, `onnx` or `tensorrt` with the device, for display.
         reason: why this backend was chosen, in one sentence.
         config: the network's configuration.
+        least_shared: number of replies from which decoding them in shared passes is faster than one after another.
     """
 
     name: str
     reason: str
     config: N3DConfig
+    least_shared: int
 
     @property
     def memory_bytes(self) -> int:

@@ -53,6 +53,7 @@ class OnnxBackend:
         self.graphs, self.config, self.reason = graphs, graphs.config, reason
         self.name = f"onnx (cpu, {graphs.precision.name})"
         self._threads = threads
+        self.least_shared = 2
         self.cache_type = np.float16 if graphs.precision.compute == "fp16" else np.float32
         decoder = graphs.decoder()
         self.decoder = self._session(decoder, threads or (1 if decoder.weight_bytes < _SMALL else 0))

@@ -73,6 +73,7 @@ class Chunk:
         cos, sin: [T, head_size / 2] float32, M-RoPE.
         start: number of cached tokens before the chunk.
         rows: [R] int64, indices of the tokens that need logits.
+        sees: [T, start + T], True where a token may attend; None for itself and everything before it.
     """
 
     embeddings: NDArray[np.float32]
@@ -80,6 +81,7 @@ class Chunk:
     sin: NDArray[np.float32]
     start: int
     rows: NDArray[np.int64]
+    sees: NDArray[np.bool_] | None = None
 
     @property
     def length(self) -> int:
@@ -92,7 +94,9 @@ class Chunk:
         return self.start + self.length
 
     def mask(self, visible: int) -> NDArray[np.bool_]:
-        """[T, visible], True where a token may attend: itself and everything before it."""
+        """[T, visible], True where a token may attend."""
+        if self.sees is not None:
+            return np.pad(self.sees, ((0, 0), (0, visible - self.end)))
         return np.arange(visible) <= self.start + np.arange(self.length)[:, None]
 
     def inputs(self, bucket: int) -> dict[str, NDArray[Any]]:
@@ -180,7 +184,12 @@ class CachedSequence(TokenCount):
         self._bucket = 0
 
     def extend(
-        self, ids: list[int], positions: NDArray[np.int64], image: NDArray[np.float32] | None = None, rows: int = 1
+        self,
+        ids: list[int],
+        positions: NDArray[np.int64],
+        image: NDArray[np.float32] | None = None,
+        rows: int = 1,
+        sees: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         """See `base.Sequence.extend`.
 
@@ -200,7 +209,8 @@ class CachedSequence(TokenCount):
             part, size = slice(begin, end), end - begin
             wanted = np.arange(max(first - begin, 0), size)
             asked = wanted if wanted.size else np.array([size - 1])  # a graph returns at least one row
-            chunk = Chunk(embeddings[part], cos[part], sin[part], start + begin, asked)
+            seen = None if sees is None else sees[part, : start + end]
+            chunk = Chunk(embeddings[part], cos[part], sin[part], start + begin, asked, seen)
             found = self._cache.run(chunk, self._bucket)
             if wanted.size:
                 logits.append(found)

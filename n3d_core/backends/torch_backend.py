@@ -109,6 +109,7 @@ class _IndexedCache(KVCache):
 
 
 FIRST_CAPACITY = 512
+_FEW = 4  # replies from which a shared pass, which no CUDA graph captures, is worth more than captured single steps
 
 
 class TorchBackend:
@@ -131,6 +132,7 @@ class TorchBackend:
         self.memory_bytes = sum(p.numel() * p.element_size() for p in network.parameters())
         self.static_steps = self.device.type == "cuda" if static_steps is None else static_steps
         self.compiled = compiled
+        self.least_shared = _FEW if self.static_steps else 2
         self._free: deque[_Slot] = deque(maxlen=SPARE_CACHES)
         self._plans: RecentlyUsed[PlanTensors] = RecentlyUsed(_PLANS, 1 << 62)
 
@@ -198,19 +200,29 @@ class TorchSequence(TokenCount):
 
     @torch.inference_mode()
     def extend(
-        self, ids: list[int], positions: NDArray[np.int64], image: Tensor | None = None, rows: int = 1
+        self,
+        ids: list[int],
+        positions: NDArray[np.int64],
+        image: Tensor | None = None,
+        rows: int = 1,
+        sees: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         """See `Sequence.extend`."""
         with self._backend.using(), enough_memory(self._backend.name):
-            return self._extend(ids, positions, image, rows)
+            return self._extend(ids, positions, image, rows, sees)
 
     def _extend(
-        self, ids: list[int], positions: NDArray[np.int64], image: Tensor | None, rows: int
+        self,
+        ids: list[int],
+        positions: NDArray[np.int64],
+        image: Tensor | None,
+        rows: int,
+        sees: NDArray[np.bool_] | None,
     ) -> NDArray[np.float32]:
         backend, network = self._backend, self._backend.network
         end = self._length + len(ids)
         self._reserve(end)
-        if backend.static_steps and len(ids) == 1 and image is None:
+        if backend.static_steps and len(ids) == 1 and image is None and sees is None:
             return self._static_step(ids[0], positions)
         tokens = torch.tensor(ids, device=backend.device)
         embeddings = F.embedding(tokens, network.model.embed_tokens.weight)
@@ -219,7 +231,10 @@ class TorchSequence(TokenCount):
             require_pads(int(pads.sum()), len(image))
             embeddings[pads] = image.to(embeddings.dtype)
         cos, sin = (torch.from_numpy(t).to(backend.device) for t in mrope_tables(backend.config.text, positions))
-        mask = causal_mask(len(ids), self._length, backend.device)
+        if sees is None:
+            mask = causal_mask(len(ids), self._length, backend.device)
+        else:
+            mask = torch.from_numpy(sees).to(backend.device)
         hidden = network.model(embeddings[None], cos[None, None], sin[None, None], mask, self._slot.cache, self._length)
         return self._kept(network.logits(hidden[0, -rows:]).float().cpu().numpy(), end)
 

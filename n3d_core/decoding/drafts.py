@@ -181,10 +181,11 @@ class BoxLines:
 
     Args:
         label: the requested class; empty if any class may come.
+        begins: whether to draft a first line, too.
     """
 
-    def __init__(self, words: BoxVocabulary, label: str = "") -> None:
-        self._words = words
+    def __init__(self, words: BoxVocabulary, label: str = "", begins: bool = True) -> None:
+        self._words, self._begins = words, begins
         self._angle = words.tokenizer.encode(str(ANGLE_ZERO))
         self._label = _label_ids(words, label) if label else []
 
@@ -205,7 +206,7 @@ class BoxLines:
     def _guess(self, state: BoxGrammar, said: list[int]) -> int | None:
         words = self._words
         if state.part == "start":
-            return words.opening(state.line)[0]
+            return words.opening(state.line)[0] if state.line or self._begins else None
         if state.part == "closed":
             return None if words.joined else words.newline
         if state.part == "label":

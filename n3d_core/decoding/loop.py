@@ -123,100 +123,152 @@ class Decoder:
             limits: when to stop early; a reply that reaches `tokens` ends without an error.
             work: updated with the cost.
         """
-        work = work or Work()
-        work.replies += 1
-        return _Run(self, sequence, position, context, prompt, limits, work).tokens(grammar)
+        return Reply(self, grammar, prompt, position, context, limits, work or Work()).decode(sequence)
 
 
-class _Run:
-    """One reply.
+class Reply:
+    """A reply that is being decoded. It feeds no sequence itself, so that several can share a pass.
 
     Tokens are decided one by one. `pending` ids are decided but not yet in the sequence, at first the prompt; `ahead`
     ids are in the sequence but not yet decided (a draft); `rows` are the available logits, the first of which predicts
     the next token.
+
+    Attributes:
+        position: M-RoPE position of the next id that enters the sequence.
+        ended: whether the reply is complete, or cut.
+        cut: whether it has used up its budget.
     """
 
     def __init__(
         self,
         decoder: Decoder,
-        sequence: Sequence,
+        grammar: ReplyGrammar,
+        prompt: Ids[int],
         position: int,
         context: Ids[int],
-        prompt: Ids[int],
         limits: Limits,
         work: Work,
     ) -> None:
-        self.decoder, self.sequence, self.position = decoder, sequence, position
+        self.decoder, self.grammar, self.position = decoder, grammar, position
         self.limits, self.work = limits, work
-        self.count = len(context) + len(prompt)
-        self.ids = np.empty(self.count + limits.tokens, np.int64)
-        self.ids[: self.count] = [*context, *prompt]
-        self.pending: list[int] = list(prompt)
-        self.ahead: list[int] = []
-        self.rows: Ids[NDArray[np.float32]] = ()
-        self.random = np.random.default_rng(decoder.sampling.seed)
+        work.replies += 1
+        self.ended, self.cut = limits.tokens < 1, False
+        self._written = 0
+        self._checked = -1  # number of tokens written at the last check of the limits
+        self._start, self._context = position, len(context)
+        self._count = len(context) + len(prompt)
+        self._ids = np.empty(self._count + limits.tokens, np.int64)
+        self._ids[: self._count] = [*context, *prompt]
+        self._pending: list[int] = list(prompt)
+        self._draft: list[int] = []
+        self._ahead: list[int] = []
+        self._dropped = 0  # ids of wrong drafts that are still in the sequence
+        self._rows: Ids[NDArray[np.float32]] = ()
+        self._random = np.random.default_rng(decoder.sampling.seed)
 
     @property
     def known(self) -> NDArray[np.int64]:
         """All ids up to the last decided one."""
-        return self.ids[: self.count]
+        return self._ids[: self._count]
 
-    def tokens(self, grammar: ReplyGrammar) -> Iterator[Token]:
-        """See `Decoder.reply`. However it ends, no draft is left in the sequence."""
+    @property
+    def rows_wanted(self) -> int:
+        """Rows of logits that `take` needs: of the last ids of the chunk."""
+        return len(self._draft) + 1
+
+    @property
+    def writes(self) -> bool:
+        """Whether the chunk's pass counts as a step: it is not that of a prompt without a draft."""
+        return self._written > 0 or bool(self._draft)
+
+    def decode(self, sequence: Sequence) -> Iterator[Token]:
+        """The tokens, each as it is decided, with passes of their own. However it ends, no draft is left behind."""
         try:
-            yield from self._tokens(grammar)
+            while not self.ended:
+                token = self.next()
+                if token is None:
+                    chunk = self.chunk()
+                    logits = sequence.extend(chunk, text_positions(self.position, len(chunk)), rows=self.rows_wanted)
+                    self.work.steps += self.writes
+                    self.take(list(logits))
+                else:
+                    yield token
+                    sequence.truncate(sequence.length - self.discard())
         finally:
-            self._drop_draft()
+            sequence.truncate(sequence.length - self.discard(rest=True))
 
-    def _tokens(self, grammar: ReplyGrammar) -> Iterator[Token]:
-        for written in range(self.limits.tokens):
-            self.limits.check(written)
-            forced = grammar.forced
-            if not self.rows and not (forced and self.decoder.jump):
-                self._extend(grammar, self.limits.tokens - written - 1, of_prompt=written == 0)
-            token = self._forced(forced[0]) if forced else self._choose(grammar)
-            yield token
-            grammar = grammar.advance(token.id)
-            if grammar.finished:
-                return
+    def next(self) -> Token | None:
+        """Decides the next token. None if a pass must come first: feed `chunk`, and give its logits to `take`.
+
+        Raises:
+            QueryCancelledError, QueryTimeoutError: by the limits.
+        """
+        if self._checked != self._written:
+            self.limits.check(self._written)
+            self._checked = self._written
+        forced = self.grammar.forced
+        if not self._rows and not (forced and self.decoder.jump):
+            return None
+        token = self._forced(forced[0]) if forced else self._choose(self.grammar)
+        self.grammar = self.grammar.advance(token.id)
+        self._written += 1
+        if self.grammar.finished:
+            self.ended = True
+        else:
             self._settle(token.id)
-        self.work.cut += 1
+            if self._written == self.limits.tokens:
+                self.ended = self.cut = True
+                self.work.cut += 1
+        return token
+
+    def chunk(self) -> list[int]:
+        """The ids to feed in one pass: those decided, and a draft."""
+        drafter, most = self.decoder.drafter, self.limits.tokens - self._written - 1
+        self._draft = drafter.propose(self.known, self.grammar, most) if drafter is not None else []
+        return self._pending + self._draft
+
+    def take(self, rows: Ids[NDArray[np.float32]]) -> None:
+        """Takes the logits [rows_wanted, vocab] of the chunk, which is now in the sequence."""
+        self.position += len(self._pending) + len(self._draft)
+        self._rows, self._ahead, self._pending, self._draft = list(rows), self._draft, [], []
+
+    def discard(self, rest: bool = False) -> int:
+        """Number of ids at the end of the sequence that are to be dropped: a wrong draft, or what is left of any."""
+        if rest:
+            self._drop_draft()
+        dropped, self._dropped = self._dropped, 0
+        return dropped
+
+    def restart(self) -> None:
+        """Goes on in a sequence that holds the context alone."""
+        self._drop_draft()
+        self._pending, self._rows, self._dropped = self.known[self._context :].tolist(), (), 0
+        self.position = self._start
 
     def _settle(self, token: int) -> None:
-        """Updates the sequence for a decided token: keeps a draft that guessed it, drops any other."""
-        self.ids[self.count] = token
-        self.count += 1
-        self.rows = self.rows[1:]
-        if self.ahead and self.ahead[0] == token:
-            self.ahead.pop(0)
+        """Keeps a draft that guessed a decided token, drops any other."""
+        self._ids[self._count] = token
+        self._count += 1
+        self._rows = self._rows[1:]
+        if self._ahead and self._ahead[0] == token:
+            self._ahead.pop(0)
             self.work.drafted += 1
-            if not self.ahead:
+            if not self._ahead:
                 self._judge(right=True)
             return
         self._drop_draft()
-        self.pending.append(token)
+        self._pending.append(token)
 
     def _drop_draft(self) -> None:
-        if self.ahead:
+        if self._ahead:
             self._judge(right=False)
-            self.sequence.truncate(self.sequence.length - len(self.ahead))
-            self.position -= len(self.ahead)
-            self.ahead, self.rows = [], ()
+            self._dropped += len(self._ahead)
+            self.position -= len(self._ahead)
+            self._ahead, self._rows = [], ()
 
     def _judge(self, right: bool) -> None:
         if self.decoder.drafter is not None:
             self.decoder.drafter.judge(right)
-
-    def _extend(self, grammar: ReplyGrammar, most: int, of_prompt: bool) -> None:
-        """Feeds the decided tokens and a draft of at most `most` tokens in one pass."""
-        drafter = self.decoder.drafter
-        draft = drafter.propose(self.known, grammar, most) if drafter is not None else []
-        chunk = self.pending + draft
-        positions = text_positions(self.position, len(chunk))
-        logits = self.sequence.extend(chunk, positions, rows=len(draft) + 1)
-        self.rows, self.ahead, self.pending = list(logits), draft, []  # after the pass: a failed pass feeds nothing
-        self.position += len(chunk)
-        self.work.steps += 0 if of_prompt and not draft else 1
 
     def _forced(self, token: int) -> Token:
         self.work.forced += 1
@@ -225,7 +277,7 @@ class _Run:
     def _choose(self, grammar: ReplyGrammar) -> Token:
         self.work.free += 1
         kind, sampling, mask = grammar.kind, self.decoder.sampling, grammar.mask()
-        scores = sampling.penalised(self.rows[0], self.known)
+        scores = sampling.penalised(self._rows[0], self.known)
         if kind is TokenKind.TEXT and sampling.temperature == 0:
             best = int(scores.argmax())
             if mask is None or mask[best]:
@@ -233,10 +285,10 @@ class _Run:
         if mask is not None:
             scores = np.where(mask, scores, -np.inf)
         if kind is TokenKind.TEXT:
-            return Token(sampling.draw(scores, self.random), kind)  # its probability is not used
+            return Token(sampling.draw(scores, self._random), kind)  # its probability is not used
         probabilities, ladder = softmax(scores), grammar.ladder
         if ladder is not None and sampling.box_numbers == "median" and sampling.temperature == 0:
             token = median_id(probabilities, ladder)
         else:
-            token = sampling.draw(scores, self.random)
+            token = sampling.draw(scores, self._random)
         return Token(token, kind, float(probabilities[token]), probabilities if kind is TokenKind.NUMBER else None)

@@ -129,6 +129,50 @@ def test_jumping_forward_changes_no_token(model: N3D, frame: Frame, monkeypatch:
         assert fast.steps < 0.75 * plain.steps
 
 
+@pytest.mark.parametrize("backend", ["torch:fp32", "torch:bf16", "onnx:fp32", "onnx:int8"])
+def test_decoding_several_replies_together_changes_no_answer(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor what a listener is told, however many images and texts there are."""
+    if backend.startswith("onnx"):
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnx")
+    model, frames = N3D.load("n3d-tiny", backend=backend), FrameFolder(FRAMES)
+    exact = backend.endswith("fp32")  # elsewhere, other sums round to other values
+    texts = ("everything", "the stool; all lamps; the ball left of the lamp", "cone; zebra; chair")
+    questions = ("Which object is nearest to the red cone?", "Is the white stool taller than the lamp?")
+
+    def answers() -> tuple[list[list[Box3D]], list[list[str]], int]:
+        boxes, rest, steps = [], [], 0
+        for index in range(len(frames)):
+            view = model.look(frames.frame(index))
+            for text in texts:
+                events: list[Event] = []
+                found = view.ground(text, on_event=events.append)
+                told = [event.box.center for event in events if isinstance(event, BoxDecoded)]
+                assert len(set(told)) == len(told)
+                assert {box.center for box in found.boxes} <= set(told)
+                boxes.append(found.boxes)
+                rest.append([*found.warnings, *([found.text, str(sorted(told))] if exact else [])])
+                steps += found.steps
+            for question in questions:
+                answer = view.ask(question)
+                boxes.append(answer.boxes)
+                rest.append([answer.answer, answer.verdict] if exact else [])
+                steps += answer.steps
+        return boxes, rest, steps
+
+    together, said, few = answers()
+    monkeypatch.setattr(finding_module.Finder, "prepare", lambda *_, **__: None)
+    apart, plain, many = answers()
+    assert said == plain
+    assert few < many / 1.5
+    for ours, theirs in zip(together, apart, strict=True):
+        assert [box.label for box in ours] == [box.label for box in theirs]
+        for a, b in zip(ours, theirs, strict=True):
+            assert a.score == pytest.approx(b.score, abs=1e-4 if exact else 0.05)
+            assert a.center == pytest.approx(b.center, abs=1e-9 if exact else 0.05)
+            assert a.size == pytest.approx(b.size, abs=1e-9 if exact else 0.05)
+
+
 def test_drafting_changes_no_token_of_an_answer(
     model: N3D, frame: Frame, label: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

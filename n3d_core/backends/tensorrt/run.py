@@ -21,6 +21,7 @@ from n3d_core.network.plan import ImagePlan
 from n3d_core.network.preprocess import VisionInput
 
 CHUNK, STEP = 0, 1  # indices of the optimisation profiles in `decoder_profiles`
+_FEW = 4  # replies from which a shared pass, which no CUDA graph captures, is worth more than captured single steps
 
 
 class TensorRTBackend:
@@ -40,6 +41,7 @@ class TensorRTBackend:
     def __init__(self, engines: EngineStore, reason: str = "asked for", device: str = "cuda") -> None:
         self.engines, self.config, self.reason = engines, engines.graphs.config, reason
         self.device = torch.device(device)
+        self.least_shared = _FEW
         self.name = (
             f"tensorrt ({engines.api.name} {engines.api.version}, {engines.target}, {engines.graphs.precision.name})"
         )
