@@ -165,7 +165,8 @@ class CachedSequence(TokenCount):
 
     Args:
         max_chunk, max_rows: tokens and rows of logits of one pass; a longer chunk takes several.
-        fine: whether there is another bucket between each and its double.
+        fine: whether there is another bucket between each and its double, and a bucket is left again when half of it
+            would do.
     """
 
     def __init__(
@@ -224,6 +225,8 @@ class CachedSequence(TokenCount):
                 "--cache` sets an engine's limit)"
             )
         bucket = max(self._bucket, FIRST_BUCKET)
+        if self._fine and 2 * length <= bucket:
+            bucket = FIRST_BUCKET
         while bucket < length:
             between = self._fine and bucket & (bucket - 1) == 0
             bucket = bucket * 3 // 2 if between else 1 << bucket.bit_length()

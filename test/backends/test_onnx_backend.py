@@ -82,6 +82,75 @@ def test_a_chunk_equals_its_tokens_one_by_one(onnx_backend: OnnxBackend) -> None
     np.testing.assert_allclose(whole, np.stack(single), atol=1e-4)
 
 
+PREFIX = 250  # the continuations pass the end of the first bucket
+
+
+def continuations(backend: Backend) -> np.ndarray:
+    """Logits [4, vocab] of two continuations of one text, each in a sequence of its own."""
+    found = []
+    for ids in ([30, 31, 32, 33, 34, 35], [40, 41, 42, 43]):
+        sequence = backend.start()
+        sequence.extend(list(range(PREFIX)), np.tile(np.arange(PREFIX), (3, 1)))
+        place = PREFIX + np.arange(len(ids))
+        found.append(sequence.extend(ids[:-1], np.tile(place[:-1], (3, 1)))[0])
+        found.append(sequence.extend(ids[-1:], np.tile(place[-1:], (3, 1)))[0])
+    return np.stack([found[i] for i in (0, 2, 1, 3)])
+
+
+def shared_continuations(backend: Backend) -> np.ndarray:
+    """The same in one sequence, where each attends to its own tokens alone."""
+    sequence = backend.start()
+    sequence.extend(list(range(PREFIX)), np.tile(np.arange(PREFIX), (3, 1)))
+    text, owner = [30, 40, 31, 41, 32, 33, 34, 42], np.array([0, 1, 0, 1, 0, 0, 0, 1])
+    place = PREFIX + np.array([0, 0, 1, 1, 2, 3, 4, 2])
+    own = np.tri(8, dtype=np.bool_) & (owner == owner[:, None])
+    sees = np.concatenate([np.ones((8, PREFIX), np.bool_), own], axis=1)
+    first = sequence.extend(text, np.tile(place, (3, 1)), rows=2, sees=sees)
+    rest = []
+    for index, token in enumerate((35, 43)):  # single steps
+        others = np.arange(sequence.length - PREFIX - 8) < 0
+        seen = np.concatenate([np.ones(PREFIX, np.bool_), owner == index, others, [True]])
+        step = np.full((3, 1), PREFIX + (5, 3)[index])
+        rest.append(sequence.extend([token], step, sees=seen[None])[0])
+    return np.stack([*first, *rest])
+
+
+def test_continuations_that_share_a_sequence_equal_those_that_do_not(
+    torch_backend: TorchBackend, onnx_backend: OnnxBackend
+) -> None:
+    expected = continuations(torch_backend)
+    static = TorchBackend(torch_backend.network, static_steps=True)
+    for backend in (torch_backend, static, onnx_backend):
+        found = shared_continuations(backend)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+        np.testing.assert_allclose(continuations(backend), expected, atol=1e-4)
+        assert found.argmax(axis=1).tolist() == expected.argmax(axis=1).tolist()
+
+
+def test_a_sequence_that_was_long_reads_no_more_than_a_short_one(
+    onnx_backend: OnnxBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buckets: list[int] = []
+    run = OnnxCache.run
+
+    def noted(cache: OnnxCache, chunk: Chunk, bucket: int) -> np.ndarray:
+        buckets.append(bucket)
+        return run(cache, chunk, bucket)
+
+    monkeypatch.setattr(OnnxCache, "run", noted)
+    ids, positions = [i % 400 for i in range(800)], np.tile(np.arange(800), (3, 1))
+    sequence, fresh = onnx_backend.start(), onnx_backend.start()
+    found, expected = [], []
+    for length in (100, 300, 700, 300, 100, 130, 260):
+        sequence.truncate(min(sequence.length, 90))
+        fed = slice(sequence.length, length)
+        found.append(sequence.extend(ids[fed], positions[:, fed])[0])
+        fresh.truncate(0)
+        expected.append(fresh.extend(ids[:length], positions[:, :length])[0])
+    np.testing.assert_allclose(np.stack(found), np.stack(expected), atol=1e-4)
+    assert buckets[::2] == [256, 384, 768, 384, 256, 256, 384]
+
+
 def test_what_was_truncated_has_no_effect(onnx_backend: OnnxBackend) -> None:
     ids, positions = list(range(30, 60)), np.tile(np.arange(30), (3, 1))
     sequence = onnx_backend.start()

@@ -36,7 +36,7 @@ from n3d_core.network.checkpoint import load_network
 from n3d_core.network.preprocess import VisionInput
 
 from .stand_in_tensorrt import StandIn
-from .test_onnx_backend import replies
+from .test_onnx_backend import continuations, replies, shared_continuations
 
 VERSIONS = [("tensorrt", "10.3.0"), ("tensorrt", "10.16.1.11"), ("tensorrt", "11.0.0"), ("tensorrt_rtx", "1.7.1.116")]
 TARGET = "sm_89"
@@ -62,6 +62,13 @@ def test_every_version_gives_torchs_logits_across_buckets(
     lowered = version == "10.3.0"
     assert made.engines.graphs.lowered is lowered
     assert (made.engines.graphs.capacity is None) is lowered
+
+
+@pytest.mark.parametrize(("name", "version"), VERSIONS, ids=[f"{n}-{v}" for n, v in VERSIONS])
+def test_continuations_that_share_a_sequence_equal_torchs(checkpoint: Path, name: str, version: str) -> None:
+    reference = continuations(TorchBackend(load_network(checkpoint)))
+    found = shared_continuations(backend(checkpoint, api(name, version)))
+    assert np.linalg.norm(found - reference) < 0.01 * np.linalg.norm(reference)  # fp16
 
 
 def test_the_graph_is_chosen_by_version_and_one_line_says_why(
