@@ -8,7 +8,7 @@ import re
 import shutil
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
@@ -66,34 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Annotates one bag."""
     _check(args)
-    from n3d_core.backends.store import model_digest
-    from n3d_core.models import find_model
     from n3d_core.recordings.annotation import Journal, MessageWriter, copy_annotated
-    from n3d_core.recordings.bag import Bag
 
-    bag = Bag(args.bag)
-    if not bag.is_ros2:
-        raise ConfigError(
-            f"{args.bag} is a ROS 1 bag: convert it first, as in rosbags-convert --src {args.bag} --dst "
-            f"{args.bag.with_suffix('')}-ros2"
-        )
-    taken = [topic for topic in bag.types if topic.startswith(f"{args.namespace}/")]
-    if taken:
-        raise ConfigError(f"{args.bag} already has {', '.join(taken)}: give another --namespace")
+    bag = _opened(args)
     names = bag.rgbd_topics(args.color, args.depth)
     times = bag.frame_times(names)[:: args.every][: args.limit or None]
-    settings = {
-        "bag": [str(args.bag.resolve()), bag.duration_ns, len(times)],
-        "query": args.query,
-        "ask": args.ask,
-        "every": args.every,
-        "topics": [names.color, names.depth],
-        "depth-unit": args.depth_unit,
-        "min-score": args.min_score,
-        "model": model_digest(find_model(args.model)),
-        "sampling": [args.sampling, args.seed],
-        "image-size": args.image_size,
-    }
+    settings = _settings(args, bag, names, len(times))
     part = args.output.with_name(f"{args.output.name}.part")
     part.mkdir(parents=True, exist_ok=True)
     try:
@@ -108,12 +86,51 @@ def run(args: argparse.Namespace) -> int:
     except Timeout as busy:
         raise ConfigError(f"another `n3d annotate` is writing {args.output}: wait for it") from busy
     shutil.rmtree(part, ignore_errors=True)
-    skipped = sum(bool(one.skipped) for one in journal.done.values())
+    skipped = sum(map(bool, reasons))
     print(
         f"{args.output}: {count} messages, {len(times) - skipped} images annotated"
         + (f"; {skipped} skipped" if skipped else "")
     )
     return 0
+
+
+def _opened(args: argparse.Namespace) -> Bag:
+    """The bag to annotate.
+
+    Raises:
+        ConfigError: if it is a ROS 1 bag, or already has topics of the namespace.
+    """
+    from n3d_core.recordings.bag import Bag
+
+    bag = Bag(args.bag)
+    if not bag.is_ros2:
+        raise ConfigError(
+            f"{args.bag} is a ROS 1 bag: convert it first, as in rosbags-convert --src {args.bag} --dst "
+            f"{args.bag.with_suffix('')}-ros2"
+        )
+    taken = [topic for topic in bag.types if topic.startswith(f"{args.namespace}/")]
+    if taken:
+        raise ConfigError(f"{args.bag} already has {', '.join(taken)}: give another --namespace")
+    return bag
+
+
+def _settings(args: argparse.Namespace, bag: Bag, names: RgbdTopicNames, images: int) -> dict[str, Any]:
+    """Everything that the results depend on: an interrupted run continues only with the same."""
+    from n3d_core.backends.store import model_digest
+    from n3d_core.models import find_model
+
+    return {
+        "bag": [str(args.bag.resolve()), bag.duration_ns, images],
+        "query": args.query,
+        "ask": args.ask,
+        "every": args.every,
+        "topics": [names.color, names.depth],
+        "depth-unit": args.depth_unit,
+        "min-score": args.min_score,
+        "model": model_digest(find_model(args.model)),
+        "sampling": [args.sampling, args.seed],
+        "image-size": args.image_size,
+    }
 
 
 class _Annotator:

@@ -12,9 +12,8 @@ from n3d_core.cli import say
 from n3d_core.depth import DepthUnit, suspect_unit
 from n3d_core.errors import CameraError, ConfigError, DepthError, ImageError
 from n3d_core.geometry.camera import Camera
-from n3d_core.geometry.frame import Frame
 from n3d_core.geometry.frame_folder import write_frame
-from n3d_core.geometry.transforms import CameraPose
+from n3d_core.geometry.transforms import CameraPose, Matrix
 from n3d_core.recordings.formats import KINDS, Overrides, Shot, has_poses, read_recording, upright
 
 DESCRIPTION = """\
@@ -39,58 +38,65 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Imports one recording."""
+    _check(args)
+    overrides = Overrides(args.camera, args.depth_unit, args.map_frame)
+    shots = read_recording(args.source, args.kind, overrides)[:: args.every]
+    is_tour = has_poses(shots)
+    usable = [shot for shot in shots if _has_pose(shot)] if is_tour else shots
+    wanted = usable[: args.limit or None]
+    turn = upright(wanted) if is_tour and not args.keep_world else None
+    if turn is not None:
+        say("n3d: the recording's world is not z up: rotated to level the floors and tables in view")
+    written = _write_frames(args, wanted, turn)
+    skipped = len(shots) - len(usable) + len(wanted) - written
+    what = f"{written} frame{'' if written == 1 else 's'}" + (" with poses (a tour)" if is_tour else "")
+    print(f"{args.folder}: {what}" + (f"; {skipped} skipped" if skipped else ""))
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
     if args.every < 1 or args.limit < 0:
         raise ConfigError(f"--every must be at least 1 and --limit at least 0; got {args.every} and {args.limit}")
     if args.depth_unit:
         DepthUnit.parse(args.depth_unit)
     if args.folder.exists() and (not args.folder.is_dir() or any(args.folder.iterdir())):
         raise ConfigError(f"{args.folder} is not empty: give a new or empty folder")
-    overrides = Overrides(args.camera, args.depth_unit, args.map_frame)
-    shots = read_recording(args.source, args.kind, overrides)[:: args.every]
-    is_tour = has_poses(shots)
-    posed = [shot for shot in shots if _has_pose(shot)] if is_tour else shots
-    left_out = len(shots) - len(posed)
-    posed = posed[: args.limit or None]
-    turn = upright(posed) if is_tour and not args.keep_world else None
-    if turn is not None:
-        say("n3d: the recording's world is not z up: rotated to level the floors and tables in view")
+
+
+def _write_frames(args: argparse.Namespace, shots: list[Shot], turn: Matrix | None) -> int:
+    """Writes the frames that can be read, with poses turned by `turn`; returns how many.
+
+    Raises:
+        CameraError: if the first frame's camera is unusable, since it is the camera of all.
+        ImageError, DepthError: the first frame's, if no frame can be read.
+    """
     camera, written, first = None, 0, None
-    for shot in posed:
+    for shot in shots:
         try:
             frame = replace(shot.load(), stamp_ns=shot.stamp_ns)
             camera = camera or frame.camera
             if not _is_same(frame.camera, camera):
                 raise CameraError(f"a frame has a different camera from the first: {frame.camera}")
-            pose = None
-            if shot.camera_to_world is not None:
-                where = shot.camera_to_world if turn is None else turn @ shot.camera_to_world
-                pose = CameraPose(shot.stamp_ns, where)
-        except (ImageError, DepthError) as error:
-            first = first or error
-            left_out += 1
-            say(f"n3d: skipped: {error}")
-            continue
-        except CameraError as error:
-            if not written:  # it is wrong for all frames
+            pose = _pose(shot, turn)
+        except (ImageError, DepthError, CameraError) as error:
+            if isinstance(error, CameraError) and not written:
                 raise
-            left_out += 1
+            first = first or error
             say(f"n3d: skipped: {error}")
             continue
-        if not written:
-            _warn_of_unit(frame, args)
+        if not written and (suspicion := suspect_unit(frame.depth, bool(args.depth_unit))) is not None:
+            say(f"n3d: warning: {suspicion.message}")
         write_frame(args.folder, written, frame, pose=pose)
         written += 1
     if first is not None and not written:
         raise first
-    what = f"{written} frame{'' if written == 1 else 's'}" + (" with poses (a tour)" if is_tour else "")
-    print(f"{args.folder}: {what}" + (f"; {left_out} skipped" if left_out else ""))
-    return 0
+    return written
 
 
-def _warn_of_unit(frame: Frame, args: argparse.Namespace) -> None:
-    suspicion = suspect_unit(frame.depth, bool(args.depth_unit))
-    if suspicion is not None:
-        say(f"n3d: warning: {suspicion.message}")
+def _pose(shot: Shot, turn: Matrix | None) -> CameraPose | None:
+    if shot.camera_to_world is None:
+        return None
+    return CameraPose(shot.stamp_ns, shot.camera_to_world if turn is None else turn @ shot.camera_to_world)
 
 
 def _has_pose(shot: Shot) -> bool:
