@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from n3d_core.backends.base import cached_numbers, enough_memory, require_finite
 from n3d_core.backends.export.graph import Graph, GraphStore
-from n3d_core.backends.sequence import SPARE_CACHES, CachedSequence, Chunk, give_back
+from n3d_core.backends.sequence import SPARE_CACHES, CachedSequence, Chunk, ReusableCache, give_back, take_back
 from n3d_core.backends.store import MOST_TOWERS, TOWER_BYTES, RecentlyUsed, Store
 from n3d_core.errors import BackendError, optional
 from n3d_core.network.plan import ImagePlan
@@ -95,11 +95,7 @@ class OnnxBackend:
     def start(self) -> CachedSequence:
         """An empty sequence; reuses the memory and bindings of a finished one if possible."""
         text = self.config.text
-        try:
-            cache = self._free.pop()
-            cache.backend = self
-        except IndexError:
-            cache = OnnxCache(self)
+        cache = take_back(self._free, self, OnnxCache)
         sequence = CachedSequence(
             text, self.graphs.table, cache, text.max_position_embeddings, _NO_LIMIT, _NO_LIMIT, fine=True
         )
@@ -132,22 +128,17 @@ class OnnxBackend:
             raise BackendError(f"{path}: ONNX Runtime {ort.__version__} cannot run this graph: {error}") from error
 
 
-class OnnxCache:
+class OnnxCache(ReusableCache[OnnxBackend]):
     """Keys and values of one sequence. Past and present share memory, so nothing is copied.
 
     The memory of each small bucket is kept, so the next sequence allocates and binds nothing.
     """
 
     def __init__(self, backend: OnnxBackend) -> None:
-        self.backend: OnnxBackend | None = backend  # None while unused, or the backend would keep itself alive
+        super().__init__(backend)
         self._layers: list[tuple[str, NDArray[Any]]] = []
         self._bindings: dict[tuple[int, int], _Binding] = {}  # reused: a pass costs the graph and a few small copies
         self._buckets: dict[int, tuple[list[tuple[str, NDArray[Any]]], dict[tuple[int, int], _Binding]]] = {}
-
-    @property
-    def _backend(self) -> OnnxBackend:
-        assert self.backend is not None
-        return self.backend
 
     def reserve(self, bucket: int, used: int) -> None:
         """See `DecoderCache.reserve`."""

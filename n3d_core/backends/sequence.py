@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -127,13 +128,32 @@ class DecoderCache(Protocol):
         """Makes room for `bucket` tokens, keeping the first `used`."""
 
 
-class Reused(Protocol):
-    """A cache that outlives its sequence. It refers to its backend only while in use, so as not to keep it alive."""
-
-    backend: Any
+Owner = TypeVar("Owner")
 
 
-Cache = TypeVar("Cache", bound=Reused)
+class ReusableCache(Generic[Owner]):
+    """A cache that later sequences reuse. It refers to its backend only while in use, so as not to keep it alive."""
+
+    def __init__(self, backend: Owner) -> None:
+        self.backend: Owner | None = backend
+
+    @property
+    def _backend(self) -> Owner:
+        assert self.backend is not None
+        return self.backend
+
+
+Cache = TypeVar("Cache", bound=ReusableCache[Any])
+
+
+def take_back(spare: deque[Cache], backend: Any, make: Callable[[Any], Cache]) -> Cache:
+    """The cache of a finished sequence for a new one; a new cache if there is none."""
+    try:
+        cache = spare.pop()
+    except IndexError:
+        return make(backend)
+    cache.backend = backend
+    return cache
 
 
 def give_back(spare: deque[Cache], cache: Cache) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from n3d_core.backends.base import cached_numbers, current_device, enough_memory, require_finite, use_device
-from n3d_core.backends.sequence import SPARE_CACHES, CachedSequence, Chunk, give_back
+from n3d_core.backends.sequence import SPARE_CACHES, CachedSequence, Chunk, ReusableCache, give_back, take_back
 from n3d_core.backends.store import MOST_TOWERS, TOWER_BYTES, RecentlyUsed
 from n3d_core.backends.tensorrt.engine import MAX_CHUNK, MAX_ROWS, BoundContext, Engine
 from n3d_core.backends.tensorrt.supply import EngineStore
@@ -75,11 +75,7 @@ class TensorRTBackend:
         """An empty sequence; reuses the memory and contexts of a finished one if possible."""
         limit = min(self.engines.capacity, self.config.text.max_position_embeddings)
         longest = min(MAX_CHUNK, self.engines.capacity)
-        try:
-            cache = self._free.pop()
-            cache.backend = self
-        except IndexError:
-            cache = TensorRTCache(self)
+        cache = take_back(self._free, self, TensorRTCache)
         sequence = CachedSequence(self.config.text, self.engines.graphs.table, cache, limit, longest, MAX_ROWS)
         weakref.finalize(sequence, give_back, self._free, cache)
         return sequence
@@ -117,7 +113,7 @@ class _Tower:
         return tokens
 
 
-class TensorRTCache:
+class TensorRTCache(ReusableCache[TensorRTBackend]):
     """Keys and values of one sequence.
 
     The canonical graph updates one fixed-length buffer in place, and a bucket is the part of it that attention reads.
@@ -126,7 +122,7 @@ class TensorRTCache:
     """
 
     def __init__(self, backend: TensorRTBackend) -> None:
-        self.backend: TensorRTBackend | None = backend  # None while unused, or the backend would keep itself alive
+        super().__init__(backend)
         self.in_place = backend.engines.graphs.capacity is not None
         text = backend.config.text
         self._names = [f"{part}.{index}" for index in range(text.num_hidden_layers) for part in ("key", "value")]
@@ -135,11 +131,6 @@ class TensorRTCache:
         self._steps: dict[tuple[int, int], _Pass] = {}  # by bucket and by the buffer that is the past
         self._turn = 0
         self._chunk_context: Any = None
-
-    @property
-    def _backend(self) -> TensorRTBackend:
-        assert self.backend is not None
-        return self.backend
 
     def reserve(self, bucket: int, used: int) -> None:
         """See `DecoderCache.reserve`."""
