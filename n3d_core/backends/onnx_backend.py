@@ -22,6 +22,7 @@ from n3d_core.network.preprocess import VisionInput
 _NO_LIMIT = 1 << 30
 _SMALL = 64 << 20  # bytes of weights: below this, synchronising a second thread costs more than it saves
 _SMALL_CACHE = 64 << 20  # bytes of all buckets: above this, only the last one is kept
+_LONG = 96  # tokens: chunks from this length on are worth a second thread even to a small decoder
 _KEPT = 32  # tokens: chunks up to this length (steps, forced tokens, drafts) recur; prompts do not
 
 
@@ -42,7 +43,7 @@ class OnnxBackend:
 
     Args:
         graphs: the checkpoint's graphs, with a cache of symbolic length.
-        threads: threads per graph; 0 uses one per core, and one for a small decoder.
+        threads: threads per graph; 0 uses one per core, and one for a small decoder's short chunks.
 
     Raises:
         MissingDependencyError: if ONNX Runtime is not installed.
@@ -56,7 +57,9 @@ class OnnxBackend:
         self.least_shared = 2
         self.cache_type = np.float16 if graphs.precision.compute == "fp16" else np.float32
         decoder = graphs.decoder()
-        self.decoder = self._session(decoder, threads or (1 if decoder.weight_bytes < _SMALL else 0))
+        small = not threads and decoder.weight_bytes < _SMALL
+        self.decoder = self._session(decoder, 1 if small else threads)
+        self.long_decoder = self._session(decoder, 0) if small else self.decoder
         self._decoder_bytes = decoder.weight_bytes
         self._towers: RecentlyUsed[Any] = RecentlyUsed(MOST_TOWERS, TOWER_BYTES)
         self._free: deque[OnnxCache] = deque(maxlen=SPARE_CACHES)
@@ -64,7 +67,8 @@ class OnnxBackend:
     @property
     def memory_bytes(self) -> int:
         """See `base.Backend.memory_bytes`."""
-        return self._decoder_bytes + self._towers.bytes
+        sessions = 1 if self.long_decoder is self.decoder else 2
+        return sessions * self._decoder_bytes + self._towers.bytes
 
     def step_bytes(self, context: int) -> int:
         """See `base.Backend.step_bytes`."""
@@ -165,7 +169,7 @@ class OnnxCache(ReusableCache[OnnxBackend]):
             binding = self._bindings.get(shape) or _Binding(self, backend, *shape, bucket)
             if chunk.length <= _KEPT:
                 self._bindings[shape] = binding
-            logits = binding.run(backend.decoder, chunk)
+            logits = binding.run(chunk)
         try:
             require_finite(logits, backend.name, backend.graphs.precision.compute)
         except BackendError:
@@ -190,15 +194,16 @@ class _Binding:
         blank = Chunk.blank(text, length, rows).inputs(bucket)
         self.inputs = {name: values.copy() for name, values in blank.items()}
         self._logits = np.empty((rows, text.vocab_size), np.float32)
-        self._binding = backend.decoder.io_binding()
+        self._session = backend.long_decoder if length >= _LONG else backend.decoder
+        self._binding = self._session.io_binding()
         for name, values in self.inputs.items():
             self._binding.bind_input(name, "cpu", 0, values.dtype, values.shape, values.ctypes.data)
         self._binding.bind_output("logits", "cpu", 0, np.float32, self._logits.shape, self._logits.ctypes.data)
         cache.bind(self._binding)
 
-    def run(self, session: Any, chunk: Chunk) -> NDArray[np.float32]:
+    def run(self, chunk: Chunk) -> NDArray[np.float32]:
         """Logits [R, vocab], a new array."""
         for name, values in chunk.inputs(self.inputs["mask"].shape[-1]).items():
             self.inputs[name][:] = values
-        session.run_with_iobinding(self._binding)
+        self._session.run_with_iobinding(self._binding)
         return self._logits.copy()
