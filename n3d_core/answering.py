@@ -28,6 +28,7 @@ from n3d_core.reasoning.thoughts import Style
 from n3d_core.results import Answer, AnswerFrom, TextDecoded
 
 _SEEN_TOO = 0.25  # 3D IoU
+_PIECE = 16  # tokens that are decoded again for each token that a listener hears of
 _RANGING = ("extreme", "related", "relative_distance", "order", "depth_order")
 """Types that pick among objects of one kind: they need names that tell these objects apart."""
 _TAKEN_FOR = (
@@ -88,12 +89,13 @@ class Asker:
             raise
         except QueryError as error:
             return _unsolved(text, str(error))
-        untaught = self._runtime.vocabulary is not None and _is_untaught(question)
+        vocabulary = self._runtime.vocabulary
+        untaught = vocabulary is not None and not vocabulary.teaches(question)
         if answer_from != "model" and (untaught or (about is None and _is_about_grounding(question, seen))):
             return self._grounded(text, question, solution, shown, seen, query)
         steps, tokens = query.work.steps, query.work.tokens
         with query.stage("reason"):
-            asked = plain_question(question, solution.roles) if self._runtime.vocabulary is not None else ""
+            asked = plain_question(question, solution.roles) if vocabulary is not None else ""
             said = self._reason(asked or _asked_in(text, question, names), solution, query)
         work = (query.work.steps - steps, query.work.tokens - tokens)
         with query.stage("audit"):
@@ -199,13 +201,17 @@ class Asker:
     def _reply(self, text: str, answers: Sequence[str], drafter: Lookup, query: Query) -> Said:
         prompt = self._finder.prefix.prompt(text, self._runtime.least_reply(answers))
         grammar = self._runtime.reply_grammar(answers, prompt.room)
-        ids: list[int] = []
+        ids, decode = list[int](), self._runtime.tokenizer.decode
+        told, place = "", 0  # the text of the first ids, which ends between two characters
         for token in self._finder.reply(prompt, grammar, drafter, query):
             if token.id not in self._runtime.words.ends:
                 ids.append(token.id)
                 if query.listener is not None:
-                    query.tell(TextDecoded(self._runtime.tokenizer.decode(ids)))
-        reply = self._runtime.tokenizer.decode(ids)
+                    text = decode(ids[place:])
+                    query.tell(TextDecoded(told + text))
+                    if len(ids) - place >= _PIECE and not text.endswith("\ufffd"):
+                        told, place = told + text, len(ids)
+        reply = decode(ids)
         reasoning, answer = split_reply(reply)
         if reasoning and not answer:
             query.warn("the model's thought was cut before it came to an answer")
@@ -251,12 +257,6 @@ def _is_about_grounding(question: Question, seen: Sightings) -> bool:
         return False
     phrase = sought(question)
     return phrase.is_plain and not phrase.is_anything and (question.type == "exists" or not _meant(seen, phrase))
-
-
-def _is_untaught(question: Question) -> bool:
-    """Whether a small model was never taught to answer such questions."""
-    sided = question.type == "same" and question.predicate in ("side", "other_side")
-    return question.type in ("color", "angle") or sided or (question.type == "direction" and question.form == "yes_no")
 
 
 def _meant(seen: Sightings, phrase: Phrase) -> list[int]:

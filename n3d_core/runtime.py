@@ -17,23 +17,27 @@ from n3d_core.language.box_grammar import BoxVocabulary, ReplyGrammar
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig
 from n3d_core.preparation import ImageSize
-from n3d_core.reasoning.question import Phrase
+from n3d_core.reasoning.question import TYPES, Phrase, Question
 from n3d_core.reasoning.resolve import SIZE_ADJECTIVES
 
 LEAST_THOUGHT = 16  # tokens
 VOCABULARY = "vocabulary.json"
+UNTAUGHT = ("angle", "color", "direction.yes_no", "outnumber", "proportion", "same.side", "same.other_side")
+"""What a vocabulary that does not list it leaves out: question types, or one form or predicate of a type."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The words that a small model was trained on. A large one has no such list.
+    """The words and questions that a small model was trained on. A large one has no such list.
 
     Attributes:
         classes, colors: nouns and colour words, singular and lower case.
+        untaught: questions that it was not trained to answer, as in `UNTAUGHT`.
     """
 
     classes: frozenset[str]
     colors: frozenset[str]
+    untaught: frozenset[str] = frozenset(UNTAUGHT)
 
     @classmethod
     def from_folder(cls, folder: Path) -> Vocabulary | None:
@@ -45,12 +49,20 @@ class Vocabulary:
         path = folder / VOCABULARY
         if not path.exists():
             return None
-        with reading(path, "lists of classes and colors", CheckpointError):
+        with reading(path, "lists of classes, colors and (optional) untaught questions", CheckpointError):
             data = json.loads(path.read_text(encoding="utf-8"))
-            classes, colors = data["classes"], data["colors"]
-            if not isinstance(classes, list) or not isinstance(colors, list):
-                raise TypeError(f"got {type(classes).__name__} and {type(colors).__name__}")
-            return cls(frozenset(map(str, classes)), frozenset(map(str, colors)))
+            lists = data["classes"], data["colors"], data.get("untaught", list(UNTAUGHT))
+            if not all(isinstance(names, list) for names in lists):
+                raise TypeError(f"got {', '.join(type(names).__name__ for names in lists)}")
+            unknown = [name for name in lists[2] if str(name).split(".")[0] not in TYPES]
+            if unknown:
+                raise ValueError(f"{unknown[0]!r} in untaught is not a question type")
+            return cls(*(frozenset(map(str, names)) for names in lists))
+
+    def teaches(self, question: Question) -> bool:
+        """Whether the model was trained to answer such questions."""
+        kinds = {question.type, f"{question.type}.{question.form}", f"{question.type}.{question.predicate}"}
+        return not kinds & self.untaught
 
     def unknown(self, phrase: Phrase) -> str:
         """The first word of a phrase, its clauses or exceptions that the model was not trained on; empty if none."""

@@ -17,8 +17,8 @@ from n3d_core.finding import Found, Sightings, bare, kept
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
-from n3d_core.reasoning.question import CAMERA_PHRASE, Phrase, Pick, Where
-from n3d_core.runtime import Vocabulary
+from n3d_core.reasoning.question import CAMERA_PHRASE, Phrase, Pick, Question, Where
+from n3d_core.runtime import UNTAUGHT, Vocabulary
 
 SURE = Evidence(0.0, 0.0, 0.0, inside=0.9, through=0.05)
 CAMERA = Camera.from_fov(60.0, 64, 48)
@@ -148,6 +148,33 @@ def test_a_vocabulary_names_the_first_word_that_was_not_taught(tmp_path: Path) -
     ):
         assert vocabulary.unknown(phrase) == word
     assert Vocabulary.from_folder(tmp_path / "none") is None
+
+
+def test_a_vocabulary_says_which_questions_a_model_was_not_trained_on(tmp_path: Path) -> None:
+    path, names = tmp_path / "vocabulary.json", '{"classes": ["mug"], "colors": ["red"]'
+    taught = Question("width", "number"), Question("direction", "number"), Question("same", "yes_no", predicate="width")
+    left_out = (
+        Question("angle", "number"),
+        Question("proportion", "yes_no"),
+        Question("direction", "yes_no"),
+        Question("same", "yes_no", predicate="side"),
+    )
+    path.write_text(names + "}")
+    older = Vocabulary.from_folder(tmp_path)
+    assert older is not None
+    assert older.untaught == set(UNTAUGHT)
+    assert [older.teaches(question) for question in (*taught, *left_out)] == [True] * 3 + [False] * 4
+    path.write_text(names + ', "untaught": ["width", "same.width"]}')
+    newer = Vocabulary.from_folder(tmp_path)
+    assert newer is not None
+    assert [newer.teaches(question) for question in (*taught, *left_out)] == [False, True, False] + [True] * 4
+    for wrong in ('"width"', '["breadth"]', "3"):
+        path.write_text(f'{names}, "untaught": {wrong}}}')
+        with pytest.raises(CheckpointError, match=r"vocabulary\.json.*(got list, list, (str|int)|'breadth')"):
+            Vocabulary.from_folder(tmp_path)
+
+
+def test_a_vocabulary_that_is_damaged_is_named(tmp_path: Path) -> None:
     (tmp_path / "vocabulary.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"vocabulary\.json"):
         Vocabulary.from_folder(tmp_path)
