@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +194,7 @@ def test_events_tell_each_stage_and_box_as_it_comes(model: N3D, frame: Frame, la
     assert [e.stage for e in events if isinstance(e, StageStarted)] == ["ground", "reason", "audit"]
     texts = [e.text_so_far for e in events if isinstance(e, TextDecoded)]
     assert texts[-1] == answer.text
-    assert all(later.startswith(earlier) for earlier, later in zip(texts, texts[1:], strict=False))
+    assert all(later.startswith(earlier) for earlier, later in pairwise(texts))
 
 
 def test_several_phrases_are_asked_one_by_one(model: N3D, frame: Frame) -> None:
