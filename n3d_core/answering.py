@@ -31,6 +31,8 @@ _SEEN_TOO = 0.25  # 3D IoU
 _PIECE = 16  # tokens that are decoded again for each token that a listener hears of
 _RANGING = ("extreme", "related", "relative_distance", "order", "depth_order")
 """Types that pick among objects of one kind: they need names that tell these objects apart."""
+_COUNTED = ("count", "all", "outnumber")
+"""Types whose answer depends on how many objects of a kind there are."""
 _TAKEN_FOR = (
     Question("extreme", "choice", predicate="front", among=ANYTHING),
     Question("extreme", "choice", predicate="bigger", among=ANYTHING),
@@ -116,7 +118,8 @@ class Asker:
         """Grounds the phrases of a question."""
         seen, least = Sightings(), self._runtime.calibration.threshold
         phrases = sorted(_things(question), key=lambda p: p.is_anything)
-        self._finder.prepare(phrases, query)
+        counted = question.type in _COUNTED and all(phrase.is_plain for phrase in phrases)
+        self._finder.prepare(phrases, query, everywhere=counted)
         for phrase in phrases:
             found = self._finder.find(phrase, query).found
             single = phrase.is_plain and not (phrase.plural or phrase.is_anything)
@@ -166,7 +169,7 @@ class Asker:
                 return f"It is doubtful that a {one.box.label} is there: grounding all objects does not find it."
         if question.type == "extreme" and len(used) < 2:
             return "Only one object was found that competes; another may have been missed."
-        if question.type not in ("count", "exists", "all", "outnumber") or not seen.meant:
+        if question.type not in (*_COUNTED, "exists") or not seen.meant:
             return ""
         kinds = question.objects
         if question.type != "outnumber":
@@ -176,11 +179,12 @@ class Asker:
     def _miscounted(self, question: Question, kind: Phrase, seen: Sightings, query: Query) -> str:
         """Says if grounding all objects finds another number of a kind than grounding the kind alone."""
         phrase, least = replace(kind, plural=True), self._runtime.calibration.threshold
-        if phrase.is_anything or not phrase.is_plain:
+        counted = len(_meant(seen, phrase))
+        if phrase.is_anything or not phrase.is_plain or (question.type == "exists" and counted):
             return ""
         everything = [one.box.label for one in self._finder.everything(query).found if one.box.score >= least]
-        counted, among_all = len(_meant(seen, phrase)), len(matching(bare(phrase), everything))
-        if counted == among_all or (question.type == "exists" and counted):
+        among_all = len(matching(bare(phrase), everything))
+        if counted == among_all:
             return ""
         return f"Grounding {phrase.label!r} finds {counted}, grounding all objects {among_all} of them."
 

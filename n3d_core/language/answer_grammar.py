@@ -215,8 +215,8 @@ class ThoughtThenAnswer:
         """See `ReplyGrammar.forced`."""
         if self.tail is not None or self.finished:
             return ()
-        ids = np.flatnonzero(self.mask())
-        return (int(ids[0]),) if len(ids) == 1 else ()
+        allowed = self.mask()
+        return (int(allowed.argmax()),) if np.count_nonzero(allowed) == 1 else ()
 
     def mask(self) -> NDArray[np.bool_]:
         """See `ReplyGrammar.mask`."""

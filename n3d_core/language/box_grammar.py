@@ -189,8 +189,7 @@ class BoxGrammar:
         if self.queue or self.finished:
             return self.queue
         allowed = self.mask()
-        ids = np.flatnonzero(allowed)
-        return (int(ids[0]),) if len(ids) == 1 else ()
+        return (int(allowed.argmax()),) if np.count_nonzero(allowed) == 1 else ()
 
     @property
     def kind(self) -> TokenKind:
