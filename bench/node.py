@@ -2,7 +2,7 @@
 
 Plays RGB-D at 30 Hz to the idle grounding node and to a plain rclpy node (`bench/plain_node.py`) side by side, and
 compares their CPU time; then queries the node, and measures the age of its images and the overhead of a service call
-over the bare pipeline. The first of these queries finds the images unsubscribed (parameter `lazy`), and is told apart.
+over the bare pipeline. The first query finds the images unsubscribed (parameter `lazy`) and is reported separately.
 With `--always-subscribed` they never are. The last line is JSON; with several sizes, the targets apply to the first.
 """
 

@@ -2,8 +2,8 @@
 
     python examples/moveit_scene.py --lifetime 300 --confidence 0.95
 
-Each object is a box, padded by the uncertainty of its place. It is removed when it was seen to be gone, or was not seen
-for its life time, and when this program ends. Needs MoveIt and a grounding node with the parameter `memory`.
+Each object is a box, padded by the uncertainty of its place. It is removed once it was seen to be gone, or was not seen
+for its lifetime, and when this program ends. Needs MoveIt and a grounding node with the parameter `memory`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from n3d_core.memory.approach import padded
 from n3d_core.messages.assembly import nanoseconds_of
 from n3d_ros.outputs.messages import detection_box, pose_message
 
-PREFIX = "n3d_"  # of ids: objects of others in the planning scene are left alone
+PREFIX = "n3d_"  # of ids; other objects in the planning scene are left alone
 _SAME_M = 0.005  # smaller changes are not worth a new plan
 
 
@@ -60,7 +60,7 @@ class PlanningScene:
         self._known: dict[str, _Known] = {}
 
     def update(self, objects: Sequence[RememberedObject]) -> None:
-        """Adds and moves what is remembered now, and removes what is gone or not among it any more."""
+        """Adds and moves the remembered objects, and removes those that are gone or no longer remembered."""
         now = {
             PREFIX + one.detection.id: _Known(
                 one.detection.header.frame_id,
@@ -118,7 +118,7 @@ def _differ(a: _Known, b: _Known) -> bool:
 
 
 def keep(client: RobotClient, scene: PlanningScene, listeners: Callable[[], int], args: argparse.Namespace) -> None:
-    """Updates the scene until it is interrupted; boxes outlive a grounding node that is away, up to their life time."""
+    """Updates the scene until interrupted; without a grounding node, boxes stay for the rest of their lifetime."""
     heard_by = 0
     while rclpy.ok(context=client.node.context):
         try:
@@ -166,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except N3DError as error:
             print(error, file=sys.stderr)
             return 1
-        except KeyboardInterrupt:  # the objects go before the node does
+        except KeyboardInterrupt:  # remove the objects while the node still exists
             scene.clear()
             publisher.wait_for_all_acked(Duration(seconds=2))
     return 0

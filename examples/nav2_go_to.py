@@ -39,7 +39,7 @@ def choose(client: RobotClient, grounding: str, text: str) -> RememberedObject:
     """The object to drive to: the likeliest that is not gone.
 
     Raises:
-        RobotError: if there is none.
+        RobotError: if there is no such object.
     """
     found = client.recall(grounding, text)
     here = [one for one in found if one.state != RememberedObject.GONE]
@@ -91,7 +91,7 @@ def go(client: RobotClient, action: Any, name: str, pose: PoseStamped) -> None:
     """Drives to a pose and waits until the robot is there; cancels the drive if interrupted.
 
     Raises:
-        RobotError: if Nav2 is not there, refuses, or does not arrive.
+        RobotError: if Nav2 is not running, refuses the goal, or does not arrive.
     """
     navigator = ActionClient(client.node, action, name)
     try:

@@ -37,7 +37,7 @@ def ros_node(name: str) -> Iterator[Node]:
 
 
 class RobotClient:
-    """A node whose answers are waited for while a thread spins it."""
+    """A client that waits for answers while a thread spins its node."""
 
     def __init__(self, node: Node, timeout_s: float = 10.0) -> None:
         self.node, self.timeout_s = node, timeout_s
@@ -60,7 +60,7 @@ class RobotClient:
         """The result of a future.
 
         Raises:
-            RobotError: if none comes in time.
+            RobotError: if it is not done in time.
         """
         done, longest = threading.Event(), timeout_s or self.timeout_s
         future.add_done_callback(lambda _: done.set())

@@ -37,23 +37,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Answers one question about one frame."""
-    asked = open_view(args)
+    loaded = open_view(args)
     about = None
     if args.about is not None:
-        about = asked.view.ground(args.about, on_event=asked.listen, deadline=asked.deadline).boxes
+        about = loaded.view.ground(args.about, on_event=loaded.listen, deadline=loaded.deadline).boxes
         tell(args, "boxes: " + (", ".join(f"{i}_{box.label}" for i, box in enumerate(about)) or "none"))
-    result = asked.view.ask(
-        args.text, about=about, answer_from=args.answer_from, on_event=asked.listen, deadline=asked.deadline
+    result = loaded.view.ask(
+        args.text, about=about, answer_from=args.answer_from, on_event=loaded.listen, deadline=loaded.deadline
     )
-    truth = true_boxes(asked.input.truth, args.text)
+    truth = true_boxes(loaded.input.truth, args.text)
     if args.json:
-        print(json_line({**asked.record(), **_record(result), **outputs(args)}), flush=True)
+        print(json_line({**loaded.record(), **_record(result), **outputs(args)}), flush=True)
     else:
         if result.boxes or result.verdict != "not_seen":
             print(box_table(result.boxes, true_overlaps(result.boxes, truth)), end="\n\n")
         print("\n".join(_lines(result)))
         print_notes(result, outputs(args))
-    write_outputs(asked, result.boxes, truth, [f"question: {args.text}", *_lines(result)])
+    write_outputs(loaded, result.boxes, truth, [f"question: {args.text}", *_lines(result)])
     return 0
 
 

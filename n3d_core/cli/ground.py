@@ -34,9 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Grounds one text in one frame."""
-    asked = open_view(args)
-    result = asked.view.ground(args.text, min_score=args.min_score, on_event=asked.listen, deadline=asked.deadline)
-    truth = true_boxes(asked.input.truth, args.text)
+    loaded = open_view(args)
+    result = loaded.view.ground(args.text, min_score=args.min_score, on_event=loaded.listen, deadline=loaded.deadline)
+    truth = true_boxes(loaded.input.truth, args.text)
     overlaps = true_overlaps(result.boxes, truth)
     if args.json:
         boxes = [box_record(box) for box in result.boxes]
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         print(
             json_line(
                 {
-                    **asked.record(),
+                    **loaded.record(),
                     "text": args.text,
                     "boxes": boxes,
                     "depth_valid": result.depth_valid,
@@ -59,5 +59,5 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(box_table(result.boxes, overlaps))
         print_notes(result, outputs(args))
-    write_outputs(asked, result.boxes, truth, [args.text, "", result.text])
+    write_outputs(loaded, result.boxes, truth, [args.text, "", result.text])
     return 0

@@ -57,7 +57,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True)
-class Asked:
+class LoadedView:
     """A model with an encoded frame, ready for a query."""
 
     args: argparse.Namespace
@@ -88,7 +88,7 @@ class Asked:
         }
 
 
-def open_view(args: argparse.Namespace) -> Asked:
+def open_view(args: argparse.Namespace) -> LoadedView:
     """Checks the outputs, reads the frame, loads the model and encodes the frame.
 
     Raises:
@@ -100,7 +100,7 @@ def open_view(args: argparse.Namespace) -> Asked:
     model = load_model(args)
     if model.purpose and found.truth is None:  # not one of our scenes
         tell(args, f"{model.purpose} (--model FOLDER)")
-    return Asked(args, found, model, model.look(found.frame, found.limits))
+    return LoadedView(args, found, model, model.look(found.frame, found.limits))
 
 
 def load_model(args: argparse.Namespace) -> N3D:
@@ -166,7 +166,9 @@ def outputs(args: argparse.Namespace) -> dict[str, str]:
     return {name: str(path) for name, path in wanted.items() if path is not None}
 
 
-def write_outputs(asked: Asked, boxes: Sequence[Box3D], truth: Sequence[Box3D] | None, lines: Sequence[str]) -> None:
+def write_outputs(
+    loaded: LoadedView, boxes: Sequence[Box3D], truth: Sequence[Box3D] | None, lines: Sequence[str]
+) -> None:
     """Writes the requested image and recording; called last, so that a failure does not lose the answer.
 
     Args:
@@ -174,7 +176,7 @@ def write_outputs(asked: Asked, boxes: Sequence[Box3D], truth: Sequence[Box3D] |
         lines: text for the recording.
     """
     sys.stdout.flush()
-    args, frame = asked.args, asked.input.frame
+    args, frame = loaded.args, loaded.input.frame
     if args.output is not None:
         color, camera = enlarged(frame.color, frame.camera, _PICTURE_SIDE)
         save_picture(args.output, draw_boxes(color, camera, boxes, truth=truth))
