@@ -3,17 +3,14 @@
 Depth is float32 [H, W] in metres along the optical z axis, NaN where nothing was measured.
 """
 
-from n3d_core.depth.cleaning import DepthLimits, DepthReport, clean_depth
+from n3d_core.depth.cleaning import DepthLimits, DepthReport, UnitSuspicion, clean_depth, suspect_unit
 from n3d_core.depth.files import DepthUnit
-from n3d_core.depth.plausibility import DepthAgreement, UnitSuspicion, depth_agreement, suspect_unit
 
 __all__ = [
-    "DepthAgreement",
     "DepthLimits",
     "DepthReport",
     "DepthUnit",
     "UnitSuspicion",
     "clean_depth",
-    "depth_agreement",
     "suspect_unit",
 ]

@@ -1,4 +1,4 @@
-"""Range limit and flying-pixel filter, before the cloud is normalised.
+"""Range limit, flying-pixel filter, and a check of the unit, before the cloud is normalised.
 
 The model normalises by the smallest coordinate and the mean distance of all points, so one wrong pixel at 65 m moves
 every bin of every box. Implausible pixels are therefore removed first.
@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from n3d_core.depth.plausibility import suspect_unit
 from n3d_core.errors import ConfigError, DepthError
 
 _LOG_STEP = 0.001  # depth is compared as logarithms in steps of 0.1 %, which fit 16 bits between these:
@@ -179,3 +178,110 @@ def _nothing_left(depth: NDArray[np.float32], measured: NDArray[np.bool_], limit
         f"{size} has no pixel between {limits.near:g} and {limits.far:g} m (it holds {values.min():.4g} to "
         f"{values.max():.4g} m): " + (suspicion.message if suspicion else "check the unit, or the limits")
     )
+
+
+_USUAL = 2.0  # metres: typical distance for a robot's or a handheld camera
+_MANY_VALUES = 50  # fewer distinct values say nothing about the unit
+_MOST_VALUES = 20_000  # that are checked; a sample says as much as all of them
+_NEAREST_MEDIAN, _FARTHEST_MEDIAN = 0.1, 12.0  # metres: plausible medians of a depth sensor
+_ALWAYS_WRONG = (0.02, 200.0)  # metres: a median outside is implausible from any source
+_NEARLY_ALL = 0.95
+
+# Factor by which the assumed values per metre are too few -> what the file then holds.
+_SCALES = {
+    2: "twice as many values per metre as assumed (10000 instead of 5000)",
+    4: "4000 values per metre (RealSense L515) read as millimetres",
+    5: "5000 values per metre (unit tum) read as millimetres",
+    8: "8000 values per metre (RealSense SR300) read as millimetres",
+    10: "10000 values per metre (RealSense D405, BOP, YCB-Video) read as millimetres",
+    1000: "millimetres read as metres",
+    0.001: "metres read as millimetres",
+}
+_ROTATED = {
+    1: "SUN RGB-D's rotated bits (unit sun)",
+    10: "rotated bits and 10000 values per metre (unit sun:10000)",
+}
+
+
+@dataclass(frozen=True)
+class UnitSuspicion:
+    """A depth image looks as if it were in another unit.
+
+    Attributes:
+        factor: ratio of the likeliest unit's metres to those read (approximate for rotated bits).
+        message: what was seen, and every unit that fits with its median distance.
+    """
+
+    factor: float
+    message: str
+
+
+def suspect_unit(
+    depth: NDArray[np.float32], is_given: bool = False, measured: NDArray[np.bool_] | None = None
+) -> UnitSuspicion | None:
+    """Checks depth in metres of any shape (NaN invalid); returns None if it is plausible.
+
+    There are two signs: a median that no sensor would measure, and whole millimetres that are nearly all multiples of
+    one number (TUM stores millimetres times 5) or whose lowest bits hardly vary (SUN RGB-D rotates bits by 3).
+
+    Args:
+        is_given: whether the user gave the unit; then only impossible medians are suspicious.
+        measured: mask of the pixels to check, in the depth's shape; None checks all finite and positive ones.
+    """
+    places = np.flatnonzero(np.isfinite(depth) & (depth > 0) if measured is None else measured)
+    if len(places) == 0:
+        return None
+    values = depth.reshape(-1).take(places[:: 1 + len(places) // _MOST_VALUES]).astype(np.float64)
+    median = float(np.median(values))
+    if not _ALWAYS_WRONG[0] <= median <= _ALWAYS_WRONG[1]:
+        return _suspicion(median, "", {1 / n: (median / n, words) for n, words in _SCALES.items() if n != 2})
+    millimetres = np.round(values * 1000)
+    whole = np.abs(values * 1000 - millimetres).max() <= 0.02 and _has_many(millimetres)
+    if is_given or not whole:  # not from integers, as sensors give them
+        return None
+    counts = millimetres.astype(np.int64)  # whose remainders take a third of the time
+    if median > 1.0 and (rotated := _rotated(counts)) is not None:
+        fits = {1 / 8 / n: (rotated / n, words) for n, words in _ROTATED.items()}
+        fits |= {1 / 8: (median / 8, f"{_ROTATED[1]} or {_SCALES[8]}")} if _are_multiples(counts, 8) else {}
+        return _suspicion(median, " and the lowest 3 bits of the values hardly vary", fits)
+    steps = [n for n in (4, 5, 8, 10) if _are_multiples(counts, n)]
+    steps = steps or [n for n in (2,) if _are_multiples(counts, n)]
+    if median > 1.0 and steps:
+        fits = {1 / n: (median / n, _SCALES[n]) for n in steps}
+        fits[1.0] = median, "whole centimetres, unit correct" if max(steps) == 10 else "unit correct, in such steps"
+        return _suspicion(median, f" and nearly all values are multiples of {max(steps)} mm", fits)
+    if median <= _FARTHEST_MEDIAN:
+        return None
+    return _suspicion(median, "", {1 / n: (median / n, words) for n, words in _SCALES.items() if n != 2})
+
+
+def _suspicion(median: float, sign: str, fits: dict[float, tuple[float, str]]) -> UnitSuspicion:
+    """`fits`: factor -> resulting median, and what the file then holds."""
+    possible = {f: fit for f, fit in fits.items() if _NEAREST_MEDIAN <= fit[0] <= _FARTHEST_MEDIAN} or fits
+    likeliest = min(possible, key=lambda f: (f == 1.0, abs(math.log(possible[f][0] / _USUAL))))
+    listed = "; ".join(f"{words}: {distance:.3g} m" for distance, words in possible.values())
+    return UnitSuspicion(
+        likeliest,
+        f"median depth is {median:.4g} m{sign}: the depth unit may be wrong. Candidates, with their median: "
+        f"{listed}. Set the unit explicitly (--depth-unit, units_per_metre)",
+    )
+
+
+def _has_many(values: NDArray[np.float64]) -> bool:
+    """Whether at least `_MANY_VALUES` are distinct; mostly the first thousand show it."""
+    return len(np.unique(values[:1000])) >= _MANY_VALUES or len(np.unique(values)) >= _MANY_VALUES
+
+
+def _rotated(raw: NDArray[np.int64]) -> float | None:
+    """The median in metres of 16-bit values whose bits were rotated left by 3; None if they do not look rotated.
+
+    Their lowest bits are the highest bits of the true value: one value, or two neighbouring ones, all over the image.
+    """
+    shares = np.bincount(raw % 8, minlength=8) / len(raw)
+    if raw.max() >= 1 << 16 or (shares[:4] + shares[1:5]).max() < _NEARLY_ALL:
+        return None
+    return float(np.median((raw >> 3) | ((raw & 7) << 13))) / 1000
+
+
+def _are_multiples(values: NDArray[np.int64], of: int) -> bool:
+    return float((values % of == 0).mean()) > _NEARLY_ALL

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from n3d_core.depth import depth_agreement
+from n3d_core.evidence import depth_agreement
 from n3d_core.geometry import Box3D, Camera, Frame
 
 CAMERA = Camera.from_fov(60.0, 160, 120)
