@@ -83,19 +83,19 @@ class _Lines:
         drafter = BoxLines(runtime.words, wanted.label, begins=not (wanted.aside and wanted.label))
         prompt, decoder = finder.prefix.prompt(wanted.text), Decoder(runtime.sampling, drafter=drafter)
         grammar = BoxGrammar(runtime.words)
-        self.asked = finder.prefix.asked(prompt, grammar, decoder, query.limits, query.work, self._add)
+        self.shared = finder.prefix.shared_reply(prompt, grammar, decoder, query.limits, query.work, self._add)
 
     @property
     def complete(self) -> bool:
         """Whether there is nothing left to decode."""
-        return self.asked.reply.ended
+        return self.shared.reply.ended
 
     @property
     def warning(self) -> str:
         """Why it is not the whole reply; empty if it is."""
         if self.decoder.repeats >= _MOST_REPEATS:
             return "the model repeats itself; its reply was stopped"
-        return _cut_off(self.asked.reply.limits.tokens) if self.asked.reply.cut else ""
+        return _cut_off(self.shared.reply.limits.tokens) if self.shared.reply.cut else ""
 
     def _add(self, token: Token) -> bool:
         """Takes the next token and tells about a box beyond doubt; returns whether the reply should go on."""
@@ -128,7 +128,7 @@ class Finder:
         """Decodes what several phrases need in shared passes, so that `find` needs none.
 
         Args:
-            everywhere: whether `find_all` will be called for those that `means_several`.
+            everywhere: whether those that `means_several` need all objects, too: `find_all` does, and so does a count.
         """
         wanted: dict[str, _Wanted] = {}
         for phrase in phrases:
@@ -144,7 +144,7 @@ class Finder:
         if len(self._decoded) > _MOST_KNOWN:
             self._decoded.clear()
         try:
-            self.prefix.share([lines.asked for lines in rows.values()], query.work)
+            self.prefix.share([lines.shared for lines in rows.values()], query.work)
         finally:
             self._decoded |= {label: lines for label, lines in rows.items() if lines.complete}
 
@@ -247,7 +247,7 @@ class Finder:
 
     def _decode(self, wanted: _Wanted, query: Query) -> _Lines:
         lines = _Lines(self, wanted, query)
-        self.prefix.share([lines.asked], query.work)
+        self.prefix.share([lines.shared], query.work)
         return lines
 
     def _judged(self, lines: _Lines, fits: Fits | None, query: Query) -> Reply:

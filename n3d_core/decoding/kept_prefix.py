@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from n3d_core.backends.base import Backend
-from n3d_core.decoding.loop import Decoder, Limits, Reply, Token, Work
+from n3d_core.decoding.loop import Decoder, Limits, RunningReply, Token, Work
 from n3d_core.errors import BackendError, TextTooLongError
 from n3d_core.language import prompts
 from n3d_core.language.box_grammar import ReplyGrammar
@@ -42,7 +42,7 @@ class Prompt:
 
 
 @dataclass
-class Asked:
+class SharedReply:
     """One of several replies.
 
     Attributes:
@@ -50,7 +50,7 @@ class Asked:
         slots: places in the sequence of what it has fed, in order.
     """
 
-    reply: Reply
+    reply: RunningReply
     listener: Callable[[Token], bool]
     slots: list[int] = field(default_factory=list)
 
@@ -119,7 +119,7 @@ class KeptPrefix:
         limits = replace(limits, tokens=min(limits.tokens, prompt.room))
         return decoder.reply(self.sequence, prompt.ids, self._position, grammar, self.ids, limits, work)
 
-    def asked(
+    def shared_reply(
         self,
         prompt: Prompt,
         grammar: ReplyGrammar,
@@ -127,12 +127,12 @@ class KeptPrefix:
         limits: Limits,
         work: Work,
         listener: Callable[[Token], bool],
-    ) -> Asked:
+    ) -> SharedReply:
         """One of the replies for `share`; see `reply`."""
         limits = replace(limits, tokens=min(limits.tokens, prompt.room))
-        return Asked(Reply(decoder, grammar, prompt.ids, self._position, self.ids, limits, work), listener)
+        return SharedReply(RunningReply(decoder, grammar, prompt.ids, self._position, self.ids, limits, work), listener)
 
-    def share(self, replies: Sequence[Asked], work: Work) -> None:
+    def share(self, replies: Sequence[SharedReply], work: Work) -> None:
         """Decodes several replies, each to the tokens that `reply` gives. Replies that are complete leave the passes.
 
         If a pass fails, or there is no room for all of them, those that are left are decoded one by one.
@@ -161,12 +161,12 @@ class KeptPrefix:
                 if not one.listener(token):
                     break
 
-    def _is_crowded(self, running: Sequence[Asked]) -> bool:
+    def _is_crowded(self, running: Sequence[SharedReply]) -> bool:
         """Whether most of the sequence belongs to replies that are complete: attention would still read it."""
         own = len(self.ids) + sum(len(one.slots) for one in running)
         return not running or 2 * own <= self.sequence.length
 
-    def _pass(self, replies: Sequence[Asked], work: Work) -> None:
+    def _pass(self, replies: Sequence[SharedReply], work: Work) -> None:
         """Feeds what comes next in each reply, the ids whose logits are needed last."""
         chunks, start = [one.reply.chunk() for one in replies], self.sequence.length
         wanted = [one.reply.rows_wanted for one in replies]

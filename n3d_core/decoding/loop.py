@@ -123,10 +123,10 @@ class Decoder:
             limits: when to stop early; a reply that reaches `tokens` ends without an error.
             work: updated with the cost.
         """
-        return Reply(self, grammar, prompt, position, context, limits, work or Work()).decode(sequence)
+        return RunningReply(self, grammar, prompt, position, context, limits, work or Work()).decode(sequence)
 
 
-class Reply:
+class RunningReply:
     """A reply that is being decoded. It feeds no sequence itself, so that several can share a pass.
 
     Tokens are decided one by one. `pending` ids are decided but not yet in the sequence, at first the prompt; `ahead`

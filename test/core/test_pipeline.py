@@ -174,6 +174,25 @@ def test_decoding_several_replies_together_changes_no_answer(backend: str, monke
             assert a.size == pytest.approx(b.size, abs=1e-9 if exact else 0.05)
 
 
+@pytest.mark.parametrize("polls", [1, 5, 40, 150])
+def test_a_sweep_that_is_cancelled_halfway_changes_no_later_answer(model: N3D, frame: Frame, polls: int) -> None:
+    view, whole, left = model.look(frame), model.look(frame).ground("everything; zebra"), [polls]
+
+    def cancel() -> bool:
+        left[0] -= 1
+        return left[0] < 0
+
+    with pytest.raises(QueryCancelledError):
+        view.ground("everything; zebra", cancel=cancel)
+    again = view.ground("everything; zebra")
+    assert (again.text, again.warnings) == (whole.text, whole.warnings)
+    assert [(b.label, b.center, b.size) for b in again.boxes] == [(b.label, b.center, b.size) for b in whole.boxes]
+    assert [b.score for b in again.boxes] == pytest.approx([b.score for b in whole.boxes], abs=1e-4)
+    assert any("zebra" in warning for warning in again.warnings)
+    assert again.tokens <= whole.tokens  # what was complete is not decoded again
+    assert "zebra" not in view._finder._known.keys() | view._finder._decoded.keys()
+
+
 def test_drafting_changes_no_token_of_an_answer(
     model: N3D, frame: Frame, label: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from n3d_core.decoding.drafts import BoxLines, Lookup
-from n3d_core.decoding.kept_prefix import Asked, KeptPrefix, Prompt
+from n3d_core.decoding.kept_prefix import KeptPrefix, Prompt, SharedReply
 from n3d_core.decoding.loop import Decoder, Limits, Token, Work
 from n3d_core.decoding.sampling import Sampling
 from n3d_core.errors import BackendError, QueryCancelledError, QueryTimeoutError, TextTooLongError
@@ -124,7 +124,7 @@ class World:
 
     def asked(
         self, sampling: Sampling, grammar: str, limits: Limits, most: int = 10**6
-    ) -> tuple[list[Asked], list[list[Token]]]:
+    ) -> tuple[list[SharedReply], list[list[Token]]]:
         """The same replies, to be shared, and the lists that their tokens go to; the third ends after `most` tokens."""
         heard: list[list[Token]] = [[] for _ in PROMPTS]
         replies = []
@@ -136,7 +136,9 @@ class World:
                 return index != 2 or len(tokens) < most
 
             decoder = Decoder(sampling, drafter=drafter)
-            replies.append(self.prefix.asked(self.prompt(ids), self.grammar(grammar), decoder, limits, self.work, hear))
+            replies.append(
+                self.prefix.shared_reply(self.prompt(ids), self.grammar(grammar), decoder, limits, self.work, hear)
+            )
         return replies, heard
 
 
