@@ -32,7 +32,7 @@ from n3d_core.reasoning.question import Value
 from n3d_ros.errors import STATUS_NAMES, UnavailableError
 from n3d_ros.msg import Answer, RememberedObject, Result
 from n3d_ros.node.parameters import AT_START, CheckedParameters, ParameterSet, named, parameter
-from n3d_ros.node.running import REFUSALS, leave, leave_graph
+from n3d_ros.node.running import REFUSALS, leave, leave_graph, start_ros
 from n3d_ros.outputs.messages import VALUE_KINDS, VERDICTS, detection_box
 from n3d_ros.page.client import PageQuery
 from n3d_ros.srv import Recall
@@ -242,7 +242,7 @@ def _fields(detection: Detection3D, frame_id: str) -> dict[str, Any]:
 
 def main(args: list[str] | None = None) -> int:
     """Serves until the client closes the connection, or Ctrl-C."""
-    rclpy.init(args=args)
+    start_ros("mcp_node", args, several=False)
     node = Node("n3d_mcp")
     executor = SingleThreadedExecutor()
     executor.add_node(node)

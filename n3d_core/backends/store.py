@@ -299,7 +299,8 @@ def writing(place: Path, setting: str) -> Iterator[None]:
             raise EngineError(
                 f"{place}: the disk is full; free space there or set {setting} to another disk"
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
+        refusals = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
+        if error.errno in refusals or not os.path.exists(place):
             raise EngineError(
                 f"{place}: cannot be written ({error.strerror}); set {setting} to a folder that can"
             ) from error

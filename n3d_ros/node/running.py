@@ -6,7 +6,8 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 import rclpy
@@ -75,32 +76,50 @@ def leave_graph(node: Node) -> None:
             waitable.destroy()
 
 
-def start_ros(program: str, args: Sequence[str] | None) -> list[str]:
+def start_ros(program: str, args: Sequence[str] | None, several: bool = True) -> list[str]:
     """Initialises ROS; returns the namespaces in the argument `--cameras`, without it that of the process ("").
 
     ROS would put all nodes of the process into a namespace that it is given (`__ns`, as launch's PushRosNamespace sets
     it), under one name. With `--cameras` it is put in front of relative namespaces instead.
 
-    Exits with a message on any other argument except ROS's own.
+    Exits with a message on any other argument except ROS's own, and where ROS cannot start.
+
+    Args:
+        several: whether the program knows `--cameras`.
     """
-    parser = argparse.ArgumentParser(prog=program)
-    parser.add_argument(
-        "--cameras",
-        type=_namespaces,
-        default=[""],
-        metavar="front,rear",
-        help="namespaces of several cameras, separated by commas: one node in each, all in this process",
-    )
+    parser = argparse.ArgumentParser(prog=program, epilog="Parameters and remappings follow --ros-args.")
+    parser.set_defaults(cameras=[""])
+    if several:
+        parser.add_argument(
+            "--cameras",
+            type=_namespaces,
+            metavar="front,rear",
+            help="namespaces of several cameras, separated by commas: one node in each, all in this process",
+        )
     given = list(sys.argv if args is None else args)
-    cameras: list[str] = parser.parse_args(remove_ros_args(given)[1:]).cameras
+    with _startable():
+        own = remove_ros_args(given)[1:]
+    cameras: list[str] = parser.parse_args(own).cameras
     places = [at for at, word in enumerate(given) if word.startswith("__ns:=")]
     if places and cameras != [""]:
         outer = given[places[0]].partition(":=")[2].rstrip("/")  # ROS applies the first
         cameras = [name if name.startswith("/") else f"{outer}/{name}" for name in cameras]
         for at in reversed(places):
             del given[at - 1 : at + 1]  # with its -r
-    rclpy.init(args=given)
+    with _startable():
+        rclpy.init(args=given)
     return cameras
+
+
+@contextmanager
+def _startable() -> Iterator[None]:
+    """Exits with a sentence where ROS refuses its arguments or cannot write its log."""
+    try:
+        yield
+    except RuntimeError as error:  # rclpy's exceptions have no other base that is public
+        cure = "; set ROS_LOG_DIR to a folder that can be written" if "log directory" in str(error) else ""
+        print(f"cannot start: {error}{cure}", file=sys.stderr)
+        raise SystemExit(1) from error
 
 
 def _namespaces(text: str) -> list[str]:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-import rclpy
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -27,7 +26,7 @@ from n3d_core.messages.assembly import nanoseconds_of
 from n3d_core.recordings.bag import IMAGE, TRANSFORMS, Bag, Packet, RgbdTopicNames
 from n3d_ros.frames.images import stamp_of
 from n3d_ros.node.parameters import AT_START, CheckedParameters, ParameterSet, parameter
-from n3d_ros.node.running import leave, run_nodes
+from n3d_ros.node.running import leave, run_nodes, start_ros
 from n3d_ros.node.shipped import shipped
 
 _DRIVER = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
@@ -246,7 +245,7 @@ def _stamp_format(cdr: bytes) -> str:
 
 def main(args: list[str] | None = None) -> int:
     """Plays until Ctrl-C."""
-    rclpy.init(args=args)
+    start_ros("bag_node", args, several=False)
     return run_nodes([BagNode])
 
 

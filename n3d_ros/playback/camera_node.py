@@ -32,7 +32,7 @@ from n3d_core.messages.assembly import RgbdMessages
 from n3d_ros.errors import NoImageError
 from n3d_ros.frames.images import camera_info_message, image_message, stamp_of
 from n3d_ros.node.parameters import AT_START, CheckedParameters, ParameterSet, parameter
-from n3d_ros.node.running import leave, run_nodes
+from n3d_ros.node.running import leave, run_nodes, start_ros
 from n3d_ros.node.shipped import demo_frames
 
 _DRIVER = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
@@ -212,7 +212,7 @@ def stamped(frame: RgbdMessages, time: rclpy.time.Time) -> RgbdMessages:
 
 def main(args: list[str] | None = None) -> int:
     """Plays until Ctrl-C."""
-    rclpy.init(args=args)
+    start_ros("camera_node", args, several=False)
     return run_nodes([CameraNode])
 
 
@@ -224,7 +224,7 @@ def run_composed(args: list[str] | None = None) -> int:
     """
     from n3d_ros.grounding_node import GroundingNode
 
-    rclpy.init(args=args)
+    start_ros("composed_node", args, several=False)
     cameras: list[CameraNode] = []
 
     def camera() -> CameraNode:

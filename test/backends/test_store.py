@@ -116,6 +116,8 @@ def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EngineError, match=r"cannot be written .* set XDG_CACHE_HOME"):
         cached("engines", KEY, writer("x"), tmp_path / "file")
+    with pytest.raises(EngineError, match=r"/proc/nothing/engines: cannot be written .* set XDG_CACHE_HOME"):
+        cached("engines", KEY, writer("x"), Path("/proc/nothing"))
 
 
 def _slow_build(root: Path, queue: multiprocessing.Queue) -> None:

@@ -1,5 +1,7 @@
 """Ctrl-C at every moment of a node's life, on real processes: exit code 0, soon, and no traceback."""
 
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -178,3 +180,28 @@ def test_a_mistyped_argument_is_refused_before_ros_starts():
     ran = subprocess.run(command, capture_output=True, text=True)
     assert ran.returncode == 2
     assert "'front,front' names a camera twice" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("node", "arguments", "code", "words"),
+    [
+        ("bag_node", ["room.mcap"], 2, "unrecognized arguments: room.mcap"),
+        ("camera_node", ["--cameras", "front"], 2, "unrecognized arguments: --cameras front"),
+        ("camera_node", ["--ros-args", "-r", "__ns:=1front"], 1, "cannot start: .*'-r __ns:=1front'"),
+        ("grounding_node", ["--ros-args", "--params-file", "/no/file.yaml"], 1, "cannot start: .*/no/file.yaml"),
+    ],
+)
+def test_arguments_that_a_node_or_ros_cannot_read_are_refused_in_one_sentence(node, arguments, code, words):
+    command = [sys.executable, "-m", "n3d_ros", node, *arguments]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == code
+    assert re.search(words, ran.stderr)
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_log_that_cannot_be_written_is_told_with_the_setting_that_moves_it():
+    command = [sys.executable, "-m", "n3d_ros", "camera_node"]
+    environment = {**os.environ, "ROS_LOG_DIR": "/proc/no/log"}
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert ran.returncode == 1
+    assert re.match("cannot start: .*/proc/no/log.*; set ROS_LOG_DIR to a folder that can be written\n", ran.stderr)
