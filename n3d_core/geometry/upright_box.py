@@ -30,7 +30,7 @@ _SEEN_WEIGHT = 0.3  # weight of the visible extents relative to the model's
 _LEAST_OVERLAP = 0.35  # IoU of the model's box and the refined one's hull; below it, the points are of other objects
 _YAWS = np.radians(np.arange(0.0, 90.0, 1.0))
 
-Array = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 
 def gravity_from_points(points: NDArray[Any]) -> NDArray[np.float64] | None:
@@ -110,7 +110,7 @@ def upright_box(box: OrientedBox, points: NDArray[Any], gravity: NDArray[Any]) -
     return refined if _overlap(box, refined) >= _LEAST_OVERLAP else box
 
 
-def _level_axes(gravity: Array) -> Array:
+def _level_axes(gravity: Floats) -> Floats:
     """[3, 3], columns: level right, gravity, level forward, in the optical frame."""
     down = gravity / np.linalg.norm(gravity)
     right = np.cross(down, [0.0, 0.0, 1.0])
@@ -120,13 +120,13 @@ def _level_axes(gravity: Array) -> Array:
     return np.column_stack([right, down, np.cross(right, down)])
 
 
-def _turn(yaw: float) -> Array:
+def _turn(yaw: float) -> Floats:
     """Rotation about the second axis."""
     c, s = np.cos(yaw), np.sin(yaw)
     return np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
 
 
-def _one_object(points: Array, center: Array, noise: float) -> Array:
+def _one_object(points: Floats, center: Floats, noise: float) -> Floats:
     """Of the clusters of points seen from above, the one nearest to the box's centre."""
     cell = 2.5 * noise
     ground = points[:, [0, 2]]
@@ -136,11 +136,11 @@ def _one_object(points: Array, center: Array, noise: float) -> Array:
     labels = cv2.connectedComponents(image, connectivity=8)[1][cells[:, 0], cells[:, 1]]
     away = np.linalg.norm(ground - center[[0, 2]], axis=1)
     weights = np.bincount(labels, np.exp(-((away / max(float(away.mean()), 1e-6)) ** 2)))
-    chosen: Array = points[labels == int(weights.argmax())]
+    chosen: Floats = points[labels == int(weights.argmax())]
     return chosen
 
 
-def _yaw(ground: Array, noise: float) -> float:
+def _yaw(ground: Floats, noise: float) -> float:
     """The yaw at which most points are close to a rectangle's sides (closeness criterion; Zhang et al., IV 2017)."""
     some = ground[:: max(1, len(ground) // _MOST_POINTS)]
     c, s = np.cos(_YAWS)[:, None], np.sin(_YAWS)[:, None]
@@ -153,7 +153,7 @@ def _yaw(ground: Array, noise: float) -> float:
     return float(_YAWS[int(closeness.sum(axis=1).argmax())])
 
 
-def _fitted(box: OrientedBox, points: Array, bottom: float, axes: Array) -> OrientedBox:
+def _fitted(box: OrientedBox, points: Floats, bottom: float, axes: Floats) -> OrientedBox:
     """The box with the given axes around the points (in these axes), completed from the model's box."""
     low, high = np.percentile(points, (1, 99), axis=0)
     high[1] = bottom

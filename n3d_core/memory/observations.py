@@ -14,7 +14,6 @@ from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.camera import Camera
 
 Array = NDArray[np.float64]
-Matrix = Sequence[Sequence[float]] | Array
 
 UNKNOWN_SIGMA_M = 0.15
 """Standard deviation of a centre whose covariance is missing."""
