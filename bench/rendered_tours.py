@@ -15,8 +15,10 @@ import numpy as np
 from bench.tours import POSE_SIGMA_M, POSE_SIGMA_RAD, Follower, Thing
 from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.frame_folder import MapObject
+from n3d_core.memory.association import shared_volume
 from n3d_core.memory.object_map import ObjectMap
-from n3d_core.memory.observations import Look, Pose, observed
+from n3d_core.memory.objects import noun_of
+from n3d_core.memory.observations import Look, Observation, Pose, observed
 from n3d_core.n3d import N3D
 from training.scenes.scene_config import SceneConfig
 from training.scenes.tour import Tour
@@ -24,6 +26,7 @@ from training.scenes.vocabulary import Vocabulary
 
 OBJECTS = (9, 14)  # in a room, as in the tours of training.scenes
 FOV = 60.0  # degrees
+RIGHT = 0.25  # 3D IoU from which a box counts as right, as in training.evaluate
 VISIBLE = 0.5  # share of an object that must show for it to count as in view
 
 
@@ -44,20 +47,16 @@ def model_tour(
             thing = _nearest(things, number, _in_map(shown.box.center, pose))
             if thing is not None and shown.visible >= VISIBLE:
                 thing.looks += 1
-        found = model.look(scene.frame).ground("all objects")
-        boxes = [OrientedBox.of(box) for box in found.boxes]
+        boxes = [OrientedBox.of(box) for box in model.look(scene.frame).ground("all objects").boxes]
         depth, camera = scene.frame.depth, scene.frame.camera
         look = Look(float(number), Pose.of_matrix(told.camera_to_map, *axis_noise), camera, boxes, depth=depth)
         result = memory.look(look)
-        kept = [
-            box for box, seen in zip(boxes, (observed(box, pose) for box in boxes), strict=True) if seen is not None
-        ]
-        for box, identity in zip(kept, result.seen, strict=True):
-            center = _in_map(box.center, pose)
-            thing = _nearest(things, number, center)
+        found = [seen for box in boxes if (seen := observed(box, pose)) is not None]
+        for seen, identity in zip(found, result.seen, strict=True):
+            thing = shown_by(seen, things, number)
             if thing is not None:
                 thing.ids.append(identity)
-                follower.out["single"].append(float(np.linalg.norm(center - thing.place(number))))
+                follower.out["single"].append(float(np.linalg.norm(seen.center - thing.place(number))))
         follower.follow(number, depth, pose)
     follower.judge(looks - 1)
     return follower.out
@@ -79,6 +78,23 @@ def _things(objects: list[MapObject], looks: int) -> list[Thing]:
 def _in_map(center: tuple[float, ...], pose: Pose) -> np.ndarray:
     place: np.ndarray = pose.rotation @ np.asarray(center) + pose.translation
     return place
+
+
+def shown_by(seen: Observation, things: list[Thing], number: int) -> Thing | None:
+    """The true object that a model's box shows: the nearest one of its class, else one that it overlaps by 0.25.
+
+    None if it shows no true object: a false alarm.
+    """
+    noun = noun_of(seen.label)
+    mine = _nearest([thing for thing in things if noun_of(thing.label) == noun], number, seen.center)
+    if mine is not None:
+        return mine
+    other = _nearest(things, number, seen.center)
+    if other is None:
+        return None
+    centers, sizes = np.array([seen.center, other.place(number)]), np.array([seen.size, other.size])
+    share = shared_volume(centers, sizes, np.array([seen.yaw, other.yaw]), np.array([0]), np.array([1]))
+    return other if share[0] >= RIGHT else None
 
 
 def _nearest(things: list[Thing], number: int, center: np.ndarray) -> Thing | None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from n3d_core.errors import optional
 from n3d_core.memory.database import Places
+from n3d_core.memory.objects import noun_of
 from n3d_core.memory.observations import Array, Observation, Pose
 
 _GATE = 25.0  # chi-square, three degrees of freedom: one in 60,000 lies beyond
@@ -79,10 +80,51 @@ def _costs(
     slack = (_EXTENT_SHARE * np.minimum(known, sizes).mean(axis=1)) ** 2
     spread = places.covariances[columns] + spreads + slack[:, None, None] * np.eye(3)
     distance = np.einsum("ni,ni->n", apart, np.linalg.solve(spread, apart[..., None])[..., 0])
-    other = np.array([label_penalty(places.labels[i], name) for i, name in zip(columns.tolist(), labels, strict=True)])
     gone = 2 * np.log1p(np.exp(-places.log_odds[columns]))  # -2 log of the probability that it is there
-    costs: Array = distance + other + gone + _SIZE_WEIGHT * size_difference(known, sizes)
+    costs: Array = distance + gone + _SIZE_WEIGHT * size_difference(known, sizes)
+    for pair in np.flatnonzero(costs < _GATE).tolist():  # the others are too far apart under any name
+        costs[pair] += label_penalty(places.labels[columns[pair]], labels[pair])
     return costs
+
+
+def overlapping(
+    labels: Sequence[str], centers: Array, sizes: Array, yaws: Array, same_noun: float, other_noun: float
+) -> list[tuple[int, int]]:
+    """Pairs (i < j) of N boxes that share too much of their volume to be two solid objects.
+
+    Args:
+        same_noun, other_noun: 3D IoU above which two boxes whose labels end in the same word, or in another, are one.
+    """
+    if len(labels) < 2:
+        return []
+    with optional("remembering objects needs scipy", "'n3d-ros[memory]'"):
+        from scipy.spatial import cKDTree
+    pairs = cKDTree(centers).query_pairs(float(sizes.max()), output_type="ndarray")
+    if not len(pairs):
+        return []
+    first, second = pairs.T
+    one_way = shared_volume(centers, sizes, yaws, first, second)
+    shared = np.minimum(one_way, shared_volume(centers, sizes, yaws, second, first)).tolist()
+    nouns = [noun_of(label) for label in labels]
+    found = zip(first.tolist(), second.tolist(), shared, strict=True)
+    return [(i, j) for i, j, share in found if share > (same_noun if nouns[i] == nouns[j] else other_noun)]
+
+
+def shared_volume(
+    centers: Array, sizes: Array, yaws: Array, first: NDArray[np.int64], second: NDArray[np.int64]
+) -> Array:
+    """[P]: 3D IoU of boxes `first` [P] with the hulls of boxes `second` [P] in the frames of the first."""
+    cosine, sine = np.cos(yaws[first]), np.sin(yaws[first])
+    x, y, z = (centers[second] - centers[first]).T
+    apart = np.abs(np.column_stack([cosine * x + sine * y, cosine * y - sine * x, z]))
+    turn = yaws[second] - yaws[first]
+    along, across = np.abs(np.cos(turn)), np.abs(np.sin(turn))
+    length, width, height = sizes[second].T
+    hull = np.column_stack([along * length + across * width, across * length + along * width, height])
+    own = sizes[first]
+    inside = np.clip(np.minimum((own + hull) / 2 - apart, np.minimum(own, hull)), 0, None).prod(axis=1)
+    share: Array = inside / (own.prod(axis=1) + hull.prod(axis=1) - inside)
+    return share
 
 
 def label_penalty(labels: dict[str, float], name: str) -> float:

@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 
 from n3d_core.errors import ObjectMapError
+from n3d_core.memory.camera_errors import DIRECTIONS
 from n3d_core.memory.objects import GONE_LOG_ODDS, WELL_KNOWN, RememberedObject, noun_of
 from n3d_core.memory.observations import Array, Pose, level_axes
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 _COLUMNS = (
     "id", "noun", "label", "labels", "x", "y", "z", "covariance", "length", "width", "height", "yaw", "log_odds",
-    "first_seen", "last_seen", "last_looked", "observations", "view", "quality", "drift", "through",
+    "first_seen", "last_seen", "last_looked", "observations", "view", "quality", "drift", "through", "directions",
 )  # fmt: skip
 _AS_STORED = ("id", "yaw", "log_odds", "first_seen", "last_seen", "last_looked", "observations", "quality", "through")
 _CHECKPOINT_PAGES = 8192  # 32 MB of WAL: a page that many looks change is copied once, and few looks wait for it
@@ -62,6 +63,7 @@ _MIGRATIONS: dict[int, str] = {
         CREATE INDEX objects_by_label ON objects (map, label, last_seen DESC) WHERE observations >= {WELL_KNOWN};
     """,
     5: "ALTER TABLE objects ADD COLUMN through REAL NOT NULL DEFAULT 0;",
+    6: f"ALTER TABLE objects ADD COLUMN directions BLOB NOT NULL DEFAULT x'{'00' * 16 * DIRECTIONS}';",
 }  # to each version from the one before it
 
 
@@ -69,7 +71,8 @@ _MIGRATIONS: dict[int, str] = {
 class Places:
     """Where N objects are: centers [N, 3], sizes [N, 3], yaws [N], log_odds [N], covariances [N, 3, 3] of centres.
 
-    `labels` are the weights of each object's labels, `through` [N] the shares that looks at them usually see through.
+    `labels` are the weights of each object's labels, `through` [N] the shares that looks at them usually see through,
+    `observations` [N] how many looks found them.
     """
 
     ids: list[int]
@@ -80,6 +83,7 @@ class Places:
     log_odds: Array
     covariances: Array
     through: Array
+    observations: Array
 
     @classmethod
     def of(cls, objects: Sequence[RememberedObject]) -> Places:
@@ -93,6 +97,7 @@ class Places:
             np.array([one.log_odds for one in objects]),
             np.array([one.covariance for one in objects]).reshape(-1, 3, 3),
             np.array([one.through for one in objects]),
+            np.array([one.observations for one in objects], float),
         )
 
 
@@ -141,16 +146,17 @@ class ObjectStore:
         """Where the objects are whose boxes overlap an axis-aligned region of the map."""
         with self._explained():
             rows = self._db.execute(
-                "SELECT o.id, labels, x, y, z, length, width, height, yaw, log_odds, through, covariance "
+                "SELECT o.id, labels, x, y, z, length, width, height, yaw, log_odds, through, observations, covariance "
                 "FROM places AS p JOIN objects AS o ON o.id = p.id WHERE x1 >= ? AND x0 <= ? AND y1 >= ? AND y0 <= ? "
                 "AND z1 >= ? AND z0 <= ? AND map0 <= ? AND map1 >= ?",
                 (low[0], high[0], low[1], high[1], low[2], high[2], self._map, self._map),
             ).fetchall()
-        numbers = np.array([row[2:11] for row in rows], np.float64).reshape(-1, 9)
-        covariances = np.frombuffer(b"".join(row[11] for row in rows), np.float64).reshape(-1, 3, 3)
-        centers, sizes, yaws, log_odds = numbers[:, :3], numbers[:, 3:6], numbers[:, 6], numbers[:, 7]
+        numbers = np.array([row[2:12] for row in rows], np.float64).reshape(-1, 10)
+        covariances = np.frombuffer(b"".join(row[12] for row in rows), np.float64).reshape(-1, 3, 3)
         labels = json.loads(f"[{','.join(row[1] for row in rows)}]")
-        return Places([row[0] for row in rows], labels, centers, sizes, yaws, log_odds, covariances, numbers[:, 8])
+        yaws, log_odds, through, observations = numbers[:, 6:].T
+        places = numbers[:, :3], numbers[:, 3:6], yaws, log_odds, covariances, through, observations
+        return Places([row[0] for row in rows], labels, *places)
 
     def many(self, identities: Sequence[int]) -> dict[int, RememberedObject]:
         """Objects by id."""
@@ -208,12 +214,16 @@ class ObjectStore:
 
     def forget(self, identities: Iterable[int]) -> int:
         """Removes objects; returns how many there were."""
-        rows = [(i,) for i in identities]
         with self.transaction():
-            before = self._db.total_changes
-            self._db.executemany("DELETE FROM objects WHERE id = ?", rows)
-            removed = self._db.total_changes - before
-            self._db.executemany("DELETE FROM places WHERE id = ?", rows)
+            return self.remove(identities)
+
+    def remove(self, identities: Iterable[int]) -> int:
+        """Removes objects; returns how many there were. Inside of a transaction."""
+        rows = [(i,) for i in identities]
+        before = self._db.total_changes
+        self._db.executemany("DELETE FROM objects WHERE id = ?", rows)
+        removed = self._db.total_changes - before
+        self._db.executemany("DELETE FROM places WHERE id = ?", rows)
         return removed
 
     def least(self, count: int) -> list[int]:
@@ -307,6 +317,7 @@ def _row(one: RememberedObject) -> tuple[Any, ...]:
         float(one.quality),
         np.asarray(one.drift, np.float64).tobytes(),
         float(one.through),
+        np.asarray(one.directions, np.float64).tobytes(),
     )
 
 
@@ -325,6 +336,7 @@ def _object(row: Sequence[Any]) -> RememberedObject:
         covariance=np.frombuffer(values["covariance"], np.float64).reshape(3, 3),
         size=np.array([values["length"], values["width"], values["height"]]),
         drift=np.frombuffer(values["drift"], np.float64),
+        directions=np.frombuffer(values["directions"], np.float64).reshape(DIRECTIONS, 2),
         view=(seen_from[0], Pose(np.array(seen_from[1]), np.array(seen_from[2]))) if seen_from else None,
         **{name: values[name] for name in _AS_STORED},
     )

@@ -14,7 +14,8 @@ import numpy as np
 
 from n3d_core.atomic_write import atomic_write
 from n3d_core.errors import ObjectMapError
-from n3d_core.memory.association import assign, size_difference
+from n3d_core.memory.association import assign, overlapping, size_difference
+from n3d_core.memory.camera_errors import DIRECTIONS, CameraErrors
 from n3d_core.memory.database import ObjectStore, Places
 from n3d_core.memory.objects import (
     GONE_LOG_ODDS,
@@ -28,7 +29,7 @@ from n3d_core.memory.objects import (
     moved,
     seen_again,
     seen_past,
-    unexpected,
+    united,
 )
 from n3d_core.memory.observations import Array, Look, Observation, Pose, Visibility, visibility
 
@@ -42,7 +43,8 @@ _KEPT_APART_M, _KEPT_APART_RAD = 0.1, math.radians(8)
 _MET_WITHIN = 0.46  # share of a box's size by which a ray may err and still meet what is in it
 _AROUND_M = 1.0  # how far around an observation its object is looked for
 _LEAST_MOVED = 0.0  # log-odds that a detection needs to be an object known from elsewhere
-_DOUBT_GAIN, _MOST_SURPRISE = 0.02, 8.0  # how fast a camera's errors are found to be larger than it says
+_ONE_OF_NOUN, _ONE = 0.2, 0.4  # 3D IoU above which two boxes with the same noun, or any, are one object
+_TWICE_NOUN = 0.1
 _STILL_FILLED = 0.3  # share of a place that must be seen filled for its object to be there still
 _AS_RECORDED = ("yaw", "log_odds", "first_seen", "last_seen", "last_looked", "observations", "quality")
 
@@ -81,7 +83,7 @@ class ObjectMap:
         self._store, self._most = ObjectStore(path, name), most
         self._room = most - self._store.count()
         self._past: deque[Look] = deque(maxlen=_KEPT_LOOKS)
-        self._doubt: dict[str, float] = {}  # by camera: log of how much larger its errors are than it says
+        self._errors: dict[str, CameraErrors] = {}
 
     def close(self) -> None:
         """Closes the database."""
@@ -96,14 +98,17 @@ class ObjectMap:
         Raises:
             ObjectMapError: if the database cannot be written.
         """
-        doubt = self._doubt.get(look.source, 0.0)
-        seen = [replace(one, covariance=one.covariance * math.exp(doubt)) for one in look.observations()]
+        learned = self._errors.setdefault(look.source, CameraErrors())
+        errors = learned.current()
+        every = [replace(one, covariance=one.covariance * errors.scale) for one in look.observations()]
+        seen, number_of = _distinct(every)
         with self._store.transaction():
             near = self._store.near(*_region(look, seen))
             pairs = assign(near, seen, look.pose)
-            views, raw, against = _views(look, near, seen)
             known = self._store.many([near.ids[i] for i in pairs.values()])
-            lost = _disproved(look, near, views, set(pairs.values()))
+            pairs, known, merged = self._merge(near, pairs, known)
+            views, raw, against, shares = _views(look, near, seen)
+            lost = _disproved(look, near, views, seen, set(pairs.values()))
             odds = [first_log_odds(one, less) for one, less in zip(seen, against, strict=True)]
             settled = {n for n, i in pairs.items() if not _is_other(known[near.ids[i]], seen[n])}
             unknown = {n: one for n, one in enumerate(seen) if n not in settled and odds[n] >= _LEAST_MOVED}
@@ -113,26 +118,33 @@ class ObjectMap:
             for number, one in enumerate(seen):
                 at = (one, look.pose, look.stamp, look.source)
                 if number in elsewhere:
-                    fresh.append(moved(elsewhere[number], *at, against=against[number]))
+                    fresh.append(
+                        moved(elsewhere[number], *at, against=against[number], through=shares[number], errors=errors)
+                    )
                 elif number in pairs:
                     index = pairs[number]
-                    surprise = min(unexpected(known[near.ids[index]], one, look.pose), _MOST_SURPRISE)
-                    doubt = max(doubt + _DOUBT_GAIN * (surprise - 1), 0.0)
                     seen_through = float(raw[index])
                     there = not views.empty[index]
-                    fresh.append(seen_again(known[near.ids[index]], *at, was_there=there, through=seen_through))
+                    fresh.append(
+                        seen_again(known[near.ids[index]], *at, was_there=there, through=seen_through, errors=errors)
+                    )
                 else:
-                    fresh.append(first_seen(*at, against=against[number]))
+                    fresh.append(first_seen(*at, against=against[number], through=shares[number], errors=errors))
             ids = self._store.write(fresh)
             gone_elsewhere = {one.id for one in elsewhere.values()}
-            lost = {i: odds for i, odds in lost.items() if near.ids[i] not in gone_elsewhere}
+            lost = {i: odds for i, odds in lost.items() if near.ids[i] not in gone_elsewhere | merged}
             self._store.discredit([(odds, look.stamp, near.ids[i]) for i, odds in lost.items()])
-        self._doubt[look.source] = doubt
+        for one, now, identity in zip(seen, fresh, ids, strict=True):
+            if now.observations > 1 and now.center is one.center:
+                learned.forget(identity)
+            claimed = float(np.trace(one.covariance)) / 3 / errors.scale
+            offset = look.pose.translation - one.center
+            learned.add(identity, one.center, offset, claimed, float(look.pose.variance_at(one.center)))
         self._bound(sum(one.id == 0 for one in fresh))
         self._keep(look)
         gone = tuple(near.ids[i] for i, odds in lost.items() if odds < GONE_LOG_ODDS <= near.log_odds[i])
         new = tuple(i for i, one in zip(ids, fresh, strict=True) if one.id == 0)
-        return LookResult(tuple(ids), new, tuple(sorted(gone_elsewhere)), gone)
+        return LookResult(tuple(ids[n] for n in number_of), new, tuple(sorted(gone_elsewhere)), gone)
 
     def recall(
         self, noun: str | None = None, max_age: float = math.inf, now: float = 0.0, limit: int = MOST_RECALLED
@@ -189,7 +201,9 @@ class ObjectMap:
 
         def change(one: RememberedObject) -> RememberedObject:
             covariance = turn @ one.covariance @ turn.T
-            return replace(one, center=turn @ one.center + shift, covariance=covariance, yaw=one.yaw + yaw, view=None)
+            directions = np.roll(one.directions, round(yaw / (2 * math.pi) * DIRECTIONS), axis=0)
+            center = turn @ one.center + shift
+            return replace(one, center=center, covariance=covariance, yaw=one.yaw + yaw, directions=directions, view=None)
 
         self._change_all(change)
 
@@ -272,6 +286,27 @@ class ObjectMap:
                 found = found | {moved_here[number].id}
         return moved_here
 
+    def _merge(
+        self, near: Places, pairs: dict[int, int], known: dict[int, RememberedObject]
+    ) -> tuple[dict[int, int], dict[int, RememberedObject], set[int]]:
+        """Makes one of two remembered objects that share their place and were seen by turns, never together."""
+        found, merged = set(pairs.values()), set()
+        names = [max(labels, key=lambda name: labels[name]) for labels in near.labels]
+        for both in overlapping(names, near.centers, near.sizes, near.yaws, _ONE_OF_NOUN, _ONE):
+            for i, j in (both, both[::-1]):
+                if i in found and j not in found and min(near.log_odds[i], near.log_odds[j]) >= GONE_LOG_ODDS:
+                    one, other = known[near.ids[i]], self._store.get(near.ids[j])
+                    if other is None or one.first_seen > other.last_seen or other.first_seen > one.last_seen:
+                        continue
+                    keep, drop = (i, j) if one.observations >= other.observations else (j, i)
+                    pairs = {n: keep if index == i else index for n, index in pairs.items()}
+                    found = set(pairs.values())
+                    known[near.ids[keep]] = united(*((one, other) if keep == i else (other, one)))
+                    known.pop(near.ids[drop], None)
+                    merged.add(near.ids[drop])
+        self._store.remove(merged)
+        return pairs, known, merged
+
     def _was_empty(self, seen: Observation) -> bool:
         """Whether past looks saw the place of an observation empty."""
         place = seen.center[None], seen.size[None], np.array([seen.yaw])
@@ -302,6 +337,25 @@ class ObjectMap:
             self._store.write(change(one) for one in self._store.every())
 
 
+def _distinct(seen: Sequence[Observation]) -> tuple[list[Observation], list[int]]:
+    """The observations without those that show an object a second time, and the place of each one's object in them."""
+    doubles: dict[int, int] = {}
+    if len(seen) > 1:
+        boxes = np.array([one.center for one in seen]), np.array([one.size for one in seen])
+        yaws = np.array([one.yaw for one in seen])
+        order = sorted(
+            overlapping([one.label for one in seen], *boxes, yaws, _TWICE_NOUN, _ONE),
+            key=lambda pair: -max(seen[i].score for i in pair),
+        )
+        for i, j in order:
+            better, worse = (i, j) if seen[i].score >= seen[j].score else (j, i)
+            if better not in doubles and worse not in doubles:
+                doubles[worse] = better
+    kept = [n for n in range(len(seen)) if n not in doubles]
+    numbers = {n: place for place, n in enumerate(kept)}
+    return [seen[n] for n in kept], [numbers[doubles.get(n, n)] for n in range(len(seen))]
+
+
 def _region(look: Look, seen: Sequence[Observation]) -> tuple[Array, Array]:
     """Corners of the part of the map that a look is about: what it could see within reach, and what it found."""
     camera = look.camera
@@ -312,13 +366,17 @@ def _region(look: Look, seen: Sequence[Observation]) -> tuple[Array, Array]:
     return np.min(corners, axis=0), np.max(corners, axis=0)
 
 
-def _disproved(look: Look, near: Places, views: Visibility, found: set[int]) -> dict[int, float]:
+def _disproved(
+    look: Look, near: Places, views: Visibility, seen: Sequence[Observation], found: set[int]
+) -> dict[int, float]:
     """The log-odds that are left of each object that the look should have found and did not, by index."""
     if look.depth is None:
         return {}
     asked = np.array([look.asked is None or _was_asked(labels, look.asked) for labels in near.labels], bool)
     met = _met(look.pose, near.centers, near.sizes)
-    after = after_missing(near.log_odds, views, asked, met)
+    centers = np.array([one.center for one in seen]).reshape(-1, 1, 3)
+    taken = (np.linalg.norm(centers - near.centers, axis=-1) < near.sizes.mean(axis=1) / 2).any(axis=0)
+    after = after_missing(near.log_odds, views, asked, met, (near.observations >= WELL_KNOWN) & ~taken)
     changed = np.flatnonzero(after != near.log_odds).tolist()
     return {i: float(after[i]) for i in changed if i not in found}
 
@@ -330,7 +388,7 @@ def _met(pose: Pose, centers: Array, sizes: Array, variances: Array | float = 0.
     return met
 
 
-def _views(look: Look, near: Places, seen: Sequence[Observation]) -> tuple[Visibility, Array, list[float]]:
+def _views(look: Look, near: Places, seen: Sequence[Observation]) -> tuple[Visibility, Array, list[float], list[float]]:
     """How the look sees the places of what is known, and what its depth says against each observation, log-odds.
 
     In the former, `through` is what exceeds the share [N] that looks see through such an object when they find it; the
@@ -345,8 +403,9 @@ def _views(look: Look, near: Places, seen: Sequence[Observation]) -> tuple[Visib
     through = np.where(both.empty, both.share_through, 0.0)[known:]
     against = (seen_past(met) * through).tolist()
     whole, clear = both.share_through[:known], (both.in_view - both.hidden)[:known]
-    more = clear * np.maximum(whole - near.through, 0) / (1 - near.through)
-    return Visibility(both.in_view[:known], both.hidden[:known], more, both.pixels[:known]), whole, against
+    usual = np.minimum(near.through / np.maximum(clear, 1e-9), 1)  # all that is see-through may be in what is visible
+    more = clear * np.maximum(whole - usual, 0) / np.maximum(1 - usual, 1e-9)
+    return Visibility(both.in_view[:known], both.hidden[:known], more, both.pixels[:known]), whole, against, both.share_through[known:].tolist()
 
 
 def _was_asked(labels: dict[str, float], asked: Sequence[str]) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n3d_core.geometry.boxes import OrientedBox, quaternion_of
+from n3d_core.memory.camera_errors import DIRECTIONS, Errors, no_directions, place_variance, seen_from
 from n3d_core.memory.observations import CLEAR, Array, Observation, Pose, Visibility, level_axes
 
 State = Literal["present", "gone", "uncertain"]
@@ -21,6 +22,7 @@ WELL_KNOWN = 3
 _MOST_LOG_ODDS = 4.0  # certainty is bounded, so that a few looks can undo it
 _NOT_FOUND = -0.5  # log-odds of a look that saw the place filled, asked for the object and did not find it
 _FILLED_LOG_ODDS = 0.0  # such looks make an object uncertain, never gone: something is there
+_SETTLED_LOG_ODDS = 1.0  # nor what is known well, unless something else is found there
 _DOUBTED_LOG_ODDS = 1.0  # of what was present before a jump: only to be found again makes it surer
 _MOST_THROUGH = 0.7  # of an object that is there
 _STILL_FILLED = 0.6  # log-odds of a look that saw the place filled and could not find the object
@@ -33,6 +35,8 @@ _EMPTY_DRIFT = 4.4 / (1 - _DRIFT_KEPT**2)  # by which less is needed where the l
 _SAME_YAW = math.radians(12)
 _STILL_M, _STILL_RAD = 0.05, math.radians(4)  # looks nearer than this to the last one tell little new
 _LEAST_NEW = 0.05
+_HONEST = Errors()
+_SHAPE_SHARE = 0.08  # of an object's size: how far the middles of boxes seen from anywhere are off, if errors repeat
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class RememberedObject:
         observations: how many looks found it.
         drift: [3]: how far recent looks saw it from its place, all to one side: a decaying sum in standard deviations.
         through: share of its place that looks which find it see through, on average: much of a lamp, little of a box.
+        directions: [8, 2]: from where, and how well, it was seen (see `camera_errors.seen_from`).
         view: where it was last seen from, and by which camera; looks from there tell little new.
         quality: of the look that gave size and yaw.
     """
@@ -67,7 +72,8 @@ class RememberedObject:
     quality: float = 0.0
     drift: Array = field(default_factory=lambda: np.zeros(3))
     through: float = 0.0
-    id: int = field(default=0)
+    directions: Array = field(default_factory=no_directions)
+    id: int = 0
 
     @property
     def label(self) -> str:
@@ -101,7 +107,16 @@ def noun_of(label: str) -> str:
     return label.split()[-1] if label.split() else ""
 
 
-def first_seen(seen: Observation, pose: Pose, stamp: float, source: str, against: float = 0.0) -> RememberedObject:
+def first_seen(
+    seen: Observation,
+    pose: Pose,
+    stamp: float,
+    source: str,
+    *,
+    against: float = 0.0,
+    through: float = 0.0,
+    errors: Errors = _HONEST,
+) -> RememberedObject:
     """A new object; `against`: log-odds of what the depth of the same look says against it, 0 or less."""
     return RememberedObject(
         labels={seen.label: max(seen.score, 1e-3)},
@@ -115,6 +130,8 @@ def first_seen(seen: Observation, pose: Pose, stamp: float, source: str, against
         last_looked=stamp,
         view=(source, pose),
         quality=_quality(seen, pose),
+        through=min(through, _MOST_THROUGH),
+        directions=_seen_once_more(no_directions(), seen, pose, errors, 1.0),
     )
 
 
@@ -127,6 +144,7 @@ def seen_again(
     *,
     was_there: bool = True,
     through: float = 0.0,
+    errors: Errors = _HONEST,
 ) -> RememberedObject:
     """An object after a look that found it: place fused by information, size and yaw from where they were seen best.
 
@@ -139,16 +157,21 @@ def seen_again(
         through: share of its place that the look sees through.
     """
     new = _newness(known, pose, source)
-    drift = _DRIFT_KEPT * known.drift + new * _standardised(known, seen, pose)
+    pose_variance = pose.variance_at(seen.center)
+    before, gained, directions = _before(known, seen, pose, errors, new)
+    spread = seen.covariance + np.eye(3) * pose_variance
+    apart = seen.center - known.center
+    drift = _DRIFT_KEPT * known.drift + gained * np.linalg.solve(np.linalg.cholesky(before + spread), apart)
     if drift @ drift > _MOST_DRIFT - (0.0 if was_there else _EMPTY_DRIFT):
-        here = moved(known, seen, pose, stamp, source)
+        here = moved(known, seen, pose, stamp, source, through=through, errors=errors)
         return replace(here, log_odds=max(known.log_odds, here.log_odds))
-    observed = (seen.covariance + pose.covariance_at(seen.center)) / new
-    before = known.covariance + np.eye(3) * _MOVED_VARIANCE
+    observed = spread / gained
     gain = before @ np.linalg.inv(before + observed)
-    center = known.center + gain @ (seen.center - known.center)
+    center = known.center + gain @ apart
     rest = np.eye(3) - gain
     covariance = rest @ before @ rest.T + gain @ observed @ gain.T  # Joseph's form: stays symmetric and positive
+    floor = errors.repeated * (_SHAPE_SHARE * known.size[[0, 0, 2]]) ** 2
+    covariance = covariance + np.diag(np.maximum(floor - np.diag(covariance), 0))
     quality = _quality(seen, pose)
     size, yaw = _extent(known, seen, quality, new)
     labels = dict(known.labels)
@@ -167,17 +190,14 @@ def seen_again(
         view=(source, pose),
         quality=max(quality, known.quality),
         drift=drift,
+        directions=directions,
         through=known.through + new * (min(through, _MOST_THROUGH) - known.through) / min(known.observations + 1, 10),
     )
 
 
-def unexpected(known: RememberedObject, seen: Observation, pose: Pose) -> float:
-    """How much farther than expected an object is seen from its place: 1 on average, if covariances are honest."""
-    apart = _standardised(known, seen, pose)
-    return float(apart @ apart) / 3
-
-
-def after_missing(log_odds: Array, seen: Visibility, asked_for: NDArray[np.bool_], met: Array) -> Array:
+def after_missing(
+    log_odds: Array, seen: Visibility, asked_for: NDArray[np.bool_], met: Array, settled: NDArray[np.bool_]
+) -> Array:
     """Log-odds [N] of N objects after a look that did not find them.
 
     Only what the look could see counts. To see through a place speaks against the object, the less the likelier the
@@ -186,11 +206,13 @@ def after_missing(log_odds: Array, seen: Visibility, asked_for: NDArray[np.bool_
 
     Args:
         met: [N] probability, 0..1, that a ray to an object that is there meets it.
+        settled: [N] whether it is known well and nothing else was found in its place: while that is filled, it is there.
     """
     share = seen.share_through
     through = np.maximum(log_odds + seen_past(met) * share, -_MOST_LOG_ODDS)
     telling = np.clip((seen.pixels - _OFTEN_MISSED) / (_SELDOM_MISSED - _OFTEN_MISSED), 0, 1)
-    filled = np.maximum(log_odds + _NOT_FOUND * telling * (1 - share), np.minimum(log_odds, _FILLED_LOG_ODDS))
+    least = np.minimum(log_odds, np.where(settled, _SETTLED_LOG_ODDS, _FILLED_LOG_ODDS))
+    filled = np.maximum(log_odds + _NOT_FOUND * telling * (1 - share), least)
     backed = np.minimum(log_odds + _STILL_FILLED * (1 - share), np.maximum(log_odds, _DOUBTED_LOG_ODDS))
     still = np.where(log_odds < GONE_LOG_ODDS, log_odds, backed)
     missed = np.where(telling > 0, np.where(asked_for, filled, log_odds), still)
@@ -200,13 +222,35 @@ def after_missing(log_odds: Array, seen: Visibility, asked_for: NDArray[np.bool_
 
 
 def moved(
-    known: RememberedObject, seen: Observation, pose: Pose, stamp: float, source: str, against: float = 0.0
+    known: RememberedObject,
+    seen: Observation,
+    pose: Pose,
+    stamp: float,
+    source: str,
+    *,
+    against: float = 0.0,
+    through: float = 0.0,
+    errors: Errors = _HONEST,
 ) -> RememberedObject:
     """An object that is now at another place, under its old id; `against` as in `first_seen`."""
-    fresh = first_seen(seen, pose, stamp, source, against)
+    fresh = first_seen(seen, pose, stamp, source, against=against, through=through, errors=errors)
     labels = dict(known.labels)
     labels[seen.label] = labels.get(seen.label, 0.0) + max(seen.score, 1e-3)
     return replace(fresh, id=known.id, labels=labels, first_seen=known.first_seen, observations=known.observations + 1)
+
+
+def united(known: RememberedObject, double: RememberedObject) -> RememberedObject:
+    """An object that was taken for two: its place is the one that is better known."""
+    labels = {name: known.labels.get(name, 0.0) + double.labels.get(name, 0.0) for name in known.labels | double.labels}
+    return replace(
+        known,
+        labels=labels,
+        log_odds=max(known.log_odds, double.log_odds),
+        first_seen=min(known.first_seen, double.first_seen),
+        last_seen=max(known.last_seen, double.last_seen),
+        last_looked=max(known.last_looked, double.last_looked),
+        observations=known.observations + double.observations,
+    )
 
 
 def doubted(known: RememberedObject, sigma_m: float) -> RememberedObject:
@@ -233,11 +277,24 @@ def _detection(score: float) -> float:
     return math.log(p / (1 - p))
 
 
-def _standardised(known: RememberedObject, seen: Observation, pose: Pose) -> Array:
-    """[3]: how far from an object's place it is seen, in standard deviations of both and of the pose."""
-    spread = np.linalg.cholesky(known.covariance + seen.covariance + pose.covariance_at(seen.center))
-    apart: Array = np.linalg.solve(spread, seen.center - known.center)
-    return apart
+def _seen_once_more(directions: Array, seen: Observation, pose: Pose, errors: Errors, weight: float) -> Array:
+    claimed = float(np.trace(seen.covariance)) / 3 / errors.scale
+    return seen_from(directions, pose.translation - seen.center, claimed, float(pose.variance_at(seen.center)), weight)
+
+
+def _before(
+    known: RememberedObject, seen: Observation, pose: Pose, errors: Errors, new: float
+) -> tuple[Array, float, Array]:
+    """Before a look is fused: the covariance [3, 3], what share of the look is new, and the directions after it."""
+    start, variance = known.directions, float(np.trace(known.covariance)) / 3
+    if not start.any():  # of an older version, or added by hand: as if seen from everywhere
+        start = start + [1 / (DIRECTIONS * variance), 0.0]
+    after = _seen_once_more(start, seen, pose, errors, new)
+    fused = place_variance(start, errors)
+    before = known.covariance * max(1.0, fused / variance) + np.eye(3) * _MOVED_VARIANCE
+    single = float(np.trace(seen.covariance)) / 3 + float(pose.variance_at(seen.center))
+    gained = (1 / place_variance(after, errors) - 1 / fused) * single
+    return before, min(max(gained, _LEAST_NEW), new), after
 
 
 def _found_again(log_odds: float, new: float, score: float) -> float:
