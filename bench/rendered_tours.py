@@ -51,7 +51,7 @@ def model_tour(
         depth, camera = scene.frame.depth, scene.frame.camera
         look = Look(float(number), Pose.of_matrix(told.camera_to_map, *axis_noise), camera, boxes, depth=depth)
         result = memory.look(look)
-        found = [seen for box in boxes if (seen := observed(box, pose)) is not None]
+        found = [seen for seen in observed(boxes, pose) if seen is not None]
         for seen, identity in zip(found, result.seen, strict=True):
             thing = shown_by(seen, things, number)
             if thing is not None:

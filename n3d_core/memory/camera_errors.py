@@ -19,7 +19,7 @@ DIRECTIONS = 8
 """Sectors of 45 degrees about the vertical from which an object can be seen."""
 _SHARED = 0.4  # of a repeated error's variance that is shared by all directions
 _RANGE_RAD = math.radians(35)  # angle between two directions over which the repeated part of errors falls to 1/e
-_STEP_COS, _SAME_COS = math.cos(math.radians(10)), math.cos(math.radians(4))
+_STEP_COS, _SAME_COS = math.cos(math.radians(15)), math.cos(math.radians(4))
 _KEPT_LOOKS, _KEPT_OBJECTS = 6, 500
 _MOST_SURPRISE = 8.0  # squared distances count no more than this, in units of what the camera claims
 _PRIOR, _MEMORY = 30.0, 3000.0  # looks: how many speak for honest, independent errors, and how many are remembered
@@ -40,8 +40,12 @@ class Errors:
     repeated: float = 0.0
 
 
+HONEST = Errors()
+"""Those of a camera of which nothing is known."""
+
+
 def no_directions() -> Array:
-    """[DIRECTIONS, 2]: of an object that was not seen yet: information in 1/m^2, and least variance of a look in m^2."""
+    """[DIRECTIONS, 2] of an object not yet seen: information in 1/m^2, and the least variance of a look in m^2."""
     return np.zeros((DIRECTIONS, 2))
 
 
@@ -94,10 +98,18 @@ class CameraErrors:
             scale, repeated = max(self._sums[0] / ss, 1.0), 0.0
         return Errors(float(scale), min(float(repeated / scale), _MOST_REPEATED))
 
-    def add(self, identity: int, center: Array, offset: Array, claimed: float, pose: float) -> None:
-        """Takes in where a look found an object; arguments as in `seen_from`, `center` [3] in the map."""
+    def add(
+        self, identity: int, center: Array, offset: Array, claimed: float, pose: float, *, moved: bool = False
+    ) -> None:
+        """Takes in where a look found an object; arguments as in `seen_from`, `center` [3] in the map.
+
+        Args:
+            moved: whether the object is at another place than before.
+        """
         toward = offset / max(float(np.linalg.norm(offset)), 1e-9)
         kept = self._looks.setdefault(identity, [])
+        if moved:
+            kept.clear()
         self._looks.move_to_end(identity)
         pairs = [(earlier, float(toward @ earlier[1])) for earlier in kept]
         pairs = [(earlier, cosine) for earlier, cosine in pairs if cosine < _SAME_COS]
@@ -110,13 +122,8 @@ class CameraErrors:
             self._sums += row * (surprise / len(pairs))
         self._products *= 1 - 1 / _MEMORY
         self._sums *= 1 - 1 / _MEMORY
-        if kept and kept[-1][1] @ toward > _STEP_COS:
-            kept.pop()
-        kept.append((center, toward, claimed, pose))
-        del kept[:-_KEPT_LOOKS]
+        if not kept or kept[-1][1] @ toward < _STEP_COS:
+            kept.append((center, toward, claimed, pose))
+            del kept[:-_KEPT_LOOKS]
         if len(self._looks) > _KEPT_OBJECTS:
             self._looks.popitem(last=False)
-
-    def forget(self, identity: int) -> None:
-        """Drops the looks at an object that has moved."""
-        self._looks.pop(identity, None)

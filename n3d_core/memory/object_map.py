@@ -16,35 +16,30 @@ from n3d_core.atomic_write import atomic_write
 from n3d_core.errors import ObjectMapError
 from n3d_core.memory.association import assign, overlapping, size_difference
 from n3d_core.memory.camera_errors import DIRECTIONS, CameraErrors
+from n3d_core.memory.comparison import SHARED, Comparison, compare, distinct, region
 from n3d_core.memory.database import ObjectStore, Places
 from n3d_core.memory.objects import (
     GONE_LOG_ODDS,
     PRESENT_LOG_ODDS,
     WELL_KNOWN,
     RememberedObject,
-    after_missing,
     doubted,
-    first_log_odds,
     first_seen,
     moved,
     seen_again,
-    seen_past,
     united,
 )
-from n3d_core.memory.observations import Array, Look, Observation, Pose, Visibility, visibility
+from n3d_core.memory.observations import Array, Look, Observation, Pose, visibility
 
-REACH_M = 6.0  # a look says nothing of what is further away
 MOST_OBJECTS = 100_000
 MOST_RECALLED = 200
 _SAME_SIZE = 0.15  # mean squared logarithm: sizes within about 40 %
 _MOVED_WITHIN_S = 3600.0
 _KEPT_LOOKS, _KEPT_WIDTH = 24, 240  # past looks that can tell that a place was empty, and their columns
 _KEPT_APART_M, _KEPT_APART_RAD = 0.1, math.radians(8)
-_MET_WITHIN = 0.46  # share of a box's size by which a ray may err and still meet what is in it
 _AROUND_M = 1.0  # how far around an observation its object is looked for
 _LEAST_MOVED = 0.0  # log-odds that a detection needs to be an object known from elsewhere
-_ONE_OF_NOUN, _ONE = 0.2, 0.4  # 3D IoU above which two boxes with the same noun, or any, are one object
-_TWICE_NOUN = 0.1
+_ONE_OF_NOUN = 0.2  # 3D IoU above which two objects with the same noun are one
 _STILL_FILLED = 0.3  # share of a place that must be seen filled for its object to be there still
 _AS_RECORDED = ("yaw", "log_odds", "first_seen", "last_seen", "last_looked", "observations", "quality")
 
@@ -101,45 +96,37 @@ class ObjectMap:
         learned = self._errors.setdefault(look.source, CameraErrors())
         errors = learned.current()
         every = [replace(one, covariance=one.covariance * errors.scale) for one in look.observations()]
-        seen, number_of = _distinct(every)
+        seen, number_of = distinct(every)
         with self._store.transaction():
-            near = self._store.near(*_region(look, seen))
+            near = self._store.near(*region(look, seen))
             pairs = assign(near, seen, look.pose)
             known = self._store.many([near.ids[i] for i in pairs.values()])
             pairs, known, merged = self._merge(near, pairs, known)
-            views, raw, against, shares = _views(look, near, seen)
-            lost = _disproved(look, near, views, seen, set(pairs.values()))
-            odds = [first_log_odds(one, less) for one, less in zip(seen, against, strict=True)]
-            settled = {n for n, i in pairs.items() if not _is_other(known[near.ids[i]], seen[n])}
-            unknown = {n: one for n, one in enumerate(seen) if n not in settled and odds[n] >= _LEAST_MOVED}
-            arrived = {n for n in unknown if n not in pairs and odds[n] >= PRESENT_LOG_ODDS}
-            elsewhere = self._elsewhere(look, near, views, lost, unknown, arrived, set(known))
+            compared = compare(look, seen, near, pairs, errors)
+            lost = {i: odds for i, odds in compared.disproved().items() if near.ids[i] not in merged}
+            elsewhere = self._elsewhere(compared, known, lost)
             fresh = []
-            for number, one in enumerate(seen):
-                at = (one, look.pose, look.stamp, look.source)
+            for number, now in enumerate(compared.sightings):
                 if number in elsewhere:
-                    fresh.append(
-                        moved(elsewhere[number], *at, against=against[number], through=shares[number], errors=errors)
-                    )
+                    fresh.append(moved(elsewhere[number], now))
                 elif number in pairs:
-                    index = pairs[number]
-                    seen_through = float(raw[index])
-                    there = not views.empty[index]
-                    fresh.append(
-                        seen_again(known[near.ids[index]], *at, was_there=there, through=seen_through, errors=errors)
-                    )
+                    there = not compared.views.empty[pairs[number]]
+                    fresh.append(seen_again(known[near.ids[pairs[number]]], now, was_there=there))
                 else:
-                    fresh.append(first_seen(*at, against=against[number], through=shares[number], errors=errors))
+                    fresh.append(first_seen(now))
             ids = self._store.write(fresh)
             gone_elsewhere = {one.id for one in elsewhere.values()}
-            lost = {i: odds for i, odds in lost.items() if near.ids[i] not in gone_elsewhere | merged}
+            lost = {i: odds for i, odds in lost.items() if near.ids[i] not in gone_elsewhere}
             self._store.discredit([(odds, look.stamp, near.ids[i]) for i, odds in lost.items()])
-        for one, now, identity in zip(seen, fresh, ids, strict=True):
-            if now.observations > 1 and now.center is one.center:
-                learned.forget(identity)
-            claimed = float(np.trace(one.covariance)) / 3 / errors.scale
-            offset = look.pose.translation - one.center
-            learned.add(identity, one.center, offset, claimed, float(look.pose.variance_at(one.center)))
+        for now, one, identity in zip(compared.sightings, fresh, ids, strict=True):
+            learned.add(
+                identity,
+                now.seen.center,
+                now.offset,
+                now.claimed,
+                now.pose_variance,
+                moved=one.center is now.seen.center,
+            )
         self._bound(sum(one.id == 0 for one in fresh))
         self._keep(look)
         gone = tuple(near.ids[i] for i, odds in lost.items() if odds < GONE_LOG_ODDS <= near.log_odds[i])
@@ -203,7 +190,9 @@ class ObjectMap:
             covariance = turn @ one.covariance @ turn.T
             directions = np.roll(one.directions, round(yaw / (2 * math.pi) * DIRECTIONS), axis=0)
             center = turn @ one.center + shift
-            return replace(one, center=center, covariance=covariance, yaw=one.yaw + yaw, directions=directions, view=None)
+            return replace(
+                one, center=center, covariance=covariance, yaw=one.yaw + yaw, directions=directions, view=None
+            )
 
         self._change_all(change)
 
@@ -251,38 +240,33 @@ class ObjectMap:
         self._bound(len(objects))
 
     def _elsewhere(
-        self,
-        look: Look,
-        near: Places,
-        views: Visibility,
-        lost: dict[int, float],
-        unknown: dict[int, Observation],
-        arrived: set[int],
-        found: set[int],
+        self, compared: Comparison, recognised: dict[int, RememberedObject], lost: dict[int, float]
     ) -> dict[int, RememberedObject]:
         """By number of an observation that fits no object in place, or one by another name: the missing one it can be.
 
         That is the nearest of those whose place was seen to be empty; or, where something has arrived at a place that
         was empty before, the only one alike that this look does not see in its own place.
         """
-        moved_here: dict[int, RememberedObject] = {}
-        named, wholly_empty = {one.label for one in unknown.values()}, views.wholly_empty
-        empty = {i for i, odds in lost.items() if wholly_empty[i] or odds < GONE_LOG_ODDS}
+        near, sightings, pairs = compared.near, compared.sightings, compared.pairs
+        settled = {n for n, i in pairs.items() if not _is_other(recognised[near.ids[i]], sightings[n].seen)}
+        unknown = {n: s for n, s in enumerate(sightings) if n not in settled and s.log_odds >= _LEAST_MOVED}
+        named = {now.seen.label for now in unknown.values()}
+        empty = {i for i, odds in lost.items() if compared.views.wholly_empty[i] or odds < GONE_LOG_ODDS}
         emptied = {near.ids[i] for i in empty if named & near.labels[i].keys()}
         emptied_here = list(self._store.many(sorted(emptied)).values())
-        for number, seen in unknown.items():
-            known = self._store.missing(seen.label, look.stamp - _MOVED_WITHIN_S, number in arrived)
+        moved_here: dict[int, RememberedObject] = {}
+        found = set(recognised)
+        for number, now in unknown.items():
+            arrived = number not in pairs and now.log_odds >= PRESENT_LOG_ODDS
+            known = self._store.missing(now.seen.label, now.stamp - _MOVED_WITHIN_S, arrived)
             either = {one.id: one for one in (*emptied_here, *known)}
-            alike = [one for one in either.values() if one.id not in found and _could_be(one, seen)]
+            alike = [one for one in either.values() if one.id not in found and _could_be(one, now.seen)]
             missing = [one for one in alike if one.state == "gone" or one.id in emptied]
-            if not missing and alike and number in arrived:
-                places = Places.of(alike)
-                view = visibility(look, places.centers, places.sizes, places.yaws)
-                there = view.clear - view.through > _STILL_FILLED
-                missing = [one for one, still in zip(alike, there, strict=True) if not still]
-                missing = missing if len(missing) == 1 and self._was_empty(seen) else []
+            if not missing and alike and arrived:
+                missing = _out_of_place(compared.look, alike)
+                missing = missing if len(missing) == 1 and self._was_empty(now.seen) else []
             if missing:
-                moved_here[number] = min(missing, key=lambda one: float(np.linalg.norm(one.center - seen.center)))
+                moved_here[number] = min(missing, key=lambda one: float(np.linalg.norm(one.center - now.seen.center)))
                 found = found | {moved_here[number].id}
         return moved_here
 
@@ -292,7 +276,7 @@ class ObjectMap:
         """Makes one of two remembered objects that share their place and were seen by turns, never together."""
         found, merged = set(pairs.values()), set()
         names = [max(labels, key=lambda name: labels[name]) for labels in near.labels]
-        for both in overlapping(names, near.centers, near.sizes, near.yaws, _ONE_OF_NOUN, _ONE):
+        for both in overlapping(names, near.centers, near.sizes, near.yaws, _ONE_OF_NOUN, SHARED):
             for i, j in (both, both[::-1]):
                 if i in found and j not in found and min(near.log_odds[i], near.log_odds[j]) >= GONE_LOG_ODDS:
                     one, other = known[near.ids[i]], self._store.get(near.ids[j])
@@ -337,81 +321,12 @@ class ObjectMap:
             self._store.write(change(one) for one in self._store.every())
 
 
-def _distinct(seen: Sequence[Observation]) -> tuple[list[Observation], list[int]]:
-    """The observations without those that show an object a second time, and the place of each one's object in them."""
-    doubles: dict[int, int] = {}
-    if len(seen) > 1:
-        boxes = np.array([one.center for one in seen]), np.array([one.size for one in seen])
-        yaws = np.array([one.yaw for one in seen])
-        order = sorted(
-            overlapping([one.label for one in seen], *boxes, yaws, _TWICE_NOUN, _ONE),
-            key=lambda pair: -max(seen[i].score for i in pair),
-        )
-        for i, j in order:
-            better, worse = (i, j) if seen[i].score >= seen[j].score else (j, i)
-            if better not in doubles and worse not in doubles:
-                doubles[worse] = better
-    kept = [n for n in range(len(seen)) if n not in doubles]
-    numbers = {n: place for place, n in enumerate(kept)}
-    return [seen[n] for n in kept], [numbers[doubles.get(n, n)] for n in range(len(seen))]
-
-
-def _region(look: Look, seen: Sequence[Observation]) -> tuple[Array, Array]:
-    """Corners of the part of the map that a look is about: what it could see within reach, and what it found."""
-    camera = look.camera
-    u, v = np.array([0, camera.width, camera.width, 0]), np.array([0, 0, camera.height, camera.height])
-    rays = np.column_stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(4)]) * REACH_M
-    corners = [look.pose.translation, *(rays @ look.pose.rotation.T + look.pose.translation)]
-    corners += [one.center + sign * one.size.max() for one in seen for sign in (-1, 1)]
-    return np.min(corners, axis=0), np.max(corners, axis=0)
-
-
-def _disproved(
-    look: Look, near: Places, views: Visibility, seen: Sequence[Observation], found: set[int]
-) -> dict[int, float]:
-    """The log-odds that are left of each object that the look should have found and did not, by index."""
-    if look.depth is None:
-        return {}
-    asked = np.array([look.asked is None or _was_asked(labels, look.asked) for labels in near.labels], bool)
-    met = _met(look.pose, near.centers, near.sizes)
-    centers = np.array([one.center for one in seen]).reshape(-1, 1, 3)
-    taken = (np.linalg.norm(centers - near.centers, axis=-1) < near.sizes.mean(axis=1) / 2).any(axis=0)
-    after = after_missing(near.log_odds, views, asked, met, (near.observations >= WELL_KNOWN) & ~taken)
-    changed = np.flatnonzero(after != near.log_odds).tolist()
-    return {i: float(after[i]) for i in changed if i not in found}
-
-
-def _met(pose: Pose, centers: Array, sizes: Array, variances: Array | float = 0.0) -> Array:
-    """[N]: how probable it is that a ray to an object that is there meets it, given the errors of pose and place."""
-    reach, error = _MET_WITHIN * sizes.mean(axis=1), pose.variance_at(centers) + variances
-    met: Array = 1 - np.exp(-(reach**2) / (2 * np.maximum(error, 1e-12)))  # a normal error in two directions
-    return met
-
-
-def _views(look: Look, near: Places, seen: Sequence[Observation]) -> tuple[Visibility, Array, list[float], list[float]]:
-    """How the look sees the places of what is known, and what its depth says against each observation, log-odds.
-
-    In the former, `through` is what exceeds the share [N] that looks see through such an object when they find it; the
-    whole share comes second. The log-odds are 0 where the look cannot tell.
-    """
-    known = len(near.ids)
-    centers = np.concatenate([near.centers, np.array([one.center for one in seen]).reshape(-1, 3)])
-    sizes = np.concatenate([near.sizes, np.array([one.size for one in seen]).reshape(-1, 3)])
-    both = visibility(look, centers, sizes, np.concatenate([near.yaws, [one.yaw for one in seen]]))
-    spread = [np.trace(one.covariance) / 3 for one in seen]
-    met = _met(look.pose, centers[known:], sizes[known:], np.array(spread))
-    through = np.where(both.empty, both.share_through, 0.0)[known:]
-    against = (seen_past(met) * through).tolist()
-    whole, clear = both.share_through[:known], (both.in_view - both.hidden)[:known]
-    usual = np.minimum(near.through / np.maximum(clear, 1e-9), 1)  # all that is see-through may be in what is visible
-    more = clear * np.maximum(whole - usual, 0) / np.maximum(1 - usual, 1e-9)
-    return Visibility(both.in_view[:known], both.hidden[:known], more, both.pixels[:known]), whole, against, both.share_through[known:].tolist()
-
-
-def _was_asked(labels: dict[str, float], asked: Sequence[str]) -> bool:
-    """Whether one of the labels asked for is a name of an object: "mug" asks for the red mug, too."""
-    usual = set(max(labels, key=lambda name: labels[name]).split())
-    return any(label in labels or set(label.split()) <= usual for label in asked)
+def _out_of_place(look: Look, objects: Sequence[RememberedObject]) -> list[RememberedObject]:
+    """Those of some objects that a look does not see in their places."""
+    places = Places.of(objects)
+    view = visibility(look, places.centers, places.sizes, places.yaws)
+    there = view.clear - view.through > _STILL_FILLED
+    return [one for one, still in zip(objects, there, strict=True) if not still]
 
 
 def _is_well_known(one: RememberedObject) -> bool:

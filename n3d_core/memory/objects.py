@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from n3d_core.geometry.boxes import OrientedBox, quaternion_of
-from n3d_core.memory.camera_errors import DIRECTIONS, Errors, no_directions, place_variance, seen_from
+from n3d_core.memory.camera_errors import DIRECTIONS, HONEST, Errors, no_directions, place_variance, seen_from
 from n3d_core.memory.observations import CLEAR, Array, Observation, Pose, Visibility, level_axes
 
 State = Literal["present", "gone", "uncertain"]
@@ -35,8 +36,7 @@ _EMPTY_DRIFT = 4.4 / (1 - _DRIFT_KEPT**2)  # by which less is needed where the l
 _SAME_YAW = math.radians(12)
 _STILL_M, _STILL_RAD = 0.05, math.radians(4)  # looks nearer than this to the last one tell little new
 _LEAST_NEW = 0.05
-_HONEST = Errors()
-_SHAPE_SHARE = 0.08  # of an object's size: how far the middles of boxes seen from anywhere are off, if errors repeat
+_SHAPE_SHARE = 0.11  # of an object's size: how far the middles of boxes seen from anywhere are off, if errors repeat
 
 
 @dataclass(frozen=True)
@@ -107,92 +107,126 @@ def noun_of(label: str) -> str:
     return label.split()[-1] if label.split() else ""
 
 
-def first_seen(
-    seen: Observation,
-    pose: Pose,
-    stamp: float,
-    source: str,
-    *,
-    against: float = 0.0,
-    through: float = 0.0,
-    errors: Errors = _HONEST,
-) -> RememberedObject:
-    """A new object; `against`: log-odds of what the depth of the same look says against it, 0 or less."""
+@dataclass(frozen=True)
+class Sighting:
+    """An observation, and the look that made it.
+
+    Attributes:
+        pose: of the camera; stamp: seconds; source: name of the camera.
+        errors: of that camera, as far as they are known.
+        against: log-odds of what the depth of the same look says against the object, 0 or less.
+        through: share, 0..1, of the object's place that the look sees through.
+    """
+
+    seen: Observation
+    pose: Pose
+    stamp: float
+    source: str = ""
+    errors: Errors = HONEST
+    against: float = 0.0
+    through: float = 0.0
+
+    @property
+    def log_odds(self) -> float:
+        """Of the existence of an object that was seen this once."""
+        return _detection(self.seen.score) + self.against
+
+    @cached_property
+    def covariance(self) -> Array:
+        """[3, 3] of the centre, with the pose's uncertainty, m^2."""
+        return self.seen.covariance + self.pose.covariance_at(self.seen.center)
+
+    @property
+    def claimed(self) -> float:
+        """Variance along each axis as the camera claims it, m^2."""
+        return float(np.trace(self.seen.covariance)) / 3 / self.errors.scale
+
+    @property
+    def quality(self) -> float:
+        """How well the look shows the object's extent: near and sure is best."""
+        return self.seen.score / (0.3 + float(np.linalg.norm(self.offset)))
+
+    @property
+    def offset(self) -> Array:
+        """[3]: from the object to the camera, metres."""
+        return self.pose.translation - self.seen.center
+
+    @property
+    def pose_variance(self) -> float:
+        """Of the centre along each axis, from the error of the pose, m^2."""
+        return float(self.pose.variance_at(self.seen.center))
+
+    def added_to(self, directions: Array, weight: float) -> Array:
+        """[8, 2]: the directions that an object was seen from, with this one; `weight`, 0..1: how new the look is."""
+        return seen_from(directions, self.offset, self.claimed, self.pose_variance, weight)
+
+
+def first_seen(now: Sighting) -> RememberedObject:
+    """A new object."""
     return RememberedObject(
-        labels={seen.label: max(seen.score, 1e-3)},
-        center=seen.center,
-        covariance=seen.covariance + pose.covariance_at(seen.center),
-        size=seen.size,
-        yaw=seen.yaw,
-        log_odds=first_log_odds(seen, against),
-        first_seen=stamp,
-        last_seen=stamp,
-        last_looked=stamp,
-        view=(source, pose),
-        quality=_quality(seen, pose),
-        through=min(through, _MOST_THROUGH),
-        directions=_seen_once_more(no_directions(), seen, pose, errors, 1.0),
+        labels={now.seen.label: max(now.seen.score, 1e-3)},
+        center=now.seen.center,
+        covariance=now.covariance,
+        size=now.seen.size,
+        yaw=now.seen.yaw,
+        log_odds=now.log_odds,
+        first_seen=now.stamp,
+        last_seen=now.stamp,
+        last_looked=now.stamp,
+        view=(now.source, now.pose),
+        quality=now.quality,
+        through=min(now.through, _MOST_THROUGH),
+        directions=now.added_to(no_directions(), 1.0),
     )
 
 
-def seen_again(
-    known: RememberedObject,
-    seen: Observation,
-    pose: Pose,
-    stamp: float,
-    source: str,
-    *,
-    was_there: bool = True,
-    through: float = 0.0,
-    errors: Errors = _HONEST,
-) -> RememberedObject:
+def seen_again(known: RememberedObject, now: Sighting, *, was_there: bool = True) -> RememberedObject:
     """An object after a look that found it: place fused by information, size and yaw from where they were seen best.
 
-    A look from where the last one was taken is discounted: its errors are the same, so it must not count as new.
+    A look from where the last one was taken is discounted: its errors are the same, so it must not count as new. So is
+    the place from a direction that it was seen from before, by the share of the camera's errors that repeats.
 
     Args:
         was_there: whether the look did not see its remembered place empty. Where looks keep finding the object to one
             side of its place, farther than errors explain, it was moved a little: its place is taken from this look
             alone. To see the old place empty makes that likelier.
-        through: share of its place that the look sees through.
     """
-    new = _newness(known, pose, source)
-    pose_variance = pose.variance_at(seen.center)
-    before, gained, directions = _before(known, seen, pose, errors, new)
-    spread = seen.covariance + np.eye(3) * pose_variance
-    apart = seen.center - known.center
-    drift = _DRIFT_KEPT * known.drift + gained * np.linalg.solve(np.linalg.cholesky(before + spread), apart)
+    new = _newness(known, now)
+    before, gained, directions = _before(known, now, new)
+    apart = now.seen.center - known.center
+    drift = _DRIFT_KEPT * known.drift + gained * np.linalg.solve(np.linalg.cholesky(before + now.covariance), apart)
     if drift @ drift > _MOST_DRIFT - (0.0 if was_there else _EMPTY_DRIFT):
-        here = moved(known, seen, pose, stamp, source, through=through, errors=errors)
+        here = moved(known, now)
         return replace(here, log_odds=max(known.log_odds, here.log_odds))
-    observed = spread / gained
-    gain = before @ np.linalg.inv(before + observed)
-    center = known.center + gain @ apart
-    rest = np.eye(3) - gain
-    covariance = rest @ before @ rest.T + gain @ observed @ gain.T  # Joseph's form: stays symmetric and positive
-    floor = errors.repeated * (_SHAPE_SHARE * known.size[[0, 0, 2]]) ** 2
-    covariance = covariance + np.diag(np.maximum(floor - np.diag(covariance), 0))
-    quality = _quality(seen, pose)
-    size, yaw = _extent(known, seen, quality, new)
-    labels = dict(known.labels)
-    labels[seen.label] = labels.get(seen.label, 0.0) + new * max(seen.score, 1e-3)
+    center, covariance = _fused(known.center, before, now.seen.center, now.covariance / gained)
+    shape = now.errors.repeated * (_SHAPE_SHARE * known.size[[0, 0, 2]]) ** 2
+    covariance = covariance + np.diag(np.maximum(shape - np.diag(covariance), 0))
+    size, yaw = _extent(known, now, new)
+    through = min(now.through, _MOST_THROUGH) - known.through
     return replace(
         known,
-        labels=labels,
+        labels=known.labels | {now.seen.label: known.labels.get(now.seen.label, 0.0) + new * max(now.seen.score, 1e-3)},
         center=center,
         covariance=covariance,
         size=size,
         yaw=yaw,
-        log_odds=_found_again(known.log_odds, new, seen.score),
-        last_seen=max(stamp, known.last_seen),
-        last_looked=max(stamp, known.last_looked),
+        log_odds=_found_again(known.log_odds, new, now.seen.score),
+        last_seen=max(now.stamp, known.last_seen),
+        last_looked=max(now.stamp, known.last_looked),
         observations=known.observations + 1,
-        view=(source, pose),
-        quality=max(quality, known.quality),
+        view=(now.source, now.pose),
+        quality=max(now.quality, known.quality),
         drift=drift,
         directions=directions,
-        through=known.through + new * (min(through, _MOST_THROUGH) - known.through) / min(known.observations + 1, 10),
+        through=known.through + new * through / min(known.observations + 1, 10),
     )
+
+
+def moved(known: RememberedObject, now: Sighting) -> RememberedObject:
+    """An object that is now at another place, under its old id."""
+    labels = known.labels | {now.seen.label: known.labels.get(now.seen.label, 0.0) + max(now.seen.score, 1e-3)}
+    observations = known.observations + 1
+    return replace(first_seen(now), id=known.id, labels=labels, first_seen=known.first_seen, observations=observations)
 
 
 def after_missing(
@@ -206,7 +240,7 @@ def after_missing(
 
     Args:
         met: [N] probability, 0..1, that a ray to an object that is there meets it.
-        settled: [N] whether it is known well and nothing else was found in its place: while that is filled, it is there.
+        settled: [N] whether it is known well and nothing else was found in its place: it is there while that is filled.
     """
     share = seen.share_through
     through = np.maximum(log_odds + seen_past(met) * share, -_MOST_LOG_ODDS)
@@ -219,24 +253,6 @@ def after_missing(
     missed = np.where(seen.clear >= CLEAR, missed, log_odds)
     after: Array = np.where(seen.empty, through, missed)
     return after
-
-
-def moved(
-    known: RememberedObject,
-    seen: Observation,
-    pose: Pose,
-    stamp: float,
-    source: str,
-    *,
-    against: float = 0.0,
-    through: float = 0.0,
-    errors: Errors = _HONEST,
-) -> RememberedObject:
-    """An object that is now at another place, under its old id; `against` as in `first_seen`."""
-    fresh = first_seen(seen, pose, stamp, source, against=against, through=through, errors=errors)
-    labels = dict(known.labels)
-    labels[seen.label] = labels.get(seen.label, 0.0) + max(seen.score, 1e-3)
-    return replace(fresh, id=known.id, labels=labels, first_seen=known.first_seen, observations=known.observations + 1)
 
 
 def united(known: RememberedObject, double: RememberedObject) -> RememberedObject:
@@ -260,11 +276,6 @@ def doubted(known: RememberedObject, sigma_m: float) -> RememberedObject:
     )
 
 
-def first_log_odds(seen: Observation, against: float) -> float:
-    """Log-odds of the existence of an object that was seen once."""
-    return _detection(seen.score) + against
-
-
 def seen_past(met: Array) -> Array:
     """Log-odds [N], 0 or less, of seeing through the places of N objects; `met` as in `after_missing`."""
     past: Array = np.log(1 - (1 - math.exp(_SEEN_THROUGH)) * met)
@@ -277,24 +288,25 @@ def _detection(score: float) -> float:
     return math.log(p / (1 - p))
 
 
-def _seen_once_more(directions: Array, seen: Observation, pose: Pose, errors: Errors, weight: float) -> Array:
-    claimed = float(np.trace(seen.covariance)) / 3 / errors.scale
-    return seen_from(directions, pose.translation - seen.center, claimed, float(pose.variance_at(seen.center)), weight)
-
-
-def _before(
-    known: RememberedObject, seen: Observation, pose: Pose, errors: Errors, new: float
-) -> tuple[Array, float, Array]:
-    """Before a look is fused: the covariance [3, 3], what share of the look is new, and the directions after it."""
+def _before(known: RememberedObject, now: Sighting, new: float) -> tuple[Array, float, Array]:
+    """Before a look is fused: the covariance [3, 3], what share of the look is news, and the directions after it."""
     start, variance = known.directions, float(np.trace(known.covariance)) / 3
     if not start.any():  # of an older version, or added by hand: as if seen from everywhere
-        start = start + [1 / (DIRECTIONS * variance), 0.0]
-    after = _seen_once_more(start, seen, pose, errors, new)
-    fused = place_variance(start, errors)
+        start = start + np.array([1 / (DIRECTIONS * variance), 0.0])
+    after = now.added_to(start, new)
+    fused = place_variance(start, now.errors)
     before = known.covariance * max(1.0, fused / variance) + np.eye(3) * _MOVED_VARIANCE
-    single = float(np.trace(seen.covariance)) / 3 + float(pose.variance_at(seen.center))
-    gained = (1 / place_variance(after, errors) - 1 / fused) * single
+    gained = (1 / place_variance(after, now.errors) - 1 / fused) * float(np.trace(now.covariance)) / 3
     return before, min(max(gained, _LEAST_NEW), new), after
+
+
+def _fused(first: Array, first_covariance: Array, second: Array, second_covariance: Array) -> tuple[Array, Array]:
+    """The best estimate [3] of two independent ones, and its covariance [3, 3]."""
+    gain = first_covariance @ np.linalg.inv(first_covariance + second_covariance)
+    rest = np.eye(3) - gain
+    # Joseph's form stays symmetric and positive.
+    covariance = rest @ first_covariance @ rest.T + gain @ second_covariance @ gain.T
+    return first + gain @ (second - first), covariance
 
 
 def _found_again(log_odds: float, new: float, score: float) -> float:
@@ -303,21 +315,17 @@ def _found_again(log_odds: float, new: float, score: float) -> float:
     return min(max(max(log_odds, -1.0) + new * max(found, 0.0), found), _MOST_LOG_ODDS)
 
 
-def _newness(known: RememberedObject, pose: Pose, source: str) -> float:
+def _newness(known: RememberedObject, now: Sighting) -> float:
     """0..1: how independent a look is of the one that last found the object."""
-    if known.view is None or known.view[0] != source:
+    if known.view is None or known.view[0] != now.source:
         return 1.0
-    metres, radians = known.view[1].apart(pose)
+    metres, radians = known.view[1].apart(now.pose)
     return max(_LEAST_NEW, 1 - math.exp(-((metres / _STILL_M) ** 2 + (radians / _STILL_RAD) ** 2)))
 
 
-def _quality(seen: Observation, pose: Pose) -> float:
-    """How well a look shows an object's extent: near and sure is best."""
-    return seen.score / (0.3 + float(np.linalg.norm(seen.center - pose.translation)))
-
-
-def _extent(known: RememberedObject, seen: Observation, quality: float, new: float) -> tuple[Array, float]:
+def _extent(known: RememberedObject, now: Sighting, new: float) -> tuple[Array, float]:
     """Size and yaw: averaged where both looks had the box at one angle, else those of the better look."""
+    seen, quality = now.seen, now.quality
     turn = (seen.yaw - known.yaw + math.pi / 4) % (math.pi / 2) - math.pi / 4  # boxes repeat after a quarter
     if abs(turn) > _SAME_YAW:
         return (seen.size, seen.yaw) if quality > known.quality else (known.size, known.yaw)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ SEEN_THROUGH = 0.5
 """Share of what is visible of a place that must be seen through for it to be empty."""
 _WHOLLY = 0.9
 _EYE = np.eye(3)
+_NONE = (-1.0,) * 9  # in place of a covariance
+_OTHER_AXES = np.array([[1, 2], [0, 2], [0, 1]])
 _SOLID = 0.85  # share of a ray's way through a box within which a solid object's surface is met
 # Where in a box the depth is compared, as shares of its size: boxes are a little larger than what is in them, and what
 # an object stands on may reach into its lower part.
@@ -153,36 +156,41 @@ class Look:
 
     def observations(self) -> list[Observation]:
         """What was found, in the map frame; boxes that are not finite are left out."""
-        found = [observed(box, self.pose) for box in self.boxes]
-        return [o for o in found if o is not None]
+        return [seen for seen in observed(self.boxes, self.pose) if seen is not None]
 
 
-def observed(box: OrientedBox, pose: Pose) -> Observation | None:
-    """A box of the optical frame as an upright one of the map; None if it is not finite.
+def observed(boxes: Sequence[OrientedBox], pose: Pose) -> list[Observation | None]:
+    """Boxes of the optical frame as upright ones of the map; None in place of those that are not finite.
 
-    The box stands on its most vertical axis; the yaw is that of the axis that was across the image, in [-pi/2, pi/2).
+    A box stands on its most vertical axis; the yaw is that of the axis that was across the image, in [-pi/2, pi/2).
     """
-    if not all(map(math.isfinite, (*box.center, *box.size, box.score))) or min(box.size) <= 0:
-        return None
-    turn = pose.rotation
-    axes = turn @ box.rotation
-    up = int(np.abs(axes[2]).argmax())
-    first, second = (i for i in range(3) if i != up)
-    yaw = math.atan2(axes[1, first], axes[0, first])
-    covariance = _EYE * UNKNOWN_SIGMA_M**2
-    if box.covariance is not None:
-        given = np.reshape(np.asarray(box.covariance, np.float64), (3, 3))
-        given = (given + given.T) / 2
-        if np.isfinite(given).all() and np.linalg.eigvalsh(given)[0] >= 0:
-            covariance = turn @ given @ turn.T
-    return Observation(
-        box.label,
-        turn @ np.asarray(box.center, np.float64) + pose.translation,
-        covariance + _EYE * LEAST_SIGMA_M**2,
-        np.asarray(box.size, dtype=np.float64)[[first, second, up]],
-        (yaw + math.pi / 2) % math.pi - math.pi / 2,
-        min(max(float(box.score), 0.0), 1.0),
-    )
+    usable = [all(map(math.isfinite, (*box.center, *box.size, box.score))) and min(box.size) > 0 for box in boxes]
+    kept = [box for box, good in zip(boxes, usable, strict=True) if good]
+    if not kept:
+        return [None] * len(boxes)
+    rows, turn = np.arange(len(kept)), pose.rotation
+    axes = turn @ np.array([box.rotation for box in kept])
+    up = np.abs(axes[:, 2]).argmax(axis=1)
+    level = _OTHER_AXES[up]
+    across = axes[rows, :, level[:, 0]]
+    yaws = (np.arctan2(across[:, 1], across[:, 0]) + math.pi / 2) % math.pi - math.pi / 2
+    centers = np.array([box.center for box in kept], np.float64) @ turn.T + pose.translation
+    sizes = np.take_along_axis(np.array([box.size for box in kept], np.float64), np.column_stack([level, up]), axis=1)
+    found = zip(kept, centers, _covariances(kept, turn), sizes, yaws.tolist(), strict=True)
+    seen = iter([Observation(b.label, c, v, s, yaw, min(max(float(b.score), 0.0), 1.0)) for b, c, v, s, yaw in found])
+    return [next(seen) if good else None for good in usable]
+
+
+def _covariances(boxes: Sequence[OrientedBox], turn: Array) -> Array:
+    """[N, 3, 3]: of the boxes' centres in the map; that of an unknown place where the given one is no covariance."""
+    given = np.array([_NONE if box.covariance is None else box.covariance for box in boxes], np.float64)
+    given = given.reshape(-1, 3, 3)
+    given = (given + given.transpose(0, 2, 1)) / 2
+    given[~np.isfinite(given).all(axis=(1, 2))] = -_EYE
+    honest = np.linalg.eigvalsh(given)[:, 0] >= 0
+    known = np.where(honest[:, None, None], turn @ given @ turn.T, _EYE * UNKNOWN_SIGMA_M**2)
+    covariances: Array = known + _EYE * LEAST_SIGMA_M**2
+    return covariances
 
 
 @dataclass(frozen=True)
@@ -201,22 +209,22 @@ class Visibility:
     through: Array
     pixels: Array
 
-    @property
+    @cached_property
     def clear(self) -> Array:
         """Share of each place that the camera could see; 0 where it is too far away to tell."""
         return np.where(self.pixels < _LEAST_PIXELS, 0.0, self.in_view - self.hidden)
 
-    @property
+    @cached_property
     def share_through(self) -> Array:
         """Share [N] of what is visible that is seen through."""
         return np.clip(self.through / np.maximum(self.clear, 1e-9), 0, 1)
 
-    @property
+    @cached_property
     def empty(self) -> NDArray[np.bool_]:
         """Which places [N] the look shows to be empty."""
         return (self.clear >= GLIMPSED) & (self.share_through > SEEN_THROUGH)
 
-    @property
+    @cached_property
     def wholly_empty(self) -> NDArray[np.bool_]:
         """Which places [N] this one look shows to be empty beyond doubt: all that it sees of them is see-through."""
         return (self.clear >= CLEAR) & (self.share_through > _WHOLLY)

@@ -16,7 +16,7 @@ import numpy as np
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D, OrientedBox, Vector
 from n3d_core.memory.object_map import ObjectMap
-from n3d_core.memory.objects import PRESENT_LOG_ODDS, RememberedObject, first_seen
+from n3d_core.memory.objects import PRESENT_LOG_ODDS, RememberedObject, Sighting, first_seen
 from n3d_core.memory.observations import Array, Pose, level_axes, observed
 from n3d_core.reasoning.audit import NOT_SEEN, UNVERIFIABLE, VERIFIED, Verdict
 from n3d_core.reasoning.lexicon import plural
@@ -185,9 +185,9 @@ def _candidates(
 
     What is in view takes the place of what is remembered there, and goes before what is remembered elsewhere.
     """
-    boxes = (box if isinstance(box, OrientedBox) else OrientedBox.of(box) for box in in_view)
-    seen = [shown for box in boxes if (shown := observed(box, viewpoint.pose)) is not None]
-    now = [first_seen(one, viewpoint.pose, viewpoint.now, "") for one in seen]
+    boxes = [box if isinstance(box, OrientedBox) else OrientedBox.of(box) for box in in_view]
+    seen = [shown for shown in observed(boxes, viewpoint.pose) if shown is not None]
+    now = [first_seen(Sighting(one, viewpoint.pose, viewpoint.now)) for one in seen]
     known: dict[Phrase, list[int]] = {}
     recalled: dict[int, RememberedObject] = {}
     for phrase in phrases:

@@ -165,7 +165,7 @@ def test_a_camera_whose_errors_are_larger_than_it_says_gets_honest_covariances(m
         look(memory, number, [OrientedBox(b.label, b.center, b.size, b.score, claimed) for b in boxes], at)
     lamps = memory.recall()
     assert len(lamps) == 4
-    assert 3 < math.exp(memory._doubt[""]) < 12  # 16 cm^2 where 2 cm^2 are claimed at most
+    assert 3 < memory._errors[""].current().scale < 12  # 16 cm^2 where 2 cm^2 are claimed at most
     for one in lamps:
         error = one.center - min(places, key=lambda place: np.linalg.norm(place - one.center))
         assert error @ np.linalg.solve(one.covariance, error) < 16.27
