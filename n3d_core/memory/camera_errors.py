@@ -20,7 +20,7 @@ DIRECTIONS = 8
 _SHARED = 0.4  # of a repeated error's variance that is shared by all directions
 _RANGE_RAD = math.radians(35)  # angle between two directions over which the repeated part of errors falls to 1/e
 _STEP_COS, _SAME_COS = math.cos(math.radians(15)), math.cos(math.radians(4))
-_KEPT_LOOKS, _KEPT_OBJECTS = 6, 500
+_KEPT_LOOKS, _KEPT_OBJECTS = 7, 500
 _MOST_SURPRISE = 8.0  # squared distances count no more than this, in units of what the camera claims
 _PRIOR, _MEMORY = 30.0, 3000.0  # looks: how many speak for honest, independent errors, and how many are remembered
 _MOST_REPEATED = 0.9
@@ -122,8 +122,9 @@ class CameraErrors:
             self._sums += row * (surprise / len(pairs))
         self._products *= 1 - 1 / _MEMORY
         self._sums *= 1 - 1 / _MEMORY
-        if not kept or kept[-1][1] @ toward < _STEP_COS:
-            kept.append((center, toward, claimed, pose))
-            del kept[:-_KEPT_LOOKS]
+        if len(kept) > 1 and kept[-1][1] @ kept[-2][1] > _STEP_COS:  # the last is always kept, the others apart
+            kept.pop()
+        kept.append((center, toward, claimed, pose))
+        del kept[:-_KEPT_LOOKS]
         if len(self._looks) > _KEPT_OBJECTS:
             self._looks.popitem(last=False)

@@ -36,7 +36,7 @@ _EMPTY_DRIFT = 4.4 / (1 - _DRIFT_KEPT**2)  # by which less is needed where the l
 _SAME_YAW = math.radians(12)
 _STILL_M, _STILL_RAD = 0.05, math.radians(4)  # looks nearer than this to the last one tell little new
 _LEAST_NEW = 0.05
-_SHAPE_SHARE = 0.11  # of an object's size: how far the middles of boxes seen from anywhere are off, if errors repeat
+_SHAPE_SHARE = 0.14  # of an object's size: how far the middles of boxes seen from anywhere are off, if errors repeat
 
 
 @dataclass(frozen=True)
