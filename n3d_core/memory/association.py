@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from n3d_core.errors import optional
 from n3d_core.memory.database import Places
-from n3d_core.memory.objects import noun_of
 from n3d_core.memory.observations import Array, Observation, Pose
 
 _GATE = 25.0  # chi-square, three degrees of freedom: one in 60,000 lies beyond
@@ -87,15 +86,9 @@ def _costs(
     return costs
 
 
-def overlapping(
-    labels: Sequence[str], centers: Array, sizes: Array, yaws: Array, same_noun: float, other_noun: float
-) -> list[tuple[int, int]]:
-    """Pairs (i < j) of N boxes that share too much of their volume to be two solid objects.
-
-    Args:
-        same_noun, other_noun: 3D IoU above which two boxes whose labels end in the same word, or in another, are one.
-    """
-    if len(labels) < 2:
+def overlapping(centers: Array, sizes: Array, yaws: Array, least: float) -> list[tuple[int, int, float]]:
+    """Pairs (i < j) of N boxes whose 3D IoU is above `least`, and that IoU."""
+    if len(yaws) < 2:
         return []
     with optional("remembering objects needs scipy", "'n3d-ros[memory]'"):
         from scipy.spatial import cKDTree
@@ -104,10 +97,8 @@ def overlapping(
         return []
     first, second = pairs.T
     one_way = shared_volume(centers, sizes, yaws, first, second)
-    shared = np.minimum(one_way, shared_volume(centers, sizes, yaws, second, first)).tolist()
-    nouns = [noun_of(label) for label in labels]
-    found = zip(first.tolist(), second.tolist(), shared, strict=True)
-    return [(i, j) for i, j, share in found if share > (same_noun if nouns[i] == nouns[j] else other_noun)]
+    shared = np.minimum(one_way, shared_volume(centers, sizes, yaws, second, first))
+    return [(int(first[k]), int(second[k]), float(shared[k])) for k in np.flatnonzero(shared > least).tolist()]
 
 
 def shared_volume(

@@ -89,14 +89,16 @@ class CameraErrors:
 
     def current(self) -> Errors:
         """The errors as far as they are known."""
-        (ss, sg), (_, gg) = self._products
-        scale, repeated = np.linalg.solve(self._products, self._sums)
+        (ss, sg), (_, gg) = self._products.tolist()
+        total, shared = self._sums.tolist()
+        determinant = ss * gg - sg * sg
+        scale, repeated = (gg * total - sg * shared) / determinant, (ss * shared - sg * total) / determinant
         if scale < 1:
-            scale, repeated = 1.0, (self._sums[1] - sg) / gg
-        repeated -= _SPREAD * math.sqrt(np.linalg.inv(self._products)[1, 1])  # what may be chance is not believed
+            scale, repeated = 1.0, (shared - sg) / gg
+        repeated -= _SPREAD * math.sqrt(ss / determinant)  # what may be chance is not believed
         if repeated < 0:
-            scale, repeated = max(self._sums[0] / ss, 1.0), 0.0
-        return Errors(float(scale), min(float(repeated / scale), _MOST_REPEATED))
+            scale, repeated = max(total / ss, 1.0), 0.0
+        return Errors(scale, min(repeated / scale, _MOST_REPEATED))
 
     def add(
         self, identity: int, center: Array, offset: Array, claimed: float, pose: float, *, moved: bool = False

@@ -10,13 +10,13 @@ import numpy as np
 from n3d_core.memory.association import overlapping
 from n3d_core.memory.camera_errors import Errors
 from n3d_core.memory.database import Places
-from n3d_core.memory.objects import WELL_KNOWN, Sighting, after_missing, seen_past
+from n3d_core.memory.objects import WELL_KNOWN, Sighting, after_missing, noun_of, seen_past
 from n3d_core.memory.observations import Array, Look, Observation, Pose, Visibility, visibility
 
 REACH_M = 6.0  # a look says nothing of what is further away
 SHARED = 0.4
 """3D IoU above which two boxes are one object, whatever they are called: solid objects do not share their place."""
-_SHARED_BY_NOUN = 0.1  # for boxes of one look that are called alike: models say an object twice, seldom in one place
+_SHARED_BY_NOUN = 0.1  # for boxes of one look that are called alike: models say an object twice, a little apart
 _MET_WITHIN = 0.46  # share of a box's size by which a ray may err and still meet what is in it
 
 
@@ -84,11 +84,12 @@ def distinct(seen: Sequence[Observation]) -> tuple[list[Observation], list[int]]
     if len(seen) < 2:
         return list(seen), list(range(len(seen)))
     centers, sizes = np.array([one.center for one in seen]), np.array([one.size for one in seen])
-    yaws, labels = np.array([one.yaw for one in seen]), [one.label for one in seen]
+    yaws = np.array([one.yaw for one in seen])
     stays = list(range(len(seen)))
     pairs = [
-        sorted(pair, key=lambda n: -seen[n].score)
-        for pair in overlapping(labels, centers, sizes, yaws, _SHARED_BY_NOUN, SHARED)
+        (i, j) if seen[i].score >= seen[j].score else (j, i)
+        for i, j, share in overlapping(centers, sizes, yaws, _SHARED_BY_NOUN)
+        if share > SHARED or noun_of(seen[i].label) == noun_of(seen[j].label)
     ]
     for better, worse in sorted(pairs, key=lambda pair: -seen[pair[0]].score):
         if stays[better] == better and stays[worse] == worse:

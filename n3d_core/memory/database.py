@@ -7,6 +7,7 @@ process.
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,13 +21,15 @@ import numpy as np
 from n3d_core.errors import ObjectMapError
 from n3d_core.memory.camera_errors import DIRECTIONS
 from n3d_core.memory.objects import GONE_LOG_ODDS, WELL_KNOWN, RememberedObject, noun_of
-from n3d_core.memory.observations import Array, Pose, level_axes
+from n3d_core.memory.observations import Array, Pose
 
 SCHEMA_VERSION = 6
 _COLUMNS = (
     "id", "noun", "label", "labels", "x", "y", "z", "covariance", "length", "width", "height", "yaw", "log_odds",
     "first_seen", "last_seen", "last_looked", "observations", "view", "quality", "drift", "through", "directions",
 )  # fmt: skip
+_INSERT = f"INSERT INTO objects (map, {', '.join(_COLUMNS[1:])}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+_UPDATE = f"UPDATE objects SET {', '.join(f'{name} = ?' for name in _COLUMNS[1:])} WHERE id = ?"
 _AS_STORED = ("id", "yaw", "log_odds", "first_seen", "last_seen", "last_looked", "observations", "quality", "through")
 _CHECKPOINT_PAGES = 8192  # 32 MB of WAL: a page that many looks change is copied once, and few looks wait for it
 _HALF_LAYER = 0.4  # of the place that a map takes along the fourth axis of the R-tree
@@ -192,7 +195,18 @@ class ObjectStore:
 
     def write(self, objects: Iterable[RememberedObject]) -> list[int]:
         """Inserts objects without an id and replaces the others; returns their ids. Inside of a transaction."""
-        return [self._write(one) for one in objects]
+        ids, changed, places = [], [], []
+        for one in objects:
+            row = _row(one)
+            if one.id:
+                changed.append((*row, one.id))
+            identity = one.id or int(self._db.execute(_INSERT, (self._map, *row)).lastrowid or 0)
+            corners = np.column_stack(bounds(one)).reshape(-1).tolist()
+            places.append((identity, *corners, self._map - _HALF_LAYER, self._map + _HALF_LAYER))
+            ids.append(identity)
+        self._db.executemany(_UPDATE, changed)
+        self._db.executemany("INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", places)
+        return ids
 
     def discredit(self, changes: Iterable[tuple[float, float, int]]) -> None:
         """Sets log-odds and the time of the last look of objects: (log_odds, stamp, id). Inside of a transaction."""
@@ -244,26 +258,6 @@ class ObjectStore:
             rows = self._db.execute(f"SELECT {', '.join(_COLUMNS)} FROM objects WHERE {where}", tuple(values))
             return [_object(row) for row in rows]
 
-    def _write(self, one: RememberedObject) -> int:
-        low, high = bounds(one)
-        values = _row(one)
-        if one.id:
-            places = ", ".join(f"{name} = ?" for name in _COLUMNS[1:])
-            self._db.execute(f"UPDATE objects SET {places} WHERE id = ?", (*values, one.id))
-            identity = one.id
-        else:
-            marks = ", ".join("?" * len(_COLUMNS))
-            cursor = self._db.execute(
-                f"INSERT INTO objects (map, {', '.join(_COLUMNS[1:])}) VALUES ({marks})", (self._map, *values)
-            )
-            identity = int(cursor.lastrowid or 0)
-        corners = [float(v) for pair in zip(low, high, strict=True) for v in pair]
-        self._db.execute(
-            "INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (identity, *corners, self._map - _HALF_LAYER, self._map + _HALF_LAYER),
-        )
-        return identity
-
     def _migrate(self) -> None:
         version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
         if version > SCHEMA_VERSION:
@@ -292,7 +286,9 @@ class ObjectStore:
 
 def bounds(one: RememberedObject) -> tuple[Array, Array]:
     """Corners of the axis-aligned hull of an object's box in the map."""
-    half = np.abs(level_axes(one.yaw)) @ one.size / 2
+    length, width, height = one.size.tolist()
+    along, across = abs(math.cos(one.yaw)), abs(math.sin(one.yaw))
+    half = np.array([along * length + across * width, across * length + along * width, height]) / 2
     return one.center - half, one.center + half
 
 
@@ -302,9 +298,9 @@ def _row(one: RememberedObject) -> tuple[Any, ...]:
         noun_of(one.label),
         one.label,
         json.dumps(one.labels),
-        *(float(v) for v in one.center),
-        np.asarray(one.covariance, np.float64).tobytes(),
-        *(float(v) for v in one.size),
+        *one.center.tolist(),
+        one.covariance.tobytes(),
+        *one.size.tolist(),
         float(one.yaw),
         float(one.log_odds),
         float(one.first_seen),
@@ -315,9 +311,9 @@ def _row(one: RememberedObject) -> tuple[Any, ...]:
         if one.view is None
         else _view(one.view[0], one.view[1].rotation.tobytes(), one.view[1].translation.tobytes()),
         float(one.quality),
-        np.asarray(one.drift, np.float64).tobytes(),
+        one.drift.tobytes(),
         float(one.through),
-        np.asarray(one.directions, np.float64).tobytes(),
+        one.directions.tobytes(),
     )
 
 

@@ -26,6 +26,7 @@ from n3d_core.memory.objects import (
     doubted,
     first_seen,
     moved,
+    noun_of,
     seen_again,
     united,
 )
@@ -274,21 +275,24 @@ class ObjectMap:
         self, near: Places, pairs: dict[int, int], known: dict[int, RememberedObject]
     ) -> tuple[dict[int, int], dict[int, RememberedObject], set[int]]:
         """Makes one of two remembered objects that share their place and were seen by turns, never together."""
-        found, merged = set(pairs.values()), set()
-        names = [max(labels, key=lambda name: labels[name]) for labels in near.labels]
-        for both in overlapping(names, near.centers, near.sizes, near.yaws, _ONE_OF_NOUN, SHARED):
-            for i, j in (both, both[::-1]):
-                if i in found and j not in found and min(near.log_odds[i], near.log_odds[j]) >= GONE_LOG_ODDS:
-                    one, other = known[near.ids[i]], self._store.get(near.ids[j])
-                    if other is None or one.first_seen > other.last_seen or other.first_seen > one.last_seen:
-                        continue
-                    keep, drop = (i, j) if one.observations >= other.observations else (j, i)
-                    pairs = {n: keep if index == i else index for n, index in pairs.items()}
-                    found = set(pairs.values())
-                    known[near.ids[keep]] = united(*((one, other) if keep == i else (other, one)))
-                    known.pop(near.ids[drop], None)
-                    merged.add(near.ids[drop])
-        self._store.remove(merged)
+        merged: set[int] = set()
+        for i, j, share in overlapping(near.centers, near.sizes, near.yaws, _ONE_OF_NOUN) if pairs else ():
+            found = set(pairs.values())
+            if (i in found) == (j in found) or min(near.log_odds[i], near.log_odds[j]) < GONE_LOG_ODDS:
+                continue
+            i, j = (i, j) if i in found else (j, i)
+            one, other = known[near.ids[i]], self._store.get(near.ids[j])
+            if other is None or near.ids[j] in merged or not _by_turns(one, other):
+                continue
+            if share < SHARED and noun_of(one.label) != noun_of(other.label):
+                continue
+            keep, drop = (i, j) if one.observations >= other.observations else (j, i)
+            pairs = {n: keep if index == i else index for n, index in pairs.items()}
+            known[near.ids[keep]] = united(*((one, other) if keep == i else (other, one)))
+            known.pop(near.ids[drop], None)
+            merged.add(near.ids[drop])
+        if merged:
+            self._store.remove(merged)
         return pairs, known, merged
 
     def _was_empty(self, seen: Observation) -> bool:
@@ -327,6 +331,11 @@ def _out_of_place(look: Look, objects: Sequence[RememberedObject]) -> list[Remem
     view = visibility(look, places.centers, places.sizes, places.yaws)
     there = view.clear - view.through > _STILL_FILLED
     return [one for one, still in zip(objects, there, strict=True) if not still]
+
+
+def _by_turns(first: RememberedObject, second: RememberedObject) -> bool:
+    """Whether each of two objects was seen again after the other had appeared."""
+    return first.first_seen <= second.last_seen and second.first_seen <= first.last_seen
 
 
 def _is_well_known(one: RememberedObject) -> bool:

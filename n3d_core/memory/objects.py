@@ -126,7 +126,7 @@ class Sighting:
     against: float = 0.0
     through: float = 0.0
 
-    @property
+    @cached_property
     def log_odds(self) -> float:
         """Of the existence of an object that was seen this once."""
         return _detection(self.seen.score) + self.against
@@ -134,24 +134,24 @@ class Sighting:
     @cached_property
     def covariance(self) -> Array:
         """[3, 3] of the centre, with the pose's uncertainty, m^2."""
-        return self.seen.covariance + self.pose.covariance_at(self.seen.center)
+        return self.seen.covariance + np.eye(3) * self.pose_variance
 
-    @property
+    @cached_property
     def claimed(self) -> float:
         """Variance along each axis as the camera claims it, m^2."""
         return float(np.trace(self.seen.covariance)) / 3 / self.errors.scale
 
-    @property
+    @cached_property
     def quality(self) -> float:
         """How well the look shows the object's extent: near and sure is best."""
         return self.seen.score / (0.3 + float(np.linalg.norm(self.offset)))
 
-    @property
+    @cached_property
     def offset(self) -> Array:
         """[3]: from the object to the camera, metres."""
         return self.pose.translation - self.seen.center
 
-    @property
+    @cached_property
     def pose_variance(self) -> float:
         """Of the centre along each axis, from the error of the pose, m^2."""
         return float(self.pose.variance_at(self.seen.center))
