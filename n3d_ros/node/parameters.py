@@ -143,6 +143,8 @@ class ParameterSet(Generic[P]):
 
     def _on_set(self, parameters: Sequence[Parameter]) -> SetParametersResult:
         try:
+            if gone := [each.name for each in parameters if each.name in self._fields and each.value is None]:
+                raise ConfigError(f"{gone[0]} cannot be deleted or left without a value")
             if any(each.name in self._fields for each in parameters):
                 self._check(self.value, self._with(parameters))
         except N3DError as error:
