@@ -122,6 +122,7 @@ class GroundingNode(ResponsiveLifecycleNode):
         estimate = self._shared.estimate if self._shared.monocular is not None else None
         frames = LatestFrame(self.get_clock(), self._source or self._topics, self._transforms, estimate)
         self._desk.open(QueryRunner(self._shared, frames, self._transforms, self._memory))
+        self._warn_of_namesakes()
         self.get_logger().info("active: ready for queries")
         return super().on_activate(state)
 
@@ -173,6 +174,16 @@ class GroundingNode(ResponsiveLifecycleNode):
             del shared
             give_back()
             self.get_logger().info("cleaned up: the model is unloaded")
+
+    def _warn_of_namesakes(self) -> None:
+        """ROS lets two nodes have one name; both then answer every call, and clients take whichever is first."""
+        name = self.get_fully_qualified_name()
+        spaces = self.get_node_names_and_namespaces()
+        if [f"{space.rstrip('/')}/{node}" for node, space in spaces].count(name) > 1:
+            self.get_logger().warning(
+                f"another node named {name} is in the graph: if it still runs, both answer its services and publish its "
+                "topics; stop one, or give it another namespace"
+            )
 
     def _refuse_events_executor(self) -> None:
         """EventsExecutor takes every message itself, and hangs when another thread subscribes (rclpy 7.1)."""

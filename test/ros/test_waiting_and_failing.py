@@ -74,6 +74,17 @@ def test_a_goal_behind_another_hears_that_it_waits_and_the_first_hears_no_such_t
     assert told == (["image", "prepare"], ["wait", "image"])  # the second query is of the same image
 
 
+def test_a_second_node_of_the_same_name_is_told_of_the_first(client, weightless, source, node, capfd):
+    words = "another node named {} is in the graph: if it still runs, both answer"
+    elsewhere = make_ready(client, weightless, source, namespace="/rear")
+    assert words.format("/rear/grounding") not in capfd.readouterr().err
+    end(elsewhere)
+    client.until(lambda: client.node.get_node_names().count("grounding") == 1)
+    second = make_ready(client, weightless, source)
+    assert words.format("/grounding") in capfd.readouterr().err
+    end(second)
+
+
 def failed(client, text="nonsense"):
     return client.call(Ground, "/grounding/ground", text=text).result
 
