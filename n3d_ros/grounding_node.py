@@ -181,8 +181,8 @@ class GroundingNode(ResponsiveLifecycleNode):
         spaces = self.get_node_names_and_namespaces()
         if [f"{space.rstrip('/')}/{node}" for node, space in spaces].count(name) > 1:
             self.get_logger().warning(
-                f"another node named {name} is in the graph: if it still runs, both answer its services and publish its "
-                "topics; stop one, or give it another namespace"
+                f"another node named {name} is in the graph: if it still runs, both answer its services and publish "
+                "its topics; stop one, or give it another namespace"
             )
 
     def _refuse_events_executor(self) -> None:

@@ -277,6 +277,8 @@ class ObjectStore:
             yield
         except sqlite3.OperationalError as error:
             advice = "is the disk full or read-only, or another writer stuck?"
+            if self.path.is_dir():
+                advice = "it is a folder: name a file in it"
             raise ObjectMapError(f"{self.path}: {error}; {advice}") from error
         except sqlite3.DatabaseError as error:
             raise ObjectMapError(f"{self.path} is damaged ({error}); move it away, and a new map is begun") from error

@@ -415,6 +415,8 @@ def test_files_that_are_no_map_are_refused_with_what_to_do(tmp_path):
     other.close()
     with pytest.raises(ObjectMapError, match="another program's database"):
         ObjectMap(tmp_path / "other.db")
+    with pytest.raises(ObjectMapError, match="it is a folder: name a file in it"):
+        ObjectMap(tmp_path)
     newer = ObjectMap(tmp_path / "newer.db")
     newer._store._db.execute("PRAGMA user_version = 99")
     newer.close()
