@@ -71,7 +71,7 @@ class Asker:
         question = read_question(text, names)
         if isinstance(question, NotUnderstood):
             return self._not_understood(text, question, about, query)
-        if question.type == "color" and about is None and self._runtime.vocabulary is None:
+        if _asks_for_colors(question) and about is None and self._runtime.vocabulary is None:
             unseen = NotUnderstood("not_geometry", NOT_GEOMETRY, question.objects)
             return self._not_understood(text, unseen, about, query)
         unknown = self._unknown(question) if about is None else ""
@@ -92,7 +92,7 @@ class Asker:
         except QueryError as error:
             return _unsolved(text, str(error))
         vocabulary = self._runtime.vocabulary
-        untaught = vocabulary is not None and not vocabulary.teaches(question)
+        untaught = question.is_computed or (vocabulary is not None and not vocabulary.teaches(question))
         if answer_from != "model" and (untaught or (about is None and _is_about_grounding(question, seen))):
             return self._grounded(text, question, solution, shown, seen, query)
         steps, tokens = query.work.steps, query.work.tokens
@@ -125,8 +125,8 @@ class Asker:
             single = phrase.is_plain and not (phrase.plural or phrase.is_anything)
             seen.add(phrase, kept(found, least, single))
         among = question.among
-        ranging = among is not None and not among.is_anything and question.type in _RANGING
-        if (ranging and among is not None and len(seen.meant[among]) > 1) or question.type == "color":
+        ranging = among is not None and not among.is_anything and (question.type in _RANGING or question.is_computed)
+        if (ranging and among is not None and len(seen.meant[among]) > 1) or _asks_for_colors(question):
             seen.name_apart(self._finder.everything(query).found)
         return seen
 
@@ -261,6 +261,11 @@ def _is_about_grounding(question: Question, seen: Sightings) -> bool:
         return False
     phrase = sought(question)
     return phrase.is_plain and not phrase.is_anything and (question.type == "exists" or not _meant(seen, phrase))
+
+
+def _asks_for_colors(question: Question) -> bool:
+    """Whether the answer is about colors, which only labels hold."""
+    return question.type == "color" or question.predicate in ("color", "other_color", "colors")
 
 
 def _meant(seen: Sightings, phrase: Phrase) -> list[int]:

@@ -49,6 +49,8 @@ _MOST_LISTED = 5
 
 def plain_question(question: Question, roles: Roles) -> str:
     """A question in the model's words, about the objects in its roles; empty if it was not trained on this kind."""
+    if question.is_computed:
+        return ""
     opposite = question.opposite and question.type in ("left_right", "front_behind") and question.form == "yes_no"
     if question.opposite and not opposite:
         return ""

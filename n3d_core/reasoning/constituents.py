@@ -15,6 +15,8 @@ SUBJECT = Phrase("", "\0subject")
 """The subject of a predicate, until it is known."""
 IT, ONE = Phrase("it", "\0it"), Phrase("one", "\0one")
 FORMER, LATTER = Phrase("the former", "\0former"), Phrase("the latter", "\0latter")
+OPPOSITE = Phrase("", "\0opposite")
+"""The side of the scene opposite the camera, as a place to stand."""
 THEM = Phrase("them", "\0them", plural=True)
 """Pronouns, until the phrase that they stand for is known."""
 WHICH = Phrase("", "\0which", plural=True)

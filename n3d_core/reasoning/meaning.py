@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from n3d_core.reasoning.constituents import (
@@ -15,11 +16,14 @@ from n3d_core.reasoning.constituents import (
     GAPS,
     IT,
     LATTER,
+    MEASURED,
     MORE_OR_LESS,
     OF_MEASURE,
     ONE,
+    OPPOSITE,
     OPPOSITES,
     RELATION_NAMES,
+    SUBJECT,
     THEM,
     WHICH,
     Alternatives,
@@ -40,6 +44,7 @@ from n3d_core.reasoning.constituents import (
     competing,
     in_depth,
     in_unit,
+    is_pair,
     joined,
     listing,
     of_kind,
@@ -48,7 +53,7 @@ from n3d_core.reasoning.constituents import (
 )
 from n3d_core.reasoning.grammar import NoReadingError
 from n3d_core.reasoning.predicates import Predicates
-from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, COMPARISONS, Phrase, Pick, Question
+from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, COMPARISONS, SIZES, Phrase, Pick, Question, Where
 from n3d_core.reasoning.relations import PREDICATES
 from n3d_core.reasoning.units import to_metres
 
@@ -60,7 +65,7 @@ class Meaning(Predicates):
     def kind(self, phrase: Phrase) -> Phrase:
         if phrase == ONE:
             raise NoReadingError  # "which one" is `WHICH`
-        return phrase
+        return replace(phrase, noun=WHICH.noun) if phrase.noun == ONE.noun and not phrase.colors else phrase
 
     def choice(self, *children: Any) -> Question:
         parts = Children(children)
@@ -140,12 +145,14 @@ class Meaning(Predicates):
         if kind not in (ANYTHING, WHICH):
             raise NoReadingError
         clauses = [w.relation in RELATION_NAMES and w.limit is None for w in phrase.where]
-        if phrase.is_anything and phrase.pick is None and clauses == [True]:
+        if phrase.is_anything and phrase.pick is None and clauses and all(clauses):
             return listing(phrase)  # "what are the things on the table"
         return self.bare(phrase)
 
     def bare(self, phrase: Phrase) -> Question:
         """A phrase alone: "the tallest mug", "the mug closest to the lamp", "the two tallest mugs"."""
+        if phrase.noun == ONE.noun and not phrase.colors:
+            phrase = replace(phrase, noun=WHICH.noun)
         if phrase.pick is not None and phrase.where and phrase.where[0].relation == "among":
             return self.choice(Degree(phrase.pick.predicate), Alternatives(phrase.where[0].references))
         if (phrase.number or 1) > 1 and (
@@ -184,6 +191,8 @@ class Meaning(Predicates):
     # ----------------------------------------------------------------------------------------- orders, differences
     def ordering(self, *children: Any) -> Question:
         parts = Children(children)
+        if any(p.pick and p.number is None for p in parts.phrases):
+            raise NoReadingError  # "by volume, what is the largest"
         kind: Any = "depth_order" if parts.words[0] in ("front", "behind") else "order"
         if parts.words[0] not in PREDICATES:
             raise NoReadingError
@@ -215,8 +224,9 @@ class Meaning(Predicates):
         bound = MORE_OR_LESS[parts.words[0]] if parts.words else parts.bound or "equal"
         return replace(question, form="yes_no", predicate=bound, limit=parts.metres)
 
-    def compared_quantity(self, question: Question, word: str, reference: Phrase) -> Question:
-        if question.type not in OF_MEASURE or len(question.objects) != 1:
+    def compared_quantity(self, question: Question, word: str, *rest: Any) -> Question:
+        *measure, reference = rest
+        if question.type not in OF_MEASURE or len(question.objects) != 1 or any(m != question.type for m in measure):
             raise NoReadingError
         return self.polar_more(question.objects[0], self.more_in(word, question.type), reference)
 
@@ -226,6 +236,11 @@ class Meaning(Predicates):
         if parts.degree.superlative:
             raise NoReadingError
         return in_unit(Question(type_of(predicate), "difference", parts.phrases, predicate), parts.unit)
+
+    def compare_in(self, *children: Any) -> Question:
+        """As in "how tall is the mug versus the box?"."""
+        parts = Children(children)
+        return self.compare(*parts.words, parts.phrases)
 
     def difference_in(self, measure: str, first: Phrase, second: Phrase) -> Question:
         """As in "how tall is A compared to B?"."""
@@ -259,13 +274,180 @@ class Meaning(Predicates):
         parts = Children(children)
         return self.offset(*reversed(parts.phrases), *parts.words, AskedUnit(parts.unit))
 
+    def its_nearest(self, near: str, kind: Phrase) -> Phrase:
+        return replace(
+            kind, plural=False, where=(*kind.where, Where("nearest" if near == "closer" else "farthest", ()))
+        )
+
     def distance_to_nearest(self, *children: Any) -> Question:
-        """As in "how far is the mug from its nearest neighbor?"."""
+        """As in "how far is the mug from its nearest neighbor?", "... from its closest box?"."""
         parts = Children(children)
-        (phrase,) = parts.phrases
-        relation: Any = "nearest" if parts.words[-1] == "closer" else "farthest"
-        other = Phrase("neighbor", "object", where=(clause(relation, phrase),))
+        phrase, other = parts.phrases
+        other = replace(other, where=tuple(replace(w, references=w.references or (phrase,)) for w in other.where))
         return self.ask("distance", "number", "", phrase, other, AskedUnit(parts.unit))
+
+    def sideways(self, *children: Any) -> Question:
+        """As in "how far to the side is the mug?"."""
+        parts = Children(children)
+        return self.difference(*parts.phrases[:1], CAMERA_PHRASE, Degree("right"), AskedUnit(parts.unit))
+
+    # ----------------------------------------------------------------------- what boxes alone tell: sums, ratios, pairs
+    def total(self, *children: Any) -> Question:
+        """As in "the combined height of the mug and the box"."""
+        parts = Children(children)
+        kind = next(word for word in parts.words if word in OF_MEASURE)
+        if kind not in SIZES or kind == "thickness" or CAMERA_PHRASE in parts.phrases or len(parts.phrases) < 2:
+            raise NoReadingError
+        return in_unit(Question(kind, "number", parts.phrases, "sum"), parts.unit)
+
+    def footprint(self, *children: Any) -> Question:
+        """As in "how large is the footprint of the box?"."""
+        return self.ask("dimensions", "number", "footprint", *Children(children).phrases)
+
+    def path(self, *children: Any) -> Question:
+        """As in "from the mug to the box and on to the lamp: how long is that path?"."""
+        parts = Children(children)
+        return in_unit(Question("distance", "number", parts.phrases, "path"), parts.unit)
+
+    def via(self, *phrases: Phrase) -> tuple[Phrase, ...]:
+        """As in "(from the mug) to the lamp via the box"."""
+        *first, last, between = phrases
+        return (*(first or [CAMERA_PHRASE]), between, last)
+
+    def pair_distance(self, *children: Any) -> Question:
+        """As in "the greatest distance between any two objects"."""
+        parts = Children(children)
+        (kind,) = parts.phrases
+        far = bool(parts.words) and MORE_OR_LESS[parts.words[0]] == "more"
+        if not kind.plural or kind.pick or kind.number not in (None, 2):
+            raise NoReadingError
+        return self._pair("number", kind, "farther" if far else "closer")
+
+    def closest_pair(self, kind: Phrase, near: str) -> Question:
+        """As in "which two objects are closest to each other?"."""
+        if kind.pick or not (kind.number == 2 or self.said.lower().startswith("which pair")):
+            raise NoReadingError
+        return self._pair("objects", kind, near)
+
+    def _pair(self, form: Any, kind: Phrase, near: str) -> Question:
+        return Question("distance", form, (), near, among=replace(competing(kind), number=None))
+
+    def ratio(self, *children: Any) -> Question:
+        """As in "the ratio of the heights of the mug and the box"."""
+        parts = Children(children)
+        sizes = [word for word in parts.words if word in OF_MEASURE]
+        return self._ratio((sizes[0], sizes[-1]), parts.phrases)
+
+    def ratio_more(self, *children: Any) -> Question:
+        """As in "how many times taller is the mug than the box?"; "shorter" asks for the inverse."""
+        parts = Children(children)
+        if not parts.degree.predicate:
+            return self.ratio(*children)
+        more = parts.degree.predicate in MEASURED
+        size = MEASURED.get(parts.degree.predicate if more else OPPOSITES[parts.degree.predicate], "")
+        return self._ratio((size, size), parts.phrases if more else parts.phrases[::-1])
+
+    def ratio_back(self, *children: Any) -> Question:
+        parts = Children(children)
+        return self.ratio_more(*reversed(parts.phrases), *(c for c in children if isinstance(c, str | Degree)))
+
+    def percent(self, *children: Any) -> Question:
+        """As in "the height of the mug is what percentage of the height of the box?"."""
+        flat = [c for child in children for c in (child if isinstance(child, tuple) else (child,))]
+        return replace(self.ratio(*flat), predicate="percent")
+
+    def percent_back(self, whole: tuple[Any, ...], part: tuple[Any, ...]) -> Question:
+        return self.percent(part, whole)
+
+    def _ratio(self, sizes: Any, phrases: tuple[Phrase, ...]) -> Question:
+        alike = sizes[0] == sizes[1] or "volume" not in sizes
+        if len(phrases) != 2 or CAMERA_PHRASE in phrases or not set(sizes) <= set(SIZES) or not alike:
+            raise NoReadingError
+        return Question("proportion", "number", phrases, sizes=sizes)
+
+    def from_anchor(self, *children: Any) -> Where:
+        """As in "by distance to the lamp, nearest first"."""
+        parts = Children(children)
+        (anchor,) = parts.phrases
+        if anchor == CAMERA_PHRASE or (len(parts.words) == 2 and len(set(parts.words)) == 1):
+            raise NoReadingError
+        far = parts.words[:1] == ["farther"]
+        return Where("farthest" if far else "nearest", (anchor,))
+
+    def anchor_first(self, near: str, anchor: Phrase) -> Where:
+        return self.from_anchor(anchor, near)
+
+    def ordering_from(self, *children: Any) -> Question:
+        (where,) = (c for c in children if isinstance(c, Where))
+        parts = Children(children)
+        near = "farther" if where.relation == "farthest" else "closer"
+        among = None if parts.alternatives else competing(*(parts.phrases or (ANYTHING,)))
+        if any(p.pick for p in parts.phrases) or (among and not parts.phrases[0].plural):
+            raise NoReadingError
+        return replace(by_distance("order", where.references[0], parts.alternatives, near), among=among)
+
+    def same_color(self, predicate: str, *phrases: Phrase) -> Question:
+        """As in "are the mug and the box of the same color?", "are all mugs the same color?"."""
+        if CAMERA_PHRASE in phrases:
+            raise NoReadingError
+        if len(phrases) == 2 or is_pair(phrases[0]):
+            return Question("same", "yes_no", phrases, predicate)
+        if not (phrases[0].plural or phrases[0].every or phrases[0].text.startswith("each")):
+            raise NoReadingError
+        return Question("same", "yes_no", (), predicate, among=competing(phrases[0]))
+
+    def colored_as(self, predicate: str, reference: Phrase) -> Question:
+        return Question("same", "yes_no", (SUBJECT, reference), predicate)
+
+    def colors_of(self, kind: Phrase = ANYTHING) -> Question:
+        if not kind.plural:
+            raise NoReadingError
+        return Question("color", "objects", among=competing(kind))
+
+    def count_sorts(self, predicate: str, kind: Phrase = ANYTHING) -> Question:
+        """As in "how many kinds of objects are there?"."""
+        return replace(self.count(kind), predicate=predicate)
+
+    def differs(self, *children: Any) -> Question:
+        """As in "do the boxes differ in size?"."""
+        return replace(self.same_pair(*children), negated=True)
+
+    def gripped(self, opening: float, phrase: Phrase, *_: Any) -> Question:
+        """As in "with an opening of 10 cm, can we clamp the box?"."""
+        return self.ask("fit", "yes_no", "grip", phrase, opening)
+
+    def distance_of_pair(self, *children: Any) -> Question:
+        """As in "the separation of the two boxes"."""
+        parts = Children(children)
+        if not any(p.plural for p in parts.phrases) and len(parts.phrases) < 2:
+            raise NoReadingError
+        return self.distance(*children)
+
+    def distance_of_them(self, *children: Any) -> Question:
+        return self.distance(THEM, *(c for c in children if isinstance(c, str | AskedUnit)))
+
+    def neighbor_of(self, kind: Phrase, anchor: Phrase, neighbor: Phrase) -> Question:
+        """As in "what is the mug's nearest neighbor?"."""
+        if kind not in (ANYTHING, WHICH) or anchor == CAMERA_PHRASE:
+            raise NoReadingError
+        near = "closer" if neighbor.where[-1].relation == "nearest" else "farther"
+        among = competing(replace(neighbor, where=neighbor.where[:-1]))
+        return replace(by_distance("choice", anchor, (), near), among=among)
+
+    def extreme_without(self, kind: Phrase, degree: Degree, without: Part) -> Question:
+        """As in "which box is closest, apart from the red one?"."""
+        return self.extreme(replace(kind, without=(*kind.without, *without.value)), degree)
+
+    def loose_listing(self, phrase: Phrase) -> Question:
+        """As in "boxes within 1 m of the camera?"."""
+        if (
+            not phrase.plural
+            or not phrase.where
+            or phrase.pick
+            or self.said.lower().startswith(("all ", "every", "each"))
+        ):
+            raise NoReadingError  # "all mugs within 1 m?": are they?
+        return listing(phrase)
 
     def room_between(self, pair: tuple[Phrase, ...], phrase: Phrase) -> Question:
         return self.ask("fit", "yes_no", "between", phrase, pair)
@@ -287,7 +469,7 @@ class Meaning(Predicates):
         return self.loose_polar(subject, self.compared(degree, reference))
 
     def loose_superlative(self, phrase: Phrase) -> Question:
-        if phrase.pick is None or phrase.plural:
+        if phrase.pick is None or (phrase.plural and phrase.noun != WHICH.noun):
             raise NoReadingError
         return self.bare(phrase)
 
@@ -334,14 +516,15 @@ class Meaning(Predicates):
         question = parts.question
         assert question
         if parts.degree.predicate:  # "is the box bigger, i.e. taller?"
-            if question.type not in COMPARISONS or len(question.objects) != 2 or question.form == "difference":
-                raise NoReadingError
-            question = replace(question, type=type_of(parts.degree.predicate), predicate=parts.degree.predicate)
+            question = self._corrected(question, parts.degree)
         for word in parts.words:
             if word == "by_how_much":
                 if question.type not in COMPARISONS or question.form not in ("choice", "yes_no"):
                     raise NoReadingError
                 question = replace(question, form="difference")
+                continue
+            if word == "positive":  # "it isn't red, is it?"
+                question = replace(question, negated=False)
                 continue
             if word == "opposite" and question.type == "exists" and not question.objects[0].where:
                 raise NoReadingError  # "is it visible from behind"
@@ -354,12 +537,20 @@ class Meaning(Predicates):
             question = replace(question, type=kind)
         return in_unit(question, parts.unit)
 
+    def _corrected(self, question: Question, degree: Degree) -> Question:
+        """As in "which is the lowest box, I mean the shortest one?"."""
+        if question.type == "extreme" and question.form == "choice":
+            return replace(question, predicate=degree.predicate)
+        if question.type not in COMPARISONS or len(question.objects) != 2 or question.form == "difference":
+            raise NoReadingError
+        return replace(question, type=type_of(degree.predicate), predicate=degree.predicate)
+
     def context_of(self, *children: Any) -> Context:
         """As in "I want to wrap the box": whatever is to be done with it."""
         return self.context(*(c for c in children if not isinstance(c, str)))
 
-    def moved(self, listed: tuple[Phrase, ...], _: Phrase) -> tuple[Phrase, ...]:
-        """As in "bring the mug to the table"."""
+    def moved(self, listed: tuple[Phrase, ...], *_: Phrase) -> tuple[Phrase, ...]:
+        """As in "bring the mug to the table", "remove the mug from the scene"."""
         if CAMERA_PHRASE in listed:
             raise NoReadingError
         return listed
@@ -409,6 +600,10 @@ def _metres(number: float, unit: str, *rest: Any) -> float:
 
 def _listed(*items: Phrase | tuple[Phrase, ...]) -> tuple[Phrase, ...]:
     phrases = tuple(p for item in items for p in (item if isinstance(item, tuple) else (item,)))
+    for first, second in pairwise(phrases):
+        known = first.colors or first.pick or first.noun.startswith("\0")
+        if second.noun in (ONE.noun, WHICH.noun) and not known:
+            raise NoReadingError  # "the mug, the red one" is one mug
     if any(p.without for p in phrases[:-1]):
         raise NoReadingError  # "everything except the mug and the ball" leaves out both
     return phrases
@@ -446,12 +641,15 @@ SIMPLE: dict[str, Callable[..., Any]] = {
     "where_saying": clause_saying,
     "where_side": lambda reference, side: clause(side, reference),
     "most": lambda measure: OF_MEASURE[measure],
+    "by_extent": lambda word="": "farther" if MORE_OR_LESS[word] == "more" else "closer",
+    "depth_most": lambda word, *_: Degree("behind" if MORE_OR_LESS[word] == "more" else "front", superlative=True),
+    "least_of_all": lambda _, measure: Degree(OPPOSITES[OF_MEASURE[measure]], superlative=True),
     "least": lambda measure: OPPOSITES[OF_MEASURE[measure]],
     "degree": Degree,
     "pick_of": lambda degree: Pick(degree.predicate),
     "former": lambda: FORMER,
     "latter": lambda: LATTER,
-    "most_of_all": lambda predicate: Degree(predicate, superlative=True),
+    "most_of_all": lambda predicate, *_: Degree(predicate, superlative=True),
     "more": lambda measure: Degree(OF_MEASURE[measure]),
     "less": lambda measure: Degree(OPPOSITES[OF_MEASURE[measure]]),
     "most_measure": lambda measure: Degree(OF_MEASURE[measure], superlative=True),
@@ -461,11 +659,14 @@ SIMPLE: dict[str, Callable[..., Any]] = {
     "alternatives": lambda *phrases: Alternatives(phrases),
     "listed": _listed,
     "half": lambda side: clause(side, CAMERA_PHRASE),
-    "unit": AskedUnit,
+    "unit": lambda symbol, *_: AskedUnit(symbol),
     "subject": lambda phrase, *_: Context((phrase,)),
     "standing": Standing,
+    "turned": lambda: Standing(OPPOSITE),
+    "range": lambda low, high, unit: (to_metres(low, unit), to_metres(high, unit)),
     "gripper": lambda metres, *_: Gripper(metres),
     "first": lambda first, *_: first,
+    "positive": lambda: "positive",
     "neither": lambda *said: Part("conditions", tuple((question, True) for question in said)),
     "length_of": lambda *parts: next(p for p in parts if isinstance(p, float)),
     "last_of": lambda *parts: parts[-1],

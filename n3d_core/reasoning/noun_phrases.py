@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from n3d_core.reasoning.constituents import ONE, WHICH, Condition, Part, clause, joined, one_among, restricted
+from n3d_core.reasoning.constituents import (
+    ONE,
+    OPPOSITES,
+    THEM,
+    WHICH,
+    Condition,
+    Part,
+    clause,
+    joined,
+    one_among,
+    restricted,
+)
 from n3d_core.reasoning.grammar import NoReadingError
 from n3d_core.reasoning.lexicon import LISTS, TERMINALS, is_compound, singulars, strip_article
 from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, Phrase, Pick, Where
@@ -65,13 +76,19 @@ class Draft:
     def phrase(self, head: Phrase, said: str) -> Phrase:
         """The finished phrase. "On the left" means the leftmost in the singular, all on that side in the plural."""
         plural = head.plural or self.determiner == "all" or (self.number or 1) > 1
-        pick, where, text = self.pick, self.where, strip_article(said)
         if self.determiner == "both":
             if not head.plural:
                 raise NoReadingError  # "both the mug and the bowl"
             return replace(self, determiner="all", number=self.number or 2).phrase(head, said)
         if self.after and head.noun != ANYTHING.noun:
             raise NoReadingError  # "is the mug on [the table red]"
+        if self.colors and not plural and all(p.noun == ONE.noun and p.colors for p in self.without):
+            return replace(self, without=()).phrase(head, said) if self.without else self._finished(head, said)
+        return self._finished(head, said)
+
+    def _finished(self, head: Phrase, said: str) -> Phrase:
+        plural = head.plural or self.determiner == "all" or (self.number or 1) > 1
+        pick, where, text = self.pick, self.where, strip_article(said)
         if (self.several and self.determiner == "the") or (
             (self.several or self.without) and not (plural or pick or self.determiner in ("a", "any"))
         ):
@@ -86,6 +103,8 @@ class Draft:
             pick = Pick(self.end) if last else joined(pick, Pick(self.end))
         if plural and any(" and " in color for color in self.colors):
             raise NoReadingError  # "the red and blue mugs" are not of two colours each
+        if pick is not None and text.lower().startswith("its "):
+            raise NoReadingError  # "its nearest box" is not the nearest to the camera
         if pick is not None and not pick.predicate:
             raise NoReadingError  # "the second mug": counted from where?
         if pick is not None and head.noun in LISTS["parts"] and text.lower().startswith(("front", "back", "rear")):
@@ -125,6 +144,24 @@ class NounPhrases:
             raise NoReadingError  # other than which?
         return phrase
 
+    def apposed(self, *parts: Any) -> Phrase:
+        """As in "the mug, the red one", "the boxes, the tallest"."""
+        *own, said = parts
+        first = self.phrase(*own)
+        again = (first.colors and said.colors) or (first.pick and not said.pick) or first == ANYTHING
+        if again or first.without or (first.plural and not said.plural and not said.pick):
+            raise NoReadingError  # "the red mug, the blue one" are two
+        colors, where = (*first.colors, *said.colors), (*first.where, *said.where)
+        attributes = (*first.attributes, *said.attributes)
+        several = said.plural and not said.pick
+        return replace(first, colors=colors, attributes=attributes, where=where, pick=said.pick, plural=several,
+                       number=None, without=said.without, text=f"{first.text}")  # fmt: skip
+
+    def where_back(self, other: Phrase, relation: str) -> Where:
+        """As in "with the mug on it", "that has a lamp behind it"."""
+        back = {"on": "under", "under": "on", "next_to": "next_to"}.get(relation)
+        return clause(back or OPPOSITES[relation], other)
+
     def headless(self, *parts: Any) -> Phrase:
         """As in "the tallest", "the second from the left"."""
         return self.phrase(WHICH, *parts)
@@ -132,6 +169,8 @@ class NounPhrases:
     def best_of(self, *parts: Any) -> Phrase:
         """As in "the largest of the mugs"."""
         *_, pick, among = parts
+        if among == THEM:
+            return self.headless(pick)
         if among.pick is not None or not among.plural or not pick.predicate:
             raise NoReadingError
         return replace(among, text=strip_article(self.said), pick=pick, plural=False, number=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations, pairwise
 
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
@@ -26,6 +27,8 @@ class Outcome:
         found: for counts and relations, indices of the boxes that are counted or related, in the order of the answer.
         references: the number of roles, at the front, that they are related to.
         counts: for `outnumber`, how many there are of each kind.
+
+    All is about the positive statement, also where the question is `negated`.
     """
 
     roles: Roles
@@ -54,7 +57,8 @@ COUNTING = ("count", "exists", "related", "all", "outnumber")
 """Types whose objects are counted or listed, however many there are."""
 _FORMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(COMPARISONS, ("yes_no", "choice", "free", "difference")),
-    "relative_distance": ("choice", "yes_no", "difference"),
+    "relative_distance": ("choice", "yes_no", "difference", "order"),
+    "distance": ("number", "yes_no", "objects"),
     **dict.fromkeys(("order", "depth_order"), ("order",)),
     **dict.fromkeys(("angle", "dimensions"), ("number",)),
     "direction": ("number", "yes_no"),
@@ -63,7 +67,8 @@ _FORMS: dict[str, tuple[str, ...]] = {
     "position": ("position",),
     "related": ("objects", "yes_no", "number"),
     "outnumber": ("yes_no", "number"),
-    **dict.fromkeys(("exists", "place", "fit", "same", "all", "proportion"), ("yes_no",)),
+    "proportion": ("yes_no", "number"),
+    **dict.fromkeys(("exists", "place", "fit", "same", "all"), ("yes_no",)),
 }
 """The forms of each type; number or yes/no for all others."""
 _PLACED = frozenset({*PREDICATES, *PLACES})
@@ -71,8 +76,8 @@ _PREDICATES_OF: dict[str, frozenset[str]] = {
     "relative_distance": frozenset({"closer", "farther"}),
     "place": _PLACED,
     "related": _PLACED | {"nearest", "farthest", ""},
-    "same": frozenset({*relations.SIZE, "dimensions", "side", "other_side"}),
-    "outnumber": frozenset({"more", "less", "equal", "any", "each", "both"}),
+    "same": frozenset({*relations.SIZE, "dimensions", "side", "other_side", "color", "other_color"}),
+    "outnumber": frozenset({"more", "less", "equal", "any", "each", "both", "but_no"}),
     "proportion": frozenset({"more", "less", "equal", "at_least", "at_most"}),
     **dict.fromkeys(("extreme", "order", "depth_order"), frozenset(PREDICATES)),
     **{kind: frozenset(n for n, p in PREDICATES.items() if p.type == kind) for kind in COMPARISONS},
@@ -85,7 +90,10 @@ def _check(question: Question) -> None:
     forms = _FORMS.get(question.type, ("number", "yes_no"))
     if question.form not in forms:
         raise QueryError(f"a question of type {question.type!r} has form {' or '.join(forms)}, not {question.form}")
-    if question.predicate not in _PREDICATES_OF.get(question.type, {question.predicate}):
+    known = _PREDICATES_OF.get(question.type, {question.predicate})
+    if question.predicate not in (
+        ("", "percent") if question.type == "proportion" and question.form == "number" else known
+    ):
         raise QueryError(f"a question of type {question.type!r} cannot ask for {question.predicate!r}")
     if question.type == "proportion" and len(question.sizes) != 2:
         raise QueryError(f"a question of type 'proportion' compares two sizes; it names {len(question.sizes)}")
@@ -97,10 +105,25 @@ def _check(question: Question) -> None:
 def measured(question: Question, boxes: Sequence[Box3D]) -> float:
     """The length that a question asks for in metres; a volume in cubic metres."""
     if question.type in DISTANCES:
-        return relations.DISTANCE[question.type](boxes[0], boxes[1])
-    if question.type == "volume":
-        return boxes[0].volume
-    return relations.SIZE[question.type](boxes[0])
+        return sum(relations.DISTANCE[question.type](a, b) for a, b in pairwise(boxes))
+    return sum(extent(question.type, box) for box in boxes)
+
+
+def extent(size: str, box: Box3D) -> float:
+    """Width, height, length or thickness in metres; the volume in cubic metres."""
+    return box.volume if size == "volume" else relations.SIZE[size](box)
+
+
+def ratio(question: Question, boxes: Sequence[Box3D]) -> float:
+    """How many times the first size of a `proportion` is its second one.
+
+    Raises:
+        QueryError: if the second one is zero.
+    """
+    first, second = (extent(s, box) for s, box in zip(question.sizes, (*boxes, *boxes), strict=False))
+    if second <= 0:
+        raise QueryError("a size of zero cannot be compared with")
+    return first / second
 
 
 def compares(value: float, how: str, limit: float, alike: float = 0.0) -> bool:
@@ -119,8 +142,8 @@ def compares(value: float, how: str, limit: float, alike: float = 0.0) -> bool:
 
 def fitting_side(question: Question, box: Box3D) -> float:
     """The extent in metres that decides whether a box fits into `question.limit`."""
-    if question.predicate == "grip":
-        return min(box.size)
+    if question.predicate in ("grip", "cube"):
+        return min(box.size) if question.predicate == "grip" else max(box.size)
     return box.size[1] if question.predicate == "under" else min(box.size[0], box.size[2])
 
 
@@ -193,11 +216,33 @@ def _chosen(roles: Roles, places: Sequence[int]) -> Value:
 
 
 def _length(question: Question, scene: Scene) -> Outcome:
-    roles = scene.roles(_named(question, scene, 2 if question.type in DISTANCES else 1))
+    if question.type in DISTANCES and question.among is not None:
+        return _pair(question, scene)
+    count = None if question.predicate in ("sum", "path") else 2 if question.type in DISTANCES else 1
+    roles = scene.roles(_named(question, scene, count))
+    if question.form == "objects" or (question.predicate in ("sum", "path") and len(roles) < 2):
+        raise QueryError(f"a question of type {question.type!r} and form {question.form!r} names two objects or more")
     value = measured(question, roles.boxes)
     if question.form == "yes_no":
         return Outcome(roles, Value("truth", truth=compares(value, question.predicate, question.limit or 0.0, ALIKE)))
     return Outcome(roles, NOTHING if question.type == "volume" else Value("length", number=value))
+
+
+def _pair(question: Question, scene: Scene) -> Outcome:
+    """The two of a kind that are closest to each other, or farthest apart."""
+    among = replace(question.among or ANYTHING, plural=True)
+    found = scene.means(among, question.opposite)
+    if len(found) < 2:
+        raise MissingError(among, scene.names)
+    if len(found) > len(LETTERS):
+        raise QueryError(f"the question is about {len(found)} objects; at most {len(LETTERS)} can be compared")
+    far = question.predicate == "farther"
+    roles = scene.roles(found)
+    pairs = sorted(combinations(range(len(found)), 2), key=lambda ij: measured(question, [roles.boxes[i] for i in ij]))
+    roles = scene.roles([found[i] for i in pairs[-1 if far else 0]])
+    if question.form == "objects":
+        return Outcome(roles, _chosen(roles, [0, 1]))
+    return Outcome(roles, Value("length", number=measured(question, roles.boxes)))
 
 
 def _relative_distance(question: Question, scene: Scene) -> Outcome:
@@ -207,6 +252,9 @@ def _relative_distance(question: Question, scene: Scene) -> Outcome:
         return Outcome(roles, Value("length", number=gain_of(question, roles.boxes)))
     anchor, *rest = roles.boxes
     farther = question.predicate == "farther"
+    if question.form == "order":
+        away = sorted(range(1, len(roles)), key=lambda i: relations.distance(anchor, roles.boxes[i]), reverse=farther)
+        return Outcome(roles, _chosen(roles, away))
     if question.form == "yes_no":
         first, *others = (relations.distance(anchor, b) for b in rest)
         return Outcome(roles, Value("truth", truth=all(first > o if farther else first < o for o in others)))
@@ -254,10 +302,29 @@ def _angle(question: Question, scene: Scene) -> Outcome:
 
 
 def _color(question: Question, scene: Scene) -> Outcome:
+    if question.among is not None:
+        return Outcome(_colored(question, scene), NOTHING)
     roles = scene.roles(_named(question, scene, 1))
     if not color_in(roles.names[0]):
         raise QueryError(f"The label of {roles.names[0]!r} names no color, and boxes hold none.")
     return Outcome(roles, _chosen(roles, [0]))
+
+
+def _colored(question: Question, scene: Scene, least: int = 1) -> Roles:
+    """Objects whose labels name a color.
+
+    Raises:
+        MissingError: if there are fewer than `least`.
+        QueryError: if the label of one names none.
+    """
+    among = replace(question.among or ANYTHING, plural=True)
+    roles = scene.roles(scene.means(among, question.opposite) if question.among else _named(question, scene, 2))
+    if len(roles) < least:
+        raise MissingError(among, scene.names)
+    plain = next((name for name in roles.names if not color_in(name)), None)
+    if plain is not None:
+        raise QueryError(f"The label of {plain!r} names no color, and boxes hold none.")
+    return roles
 
 
 def color_in(name: str) -> str:
@@ -300,6 +367,8 @@ def _count(question: Question, scene: Scene) -> Outcome:
     phrase, clause = sought(question), clause_of(question)
     found = scene.means(phrase, question.opposite)
     roles = scene.roles(found)
+    if question.predicate in ("kinds", "colors"):
+        return Outcome(roles, _number(question, len(sorts(question, roles.names))), tuple(found))
     references = scene.each(clause.references, question.opposite) if clause is not None else []
     if clause is None or len(references) > (2 if clause.relation == "between" else 1):  # "left of the boxes"
         return Outcome(roles, _number(question, len(found)), tuple(found))
@@ -307,6 +376,12 @@ def _count(question: Question, scene: Scene) -> Outcome:
     if len(rivals) + len(references) <= len(LETTERS):
         roles = scene.roles([*references, *rivals])
     return Outcome(roles, _number(question, len(found)), tuple(found), len(references))
+
+
+def sorts(question: Question, names: Sequence[str]) -> list[str]:
+    """The different kinds, or colors, of some objects."""
+    words = [color_in(n) if question.predicate != "kinds" else normal(without_id(n)).split()[-1] for n in names]
+    return list(dict.fromkeys(word for word in words if word))
 
 
 def all_of(outcome: Outcome) -> int:
@@ -347,7 +422,9 @@ def _outnumber(question: Question, scene: Scene) -> Outcome:
     kinds = [scene.means(replace(p, plural=True), question.opposite) for p in question.objects]
     found = tuple(dict.fromkeys(i for kind in kinds for i in kind))
     counts = tuple(map(len, kinds))
-    if question.predicate in ("any", "each"):
+    if question.predicate == "but_no":
+        number, holds = counts[0], bool(counts[0]) and not counts[1]
+    elif question.predicate in ("any", "each"):
         number, holds = len(found), all(counts) if question.predicate == "each" else bool(found)
     else:
         number = (counts[0] - counts[1]) * (-1 if question.predicate == "less" else 1)
@@ -360,7 +437,10 @@ def _outnumber(question: Question, scene: Scene) -> Outcome:
 
 def _proportion(question: Question, scene: Scene) -> Outcome:
     roles = scene.roles(_named(question, scene, 2 if len(question.objects) > 1 else 1))
-    first, second = (relations.SIZE[s](box) for s, box in zip(question.sizes, roles.boxes * 2, strict=False))
+    if question.form == "number":
+        ratio(question, roles.boxes)
+        return Outcome(roles, NOTHING)
+    first, second = (extent(s, box) for s, box in zip(question.sizes, roles.boxes * 2, strict=False))
     return Outcome(roles, Value("truth", truth=compares(first, question.predicate, question.factor * second, ALIKE)))
 
 
@@ -406,6 +486,11 @@ def _fit(question: Question, scene: Scene) -> Outcome:
 
 
 def _same(question: Question, scene: Scene) -> Outcome:
+    if question.predicate in ("color", "other_color"):
+        roles = _colored(question, scene, least=2)
+        colors = {color_in(name) for name in roles.names}
+        alone = len(colors) == (1 if question.predicate == "color" else len(roles))
+        return Outcome(roles, Value("truth", truth=alone))
     roles = scene.roles(_named(question, scene, 2))
     return Outcome(roles, Value("truth", truth=relations.alike(question.predicate, *roles.boxes)))
 
@@ -464,11 +549,13 @@ def plain(question: Question, outcome: Outcome) -> float | int | bool | str | tu
     if question.form == "free" and value.kind == "truth":
         return question.predicate if value.truth else PREDICATES[question.predicate].converse
     if value.kind == "truth":
-        return value.truth
+        return value.truth != question.negated
     if question.type == "angle":
         return round(relations.angle_seen(*roles.boxes), 2)
     if question.type == "color":
-        return color_in(roles.names[0])
+        return tuple(sorts(question, roles.names)) if question.among else color_in(roles.names[0])
+    if question.type == "proportion":
+        return ratio(question, roles.boxes)
     if question.predicate == "both":
         return tuple(map(str, outcome.counts))
     if value.kind == "length":
@@ -483,7 +570,7 @@ def plain(question: Question, outcome: Outcome) -> float | int | bool | str | tu
     if value.kind == "position":
         return _in_unit(relations.distance(*roles.boxes), question)
     names = tuple(roles.names[roles.indices.index(i)] for i in value.objects)
-    if question.type in ("related", "order", "depth_order"):
+    if question.form == "order" or question.type == "related":
         return names
     return listed(names) or EQUAL
 

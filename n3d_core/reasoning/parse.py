@@ -150,13 +150,14 @@ def read_phrases(text: str) -> tuple[Phrase, ...] | NotUnderstood:
         found = [wanted_by(question)] if wanted_by(question) else []
     hands = TERMINALS["_GRIPPER"]  # "put your hand on the ball": it is not the hand that is looked for
     found = [f for f in found if not any(p.noun in hands for p in f)] or found
-    if len(found) != 1:
-        return sentence.not_understood()
-    try:
-        phrases = resolved_phrases(found[0])
-    except NoReadingError as unclear:
-        return sentence.not_understood(str(unclear))
-    return _without_contradiction(phrases, phrases)
+    meant, unclear = [], ""
+    for phrases in found:
+        try:
+            meant.append(resolved_phrases(phrases))
+        except NoReadingError as reason:
+            unclear = str(reason)
+    meant = list(dict.fromkeys(meant))
+    return _without_contradiction(meant[0], meant[0]) if len(meant) == 1 else sentence.not_understood(unclear)
 
 
 NOT_GEOMETRY = "Boxes do not tell that: they have places and sizes."

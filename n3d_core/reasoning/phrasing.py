@@ -17,6 +17,8 @@ from n3d_core.reasoning.outcome import (
     measured,
     more_of,
     rank_of,
+    ratio,
+    sorts,
     sought,
 )
 from n3d_core.reasoning.question import ANYTHING, COMPARISONS, DISTANCES, SIZES, Phrase, Question, Where
@@ -38,7 +40,11 @@ def sentence(question: Question, outcome: Outcome) -> str:
     """The answer to a question in one sentence."""
     if outcome.value.kind == "none" and question.form in ("choice", "free"):
         return ended(f"{listed(_called(outcome.roles))} are equal in {_measure(question)}")
-    return ended(_SENTENCES[question.type](question, outcome))
+    text = _SENTENCES[question.type](question, outcome)
+    if question.negated:
+        turned, rest = ("no", text[3:]) if text.startswith("yes") else ("yes", text[2:])
+        text = turned + rest
+    return ended(text)
 
 
 def doubt_sentence(question: Question, outcome: Outcome, doubt: Doubt | None) -> str:
@@ -131,6 +137,14 @@ def _length(question: Question, outcome: Outcome) -> str:
     value = measured(question, outcome.roles.boxes)
     volume = question.type == "volume"
     words = f"{number_text(value * 1000)} liters" if volume else length_words(value, question.unit)
+    if question.predicate == "sum":
+        how = "" if volume else f" {_ADJECTIVES[question.type]}"
+        return f"together {listed(called)} {'take up' if volume else 'are'} {words}{how}"
+    if question.predicate == "path":
+        return f"the way from {called[0]} over {listed(called[1:-1])} to {called[-1]} is {words} long"
+    if question.among is not None:
+        most = "farthest from" if question.predicate == "farther" else "closest to"
+        return f"{listed(called)} are {most} each other: {words}"
     if question.type in DISTANCES:
         a, b = called
         kind = question.type.replace("_", " ")
@@ -149,6 +163,9 @@ def _length(question: Question, outcome: Outcome) -> str:
 def _relative_distance(question: Question, outcome: Outcome) -> str:
     anchor, *rest = names = _called(outcome.roles)
     farther = question.predicate == "farther"
+    if question.form == "order":
+        ends = ("farthest from", "closest to") if farther else ("closest to", "farthest from")
+        return f"from {ends[0]} {anchor} to {ends[1]} it: {', '.join(_chosen(outcome, outcome.value.objects))}"
     if question.form == "difference":
         gain = gain_of(question, outcome.roles.boxes)
         amount = length_words(abs(gain), question.unit)
@@ -206,6 +223,8 @@ def _angle(_: Question, outcome: Outcome) -> str:
 
 
 def _color(question: Question, outcome: Outcome) -> str:
+    if question.among is not None:
+        return f"the colors are {listed(sorts(question, outcome.roles.names))}"
     phrase = question.objects[0]
     name = f"the {normal(phrase.text)}" if phrase.text and phrase.noun != "object" else _called(outcome.roles)[0]
     return f"{name} is {color_in(outcome.roles.names[0])}"
@@ -213,6 +232,9 @@ def _color(question: Question, outcome: Outcome) -> str:
 
 def _dimensions(question: Question, outcome: Outcome) -> str:
     words = [length_words(v, question.unit) for v in outcome.roles.boxes[0].size]
+    if question.predicate == "footprint":
+        wide, _, deep = outcome.roles.boxes[0].size
+        return f"the footprint of {_called(outcome.roles)[0]} is {wide * deep:.3f} m\u00b2: {words[0]} by {words[2]}"
     return f"{_called(outcome.roles)[0]} is {words[0]} wide, {words[1]} tall and {words[2]} deep"
 
 
@@ -241,6 +263,9 @@ def _position_from(question: Question, outcome: Outcome) -> str:
 
 def _count(question: Question, outcome: Outcome) -> str:
     kind, count = sought(question), len(outcome.found)
+    if question.predicate in ("kinds", "colors"):
+        found = sorts(question, outcome.roles.names)
+        return f"there are {len(found)} {question.predicate} of {_kind(kind, True)}: {listed(found)}"
     words = _counted(kind, count)
     if question.type == "exists" and count == 1:
         words = f"there is {article(_kind(kind, False))}"
@@ -311,6 +336,9 @@ def _fit(question: Question, outcome: Outcome) -> str:
     if question.limit is None:
         return f"{_yes(holds)}, {called[0]} {'fits' if holds else 'does not fit'} into {called[1]}"
     side = length_words(fitting_side(question, outcome.roles.boxes[0]))
+    if question.predicate == "cube":
+        fits = f"which is {'not ' if holds else ''}more than {length_words(question.limit)}"
+        return f"{_yes(holds)}, the longest side of {called[0]} is {side}, {fits}"
     across = "tall" if question.predicate == "under" else "across where it is narrowest"
     how = {"grip": "which fits a grip of", "under": "which fits under"}.get(question.predicate, "which fits through")
     compared = f"{how if holds else 'more than'} {length_words(question.limit)}"
@@ -335,7 +363,7 @@ def _all(question: Question, outcome: Outcome) -> str:
 def _outnumber(question: Question, outcome: Outcome) -> str:
     """Yes, there are more mugs (3) than balls (2); there are 3 mugs and 2 balls: 1 more (5 in all)."""
     more, counts = more_of(outcome), outcome.counts
-    together = question.predicate in ("any", "each", "both")
+    together = question.predicate in ("any", "each", "both", "but_no")
     if together or question.form == "number":
         kinds = [f"{n} {_kind(kind, n != 1)}" for kind, n in zip(question.objects, counts, strict=True)]
         there = f"there {'is' if counts[0] == 1 else 'are'} {listed(kinds)}"
@@ -352,6 +380,8 @@ def _outnumber(question: Question, outcome: Outcome) -> str:
 
 def _proportion(question: Question, outcome: Outcome) -> str:
     called, boxes = _called(outcome.roles), outcome.roles.boxes * 2
+    if question.form == "number":
+        return _ratio(question, called, ratio(question, outcome.roles.boxes))
     first, second = (
         f"{length_words(relations.SIZE[size](box))} {_ADJECTIVES[size]}"
         for size, box in zip(question.sizes, boxes, strict=False)
@@ -360,7 +390,32 @@ def _proportion(question: Question, outcome: Outcome) -> str:
     return f"{_yes(outcome.value.truth)}, {both}"
 
 
+def _ratio(question: Question, called: list[str], times: float) -> str:
+    """The mug is 1.4 times as tall as the box; the height of the mug is 140 % of its width."""
+    own, other = question.sizes
+    whose = f"the {other} of {called[1]}" if len(called) > 1 else f"its {other}"
+    if question.predicate == "percent":
+        return f"the {own} of {called[0]} is {100 * times:.0f} % of {whose}"
+    if own == other and own in _ADJECTIVES and len(called) > 1:
+        return f"{called[0]} is {times:.2f} times as {_ADJECTIVES[own]} as {called[1]}"
+    return f"the {own} of {called[0]} is {times:.2f} times {whose}"
+
+
+def _colors(question: Question, outcome: Outcome) -> str:
+    """Yes, the ball and the box are both red; no, the bowls are red and blue."""
+    called, colors = _called(outcome.roles), [color_in(name) for name in outcome.roles.names]
+    yes, several = _yes(outcome.value.truth), len(set(colors)) > 1
+    if question.among is not None:
+        found = listed(sorts(question, outcome.roles.names))
+        return f"{yes}, the {len(called)} {_kind(question.among, True)} are {found if several else f'all {found}'}"
+    if not several:
+        return f"{yes}, {listed(called)} are both {colors[0]}"
+    return f"{yes}, {' and '.join(f'{name} is {color}' for name, color in zip(called, colors, strict=True))}"
+
+
 def _same(question: Question, outcome: Outcome) -> str:
+    if question.predicate in ("color", "other_color"):
+        return _colors(question, outcome)
     names, boxes = _called(outcome.roles), outcome.roles.boxes
     if question.predicate in ("side", "other_side"):
         sides = ["left" if box.center[0] < 0 else "right" for box in boxes]

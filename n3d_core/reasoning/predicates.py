@@ -16,6 +16,7 @@ from n3d_core.reasoning.constituents import (
     SCENES,
     SUBJECT,
     THEM,
+    WHICH,
     AskedUnit,
     Bound,
     Children,
@@ -25,6 +26,7 @@ from n3d_core.reasoning.constituents import (
     about,
     by_distance,
     check_reference,
+    clause,
     clause_saying,
     in_depth,
     in_unit,
@@ -37,6 +39,9 @@ from n3d_core.reasoning.grammar import NoReadingError
 from n3d_core.reasoning.lexicon import TERMINALS
 from n3d_core.reasoning.noun_phrases import NounPhrases
 from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, DISTANCES, SIZES, Phrase, Question
+
+TOUCHING = 0.01
+"""Gap in metres up to which objects touch."""
 
 
 class Predicates(NounPhrases):
@@ -81,11 +86,12 @@ class Predicates(NounPhrases):
             raise NoReadingError
         return self.say(kind, "", *children)
 
-    def size_across(self, kind: str, phrase: Phrase, across: str) -> Question:
+    def size_across(self, *children: Any) -> Question:
         """As in "how deep is the box from front to back?"."""
-        if kind != across:
+        parts = Children(children)
+        if len(parts.words) != 2 or len(set(parts.words)) != 1:
             raise NoReadingError
-        return self.size(kind, phrase)
+        return self.size(parts.words[0], *parts.phrases, AskedUnit(parts.unit))
 
     def all_sizes(self, *children: Any) -> Question:
         """As in "the width, height and depth of the box"."""
@@ -130,6 +136,76 @@ class Predicates(NounPhrases):
         *kind, other = parts
         said = self.compared(degree, other) if isinstance(other, Phrase) else self.limited(degree, other)
         return self.phrase(Part("determiner", "any"), *kind, clause_saying(said))
+
+    def exceeds(self, *children: Any) -> Question:
+        """As in "exceeds 30 cm in height", "surpasses the box in width"."""
+        parts = Children(children)
+        size = parts.words[0] if parts.words else "height"
+        if parts.metres is not None:
+            return self.say(size, "more", parts.metres)
+        return self.compared(Degree(OF_MEASURE[size] if parts.words else "bigger"), *parts.phrases)
+
+    def exceeds_in(self, word: str, measure: str, reference: Phrase) -> Question:
+        """As in "has a smaller width than the box"."""
+        return self.compared(self.more_in(word, measure), reference)
+
+    def width_across(self, *children: Any) -> Question:
+        return self.size("width", *children)
+
+    def within_circle(self, metres: float, reference: Phrase = CAMERA_PHRASE) -> Question:
+        """As in "in a circle of 40 cm around the box"."""
+        return self.say("distance", "at_most", reference, metres)
+
+    def say_nearer(self, other: Phrase) -> Question:
+        """As in "nearer than the box to the camera"."""
+        return self.compared(Degree("front"), other)
+
+    def touches(self, reference: Phrase) -> Question:
+        """As in "touching the box": no gap that boxes could tell."""
+        return self.say("gap", "at_most", reference, TOUCHING)
+
+    def touching(self, *children: Any) -> Question:
+        """As in "do the mug and the box touch?"."""
+        return self.ask("gap", "yes_no", "at_most", *children, TOUCHING)
+
+    def ranged(self, limits: tuple[float, float], size: str) -> Part:
+        """As in "between 10 and 20 cm tall"."""
+        low, high = limits
+        if low >= high:
+            raise NoReadingError
+        return Part("conditions", tuple((self.say(size, how, m), False) for how, m in (("more", low), ("less", high))))
+
+    def related_ranged(self, kind: Phrase, limits: tuple[float, float], size: str) -> Question:
+        """As in "which boxes measure between 10 and 20 cm in height?"."""
+        among = Children((self.ranged(limits, size),)).restricted(kind)
+        return Question("related", "objects", among=replace(among, plural=True))
+
+    def each_is(self, how: str, *children: Any) -> Question:
+        """As in "are both the mug and the box red?"."""
+        parts = Children(children)
+        assert parts.question
+        if any(p.plural for p in parts.phrases):
+            raise NoReadingError
+        return self.together("yes_no", how, *(restricted(phrase, parts.question) for phrase in parts.phrases))
+
+    def neither_is(self, *children: Any) -> Question:
+        """As in "is neither the mug nor the box red?"."""
+        return replace(self.each_is("any", *children), negated=True)
+
+    def holds_litres(self, *children: Any) -> Question:
+        """As in "holds over five liters"."""
+        parts = Children(children)
+        *_, litres = (child for child in children if isinstance(child, float))
+        return self.say("volume", parts.bound or "equal", litres / 1000)
+
+    def room_for(self, phrase: Phrase, pair: tuple[Phrase, ...]) -> Question:
+        """As in "is there room for the box between the lamp and the can?"."""
+        return self.ask("fit", "yes_no", "between", phrase, pair)
+
+    def has_near(self, *children: Any) -> Question:
+        """As in "has the laptop got anything to its right?"."""
+        *_, phrase, relation = children
+        return self.some(replace(ANYTHING, where=(clause(relation, phrase),)))
 
     def limited_volume(self, degree: Degree, litres: float) -> Question:
         if degree.predicate not in ("bigger", "smaller"):
@@ -302,6 +378,28 @@ class Predicates(NounPhrases):
         """As in "taller than both the box and the mug"."""
         return Part("conditions", tuple((self.compared(degree, other), False) for other in others))
 
+    def relates_to_both(self, relation: str, *others: Phrase) -> Part:
+        """As in "left of both the box and the mug"."""
+        return Part("conditions", tuple((self.related_to(relation, other), False) for other in others))
+
+    def related_to_both(self, kind: Phrase, relation: str, *others: Phrase) -> Question:
+        """As in "which mugs are left of both the box and the can?"."""
+        said = self.relates_to_both(relation, *others)
+        return Question("related", "objects", among=replace(Children((said,)).restricted(kind), plural=True))
+
+    def only_one(self, subject: Phrase, *kind: Any) -> Question:
+        """As in "is the red box the only box?": whether all boxes are it."""
+        among = replace(self._kind(*kind), every=True)
+        if subject == CAMERA_PHRASE or subject.noun.startswith("\0") or not subject.is_plain or among.pick:
+            raise NoReadingError
+        it = replace(subject, where=among.where, without=among.without, plural=True)
+        return Question("all", "yes_no", (it,), among=among)
+
+    def only_one_back(self, *children: Any) -> Question:
+        """As in "is the only box red?", "is the only box the red one?"."""
+        *kind, subject = children
+        return self.only_one(subject, *kind)
+
     def contains(self, container: Phrase, phrase: Phrase) -> Question:
         return about(phrase, self.related_to("inside", container))
 
@@ -346,6 +444,22 @@ class Predicates(NounPhrases):
             bound = parts.bound if parts.bound != "only" else ""
             return Question("count", "yes_no", predicate=bound, among=among, count=phrase.number)
         return Question("exists", "yes_no", (among,))
+
+    def exists_it(self) -> Question:
+        return Question("exists", "yes_no", (IT,))
+
+    def exists_here(self, *children: Any) -> Question:
+        """As in "my phone is not among those things"."""
+        parts = Children(children)
+        return replace(self.some(*parts.phrases), negated=parts.negated)
+
+    def but_no(self, *kinds: Phrase) -> Question:
+        """As in "is there a box but no ball?"."""
+        return self.together("yes_no", "but_no", *kinds)
+
+    def count_those(self, *children: Any) -> Question:
+        """As in "how many are wider than 10 cm?"; "how many are there?" is about what was told of."""
+        return self.count(WHICH, *children) if children else Question("count", "number", among=THEM)
 
     def anything_where(self, *parts: Any) -> Question:
         phrase = self.phrase(ANYTHING, *parts)

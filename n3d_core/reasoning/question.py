@@ -28,14 +28,15 @@ QuestionType = Literal[
     # three or more by depth; `order` is the same by any other measure
     "depth_order",
     "order",
-    # lengths of one object
+    # lengths of one object; with the predicate `sum` of several together
     "width",
     "height",
     "length",
     "thickness",
     "volume",
-    "dimensions",  # width, height and length together
-    # lengths between two (one may be CAMERA)
+    "dimensions",  # width, height and length together; or the `footprint`, the area of width by length
+    # lengths between two (one may be CAMERA); with the predicate `path` from one to the next of more; with `closer` or
+    # `farther` between those two of `among` that are closest to each other, or farthest apart (`objects`: which two)
     "distance",
     "vertical_distance",
     "horizontal_distance",
@@ -45,21 +46,23 @@ QuestionType = Literal[
     # the hour `count`, or straight ahead
     "direction",
     "angle",  # between the lines of sight to objects[0] and objects[1]
-    "color",  # which color the label of objects[0] names
+    "color",  # which color the label of objects[0] names, or which colors those of all `among`
     "position",  # where is objects[0]
-    "count",  # how many `among`
+    "count",  # how many `among`; how many `kinds` or `colors` of them
     "exists",  # is there an objects[0]
     "extreme",  # which of `among` is the most of something
     "related",  # what stands in relation `predicate` to objects
-    "fit",  # does objects[0] fit into `limit` metres, into objects[1], or between objects[1] and objects[2]
+    "fit",  # does objects[0] fit into `limit` metres (`cube`: in each direction), into objects[1], or between
+    # objects[1] and objects[2]
     # are two alike in `predicate`, one of SIZES or "dimensions" (all three), or on one side or the other of the picture
-    # (`side`, `other_side`); yes/no only
+    # (`side`, `other_side`), or in the color that their labels name (`color`, `other_color`; perhaps of all `among`);
+    # yes/no only
     "same",
     "all",  # does all of `among` belong to objects[0]; yes/no only
     "outnumber",  # are there more (`predicate`: less, equal) objects[0] than objects[1], or how many more; `any`: are
     # there any of them, or how many together; `each`: are there some of each
     "proportion",  # is the first of `sizes` of objects[0] more (less, equal, at least, at most) than `factor` times the
-    # second, of itself or of objects[1]; yes/no only
+    # second, of itself or of objects[1]; or how many times, or (`percent`) what percentage of it
 ]
 
 Form = Literal["yes_no", "choice", "free", "number", "difference", "order", "objects", "position"]
@@ -185,14 +188,15 @@ class Question:
         predicate: what is asked for: a key of `relations.PREDICATES`; a `Relation`; `closer` or `farther` for
             `relative_distance`; how a length or count is compared (`more`, `less`, `at_least`, `at_most`, `equal` or
             empty) in yes/no questions; `grip`, `gap` (or empty), `under`, `inside` or `between` for `fit`; empty where
-            the type says all.
+            the type says all. Others are named with the types.
         unit: symbol of the unit that is wanted: m, cm, mm, ft, in; "deg" for directions in degrees; "l" for litres.
         opposite: whether the view from the side opposite the camera is meant.
         among: the phrase whose objects compete or are counted ("mugs left of the laptop").
         count: for yes/no questions about a number ("are there two mugs?"): the number.
         limit: for `fit`, and yes/no questions about a length ("is it taller than 20 cm?"): metres; about a volume,
             cubic metres.
-        negated: "isn't there a mug": the question's polarity is turned; the answer is about the positive statement.
+        negated: whether the negation is asked: "is the mug not red", "are there no mugs": yes if it is not, if there
+            are none. "Isn't the mug red?" asks whether it is.
         sizes, factor: for `proportion`, the two that are compared, and how many times the second is meant.
     """
 
@@ -208,6 +212,16 @@ class Question:
     negated: bool = False
     sizes: tuple[Size, ...] = ()
     factor: float = 1.0
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether boxes alone answer it: what models are not asked, as they were not taught to answer it."""
+        others = ("sum", "path", "kinds", "colors", "color", "other_color", "cube", "but_no", "footprint")
+        paired = self.type in DISTANCES and self.among is not None
+        ordered = self.type == "relative_distance" and self.form == "order"
+        measured = self.type == "proportion" and self.form == "number"
+        listed = self.type == "color" and self.among is not None
+        return self.negated or self.predicate in others or paired or ordered or measured or listed
 
     @property
     def phrases(self) -> tuple[Phrase, ...]:

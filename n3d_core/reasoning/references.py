@@ -6,10 +6,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from n3d_core.reasoning.constituents import FORMER, IT, LATTER, ONE, THEM, WHICH, Context, Gripper, Standing, one_among
+from n3d_core.reasoning.constituents import (
+    FORMER,
+    IT,
+    LATTER,
+    ONE,
+    OPPOSITE,
+    THEM,
+    WHICH,
+    Context,
+    Gripper,
+    Standing,
+    one_among,
+)
 from n3d_core.reasoning.grammar import NoReadingError
 from n3d_core.reasoning.lexicon import TERMINALS
-from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, COMPARISONS, Phrase, Pick, Question, Where
+from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, COMPARISONS, DISTANCES, Phrase, Pick, Question, Where
 from n3d_core.reasoning.relations import PREDICATES
 
 
@@ -49,7 +61,7 @@ def resolved_question(question: Question, told: Sequence[Any]) -> Question:
     question = _from_where(question, told)
     contexts = [t for t in told if isinstance(t, Context)]
     spoken_of = [p for c in contexts for p in (*c.phrases, *c.places)]
-    if not spoken_of and question.type == "distance" and question.objects[0] == IT:
+    if not spoken_of and question.type == "distance" and question.objects[:1] == (IT,):
         question = replace(question, objects=(question.objects[1], CAMERA_PHRASE))  # "how far is it to the door"
     several = tuple(dict.fromkeys(spoken_of))
     question = _with_them(_with_both(question, several), several)
@@ -98,6 +110,8 @@ def _resolved(phrase: Phrase, free: tuple[Phrase, ...], nouns: tuple[str, ...]) 
     if phrase.noun == ONE.noun and len(free) == 1 and not (phrase.colors or phrase.attributes or phrase.pick):
         return replace(free[0], where=(*free[0].where, *phrase.where))
     if phrase.noun == ONE.noun:
+        if not nouns and phrase.pick:
+            return replace(phrase, noun="object")  # "what is closest to the tallest one?"
         if len(nouns) != 1:
             raise NoReadingError("does not say what 'one' is")
         return replace(phrase, noun=nouns[0], text=f"{phrase.text.rpartition(' ')[0]} {nouns[0]}".strip())
@@ -122,6 +136,12 @@ def _is_in_picture(relation: str, references: Sequence[Phrase]) -> bool:
 def _from_where(question: Question, told: Sequence[Any]) -> Question:
     """Adds the place where the asker stands, and the opening of the gripper mentioned before."""
     for standing in (t for t in told if isinstance(t, Standing)):
+        if standing.place == OPPOSITE:
+            question = replace(question, opposite=True)
+            continue
+        if question.type in DISTANCES and question.objects[-1:] == (CAMERA_PHRASE,):
+            question = replace(question, objects=(question.objects[0], standing.place))
+            continue
         if question.type == "position" and len(question.objects) == 1:
             question = Question("direction", "number", question.objects)
         elif question.type != "direction" or question.objects[0] != CAMERA_PHRASE:
@@ -150,11 +170,12 @@ def _with_them(question: Question, several: tuple[Phrase, ...]) -> Question:
     """ "Them", and "which", where a question takes several objects: those that were told of."""
     if question.among is not None and question.among.noun in (THEM.noun, WHICH.noun):
         free = question.among.noun == WHICH.noun and question.among.number is None
+        free = free or (not several and question.type in ("order", "depth_order"))  # "sort them by height"
         if free and len(several) < 2 and not any(p.plural for p in several):
             return replace(question, among=replace(question.among, noun=ANYTHING.noun, text=ANYTHING.text))
         if len(several) == 1 and several[0].plural:
             objects = tuple(_also(several[0], p) if p.noun == THEM.noun else p for p in question.objects)
-            return replace(question, among=several[0], objects=objects)
+            return replace(question, among=_also(several[0], question.among), objects=objects)
         if len(several) < 2 or question.type not in ("extreme", "order", "depth_order", "relative_distance"):
             raise NoReadingError("does not say which objects are meant")
         two = question.type == "extreme" and len(several) == 2

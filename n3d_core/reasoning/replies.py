@@ -165,6 +165,8 @@ def possible_answers(question: Question, names: Sequence[str]) -> tuple[str, ...
     """
     if question.form == "yes_no":
         return (truth_answer(True), truth_answer(False), "True.", "False.", "Yes.", "No.")
+    if question.is_computed:
+        return ()
     if question.type == "outnumber" and question.predicate == "any":
         return tuple(f"{DIGIT * n}." for n in range(1, _COUNT_DIGITS + 1))
     if question.type == "angle":

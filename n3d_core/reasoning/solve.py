@@ -39,7 +39,8 @@ class Solution:
     @property
     def value(self) -> Value:
         """The typed value; `Value.objects` are indices into the boxes that were given to `solve`."""
-        return self.outcome.value
+        value = self.outcome.value
+        return replace(value, truth=not value.truth) if self.question.negated and value.kind == "truth" else value
 
     @property
     def roles(self) -> Roles:

@@ -60,6 +60,8 @@ _OPPOSITE_VIEW = "and we are considering the opposite view, "
 def chain_of_thought(question: Question, outcome: Outcome, style: Style = "compact") -> tuple[list[str], str]:
     """The steps of the reasoning, and the answer's text."""
     published, roles = style == "published", outcome.roles
+    if question.is_computed:
+        return [], ""
     if question.type in COMPARISONS:
         return _comparison_chain(question, roles, published)
     if question.type in (*SIZES, *DISTANCES):

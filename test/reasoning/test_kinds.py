@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 
 from n3d_core.geometry.boxes import Box3D
+from n3d_core.reasoning.asking import plain_question
 from n3d_core.reasoning.audit import audit
 from n3d_core.reasoning.question import TYPES, Form
 from n3d_core.reasoning.replies import DIGIT
@@ -55,6 +56,15 @@ CASES = [
         "count",
         4,
     ),
+    ("Isn't the green can on the blue box?", "Yes, the green can is on the blue box.", "truth", True),
+    (
+        "Can I reach the red mug with an arm of 1 m?",
+        "No, the red mug is 1.05 m from the camera, not at most 1.00 m.",
+        "truth",
+        False,
+    ),
+    ("How far to the side of me is the red mug?", "The red mug is 0.30 m to the left of the camera.", "length", -0.3),
+    ("Is the red mug the only mug?", "No, only 1 of 2 mugs is red.", "truth", False),
     ("Is the red mug 12 cm tall?", "Yes, the red mug is 0.12 m tall, about 0.12 m.", "truth", True),
     ("Is the red mug to the left of the blue box?", "Yes, the red mug is to the left of the blue box.", "truth", True),
     ("Is the blue box left of the red mug?", "No, the blue box is not to the left of the red mug.", "truth", False),
@@ -279,7 +289,95 @@ CASES = [
         False,
     ),
 ]  # fmt: skip
-BY_TEXT = {text: asked(text, SCENE) for text, *_ in CASES}
+# what boxes alone answer: no model is asked, so there is no thought to audit
+COMPUTED = [
+    ("Is the red mug not on the blue box?", "Yes, the red mug is not on the blue box.", "truth", True),
+    ("Is the green can not on the blue box?", "No, the green can is on the blue box.", "truth", False),
+    ("Are there no dogs?", "Yes, there is no dog in view.", "truth", True),
+    (
+        "What is the combined height of the red mug and the blue box?",
+        "Together the red mug and the blue box are 0.32 m tall.",
+        "length",
+        0.32,
+    ),
+    (
+        "From the red mug to the blue box, then on to the white bowl: how long is that path in cm?",
+        "The way from the red mug over the blue box to the white bowl is 122.7 cm long.",
+        "length",
+        1.2275,
+    ),
+    (
+        "What is the greatest distance between any two objects?",
+        "The red mug and the black mug are farthest from each other: 1.24 m.",
+        "length",
+        1.2381,
+    ),
+    (
+        "Which two objects are closest to each other?",
+        "The blue box and the green can are closest to each other: 0.15 m.",
+        "objects",
+        (1, 2),
+    ),
+    (
+        "How many times taller is the white bowl than the blue box?",
+        "The white bowl is 1.50 times as tall as the blue box.",
+        "none",
+        0.0,
+    ),
+    (
+        "How many times shorter is the blue box than the white bowl?",
+        "The white bowl is 1.50 times as tall as the blue box.",
+        "none",
+        0.0,
+    ),
+    (
+        "What percentage of the height of the white bowl is the height of the red mug?",
+        "The height of the red mug is 40 % of the height of the white bowl.",
+        "none",
+        0.0,
+    ),
+    (
+        "Sort all objects by distance to the green can, nearest first.",
+        "From closest to the green can to farthest from it: the blue box, the yellow ball, the red mug, the white bowl,"
+        " the black mug.",
+        "objects",
+        (1, 3, 0, 4, 5),
+    ),
+    (
+        "How many different kinds of objects are there?",
+        "There are 5 kinds of objects: mug, box, can, ball and bowl.",
+        "count",
+        5,
+    ),
+    ("Are all mugs the same color?", "No, the 2 mugs are red and black.", "truth", False),
+    (
+        "Do the red mug and the blue box have different colors?",
+        "Yes, the red mug is red and the blue box is blue.",
+        "truth",
+        True,
+    ),
+    ("What colors do the mugs have?", "The colors are red and black.", "none", 0.0),
+    (
+        "Does the blue box fit in a box that is 40 cm in each direction?",
+        "Yes, the longest side of the blue box is 0.30 m, which is not more than 0.40 m.",
+        "truth",
+        True,
+    ),
+    (
+        "How large is the footprint of the blue box?",
+        "The footprint of the blue box is 0.075 m\u00b2: 0.30 m by 0.25 m.",
+        "none",
+        0.0,
+    ),
+    ("Is there a mug but no box?", "No, there are 2 mugs and 1 box.", "truth", False),
+    (
+        "Do the red mug and the black mug differ in height?",
+        "Yes, the height of the red mug is 0.12 m and that of the black mug is 0.16 m.",
+        "truth",
+        True,
+    ),
+]
+BY_TEXT = {text: asked(text, SCENE) for text, *_ in (*CASES, *COMPUTED)}
 
 
 def said(solution: Solution):
@@ -290,7 +388,7 @@ def said(solution: Solution):
     }[value.kind]  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "sentence", "kind", "value"), CASES)
+@pytest.mark.parametrize(("text", "sentence", "kind", "value"), [*CASES, *COMPUTED])
 def test_a_question_has_its_value_and_its_sentence(text, sentence, kind, value):
     solution = BY_TEXT[text]
     assert solution.sentence == sentence
@@ -320,6 +418,15 @@ def test_the_answer_is_among_those_that_the_grammar_of_the_reply_allows(text):
     assert any(re.fullmatch(re.escape(a).replace(DIGIT, r"\d"), solution.text) for a in solution.answers)
     for answer in solution.answers:
         assert read_answer(solution.question, solution.roles.names, answer.replace(DIGIT, "7")) is not None, answer
+
+
+def test_what_boxes_alone_answer_is_not_asked_of_a_model():
+    for text, *_ in COMPUTED:
+        solution = BY_TEXT[text]
+        assert solution.question.is_computed, text
+        assert (solution.steps, solution.text) == ((), "")
+        assert plain_question(solution.question, solution.roles) == ""
+    assert not any(BY_TEXT[text].question.is_computed for text, *_ in CASES)
 
 
 def test_what_is_left_out_is_said():
