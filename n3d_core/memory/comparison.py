@@ -76,27 +76,30 @@ def compare(look: Look, seen: Sequence[Observation], near: Places, pairs: dict[i
     return Comparison(look, sightings, near, pairs, views)
 
 
-def distinct(seen: Sequence[Observation]) -> tuple[list[Observation], list[int]]:
-    """The observations without those that show an object once more, and for each of all the index of its object there.
+def distinct(seen: Sequence[Observation], pairs: dict[int, int]) -> tuple[list[Observation], dict[int, int], list[int]]:
+    """Leaves out observations that show an object once more.
 
-    Of two that share too much of their place, the one with the higher score stays.
+    Of two that share too much of their place, one goes that is no remembered object (`pairs` as in `Comparison`): two
+    that are remembered stay two. Of two new ones, that with the higher score stays.
+
+    Returns:
+        The observations left, their pairs, and for each of all observations the index of its object among those left.
     """
-    if len(seen) < 2:
-        return list(seen), list(range(len(seen)))
-    centers, sizes = np.array([one.center for one in seen]), np.array([one.size for one in seen])
-    yaws = np.array([one.yaw for one in seen])
-    stays = list(range(len(seen)))
-    pairs = [
-        (i, j) if seen[i].score >= seen[j].score else (j, i)
+    places = [one.center for one in seen], [one.size for one in seen], [one.yaw for one in seen]
+    centers, sizes, yaws = (np.array(values) for values in places)
+    shows = list(range(len(seen)))
+    doubles = [
+        (i, j) if (i in pairs, seen[i].score) >= (j in pairs, seen[j].score) else (j, i)
         for i, j, share in overlapping(centers, sizes, yaws, _SHARED_BY_NOUN)
         if share > SHARED or noun_of(seen[i].label) == noun_of(seen[j].label)
     ]
-    for better, worse in sorted(pairs, key=lambda pair: -seen[pair[0]].score):
-        if stays[better] == better and stays[worse] == worse:
-            stays[worse] = better
-    kept = [n for n in range(len(seen)) if stays[n] == n]
+    for better, worse in sorted(doubles, key=lambda pair: (pair[0] not in pairs, -seen[pair[0]].score)):
+        if worse not in pairs and shows[better] == better and shows[worse] == worse:
+            shows[worse] = better
+    kept = [n for n in range(len(seen)) if shows[n] == n]
     index = {n: place for place, n in enumerate(kept)}
-    return [seen[n] for n in kept], [index[stays[n]] for n in range(len(seen))]
+    left = {index[n]: remembered for n, remembered in pairs.items()}
+    return [seen[n] for n in kept], left, [index[shows[n]] for n in range(len(seen))]
 
 
 def region(look: Look, seen: Sequence[Observation]) -> tuple[Array, Array]:

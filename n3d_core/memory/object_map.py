@@ -97,10 +97,9 @@ class ObjectMap:
         learned = self._errors.setdefault(look.source, CameraErrors())
         errors = learned.current()
         every = [replace(one, covariance=one.covariance * errors.scale) for one in look.observations()]
-        seen, number_of = distinct(every)
         with self._store.transaction():
-            near = self._store.near(*region(look, seen))
-            pairs = assign(near, seen, look.pose)
+            near = self._store.near(*region(look, every))
+            seen, pairs, number_of = distinct(every, assign(near, every, look.pose))
             known = self._store.many([near.ids[i] for i in pairs.values()])
             pairs, known, merged = self._merge(near, pairs, known)
             compared = compare(look, seen, near, pairs, errors)
