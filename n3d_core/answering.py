@@ -19,6 +19,7 @@ from n3d_core.language.prompts import condition_names, first_sentence, numbered_
 from n3d_core.querying import Query
 from n3d_core.reasoning.asking import plain_question
 from n3d_core.reasoning.audit import CONTRADICTED, NOT_SEEN, UNVERIFIABLE, VERIFIED, audit
+from n3d_core.reasoning.likeness import likely_question
 from n3d_core.reasoning.outcome import evaluate, sought
 from n3d_core.reasoning.parse import NOT_GEOMETRY, read_question
 from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, NOTHING, NotUnderstood, Phrase, Question
@@ -70,7 +71,10 @@ class Asker:
         names = numbered_names(about) if about is not None else []
         question = read_question(text, names)
         if isinstance(question, NotUnderstood):
-            return self._not_understood(text, question, about, query)
+            likely = self._likely(text, question, names)
+            if likely is None:
+                return self._not_understood(text, question, about, query)
+            return _as_taken(text, likely, self._answer(likely, about, answer_from, query))
         if _asks_for_colors(question) and about is None and self._runtime.vocabulary is None:
             unseen = NotUnderstood("not_geometry", NOT_GEOMETRY, question.objects)
             return self._not_understood(text, unseen, about, query)
@@ -106,6 +110,13 @@ class Asker:
             if reason:
                 answer = replace(answer, verdict=UNVERIFIABLE, verdict_reason=reason, value=NOTHING)
         return replace(answer, reason_steps=work[0], reason_tokens=work[1])
+
+    def _likely(self, text: str, read: NotUnderstood, names: Sequence[str]) -> str | None:
+        """A plain question that a text likely means. A model without a fixed vocabulary reads the text itself."""
+        vocabulary = self._runtime.vocabulary
+        if vocabulary is None or read.why not in ("wording", "not_geometry"):
+            return None
+        return likely_question(text, vocabulary.classes, names)
 
     def _unknown(self, question: Question) -> str:
         """The first word of a question that the model does not know, or an empty string."""
@@ -251,6 +262,19 @@ class Asker:
         said = self._freely(text, boxes, names, query)
         said_so = (said.answer, said.answer, said.reasoning)
         return Answer(text, *said_so, UNVERIFIABLE, read.reason, boxes=boxes, text=said.text)
+
+
+def _as_taken(text: str, plain: str, answer: Answer) -> Answer:
+    """The answer to a plain question as that to a text which likely means it: never verified, as this is a guess."""
+    reason = f"The wording is not known; it was taken for the question {plain!r}."
+    settled = answer.verdict in (VERIFIED, CONTRADICTED)
+    return replace(
+        answer,
+        question=text,
+        verdict=UNVERIFIABLE if settled else answer.verdict,
+        verdict_reason=reason if settled else answer.verdict_reason,
+        value=NOTHING if settled else answer.value,
+    )
 
 
 def _is_about_grounding(question: Question, seen: Sightings) -> bool:

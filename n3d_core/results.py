@@ -78,7 +78,7 @@ class Answer:
         reasoning: the model's chain of thought.
         verdict: `verified` if the question was understood, everything in it was found with evidence, and the model's
             answer is what the boxes give; `contradicted` if it is not; `not_seen` if something in the question is not
-            in view; `unverifiable` if the boxes cannot tell.
+            in view; `unverifiable` if the boxes cannot tell, or the question was only guessed.
         verdict_reason: one sentence; empty if there is nothing to add.
         value: the answer in SI units; its `objects` are indices into `boxes`. `NOTHING` if it should not be acted on.
         boxes: what the question is about; in the camera's optical frame, metres.

@@ -22,6 +22,7 @@ from n3d_core.memory.recollection import in_the_present
 from n3d_core.preparation import prepare
 from n3d_core.querying import Query
 from n3d_core.reasoning.audit import NOT_SEEN
+from n3d_core.reasoning.likeness import likely_question
 from n3d_core.reasoning.parse import read_phrases, read_question
 from n3d_core.reasoning.question import CAMERA_PHRASE, NotUnderstood, Phrase
 from n3d_core.reasoning.resolve import Scene
@@ -161,8 +162,13 @@ class View:
             return read
         if self.runtime.vocabulary is None:
             return (Phrase(text, text.lower()),)
-        query.warn(read.reason)
-        return ()
+        likely = likely_question(text, self.runtime.vocabulary.classes) if read.why == "wording" else None
+        guessed = read_phrases(likely) if likely else read
+        if isinstance(guessed, NotUnderstood):
+            query.warn(read.reason)
+            return ()
+        query.warn(f"{text!r} is worded in a way that is not known; it was taken for {likely!r}")
+        return guessed
 
     def _prepare(self, phrases: Sequence[Phrase], query: Query) -> None:
         """Decodes together what the phrases need, but for those that the model does not know."""

@@ -336,6 +336,19 @@ def test_what_boxes_cannot_tell_is_said_to_be_so(model: N3D, frame: Frame, label
     assert (answer.value, answer.boxes) == (NOTHING, [])
 
 
+def test_a_question_that_is_only_guessed_is_answered_and_never_verified(model: N3D, frame: Frame, label: str) -> None:
+    view = model.look(frame)
+    plain = view.ask(f"How far away is the {label}? Answer in cm.")
+    guessed = view.ask(
+        f"If I ran a tape measure from the camera lens to the {label}, what would it read in centimetres?"
+    )
+    assert plain.value.kind == "length"
+    assert guessed.answer == plain.answer
+    assert (guessed.verdict, guessed.value) == ("unverifiable", NOTHING)
+    assert f"taken for the question 'How far away is the {label}? Answer in cm.'" in guessed.verdict_reason
+    assert guessed.question.startswith("If I ran")
+
+
 def test_indices_of_a_value_are_of_the_boxes_of_its_answer(model: N3D, frame: Frame) -> None:
     truth = FrameFolder(FRAMES).truth(0)
     assert truth is not None
