@@ -1,7 +1,7 @@
 """Reads a question that the grammar does not, by its likeness to known wordings: a guess, and told as one.
 
 People word one question in endless ways. A small network knows about a hundred plain questions, all of which the
-grammar reads, by thousands of their wordings (`python -m training.wordings` trains it). The objects, lengths and counts
+grammar reads, by thousands of their wordings (`python -m training.likeness` trains it). The objects, lengths and counts
 of a text become slots; the words, pairs and triples of what is left are looked up, and the mean of their vectors picks
 the plain question. What people ask that boxes cannot answer is a class of its own. With its slots filled in, the
 grammar reads the plain question as if it had been asked.
@@ -93,12 +93,12 @@ class Network:
     @cache
     def shipped() -> Network:
         """The network of this package."""
-        with as_file(files("n3d_core.reasoning").joinpath("wordings.safetensors")) as path:
+        with as_file(files("n3d_core.reasoning").joinpath("likeness.safetensors")) as path:
             return Network.load(path)
 
     @staticmethod
     def load(path: Path) -> Network:
-        """Reads a network that `training.wordings` wrote."""
+        """Reads a network that `training.likeness` wrote."""
         with safe_open(path, "numpy") as file:
             listed = json.loads(file.metadata()["words"])
             vectors, weights, bias = (file.get_tensor(n).astype(np.float32) for n in ("vectors", "weights", "bias"))

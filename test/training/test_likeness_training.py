@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from n3d_core.reasoning.likeness import REFUSED, Network
-from training.wordings import (
+from training.likeness import (
     FOLDER,
     Wordings,
     examples,

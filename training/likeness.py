@@ -1,6 +1,6 @@
 """Trains the small network that knows questions by their wordings (`n3d_core.reasoning.likeness`).
 
-`python -m training.wordings` writes `n3d_core/reasoning/wordings.safetensors` from `training/questions/wordings/*.txt`;
+`python -m training.likeness` writes `n3d_core/reasoning/likeness.safetensors` from `training/questions/voices/*.txt`;
 `--check` trains on all files but one, for each in turn, and prints how that one's questions are read. Each file is by
 people of other voices, so this says how strangers' questions fare. One minute on one core.
 
@@ -27,8 +27,8 @@ from torch.nn import functional
 from n3d_core.atomic_write import write_bytes
 from n3d_core.reasoning.likeness import LEAST_PROBABILITY, REFUSED, SLOT, Network, features_of, tokens_of
 
-FOLDER = Path(__file__).parent / "questions" / "wordings"
-NETWORK = Path(__file__).parents[1] / "n3d_core" / "reasoning" / "wordings.safetensors"
+FOLDER = Path(__file__).parent / "questions" / "voices"
+NETWORK = Path(__file__).parents[1] / "n3d_core" / "reasoning" / "likeness.safetensors"
 WIDTH = 48
 Wordings = dict[str, list[str]]
 Example = tuple[tuple[str, ...], str]
@@ -214,7 +214,7 @@ def checked(files: Sequence[Path]) -> Iterator[tuple[str, dict[str, float]]]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m training.wordings", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m training.likeness", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--check", action="store_true", help="train on all files but one, and print how that one is read"
     )
