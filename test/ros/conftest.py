@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -30,10 +31,10 @@ from rclpy.node import Node
 from n3d_core.errors import CheckpointError
 from n3d_core.geometry.camera import Camera
 from n3d_core.geometry.frame import Frame
-from n3d_core.geometry.frame_folder import write_frame
+from n3d_core.geometry.frame_folder import FrameFolder, write_frame
 from n3d_ros.demo.node_process import NodeProcess
 from n3d_ros.node.running import leave_graph
-from n3d_ros.node.shipped import dds_profile
+from n3d_ros.node.shipped import dds_profile, demo_frames
 from n3d_ros.queries.models import SharedModel
 
 os.environ.update(dds_profile())
@@ -162,13 +163,12 @@ def grounding(model: str) -> Iterator[NodeProcess]:
 
 @pytest.fixture(scope="module")
 def camera(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
-    """The camera node as a process, playing two small frames at 30 Hz."""
+    """The camera node as a process, playing two of the demo's frames at 30 Hz, made small."""
     folder = tmp_path_factory.mktemp("frames")
-    random = np.random.default_rng(3)
-    pinhole = Camera.from_fov(60, 160, 120)
     for index in range(2):
-        color = random.integers(0, 256, (120, 160, 3), dtype=np.uint8)
-        write_frame(folder, index, Frame(color, np.full((120, 160), 1.0 + index, np.float32), pinhole))
+        shown = FrameFolder(demo_frames()).frame(index)
+        color = cv2.resize(shown.color, (160, 120), interpolation=cv2.INTER_AREA)
+        write_frame(folder, index, Frame(color, shown.depth[::4, ::4].copy(), shown.camera.resized(160, 120)))
     with NodeProcess("n3d_ros.playback.camera_node", {"folder": str(folder)}) as node:
         yield node
         assert node.interrupt() == 0

@@ -206,10 +206,9 @@ def test_a_continuous_query_is_set_by_topic_and_its_ids_stay(active):
     settled(active)
     heard = active.listen(Detection3DArray, "/grounding/detections")
     assert set_parameter(active, "continuous_rate", 20.0).successful
-    assert set_parameter(active, "score_threshold", 0.0).successful  # noise has no likely boxes
     publisher = active.node.create_publisher(String, "/grounding/continuous_query", 1)
     active.until(lambda: publisher.get_subscription_count())
-    publisher.publish(String(data="red mug"))
+    publisher.publish(String(data="all objects"))
     active.until(lambda: len(heard) >= 3 and any(message.detections for message in heard), 120)
     publisher.publish(String(data=""))
     for message in heard:
@@ -220,7 +219,6 @@ def test_a_continuous_query_is_set_by_topic_and_its_ids_stay(active):
     time.sleep(0.5)
     active.executor.spin_once(0.1)
     assert all(d.id == "" for d in heard[-1].detections), "a single query gives no ids"
-    assert set_parameter(active, "score_threshold", -1.0).successful
 
 
 def test_parameters_are_described_and_bad_values_refused_with_the_reason(active):
