@@ -222,10 +222,10 @@ class Asker:
             if token.id not in self._runtime.words.ends:
                 ids.append(token.id)
                 if query.listener is not None:
-                    text = decode(ids[place:])
-                    query.tell(TextDecoded(told + text))
-                    if len(ids) - place >= _PIECE and not text.endswith("\ufffd"):
-                        told, place = told + text, len(ids)
+                    said = told + decode(ids[place:])
+                    query.tell(TextDecoded(said))
+                    if len(ids) - place >= _PIECE and not said.endswith("\ufffd"):
+                        told, place = said, len(ids)
         reply = decode(ids)
         reasoning, answer = split_reply(reply)
         if reasoning and not answer:
