@@ -27,12 +27,13 @@ from n3d_ros.frames.transforms import Transforms
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.inputs.rgbd_topics import RgbdTopics
 from n3d_ros.inputs.synchronized_topics import subscribe_inputs
-from n3d_ros.queries.latest_frame import LatestFrame
+from n3d_ros.queries.latest_frame import LatestFrame, never
 
 _MODES = {"ground": Query.Goal.GROUND, "ask": Query.Goal.ASK}
 TRANSFORM_S = 0.3  # TF may lag behind the camera by this much
 PAIRING_S = 0.05  # minimum; the page only displays
 ASK_EVERY_S = 3.0
+_CHECK_S = 0.5  # how often a query checks that both ends are still there
 _ANSWER_S = 1.0  # the page also shows a camera without a grounding node
 
 # The parameters that control how images become frames; the page reads them from the grounding node.
@@ -72,11 +73,12 @@ class PageQuery:
         self._timeout_s = timeout_s
         self.progress: QueryProgress | None = None
 
-    def ask(self, text: str, mode: Literal["ground", "ask"]) -> Answer:
-        """The answer; until then `progress` follows the query.
+    def ask(self, text: str, mode: Literal["ground", "ask"], gone: Callable[[], bool] = never) -> Answer:
+        """The answer; until then `progress` follows the query. `gone`: whether nobody waits for it any more.
 
         Raises:
-            UnavailableError: if the action does not exist, or does not answer in time; the query is then cancelled.
+            UnavailableError: if the action does not exist, ends, or does not answer in time, or nobody waits; the query
+                is then cancelled.
         """
         if not self._client.server_is_ready():
             raise UnavailableError(
@@ -85,26 +87,32 @@ class PageQuery:
             )
         progress = self.progress = QueryProgress()
         end = time.monotonic() + self._timeout_s()
-        goal = Query.Goal(text=text, mode=_MODES[mode])
+        sent = self._client.send_goal_async(Query.Goal(text=text, mode=_MODES[mode]), partial(_note, progress))
         try:
-            handle = self._wait(self._client.send_goal_async(goal, partial(_note, progress)), end)
-            result = handle.get_result_async()
-            try:
-                return self._wait(result, end).result.answer
-            except UnavailableError:
-                handle.cancel_goal_async()
-                raise
+            handle = self._wait(sent, end, gone)
+            return self._wait(handle.get_result_async(), end, gone).result.answer
+        except UnavailableError:
+            if sent.done():
+                sent.result().cancel_goal_async()
+            else:  # it may be accepted late
+                sent.add_done_callback(lambda accepted: accepted.result().cancel_goal_async())
+            raise
         finally:
             if self.progress is progress:
                 self.progress = None
 
-    def _wait(self, future: Future, end: float) -> Any:
+    def _wait(self, future: Future, end: float, gone: Callable[[], bool]) -> Any:
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())
-        if not done.wait(max(end - time.monotonic(), 0.0)):
-            raise UnavailableError(
-                f"{self._name} did not answer within {self._timeout_s():.0f} s (parameter answer_timeout)"
-            )
+        while not done.wait(min(_CHECK_S, max(end - time.monotonic(), 0.0))):
+            if time.monotonic() >= end:
+                raise UnavailableError(
+                    f"{self._name} did not answer within {self._timeout_s():.0f} s (parameter answer_timeout)"
+                )
+            if not self._client.server_is_ready():
+                raise UnavailableError(f"the grounding node ended before {self._name} answered")
+            if gone():
+                raise UnavailableError("the page that asked was closed")
         return future.result()
 
 

@@ -62,7 +62,9 @@ function showBoxes(boxes) {
     ...boxes.map((box) => {
       const row = document.createElement("tr");
       for (const text of [box.label, box.score.toFixed(2), numbers(box.center), numbers(box.size)]) {
-        row.insertCell().textContent = text;
+        const cell = row.insertCell();
+        cell.dir = "auto";
+        cell.textContent = text;
       }
       return row;
     }),
@@ -122,6 +124,7 @@ async function followProgress() {
 
 async function ask(mode) {
   const controls = document.querySelectorAll("button, select");
+  const focused = document.activeElement; // a control that is disabled loses the keyboard
   controls.forEach((control) => (control.disabled = true));
   asking = true;
   clearAnswer();
@@ -147,6 +150,7 @@ async function ask(mode) {
   }
   asking = false;
   controls.forEach((control) => (control.disabled = false));
+  if (document.activeElement === document.body) focused.focus();
 }
 
 async function refresh() {

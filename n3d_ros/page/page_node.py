@@ -201,10 +201,10 @@ class PageNode(Node):
 
     # What is asked
 
-    def _answer(self, text: str, mode: Literal["ground", "ask"]) -> dict[str, Any]:
+    def _answer(self, text: str, mode: Literal["ground", "ask"], gone: Callable[[], bool]) -> dict[str, Any]:
         """Runs in a thread of the server, and waits for the executor."""
         began = time.monotonic()
-        reply = self._query.ask(text, mode)
+        reply = self._query.ask(text, mode, gone)
         result = reply.result
         return {
             "status": STATUS_NAMES.get(result.status, str(result.status)),

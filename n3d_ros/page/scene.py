@@ -11,6 +11,7 @@ as long as it takes to fetch the files.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import os
@@ -225,7 +226,9 @@ def _fetch(url: str, process: subprocess.Popen[bytes], give_up: Callable[[], boo
                 kept = {
                     name: value for name in ("Content-Type", "rerun-final-length") if (value := response.headers[name])
                 }
-                return ViewerFile(response.read(), kept)
+                data = response.read()
+                tag = hashlib.sha256(data).hexdigest()[:16]  # 40 MB are not sent again at every reload
+                return ViewerFile(data, {**kept, "Cache-Control": "no-cache", "ETag": f'"{tag}"'})
         except urllib.error.HTTPError:
             raise
         except OSError:

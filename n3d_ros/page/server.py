@@ -16,10 +16,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from socketserver import TCPServer, ThreadingMixIn
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
@@ -28,7 +30,7 @@ from n3d_ros.errors import UnavailableError
 from n3d_ros.page.scene import LOOPBACK, PageViewer
 
 MOST_BYTES = 4096  # of a question; the model has its own limit
-MOST_CONNECTIONS = 24
+MOST_CONNECTIONS = 128  # a page uses up to six
 WATCHED_S = 15.0  # a page polls every second, unless its browser is busy drawing
 _OWN_NAMES = (LOOPBACK, "localhost", "::1")
 _FILES = {"/": "page.html", "/page.js": "page.js", "/page.css": "page.css"}
@@ -43,9 +45,9 @@ _VIEWER_POLICY = (
 
 
 class Asked(Protocol):
-    """Answers a text: `mode` is "ground" or "ask"."""
+    """Answers a text: `mode` is "ground" or "ask"; gives up once `gone` returns True (the browser is)."""
 
-    def __call__(self, text: str, mode: Literal["ground", "ask"]) -> dict[str, Any]: ...
+    def __call__(self, text: str, mode: Literal["ground", "ask"], gone: Callable[[], bool]) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -127,27 +129,40 @@ def _open(port: int, contents: Mapping[str, CameraContent], viewer: PageViewer) 
         ) from error
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(ThreadingMixIn, TCPServer):
     daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = MOST_CONNECTIONS
 
     def __init__(self, port: int, contents: Mapping[str, CameraContent], viewer: PageViewer) -> None:
         self.contents = contents
         self.viewer = viewer
         self.asked_at: dict[str, float] = {}
         self.closing = False
+        self.unread: dict[Any, None] = {}  # connections whose next request is not complete, the oldest first
         self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
         super().__init__((LOOPBACK, port), _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        """Serves a connection. Where there are too many, the one that has sent no request for longest makes room."""
         if not self._free.acquire(blocking=False):
-            self.shutdown_request(request)  # a page uses a handful of connections; more are abuse
-            return
+            with suppress(OSError):
+                for oldest in list(self.unread)[:1]:
+                    oldest.shutdown(socket.SHUT_RDWR)
+            if not self._free.acquire(timeout=1.0):
+                with suppress(OSError):
+                    request.sendall(
+                        b"HTTP/1.1 503 Too many connections\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                    )
+                self.shutdown_request(request)
+                return
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self.unread.pop(request, None)
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -171,16 +186,36 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer(self._get)
 
+    do_HEAD = do_GET  # noqa: N815
+
     def do_POST(self) -> None:
         self._answer(self._post)
 
     def log_message(self, *arguments: Any) -> None:
         """Logs nothing: the page polls every second."""
 
+    def handle_one_request(self) -> None:
+        """Marks the connection until its next request is complete."""
+        self.server.unread[self.connection] = None
+        super().handle_one_request()
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """The answer to what is no request that this server knows."""
+        self.close_connection = True
+        status = HTTPStatus(code)
+        self._send_json({"error": message or status.phrase}, status)
+
     def _answer(self, route: Callable[[str], None]) -> None:
+        del self.server.unread[self.connection]
         try:
             self._refuse_strangers()
-            route(urlsplit(self.path).path)
+            if "Transfer-Encoding" in self.headers or (self.command != "POST" and "Content-Length" in self.headers):
+                self.close_connection = True  # what follows would be taken for the next request
+            try:
+                path = urlsplit(self.path).path
+            except ValueError:
+                raise _RefusedError(HTTPStatus.BAD_REQUEST, f"{self.path!r} is not a path") from None
+            route(path)
         except UnavailableError as error:
             self._send_json({"error": str(error)}, HTTPStatus.SERVICE_UNAVAILABLE)
         except _RefusedError as refused:
@@ -202,7 +237,7 @@ class _Handler(BaseHTTPRequestHandler):
             )
         site, wanted = self.headers.get("Sec-Fetch-Site", "none"), self.headers.get("Sec-Fetch-Dest")
         if site not in ("none", "same-origin") and wanted != "document":  # a link to the page is no harm
-            raise _RefusedError(HTTPStatus.FORBIDDEN, f"a {wanted} in a page of another site is rejected")
+            raise _RefusedError(HTTPStatus.FORBIDDEN, f"a {wanted or 'request'} of another site is rejected")
 
     def _get(self, path: str) -> None:
         camera, _, name = path.rpartition("/")
@@ -236,7 +271,7 @@ class _Handler(BaseHTTPRequestHandler):
         if camera not in self.server.contents or name != "ask":
             raise _RefusedError(HTTPStatus.NOT_FOUND, f"there is no {path}")
         text, mode = self._question()
-        self._send_json(self.server.contents[camera].ask(text, mode))
+        self._send_json(self.server.contents[camera].ask(text, mode, self._is_gone))
 
     def _question(self) -> tuple[str, Literal["ground", "ask"]]:
         if self.headers.get_content_type() != "application/json":
@@ -244,9 +279,9 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal():
             raise _RefusedError(HTTPStatus.LENGTH_REQUIRED, "the request has no Content-Length")
-        if int(length) > MOST_BYTES:
+        if len(length) > 9 or int(length) > MOST_BYTES:
             raise _RefusedError(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the request must be at most {MOST_BYTES} bytes; got {length}"
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the request must be at most {MOST_BYTES} bytes; got {length:.9}"
             )
         try:
             question = json.loads(self.rfile.read(int(length)))
@@ -262,29 +297,41 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_scene(self, content: CameraContent) -> None:
         pieces = content.stream(self._is_gone)
         self.close_connection = True  # the stream ends with the connection
-        self._head(HTTPStatus.OK, {"Content-Type": "application/octet-stream", "Connection": "close"}, _VIEWER_POLICY)
-        for piece in pieces:
+        self._head(HTTPStatus.OK, {"Content-Type": "application/octet-stream"}, _VIEWER_POLICY)
+        for piece in pieces if self.command == "GET" else ():
             self.wfile.write(piece)
 
     def _is_gone(self) -> bool:
         """Whether the browser has closed the connection."""
-        readable, _, _ = select.select([self.connection], [], [], 0)
-        return self.server.closing or (bool(readable) and not self.connection.recv(1, socket.MSG_PEEK))
+        poll = select.poll()  # select knows no file descriptors above 1023
+        poll.register(self.connection, select.POLLIN)
+        try:
+            return self.server.closing or (bool(poll.poll(0)) and not self.connection.recv(1, socket.MSG_PEEK))
+        except OSError:  # it was reset
+            return True
 
     def _send_json(self, content: dict[str, Any], status: HTTPStatus = HTTPStatus.OK) -> None:
         self._send(json.dumps(content).encode(), {"Content-Type": "application/json"}, _PAGE_POLICY, status)
 
     def _send(self, data: bytes, headers: Mapping[str, str], policy: str, status: HTTPStatus = HTTPStatus.OK) -> None:
+        if "ETag" in headers and self.headers.get("If-None-Match") == headers["ETag"]:
+            self._head(HTTPStatus.NOT_MODIFIED, headers, policy)
+            return
         self._head(status, {**headers, "Content-Length": str(len(data))}, policy)
-        self.wfile.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(data)
 
     def _head(self, status: HTTPStatus, headers: Mapping[str, str], policy: str) -> None:
         self.send_response(status)
-        for name, value in headers.items():
+        always = {
+            "Content-Security-Policy": policy,
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "Cache-Control": "no-store",
+        }
+        for name, value in {**always, **headers}.items():
             self.send_header(name, value)
-        self.send_header("Content-Security-Policy", policy)
-        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("Referrer-Policy", "no-referrer")
-        self.send_header("Cache-Control", "no-store")
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()

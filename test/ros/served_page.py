@@ -46,7 +46,7 @@ class Grounding(Node):
             Query,
             "~/query",
             self.on_goal,
-            cancel_callback=lambda _: CancelResponse.ACCEPT,
+            cancel_callback=self.on_cancel,
             callback_group=ReentrantCallbackGroup(),
         )
         self.detections = self.create_publisher(Detection3DArray, "~/detections", 10)
@@ -64,8 +64,6 @@ class Grounding(Node):
             told = Query.Feedback(stage="decode", new_detections=found.detections, text_so_far="red mug(")
             goal.publish_feedback(told)
             await self.released
-        if goal.is_cancel_requested:
-            self.cancelled.append(text)
         goal.succeed()
         if goal.request.mode == Query.Goal.ASK:
             result = Result(status=Result.OK, warnings=["few pixels"])
@@ -73,6 +71,10 @@ class Grounding(Node):
             return Query.Result(answer=answer)
         self.detections.publish(found)
         return Query.Result(answer=Answer(result=Result(header=found.header, status=Result.OK, detections=found)))
+
+    def on_cancel(self, goal):
+        self.cancelled.append(goal.request.text)
+        return CancelResponse.ACCEPT
 
     def release(self):
         waiting, self.released = self.released, Future()

@@ -17,7 +17,8 @@ from n3d_core.errors import ConfigError
 from n3d_ros.errors import TransformError
 from n3d_ros.outputs.messages import detections_message, header_message
 from n3d_ros.page.page_node import PageNode
-from n3d_ros.page.server import MOST_BYTES
+from n3d_ros.page.scene import ViewerFile
+from n3d_ros.page.server import MOST_BYTES, MOST_CONNECTIONS
 from test.ros.served_page import BOX, OPTICAL, Page, write_plain_frame
 
 pytestmark = pytest.mark.ros
@@ -86,9 +87,38 @@ def test_a_query_that_takes_too_long_is_cancelled(page):
             503,
             "/grounding/query did not answer within 1 s (parameter answer_timeout)",
         )
-        until(lambda: page.grounding.release() or page.grounding.cancelled == ["slow"])
+        until(lambda: page.grounding.cancelled == ["slow"])
+        page.grounding.release()
     finally:
         page.node.set_parameters([Parameter("answer_timeout", value=120.0)])
+
+
+def post(page, text):
+    """A connection on which a question was sent."""
+    body = json.dumps({"text": text, "mode": "ground"})
+    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=30)
+    connection.request("POST", "/ask", body, {"Content-Type": "application/json"})
+    return connection
+
+
+def test_a_page_that_is_closed_or_reloaded_cancels_its_query(page):
+    page.grounding.cancelled.clear()
+    connection = post(page, "slow")
+    until(lambda: page.status()["progress"])
+    connection.close()
+    until(lambda: page.status()["progress"] is None)
+    until(lambda: page.grounding.cancelled == ["slow"])
+    page.grounding.release()
+
+
+def test_a_grounding_node_that_ends_while_it_is_asked_is_not_waited_for(page, monkeypatch):
+    connection = post(page, "slow")
+    until(lambda: page.status()["progress"])
+    monkeypatch.setattr(page.node._query._client, "server_is_ready", lambda: False)
+    reply = connection.getresponse()
+    assert reply.status == 503
+    assert json.loads(reply.read())["error"] == "the grounding node ended before /grounding/query answered"
+    page.grounding.release()
 
 
 def test_the_image_is_taken_while_the_page_is_open_and_shows_the_boxes(page):
@@ -177,6 +207,88 @@ def test_there_is_nothing_else_to_be_had(page):
         assert page.request("GET", path)[0] in (404, 503)
     assert page.request("POST", "/status")[0] == 404
     assert page.request("DELETE", "/")[0] == 501
+
+
+def raw(page, request):
+    """What the server sends on a connection until it closes it."""
+    with socket.create_connection(("127.0.0.1", page.port), timeout=10) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+OWN = b" HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"OPTIONS /ask" + OWN + b"\r\n", b"501"),
+        (b"GET http://[" + OWN + b"Connection: close\r\n\r\n", b"400"),
+        (b"GET /\xff\xfe" + OWN + b"Connection: close\r\n\r\n", b"404"),
+        (b"GET /" + b"a" * 70_000 + OWN + b"\r\n", b"414"),
+        (b"GET /" + OWN + b"X: " + b"a" * 70_000 + b"\r\n\r\n", b"431"),
+        (b"GET /" + OWN + b"X: a\r\n" * 200 + b"\r\n", b"431"),
+        (
+            b"POST /ask" + OWN + b"Content-Type: application/json\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+            b"413",
+        ),
+        (b"POST /ask" + OWN + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"411"),
+        (b"GET / HTTP/1.0\r\n\r\n", b"403"),  # HTTP/1.0 may leave the host out
+    ],
+)
+def test_a_request_that_is_broken_or_huge_gets_a_reason_and_the_same_headers(page, request_, status):
+    head, _, body = raw(page, request_).partition(b"\r\n\r\n")
+    assert head.split()[1] == status
+    assert b"Content-Security-Policy: default-src 'self'" in head
+    assert json.loads(body)["error"]
+
+
+def test_what_is_not_even_http_gets_an_answer(page):
+    assert b"Bad request" in raw(page, b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n")  # https://
+    assert json.loads(raw(page, b"GET /cameras\r\n\r\n"))["error"]  # HTTP/0.9 has no headers
+
+
+def test_head_tells_what_get_would_send(page):
+    for path, length in (("/", None), ("/cameras", 17), ("/nothing", None)):
+        status, headers, _ = page.request("GET", path)
+        assert page.request("HEAD", path)[0] == status
+        told = raw(page, b"HEAD " + path.encode() + OWN + b"Connection: close\r\n\r\n")
+        assert told.endswith(b"\r\n\r\n")
+        assert f"Content-Length: {length or headers['Content-Length']}".encode() in told
+
+
+def test_the_body_of_a_request_is_never_taken_for_another_request(page):
+    hidden = b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for smuggling in (b"Content-Length: %d\r\n\r\n" % len(hidden), b"Transfer-Encoding: chunked\r\n\r\n"):
+        assert raw(page, b"GET /cameras" + OWN + smuggling + hidden).count(b"HTTP/1.1 ") == 1
+
+
+def test_connections_that_send_nothing_keep_nobody_out(page):
+    idle = [socket.create_connection(("127.0.0.1", page.port), timeout=10) for _ in range(MOST_CONNECTIONS + 5)]
+    try:
+        for one in idle[::2]:
+            one.sendall(b"GET /stat")  # slowly, if ever
+        assert page.json("/cameras") == {"cameras": [""]}
+    finally:
+        for one in idle:
+            one.close()
+
+
+def test_fifty_viewers_are_served_at_once(page):
+    with ThreadPoolExecutor(50) as browsers:
+        replies = list(browsers.map(lambda _: page.request("GET", "/status")[0], range(200)))
+    assert replies == [200] * 200
+
+
+def test_the_viewer_is_sent_once_and_then_only_if_it_has_changed(page, monkeypatch):
+    files = {"re_viewer_bg.wasm": ViewerFile(b"wasm", {"ETag": '"4c"', "Cache-Control": "no-cache"})}
+    monkeypatch.setattr(page.node._server._viewer, "files", lambda: files)
+    status, headers, body = page.request("GET", "/viewer/re_viewer_bg.wasm")
+    assert (status, body, headers["Cache-Control"]) == (200, b"wasm", "no-cache")
+    known = page.request("GET", "/viewer/re_viewer_bg.wasm", headers={"If-None-Match": headers["ETag"]})
+    assert (known[0], known[2]) == (304, b"")
+    other = page.request("GET", "/viewer/re_viewer_bg.wasm", headers={"If-None-Match": '"of another version"'})
+    assert (other[0], other[2]) == (200, b"wasm")
 
 
 def test_half_a_surrogate_pair_does_not_break_the_question(page):
