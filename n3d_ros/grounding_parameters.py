@@ -191,7 +191,7 @@ class GroundingParameters(CheckedParameters):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("target_frame", "gravity_frame", "memory_frame"):
+        for name in ("target_frame", "gravity_frame", "memory_frame", "odom_frame"):
             object.__setattr__(self, name, getattr(self, name).lstrip("/"))  # as ROS 1 wrote them
         if self.image_size:
             ImageSize.parse(self.image_size)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from n3d_core.errors import BagError, optional, reading
 from n3d_core.geometry.frame import Frame
-from n3d_core.geometry.transforms import TransformTree
+from n3d_core.geometry.transforms import TransformTree, inverse_of
 from n3d_core.messages.assembly import FrameOptions, RgbdMessages, assemble_frame, is_rectified, nanoseconds_of
 
 _SUFFIXES = (".mcap", ".db3", ".bag")
@@ -152,7 +152,8 @@ class Bag:
                 stamp_ns = None if connection.topic.endswith("static") else nanoseconds_of(one.header.stamp)
                 tree.add(one.header.frame_id, one.child_frame_id, one.transform, stamp_ns)
         for topic in self._of_type("geometry_msgs/msg/Transform"):
-            tree.add(_stream(topic), f"{self.path} reference {topic.rpartition('/')[2]}", self.message(topic))
+            reference = f"{self.path} reference {topic.rpartition('/')[2]}"
+            tree.add(reference, _stream(topic), inverse_of(self.message(topic)))
         return tree
 
     def _times(self, topic: str) -> list[tuple[int, int]]:

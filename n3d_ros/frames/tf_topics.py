@@ -8,6 +8,7 @@ tf2_msgs.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from geometry_msgs.msg import Quaternion, TransformStamped, Vector3
@@ -25,7 +26,7 @@ from n3d_core.geometry.transforms import TransformTree
 from n3d_core.messages.assembly import nanoseconds_of
 from n3d_ros.inputs.newest_topic import UnwaitedGroup, take
 
-_KEPT_S = 10.0  # as tf2 does
+_KEPT_NS = 10_000_000_000  # as tf2 does
 _MANY = 1000  # messages: ten seconds at 100 Hz
 
 __all__ = ["Buffer", "TransformException", "TransformTopics"]
@@ -35,8 +36,8 @@ class Buffer:
     """The transforms of the last ten seconds, and all static ones: what the nodes use of `tf2_ros.Buffer`."""
 
     def __init__(self, node: Node | None = None) -> None:
-        self._lock = threading.Lock()  # the executor adds, a worker looks up
-        self._tree = TransformTree("/tf", round(_KEPT_S * 1e9))
+        self._lock = threading.Lock()  # the executor clears, workers add and look up
+        self._tree = TransformTree("/tf", _KEPT_NS)
 
     def set_transform(self, one: TransformStamped, _authority: str) -> None:
         """Adds a transform at its stamp."""
@@ -85,6 +86,7 @@ class TransformTopics:
         self._buffer = buffer
         self._lock = threading.Lock()  # workers of several queries may drain
         self._is_closed = False
+        self._newest: dict[str, int] = {}  # stamp of each child
         latched = QoSProfile(depth=_MANY, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._static, self._moving = (
             self._subscribe("/tf_static", latched),
@@ -108,11 +110,20 @@ class TransformTopics:
             if self._is_closed:
                 return
             for subscription, static in ((self._static, True), (self._moving, False)):
-                for _ in range(2 * _MANY):  # a publisher faster than this loop must not block it
-                    taken = take(subscription)
-                    if taken is None:
-                        break
-                    self._add(taken[0], static)
+                for message in _taken(subscription):
+                    self._add(message, static)
+
+    def forget(self) -> None:
+        """Drops moving transforms, and those that have arrived: the clock was set back."""
+        with self._lock:
+            if not self._is_closed:
+                for _ in _taken(self._moving):
+                    pass
+                self._forget()
+
+    def _forget(self) -> None:
+        self._newest.clear()
+        self._buffer.clear()
 
     def close(self) -> None:
         """Ends the subscriptions."""
@@ -124,4 +135,18 @@ class TransformTopics:
     def _add(self, message: TFMessage, static: bool) -> None:
         put = self._buffer.set_transform_static if static else self._buffer.set_transform
         for one in message.transforms:
+            stamp_ns, newest = nanoseconds_of(one.header.stamp), self._newest.get(one.child_frame_id, 0)
+            if not static and stamp_ns < newest - _KEPT_NS:  # a bag restarted: tf2 would ignore it as too old, for ever
+                self._forget()
+                newest = 0
+            self._newest[one.child_frame_id] = max(stamp_ns, newest)
             put(one, "/tf_static" if static else "/tf")
+
+
+def _taken(subscription: Subscription) -> Iterator[TFMessage]:
+    """The messages that have arrived."""
+    for _ in range(2 * _MANY):  # a publisher faster than this loop must not block it
+        taken = take(subscription)
+        if taken is None:
+            return
+        yield taken[0]

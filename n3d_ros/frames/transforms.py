@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 
@@ -56,8 +59,16 @@ class Transforms:
                 "tf2_msgs is not installed: apt install ros-$ROS_DISTRO-tf2-ros-py, or leave them empty and use "
                 "aligned depth"
             ) from missing
-        self._buffer = self._buffer or _tf2().Buffer(node=self._node)  # created once: each would leave a service behind
+        if self._buffer is None:  # created once: each would leave a service behind
+            self._buffer = _tf2().Buffer(node=self._node)
+            back = JumpThreshold(min_forward=None, min_backward=Duration(seconds=-1), on_clock_change=True)
+            self._jumps = self._node.get_clock().create_jump_callback(back, post_callback=self._on_jump)
         return TransformTopics(self._node, self._buffer)
+
+    def _on_jump(self, _jump: Any) -> None:
+        topics = self._topics
+        if topics is not None:
+            topics.forget()
 
     def close(self) -> None:
         """Ends the subscriptions and drops all transforms except static ones, which do not age."""
@@ -102,7 +113,8 @@ class Transforms:
                 f"no transform from {source!r} to {target!r} at the image's stamp within {timeout_s} s: {problem}"
             ) from problem
         r, t = found.rotation, found.translation
-        return rotation_of((r.x, r.y, r.z, r.w)), np.array([t.x, t.y, t.z])
+        length = math.hypot(r.x, r.y, r.z, r.w)  # tf2 takes 0.5 % more or less
+        return rotation_of((r.x / length, r.y / length, r.z / length, r.w / length)), np.array([t.x, t.y, t.z])
 
     def _is_known(self, target: str, source: str, at: Time) -> bool:
         """Whether the buffer has a transform, once it has what the topics hold."""

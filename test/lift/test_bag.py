@@ -296,6 +296,67 @@ def test_transforms_between_stamps_are_interpolated_and_beyond_them_refused() ->
         tree.look_up("base", "optical", 0)
 
 
+def test_a_frame_has_one_parent_at_a_time_as_in_tf2() -> None:
+    tree = TransformTree("/tf", 10 * 10**9)
+    tree.add("map", "table", pose_at(5.0, 0.0))
+    tree.add("table", "mug", pose_at(0.5, 0.0), 1 * 10**9)
+    tree.add("table", "mug", pose_at(1.5, 0.0), 2 * 10**9)
+    tree.add("map", "hand", pose_at(8.0, 0.0))
+    tree.add("hand", "mug", pose_at(0.1, 0.0), 3 * 10**9)  # grasped
+    tree.add("hand", "mug", pose_at(0.3, 0.0), 5 * 10**9)
+    for seconds, x in ((1.5, 6.0), (2.5, 6.5), (3.0, 8.1), (4.0, 8.2), (0.0, 8.3)):  # 0: the newest
+        assert tree.look_up("map", "mug", round(seconds * 1e9))[1][0] == pytest.approx(x)
+    with pytest.raises(TransformError, match=r"'mug' to 'hand' at 6\.000 s"):
+        tree.look_up("map", "mug", 6 * 10**9)
+    tree.add("floor", "table", pose_at(7.0, 0.0))  # a second publisher of a static transform
+    with pytest.raises(TransformError, match="no transform from 'table' to 'map'"):
+        tree.look_up("map", "table", 1)
+    assert tree.look_up("floor", "table", 1)[1][0] == 7.0
+    tree.add("mug", "floor", pose_at(1.0, 0.0))  # a loop ends
+    assert tree.look_up("floor", "table", 1)[1][0] == 7.0
+
+
+def test_the_newest_transform_is_that_of_the_slowest_on_the_way() -> None:
+    tree = TransformTree("/tf", 10 * 10**9)
+    for second in range(1, 9):
+        tree.add("odom", "base", pose_at(float(second), 0.0), second * 10**9)
+        if second < 6:
+            tree.add("map", "odom", pose_at(100.0 * second, 0.0), second * 10**9)
+    assert tree.look_up("map", "base", 0)[1][0] == 505.0
+
+
+@pytest.mark.parametrize(
+    ("parent", "turn"),
+    [
+        ("map", (0, 0, 0, 0)),
+        ("map", (0, 0, 0, 1.01)),
+        ("map", (0, 0, math.nan, 1)),
+        ("camera", (0, 0, 0, 1)),
+        ("", (0, 0, 0, 1)),
+    ],
+)
+def test_a_transform_that_is_none_is_ignored_and_named(parent: str, turn: tuple[float, ...]) -> None:
+    tree, broken = TransformTree("/tf"), pose_at(1.0, 0.0)
+    broken.rotation = SimpleNamespace(**dict(zip("xyzw", turn, strict=True)))
+    tree.add(parent, "camera", broken)
+    with pytest.raises(TransformError, match=r"known frames: none; the transform from 'camera' to .* is ignored"):
+        tree.look_up("map", "camera", 1)
+    tree.add("map", "camera", pose_at(2.0, 0.0))
+    assert tree.look_up("map", "camera", 1)[1][0] == 2.0
+    nearly = pose_at(2.0, 0.0)
+    nearly.rotation.w = 1.004
+    tree.add("map", "camera", nearly)
+    np.testing.assert_allclose(tree.look_up("map", "camera", 1)[0], np.eye(3))
+
+
+def test_a_turn_is_interpolated_at_constant_speed() -> None:
+    tree = TransformTree("/tf")
+    for second, turn in ((1, 0.0), (5, 2.0)):
+        tree.add("map", "camera", pose_at(0.0, turn), second * 10**9)
+    rotation, _ = tree.look_up("map", "camera", 2 * 10**9)
+    assert math.atan2(rotation[1, 0], rotation[0, 0]) == pytest.approx(0.5)
+
+
 def pose_at(x: float, turn: float) -> SimpleNamespace:
     rotation = SimpleNamespace(x=0.0, y=0.0, z=math.sin(turn / 2), w=math.cos(turn / 2))
     return SimpleNamespace(translation=SimpleNamespace(x=x, y=0.0, z=0.0), rotation=rotation)

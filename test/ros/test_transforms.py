@@ -23,6 +23,7 @@ from n3d_ros.queries.models import ModelPool
 pytest.importorskip("tf2_msgs.msg", reason="the interfaces are not built (make test builds them)")
 
 from geometry_msgs.msg import TransformStamped
+from rosgraph_msgs.msg import Clock as ClockMessage
 from tf2_msgs.msg import TFMessage
 
 pytestmark = pytest.mark.ros
@@ -144,6 +145,34 @@ def test_a_moving_frame_is_looked_up_at_the_stamp_between_its_transforms_and_nev
     for outside in (49.9, 51.2):  # a stamp that TF does not reach yet, or no longer
         with pytest.raises(TransformError, match="no transform from 'camera' to 'map'"):
             shift(outside)
+    transforms.close()
+
+
+def test_a_bag_that_starts_again_and_a_clock_that_is_set_back_leave_no_transform_of_the_future(client):
+    transforms = Transforms(client.node)
+    transforms.listen()
+
+    def shift(seconds, timeout_s=10.0):
+        return from_a_thread(client, lambda: transforms.look_up("odom", "camera", round(seconds * 1e9), timeout_s))[1][
+            0
+        ]
+
+    moving(client, [(100.0, 1.0), (101.0, 2.0)])
+    assert shift(100.5) == pytest.approx(1.5)
+    moving(client, [(50.0, 5.0), (51.0, 6.0)])  # more than tf2 keeps
+    assert shift(50.5) == pytest.approx(5.5)
+    with pytest.raises(TransformError):
+        shift(100.5, 0.0)
+    client.node.set_parameters([Parameter("use_sim_time", value=True)])
+    clock = client.node.create_publisher(ClockMessage, "/clock", 1)
+    client.until(clock.get_subscription_count)
+    for seconds in (60, 47):
+        clock.publish(ClockMessage(clock=stamp_of(seconds * 10**9)))
+        client.until(lambda at=seconds: client.node.get_clock().now().nanoseconds == at * 10**9)
+    moving(client, [(48.0, 8.0), (49.0, 9.0)])  # less than tf2 keeps: it would mix both
+    assert shift(48.5) == pytest.approx(8.5)
+    with pytest.raises(TransformError):
+        shift(50.0, 0.0)
     transforms.close()
 
 
