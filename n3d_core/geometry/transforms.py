@@ -201,7 +201,7 @@ class TransformTree:
 def _between(a: NDArray[np.float64], b: NDArray[np.float64], share: float) -> NDArray[np.float64]:
     """The unit quaternion at `share` of the way from `a` to `b`, at constant speed (slerp)."""
     a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
-    cosine = a @ b
+    cosine = float(a @ b)
     b, angle = (-b if cosine < 0 else b), math.acos(min(abs(cosine), 1.0))  # the same rotation, on the near side
     if angle < 1e-4:
         mean = a + share * (b - a)

@@ -5,9 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, replace
+from functools import partial
 from typing import Any, Generic, TypeVar
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    ParameterType,
+    ParameterValue,
+    SetParametersResult,
+)
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -108,6 +116,9 @@ class ParameterSet(Generic[P]):
         self._changed: Callable[[P], None] = _ignore
         self._fields = {each.name: each for each in fields(kind)}
         self.value: P = kind(**{each.name: self._declared(node, each) for each in fields(kind)})
+        for service in node.services:
+            if service.srv_name.rpartition("/")[2].startswith("set_parameters"):
+                service.callback = partial(_typed, service.callback)
         node.add_pre_set_parameters_callback(self._spelled)
         node.add_on_set_parameters_callback(self._on_set)
         node.add_post_set_parameters_callback(self._after_set)
@@ -155,6 +166,14 @@ class ParameterSet(Generic[P]):
         before, self.value = self.value, self._with(parameters)
         if self.value != before:
             self._changed(self.value)
+
+
+def _typed(callback: Callable[[Any, Any], Any], request: Any, response: Any) -> Any:
+    """Calls rclpy's own callback without the types that it does not know: it would raise, which ends the process."""
+    for each in request.parameters:
+        if each.value.type > ParameterType.PARAMETER_STRING_ARRAY:
+            each.value = ParameterValue()
+    return callback(request, response)
 
 
 def warn_of_unknown(nodes: Sequence[Node]) -> None:

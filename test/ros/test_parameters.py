@@ -10,6 +10,9 @@ from typing import get_args
 import pytest
 import rclpy
 import yaml
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import ParameterValue
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -67,6 +70,17 @@ def test_overrides_are_read_and_descriptors_tell_range_choices_and_moment(make_n
     assert described.description == "How many."
     assert node.describe_parameter("mode").additional_constraints == "one of fast, slow; takes effect: at once"
     assert node.describe_parameter("fixed").read_only
+
+
+@pytest.mark.parametrize("service", [SetParameters, SetParametersAtomically])
+def test_a_value_of_a_type_that_ros_does_not_know_is_refused_and_ends_nothing(client, service):
+    ParameterSet(client.node, Settings)  # rclpy raises in the executor
+    name = "set_parameters" + ("_atomically" if service is SetParametersAtomically else "")
+    sent = [ParameterMessage(name="size", value=ParameterValue(type=99))]
+    response = client.call(service, f"/client/{name}", 20.0, parameters=sent)
+    result = response.result if service is SetParametersAtomically else response.results[0]
+    assert (result.successful, result.reason) == (False, "size cannot be deleted or left without a value")
+    assert client.node.get_parameter("size").value == 3
 
 
 ARRAYS = [[1, 2], [1.5], ["a", "b"], [True], [b"x"]]
