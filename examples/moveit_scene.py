@@ -3,7 +3,8 @@
     python examples/moveit_scene.py --lifetime 300 --confidence 0.95
 
 Each object is a box, padded by the uncertainty of its place. It is removed once it was seen to be gone, or was not seen
-for its lifetime, and when this program ends. Needs MoveIt and a grounding node with the parameter `memory`.
+for its lifetime, and when this program ends. Needs MoveIt and a grounding node with the parameter `memory`; in a
+simulation, add `--ros-args -p use_sim_time:=true`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from geometry_msgs.msg import Pose
 from n3d_ros.msg import RememberedObject
 from rclpy.duration import Duration
 from rclpy.qos import QoSProfile
-from robot_client import RobotClient, RobotError, ros_node
+from robot_client import RobotClient, RobotError, own_arguments, ros_node
 
 from n3d_core.errors import N3DError
 from n3d_core.geometry.boxes import OrientedBox
@@ -143,7 +144,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--period", type=float, default=1.0, help="seconds between updates (1)")
     parser.add_argument("--grounding", default="/grounding", help="the grounding node (/grounding)")
     parser.add_argument("--topic", default="/collision_object", help="of MoveIt (/collision_object)")
-    return parser.parse_args(arguments)
+    return parser.parse_args(own_arguments(arguments))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

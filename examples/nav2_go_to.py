@@ -22,7 +22,7 @@ from n3d_ros.msg import RememberedObject
 from nav_msgs.msg import OccupancyGrid as GridMessage
 from rclpy.action import ActionClient
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from robot_client import RobotClient, RobotError, ros_node
+from robot_client import RobotClient, RobotError, own_arguments, ros_node
 
 from n3d_core.errors import N3DError
 from n3d_core.geometry.boxes import rotation_of
@@ -118,8 +118,8 @@ def drive(client: RobotClient, action: Any, args: argparse.Namespace) -> Approac
     """Chooses the object and the pose, and drives there unless it is a dry run."""
     one = choose(client, args.grounding, args.text)
     box, frame_id = detection_box(one.detection), one.detection.header.frame_id
-    now_ns = client.node.get_clock().now().nanoseconds
-    _, robot = Transforms(client.node).look_up(frame_id, args.robot_frame, now_ns, client.timeout_s)
+    newest = 0  # a simulation has another time than this program
+    _, robot = Transforms(client.node).look_up(frame_id, args.robot_frame, newest, client.timeout_s)
     grid = read_costmap(client, args.costmap, frame_id)
     pose = approach_pose(box, args.distance, (float(robot[0]), float(robot[1])), grid, occupied=LETHAL)
     side = "" if grid is not None else f" ({args.costmap} is silent: taking the side of the robot)"
@@ -140,7 +140,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--robot-frame", default="base_link", help="frame of the robot (base_link)")
     parser.add_argument("--action", default="navigate_to_pose", help="of Nav2 (navigate_to_pose)")
     parser.add_argument("--dry-run", action="store_true", help="print the pose and stay")
-    return parser.parse_args(arguments)
+    return parser.parse_args(own_arguments(arguments))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -18,10 +19,16 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
+from rclpy.utilities import remove_ros_args
 
 
 class RobotError(Exception):
     """The robot cannot do what it was asked; the message says why."""
+
+
+def own_arguments(arguments: Sequence[str] | None) -> list[str]:
+    """A command line without ROS's own arguments, such as `--ros-args -p use_sim_time:=true`."""
+    return list(remove_ros_args(list(sys.argv) if arguments is None else ["", *arguments])[1:])
 
 
 @contextmanager

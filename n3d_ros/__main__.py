@@ -26,8 +26,12 @@ NODES = {
 def main(arguments: Sequence[str]) -> int:
     """Runs the node named by the first argument and ends the process; returns only if it cannot start."""
     name = arguments[0] if arguments else ""
+    usage = f"usage: python -m n3d_ros {'|'.join(NODES)} [ARGUMENTS]"
+    if name in ("-h", "--help"):
+        print(f"{usage}\n\nRuns a node; NODE --help tells what it does.")
+        return 0
     if name not in NODES:
-        print(f"unknown node {name!r}; usage: python -m n3d_ros {'|'.join(NODES)} [ARGUMENTS]", file=sys.stderr)
+        print(f"unknown node {name!r}; {usage}", file=sys.stderr)
         return 2
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))  # nothing to close yet

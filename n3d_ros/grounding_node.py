@@ -232,7 +232,7 @@ class GroundingNode(ResponsiveLifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """Runs one node, or with `--cameras front,rear` one per namespace, sharing one model."""
-    cameras, models = start_ros("grounding_node", args), ModelPool()
+    cameras, models = start_ros("grounding_node", args, __doc__), ModelPool()
     return run_nodes([partial(GroundingNode, models, namespace=camera) for camera in cameras])
 
 

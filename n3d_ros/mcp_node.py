@@ -242,7 +242,7 @@ def _fields(detection: Detection3D, frame_id: str) -> dict[str, Any]:
 
 def main(args: list[str] | None = None) -> int:
     """Serves until the client closes the connection, or Ctrl-C."""
-    start_ros("mcp_node", args, several=False)
+    start_ros("mcp_node", args, __doc__, several=False)
     node = Node("n3d_mcp")
     executor = SingleThreadedExecutor()
     executor.add_node(node)

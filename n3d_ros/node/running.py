@@ -76,7 +76,7 @@ def leave_graph(node: Node) -> None:
             waitable.destroy()
 
 
-def start_ros(program: str, args: Sequence[str] | None, several: bool = True) -> list[str]:
+def start_ros(program: str, args: Sequence[str] | None, about: str = "", several: bool = True) -> list[str]:
     """Initialises ROS; returns the namespaces in the argument `--cameras`, without it that of the process ("").
 
     ROS would put all nodes of the process into a namespace that it is given (`__ns`, as launch's PushRosNamespace sets
@@ -85,9 +85,14 @@ def start_ros(program: str, args: Sequence[str] | None, several: bool = True) ->
     Exits with a message on any other argument except ROS's own, and where ROS cannot start.
 
     Args:
+        about: what the program does; `--help` shows the first paragraph.
         several: whether the program knows `--cameras`.
     """
-    parser = argparse.ArgumentParser(prog=program, epilog="Parameters and remappings follow --ros-args.")
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=about.partition("\n\n")[0],
+        epilog="Parameters and remappings follow --ros-args, as in -p NAME:=VALUE -r TOPIC:=OTHER; docs/ros.md lists them.",
+    )
     parser.set_defaults(cameras=[""])
     if several:
         parser.add_argument(

@@ -249,7 +249,7 @@ def _box_record(box: OrientedBox) -> dict[str, Any]:
 
 def main(args: list[str] | None = None) -> int:
     """Serves until Ctrl-C; with `--cameras front,rear` one page for the cameras in these namespaces."""
-    cameras, server = start_ros("page_node", args), PageServer()
+    cameras, server = start_ros("page_node", args, __doc__), PageServer()
     return run_nodes([partial(PageNode, server, namespace=camera) for camera in cameras])
 
 

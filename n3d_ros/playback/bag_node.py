@@ -245,7 +245,7 @@ def _stamp_format(cdr: bytes) -> str:
 
 def main(args: list[str] | None = None) -> int:
     """Plays until Ctrl-C."""
-    start_ros("bag_node", args, several=False)
+    start_ros("bag_node", args, __doc__, several=False)
     return run_nodes([BagNode])
 
 

@@ -212,7 +212,7 @@ def stamped(frame: RgbdMessages, time: rclpy.time.Time) -> RgbdMessages:
 
 def main(args: list[str] | None = None) -> int:
     """Plays until Ctrl-C."""
-    start_ros("camera_node", args, several=False)
+    start_ros("camera_node", args, __doc__, several=False)
     return run_nodes([CameraNode])
 
 
@@ -224,7 +224,8 @@ def run_composed(args: list[str] | None = None) -> int:
     """
     from n3d_ros.grounding_node import GroundingNode
 
-    start_ros("composed_node", args, several=False)
+    about = "Camera and grounding node in one process, where images bypass DDS."
+    start_ros("composed_node", args, about, several=False)
     cameras: list[CameraNode] = []
 
     def camera() -> CameraNode:

@@ -139,6 +139,14 @@ def drive(robot, *arguments):
     return nav2_go_to.drive(robot.example, NavigateToPose, nav2_go_to.parse(["red mug", *arguments]))
 
 
+def test_the_place_of_the_robot_is_the_newest_that_is_known_whatever_time_a_simulation_has(robot, nav2, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Transforms, "look_up", lambda *at: asked.append(at[1:4]) or (np.eye(3), np.zeros(3)))
+    robot.objects = [remembered("red mug", (2.0, 0.0, 0.8))]
+    drive(robot, "--robot-frame", "base_footprint", "--dry-run", "--ros-args", "-p", "use_sim_time:=true")
+    assert asked == [("map", "base_footprint", 0)]
+
+
 def test_without_a_costmap_the_robot_stops_in_front_of_the_object_on_its_own_side(robot, nav2, capsys):
     robot.objects = [
         remembered("red mug", (1.0, 1.0, 0.8), RememberedObject.GONE, "7"),

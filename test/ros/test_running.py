@@ -2,13 +2,15 @@
 
 import threading
 import time
+from importlib import import_module
 from types import SimpleNamespace
 
 import pytest
 
+from n3d_ros import __main__
 from n3d_ros.grounding_parameters import GroundingParameters
 from n3d_ros.node.parameters import ParameterSet
-from n3d_ros.node.running import run_nodes
+from n3d_ros.node.running import run_nodes, start_ros
 from n3d_ros.queries import desk as query_desk
 from n3d_ros.queries.desk import QueryDesk
 from n3d_ros.queries.queue import Job
@@ -34,6 +36,19 @@ class Stopped(Named):
 
     def stop(self):
         self.told.append(f"stop {self.name}")
+
+
+def test_every_program_tells_what_it_does_and_where_its_parameters_are(capsys):
+    assert __main__.main(["--help"]) == 0
+    assert "|".join(__main__.NODES) in capsys.readouterr().out
+    for module, _ in __main__.NODES.values():
+        about = import_module(module).__doc__
+        with pytest.raises(SystemExit) as left:
+            start_ros("node", ["node", "--help"], about)
+        assert left.value.code == 0
+        told = capsys.readouterr().out
+        assert " ".join(about.partition("\n\n")[0].split()) in " ".join(told.split())
+        assert "docs/ros.md" in told
 
 
 def test_all_nodes_are_stopped_before_the_first_is_closed_and_one_without_work_needs_no_stop():
