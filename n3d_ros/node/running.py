@@ -91,7 +91,7 @@ def start_ros(program: str, args: Sequence[str] | None, about: str = "", several
     parser = argparse.ArgumentParser(
         prog=program,
         description=about.partition("\n\n")[0],
-        epilog="Parameters and remappings follow --ros-args, as in -p NAME:=VALUE -r TOPIC:=OTHER; docs/ros.md lists them.",
+        epilog="Parameters and remappings follow --ros-args: -p NAME:=VALUE, -r TOPIC:=OTHER; docs/ros.md lists them.",
     )
     parser.set_defaults(cameras=[""])
     if several:
