@@ -76,8 +76,10 @@ def test_a_browser_shows_and_asks_the_camera_that_is_chosen(tmp_path):
             for name, label in (("/front", "red <b>mug</b>"), ("/rear", "green car")):
                 browser.evaluate(f"{choice}.value = '{name}'; {choice}.dispatchEvent(new Event('change'))")
                 assert (browser.text("#state"), browser.text("#boxes")) == ("", "")
-                browser.evaluate("document.querySelector('button[value=ground]').click()")
+                browser.evaluate("document.querySelector('button[value=ground]').focus()")
+                browser.evaluate("document.activeElement.click()")
                 until(lambda: browser.text("#state").startswith("OK"), 120)
+                assert browser.evaluate("document.activeElement.value") == "ground"  # the keyboard stays where it was
                 assert browser.text("#boxes").split("\t")[0] == label
             until(lambda: browser.evaluate("!document.getElementById('viewer').hidden"), 180)
             shown = browser.evaluate("document.getElementById('viewer').src")
