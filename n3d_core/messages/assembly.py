@@ -73,7 +73,9 @@ class TransformLookup(Protocol):
     def __call__(self, target: str, source: str, stamp_ns: int) -> tuple[NDArray[Any], NDArray[Any]]: ...
 
 
-def read_camera_info(info: Any, policy: str = "rectify", rectified: bool = False) -> Lens:
+def read_camera_info(
+    info: Any, policy: str = "rectify", rectified: bool = False, size: tuple[int, ...] = (0, 0)
+) -> Lens:
     """The lens that a CameraInfo describes, at the size of the published image.
 
     Args:
@@ -81,6 +83,7 @@ def read_camera_info(info: Any, policy: str = "rectify", rectified: bool = False
         policy: what to do about distortion: `rectify` the images, treat them as already `rectified` (P is then their
             matrix), or `refuse` them.
         rectified: whether the image topic is rectified (`image_rect`), which overrides the policy.
+        size: height and width of the image, for drivers that leave those of the message 0.
 
     Raises:
         CameraError: if the matrix is missing, zero or not finite, the message contradicts itself, or the distortion is
@@ -96,7 +99,8 @@ def read_camera_info(info: Any, policy: str = "rectify", rectified: bool = False
         )
     matrix = np.asarray(p).reshape(3, 4)[:, :3] if use_p else k
     try:
-        full, roi = Camera.from_matrix(matrix, info.width, info.height).checked(), info.roi
+        height, width = (info.height, info.width) if info.width or info.height else size
+        full, roi = Camera.from_matrix(matrix, width, height).checked(), info.roi
         camera = full.of_window(roi.x_offset, roi.y_offset, roi.width, roi.height, info.binning_x, info.binning_y)
     except CameraError as error:
         raise CameraError(f"camera info: {error}") from error
@@ -130,8 +134,8 @@ def assemble_color(messages: RgbdMessages, options: FrameOptions) -> ColorImage:
     Raises:
         ImageError, CameraError: naming what does not fit, and the two values that disagree.
     """
-    lens = read_camera_info(messages.info, options.distortion, messages.color_rectified)
     color = color_array(messages.color)
+    lens = read_camera_info(messages.info, options.distortion, messages.color_rectified, color.shape[:2])
     if color.shape[:2] != (lens.camera.height, lens.camera.width):
         raise CameraError(
             f"camera info is for {lens.camera.width}x{lens.camera.height} but the colour image is "
@@ -184,7 +188,7 @@ def _measured(
     depth = depth_array(messages.depth, options.depth_unit)
     if _is_registered(messages, image.color.shape[:2], depth.shape, options.registration):
         return depth if messages.depth_rectified else image.lens.rectify(depth, nearest=True)
-    lens = read_camera_info(messages.depth_info, options.distortion, messages.depth_rectified)
+    lens = read_camera_info(messages.depth_info, options.distortion, messages.depth_rectified, depth.shape)
     camera = lens.camera
     if depth.shape != (camera.height, camera.width):
         raise DepthError(

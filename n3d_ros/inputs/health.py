@@ -144,7 +144,7 @@ def _mismatches(topics: RgbdTopics, arrivals: dict[NewestTopic, list[Any]], tole
             f"colour and depth do not pair: nearest stamps are {gap:.3f} s apart, pairing_tolerance is {tolerance_s} s"
         )
     size, depth_size = ((m.width, m.height) if hasattr(m, "width") else None for m in (color, depth))
-    if size and size != (info.width, info.height) and not (info.roi.width or info.binning_x):
+    if size and info.width and size != (info.width, info.height) and not (info.roi.width or info.binning_x):
         found.append(f"colour is {size[0]}x{size[1]} and its camera info {info.width}x{info.height}")
     registered = bool(arrivals[topics.depth_info]) or topics.depth_info.open_for_s < SILENT_S
     if size and depth_size and size != depth_size and not registered:

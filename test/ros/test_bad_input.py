@@ -180,6 +180,16 @@ def test_aligned_depth_is_rectified_with_colour_unless_its_topic_is_rectified_al
     np.testing.assert_array_equal(rectified.color, lens.rectify(frame.color))
 
 
+def test_a_camera_info_without_a_size_is_that_of_its_image(frame):
+    messages = frame_messages(frame, "optical")
+    messages.info.width = messages.info.height = 0  # image_geometry does not ask for it either
+    read = assemble_frame(messages, FrameOptions(), no_transform)
+    assert read.camera == frame.camera
+    messages.info.width = 64  # half of one
+    with pytest.raises(CameraError, match="got 64x0"):
+        assemble_frame(messages, FrameOptions(), no_transform)
+
+
 def test_aligned_believes_the_driver_whatever_the_frame_names(frame):
     messages = another_frame(frame_messages(frame, "optical"))
     assert assemble_frame(messages, FrameOptions(registration="aligned"), no_transform).frame_id == "optical"
