@@ -157,7 +157,9 @@ class QueryDesk:
         """Header of a failed query: that of its image, else of the newest known image, else the time and no frame."""
         runner = self._runner
         known = progress.image or (runner.frames.newest_header if runner is not None else None)
-        return known or Header(stamp=self._node.get_clock().now().to_msg())
+        if known is None:
+            return Header(stamp=self._node.get_clock().now().to_msg())
+        return Header(stamp=known.stamp, frame_id=known.frame_id.lstrip("/"))  # as `frame_of`
 
     def _note(self, error: Exception, result: Result) -> None:
         self.log.failed(result.status, result.message)

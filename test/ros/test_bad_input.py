@@ -235,6 +235,13 @@ def test_the_node_answers_each_broken_set_with_its_code_and_the_next_good_one_wi
         camera.show(breaks(frame_messages(frame, "optical")))
         result = active.call(Ground, "/grounding/ground", text="mug").result
         assert (result.status, words in result.message) == (status, True), (breaks.__name__, result.message)
+        assert result.header.frame_id == "optical"
+        messages = frame_messages(frame, "optical")
+        messages.color.header.frame_id = "/optical"  # ROS 1 wrote it like this
+        messages.info.width *= 3
+        camera.show(messages)
+        result = active.call(Ground, "/grounding/ground", text="mug").result
+        assert (result.status, result.header.frame_id) == (Result.BAD_CAMERA, "optical")
         camera.show(frame_messages(frame, "optical"))
         result = active.call(Ground, "/grounding/ground", text="mug").result
         assert result.status == Result.OK, (breaks.__name__, result.message)
