@@ -25,10 +25,10 @@ from rclpy.duration import Duration
 from rclpy.qos import QoSProfile
 from robot_client import RobotClient, RobotError, own_arguments, ros_node
 
-from n3d_core.errors import N3DError
 from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.memory.approach import padded
 from n3d_core.messages.assembly import nanoseconds_of
+from n3d_ros.node.running import REFUSALS
 from n3d_ros.outputs.messages import detection_box, pose_message
 
 PREFIX = "n3d_"  # of ids; other objects in the planning scene are left alone
@@ -159,17 +159,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ros_node("moveit_scene") as node:
-        publisher = node.create_publisher(CollisionObject, args.topic, QoSProfile(depth=1000))
-        scene = PlanningScene(CollisionObject, SolidPrimitive, publisher.publish, args.confidence)
         try:
-            with RobotClient(node) as client:
-                keep(client, scene, publisher.get_subscription_count, args)
-        except N3DError as error:
+            publisher = node.create_publisher(CollisionObject, args.topic, QoSProfile(depth=1000))
+            scene = PlanningScene(CollisionObject, SolidPrimitive, publisher.publish, args.confidence)
+            try:
+                with RobotClient(node) as client:
+                    keep(client, scene, publisher.get_subscription_count, args)
+            except KeyboardInterrupt:  # remove the objects while the node still exists
+                scene.clear()
+                publisher.wait_for_all_acked(Duration(seconds=2))
+        except REFUSALS as error:
             print(error, file=sys.stderr)
             return 1
-        except KeyboardInterrupt:  # remove the objects while the node still exists
-            scene.clear()
-            publisher.wait_for_all_acked(Duration(seconds=2))
     return 0
 
 

@@ -24,10 +24,10 @@ from rclpy.action import ActionClient
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from robot_client import RobotClient, RobotError, own_arguments, ros_node
 
-from n3d_core.errors import N3DError
 from n3d_core.geometry.boxes import rotation_of
 from n3d_core.memory.approach import ApproachPose, OccupancyGrid, approach_pose
 from n3d_ros.frames.transforms import Transforms
+from n3d_ros.node.running import REFUSALS
 from n3d_ros.outputs.messages import detection_box
 
 LETHAL = 99  # Nav2 publishes 99 where the robot's centre would touch an obstacle, 100 for the obstacle
@@ -41,6 +41,8 @@ def choose(client: RobotClient, grounding: str, text: str) -> RememberedObject:
     Raises:
         RobotError: if there is no such object.
     """
+    if not text.strip():
+        raise RobotError("say which object to drive to, such as 'red mug'")
     found = client.recall(grounding, text)
     here = [one for one in found if one.state != RememberedObject.GONE]
     if not here:
@@ -149,12 +151,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from nav2_msgs.action import NavigateToPose
     except ImportError:
-        print("nav2_msgs is not installed: apt install ros-$ROS_DISTRO-navigation2", file=sys.stderr)
-        return 1
+        NavigateToPose = None
+        if not args.dry_run:
+            print("nav2_msgs is not installed: apt install ros-$ROS_DISTRO-navigation2", file=sys.stderr)
+            return 1
     try:
         with ros_node("nav2_go_to") as node, RobotClient(node) as client:  # Ctrl-C cancels the drive first
             drive(client, NavigateToPose, args)
-    except (RobotError, N3DError) as error:
+    except (RobotError, *REFUSALS) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

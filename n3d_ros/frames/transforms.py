@@ -109,8 +109,9 @@ class Transforms:
         try:
             found = self._buffer.lookup_transform(target, source, at).transform
         except _tf2().TransformException as problem:
+            at_what = "at the image's stamp" if stamp_ns else "at any time"
             raise TransformError(
-                f"no transform from {source!r} to {target!r} at the image's stamp within {timeout_s} s: {problem}"
+                f"no transform from {source!r} to {target!r} {at_what} within {timeout_s} s: {problem}"
             ) from problem
         r, t = found.rotation, found.translation
         length = math.hypot(r.x, r.y, r.z, r.w)  # tf2 takes 0.5 % more or less

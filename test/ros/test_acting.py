@@ -356,9 +356,11 @@ def test_the_box_fits_the_real_types():
     [
         (["nav2_go_to.py", "red mug"], "nav2_msgs", "nav2_msgs is not installed: apt install"),
         (["moveit_scene.py"], "moveit_msgs", "moveit_msgs is not installed: apt install"),
+        (["nav2_go_to.py", " ", "--dry-run"], "nav2_msgs", "say which object to drive to"),
+        (["nav2_go_to.py", "mug", "--dry-run", "--grounding", "bad name"], "nav2_msgs", "must not contain characters"),
     ],
 )
-def test_without_the_other_stack_an_example_says_what_to_install(example, package, words):
+def test_without_the_other_stack_or_with_bad_arguments_an_example_says_what_to_do(example, package, words):
     program = f"import runpy, sys; sys.modules[{package!r}] = None; sys.argv = {example!r}; "
     program += f"runpy.run_path({example[0]!r}, run_name='__main__')"
     ran = subprocess.run([sys.executable, "-c", program], cwd=EXAMPLES, capture_output=True, text=True, check=False)
