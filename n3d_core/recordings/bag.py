@@ -72,7 +72,8 @@ class Bag:
         with optional("reading bags needs rosbags", "'n3d-ros[bags]'"):
             from rosbags.highlevel import AnyReader
             from rosbags.typesys import Stores, get_typestore
-        with reading(path, "a bag", BagError, of=(Exception,)):  # rosbags and its decompressors raise all kinds
+        advice = "; if an MCAP was cut short, repair it with `mcap recover`"
+        with reading(path, "a bag", BagError, advice, of=(Exception,)):  # rosbags and its decompressors raise all kinds
             self._reader = AnyReader(_files_of(self.path), default_typestore=get_typestore(Stores.ROS2_JAZZY))
             self._reader.open()
             weakref.finalize(self, self._reader.close)
@@ -104,9 +105,14 @@ class Bag:
         colors = [t for t in raw_first if t not in depths]
         color = color or next((t for t in colors if encodings[t] not in ("mono8", "8UC1")), *colors[:1] or [""])
         depth = depth or next((t for t in depths if "aligned" in t), *depths[:1] or [""])
-        if color not in encodings or depth not in encodings:
-            missing = [name for name, topic in (("colour", color), ("depth", depth)) if topic not in encodings]
-            raise BagError(f"{self.path}: no {' and no '.join(missing)} image topic; image topics are {encodings}")
+        missing = [
+            f"{n} image topic {t}".strip() for n, t in (("colour", color), ("depth", depth)) if t not in encodings
+        ]
+        if missing:
+            raise BagError(f"{self.path}: no {' and no '.join(missing)}; image topics are {encodings}")
+        if color in depths or (depth in colors and self.types[depth] == IMAGE):
+            mixed, wanted = (color, "colour") if color in depths else (depth, "depth")
+            raise BagError(f"{self.path}: {mixed} holds {encodings[mixed]}, not {wanted}; image topics are {encodings}")
         return RgbdTopicNames(color, depth, color_info or self.info_beside(color), self.info_beside(depth))
 
     def frame_times(self, names: RgbdTopicNames) -> list[tuple[int, int | None]]:

@@ -70,6 +70,11 @@ class CameraParameters(CheckedParameters):
         "16UC1", "16UC1: millimetres, 0 invalid; 32FC1: metres, NaN invalid.", choices=("16UC1", "32FC1"), when=AT_START
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.parent_frame and self.parent_frame == self.frame_id:
+            raise ConfigError(f"parent_frame must be another frame than frame_id; got {self.parent_frame!r} for both")
+
 
 class CameraNode(Node):
     """Publishes `color/image_raw`, `color/camera_info`, `depth/image_raw` and `depth/camera_info`.

@@ -169,6 +169,26 @@ def test_a_node_without_a_bag_says_what_is_wrong(tmp_path, capfd):
     assert f"cannot start: {tmp_path / 'none'}: cannot be read as a bag" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("topics", "words"),
+    [
+        ({"color": "/nothing"}, "no colour image topic /nothing; image topics are"),
+        ({"color": "/depth/image_raw"}, "/depth/image_raw holds 16UC1, not colour"),
+        ({"depth": "/color/image_raw"}, "/color/image_raw holds rgb8, not depth"),
+    ],
+)
+def test_a_topic_that_is_not_what_it_is_named_for_is_refused(topics, words):
+    with pytest.raises(BagError, match=words):
+        Bag(shipped("demo/bag")).rgbd_topics(**topics)
+
+
+def test_a_recording_that_was_cut_short_comes_with_its_cure(tmp_path):
+    whole = (shipped("demo/bag") / "bag.mcap").read_bytes()
+    (tmp_path / "cut.mcap").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BagError, match=r"cut\.mcap: cannot be read as a bag .*`mcap recover`"):
+        Bag(tmp_path / "cut.mcap")
+
+
 def test_the_path_of_a_bag_or_a_folder_may_begin_in_the_home_folder(tmp_path, capfd, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     for kind, parameter in (("bag", "bag"), ("camera", "folder")):

@@ -32,6 +32,7 @@ from n3d_ros.node.parameters import (
     warn_of_unknown,
 )
 from n3d_ros.page.page_node import PageParameters
+from n3d_ros.playback.camera_node import CameraParameters
 from n3d_ros.queries.models import ModelPool, SharedModel
 
 
@@ -82,6 +83,12 @@ def test_a_value_of_a_type_that_ros_does_not_know_is_refused_and_ends_nothing(cl
     assert not result.successful
     assert "cannot be" in result.reason  # undeclared, or left without a value
     assert client.node.get_parameter("size").value == 3
+
+
+def test_a_camera_is_not_its_own_parent():
+    assert CameraParameters(parent_frame="map").map_frame == "map"  # a fixed camera
+    with pytest.raises(ConfigError, match="parent_frame must be another frame than frame_id; got 'eye'"):
+        CameraParameters(frame_id="eye", parent_frame="eye")
 
 
 ARRAYS = [[1, 2], [1.5], ["a", "b"], [True], [b"x"]]
