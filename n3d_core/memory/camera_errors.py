@@ -8,6 +8,7 @@ object from one direction, and partly for looks from anywhere.
 from __future__ import annotations
 
 import math
+import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -86,6 +87,23 @@ class CameraErrors:
         self._products = np.diag([_PRIOR, _PRIOR])
         self._sums = np.array([_PRIOR, 0.0])
         self._looks: OrderedDict[int, list[tuple[Array, Array, float, float]]] = OrderedDict()
+
+    def to_bytes(self) -> bytes:
+        """What was learned, with a checksum. Looks that later ones would be compared with are left out."""
+        content = np.concatenate([self._products.ravel(), self._sums]).tobytes()
+        return zlib.crc32(content).to_bytes(4, "big") + content
+
+    def restore(self, kept: bytes) -> None:
+        """Takes over what `to_bytes` gave. What is damaged is left out: it is learned again."""
+        content = np.frombuffer(kept[4:]) if len(kept) == 4 + 6 * 8 else np.zeros(6)
+        products = content[:4].reshape(2, 2)
+        intact = kept[:4] == zlib.crc32(kept[4:]).to_bytes(4, "big") and np.isfinite(content).all()
+        if intact and np.linalg.det(products) > 0:
+            self._products, self._sums = products.copy(), content[4:].copy()
+
+    def forget_places(self) -> None:
+        """Compares no later look with those before: the map has moved."""
+        self._looks.clear()
 
     def current(self) -> Errors:
         """The errors as far as they are known."""

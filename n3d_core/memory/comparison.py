@@ -91,7 +91,7 @@ def distinct(seen: Sequence[Observation], pairs: dict[int, int]) -> tuple[list[O
     doubles = [
         (i, j) if (i in pairs, seen[i].score) >= (j in pairs, seen[j].score) else (j, i)
         for i, j, share in overlapping(centers, sizes, yaws, _SHARED_BY_NOUN)
-        if share > SHARED or noun_of(seen[i].label) == noun_of(seen[j].label)
+        if share > SHARED or _called_alike(seen[i].label, seen[j].label)
     ]
     for better, worse in sorted(doubles, key=lambda pair: (pair[0] not in pairs, -seen[pair[0]].score)):
         if worse not in pairs and shows[better] == better and shows[worse] == worse:
@@ -117,6 +117,12 @@ def _met(pose: Pose, centers: Array, sizes: Array, variances: Array | float = 0.
     reach, error = _MET_WITHIN * sizes.mean(axis=1), pose.variance_at(centers) + variances
     met: Array = 1 - np.exp(-(reach**2) / (2 * np.maximum(error, 1e-12)))  # a normal error in two directions
     return met
+
+
+def _called_alike(one: str, other: str) -> bool:
+    """Whether two labels can be of one object: a mug can be a red mug, but a green one cannot."""
+    first, second = set(one.split()), set(other.split())
+    return noun_of(one) == noun_of(other) and (first <= second or second <= first)
 
 
 def _was_asked(labels: dict[str, float], asked: Sequence[str]) -> bool:

@@ -23,7 +23,7 @@ from n3d_core.memory.camera_errors import DIRECTIONS
 from n3d_core.memory.objects import GONE_LOG_ODDS, WELL_KNOWN, RememberedObject, noun_of
 from n3d_core.memory.observations import Array, Pose
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 _COLUMNS = (
     "id", "noun", "label", "labels", "x", "y", "z", "covariance", "length", "width", "height", "yaw", "log_odds",
     "first_seen", "last_seen", "last_looked", "observations", "view", "quality", "drift", "through", "directions",
@@ -32,6 +32,7 @@ _INSERT = f"INSERT INTO objects (map, {', '.join(_COLUMNS[1:])}) VALUES ({', '.j
 _UPDATE = f"UPDATE objects SET {', '.join(f'{name} = ?' for name in _COLUMNS[1:])} WHERE id = ?"
 _AS_STORED = ("id", "yaw", "log_odds", "first_seen", "last_seen", "last_looked", "observations", "quality", "through")
 _CHECKPOINT_PAGES = 8192  # 32 MB of WAL: a page that many looks change is copied once, and few looks wait for it
+_MOST_TOGETHER = 6.0
 _HALF_LAYER = 0.4  # of the place that a map takes along the fourth axis of the R-tree
 _MIGRATIONS: dict[int, str] = {
     1: """
@@ -67,6 +68,18 @@ _MIGRATIONS: dict[int, str] = {
     """,
     5: "ALTER TABLE objects ADD COLUMN through REAL NOT NULL DEFAULT 0;",
     6: f"ALTER TABLE objects ADD COLUMN directions BLOB NOT NULL DEFAULT x'{'00' * 16 * DIRECTIONS}';",
+    7: """
+        CREATE TABLE cameras (
+            map INTEGER NOT NULL REFERENCES maps (id), source TEXT NOT NULL, errors BLOB NOT NULL,
+            PRIMARY KEY (map, source)) WITHOUT ROWID;
+        CREATE TABLE pairs (
+            first INTEGER NOT NULL, second INTEGER NOT NULL, together REAL NOT NULL,
+            PRIMARY KEY (first, second)) WITHOUT ROWID;
+        CREATE TRIGGER object_removed AFTER DELETE ON objects BEGIN
+            DELETE FROM places WHERE id = OLD.id;
+            DELETE FROM pairs WHERE first = OLD.id OR second = OLD.id;
+        END;
+    """,
 }  # to each version from the one before it
 
 
@@ -234,11 +247,27 @@ class ObjectStore:
     def remove(self, identities: Iterable[int]) -> int:
         """Removes objects; returns how many there were. Inside of a transaction."""
         rows = [(i,) for i in identities]
-        before = self._db.total_changes
-        self._db.executemany("DELETE FROM objects WHERE id = ?", rows)
-        removed = self._db.total_changes - before
-        self._db.executemany("DELETE FROM places WHERE id = ?", rows)
-        return removed
+        return self._db.executemany("DELETE FROM objects WHERE id = ?", rows).rowcount if rows else 0
+
+    def camera(self, source: str) -> bytes | None:
+        """What was kept of a camera's errors, None if nothing was."""
+        kept = self._db.execute("SELECT errors FROM cameras WHERE map = ? AND source = ?", (self._map, source))
+        row = kept.fetchone()
+        return None if row is None else bytes(row[0])
+
+    def keep_camera(self, source: str, errors: bytes) -> None:
+        """Keeps a camera's errors. Inside of a transaction."""
+        self._db.execute("INSERT OR REPLACE INTO cameras VALUES (?, ?, ?)", (self._map, source, errors))
+
+    def weigh_pair(self, first: int, second: int, together: float) -> float:
+        """Adds to the log-odds, within bounds, that two objects in one place are two. Inside of a transaction."""
+        row = self._db.execute(
+            "INSERT INTO pairs VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
+            f"SET together = max({-_MOST_TOGETHER}, min({_MOST_TOGETHER}, together + excluded.together)) "
+            "RETURNING together",
+            (min(first, second), max(first, second), together),
+        ).fetchone()
+        return float(row[0])
 
     def least(self, count: int) -> list[int]:
         """Ids of the objects to drop first: the least likely to exist, then those not seen for longest."""

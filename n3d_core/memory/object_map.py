@@ -41,6 +41,7 @@ _KEPT_APART_M, _KEPT_APART_RAD = 0.1, math.radians(8)
 _AROUND_M = 1.0  # how far around an observation its object is looked for
 _LEAST_MOVED = 0.0  # log-odds that a detection needs to be an object known from elsewhere
 _ONE_OF_NOUN = 0.2  # 3D IoU above which two objects with the same noun are one
+_TOGETHER, _ALONE = 2.0, -1.0  # log-odds that such two are two, by a look that finds both or only one of them
 _STILL_FILLED = 0.3  # share of a place that must be seen filled for its object to be there still
 _AS_RECORDED = ("yaw", "log_odds", "first_seen", "last_seen", "last_looked", "observations", "quality")
 
@@ -95,9 +96,10 @@ class ObjectMap:
             ObjectMapError: if the database cannot be written.
         """
         learned = self._errors.setdefault(look.source, CameraErrors())
-        errors = learned.current()
-        every = [replace(one, covariance=one.covariance * errors.scale) for one in look.observations()]
         with self._store.transaction():
+            learned.restore(self._store.camera(look.source) or b"")  # another process may have the same camera
+            errors = learned.current()
+            every = [replace(one, covariance=one.covariance * errors.scale) for one in look.observations()]
             near = self._store.near(*region(look, every))
             seen, pairs, number_of = distinct(every, assign(near, every, look.pose))
             known = self._store.many([near.ids[i] for i in pairs.values()])
@@ -118,15 +120,10 @@ class ObjectMap:
             gone_elsewhere = {one.id for one in elsewhere.values()}
             lost = {i: odds for i, odds in lost.items() if near.ids[i] not in gone_elsewhere}
             self._store.discredit([(odds, look.stamp, near.ids[i]) for i, odds in lost.items()])
-        for now, one, identity in zip(compared.sightings, fresh, ids, strict=True):
-            learned.add(
-                identity,
-                now.seen.center,
-                now.offset,
-                now.claimed,
-                now.pose_variance,
-                moved=one.center is now.seen.center,
-            )
+            for now, one, identity in zip(compared.sightings, fresh, ids, strict=True):
+                anew = one.center is now.seen.center
+                learned.add(identity, now.seen.center, now.offset, now.claimed, now.pose_variance, moved=anew)
+            self._store.keep_camera(look.source, learned.to_bytes())
         self._bound(sum(one.id == 0 for one in fresh))
         self._keep(look)
         gone = tuple(near.ids[i] for i, odds in lost.items() if odds < GONE_LOG_ODDS <= near.log_odds[i])
@@ -275,15 +272,19 @@ class ObjectMap:
     ) -> tuple[dict[int, int], dict[int, RememberedObject], set[int]]:
         """Makes one of two remembered objects that share their place and were seen by turns, never together."""
         merged: set[int] = set()
+        nouns = [noun_of(max(labels, key=lambda name, of=labels: of[name])) for labels in near.labels]
         for i, j, share in overlapping(near.centers, near.sizes, near.yaws, _ONE_OF_NOUN) if pairs else ():
             found = set(pairs.values())
-            if (i in found) == (j in found) or min(near.log_odds[i], near.log_odds[j]) < GONE_LOG_ODDS:
+            if not {i, j} & found or min(near.log_odds[i], near.log_odds[j]) < GONE_LOG_ODDS:
+                continue
+            if share < SHARED and nouns[i] != nouns[j]:
+                continue
+            both = {i, j} <= found
+            if self._store.weigh_pair(near.ids[i], near.ids[j], _TOGETHER if both else _ALONE) >= 0:
                 continue
             i, j = (i, j) if i in found else (j, i)
             one, other = known[near.ids[i]], self._store.get(near.ids[j])
-            if other is None or near.ids[j] in merged or not _by_turns(one, other):
-                continue
-            if share < SHARED and noun_of(one.label) != noun_of(other.label):
+            if both or other is None or near.ids[j] in merged or not _by_turns(one, other):
                 continue
             keep, drop = (i, j) if one.observations >= other.observations else (j, i)
             pairs = {n: keep if index == i else index for n, index in pairs.items()}
@@ -320,6 +321,8 @@ class ObjectMap:
 
     def _change_all(self, change: Callable[[RememberedObject], RememberedObject]) -> None:
         self._past.clear()  # their poses are of the map as it was
+        for learned in self._errors.values():
+            learned.forget_places()
         with self._store.transaction():
             self._store.write(change(one) for one in self._store.every())
 
