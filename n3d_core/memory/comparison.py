@@ -16,7 +16,9 @@ from n3d_core.memory.observations import Array, Look, Observation, Pose, Visibil
 REACH_M = 6.0  # a look says nothing of what is further away
 SHARED = 0.4
 """3D IoU above which two boxes are one object, whatever they are called: solid objects do not share their place."""
-_SHARED_BY_NOUN = 0.1  # for boxes of one look that are called alike: models say an object twice, a little apart
+SHARED_BY_NOUN = 0.2
+"""The same for two with the same noun."""
+_SHARED_BY_NAME = 0.1  # for boxes of one look that are called alike: models say an object twice, a little apart
 _MET_WITHIN = 0.46  # share of a box's size by which a ray may err and still meet what is in it
 
 
@@ -90,8 +92,8 @@ def distinct(seen: Sequence[Observation], pairs: dict[int, int]) -> tuple[list[O
     shows = list(range(len(seen)))
     doubles = [
         (i, j) if (i in pairs, seen[i].score) >= (j in pairs, seen[j].score) else (j, i)
-        for i, j, share in overlapping(centers, sizes, yaws, _SHARED_BY_NOUN)
-        if share > SHARED or _called_alike(seen[i].label, seen[j].label)
+        for i, j, share in overlapping(centers, sizes, yaws, _SHARED_BY_NAME)
+        if share > _least_shared(seen[i].label, seen[j].label)
     ]
     for better, worse in sorted(doubles, key=lambda pair: (pair[0] not in pairs, -seen[pair[0]].score)):
         if worse not in pairs and shows[better] == better and shows[worse] == worse:
@@ -119,10 +121,12 @@ def _met(pose: Pose, centers: Array, sizes: Array, variances: Array | float = 0.
     return met
 
 
-def _called_alike(one: str, other: str) -> bool:
-    """Whether two labels can be of one object: a mug can be a red mug, but a green one cannot."""
+def _least_shared(one: str, other: str) -> float:
+    """3D IoU above which two boxes of one look are one object: a mug is likely to be the red mug, not the green one."""
+    if noun_of(one) != noun_of(other):
+        return SHARED
     first, second = set(one.split()), set(other.split())
-    return noun_of(one) == noun_of(other) and (first <= second or second <= first)
+    return _SHARED_BY_NAME if first <= second or second <= first else SHARED_BY_NOUN
 
 
 def _was_asked(labels: dict[str, float], asked: Sequence[str]) -> bool:

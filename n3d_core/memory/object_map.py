@@ -16,7 +16,7 @@ from n3d_core.atomic_write import atomic_write
 from n3d_core.errors import ObjectMapError
 from n3d_core.memory.association import assign, overlapping, size_difference
 from n3d_core.memory.camera_errors import DIRECTIONS, CameraErrors
-from n3d_core.memory.comparison import SHARED, Comparison, compare, distinct, region
+from n3d_core.memory.comparison import SHARED, SHARED_BY_NOUN, Comparison, compare, distinct, region
 from n3d_core.memory.database import ObjectStore, Places
 from n3d_core.memory.objects import (
     GONE_LOG_ODDS,
@@ -40,7 +40,6 @@ _KEPT_LOOKS, _KEPT_WIDTH = 24, 240  # past looks that can tell that a place was 
 _KEPT_APART_M, _KEPT_APART_RAD = 0.1, math.radians(8)
 _AROUND_M = 1.0  # how far around an observation its object is looked for
 _LEAST_MOVED = 0.0  # log-odds that a detection needs to be an object known from elsewhere
-_ONE_OF_NOUN = 0.2  # 3D IoU above which two objects with the same noun are one
 _TOGETHER, _ALONE = 2.0, -1.0  # log-odds that such two are two, by a look that finds both or only one of them
 _STILL_FILLED = 0.3  # share of a place that must be seen filled for its object to be there still
 _AS_RECORDED = ("yaw", "log_odds", "first_seen", "last_seen", "last_looked", "observations", "quality")
@@ -273,7 +272,7 @@ class ObjectMap:
         """Makes one of two remembered objects that share their place and were seen by turns, never together."""
         merged: set[int] = set()
         nouns = [noun_of(max(labels, key=lambda name, of=labels: of[name])) for labels in near.labels]
-        for i, j, share in overlapping(near.centers, near.sizes, near.yaws, _ONE_OF_NOUN) if pairs else ():
+        for i, j, share in overlapping(near.centers, near.sizes, near.yaws, SHARED_BY_NOUN) if pairs else ():
             found = set(pairs.values())
             if not {i, j} & found or min(near.log_odds[i], near.log_odds[j]) < GONE_LOG_ODDS:
                 continue

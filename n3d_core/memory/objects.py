@@ -32,6 +32,7 @@ _SEEN_THROUGH = -2.2  # log-odds of a look that saw through the place: one in ni
 _MOVED_VARIANCE = 1e-6  # m^2 a look: a standing object's place is known better with every look, but never exactly
 _DRIFT_KEPT = 0.6  # of an object's drift from look to look
 _MOST_DRIFT = 16.27 / (1 - _DRIFT_KEPT**2)  # chi-square 99.9 %, three degrees of freedom, of what looks add up to
+_MOST_STEP = 4.0  # of one look, so that no single one moves an object
 _EMPTY_DRIFT = 4.4 / (1 - _DRIFT_KEPT**2)  # by which less is needed where the look sees past the old place
 _SAME_YAW = math.radians(12)
 _STILL_M, _STILL_RAD = 0.05, math.radians(4)  # looks nearer than this to the last one tell little new
@@ -194,7 +195,8 @@ def seen_again(known: RememberedObject, now: Sighting, *, was_there: bool = True
     new = _newness(known, now)
     before, gained, directions = _before(known, now, new)
     apart = now.seen.center - known.center
-    drift = _DRIFT_KEPT * known.drift + gained * np.linalg.solve(np.linalg.cholesky(before + now.covariance), apart)
+    step = np.linalg.solve(np.linalg.cholesky(before + now.covariance), apart)
+    drift = _DRIFT_KEPT * known.drift + gained * step * min(1.0, _MOST_STEP / max(float(np.linalg.norm(step)), 1e-9))
     if drift @ drift > _MOST_DRIFT - (0.0 if was_there else _EMPTY_DRIFT):
         here = moved(known, now)
         return replace(here, log_odds=max(known.log_odds, here.log_odds))

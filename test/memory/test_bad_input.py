@@ -115,6 +115,7 @@ def _opened_and_read(path):
 def test_a_map_of_an_older_version_is_brought_up_to_date_and_keeps_its_objects(tmp_path):
     filled(tmp_path / "m.db")
     old = sqlite3.connect(tmp_path / "m.db")
+    old.executescript("DROP TRIGGER object_removed; DROP TABLE cameras; DROP TABLE pairs;")
     old.executescript("DROP INDEX objects_by_label; ALTER TABLE objects DROP COLUMN drift;")
     old.executescript("ALTER TABLE objects DROP COLUMN through; ALTER TABLE objects DROP COLUMN directions;")
     old.executescript("PRAGMA user_version = 1;")

@@ -1,12 +1,19 @@
 """Errors that repeat between looks: how much they are found to, and what that does to a place; objects seen twice."""
 
 import math
+import os
+import signal
+import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from n3d_core.errors import ObjectMapError
 from n3d_core.geometry.boxes import OrientedBox
+from n3d_core.memory import database
 from n3d_core.memory.camera_errors import CameraErrors, Errors, no_directions, place_variance, seen_from
+from n3d_core.memory.database import ObjectStore
 from n3d_core.memory.object_map import ObjectMap
 from n3d_core.memory.objects import RememberedObject
 from n3d_core.memory.observations import Look
@@ -75,6 +82,114 @@ def test_covariances_hold_the_truth_although_errors_repeat(tmp_path):
     assert 0.8 <= np.mean(inside[10:]) <= 1.0  # the first teach how large the errors are
 
 
+def looks_of_a_bad_camera(memory, count):
+    """Looks at lamps from all around, whose errors have three times the variance that the boxes claim."""
+    rng, claimed = np.random.default_rng(7), tuple((np.eye(3) * CLAIMED).reshape(-1))
+    for number in range(count):
+        true = np.array([10.0 * (number // 24), 0.0, 0.9])
+        _, at = list(looks_around(true, 24))[number % 24]
+        seen = box("lamp", true + rng.normal(0, math.sqrt(3 * CLAIMED), 3), (0.2, 0.2, 0.2), at)
+        memory.look(Look(float(number), at, CAMERA, [OrientedBox("lamp", seen.center, seen.size, 0.9, claimed)]))
+        yield
+
+
+def variance_of_a_new_object(memory, source=""):
+    """What the map makes of a box, in a place where nothing is known, that claims a variance of `CLAIMED`."""
+    at = Pose(AHEAD, np.array([-50.0 - 10 * len(memory), 0.0, 1.0]))
+    claimed = tuple((np.eye(3) * CLAIMED).reshape(-1))
+    seen = OrientedBox("mug", (0.0, 0.0, 2.0), (0.1, 0.1, 0.1), 0.9, claimed)
+    (identity,) = memory.look(Look(1e4, at, CAMERA, [seen], source=source)).new
+    return float(memory.get(identity).covariance[0, 0])
+
+
+def test_what_was_learned_of_a_camera_outlives_a_process_that_is_killed(tmp_path):
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        memory = ObjectMap(tmp_path / "m.db")
+        for _ in looks_of_a_bad_camera(memory, 240):
+            os.write(writer, b".")
+        os.kill(os.getpid(), signal.SIGSTOP)  # without closing the map
+    os.close(writer)
+    for _ in range(240):
+        assert os.read(reader, 1) == b"."
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    os.close(reader)
+    again = ObjectMap(tmp_path / "m.db")
+    assert variance_of_a_new_object(again) > 2 * (CLAIMED + 0.01**2)
+    assert variance_of_a_new_object(again, "another camera") == pytest.approx(CLAIMED + 0.01**2)
+    again.close()
+
+
+def test_what_is_kept_of_a_camera_is_what_was_learned_and_damage_is_left_out():
+    rng, learned, again = np.random.default_rng(3), CameraErrors(), CameraErrors()
+    center = np.array([0.0, 0.0, 0.5])
+    for (_, at), error in zip(looks_around(center, 40), errors_around(rng, 2.5, 0.0, 40), strict=True):
+        learned.add(1, center + error, at.translation - center, CLAIMED, 0.0)
+    kept = learned.to_bytes()
+    again.restore(kept)
+    assert again.current() == learned.current() != Errors()
+    assert again.to_bytes() == kept
+    nan, zero = (np.full(6, value).tobytes() for value in (math.nan, 0.0))
+    damaged = (kept[:20] + b"\x55" + kept[21:], kept[:-1], kept + b"\0", b"")
+    for odd in (*damaged, *(zlib.crc32(content).to_bytes(4, "big") + content for content in (nan, zero))):
+        fresh = CameraErrors()
+        fresh.restore(odd)
+        assert fresh.current() == Errors()
+
+
+def test_a_file_of_schema_6_opens_and_keeps_its_objects_and_then_what_is_learned(tmp_path, monkeypatch):
+    path = tmp_path / "m.db"
+    with monkeypatch.context() as older:
+        older.setattr(database, "SCHEMA_VERSION", 6)
+        store = ObjectStore(path)
+        with store.transaction():
+            store.write([remembered("green box", 0.0, 3.0)])
+        names = [row[0] for row in store._db.execute("SELECT name FROM sqlite_master")]
+        assert "cameras" not in names
+        store.close()
+    memory = ObjectMap(path)
+    assert labels(memory) == ["green box"]
+    for _ in looks_of_a_bad_camera(memory, 240):
+        pass
+    memory.close()
+    again = ObjectMap(path)
+    assert variance_of_a_new_object(again) > 2 * (CLAIMED + 0.01**2)
+    assert again.forget([1]) == 1
+    assert "green box" not in labels(again)
+    again.close()
+
+
+def test_a_look_that_is_not_kept_teaches_nothing_of_the_camera(tmp_path):
+    memory = ObjectMap(tmp_path / "m.db")
+    for _ in looks_of_a_bad_camera(memory, 30):
+        pass
+    before = memory._store.camera("")
+    memory._store._db.execute("PRAGMA query_only = ON")
+    with pytest.raises(ObjectMapError):
+        look(memory, 100, [("lamp", (1.5, 0.0, 0.9))])
+    memory._store._db.execute("PRAGMA query_only = OFF")
+    assert memory._store.camera("") == before
+    memory.close()
+
+
+def test_when_the_map_moves_looks_before_and_after_it_are_not_compared(memory):
+    lamps = [(1.5, y, 0.9) for y in (-1.5, -0.9, -0.3, 0.3, 0.9, 1.5)]
+    shift = np.eye(4)
+    shift[:2, 3] = 40.0, 30.0
+    for number in range(5):
+        look(memory, number, [("lamp", place) for place in lamps], at=pose(y=0.4 * number - 0.8))
+    memory.transform(shift)
+    for number in range(4):
+        at = pose(x=40.0, y=29.4 + 0.4 * number)
+        look(memory, 50 + number, [("lamp", shift[:3, :3] @ place + shift[:3, 3]) for place in lamps], at=at)
+    assert [one.observations for one in memory.recall()] == [9] * 6
+    learned = CameraErrors()
+    learned.restore(memory._store.camera(""))
+    assert learned.current().scale == 1.0
+
+
 def test_a_directions_sector_turns_with_the_map(memory):
     for number in range(3):
         look(memory, number, [("mug", (1.5, 0.0, 0.9))], at=pose(y=0.1 * number - 0.1))
@@ -103,6 +218,51 @@ def test_two_objects_that_are_seen_by_turns_in_one_place_become_one(memory):
     assert (one.id, one.label, one.observations) == (result.seen[0], "green box", 11)
     assert (one.first_seen, one.last_seen) == (0.0, 10.0)
     assert one.labels["blue lamp"] == pytest.approx(4.0)
+
+
+CHAIR = (0.5, 0.5, 0.5)
+
+
+def test_two_equal_objects_that_were_seen_together_stay_two_while_one_of_them_is_missed(tmp_path):
+    memory = ObjectMap(tmp_path / "m.db")
+    left, right = box("chair", (1.5, 0.15, 0.9), CHAIR), box("chair", (1.5, -0.15, 0.9), CHAIR)
+    memory.add([remembered("chair", 0.0, 7.0, CHAIR), remembered("chair", 0.0, 9.0, CHAIR)])
+    for one, y in zip(memory.recall(), (0.15, -0.15), strict=True):
+        with memory._store.transaction():
+            memory._store.write([replace(one, center=np.array([1.5, y, 0.9]))])
+    for number in range(3):
+        assert len(set(look(memory, 10 + number, [left, right]).seen)) == 2
+    memory.close()
+    again = ObjectMap(tmp_path / "m.db")  # that they were seen together outlives the process
+    for number in range(5):
+        look(again, 20 + number, [(left, right)[number % 2]])
+    assert labels(again) == ["chair", "chair"]
+    for number in range(6):
+        look(again, 30 + number, [left])
+    assert labels(again) == ["chair"]
+    again.close()
+
+
+def test_neighbours_of_two_colours_are_two_and_one_with_and_without_its_colour_is_one(memory):
+    size, apart = (0.3, 0.3, 0.3), 0.22  # 3D IoU 0.15
+    result = look(memory, 0, [box("red chair", (1.5, 0.0, 0.9), size), box("green chair", (1.5, apart, 0.9), size)])
+    assert len(set(result.seen)) == 2
+    result = look(memory, 1, [box("mug", (5.5, 0.0, 0.9), size), box("green mug", (5.5, apart, 0.9), size)])
+    assert len(set(result.seen)) == 1
+
+
+def test_no_single_look_moves_an_object_however_sure_it_is(memory):
+    size = (0.3, 0.3, 0.3)
+
+    def see(stamp, y, at):
+        look(memory, stamp, [box("chair", (1.5, y, 0.9), size, at)], at=at)
+        return memory.recall()[0].center[1]
+
+    for number in range(4):
+        see(number, 0.0, pose(y=0.2 * number))
+    assert 0.0 < see(5, 0.15, pose(y=-0.4)) < 0.06
+    assert see(6, 0.15, pose(y=-0.6)) == pytest.approx(0.15, abs=1e-6)
+    assert len(memory) == 1
 
 
 def test_what_takes_the_place_of_another_object_is_not_that_object(memory):

@@ -132,6 +132,7 @@ def test_a_map_of_version_2_gets_a_tree_that_sorts_and_keeps_its_maps_apart(tmp_
     store.close(), other.close()
     old = sqlite3.connect(path)
     old.executescript("UPDATE places SET map0 = round((map0 + map1) / 2), map1 = round((map0 + map1) / 2);")
+    old.executescript("DROP TRIGGER object_removed; DROP TABLE cameras; DROP TABLE pairs;")
     old.executescript(
         "ALTER TABLE objects DROP COLUMN drift; ALTER TABLE objects DROP COLUMN through; "
         "ALTER TABLE objects DROP COLUMN directions; PRAGMA user_version = 2;"
