@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from n3d_core.errors import optional
 from n3d_core.memory.database import Places
+from n3d_core.memory.objects import usual_label
 from n3d_core.memory.observations import Array, Observation, Pose
 
 _GATE = 25.0  # chi-square, three degrees of freedom: one in 60,000 lies beyond
@@ -127,7 +128,7 @@ def label_penalty(labels: dict[str, float], name: str) -> float:
     known = labels.get(name, 0.0)
     if known >= max(labels.values()) / 2:
         return 0.0
-    usual, called = max(labels, key=lambda label: labels[label]).split(), name.split()
+    usual, called = usual_label(labels).split(), name.split()
     least = _OTHER_NOUN if usual[-1:] != called[-1:] else 0.0
     least += _OTHER_COLOR if usual[:-1] != called[:-1] and usual[:-1] and called[:-1] else 0.0
     return min(least + 2 * math.log1p(sum(labels.values()) / (1 + known)), _MOST_PENALTY)

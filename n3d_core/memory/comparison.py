@@ -10,7 +10,7 @@ import numpy as np
 from n3d_core.memory.association import overlapping
 from n3d_core.memory.camera_errors import Errors
 from n3d_core.memory.database import Places
-from n3d_core.memory.objects import WELL_KNOWN, Sighting, after_missing, noun_of, seen_past
+from n3d_core.memory.objects import WELL_KNOWN, Sighting, after_missing, noun_of, seen_past, usual_label
 from n3d_core.memory.observations import Array, Look, Observation, Pose, Visibility, visibility
 
 REACH_M = 6.0  # a look says nothing of what is further away
@@ -131,5 +131,5 @@ def _least_shared(one: str, other: str) -> float:
 
 def _was_asked(labels: dict[str, float], asked: Sequence[str]) -> bool:
     """Whether one of the labels asked for is a name of an object: "mug" asks for the red mug, too."""
-    usual = set(max(labels, key=lambda name: labels[name]).split())
+    usual = set(usual_label(labels).split())
     return any(label in labels or set(label.split()) <= usual for label in asked)

@@ -29,6 +29,7 @@ from n3d_core.memory.objects import (
     noun_of,
     seen_again,
     united,
+    usual_label,
 )
 from n3d_core.memory.observations import Array, Look, Observation, Pose, visibility
 
@@ -271,7 +272,7 @@ class ObjectMap:
     ) -> tuple[dict[int, int], dict[int, RememberedObject], set[int]]:
         """Makes one of two remembered objects that share their place and were seen by turns, never together."""
         merged: set[int] = set()
-        nouns = [noun_of(max(labels, key=lambda name, of=labels: of[name])) for labels in near.labels]
+        nouns = [noun_of(usual_label(labels)) for labels in near.labels]
         for i, j, share in overlapping(near.centers, near.sizes, near.yaws, SHARED_BY_NOUN) if pairs else ():
             found = set(pairs.values())
             if not {i, j} & found or min(near.log_odds[i], near.log_odds[j]) < GONE_LOG_ODDS:

@@ -79,7 +79,7 @@ class RememberedObject:
     @property
     def label(self) -> str:
         """What it was called most often."""
-        return max(self.labels, key=lambda name: self.labels[name])
+        return usual_label(self.labels)
 
     @property
     def existence(self) -> float:
@@ -101,6 +101,11 @@ class RememberedObject:
         covariance = tuple(float(v) for v in self.covariance.reshape(-1))
         quaternion = quaternion_of(level_axes(self.yaw))
         return OrientedBox(self.label, (x, y, z), (length, width, height), self.existence, covariance, quaternion)
+
+
+def usual_label(labels: dict[str, float]) -> str:
+    """That with the greatest weight."""
+    return max(labels, key=lambda name: labels[name])
 
 
 def noun_of(label: str) -> str:
