@@ -24,6 +24,7 @@ from n3d_core.geometry.boxes import Box3D
 from n3d_core.messages.assembly import nanoseconds_of
 from n3d_ros.demo.node_process import NodeProcess
 from n3d_ros.node.shipped import dds_profile, shipped
+from n3d_ros.outputs.messages import detection_box
 
 START_S, QUERY_S = 300.0, 120.0
 
@@ -128,7 +129,8 @@ class DemoSession:
             raise DemoError(f"{text!r}: status {result.status}: {result.message}")
         for warning in result.warnings:
             print(f"{text!r}: {warning}", file=sys.stderr)
-        boxes = [_box(detection) for detection in result.detections.detections]
+        found = [detection_box(detection) for detection in result.detections.detections]
+        boxes = [Box3D(box.label, box.center, box.size, box.score) for box in found]
         return boxes, {stage.stage: 1000 * stage.seconds for stage in result.times}
 
     def ask(self, question: str) -> Answer:
@@ -158,9 +160,3 @@ class DemoSession:
         if not future.done():
             raise DemoError(f"no answer from the grounding node within {timeout_s:.0f} s")
         return future.result()
-
-
-def _box(detection) -> Box3D:  # type: ignore[no-untyped-def]
-    position, size = detection.bbox.center.position, detection.bbox.size
-    hypothesis = detection.results[0].hypothesis
-    return Box3D(hypothesis.class_id, (position.x, position.y, position.z), (size.x, size.y, size.z), hypothesis.score)

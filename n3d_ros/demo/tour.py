@@ -23,7 +23,7 @@ from n3d_core.display.draw import class_color
 from n3d_core.geometry.boxes import OrientedBox
 from n3d_core.geometry.frame_folder import FrameFolder, MapObject
 from n3d_ros.demo.session import DemoError, DemoSession
-from n3d_ros.outputs.messages import VERDICTS
+from n3d_ros.outputs.messages import VERDICTS, detection_box
 
 QUERY = "all objects"
 STEP = 2  # of the frames, every other one
@@ -178,27 +178,19 @@ def _times_seen(folder: FrameFolder, one: MapObject) -> int:
 def picture(path: Path, known: Sequence[RememberedObject], walked: np.ndarray) -> Path:
     """Draws what is remembered from above, with the camera's way; returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    boxes = [(_box(one), _STATES[one.state]) for one in known]
+    boxes = [(detection_box(one.detection), _STATES[one.state]) for one in known]
     cv2.imwrite(str(path), draw_plan(boxes, walked)[:, :, ::-1])
     return path
 
 
 def label_of(one: RememberedObject) -> str:
     """What it is called."""
-    return str(one.detection.results[0].hypothesis.class_id)
+    return detection_box(one.detection).label
 
 
 def center_of(one: RememberedObject) -> np.ndarray:
     """[3] in the map."""
-    place = one.detection.bbox.center.position
-    return np.array([place.x, place.y, place.z])
-
-
-def _box(one: RememberedObject) -> OrientedBox:
-    size, turn = one.detection.bbox.size, one.detection.bbox.center.orientation
-    x, y, z = center_of(one).tolist()
-    quaternion = (turn.x, turn.y, turn.z, turn.w)
-    return OrientedBox(label_of(one), (x, y, z), (size.x, size.y, size.z), one.existence, None, quaternion)
+    return np.array(detection_box(one.detection).center)
 
 
 def _place(one: RememberedObject) -> str:
