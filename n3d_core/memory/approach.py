@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,11 +60,6 @@ class OccupancyGrid:
             distance = _ndimage().distance_transform_edt(~blocked) * self.resolution
             blocked = distance <= radius
         return replace(self, cells=(~blocked).astype(np.int8))
-
-    def regions(self) -> OccupancyGrid:
-        """Connected cells that are not 0 share a number, 1, 2, ...; int32 cells."""
-        labels, _ = _ndimage().label(self.cells, np.ones((3, 3)))
-        return replace(self, cells=labels)
 
     def _indices(self, points: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         x, y, yaw = self.origin
@@ -149,20 +145,16 @@ def padded(box: OrientedBox, confidence: float = 0.95) -> OrientedBox:
     """
     if not 0 < confidence < 1:
         raise ApproachError(f"confidence must lie between 0 and 1; got {confidence}")
+    with optional("padding boxes needs scipy", "'n3d-ros[memory]'"):
+        from scipy.special import gammaincinv
+    reach = float(2 * gammaincinv(1.5, confidence))  # chi-square with three degrees of freedom
     covariance = np.eye(3) * UNKNOWN_SIGMA_M**2
     if box.covariance is not None and np.isfinite(box.covariance).all():
         covariance = np.reshape(np.asarray(box.covariance, np.float64), (3, 3))
     axes = box.rotation
     variances = np.clip(np.einsum("ia,ij,ja->a", axes, covariance, axes), 0, None)
-    length, width, height = (np.asarray(box.size) + 2 * np.sqrt(_chi_square(confidence) * variances)).tolist()
+    length, width, height = (np.asarray(box.size) + 2 * np.sqrt(reach * variances)).tolist()
     return replace(box, size=(length, width, height))
-
-
-def _chi_square(confidence: float) -> float:
-    """Quantile for three degrees of freedom."""
-    with optional("padding boxes needs scipy", "'n3d-ros[memory]'"):
-        from scipy.special import gammaincinv
-    return float(2 * gammaincinv(1.5, confidence))
 
 
 def _ndimage() -> Any:
@@ -174,17 +166,8 @@ def _ndimage() -> Any:
 def _outline(box: OrientedBox) -> Array:
     """Corners [N, 2] of the convex hull of a box seen from above, counter-clockwise."""
     points = np.unique(np.round(box.corners()[:, :2], 9), axis=0)
-    if len(points) < 3:
-        return points
-    hull: list[Array] = []
-    for half in (points, points[::-1]):  # lower, then upper (Andrew's monotone chain); points are sorted by x, y
-        start = len(hull)
-        for point in half:
-            while len(hull) >= start + 2 and _cross(hull[-1] - hull[-2], point - hull[-2]) <= 0:
-                hull.pop()
-            hull.append(point)
-        hull.pop()
-    return np.array(hull)
+    hull: Array = points[cv2.convexHull(points.astype(np.float32), returnPoints=False)[:, 0]]
+    return hull
 
 
 def _cross(a: Array, b: Array) -> float:
@@ -236,7 +219,7 @@ def _reachable(free: OccupancyGrid, places: Array, robot: Array) -> NDArray[np.b
     standing: NDArray[np.bool_] = free.costs_at(places) == 1
     if int(free.costs_at(robot)) != 1:
         return standing
-    regions = free.regions()
+    regions = replace(free, cells=_ndimage().label(free.cells, np.ones((3, 3)))[0])  # connected cells share a number
     connected: NDArray[np.bool_] = standing & (regions.costs_at(places) == regions.costs_at(robot))
     return connected
 

@@ -277,11 +277,6 @@ class ObjectStore:
             )
             return [int(row[0]) for row in rows]
 
-    def maps(self) -> list[str]:
-        """Names of the database's maps."""
-        with self._explained():
-            return [str(row[0]) for row in self._db.execute("SELECT name FROM maps ORDER BY name")]
-
     def _select(self, where: str, values: Sequence[Any]) -> list[RememberedObject]:
         with self._explained():
             rows = self._db.execute(f"SELECT {', '.join(_COLUMNS)} FROM objects WHERE {where}", tuple(values))

@@ -28,8 +28,7 @@ SEEN_THROUGH = 0.5
 """Share of what is visible of a place that must be seen through for it to be empty."""
 _WHOLLY = 0.9
 _EYE = np.eye(3)
-_NONE = (-1.0,) * 9  # in place of a covariance
-_OTHER_AXES = np.array([[1, 2], [0, 2], [0, 1]])
+_UNKNOWN = tuple((_EYE * UNKNOWN_SIGMA_M**2).ravel().tolist())
 _SOLID = 0.85  # share of a ray's way through a box within which a solid object's surface is met
 # Where in a box the depth is compared, as shares of its size: boxes are a little larger than what is in them, and what
 # an object stands on may reach into its lower part.
@@ -160,37 +159,30 @@ class Look:
 
 
 def observed(boxes: Sequence[OrientedBox], pose: Pose) -> list[Observation | None]:
-    """Boxes of the optical frame as upright ones of the map; None in place of those that are not finite.
-
-    A box stands on its most vertical axis; the yaw is that of the axis that was across the image, in [-pi/2, pi/2).
-    """
-    usable = [all(map(math.isfinite, (*box.center, *box.size, box.score))) and min(box.size) > 0 for box in boxes]
-    kept = [box for box, good in zip(boxes, usable, strict=True) if good]
-    if not kept:
-        return [None] * len(boxes)
-    rows, turn = np.arange(len(kept)), pose.rotation
-    axes = turn @ np.array([box.rotation for box in kept])
-    up = np.abs(axes[:, 2]).argmax(axis=1)
-    level = _OTHER_AXES[up]
-    across = axes[rows, :, level[:, 0]]
-    yaws = (np.arctan2(across[:, 1], across[:, 0]) + math.pi / 2) % math.pi - math.pi / 2
-    centers = np.array([box.center for box in kept], np.float64) @ turn.T + pose.translation
-    sizes = np.take_along_axis(np.array([box.size for box in kept], np.float64), np.column_stack([level, up]), axis=1)
-    found = zip(kept, centers, _covariances(kept, turn), sizes, yaws.tolist(), strict=True)
-    seen = iter([Observation(b.label, c, v, s, yaw, min(max(float(b.score), 0.0), 1.0)) for b, c, v, s, yaw in found])
-    return [next(seen) if good else None for good in usable]
+    """Boxes of the optical frame as upright ones of the map; None in place of those that are not finite."""
+    usable = (all(map(math.isfinite, (*box.center, *box.size, box.score))) and min(box.size) > 0 for box in boxes)
+    return [_upright(box, pose) if good else None for box, good in zip(boxes, usable, strict=True)]
 
 
-def _covariances(boxes: Sequence[OrientedBox], turn: Array) -> Array:
-    """[N, 3, 3]: of the boxes' centres in the map; that of an unknown place where the given one is no covariance."""
-    given = np.array([_NONE if box.covariance is None else box.covariance for box in boxes], np.float64)
-    given = given.reshape(-1, 3, 3)
-    given = (given + given.transpose(0, 2, 1)) / 2
-    given[~np.isfinite(given).all(axis=(1, 2))] = -_EYE
-    honest = np.linalg.eigvalsh(given)[:, 0] >= 0
-    known = np.where(honest[:, None, None], turn @ given @ turn.T, _EYE * UNKNOWN_SIGMA_M**2)
-    covariances: Array = known + _EYE * LEAST_SIGMA_M**2
-    return covariances
+def _upright(box: OrientedBox, pose: Pose) -> Observation:
+    """A box stands on its most vertical axis; its yaw is that of the axis across the image, in [-pi/2, pi/2)."""
+    box = box if _is_covariance(box.covariance) else replace(box, covariance=_UNKNOWN)
+    there = box.transformed(pose.rotation, pose.translation)
+    axes, size = there.rotation, np.array(there.size, np.float64)
+    up = int(np.abs(axes[2]).argmax())
+    across, along = (axis for axis in range(3) if axis != up)
+    yaw = (math.atan2(axes[1, across], axes[0, across]) + math.pi / 2) % math.pi - math.pi / 2
+    spread = np.array(there.covariance).reshape(3, 3)
+    covariance = (spread + spread.T) / 2 + _EYE * LEAST_SIGMA_M**2
+    score = min(max(float(box.score), 0.0), 1.0)
+    return Observation(box.label, np.array(there.center), covariance, size[[across, along, up]], yaw, score)
+
+
+def _is_covariance(given: tuple[float, ...] | None) -> bool:
+    if given is None or not all(map(math.isfinite, given)):
+        return False
+    matrix = np.array(given, np.float64).reshape(3, 3)
+    return bool(np.linalg.eigvalsh((matrix + matrix.T) / 2)[0] >= 0)
 
 
 @dataclass(frozen=True)
