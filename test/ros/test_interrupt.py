@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,19 @@ def test_a_node_ends_well_while(model, tmp_path, moment, number):
     assert "Traceback" not in node.log.read_text()
 
 
+GOODBYES = 3
+"""DDS says goodbye in one datagram that nobody acknowledges: on a busy machine it can get lost, but not each time."""
+
+
+def gone_at_once(client, is_gone):
+    """Whether nodes have left the graph well before their DDS lease of 20 s ends; waits until they have."""
+    with suppress(AssertionError):
+        client.until(is_gone, 5.0)
+    at_once = is_gone()
+    client.until(is_gone, 40.0)
+    return at_once
+
+
 IN_THE_GRAPH = {
     "playback.camera_node": ({"n3d_camera"}, {}),
     "playback.bag_node": ({"n3d_bag"}, {}),
@@ -103,13 +117,18 @@ def test_a_node_that_has_ended_is_gone_from_the_graph(client, name):
         known = [service for service, _ in client.node.get_service_names_and_types()]
         return [service for service in known if not service.startswith("/client/")]
 
-    with NodeProcess(f"n3d_ros.{name}", settings) as node:
-        client.until(lambda: present() == names, 120.0)
-        client.until(endpoints)
-        assert node.interrupt() == 0
-        client.until(lambda: not present(), 5.0)  # a DDS lease, after which it would be gone anyway, lasts 20 s
-        client.until(lambda: not endpoints(), 2.0)
-        assert not services()
+    def is_gone():
+        return not present() and not endpoints()
+
+    def left_at_once():
+        with NodeProcess(f"n3d_ros.{name}", settings) as node:
+            client.until(lambda: present() == names, 120.0)
+            client.until(endpoints)
+            assert node.interrupt(20.0) == 0
+        return gone_at_once(client, is_gone)
+
+    assert any(left_at_once() for _ in range(GOODBYES))
+    assert not services()
 
 
 HALF_MADE = """
@@ -134,13 +153,16 @@ def test_a_node_that_is_stopped_while_it_is_made_is_gone_from_the_graph_too(clie
     def cameras():
         return {space for name, space in client.node.get_node_names_and_namespaces() if name == "n3d_camera"}
 
-    command = [sys.executable, "-c", HALF_MADE]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "made\n"
-        client.until(lambda: cameras() == {"/front", "/rear"})
-        process.communicate("\n", timeout=20)
-    assert process.returncode == 0
-    client.until(lambda: not cameras(), 5.0)
+    def left_at_once():
+        command = [sys.executable, "-c", HALF_MADE]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout.readline() == "made\n"
+            client.until(lambda: cameras() == {"/front", "/rear"})
+            process.communicate("\n", timeout=20)
+        assert process.returncode == 0
+        return gone_at_once(client, lambda: not cameras())
+
+    assert any(left_at_once() for _ in range(GOODBYES))
 
 
 def test_an_unknown_node_is_refused_with_the_names_of_all():
