@@ -30,7 +30,10 @@ class Table(dict[str, str]):
         raise NoReadingError
 
 
-MEASURED = {"wider": "width", "taller": "height", "longer": "length", "thicker": "thickness", "bigger": "volume"}
+MEASURED = {
+    "wider": "width", "taller": "height", "longer": "length", "thicker": "thickness", "bigger": "volume",
+    "behind": "distance",
+}  # fmt: skip
 OF_MEASURE = Table({measure: predicate for predicate, measure in MEASURED.items()} | {"dimensions": "bigger"})
 OPPOSITES = Table({name: p.converse for name, p in PREDICATES.items()})
 PLACE_NAMES = ("on", "under", "inside", "next_to", "between")
@@ -39,8 +42,6 @@ SCENES = TERMINALS["_SCENE"]
 LIMITS: dict[str, tuple[Any, str]] = {
     **{more: (size, "more") for more, size in MEASURED.items() if size != "volume"},
     **{OPPOSITES[more]: (size, "less") for more, size in MEASURED.items() if size != "volume"},
-    "front": ("distance", "less"),
-    "behind": ("distance", "more"),
 }
 """Predicate → the length that it limits, and how."""
 MORE_OR_LESS = Table(
@@ -323,6 +324,8 @@ def restricted(among: Phrase, said: Question, negated: bool = False) -> Phrase:
 def clause_saying(said: Question) -> Where:
     """Turns what a yes/no question says of its subject into a relative clause."""
     relation: Any = said.predicate
+    if said.type == "same" and relation == "color" and not said.negated:
+        return Where("color", said.objects[1:])
     if said.negated or said.form != "yes_no" or said.type in ("relative_distance", "extreme", "volume"):
         raise NoReadingError
     if said.limit is not None and said.predicate in BOUNDS:

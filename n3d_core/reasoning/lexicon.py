@@ -178,6 +178,11 @@ def without_id(name: str) -> str:
     return _ID.sub("", name)
 
 
+def color_in(name: str) -> str:
+    """The color that a label names, empty if it names none: `red` for `3_red mug`."""
+    return " ".join(word for word in normal(without_id(name)).split() if word in TERMINALS["COLOR"])
+
+
 def singulars(name: str) -> tuple[str, ...]:
     """A noun phrase with its last word in the singular, likeliest first: `red boxes` gives `red box` and `red boxe`."""
     head, _, last = name.rpartition(" ")

@@ -48,6 +48,7 @@ from n3d_core.reasoning.constituents import (
     joined,
     listing,
     of_kind,
+    one_among,
     two_of,
     type_of,
 )
@@ -128,7 +129,7 @@ class Meaning(Predicates):
         named = said is not None and said.type == "exists" and len(said.objects) == 2
         if named and kind == WHICH and not self.said.lower().startswith("which"):
             raise NoReadingError  # "what is a mug?"
-        if said is None or said.type == "exists" or said.limit is not None:
+        if said is None or said.type in ("exists", "same") or said.limit is not None:
             return Question("related", "objects", among=competing(parts.restricted(kind)))
         clause_saying(said)  # only what a clause can say
         return Question("related", "objects", said.objects[1:], said.predicate, among=competing(kind))
@@ -153,13 +154,14 @@ class Meaning(Predicates):
         """A phrase alone: "the tallest mug", "the mug closest to the lamp", "the two tallest mugs"."""
         if phrase.noun == ONE.noun and not phrase.colors:
             phrase = replace(phrase, noun=WHICH.noun)
-        if phrase.pick is not None and phrase.where and phrase.where[0].relation == "among":
+        middle = phrase.pick is not None and phrase.pick.predicate == "middle"
+        if phrase.pick is not None and not middle and phrase.where and phrase.where[0].relation == "among":
             return self.choice(Degree(phrase.pick.predicate), Alternatives(phrase.where[0].references))
         if (phrase.number or 1) > 1 and (
             phrase.pick or any(w.relation in ("nearest", "farthest") for w in phrase.where)
         ):
             return Question("related", "objects", among=competing(phrase))
-        if phrase.pick is not None and phrase.pick.predicate == "middle":
+        if middle:
             return Question("related", "objects", among=competing(phrase))
         if phrase.pick is not None:
             rest = phrase if phrase.pick.rank > 1 else replace(phrase, pick=None)
@@ -172,10 +174,14 @@ class Meaning(Predicates):
             return replace(relative, among=among)
         raise NoReadingError
 
-    def middle_of(self, kind: Phrase) -> Question:
-        """As in "which mug is in the middle?"."""
+    def middle_of(self, *children: Any) -> Question:
+        """As in "which mug is in the middle?", "which is in the middle: the mug, the box or the lamp?"."""
+        parts = Children(children)
+        (kind,) = parts.phrases
         if kind.pick is not None:
             raise NoReadingError
+        if parts.alternatives:
+            return self.bare(one_among(of_kind([kind], parts.alternatives), Pick("middle"), ""))
         return self.bare(replace(kind, pick=Pick("middle")))
 
     def find(self, phrase: Phrase) -> Question:
@@ -287,9 +293,10 @@ class Meaning(Predicates):
         return self.ask("distance", "number", "", phrase, other, AskedUnit(parts.unit))
 
     def sideways(self, *children: Any) -> Question:
-        """As in "how far to the side is the mug?"."""
+        """As in "how far to the side is the mug?", "how far to the left is the mug?"."""
         parts = Children(children)
-        return self.difference(*parts.phrases[:1], CAMERA_PHRASE, Degree("right"), AskedUnit(parts.unit))
+        side = next((word for word in parts.words if word in ("left", "right")), "right")
+        return self.difference(*parts.phrases[:1], CAMERA_PHRASE, Degree(side), AskedUnit(parts.unit))
 
     # ----------------------------------------------------------------------- what boxes alone tell: sums, ratios, pairs
     def total(self, *children: Any) -> Question:
@@ -361,7 +368,7 @@ class Meaning(Predicates):
 
     def _ratio(self, sizes: Any, phrases: tuple[Phrase, ...]) -> Question:
         alike = sizes[0] == sizes[1] or "volume" not in sizes
-        if len(phrases) != 2 or CAMERA_PHRASE in phrases or not set(sizes) <= set(SIZES) or not alike:
+        if len(phrases) != 2 or CAMERA_PHRASE in phrases or not set(sizes) <= {*SIZES, "distance"} or not alike:
             raise NoReadingError
         return Question("proportion", "number", phrases, sizes=sizes)
 

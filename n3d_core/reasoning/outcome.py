@@ -10,7 +10,7 @@ from itertools import combinations, pairwise
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning import relations
-from n3d_core.reasoning.lexicon import TERMINALS, normal, without_id
+from n3d_core.reasoning.lexicon import color_in, normal, without_id
 from n3d_core.reasoning.question import ANYTHING, COMPARISONS, DISTANCES, NOTHING, SIZES, Phrase, Question, Value, Where
 from n3d_core.reasoning.relations import ALIKE, PLACES, PREDICATES, largest_wins
 from n3d_core.reasoning.resolve import LETTERS, AmbiguousError, MissingError, Roles, Scene, listed
@@ -325,11 +325,6 @@ def _colored(question: Question, scene: Scene, least: int = 1) -> Roles:
     if plain is not None:
         raise QueryError(f"The label of {plain!r} names no color, and boxes hold none.")
     return roles
-
-
-def color_in(name: str) -> str:
-    """The color that a label names, empty if it names none: `red` for `3_red mug`."""
-    return " ".join(word for word in normal(without_id(name)).split() if word in TERMINALS["COLOR"])
 
 
 def radians(a: Box3D, b: Box3D) -> float:

@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 
 from n3d_core.reasoning import relations, replies
 from n3d_core.reasoning.doubt import Doubt
-from n3d_core.reasoning.lexicon import ORDINALS, normal, without_id
+from n3d_core.reasoning.lexicon import ORDINALS, color_in, normal, without_id
 from n3d_core.reasoning.outcome import (
     Outcome,
     all_of,
-    color_in,
     fitting_side,
     gain_of,
     measured,
@@ -314,6 +313,8 @@ def _listed(question: Question, outcome: Outcome) -> str:
     kind, found = sought(question), _chosen(outcome, outcome.found)
     if kind.pick and kind.pick.rank == 1 and kind.pick.predicate in PREDICATES and len(found) > 1:
         return f"{listed(found)} are the {len(found)} {_superlative(kind.pick.predicate)}"
+    if kind.pick and kind.pick.predicate == "middle" and found:
+        return f"{listed(found)} {'are' if len(found) > 1 else 'is'} in the middle"
     words = _counted(kind, len(found))
     if question.form == "yes_no":
         words = f"{_yes(bool(found))}, {words}"
@@ -396,6 +397,8 @@ def _ratio(question: Question, called: list[str], times: float) -> str:
     whose = f"the {other} of {called[1]}" if len(called) > 1 else f"its {other}"
     if question.predicate == "percent":
         return f"the {own} of {called[0]} is {100 * times:.0f} % of {whose}"
+    if own == other == "distance":
+        return f"{called[0]} is {times:.2f} times as far away as {called[1]}"
     if own == other and own in _ADJECTIVES and len(called) > 1:
         return f"{called[0]} is {times:.2f} times as {_ADJECTIVES[own]} as {called[1]}"
     return f"the {own} of {called[0]} is {times:.2f} times {whose}"

@@ -498,6 +498,13 @@ class Predicates(NounPhrases):
             raise NoReadingError
         return Question("outnumber", form, kinds, how, negated=parts.negated)
 
+    def more_beside(self, kind: Phrase, first: str, second: str, reference: Phrase) -> Question:
+        """As in "are there more objects left or right of the mug?"."""
+        if OPPOSITES[first] != second:
+            raise NoReadingError
+        sides = (restricted(kind, self.related_to(relation, reference)) for relation in (first, second))
+        return self.outnumber("number", "more", *sides)
+
     def outnumber_by(self, form: Any, *children: Any) -> Question:
         """As in "is the number of mugs greater than the number of balls?"."""
         words = [c for c in children if isinstance(c, str) and c != "not"]

@@ -54,7 +54,7 @@ QuestionType = Literal[
     "related",  # what stands in relation `predicate` to objects
     "fit",  # does objects[0] fit into `limit` metres (`cube`: in each direction), into objects[1], or between
     # objects[1] and objects[2]
-    # are two alike in `predicate`, one of SIZES or "dimensions" (all three), or on one side or the other of the picture
+    # are two alike in `predicate`, a `Size` or "dimensions" (all three), or on one side or the other of the picture
     # (`side`, `other_side`), or in the color that their labels name (`color`, `other_color`; perhaps of all `among`);
     # yes/no only
     "same",
@@ -70,9 +70,9 @@ Form = Literal["yes_no", "choice", "free", "number", "difference", "order", "obj
 Relation = Literal[
     "left", "right", "front", "behind", "above", "below", "wider", "thinner", "taller", "shorter", "bigger", "smaller",
     "longer", "less_long", "thicker", "less_thick", "on", "under", "inside", "next_to", "between", "nearest",
-    "farthest", "within", "beyond", "among",
+    "farthest", "within", "beyond", "among", "color",
 ]  # fmt: skip
-Size = Literal["width", "height", "length", "thickness"]
+Size = Literal["width", "height", "length", "thickness", "distance"]
 
 
 COMPARISONS: tuple[QuestionType, ...] = (
@@ -105,6 +105,7 @@ class Where:
     relation `nearest`: of several candidates it keeps one. `between` has two references. A reference may be CAMERA.
     "Wider than 20 cm" has a limit in metres and no reference, "within 50 cm of the camera" (or "beyond") has both.
     "Second closest to the lamp" has the rank 2. `among` keeps the references themselves: "the taller one of A and B".
+    `color` keeps what has the same color as the reference.
     """
 
     relation: Relation
@@ -221,7 +222,11 @@ class Question:
         ordered = self.type == "relative_distance" and self.form == "order"
         measured = self.type == "proportion" and self.form == "number"
         listed = self.type == "color" and self.among is not None
-        return self.negated or self.predicate in others or paired or ordered or measured or listed
+        away = self.type == "same" and self.predicate == "distance"
+        colored = any(where.relation == "color" for phrase in self.phrases for where in phrase.where)
+        beside = self.type == "outnumber" and any(phrase.where for phrase in self.objects)
+        alone = (paired, ordered, measured, listed, away, colored, beside)
+        return self.negated or self.predicate in others or any(alone)
 
     @property
     def phrases(self) -> tuple[Phrase, ...]:

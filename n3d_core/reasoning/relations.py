@@ -55,8 +55,11 @@ MEASURES: dict[str, Callable[[Box3D], float]] = {
     "T": lambda box: min(box.size),
 }
 """Metres: x (left), y (up), z of the centre; width, height, length and thickness (the smallest); V is litres."""
-SIZE = {"width": MEASURES["W"], "height": MEASURES["H"], "length": MEASURES["L"], "thickness": MEASURES["T"]}
-"""Each extent that a question may ask for, in metres."""
+SIZE: dict[str, Callable[[Box3D], float]] = {
+    "width": MEASURES["W"], "height": MEASURES["H"], "length": MEASURES["L"], "thickness": MEASURES["T"],
+    "distance": lambda box: distance(CAMERA, box),
+}  # fmt: skip
+"""Each extent that a question may ask for, and how far away a box is, in metres."""
 
 
 @dataclass(frozen=True)
@@ -237,7 +240,7 @@ def leeway(a: Box3D, b: Box3D, c: Box3D) -> float:
 
 
 def alike(kind: str, a: Box3D, b: Box3D) -> bool:
-    """Whether an extent (a key of `SIZE`) of two boxes differs by a tenth of the larger one at most.
+    """Whether a key of `SIZE` of two boxes differs by a tenth of the larger one at most.
 
     For `dimensions` all three do, from the smallest to the largest. `side`: both are left, or both right, of the middle
     of the picture; `other_side`: they are not.

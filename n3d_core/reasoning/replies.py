@@ -27,8 +27,8 @@ def truth_answer(holds: bool) -> str:
 
 def relation_words(relation: str) -> str:
     """The words for a relation: "to the left of", "next to"."""
-    closest = {"nearest": "closest to", "farthest": "farthest from"}
-    return PREDICATES[relation].phrase if relation in PREDICATES else (PLACES | closest)[relation]
+    others = {"nearest": "closest to", "farthest": "farthest from", "color": "of the same color as"}
+    return PREDICATES[relation].phrase if relation in PREDICATES else (PLACES | others)[relation]
 
 
 def relation_answer(predicate: str, first: str, second: str, holds: bool = True) -> str:

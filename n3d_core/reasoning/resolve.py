@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
-from n3d_core.reasoning.lexicon import normal, plural, singulars, without_id
+from n3d_core.reasoning.lexicon import color_in, normal, plural, singulars, without_id
 from n3d_core.reasoning.question import CAMERA_PHRASE, Phrase, Where
 from n3d_core.reasoning.relations import CAMERA, MEASURES, PLACES, PREDICATES, distance, largest_wins, stands
 
@@ -179,6 +179,9 @@ class Scene:
             return [i for i in references if i is not None]
         others = [CAMERA if i is None else self.boxes[i] for i in references]
         found = [i for i in found if i not in references]
+        if where.relation == "color":
+            colors = {color_in(self.names[i]) for i in references if i is not None}
+            return [i for i in found if color_in(self.names[i]) in colors - {""}]
         if where.relation in ("nearest", "farthest"):
             ranked = sorted(found, key=lambda i: distance(self.boxes[i], others[0]))
             ranked = ranked if where.relation == "nearest" else ranked[::-1]

@@ -14,8 +14,7 @@ from n3d_core.reasoning.claims import (
     find_claims,
 )
 from n3d_core.reasoning.facts import named
-from n3d_core.reasoning.lexicon import HOLDER, hold_names, normal, release
-from n3d_core.reasoning.outcome import color_in
+from n3d_core.reasoning.lexicon import HOLDER, color_in, hold_names, normal, release
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question
 from n3d_core.reasoning.relations import PREDICATES, largest_wins
 from n3d_core.reasoning.units import NUMBER_PATTERN, Length, decimals_of, find_lengths, parse_number

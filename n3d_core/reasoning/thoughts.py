@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from n3d_core.reasoning import relations, replies
-from n3d_core.reasoning.outcome import Outcome, all_of, clause_of, color_in, gain_of, more_of, ordered, rank_of, sought
+from n3d_core.reasoning.lexicon import color_in
+from n3d_core.reasoning.outcome import Outcome, all_of, clause_of, gain_of, more_of, ordered, rank_of, sought
 from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question, Where
 from n3d_core.reasoning.relations import (
     FLIPPED_BY_VIEW,

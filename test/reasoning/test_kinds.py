@@ -56,6 +56,13 @@ CASES = [
         "count",
         4,
     ),
+    (
+        "How much closer is the red mug to the blue box than to the white bowl?",
+        "The red mug is 0.42 m closer to the blue box than to the white bowl.",
+        "length",
+        0.41975,
+    ),
+    ("How far to the left is the red mug?", "The red mug is 0.30 m to the left of the camera.", "length", 0.3),
     ("Isn't the green can on the blue box?", "Yes, the green can is on the blue box.", "truth", True),
     (
         "Can I reach the red mug with an arm of 1 m?",
@@ -291,6 +298,36 @@ CASES = [
 ]  # fmt: skip
 # what boxes alone answer: no model is asked, so there is no thought to audit
 COMPUTED = [
+    (
+        "Are there more objects left or right of the yellow ball?",
+        "There is 1 object to the left of the yellow ball and 4 objects to the right of the yellow ball: 3 fewer.",
+        "count",
+        -3,
+    ),
+    (
+        "Which objects have the same color as the red mug?",
+        "There are no objects of the same color as the red mug in view.",
+        "objects",
+        (),
+    ),
+    (
+        "How many objects have the same color as the red mug?",
+        "There are no objects of the same color as the red mug in view.",
+        "count",
+        0,
+    ),
+    (
+        "Are the red mug and the yellow ball the same distance away?",
+        "Yes, the distance of the red mug is 1.05 m and that of the yellow ball is 1.13 m.",
+        "truth",
+        True,
+    ),
+    (
+        "How many times farther is the black mug than the red mug?",
+        "The black mug is 1.89 times as far away as the red mug.",
+        "none",
+        0.0,
+    ),
     ("Is the red mug not on the blue box?", "Yes, the red mug is not on the blue box.", "truth", True),
     ("Is the green can not on the blue box?", "No, the green can is on the blue box.", "truth", False),
     ("Are there no dogs?", "Yes, there is no dog in view.", "truth", True),

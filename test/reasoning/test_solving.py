@@ -163,3 +163,13 @@ def test_equal_boxes_are_called_equal():
 def test_boxes_that_two_decimals_do_not_tell_apart_are_compared_by_four():
     a, b = Box3D("red mug", (0, 0, 1), (0.3012, 0.1, 0.1)), Box3D("cup", (1, 0, 1), (0.2987, 0.1, 0.1))
     assert "W_A = 0.3012 > W_B = 0.2987" in asked("Is the red mug wider than the cup?", [a, b]).reasoning
+
+
+def test_one_of_three_is_in_the_middle_and_one_can_be_left_of_two():
+    middle = asked("Which is in the middle: the red mug, the green box or the blue can?", SCENE)
+    both = asked("Is the red mug left of the blue can and the green box?", SCENE)
+
+    assert middle.sentence == "The green box is in the middle."
+    assert middle.value.objects == (2,)
+    assert both.sentence == "Yes, the red mug is to the left of the blue can and to the left of the green box."
+    assert asked("Is the green box left of the blue can and the red mug?", SCENE).plain is False
