@@ -19,7 +19,6 @@ from n3d_core.language.prompts import condition_names, first_sentence, numbered_
 from n3d_core.querying import Query
 from n3d_core.reasoning.asking import plain_question
 from n3d_core.reasoning.audit import CONTRADICTED, NOT_SEEN, UNVERIFIABLE, VERIFIED, audit
-from n3d_core.reasoning.likeness import likely_question
 from n3d_core.reasoning.outcome import evaluate, sought
 from n3d_core.reasoning.parse import NOT_GEOMETRY, read_question
 from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, NOTHING, NotUnderstood, Phrase, Question
@@ -71,7 +70,7 @@ class Asker:
         names = numbered_names(about) if about is not None else []
         question = read_question(text, names)
         if isinstance(question, NotUnderstood):
-            likely = self._likely(text, question, names)
+            likely = self._runtime.likely_question(text, question, names)
             if likely is None:
                 return self._not_understood(text, question, about, query)
             return _as_taken(text, likely, self._answer(likely, about, answer_from, query))
@@ -110,13 +109,6 @@ class Asker:
             if reason:
                 answer = replace(answer, verdict=UNVERIFIABLE, verdict_reason=reason, value=NOTHING)
         return replace(answer, reason_steps=work[0], reason_tokens=work[1])
-
-    def _likely(self, text: str, read: NotUnderstood, names: Sequence[str]) -> str | None:
-        """A plain question that a text likely means. A model without a fixed vocabulary reads the text itself."""
-        vocabulary = self._runtime.vocabulary
-        if vocabulary is None or read.why not in ("wording", "not_geometry"):
-            return None
-        return likely_question(text, vocabulary.classes, names)
 
     def _unknown(self, question: Question) -> str:
         """The first word of a question that the model does not know, or an empty string."""

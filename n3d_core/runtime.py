@@ -17,7 +17,8 @@ from n3d_core.language.box_grammar import BoxVocabulary, ReplyGrammar
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig
 from n3d_core.preparation import ImageSize
-from n3d_core.reasoning.question import TYPES, Phrase, Question
+from n3d_core.reasoning.likeness import likely_question
+from n3d_core.reasoning.question import TYPES, NotUnderstood, Phrase, Question
 from n3d_core.reasoning.resolve import SIZE_ADJECTIVES
 
 LEAST_THOUGHT = 16  # tokens
@@ -100,6 +101,15 @@ class Runtime:
     def config(self) -> N3DConfig:
         """The network's configuration."""
         return self.backend.config
+
+    def likely_question(self, text: str, read: NotUnderstood, names: Sequence[str] = ()) -> str | None:
+        """The plain question that a text which is not understood likely means; None if there is no likely one.
+
+        A model without a fixed vocabulary reads the text itself.
+        """
+        if self.vocabulary is None or read.why not in ("wording", "not_geometry"):
+            return None
+        return likely_question(text, self.vocabulary.classes, names)
 
     @cached_property
     def _spelling(self) -> Spelling:

@@ -22,7 +22,6 @@ from n3d_core.memory.recollection import in_the_present
 from n3d_core.preparation import prepare
 from n3d_core.querying import Query
 from n3d_core.reasoning.audit import NOT_SEEN
-from n3d_core.reasoning.likeness import likely_question
 from n3d_core.reasoning.parse import read_phrases, read_question
 from n3d_core.reasoning.question import CAMERA_PHRASE, NotUnderstood, Phrase
 from n3d_core.reasoning.resolve import Scene
@@ -162,7 +161,7 @@ class View:
             return read
         if self.runtime.vocabulary is None:
             return (Phrase(text, text.lower()),)
-        likely = likely_question(text, self.runtime.vocabulary.classes) if read.why == "wording" else None
+        likely = self.runtime.likely_question(text, read)
         guessed = read_phrases(likely) if likely else read
         if isinstance(guessed, NotUnderstood):
             query.warn(read.reason)

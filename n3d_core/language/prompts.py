@@ -98,12 +98,14 @@ def _unquoted(text: str) -> str:
 
 
 def phrases(text: str) -> list[str]:
-    """The phrases of a grounding query, separated by `;`, each made safe.
+    """The phrases of a grounding query, separated by `;` or on lines of their own, each made safe.
 
     Raises:
         EmptyTextError, TextTooLongError: if there is none, one is too long, or there are more than `MOST_PHRASES`.
     """
-    found = [checked_text(part) for part in _unquoted(text.strip()).split(SEPARATOR) if part.strip()]
+    found = [
+        checked_text(part) for part in _unquoted(text.strip()).replace("\n", SEPARATOR).split(SEPARATOR) if part.strip()
+    ]
     if not found:
         return [checked_text("")]
     if len(found) > MOST_PHRASES:

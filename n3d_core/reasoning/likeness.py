@@ -13,9 +13,10 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import as_file, files
 from itertools import product
+from os.path import commonprefix
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,12 @@ SLOT = re.compile(r"\{(\w+)\}")
 UNIT = "{unit}"
 """Stands for the unit that is asked for; other than a slot, any question may have it."""
 _MAX_WORDS = 40
+_SINGULAR = re.compile(r"(?:Which|closest|farthest|tallest|only) \{k\}(?! (?:are|is within))")
+"""Plain questions whose kind stands in the singular."""
+_LEAST_LETTERS = 5  # of a word that is corrected
+_LONGEST_TAG = 4  # words: "Would that be right?"
+_LESS_LIKELY = 0.5
+"""What a probability is worth where a wording has a cue that its plain question lacks."""
 _DETERMINERS = frozenset(["the", "a", "an", "that", "this", "my", "your", "his", "her", "our", "their", "its"])
 _ADJECTIVES = ("COLOR", "SHADE", "SIZE", "SMALL", "QUALITY")
 _CUES = tuple(
@@ -51,7 +58,9 @@ _CUES = tuple(
 _EXCEPTIONS = frozenset(
     "not no never neither nor none except without besides excluding other others else but".split()  # noqa: SIM905
 )
-"""Words that turn a question around or leave something out, which no plain question does; see `_turns_around`."""
+"""Words that turn a question around or leave something out; see `_turns_around`."""
+_EXCEPTIONAL = re.compile(r"\b(?:not|besides|only)\b")
+"""Plain questions that leave something out themselves."""
 _ENDINGS = ("ing", "ed", "es", "s", "ly")
 _MARKS = frozenset(",.?!;:\"-()'")
 
@@ -63,13 +72,28 @@ def likely_question(text: str, nouns: Collection[str], names: Sequence[str] = ()
         nouns: singular nouns that are objects even without an article ("distance mug to ball").
         names: names that the caller gave to objects.
     """
+    asking = _without_chatter(text, nouns, names)
+    if asking != text and not isinstance(read_question(asking, names), NotUnderstood):
+        return asking
     network, best = Network.shipped(), (LEAST_PROBABILITY, "")
-    for tokens, slots, unit in _skeletons(text, nouns, names):
-        probability, plain = network.likeliest(tokens, slots.keys())
-        if probability > best[0]:
-            best = (probability, _filled(plain, slots, unit))
+    for said in dict.fromkeys((asking, text)):
+        for tokens, slots, unit in _skeletons(said, nouns, names):
+            probability, plain = network.likeliest(tokens, slots)
+            if probability > best[0]:
+                best = (probability, filled(plain, slots, unit))
     plain = best[1]
     return plain if plain and not isinstance(read_question(plain, names), NotUnderstood) else None
+
+
+def _without_chatter(text: str, nouns: Collection[str], names: Sequence[str]) -> str:
+    """A text without the sentences that name no object, unless they ask something: "Nurse here.", "Is that so?"."""
+
+    def says(sentence: str) -> bool:
+        named = any(slots for _, slots, _ in _skeletons(sentence, nouns, names))
+        return named or (sentence.endswith("?") and len(sentence.split()) > _LONGEST_TAG)
+
+    sentences = [s for s in re.split(r"(?<=[.?!])\s+|\n+", text.strip()) if s]
+    return " ".join(filter(says, sentences)) or text
 
 
 @dataclass(frozen=True)
@@ -107,16 +131,28 @@ class Network:
 
     def probabilities(self, tokens: Sequence[str]) -> npt.NDArray[np.float32]:
         """How likely each class is."""
-        rows = [self.features[f] for f in features_of(tokens) if f in self.features]
+        rows = [self.features[f] for f in features_of([self._spelled(t) for t in tokens]) if f in self.features]
         mean = self.vectors[rows].mean(0) if rows else np.zeros(self.vectors.shape[1], np.float32)
         scores = mean @ self.weights + self.bias
         shares: npt.NDArray[np.float32] = np.exp(scores - scores.max())
         return shares / shares.sum()
 
-    def likeliest(self, tokens: Sequence[str], slots: Collection[str]) -> tuple[float, str]:
+    def _spelled(self, token: str) -> str:
+        """A known word in place of one that is not known and differs from it in one letter."""
+        if len(token) < _LEAST_LETTERS or _stem(token) in self.features or not token.isalpha():
+            return token
+        near = (word for word in self._words if abs(len(word) - len(token)) < 2 and _differs_little(word, token))
+        return next(near, token)
+
+    @cached_property
+    def _words(self) -> tuple[str, ...]:
+        return tuple(f for f in self.features if f.isalpha() and len(f) >= _LEAST_LETTERS)
+
+    def likeliest(self, tokens: Sequence[str], slots: Mapping[str, str]) -> tuple[float, str]:
         """The likeliest class and its probability.
 
-        It is 0 if the class refuses, has other slots or none of a cue's words, or if most words are not known.
+        The probability is 0 if the class refuses or has other slots, or if most words are not known; it is halved if
+        the wording turns the question around, or has a cue that the class lacks.
         """
         words = [_stem(token) for token in tokens if token not in _MARKS]
         if len(words) < 2 or 2 * sum(word in self.features for word in words) <= len(words):
@@ -124,14 +160,28 @@ class Network:
         probabilities = self.probabilities(tokens)
         best = int(probabilities.argmax())
         plain = self.classes[best]
-        if plain == REFUSED or set(SLOT.findall(plain)) != set(slots):
-            return 0.0, plain
-        if _turns_around(tokens):
+        spare = slots.keys() - SLOT.findall(plain)
+        if plain == REFUSED or not slots.keys() >= set(SLOT.findall(plain)) or (spare and not _is_two(spare, slots)):
             return 0.0, plain
         asked = frozenset(tokens[:-2] if tokens[-1] == "?" else tokens[:-1])  # "..., right?"
-        if any(not asked.isdisjoint(group) and group.isdisjoint(re.findall(r"\w+", plain.lower())) for group in _CUES):
-            return 0.0, plain
-        return float(probabilities[best]), plain
+        known = frozenset(re.findall(r"\w+", plain.lower()))
+        odd = _turns_around(tokens) and not _EXCEPTIONAL.search(plain)
+        odd = odd or any(not asked.isdisjoint(group) and group.isdisjoint(known) for group in _CUES)
+        return float(probabilities[best]) * (_LESS_LIKELY if odd else 1.0), plain
+
+
+def _differs_little(one: str, other: str) -> bool:
+    """Whether one letter is missing, added, wrong or swapped with the next one."""
+    start = len(commonprefix((one, other)))
+    if sorted(one) == sorted(other):
+        return one[start + 2 :] == other[start + 2 :]
+    ends = {(one[start + a :], other[start + b :]) for a, b in ((1, 1), (1, 0), (0, 1))}
+    return any(first == second for first, second in ends)
+
+
+def _is_two(spare: Collection[str], slots: Mapping[str, str]) -> bool:
+    """Whether a plain question needs no slot for a count: "which of the two", "number two from the left"."""
+    return spare == {"n"} and slots["n"].lower() in ("two", "2")
 
 
 def _turns_around(tokens: Sequence[str]) -> bool:
@@ -287,13 +337,14 @@ class _Skeleton:
         return at + 1
 
 
-def _filled(plain: str, slots: Mapping[str, str], unit: str) -> str:
+def filled(plain: str, slots: Mapping[str, str], unit: str) -> str:
     """A plain question about what a text is about."""
     said = dict(slots)
-    single = re.search(r"(?:Which|closest|farthest) \{k\}", plain)
+    single = _SINGULAR.search(plain)
     for kind in said.keys() & {"k", "k2"}:
         one = singulars(said[kind])[0]
         said[kind] = one if single else plural(one)
     text = SLOT.sub(lambda slot: said[slot[1]], plain)
-    text = re.sub(r"^Is there the ", "Is there a ", text)
+    if re.match(r"(?:Is|Are) there the ", text):
+        text = re.sub(r"(there|and|or) the ", r"\1 a ", text)
     return f"{text} Answer in {unit}." if unit else text

@@ -11,6 +11,7 @@ from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning import relations
 from n3d_core.reasoning.lexicon import color_in, normal, without_id
+from n3d_core.reasoning.lexicon import plural as many
 from n3d_core.reasoning.question import ANYTHING, COMPARISONS, DISTANCES, NOTHING, SIZES, Phrase, Question, Value, Where
 from n3d_core.reasoning.relations import ALIKE, PLACES, PREDICATES, largest_wins
 from n3d_core.reasoning.resolve import LETTERS, AmbiguousError, MissingError, Roles, Scene, listed
@@ -169,6 +170,9 @@ def _named(question: Question, scene: Scene, count: int | None = None) -> list[i
         plural = next((p for p in question.objects if p.plural), None)
         if plural is not None and len(chosen) > count:
             raise AmbiguousError(plural, [i for i in chosen if i is not None], scene.names)
+        if plural is not None:
+            kind = plural.label if len(chosen) == 1 else many(plural.label)
+            raise QueryError(f"{len(chosen)} {kind} {'is' if len(chosen) == 1 else 'are'} in view, not {count}.")
         raise QueryError(f"the question needs {count} objects; it names {len(chosen)}")
     return chosen
 

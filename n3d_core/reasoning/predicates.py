@@ -131,6 +131,10 @@ class Predicates(NounPhrases):
             raise NoReadingError
         return self.say(*LIMITS[degree.predicate], metres)
 
+    def limited_in(self, degree: Degree, metres: float, size: str) -> Question:
+        """As in "lower than 20 cm in height"."""
+        return self.limited(self.more_in(degree.predicate, size), metres)
+
     def exceeding(self, degree: Degree, *parts: Any) -> Phrase:
         """As in "a taller object than the lamp", "any object longer than 20 cm"."""
         *kind, other = parts

@@ -55,11 +55,6 @@ MEASURES: dict[str, Callable[[Box3D], float]] = {
     "T": lambda box: min(box.size),
 }
 """Metres: x (left), y (up), z of the centre; width, height, length and thickness (the smallest); V is litres."""
-SIZE: dict[str, Callable[[Box3D], float]] = {
-    "width": MEASURES["W"], "height": MEASURES["H"], "length": MEASURES["L"], "thickness": MEASURES["T"],
-    "distance": lambda box: distance(CAMERA, box),
-}  # fmt: skip
-"""Each extent that a question may ask for, and how far away a box is, in metres."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +101,12 @@ FLIPPED_BY_VIEW = ("X", "Z")
 
 CAMERA = Box3D("camera", (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
 """The camera as a place: the origin, without extent."""
+
+SIZE: dict[str, Callable[[Box3D], float]] = {
+    "width": MEASURES["W"], "height": MEASURES["H"], "length": MEASURES["L"], "thickness": MEASURES["T"],
+    "distance": lambda box: distance(CAMERA, box),
+}  # fmt: skip
+"""Each extent that a question may ask for, and how far away a box is, in metres."""
 
 
 def largest_wins(predicate: str, opposite: bool = False) -> bool:
