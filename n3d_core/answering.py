@@ -282,7 +282,7 @@ def _is_about_grounding(question: Question, seen: Sightings) -> bool:
 def _asks_for_colors(question: Question) -> bool:
     """Whether the answer is about colors, which only labels hold."""
     colored = any(where.relation == "color" for phrase in question.phrases for where in phrase.where)
-    return colored or question.type == "color" or question.predicate in ("color", "other_color", "colors")
+    return colored or question.type == "color" or question.predicate in ("color", "other_color", "some_color", "colors")
 
 
 def _meant(seen: Sightings, phrase: Phrase) -> list[int]:

@@ -17,19 +17,39 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import save
+from torch import Tensor
 from torch.nn import functional
 
 from n3d_core.atomic_write import write_bytes
-from n3d_core.reasoning.likeness import LEAST_PROBABILITY, REFUSED, SLOT, Network, features_of, tokens_of
+from n3d_core.reasoning.likeness import (
+    LEAST_PROBABILITY,
+    REFUSED,
+    SLOT,
+    Network,
+    features_of,
+    filled,
+    fitting,
+    slots_of,
+    tokens_of,
+)
+from n3d_core.reasoning.parse import read_question
+from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, NotUnderstood, Phrase, Question
+from n3d_core.reasoning.relations import PREDICATES
 
 FOLDER = Path(__file__).parent / "questions" / "voices"
 NETWORK = Path(__file__).parents[1] / "n3d_core" / "reasoning" / "likeness.safetensors"
-WIDTH = 48
+MEMBERS, WIDTH = 3, 32
+LEAST_SEEN = 4
+"""How many wordings must have a word, pair or triple for it to count."""
+_BATCH = 128
+_UNLIKELY = -1e4
 Wordings = dict[str, list[str]]
 Example = tuple[tuple[str, ...], str]
 
@@ -49,21 +69,11 @@ _SIZES = (
     ("tall", "wide", "long"),
     ("height", "width", "length"),
 )
-_OPPOSITE = {
-    "right of": "left of",
-    "shorter than": "taller than",
-    "smaller than": "bigger than",
-    "behind": "in front of",
-    "below": "above",
-}
-_SYMMETRIC = re.compile(
-    r"(?P<before>(?:How far is |How many metres is |How big is the gap between |How tall are |Are |Which is \w+, |"
-    r"Which is further \w+, |(?:Is anything|Which object is) between |.*pass between |"
-    r"(?:Is|Does) \{o\d\} (?:fit )?between |Is (?=\{o\d\} (?:within|more than) \{l\})|"
-    r"Which is closer to \{o\d\}: ))(?P<one>\{o\d\})"
-    r"(?P<between> from | and | or | within \{l\} of | more than \{l\} from )(?P<other>\{o\d\})(?P<after>.*)"
-)
-_OF_THREE = re.compile(r"(Sort|Which is the \w+:) \{o\d\}, \{o\d\} (and|or) \{o\d\}(.*)")
+_FILLED = {
+    "o1": "the mug", "o2": "the box", "o3": "the lamp",
+    "k": "chairs", "k2": "stools", "l": "80 cm", "n": "three", "col": "yellow",
+}  # fmt: skip
+"""What plain questions are filled with to be read."""
 
 
 def read_wordings(path: Path) -> Wordings:
@@ -120,70 +130,125 @@ def examples(wordings: Wordings) -> list[Example]:
     for plain, lines in wordings.items():
         for line in lines if plain == REFUSED else [plain, *lines]:
             found[_example(line, plain)] = None
-    return list(found)
+    return one_of_equals(list(found))
 
 
 def _example(line: str, plain: str) -> Example:
-    """Numbers objects in the order in which the wording names them."""
-    order = list(dict.fromkeys(slot for slot in SLOT.findall(line) if slot in ("a", "b", "c")))
-    numbers = {slot: f"o{i + 1}" for i, slot in enumerate(order)}
+    """Numbers objects and kinds in the order in which the wording names them."""
+    named = list(dict.fromkeys(SLOT.findall(line)))
+    numbers = {slot: f"o{i + 1}" for i, slot in enumerate(slot for slot in named if slot in ("a", "b", "c"))}
+    numbers |= dict(zip((slot for slot in named if slot in ("k", "k2")), ("k", "k2"), strict=False))
 
     def numbered(text: str) -> str:
         return SLOT.sub(lambda slot: f"{{{numbers.get(slot[1], slot[1])}}}", text)
 
     pieces = re.split(r"(\{\w+\})", numbered(line))
     tokens = [token for piece in pieces for token in ([piece] if SLOT.fullmatch(piece) else tokens_of(piece))]
-    return tuple(tokens), plain if plain == REFUSED else _one_of_equals(numbered(plain))
+    return tuple(tokens), numbered(plain)
 
 
-def _one_of_equals(plain: str) -> str:
-    """One for plain questions that mean the same: "Is B left of A?" for "Is A right of B?"."""
-    turned = re.fullmatch(rf"Is (\{{o\d\}}) ({'|'.join(_OPPOSITE)}) (\{{o\d\}})\?", plain)
-    if turned:
-        return f"Is {turned[3]} {_OPPOSITE[turned[2]]} {turned[1]}?"
-    pair = _SYMMETRIC.fullmatch(plain)
-    if pair:
-        one, other = sorted((pair["one"], pair["other"]))
-        return f"{pair['before']}{one}{pair['between']}{other}{pair['after']}"
-    return _OF_THREE.sub(r"\1 {o1}, {o2} \2 {o3}\3", plain)
+@cache
+def _meaning(plain: str) -> Question | str:
+    """What a plain question asks, the same for all that mean the same.
+
+    Raises:
+        ValueError: if the grammar does not read it.
+    """
+    if plain == REFUSED:
+        return plain
+    question = read_question(filled(plain, _FILLED, ""))
+    if isinstance(question, NotUnderstood):
+        raise ValueError(f"the grammar does not read {plain!r}: {question.reason}")
+    objects, predicate, kept = list(map(_in_order, question.objects)), question.predicate, len(question.objects)
+    converse = PREDICATES[predicate].converse if predicate in PREDICATES else {"less": "more"}.get(predicate, predicate)
+    turned = (
+        converse < predicate if question.type in COMPARISONS else question.type == "outnumber" and predicate == "less"
+    )
+    if turned and question.form in ("yes_no", "difference"):
+        objects, predicate = objects[::-1], converse
+    if question.type in (*DISTANCES, *SIZES, "same", "extreme", "order", "depth_order") or predicate in ("any", "each"):
+        kept = 0
+    elif predicate in ("between", "next_to") or question.form == "choice":
+        kept = int(
+            question.type in ("fit", "relative_distance") or (question.type == "place" and predicate == "between")
+        )
+    objects[kept:] = sorted(objects[kept:], key=str)
+    among = _in_order(question.among) if question.among else None
+    return replace(question, objects=tuple(objects), predicate=predicate, among=among)
+
+
+def _in_order(phrase: Phrase) -> Phrase:
+    """A phrase with its clauses, and what is between two objects, in one order."""
+    clauses = [
+        replace(w, references=tuple(sorted(w.references, key=str))) if w.relation in ("between", "among") else w
+        for w in phrase.where
+    ]
+    return replace(phrase, where=tuple(sorted(clauses, key=str)), text="")
+
+
+def one_of_equals(wordings: Sequence[Example]) -> list[Example]:
+    """The same examples, with one plain question for all that mean the same: "Is B left of A?", "Is A right of B?"."""
+    first: dict[Question | str, str] = {}
+    for plain in sorted({plain for _, plain in wordings}, key=lambda plain: (len(plain), plain)):
+        first.setdefault(_meaning(plain), plain)
+    return [(tokens, first[_meaning(plain)]) for tokens, plain in wordings]
 
 
 def fitted(known: Sequence[Example], epochs: int = 12, seed: int = 0) -> Network:
-    """Trains a network: AdamW, one cycle, a quarter of the features left out at each step."""
-    torch.manual_seed(seed)
+    """Trains networks that differ by their seed, and puts them side by side: the mean of their scores decides."""
     counts = Counter(feature for tokens, _ in known for feature in set(features_of(tokens)))
-    features = {feature: row for row, feature in enumerate(f for f, count in counts.items() if count > 2)}
+    features = {feature: row for row, feature in enumerate(f for f, count in counts.items() if count >= LEAST_SEEN)}
     classes = sorted({plain for _, plain in known})
     rows = [torch.tensor([features[f] for f in features_of(tokens) if f in features]) for tokens, _ in known]
     wanted = torch.tensor([classes.index(plain) for _, plain in known])
-    table = torch.nn.EmbeddingBag(len(features), WIDTH, mode="mean")
-    last = torch.nn.Linear(WIDTH, len(classes))
+    others = ~torch.tensor([fitting(slots_of(tokens), classes) for tokens, _ in known])
+    fits = [_fit(rows, wanted, others, len(features), epochs, seed + i) for i in range(MEMBERS)]
+    vectors = torch.cat([table.weight for table, _ in fits], dim=1)
+    weights = torch.cat([last.weight.T for _, last in fits]) / MEMBERS
+    bias = sum(last.bias for _, last in fits) / MEMBERS
+    return Network(features, *(t.detach().numpy() for t in (vectors, weights, bias)), classes=classes)
+
+
+def _fit(
+    rows: Sequence[Tensor], wanted: Tensor, others: Tensor, features: int, epochs: int, seed: int
+) -> tuple[torch.nn.EmbeddingBag, torch.nn.Linear]:
+    """One network: AdamW, one cycle, a quarter of the features left out at each step.
+
+    Args:
+        rows: the features of each wording.
+        wanted, others: [wordings] its class, and [wordings, classes] those that it cannot belong to.
+    """
+    torch.manual_seed(seed)
+    table = torch.nn.EmbeddingBag(features, WIDTH, mode="mean")
+    last = torch.nn.Linear(WIDTH, others.shape[1])
     with torch.no_grad():
         table.weight.mul_(0.3)
     parameters = [*table.parameters(), *last.parameters()]
-    batches = -(-len(known) // 64)
+    batches = -(-len(rows) // _BATCH)
     optimizer = torch.optim.AdamW(parameters, lr=0.02, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=epochs * batches + 1, pct_start=0.1)
     for _ in range(epochs):
-        for chosen in torch.randperm(len(known)).split(64):
+        for chosen in torch.randperm(len(rows)).split(_BATCH):
             kept = [rows[i][torch.rand(len(rows[i])) > 0.25] for i in chosen.tolist()]
             starts = torch.tensor([0, *(len(k) for k in kept[:-1])]).cumsum(0)
             mean = functional.dropout(table(torch.cat(kept), starts), 0.2)
-            loss = functional.cross_entropy(last(mean), wanted[chosen], label_smoothing=0.05)
+            loss = functional.cross_entropy(last(mean).masked_fill(others[chosen], _UNLIKELY), wanted[chosen])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-    with torch.no_grad():
-        arrays = [np.asarray(t.half().float()) for t in (table.weight, last.weight.T, last.bias)]
-    return Network(features, *arrays, classes=classes)
+    return table, last
 
 
 def save_network(network: Network, path: Path) -> None:
-    """Writes a network in half precision."""
-    arrays = {"vectors": network.vectors, "weights": network.weights, "bias": network.bias}
+    """Writes a network: its vectors as whole numbers from -127 to 127 of a step for each column, the rest in halves."""
+    steps = np.abs(network.vectors).max(0) / 127
+    tensors = {
+        "vectors": torch.from_numpy(np.rint(network.vectors / steps).astype(np.int8)),
+        "weights": torch.from_numpy(network.weights * steps[:, None]).half().contiguous(),
+        "bias": torch.from_numpy(network.bias).half(),
+    }
     words = json.dumps({"features": list(network.features), "classes": list(network.classes)}, ensure_ascii=False)
-    tensors = {name: torch.from_numpy(array).half().contiguous() for name, array in arrays.items()}
     write_bytes(path, save(tensors, {"words": words}))
 
 
@@ -196,13 +261,16 @@ def reading(network: Network, asked: Sequence[Example]) -> dict[str, float]:
     """
     read, right, questions, refused, others = 0, 0, 0, 0, 0
     for tokens, plain in asked:
-        slots = {slot[1:-1] for slot in tokens if SLOT.fullmatch(slot)} - {"unit"}
-        probability, likeliest = network.likeliest(tokens, slots)
+        probability, likeliest = network.likeliest(tokens, dict.fromkeys(slots_of(tokens), "two"))
         answered = probability > LEAST_PROBABILITY
         if plain == REFUSED:
             refused, others = refused + (not answered), others + 1
         else:
-            questions, read, right = questions + 1, read + answered, right + (answered and likeliest == plain)
+            questions, read, right = (
+                questions + 1,
+                read + answered,
+                right + (answered and _meaning(likeliest) == _meaning(plain)),
+            )
     return {"read": read / max(1, questions), "right": right / max(1, read), "refused": refused / max(1, others)}
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import as_file, files
 from itertools import product
-from os.path import commonprefix
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from n3d_core.reasoning.lexicon import Word, hold_names, normal_text, plural, si
 from n3d_core.reasoning.parse import read_question
 from n3d_core.reasoning.question import NotUnderstood
 
-LEAST_PROBABILITY = 0.4
+LEAST_PROBABILITY = 0.6
 """Less likely questions are not answered."""
 REFUSED = "REFUSE"
 """The class of what boxes cannot answer."""
@@ -39,7 +38,9 @@ _SINGULAR = re.compile(r"(?:Which|closest|farthest|tallest|only) \{k\}(?! (?:are
 """Plain questions whose kind stands in the singular."""
 _LEAST_LETTERS = 5  # of a word that is corrected
 _LONGEST_TAG = 4  # words: "Would that be right?"
-_LESS_LIKELY = 0.5
+_FEW = ("two", "three", "2", "3")
+"""Counts that need no slot: "which of the two", "number two from the left"."""
+_LESS_LIKELY = 0.75
 """What a probability is worth where a wording has a cue that its plain question lacks."""
 _DETERMINERS = frozenset(["the", "a", "an", "that", "this", "my", "your", "his", "her", "our", "their", "its"])
 _ADJECTIVES = ("COLOR", "SHADE", "SIZE", "SMALL", "QUALITY")
@@ -55,6 +56,10 @@ _CUES = tuple(
     )
 )
 """Words that no other group's question is asked with: a wording with one of them is not a question without any."""
+_FRAMING = frozenset().union(*_CUES) | frozenset(
+    "opposite side facing face stand standing sit sitting lie view seen if suppose imagine when move moved".split()  # noqa: SIM905
+)
+"""Words of sentences that say how a question is meant, though they name no object: "I'm sitting opposite you."."""
 _EXCEPTIONS = frozenset(
     "not no never neither nor none except without besides excluding other others else but".split()  # noqa: SIM905
 )
@@ -89,8 +94,9 @@ def _without_chatter(text: str, nouns: Collection[str], names: Sequence[str]) ->
     """A text without the sentences that name no object, unless they ask something: "Nurse here.", "Is that so?"."""
 
     def says(sentence: str) -> bool:
-        named = any(slots for _, slots, _ in _skeletons(sentence, nouns, names))
-        return named or (sentence.endswith("?") and len(sentence.split()) > _LONGEST_TAG)
+        named = any(slots for _, slots, _ in _skeletons(sentence, nouns, names, unknown=(False,)))
+        framed = not _FRAMING.isdisjoint(re.findall(r"\w+", sentence.lower()))
+        return named or framed or (sentence.endswith("?") and len(sentence.split()) > _LONGEST_TAG)
 
     sentences = [s for s in re.split(r"(?<=[.?!])\s+|\n+", text.strip()) if s]
     return " ".join(filter(says, sentences)) or text
@@ -130,10 +136,10 @@ class Network:
         return Network(features, vectors, weights, bias, tuple(listed["classes"]))
 
     def probabilities(self, tokens: Sequence[str]) -> npt.NDArray[np.float32]:
-        """How likely each class is."""
+        """How likely each class is. Those that have other slots than a wording are not; one may do without a count."""
         rows = [self.features[f] for f in features_of([self._spelled(t) for t in tokens]) if f in self.features]
         mean = self.vectors[rows].mean(0) if rows else np.zeros(self.vectors.shape[1], np.float32)
-        scores = mean @ self.weights + self.bias
+        scores = np.where(fitting(slots_of(tokens), self.classes), mean @ self.weights + self.bias, -np.inf)
         shares: npt.NDArray[np.float32] = np.exp(scores - scores.max())
         return shares / shares.sum()
 
@@ -151,17 +157,18 @@ class Network:
     def likeliest(self, tokens: Sequence[str], slots: Mapping[str, str]) -> tuple[float, str]:
         """The likeliest class and its probability.
 
-        The probability is 0 if the class refuses or has other slots, or if most words are not known; it is halved if
-        the wording turns the question around, or has a cue that the class lacks.
+        The probability is 0 if the class refuses, if it has no place for a count, or if most words are not known; it is
+        less if the wording turns the question around, or has a cue that the class lacks.
         """
         words = [_stem(token) for token in tokens if token not in _MARKS]
-        if len(words) < 2 or 2 * sum(word in self.features for word in words) <= len(words):
+        said = any(word[0] != "{" for word in words)
+        if not said or len(words) < 2 or 2 * sum(word in self.features for word in words) <= len(words):
             return 0.0, REFUSED
         probabilities = self.probabilities(tokens)
         best = int(probabilities.argmax())
         plain = self.classes[best]
-        spare = slots.keys() - SLOT.findall(plain)
-        if plain == REFUSED or not slots.keys() >= set(SLOT.findall(plain)) or (spare and not _is_two(spare, slots)):
+        counted = "n" in slots and "{n}" not in plain and slots["n"].lower() not in _FEW
+        if plain == REFUSED or counted:
             return 0.0, plain
         asked = frozenset(tokens[:-2] if tokens[-1] == "?" else tokens[:-1])  # "..., right?"
         known = frozenset(re.findall(r"\w+", plain.lower()))
@@ -172,16 +179,22 @@ class Network:
 
 def _differs_little(one: str, other: str) -> bool:
     """Whether one letter is missing, added, wrong or swapped with the next one."""
-    start = len(commonprefix((one, other)))
+    start = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
     if sorted(one) == sorted(other):
         return one[start + 2 :] == other[start + 2 :]
     ends = {(one[start + a :], other[start + b :]) for a, b in ((1, 1), (1, 0), (0, 1))}
     return any(first == second for first, second in ends)
 
 
-def _is_two(spare: Collection[str], slots: Mapping[str, str]) -> bool:
-    """Whether a plain question needs no slot for a count: "which of the two", "number two from the left"."""
-    return spare == {"n"} and slots["n"].lower() in ("two", "2")
+def slots_of(tokens: Sequence[str]) -> frozenset[str]:
+    """The slots of a wording."""
+    return frozenset(token[1:-1] for token in tokens if SLOT.fullmatch(token) and token != UNIT)
+
+
+def fitting(slots: frozenset[str], classes: Sequence[str]) -> list[bool]:
+    """Which classes a wording with these slots can belong to."""
+    wanted = (slots, slots - {"n"})
+    return [plain == REFUSED or frozenset(SLOT.findall(plain)) in wanted for plain in classes]
 
 
 def _turns_around(tokens: Sequence[str]) -> bool:
@@ -232,14 +245,14 @@ def _is_unit(word: Word) -> bool:
 
 
 def _skeletons(
-    text: str, nouns: Collection[str], names: Sequence[str]
+    text: str, nouns: Collection[str], names: Sequence[str], unknown: Sequence[bool] = (True, False)
 ) -> Iterator[tuple[list[str], dict[str, str], str]]:
     """The ways in which the objects of a text can be told from its other words; see `_Skeleton`."""
     held, table = hold_names(text, names)
     words = words_of(normal_text(held), table, ())[1]
     if len(words) > _MAX_WORDS:
         return
-    for bare_is_kind, unknown_is_object in product((True, False), repeat=2):
+    for bare_is_kind, unknown_is_object in product((True, False), unknown):
         skeleton = _Skeleton(words, nouns, bare_is_kind, unknown_is_object)
         yield skeleton.tokens, skeleton.slots, skeleton.unit
 

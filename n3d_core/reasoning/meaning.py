@@ -397,6 +397,8 @@ class Meaning(Predicates):
         """As in "are the mug and the box of the same color?", "are all mugs the same color?"."""
         if CAMERA_PHRASE in phrases:
             raise NoReadingError
+        if predicate == "color" and len(phrases) == 1 and phrases[0].text.startswith("any ") and phrases[0].number == 2:
+            return Question("same", "yes_no", (), "some_color", among=competing(replace(phrases[0], number=None)))
         if len(phrases) == 2 or is_pair(phrases[0]):
             return Question("same", "yes_no", phrases, predicate)
         if not (phrases[0].plural or phrases[0].every or phrases[0].text.startswith("each")):

@@ -77,7 +77,7 @@ _PREDICATES_OF: dict[str, frozenset[str]] = {
     "relative_distance": frozenset({"closer", "farther"}),
     "place": _PLACED,
     "related": _PLACED | {"nearest", "farthest", ""},
-    "same": frozenset({*relations.SIZE, "dimensions", "side", "other_side", "color", "other_color"}),
+    "same": frozenset({*relations.SIZE, "dimensions", "side", "other_side", "color", "other_color", "some_color"}),
     "outnumber": frozenset({"more", "less", "equal", "any", "each", "both", "but_no"}),
     "proportion": frozenset({"more", "less", "equal", "at_least", "at_most"}),
     **dict.fromkeys(("extreme", "order", "depth_order"), frozenset(PREDICATES)),
@@ -326,7 +326,8 @@ def _colored(question: Question, scene: Scene, least: int = 1) -> Roles:
     if len(roles) < least:
         raise MissingError(among, scene.names)
     plain = next((name for name in roles.names if not color_in(name)), None)
-    if plain is not None:
+    colors = [color for name in roles.names if (color := color_in(name))]
+    if plain is not None and not (question.predicate == "some_color" and len(set(colors)) < len(colors)):
         raise QueryError(f"The label of {plain!r} names no color, and boxes hold none.")
     return roles
 
@@ -485,11 +486,11 @@ def _fit(question: Question, scene: Scene) -> Outcome:
 
 
 def _same(question: Question, scene: Scene) -> Outcome:
-    if question.predicate in ("color", "other_color"):
+    if question.predicate in ("color", "other_color", "some_color"):
         roles = _colored(question, scene, least=2)
-        colors = {color_in(name) for name in roles.names}
-        alone = len(colors) == (1 if question.predicate == "color" else len(roles))
-        return Outcome(roles, Value("truth", truth=alone))
+        colors, count = {color_in(name) for name in roles.names}, len(roles)
+        held = {"color": len(colors) == 1, "other_color": len(colors) == count, "some_color": len(colors) < count}
+        return Outcome(roles, Value("truth", truth=held[question.predicate]))
     roles = scene.roles(_named(question, scene, 2))
     return Outcome(roles, Value("truth", truth=relations.alike(question.predicate, *roles.boxes)))
 

@@ -417,7 +417,7 @@ def _colors(question: Question, outcome: Outcome) -> str:
 
 
 def _same(question: Question, outcome: Outcome) -> str:
-    if question.predicate in ("color", "other_color"):
+    if question.predicate in ("color", "other_color", "some_color"):
         return _colors(question, outcome)
     names, boxes = _called(outcome.roles), outcome.roles.boxes
     if question.predicate in ("side", "other_side"):

@@ -55,7 +55,8 @@ QuestionType = Literal[
     "fit",  # does objects[0] fit into `limit` metres (`cube`: in each direction), into objects[1], or between
     # objects[1] and objects[2]
     # are two alike in `predicate`, a `Size` or "dimensions" (all three), or on one side or the other of the picture
-    # (`side`, `other_side`), or in the color that their labels name (`color`, `other_color`; perhaps of all `among`);
+    # (`side`, `other_side`), or in the color that their labels name (`color`, `other_color`; perhaps of all `among`;
+    # `some_color`: of any two of these);
     # yes/no only
     "same",
     "all",  # does all of `among` belong to objects[0]; yes/no only
@@ -217,7 +218,7 @@ class Question:
     @property
     def is_computed(self) -> bool:
         """Whether boxes alone answer it: what models are not asked, as they were not taught to answer it."""
-        others = ("sum", "path", "kinds", "colors", "color", "other_color", "cube", "but_no", "footprint")
+        others = ("sum", "path", "kinds", "colors", "color", "other_color", "some_color", "cube", "but_no", "footprint")
         paired = self.type in DISTANCES and self.among is not None
         ordered = self.type == "relative_distance" and self.form == "order"
         measured = self.type == "proportion" and self.form == "number"

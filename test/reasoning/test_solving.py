@@ -173,3 +173,11 @@ def test_one_of_three_is_in_the_middle_and_one_can_be_left_of_two():
     assert middle.value.objects == (2,)
     assert both.sentence == "Yes, the red mug is to the left of the blue can and to the left of the green box."
     assert asked("Is the green box left of the blue can and the red mug?", SCENE).plain is False
+
+
+def test_any_two_objects_of_one_color():
+    shared = asked("Do any two objects have the same color?", SCENE)
+    alone = asked("Do any two objects have the same color?", [MUG, CAN])
+
+    assert shared.sentence == "Yes, the 4 objects are red, blue and green."
+    assert alone.sentence == "No, the 2 objects are red and blue."

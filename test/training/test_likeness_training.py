@@ -30,7 +30,7 @@ def wordings() -> dict[str, Wordings]:
 def network(wordings: dict[str, Wordings]) -> Network:
     """Trained on some of the plain questions by all voices but one."""
     return fitted(
-        examples(mirrored(joined([_some(w) for name, w in wordings.items() if name != "everyday"]))), epochs=6
+        examples(mirrored(joined([_some(w) for name, w in wordings.items() if name != "everyday"]))), epochs=12
     )
 
 
@@ -46,14 +46,14 @@ def test_a_voice_that_it_has_not_heard_is_read(network: Network, wordings: dict[
     assert shares["refused"] > 0.8
 
 
-def test_it_is_read_back_as_it_was_trained(network: Network, tmp_path: Path) -> None:
+def test_it_is_read_back_as_it_was_trained(network: Network, wordings: dict[str, Wordings], tmp_path: Path) -> None:
     save_network(network, tmp_path / "network.safetensors")
     back = Network.load(tmp_path / "network.safetensors")
 
     assert back.classes == tuple(network.classes)
     assert back.features == network.features
-    for name in ("vectors", "weights", "bias"):
-        np.testing.assert_array_equal(getattr(back, name), getattr(network, name))
+    for tokens, _ in examples(_some(wordings["everyday"]))[:200]:
+        np.testing.assert_allclose(back.probabilities(tokens), network.probabilities(tokens), atol=0.03)
 
 
 def test_what_ships_knows_what_is_listed(wordings: dict[str, Wordings]) -> None:
@@ -65,11 +65,12 @@ def test_what_ships_knows_what_is_listed(wordings: dict[str, Wordings]) -> None:
 
 
 def test_objects_are_numbered_as_they_are_named_and_equal_questions_are_one() -> None:
-    said = examples({"Is {a} right of {b}?": ["would i find {b} to the left of {a}"]})
+    said = examples({"Is {a} right of {b}?": ["would i find {b} to the left of {a}"], "Is {a} left of {b}?": []})
 
     assert said == [
-        (("is", "{o1}", "right", "of", "{o2}", "?"), "Is {o2} left of {o1}?"),
+        (("is", "{o1}", "right", "of", "{o2}", "?"), "Is {o1} right of {o2}?"),
         (("would", "i", "find", "{o1}", "to", "the", "left", "of", "{o2}"), "Is {o1} left of {o2}?"),
+        (("is", "{o1}", "left", "of", "{o2}", "?"), "Is {o1} left of {o2}?"),
     ]
 
 
