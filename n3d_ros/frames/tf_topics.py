@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from geometry_msgs.msg import Quaternion, TransformStamped, Vector3
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -92,6 +94,8 @@ class TransformTopics:
             self._subscribe("/tf_static", latched),
             self._subscribe("/tf", QoSProfile(depth=_MANY)),
         )
+        back = JumpThreshold(min_forward=None, min_backward=Duration(seconds=-1), on_clock_change=True)  # as tf2_ros
+        self._jumps = node.get_clock().create_jump_callback(back, post_callback=lambda _jump: self.forget())
 
     def _subscribe(self, topic: str, qos: QoSProfile) -> Subscription:
         static = topic == "/tf_static"
@@ -127,6 +131,7 @@ class TransformTopics:
 
     def close(self) -> None:
         """Ends the subscriptions."""
+        self._jumps.unregister()
         with self._lock:
             self._is_closed = True
             for subscription in (self._static, self._moving):

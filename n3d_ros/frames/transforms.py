@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.clock import JumpThreshold
-from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 
@@ -59,16 +57,8 @@ class Transforms:
                 "tf2_msgs is not installed: apt install ros-$ROS_DISTRO-tf2-ros-py, or leave them empty and use "
                 "aligned depth"
             ) from missing
-        if self._buffer is None:  # created once: each would leave a service behind
-            self._buffer = _tf2().Buffer(node=self._node)
-            back = JumpThreshold(min_forward=None, min_backward=Duration(seconds=-1), on_clock_change=True)
-            self._jumps = self._node.get_clock().create_jump_callback(back, post_callback=self._on_jump)
+        self._buffer = self._buffer or _tf2().Buffer(node=self._node)  # created once: each would leave a service behind
         return TransformTopics(self._node, self._buffer)
-
-    def _on_jump(self, _jump: Any) -> None:
-        topics = self._topics
-        if topics is not None:
-            topics.forget()
 
     def close(self) -> None:
         """Ends the subscriptions and drops all transforms except static ones, which do not age."""
