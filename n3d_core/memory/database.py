@@ -175,9 +175,9 @@ class ObjectStore:
         return Places([row[0] for row in rows], labels, *places)
 
     def many(self, identities: Sequence[int]) -> dict[int, RememberedObject]:
-        """Objects by id."""
+        """Objects of the map by id; those that it does not hold are left out."""
         marks = ", ".join("?" * len(identities))
-        return {one.id: one for one in self._select(f"id IN ({marks})", identities)}
+        return {one.id: one for one in self._select(f"map = ? AND id IN ({marks})", (self._map, *identities))}
 
     def named(self, noun: str | None, limit: int, seen_from: float = -np.inf) -> list[RememberedObject]:
         """Objects with a head noun (None: any), the surest and then the most recent first."""
@@ -191,11 +191,6 @@ class ObjectStore:
         where = f"map = ? AND label = ? AND last_seen >= ? AND observations >= {WELL_KNOWN} AND (? OR log_odds < ?)"
         values = (self._map, label, seen_from, out_of_view, GONE_LOG_ODDS)
         return self._select(f"{where} ORDER BY last_seen DESC LIMIT ?", (*values, limit))
-
-    def get(self, identity: int) -> RememberedObject | None:
-        """One object."""
-        found = self._select("map = ? AND id = ?", (self._map, identity))
-        return found[0] if found else None
 
     def every(self) -> list[RememberedObject]:
         """All objects of the map, by id."""

@@ -143,7 +143,7 @@ class ObjectMap:
 
     def get(self, identity: int) -> RememberedObject | None:
         """One object, None if the map has none of this id."""
-        return self._store.get(identity)
+        return self._store.many([identity]).get(identity)
 
     def known(self, seen: Sequence[Observation], pose: Pose) -> dict[int, RememberedObject]:
         """The remembered object that each observation shows, whatever its name there, by the observation's index."""
@@ -283,7 +283,7 @@ class ObjectMap:
             if self._store.weigh_pair(near.ids[i], near.ids[j], _TOGETHER if both else _ALONE) >= 0:
                 continue
             i, j = (i, j) if i in found else (j, i)
-            one, other = known[near.ids[i]], self._store.get(near.ids[j])
+            one, other = known[near.ids[i]], self._store.many([near.ids[j]]).get(near.ids[j])
             if both or other is None or near.ids[j] in merged or not _by_turns(one, other):
                 continue
             keep, drop = (i, j) if one.observations >= other.observations else (j, i)
