@@ -177,7 +177,8 @@ class ObjectStore:
     def many(self, identities: Sequence[int]) -> dict[int, RememberedObject]:
         """Objects of the map by id; those that it does not hold are left out."""
         marks = ", ".join("?" * len(identities))
-        return {one.id: one for one in self._select(f"map = ? AND id IN ({marks})", (self._map, *identities))}
+        # The plus keeps SQLite from going through all objects of the map by an index.
+        return {one.id: one for one in self._select(f"id IN ({marks}) AND +map = ?", (*identities, self._map))}
 
     def named(self, noun: str | None, limit: int, seen_from: float = -np.inf) -> list[RememberedObject]:
         """Objects with a head noun (None: any), the surest and then the most recent first."""

@@ -109,7 +109,8 @@ def test_assignment_in_groups_is_the_cheapest_of_all_pairs(seed):
     assert len(wanted) > 20
 
 
-def test_the_time_to_find_what_is_near_does_not_grow_with_the_map(tmp_path):
+@pytest.mark.parametrize("by_id", [False, True])
+def test_the_time_to_find_what_is_near_or_by_id_does_not_grow_with_the_map(tmp_path, by_id):
     def milliseconds(count):
         side = math.sqrt(count) / 2
         store, _ = store_of(tmp_path / f"{count}.db", objects(count, side))
@@ -117,7 +118,10 @@ def test_the_time_to_find_what_is_near_does_not_grow_with_the_map(tmp_path):
         for _ in range(60):
             low = np.array([*rng.uniform(-side + 3, side - 3, 2), 0.0])
             started = time.process_time()
-            store.near(low, low + 3.0)
+            if by_id:
+                store.many(range(1, 300, 10))
+            else:
+                store.near(low, low + 3.0)
             times.append(time.process_time() - started)
         store.close()
         return float(np.median(times)) * 1000
