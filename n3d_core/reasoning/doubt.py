@@ -23,6 +23,7 @@ from n3d_core.reasoning.resolve import SIZE_ADJECTIVES, Scene
 
 MOVED = 64  # perturbed scenes
 ASSURED = 0.9  # share of them that must give the same answer
+_APART_M, _APART_SHARE = 0.05, 0.1  # how far a difference in depth may be from that along the lines of sight
 _NUMBERS = ("length", "direction", "position", "none")  # kinds of values that come with an uncertainty of their own
 
 
@@ -74,8 +75,12 @@ def plain_doubt(question: Question, outcome: Outcome) -> str:
     """Why the boxes do not decide a question, as they are; empty if only their uncertainty could be a reason."""
     if outcome.value.kind == "none" and question.form in ("choice", "free"):
         return "the boxes are equal in this"
-    misleads = "what is nearer in depth is farther along the line of sight"
-    return _at_an_end(question, outcome) or (misleads if _depth_misleads(question, outcome) else "")
+    end = _at_an_end(question, outcome)
+    if end or not _depth_misleads(question, outcome):
+        return end
+    if question.form == "difference":
+        return "in depth it is another length than along the lines of sight"
+    return "what is nearer in depth is farther along the line of sight"
 
 
 def names_alone(question: Question) -> bool:
@@ -144,15 +149,18 @@ def _at_an_end(question: Question, outcome: Outcome) -> str:
 
 
 def _depth_misleads(question: Question, outcome: Outcome) -> bool:
-    """Whether the nearest in depth is not the nearest along the line of sight, where one of several is chosen."""
-    if question.type not in (*COMPARISONS, "extreme") or question.form == "yes_no" or question.opposite:
+    """Whether "closer" and "farther" mean another object, or a clearly different length, along the lines of sight."""
+    if question.type not in (*COMPARISONS, "extreme") or question.opposite:
         return False
-    if PREDICATES[question.predicate].measure != "Z" or len(outcome.value.objects) != 1:
+    if PREDICATES[question.predicate].measure != "Z" or outcome.value.kind == "none":
         return False
-    rank = rank_of(question)
     boxes = outcome.roles.boxes
     sight = [relations.distance(relations.CAMERA, b) for b in boxes]
     depth = [MEASURES["Z"](b) for b in boxes]
+    if question.form == "difference":
+        apart, by_depth = abs(sight[0] - sight[1]), abs(depth[0] - depth[1])
+        return abs(apart - by_depth) > max(_APART_M, _APART_SHARE * by_depth)
+    rank = rank_of(question)
     behind = PREDICATES[question.predicate].sign > 0
-    by_sight, by_depth = (sorted(range(len(boxes)), key=v.__getitem__, reverse=behind) for v in (sight, depth))
-    return by_sight[rank - 1] != by_depth[rank - 1]
+    by_sight, in_depth = (sorted(range(len(boxes)), key=v.__getitem__, reverse=behind) for v in (sight, depth))
+    return by_sight[rank - 1] != in_depth[rank - 1]

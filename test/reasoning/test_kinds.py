@@ -564,3 +564,18 @@ def test_a_number_with_a_large_uncertainty_is_still_a_number(text):
     unsure = (0.01, 0, 0, 0, 0.01, 0, 0, 0, 0.01)
     boxes = [Box3D(b.label, b.center, b.size, covariance=unsure) for b in (MUG, BOX)]
     assert asked(text, boxes).doubt == ""
+
+
+@pytest.mark.parametrize(
+    ("aside", "doubted"),
+    [(0.0, False), (0.3, False), (1.5, True)],  # the box is 2.00, 2.02 and 2.50 m away
+)
+def test_how_much_farther_is_doubted_where_depth_is_not_distance(aside, doubted):
+    sure = (1e-6, 0, 0, 0, 1e-6, 0, 0, 0, 1e-6)
+    boxes = [
+        Box3D("mug", (0.0, 0.0, 1.0), (0.1, 0.1, 0.1), covariance=sure),
+        Box3D("box", (aside, 0.0, 2.0), (0.1, 0.1, 0.1), covariance=sure),
+    ]
+    solution = asked("How much farther from the camera is the box than the mug?", boxes)
+    assert solution.outcome.value.number == pytest.approx(1.0)
+    assert solution.doubt == ("in depth it is another length than along the lines of sight" if doubted else "")
