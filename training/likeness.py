@@ -2,7 +2,7 @@
 
 `python -m training.likeness` writes `n3d_core/reasoning/likeness.safetensors` from `training/questions/voices/*.txt`;
 `--check` trains on all files but one, for each in turn, and prints how that one's questions are read. Each file is by
-people of other voices, so this says how strangers' questions fare. One minute on one core.
+people of other voices, so this says how strangers' questions fare. A minute on one core for each network.
 
 A file lists plain questions ("= How far is {a} from {b}?") and their wordings below. `{a}`, `{b}`, `{c}` stand for
 objects with their articles, `{k}` and `{k2}` for nouns, `{l}` for a length, `{n}` for a count, `{col}` for a colour.

@@ -50,6 +50,10 @@ def test_what_a_shell_or_a_page_left_around_a_text_is_removed(text: str, clean: 
     assert (prompts.checked_text(text), prompts.phrases(text)) == (clean, [clean])
 
 
+def test_each_line_is_a_phrase() -> None:
+    assert prompts.phrases("red mug\nblue box; lamp\n\n") == ["red mug", "blue box", "lamp"]
+
+
 def test_quotes_around_several_phrases_are_removed_too() -> None:
     assert prompts.phrases("'red mug; blue can'") == ["red mug", "blue can"]
     assert prompts.phrases('"red mug"; "blue can"') == ["red mug", "blue can"]
