@@ -36,7 +36,7 @@ UNIT = "{unit}"
 _MAX_WORDS = 40
 _SINGULAR = re.compile(r"(?:Which|closest|farthest|tallest|only) \{k\}(?! (?:are|is within))")
 """Plain questions whose kind stands in the singular."""
-_LEAST_LETTERS = 5  # of a word that is corrected
+_SHORTEST, _LONG = 3, 5  # letters of words that are corrected: by a swap, by any letter
 _LONGEST_TAG = 4  # words: "Would that be right?"
 _FEW = ("two", "three", "2", "3")
 """Counts that need no slot: "which of the two", "number two from the left"."""
@@ -144,15 +144,14 @@ class Network:
         return shares / shares.sum()
 
     def _spelled(self, token: str) -> str:
-        """A known word in place of one that is not known and differs from it in one letter."""
-        if len(token) < _LEAST_LETTERS or _stem(token) in self.features or not token.isalpha():
+        """A known word in place of an unknown one that differs in one letter, or in a short word by a swap."""
+        if len(token) < _SHORTEST or _stem(token) in self.features or not token.isalpha():
             return token
-        near = (word for word in self._words if abs(len(word) - len(token)) < 2 and _differs_little(word, token))
-        return next(near, token)
+        return next((word for word in self._words if _differs_little(word, token)), token)
 
     @cached_property
     def _words(self) -> tuple[str, ...]:
-        return tuple(f for f in self.features if f.isalpha() and len(f) >= _LEAST_LETTERS)
+        return tuple(f for f in self.features if f.isalpha() and len(f) >= _SHORTEST)
 
     def likeliest(self, tokens: Sequence[str], slots: Mapping[str, str]) -> tuple[float, str]:
         """The likeliest class and its probability.
@@ -182,6 +181,8 @@ def _differs_little(one: str, other: str) -> bool:
     start = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
     if sorted(one) == sorted(other):
         return one[start + 2 :] == other[start + 2 :]
+    if min(len(one), len(other)) < _LONG:
+        return False
     ends = {(one[start + a :], other[start + b :]) for a, b in ((1, 1), (1, 0), (0, 1))}
     return any(first == second for first, second in ends)
 

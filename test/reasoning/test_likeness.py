@@ -34,6 +34,7 @@ FILLED = {"o1": "the red mug", "o2": "the blue box", "o3": "the green ball", "l"
          "How close are you to that red car?"),
         ("Counsel asserts that a duck stands behind the mug. Is that so?", "Is a duck behind the mug?"),
         ("Besides the laptop, how many other objects are there?", "How many objects are there besides the laptop?"),
+        ("hwo far is the mug to the box, pleese", "How far is the mug from the box?"),
         ("anything i can reach with a 0.6 m arm", "Is anything within 0.6 m?"),
     ],
 )  # fmt: skip
