@@ -578,4 +578,5 @@ def test_how_much_farther_is_doubted_where_depth_is_not_distance(aside, doubted)
     ]
     solution = asked("How much farther from the camera is the box than the mug?", boxes)
     assert solution.outcome.value.number == pytest.approx(1.0)
-    assert solution.doubt == ("in depth it is another length than along the lines of sight" if doubted else "")
+    misleads = "The boxes cannot tell: in depth it is another length than along the lines of sight."
+    assert solution.doubt == (misleads if doubted else "")
