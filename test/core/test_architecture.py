@@ -69,7 +69,7 @@ def test_no_two_modules_of_a_package_have_one_name(package):
     assert [name for name, count in counts.items() if count > 1] == []
 
 
-@pytest.mark.parametrize("package", ["n3d_core", "n3d_ros"])
+@pytest.mark.parametrize("package", ["n3d_core", "n3d_ros", "training"])
 def test_no_two_classes_of_a_package_have_one_name(package):
     trees = [ast.parse(path.read_text()) for path in modules(package).values()]
     counts = Counter(node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))

@@ -21,7 +21,7 @@ from n3d_core.geometry.points import normalise, to_model_frame
 from n3d_core.language.structured import BoxCodec, parse
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig
-from training.data.sequences import Sample
+from training.data.sequences import TrainingSample
 from training.data.stream import SceneSamples, Turns
 from training.learn.config import TrainConfig
 from training.learn.model import collate
@@ -100,7 +100,7 @@ def samples_of(config: TrainConfig) -> SceneSamples:
     return SceneSamples(config, N3DConfig.from_file(init / "config.json"), Tokenizer(init / "tokenizer.json"))
 
 
-def replies(samples: SceneSamples, sample: Sample) -> list[str]:
+def replies(samples: SceneSamples, sample: TrainingSample) -> list[str]:
     """What each question of a packed sample is to be answered."""
     packed = sample.packed
     numbers = [

@@ -43,7 +43,7 @@ _SIDES = re.compile(r"\b(left|right|leftmost|rightmost|o'clock|clockwise)\b", re
 
 
 @dataclass(frozen=True)
-class LiftedObject(LabelledObject):
+class AnnotatedObject(LabelledObject):
     """An object named by its class alone.
 
     Attributes:
@@ -139,7 +139,7 @@ class LiftedSource:
         phrases = [
             Question(grounding_prompt(phrase), ((i, o.label),), kind="referring")
             for i, o in enumerate(image.objects)
-            if isinstance(o, LiftedObject) and o.groundable
+            if isinstance(o, AnnotatedObject) and o.groundable
             for phrase in o.own_phrases
         ]
         chosen = rng.permutation(len(phrases))[: rng.binomial(count, self.referring)]
@@ -188,10 +188,10 @@ def _scene(sample: Sample, width: int, height: int) -> LiftedScene:
     return LiftedScene(sample.key, color, millimetres.round().astype(np.uint16), instances, camera, objects)
 
 
-def _object(true: TrueObject, instance: int, groundable: bool, phrases: Any = ()) -> LiftedObject:
+def _object(true: TrueObject, instance: int, groundable: bool, phrases: Any = ()) -> AnnotatedObject:
     name = true.cls.lower()
     number = CLASSES.index(name) + 1 if name in CLASSES else NO_CLASS
-    return LiftedObject(true.cls, "", number, NO_COLOR, true.box, instance, groundable, true.box, tuple(phrases))
+    return AnnotatedObject(true.cls, "", number, NO_COLOR, true.box, instance, groundable, true.box, tuple(phrases))
 
 
 def _truth(sample: Sample) -> list[TrueObject]:

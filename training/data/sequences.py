@@ -64,7 +64,7 @@ class LabelledImage:
 
 
 @dataclass(frozen=True)
-class Sample:
+class TrainingSample:
     """The training input from one image.
 
     Attributes:
@@ -169,7 +169,7 @@ class SampleMaker:
         self.fraction_of = {n: FRACTIONS + v for v, n in enumerate(fraction_ids(tokenizer))} if self.bin_of else {}
         self.prefix = tokenizer.encode(prompts.PREFIX)
 
-    def make(self, image: LabelledImage, questions: list[Question], decision: float) -> Sample:
+    def make(self, image: LabelledImage, questions: list[Question], decision: float) -> TrainingSample:
         """Encodes image and questions; questions that do not fit are left out."""
         depth, _ = clean_depth(image.depth)  # cleaned like every frame that the model sees
         valid = np.isfinite(depth)
@@ -197,7 +197,9 @@ class SampleMaker:
                 merge,
             )
             pointers = packed.pointers
-        return Sample((grid_h, grid_w), patches, coordinates, packed, dense, *pointer_shares(pointers, dense.coverage))
+        return TrainingSample(
+            (grid_h, grid_w), patches, coordinates, packed, dense, *pointer_shares(pointers, dense.coverage)
+        )
 
     def _packed(
         self, grid_h: int, grid_w: int, questions: list[Question], codes: list[BoxCode], decision: float

@@ -18,7 +18,7 @@ from n3d_core.language.structured import BoxCodec
 from n3d_core.language.tokenizer import Tokenizer
 from n3d_core.network.config import N3DConfig
 from n3d_core.network.preprocess import canvas_size
-from training.data.sequences import LabelledImage, Question, Sample, SampleMaker, augment, from_cache
+from training.data.sequences import LabelledImage, Question, SampleMaker, TrainingSample, augment, from_cache
 from training.learn.codecs import CameraXYCodec
 from training.learn.config import DataConfig, TrainConfig
 from training.learn.model import Batch, collate
@@ -59,7 +59,7 @@ class CacheSource:
         return self.questions.draw(image, count, rng)
 
 
-class SceneSamples(Dataset[Sample]):
+class SceneSamples(Dataset[TrainingSample]):
     """Sample n: the next image of a shuffled pass over its source, augmented, with questions.
 
     Attributes:
@@ -129,7 +129,7 @@ class SceneSamples(Dataset[Sample]):
         data = self.config.data
         return [*([data.cache] if data.cache else data.caches), *data.lifted]
 
-    def __getitem__(self, number: int) -> Sample:
+    def __getitem__(self, number: int) -> TrainingSample:
         image, questions = self.drawn(number)
         return self.maker.make(image, questions, self.config.loss.decision)
 

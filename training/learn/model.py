@@ -20,7 +20,7 @@ from n3d_core.network.config import N3DConfig
 from n3d_core.network.model import N3DNetwork, PlanTensors, mrope_tables, rotate
 from n3d_core.network.plan import image_plan
 from training.data.packing import IGNORE, Packed
-from training.data.sequences import Sample
+from training.data.sequences import TrainingSample
 from training.learn.attention import Kernel, PackedAttention
 from training.learn.dense import DenseHead, PointerHead, by_row, measured_patches, patch_weights
 from training.learn.losses import NumberSofteners, language_loss
@@ -89,7 +89,7 @@ def step_totals(totals: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: sum(t[name] for t in totals) or 1.0 for name in totals[0]}
 
 
-def collate(samples: list[Sample], config: N3DConfig, pad: int, length: int = 0, step: int = 1) -> Batch:
+def collate(samples: list[TrainingSample], config: N3DConfig, pad: int, length: int = 0, step: int = 1) -> Batch:
     """Stacks samples, padded to the longest or to `length`, and to a multiple of `step`.
 
     Padding tokens are masked and predict nothing.

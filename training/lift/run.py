@@ -30,7 +30,7 @@ from training.lift.shards import ShardSummary, finished_shard, shard_path
 MOST_FULL = 3  # failed shards after which a full disk stops the run
 
 
-class Progress:
+class ShardProgress:
     """A progress bar on stderr: shards, images, and why things were left out."""
 
     def __init__(self, shards: int, done: list[ShardSummary]) -> None:
@@ -78,7 +78,7 @@ def run(
     for number in missing:
         # delete shards with a wrong digest: workers only check the size
         shard_path(config.output.folder, number).with_suffix(".json").unlink(missing_ok=True)
-    progress = Progress(plan.shards, done)
+    progress = ShardProgress(plan.shards, done)
     failures: list[ShardFailure] = []
     made = 0
     for outcome in _outcomes(missing, plan, config, workers, ray, gpus):

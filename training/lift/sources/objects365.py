@@ -25,7 +25,7 @@ def read_objects365(config: SourceConfig, problems: Problems) -> Iterator[Record
     names = dict(_names(path, problems))
     if not names:
         raise SourceError(f"{path}: no categories; it must be zhiyuan_objv2_train.json or _val.json")
-    boxes = _Boxes.read(path, problems)
+    boxes = _Objects365Boxes.read(path, problems)
     for image in _items(path, "images"):
         try:
             identity, name = int(image["id"]), str(image["file_name"])
@@ -56,7 +56,7 @@ def _find(root: Path, name: str) -> Path:
     return whole if whole.exists() else root.joinpath(*Path(name).parts[-2:])
 
 
-class _Boxes:
+class _Objects365Boxes:
     """All boxes, sorted by image."""
 
     def __init__(self, image: array[int], category: array[int], ids: array[int], xywh: array[float], crowd: array[int]):
@@ -68,7 +68,7 @@ class _Boxes:
         self.crowd = np.frombuffer(crowd, np.int8)[order]
 
     @classmethod
-    def read(cls, path: Path, problems: Problems) -> _Boxes:
+    def read(cls, path: Path, problems: Problems) -> _Objects365Boxes:
         image, category, ids, xywh, crowd = array("q"), array("i"), array("q"), array("f"), array("b")
         for entry in _items(path, "annotations"):
             try:

@@ -31,7 +31,7 @@ def read_rgbd(config: SourceConfig, problems: Problems) -> Iterator[Record]:
     read = {"tum": _tum_pairs, "open3d": _open3d_pairs, "frames": _frame_pairs}[config.kind]
     unit = config.depth_unit or ("tum" if config.kind == "tum" else "")
     camera = _camera(root, config)
-    boxes = _Boxes(config.annotations, problems)
+    boxes = _FolderBoxes(config.annotations, problems)
     for color, depth in read(root, problems):
         yield Record(
             safe_key(config.name or config.kind, root.name, color.name.removesuffix(".png").removesuffix(".jpg")),
@@ -107,7 +107,7 @@ def _camera(root: Path, config: SourceConfig) -> Camera | None:
     )
 
 
-class _Boxes:
+class _FolderBoxes:
     """2D annotations of a COCO file by image name."""
 
     def __init__(self, path: str, problems: Problems) -> None:
