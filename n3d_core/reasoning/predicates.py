@@ -38,8 +38,9 @@ from n3d_core.reasoning.constituents import (
 from n3d_core.reasoning.grammar import NoReadingError
 from n3d_core.reasoning.lexicon import TERMINALS
 from n3d_core.reasoning.noun_phrases import NounPhrases
-from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, DISTANCES, SIZES, Phrase, Question
+from n3d_core.reasoning.question import ANYTHING, CAMERA_PHRASE, DISTANCES, SIZES, Phrase, Question, Where
 
+_NEXT = tuple(f"{near} {thing}" for near in ("closest", "nearest") for thing in ("object", "thing", "item"))
 TOUCHING = 0.01
 """Gap in metres up to which objects touch."""
 
@@ -113,6 +114,8 @@ class Predicates(NounPhrases):
             raise NoReadingError  # apart from what?
         if objects[0] == CAMERA_PHRASE:
             objects = objects[::-1]
+        if objects[1:] and objects[1].text.lower() in _NEXT and objects[0].pick is None:  # what is closest to the first
+            objects = (objects[0], replace(objects[1], pick=None, where=(Where("nearest", objects[:1]),)))
         return self.ask(f"{planes[0]}_distance" if planes else "distance", "number", "", objects, AskedUnit(parts.unit))
 
     # ---------------------------------------------------------------------------------- what is said of a subject
