@@ -16,7 +16,6 @@ from n3d_core.finding import Finder, Sightings, bare, kept
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.language.answer_grammar import split_reply
 from n3d_core.language.prompts import condition_names, first_sentence, numbered_names, scene_condition
-from n3d_core.querying import Query
 from n3d_core.reasoning.asking import plain_question
 from n3d_core.reasoning.audit import CONTRADICTED, NOT_SEEN, UNVERIFIABLE, VERIFIED, audit
 from n3d_core.reasoning.outcome import evaluate, sought
@@ -26,6 +25,7 @@ from n3d_core.reasoning.resolve import AmbiguousError, MissingError, Scene, arti
 from n3d_core.reasoning.solve import Solution, solve_scene
 from n3d_core.reasoning.thoughts import Style
 from n3d_core.results import Answer, AnswerFrom, TextDecoded
+from n3d_core.runtime import Query
 
 _SEEN_TOO = 0.25  # 3D IoU
 _PIECE = 16  # tokens that are decoded again for each token that a listener hears of

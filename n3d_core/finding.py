@@ -22,11 +22,10 @@ from n3d_core.geometry.frame import Frame
 from n3d_core.language import prompts
 from n3d_core.language.box_grammar import BoxGrammar, ReplyGrammar
 from n3d_core.language.structured import BoxCode, BoxCodec
-from n3d_core.querying import Query
 from n3d_core.reasoning.question import ANYTHING, Phrase
 from n3d_core.reasoning.resolve import SIZE_ADJECTIVES, matching
 from n3d_core.results import BoxDecoded
-from n3d_core.runtime import Runtime
+from n3d_core.runtime import Query, Runtime
 
 _MOST_REPEATS = 12  # lines in a row that repeat earlier ones; a model in such a loop does not stop by itself
 _SAME_THING = 0.25  # 3D IoU above which a box of one class is an object that grounding everything has found

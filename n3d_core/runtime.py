@@ -1,17 +1,21 @@
-"""The parts of a loaded model. `N3D` builds them once, and all its views share them."""
+"""`Runtime`: the parts of a loaded model, which all its views share; and `Query`: the state of one running query."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from n3d_core.backends.base import Backend
 from n3d_core.decoding.calibration import Calibration
+from n3d_core.decoding.loop import Limits, Work
 from n3d_core.decoding.sampling import Sampling
 from n3d_core.errors import CheckpointError, reading
+from n3d_core.geometry.boxes import Box3D
 from n3d_core.language.answer_grammar import MAX_THOUGHT, FreeReply, Spelling, ThoughtThenAnswer, answer_room
 from n3d_core.language.box_grammar import BoxVocabulary, ReplyGrammar
 from n3d_core.language.tokenizer import Tokenizer
@@ -20,6 +24,7 @@ from n3d_core.preparation import ImageSize
 from n3d_core.reasoning.likeness import likely_question
 from n3d_core.reasoning.question import TYPES, NotUnderstood, Phrase, Question
 from n3d_core.reasoning.resolve import SIZE_ADJECTIVES
+from n3d_core.results import BoxDecoded, Event, Listener, StageStarted
 
 LEAST_THOUGHT = 16  # tokens
 VOCABULARY = "vocabulary.json"
@@ -134,3 +139,58 @@ class Runtime:
     def least_reply(self, answers: Sequence[str]) -> int:
         """Minimum tokens of a second reply: the longest answer, and a short thought."""
         return answer_room(answers if self.can_spell(answers) else ()) + LEAST_THOUGHT
+
+
+@dataclass
+class Query:
+    """State of one query.
+
+    Attributes:
+        least: minimum score of the boxes that the listener is told about.
+        times: milliseconds per stage.
+        warnings: sentences for the user, in order.
+    """
+
+    limits: Limits
+    listener: Listener | None = None
+    least: float = 0.0
+    work: Work = field(default_factory=Work)
+    times: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    _told: list[Box3D] = field(default_factory=list)
+
+    def tell(self, event: Event) -> None:
+        """Passes an event to the listener, if there is one; each box only once."""
+        if self.listener is None:
+            return
+        if isinstance(event, BoxDecoded):
+            if event.box in self._told or event.box.score < self.least:
+                return
+            self._told.append(event.box)
+        self.listener(event)
+
+    def warn(self, sentence: str) -> None:
+        """Adds a warning, unless it is already there."""
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Announces a stage and adds up its milliseconds, even if it raises."""
+        self.tell(StageStarted(name))
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.times[name] = self.times.get(name, 0.0) + (time.perf_counter() - start) * 1000
+
+    @contextmanager
+    def quiet(self, really: bool = True) -> Iterator[None]:
+        """Hides events from the listener."""
+        listener = self.listener
+        if really:
+            self.listener = None
+        try:
+            yield
+        finally:
+            self.listener = listener

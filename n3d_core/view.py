@@ -20,13 +20,12 @@ from n3d_core.language import prompts
 from n3d_core.language.structured import serialise
 from n3d_core.memory.recollection import in_the_present
 from n3d_core.preparation import prepare
-from n3d_core.querying import Query
 from n3d_core.reasoning.audit import NOT_SEEN
 from n3d_core.reasoning.parse import read_phrases, read_question
 from n3d_core.reasoning.question import CAMERA_PHRASE, NotUnderstood, Phrase
 from n3d_core.reasoning.resolve import Scene
 from n3d_core.results import Answer, AnswerFrom, BoxDecoded, Grounding, Listener
-from n3d_core.runtime import Runtime
+from n3d_core.runtime import Query, Runtime
 
 Cancel = Callable[[], bool]
 Recall = Callable[[str, Sequence[Box3D]], Answer]
