@@ -12,10 +12,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from n3d_core.atomic_write import atomic_write, write_text
 from n3d_core.errors import CheckpointError, reading
 from n3d_core.network.config import N3DConfig
 from n3d_core.network.model import N3DNetwork
@@ -193,16 +191,6 @@ def stored_weights(folder: str | Path, network: N3DNetwork) -> Iterator[tuple[st
     _check_names(network, shards, sources)
     for name in [name for name, _ in network.named_parameters()]:
         yield name, shards.read(sources[name])
-
-
-def save_checkpoint(folder: str | Path, config: N3DConfig, state: Mapping[str, Tensor]) -> None:
-    """Writes `config.json` and `model.safetensors`, each whole or not at all. The caller writes the tokenizer."""
-    root = Path(folder)
-    root.mkdir(parents=True, exist_ok=True)
-    whole = {k: v.contiguous() for k, v in state.items()}
-    with atomic_write(root / WEIGHTS) as part:
-        save_file(whole, str(part), metadata={"format": "pt"})
-    write_text(root / "config.json", json.dumps(config.to_json(), indent=1) + "\n")
 
 
 def _sources(shards: Shards) -> dict[str, str]:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from n3d_core.network.checkpoint import save_checkpoint
 from n3d_core.network.config import N3DConfig
 from n3d_core.network.model import N3DNetwork
 from n3d_core.network.plan import image_plan
@@ -65,7 +64,9 @@ def random_network(config: N3DConfig, seed: int = 0) -> N3DNetwork:
 
 def write_checkpoint(folder: Path, config: N3DConfig, dtype: torch.dtype = torch.float32) -> Path:
     network = random_network(config)
-    save_checkpoint(folder, config, {name: p.to(dtype) for name, p in network.named_parameters()})
+    checkpoints.write_checkpoint(
+        folder, config.to_json(), {name: p.to(dtype) for name, p in network.named_parameters()}
+    )
     return folder
 
 

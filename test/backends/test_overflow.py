@@ -17,8 +17,9 @@ from n3d_core.backends.tensorrt.run import TensorRTBackend
 from n3d_core.backends.tensorrt.supply import EngineStore
 from n3d_core.backends.torch_backend import TorchBackend
 from n3d_core.errors import BackendError
-from n3d_core.network.checkpoint import load_network, save_checkpoint
+from n3d_core.network.checkpoint import load_network
 from n3d_core.network.preprocess import VisionInput
+from test.core.checkpoints import write_checkpoint
 
 from .conftest import random_network, small_config
 from .stand_in_tensorrt import StandIn
@@ -33,7 +34,7 @@ def scaled(folder: Path, **factors: float) -> Path:
     parameters = dict(network.named_parameters())
     for name, factor in factors.items():
         parameters[name.replace("__", ".")].mul_(factor)
-    save_checkpoint(folder, network.config, parameters)
+    write_checkpoint(folder, network.config.to_json(), parameters)
     return folder
 
 
@@ -127,7 +128,7 @@ def test_what_is_not_finite_leaves_no_trace_in_the_cache(tmp_path: Path, load: L
     """A token whose embedding is infinite spoils its own chunk: neither later ones nor another sequence's."""
     network = random_network(small_config(tie_word_embeddings=False))
     network.model.embed_tokens.weight[77] = torch.inf
-    save_checkpoint(tmp_path, network.config, dict(network.named_parameters()))
+    write_checkpoint(tmp_path, network.config.to_json(), dict(network.named_parameters()))
     backend = load(tmp_path, "fp16")
     ids, positions, after = list(range(1, 11)), np.tile(np.arange(10), (3, 1)), np.full((3, 1), 10)
     clean = backend.start()

@@ -11,7 +11,8 @@ import torch
 
 from n3d_core.decoding.calibration import CALIBRATION
 from n3d_core.errors import CheckpointError
-from n3d_core.network.checkpoint import load_network, save_checkpoint
+from n3d_core.network.checkpoint import load_network
+from test.core.checkpoints import write_checkpoint
 from training.average import average
 from training.learn.config import TrainConfig
 from training.learn.parallel import Processes
@@ -42,6 +43,7 @@ def test_each_weight_lies_between_those_of_the_two(make_config: MakeConfig, tmp_
     with pytest.raises(CheckpointError, match="into another folder"):
         average(*folders, folders[1], 0.5)
     network = load_network(folders[1])
-    save_checkpoint(tmp_path / "wide", replace(network.config, image_longest_side=512), network.state_dict())
+    wide = replace(network.config, image_longest_side=512).to_json()
+    write_checkpoint(tmp_path / "wide", wide, network.state_dict())
     with pytest.raises(CheckpointError, match=r"their config.json differ"):
         average(folders[0], tmp_path / "wide", tmp_path / "other", 0.5)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from n3d_core.network.checkpoint import load_network, save_checkpoint
+from n3d_core.network.checkpoint import load_network
 from n3d_core.network.config import N3DConfig
 from n3d_core.network.model import PlanTensors
 from n3d_core.network.preprocess import vision_input
+from test.core.checkpoints import write_checkpoint
 from training.tiny import tiny_config, write_fresh, write_warm
 
 
@@ -39,7 +40,7 @@ def test_a_warm_start_does_not_yet_see_places(fresh: Path, tmp_path: Path) -> No
     from n3d_core.network.model import N3DNetwork
 
     torch.manual_seed(0)
-    save_checkpoint(tmp_path / "old", old, N3DNetwork(old).state_dict())
+    write_checkpoint(tmp_path / "old", old.to_json(), N3DNetwork(old).state_dict())
     for name in ("tokenizer.json", "generation_config.json", "vocabulary.json"):
         (tmp_path / "old" / name).write_bytes((fresh / name).read_bytes())
     write_warm(tmp_path / "old", tmp_path / "new")
