@@ -28,7 +28,7 @@ from n3d_core.results import BoxDecoded
 from n3d_core.runtime import Query, Runtime
 
 _MOST_REPEATS = 12  # lines in a row that repeat earlier ones; a model in such a loop does not stop by itself
-_SAME_THING = 0.25  # 3D IoU above which a box of one class is an object that grounding everything has found
+_SAME_THING = 0.25  # 3D IoU above which boxes of one class that two prompts found are one object
 _SURE = 0.8  # minimum score of a box that another prompt has missed
 _MOST_KNOWN = 128  # labels whose replies a view keeps; a small model's classes and much more
 _CLEARLY_LESS = 0.5  # if one object is meant, boxes below this share of the best score are ignored
@@ -363,7 +363,10 @@ def kept(found: Iterable[Found], least: float, single: bool) -> list[Found]:
 def _is_one(a: Box3D, b: Box3D, anything: bool) -> bool:
     if same_object(a, b):
         return True
-    return iou_3d(a, b) >= SAME_PLACE and (anything or _agree(a, b))
+    iou = iou_3d(a, b)
+    if iou >= SAME_PLACE:
+        return anything or _agree(a, b)
+    return iou >= _SAME_THING and a.label != b.label and _agree(a, b)  # "mug" and "red mug"; two mugs share less
 
 
 def _agree(a: Box3D, b: Box3D) -> bool:

@@ -113,6 +113,21 @@ def test_an_object_that_two_phrases_find_is_one_and_keeps_the_fuller_name() -> N
     assert [box.label for box in sightings.boxes] == ["red mug", "blue mug", "blue box"]
 
 
+@pytest.mark.parametrize(
+    ("label", "x", "objects"),
+    [
+        ("red mug", 0.05, 1),  # a third shared: a colour that one prompt asks for moves the box
+        ("red mug", 0.07, 2),  # less than a fifth
+        ("mug", 0.05, 2),  # neighbours of one name
+    ],
+)
+def test_a_name_with_and_without_its_color_may_stand_a_little_apart(label: str, x: float, objects: int) -> None:
+    sightings = Sightings()
+    sightings.add(Phrase("mug", "mug"), [found("mug")])
+    sightings.add(Phrase("red mug", "mug", ("red",)), [found(label, x)])
+    assert len(sightings.boxes) == objects
+
+
 def test_where_one_is_meant_a_box_of_a_clearly_lower_score_is_no_rival() -> None:
     boxes = [found("mug", 0.0, 0.3), found("mug", 0.5, 0.9), found("mug", 1.0, 0.5)]
     assert [f.box.score for f in kept(boxes, 0.4, single=False)] == [0.9, 0.5]
