@@ -7,7 +7,7 @@ This covers ties, borderline relations, and noun phrases ("the mug next to the l
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from n3d_core.errors import QueryError
 from n3d_core.geometry.boxes import Box3D
 from n3d_core.reasoning import relations
+from n3d_core.reasoning.lexicon import without_id
 from n3d_core.reasoning.outcome import COUNTING, Outcome, evaluate, number_of, rank_of
-from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Question
+from n3d_core.reasoning.question import COMPARISONS, DISTANCES, SIZES, Pick, Question
 from n3d_core.reasoning.relations import MEASURES, PREDICATES
 from n3d_core.reasoning.resolve import SIZE_ADJECTIVES, Scene
 
@@ -56,7 +57,7 @@ def doubt_of(question: Question, scene: Scene, outcome: Outcome) -> Doubt | None
     Args:
         outcome: the answer for the unperturbed boxes.
     """
-    reason = plain_doubt(question, outcome)
+    reason = plain_doubt(question, outcome) or _two_nearest(question, scene, outcome)
     if reason or _is_fixed(question, outcome):
         return Doubt(reason=reason) if reason else None
     others: list[Outcome | None] = []
@@ -81,6 +82,21 @@ def plain_doubt(question: Question, outcome: Outcome) -> str:
     if question.form == "difference":
         return "in depth it is another length than along the lines of sight"
     return "what is nearer in depth is farther along the line of sight"
+
+
+def _two_nearest(question: Question, scene: Scene, outcome: Outcome) -> str:
+    """Says that "how far is the mug from the closest ball?" may mean the ball closest to the camera or to the mug."""
+    places = outcome.roles.indices
+    if question.type not in DISTANCES or len(question.objects) != 2 or len(places) != 2 or None in places:
+        return ""
+    for phrase, here, there in zip(question.objects, places, reversed(places), strict=True):
+        if phrase.pick != Pick("front") or here is None or there is None:
+            continue
+        rivals = scene.means(replace(phrase, plural=True, pick=None), question.opposite)
+        away = {i: relations.distance(scene.boxes[i], scene.boxes[there]) for i in rivals if i != there}
+        if away and min(away.values()) < away.get(here, 0.0):
+            return f"the {phrase.text} is another one from the camera than from the {without_id(scene.names[there])}"
+    return ""
 
 
 def names_alone(question: Question) -> bool:

@@ -580,3 +580,16 @@ def test_how_much_farther_is_doubted_where_depth_is_not_distance(aside, doubted)
     assert solution.outcome.value.number == pytest.approx(1.0)
     misleads = "The boxes cannot tell: in depth it is another length than along the lines of sight."
     assert solution.doubt == (misleads if doubted else "")
+
+
+@pytest.mark.parametrize(("far", "doubted"), [(0.9, False), (0.3, True)])
+def test_the_closest_one_may_be_meant_from_the_other_object(far, doubted):
+    boxes = [
+        Box3D("red mug", (0.0, 0.0, 2.0), (0.1, 0.1, 0.1)),
+        Box3D("blue ball", (0.0, 0.0, 1.2), (0.1, 0.1, 0.1)),
+        Box3D("green ball", (far, 0.0, 2.2), (0.1, 0.1, 0.1)),
+    ]
+    solution = asked("How far is the red mug from the closest ball?", boxes)
+    assert solution.outcome.value.number == pytest.approx(0.8)
+    why = "The boxes cannot tell: the closest ball is another one from the camera than from the red mug."
+    assert solution.doubt == (why if doubted else "")
