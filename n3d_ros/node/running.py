@@ -31,7 +31,6 @@ def run_nodes(factories: Sequence[Callable[[], Node]]) -> int:
     are stopped before the first is closed, so they shut down in parallel.
     """
     nodes: list[Node] = []
-    executor: SingleThreadedExecutor | None = None
     try:
         for make in factories:
             nodes.append(make())
@@ -55,8 +54,6 @@ def run_nodes(factories: Sequence[Callable[[], Node]]) -> int:
             getattr(node, "stop", _nothing)()
         for node in nodes:
             node.close()  # type: ignore[attr-defined]
-        if executor is not None:
-            executor.shutdown()  # its wait set keeps parts of the nodes alive, and so DDS's shared memory
         for node in nodes:
             leave_graph(node)
             node.destroy_node()
