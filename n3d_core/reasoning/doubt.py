@@ -87,7 +87,7 @@ def plain_doubt(question: Question, outcome: Outcome) -> str:
 def _two_nearest(question: Question, scene: Scene, outcome: Outcome) -> str:
     """Says that "how far is the mug from the closest ball?" may mean the ball closest to the camera or to the mug."""
     places = outcome.roles.indices
-    if question.type not in DISTANCES or len(question.objects) != 2 or len(places) != 2 or None in places:
+    if question.type not in DISTANCES or len(question.objects) != 2 or len(places) != 2:
         return ""
     for phrase, here, there in zip(question.objects, places, reversed(places), strict=True):
         if phrase.pick != Pick("front") or here is None or there is None:
@@ -174,9 +174,9 @@ def _depth_misleads(question: Question, outcome: Outcome) -> bool:
     sight = [relations.distance(relations.CAMERA, b) for b in boxes]
     depth = [MEASURES["Z"](b) for b in boxes]
     if question.form == "difference":
-        apart, by_depth = abs(sight[0] - sight[1]), abs(depth[0] - depth[1])
-        return abs(apart - by_depth) > max(_APART_M, _APART_SHARE * by_depth)
+        along, deep = abs(sight[0] - sight[1]), abs(depth[0] - depth[1])
+        return abs(along - deep) > max(_APART_M, _APART_SHARE * deep)
     rank = rank_of(question)
     behind = PREDICATES[question.predicate].sign > 0
-    by_sight, in_depth = (sorted(range(len(boxes)), key=v.__getitem__, reverse=behind) for v in (sight, depth))
-    return by_sight[rank - 1] != in_depth[rank - 1]
+    by_sight, by_depth = (sorted(range(len(boxes)), key=v.__getitem__, reverse=behind) for v in (sight, depth))
+    return by_sight[rank - 1] != by_depth[rank - 1]
